@@ -1,0 +1,34 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="unified_seg",
+    version="0.1.0",
+    description="Unified semantic, instance and panoptic segmentation on Detectron2",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["unified_seg", "unified_seg.*"]),
+    python_requires=">=3.11",
+    # Detectron2 itself is not on PyPI: tools/install_detectron2.py (run by `make setup`) installs it.
+    # panopticapi's metadata forbids today's numpy, with which it works: `make setup` adds it without its dependencies.
+    install_requires=[
+        "torch>=2.1",
+        "torchvision",
+        "numpy",
+        "opencv-python-headless",
+        "scipy",
+        "pillow",
+        "fvcore",
+        "pyyaml",
+        "pycocotools>=2.0.7",
+        "tabulate",
+        "tqdm",
+    ],
+    extras_require={
+        # Cityscapes' own instance AP, and the class list that Toyscapes shares with Cityscapes
+        "cityscapes": ["cityscapesscripts>=2.2"],
+        "dev": ["pytest", "hypothesis", "ruff", "mypy", "types-PyYAML", "types-tabulate", "types-tqdm"],
+    },
+)

@@ -1,0 +1,200 @@
+"""Every configuration key of this project, on top of Detectron2's, and the safe reader of config files.
+
+A config file is data: it is read without running anything that it says, and its `_BASE_` may only name files of its
+own project or of this one. Detectron2's own reader evaluates `!!python/...` tags and follows `_BASE_` to any URL.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from detectron2.config import CfgNode, get_cfg
+
+BASE_KEY = "_BASE_"
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+# What marks the top folder of a project, beyond which a config file's `_BASE_` may not point.
+ROOT_MARKERS = (".git", "pyproject.toml", "setup.py")
+
+
+class ConfigError(ValueError):
+    """A config file or override that can't be used; the message names the file and the key."""
+
+
+def add_unified_seg_config(cfg: CfgNode) -> None:
+    """Add this project's keys, with their defaults, to Detectron2's."""
+    # Whatever this machine has; Detectron2's own default is "cuda" everywhere.
+    cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+    _add_model(cfg)
+    _add_asp_refinement(cfg)
+    _add_solver(cfg)
+
+    # Read every label of the data sets before training and stop at the first wrong one. Turn it off for a huge data
+    # set that was checked once.
+    cfg.DATASETS.CHECK_LABELS = True
+
+    # Keep the weights of the best evaluation as model_best.pth: a metric such as "sem_seg/mIoU", "segm/AP" or
+    # "panoptic_seg/PQ" (with several test sets "dataset/sem_seg/mIoU"). Needs TEST.EVAL_PERIOD; "" keeps none.
+    cfg.TEST.BEST_CHECKPOINT_METRIC = ""
+
+
+def _add_model(cfg: CfgNode) -> None:
+    # A part is left out by an empty name: MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME (the detector),
+    # MODEL.SEM_SEG_HEAD.NAME, MODEL.PANOPTIC_FUSION.NAME. NUM_CLASSES of both heads comes from the data set.
+    cfg.MODEL.UNIFIED = CfgNode()
+    # "detectron2": what other people's evaluators and visualizers read: `sem_seg` (K, H, W) and full-size `pred_masks`.
+    # "compact": `sem_seg_labels` (H, W) and masks cropped to their boxes; the same answers in a fraction of the memory.
+    cfg.MODEL.UNIFIED.OUTPUT = "detectron2"
+
+    # Keep the running statistics of the backbone's BatchNorm as the weights brought them and learn its gamma and beta
+    # (fusion_scheme, III.C). For pretrained weights and batches too small for statistics of their own; needs
+    # MODEL.RESNETS.NORM "BN". From scratch leave it off.
+    cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS = False
+
+    cfg.MODEL.PANOPTIC_FUSION = CfgNode()
+    # A name of PANOPTIC_FUSION_REGISTRY. "ScoreOrderFusion" is Kirillov's merge; it reads
+    # MODEL.PANOPTIC_FPN.COMBINE.{OVERLAP_THRESH, STUFF_AREA_LIMIT, INSTANCES_CONFIDENCE_THRESH} as Detectron2 does
+    # (STUFF_AREA_LIMIT is in pixels: 4096 suits 1024x2048, make it smaller with the images).
+    cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+
+
+def _add_asp_refinement(cfg: CfgNode) -> None:
+    """ASPRefinementHead (fusion_scheme, III.B); CONVS_DIM 128, NORM "GN" and COMMON_STRIDE 4 are the paper's too."""
+    cfg.MODEL.SEM_SEG_HEAD.ASP_REFINEMENT = CfgNode()
+    node = cfg.MODEL.SEM_SEG_HEAD.ASP_REFINEMENT
+    # Atrous spatial pyramid on the two coarsest levels; off: two 3x3 convolutions there as elsewhere (the baseline).
+    node.ASP = True
+    # Dilation of the three 3x3 branches. At small inputs most taps of the coarsest level fall outside the map
+    # (128x256 gives it 4x8 cells): scale the rates down with the input.
+    node.RATES = [6, 12, 18]
+    # Width of each branch; the paper leaves it open.
+    node.BRANCH_DIM = 128
+    # Refinement pyramid: each level adds to the sum of the coarser ones; off: levels are only concatenated.
+    node.REFINEMENT = True
+
+
+def _add_solver(cfg: CfgNode) -> None:
+    # "SGD", "ADAM" or "ADAMW". AdamW is the quicker one from scratch.
+    cfg.SOLVER.OPTIMIZER = "SGD"
+    # LR_SCHEDULER_NAME may also be "WarmupPolyLR" (the papers' "poly") or "WarmupLinearLR" (poly of power 1).
+    cfg.SOLVER.POLY_LR_POWER = 0.9
+    # Detectron2's DeepLab has this key too: a constant multiplier that replaces the schedule's very end, where lr
+    # would vanish. 0 = the plain schedule.
+    cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+    # With SOLVER.AMP.ENABLED: "float16" (with loss scaling; CUDA only) or "bfloat16" (Ampere and newer, and CPUs).
+    cfg.SOLVER.AMP.PRECISION = "float16"
+
+
+def get_config() -> CfgNode:
+    """Detectron2's default config with this project's keys."""
+    cfg = get_cfg()
+    add_unified_seg_config(cfg)
+    return cfg
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+    """Read a config file and KEY VALUE overrides on top of the defaults.
+
+    Args:
+        path: a yaml file; "" for the defaults alone.
+        overrides: KEY, VALUE, KEY, VALUE ... as on Detectron2's command line.
+
+    Raises:
+        ConfigError: no such file, not plain yaml, a `_BASE_` outside the project, an unknown key, a value of a wrong
+            type.
+    """
+    cfg = get_config()
+    if path:
+        merge_file(cfg, path)
+    if len(overrides) % 2:
+        raise ConfigError(f"overrides come in pairs KEY VALUE, got {len(overrides)} words: {' '.join(overrides)}")
+    for key, value in zip(overrides[::2], overrides[1::2]):
+        _check_key(cfg, key, "command line")
+        try:
+            cfg.merge_from_list([key, value])
+        except (AssertionError, ValueError) as error:
+            raise ConfigError(f"command line: {key} {value}: {error}") from None
+    return cfg
+
+
+def merge_file(cfg: CfgNode, path: str | Path) -> None:
+    """Merge a config file, with the files it is based on, into `cfg`; raises ConfigError."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"config file {path} does not exist")
+    values = _read_with_base(path.resolve(), ())
+    for key in _leaves(values):
+        _check_key(cfg, key, str(path))
+    try:
+        cfg.merge_from_other_cfg(CfgNode(values))
+    except (AssertionError, KeyError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not plain yaml (python tags are not evaluated): {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected keys and values, got a {type(values).__name__}")
+    bases = values.pop(BASE_KEY, [])
+    merged: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        target = _resolve_base(path, base)
+        if target in (path, *above):
+            raise ConfigError(f"{path}: {BASE_KEY} {base} leads back to itself")
+        _merge(merged, _read_with_base(target, (path, *above)))
+    _merge(merged, values)
+    return merged
+
+
+def _resolve_base(path: Path, base: str) -> Path:
+    if "://" in base:
+        raise ConfigError(f"{path}: {BASE_KEY} must be a local file, got {base}")
+    target = (path.parent / Path(base).expanduser()).resolve()
+    roots = [_root_of(path), PROJECT_ROOT]
+    if not any(target.is_relative_to(root) for root in roots):
+        raise ConfigError(f"{path}: {BASE_KEY} {base} points outside {' and '.join(map(str, dict.fromkeys(roots)))}")
+    if not target.is_file():
+        raise ConfigError(f"{path}: {BASE_KEY} {base} does not exist")
+    return target
+
+
+def _root_of(path: Path) -> Path:
+    """The top folder of the project that a config file belongs to; its own folder where there is no project."""
+    for folder in path.parents:
+        if any((folder / marker).exists() for marker in ROOT_MARKERS):
+            return folder
+    return path.parent
+
+
+def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        keys += _leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
+    return keys
+
+
+def _check_key(cfg: CfgNode, key: str, source: str) -> None:
+    node: Any = cfg
+    known: list[str] = []
+    for part in key.split("."):
+        if not isinstance(node, CfgNode) or part not in node:
+            known = _leaves(cfg)
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            raise ConfigError(f"{source}: there is no config key {key}{hint}")
+        node = node[part]

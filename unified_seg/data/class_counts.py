@@ -1,0 +1,52 @@
+"""How many classes the heads have: asked of the data set, never typed by hand."""
+
+import logging
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from unified_seg.config import ConfigError
+from unified_seg.functional.class_table import ClassTable
+
+
+def class_table_of(metadata: Any) -> ClassTable:
+    """The class table of a data set's metadata; an error names the data set."""
+    try:
+        return ClassTable.from_metadata(metadata)
+    except ValueError as error:
+        raise ConfigError(f"data set {getattr(metadata, 'name', '?')!r}: {error}") from None
+
+
+def with_class_counts(cfg: CfgNode) -> CfgNode:
+    """A copy of `cfg` whose heads have the number of classes, and the ignore label, of the training set.
+
+    Raises:
+        ConfigError: no training set, an unknown one, or data sets whose classes differ.
+    """
+    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    if not cfg.DATASETS.TRAIN:
+        raise ConfigError("DATASETS.TRAIN is empty: the classes of a model come from its training set")
+    for name in names:
+        if name not in DatasetCatalog.list():
+            known = ", ".join(n for n in sorted(DatasetCatalog.list()) if n.startswith("unified_"))
+            raise ConfigError(f"there is no data set {name!r}; this project's are {known}")
+    tables = {name: class_table_of(MetadataCatalog.get(name)) for name in dict.fromkeys(names)}
+    first, table = next(iter(tables.items()))
+    for name, other in tables.items():
+        if other.semantic_names != table.semantic_names or other.things != table.things:
+            raise ConfigError(f"the data sets {first!r} and {name!r} do not have the same classes")
+
+    cfg = cfg.clone()
+    cfg.defrost()
+    _set(cfg.MODEL.SEM_SEG_HEAD, "NUM_CLASSES", table.num_semantic)
+    _set(cfg.MODEL.SEM_SEG_HEAD, "IGNORE_VALUE", table.ignore_label)
+    _set(cfg.MODEL.ROI_HEADS, "NUM_CLASSES", table.num_things)
+    cfg.freeze()
+    return cfg
+
+
+def _set(node: CfgNode, key: str, value: int) -> None:
+    if node[key] != value:
+        logging.getLogger(__name__).debug(f"{key} {node[key]} -> {value}, from the data set")
+        node[key] = value

@@ -1,0 +1,35 @@
+"""Data sets by name; importing registers them. Their names start with `unified_`: Detectron2 has taken the plain ones.
+
+Folders are looked for under DETECTRON2_DATASETS (default ./datasets):
+
+| name                              | folder           | what                                  |
+| unified_toyscapes_demo_<split>    | toyscapes_demo   | Toyscapes, preset demo                |
+| unified_toyscapes_<split>         | toyscapes        | Toyscapes, preset standard, 128x256   |
+| unified_toyscapes_256x512_<split> | toyscapes_256x512| the same scenes, larger               |
+| unified_toyscapes_512x1024_<split>| toyscapes_512x1024|                                      |
+| unified_cityscapes_<split>        | cityscapes       | Cityscapes, fine annotations          |
+"""
+
+import os
+from pathlib import Path
+
+from unified_seg.data.datasets.cityscapes import register_cityscapes_like
+
+TOYSCAPES_VARIANTS = ("", "_demo", "_256x512", "_512x1024")
+
+
+def datasets_root() -> Path:
+    """The folder that holds all data sets."""
+    return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
+
+
+def register_all(root: Path) -> None:
+    """Register this project's data sets as folders of `root`."""
+    for variant in TOYSCAPES_VARIANTS:
+        for split in ("train", "heldout", "val"):
+            register_cityscapes_like(f"unified_toyscapes{variant}_{split}", root / f"toyscapes{variant}", split)
+    for split in ("train", "val", "test"):
+        register_cityscapes_like(f"unified_cityscapes_{split}", root / "cityscapes", split)
+
+
+register_all(datasets_root())

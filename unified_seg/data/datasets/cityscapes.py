@@ -1,0 +1,151 @@
+"""Cityscapes, and everything laid out like it: semantic, instance and panoptic truth in one record.
+
+Detectron2's own `cityscapes_fine_panoptic_*` have no instance annotations and its `cityscapes_fine_instance_seg_*` no
+panoptic ones; a unified model needs all three. Instances are read from the panoptic PNG, where they are whole.
+"""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
+
+from unified_seg.data.reading import DataError, image_size
+
+IMAGE_SUFFIX = "_leftImg8bit.png"
+
+# Cityscapes' own categories (cityscapesscripts.helpers.labels), for the classes that are evaluated.
+CATEGORY_MEMBERS = {
+    "flat": ("road", "sidewalk"),
+    "construction": ("building", "wall", "fence"),
+    "object": ("pole", "traffic light", "traffic sign"),
+    "nature": ("vegetation", "terrain"),
+    "sky": ("sky",),
+    "human": ("person", "rider"),
+    "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
+}
+
+
+def cityscapes_metadata() -> dict[str, Any]:
+    """Metadata in Detectron2's terms: semantic ids are Cityscapes' train ids, thing ids count its 8 things."""
+    things = [c for c in CITYSCAPES_CATEGORIES if c["isthing"]]
+    return {
+        "stuff_classes": [c["name"] for c in CITYSCAPES_CATEGORIES],
+        "stuff_colors": [c["color"] for c in CITYSCAPES_CATEGORIES],
+        "stuff_dataset_id_to_contiguous_id": {c["id"]: c["trainId"] for c in CITYSCAPES_CATEGORIES},
+        "thing_classes": [c["name"] for c in things],
+        "thing_colors": [c["color"] for c in things],
+        "thing_dataset_id_to_contiguous_id": {c["id"]: i for i, c in enumerate(things)},
+        "class_categories": {name: category for category, names in CATEGORY_MEMBERS.items() for name in names},
+        "ignore_label": 255,
+        "label_divisor": 1000,
+        "evaluator_type": "unified_seg",
+    }
+
+
+def register_cityscapes_like(name: str, root: Path, split: str) -> None:
+    """Register one split of a folder in Cityscapes' layout; files are read when the data set is first used."""
+    gt_dir = root / "gtFine"
+    DatasetCatalog.register(name, lambda: load_cityscapes_like(root, split))
+    MetadataCatalog.get(name).set(
+        panoptic_json=str(gt_dir / f"cityscapes_panoptic_{split}.json"),
+        panoptic_root=str(gt_dir / f"cityscapes_panoptic_{split}"),
+        **cityscapes_metadata(),
+    )
+
+
+def load_cityscapes_like(root: Path, split: str) -> list[dict[str, Any]]:
+    """The records of one split.
+
+    Args:
+        root: holds leftImg8bit/ and gtFine/ with *_labelTrainIds.png, *_instanceIds.png, and
+            cityscapes_panoptic_<split>.json with its folder of PNGs.
+        split: "train", "val", ...; of "test" only the images are read, since its labels are not public.
+
+    Raises:
+        DataError: a folder, image or label that is not there, or a JSON that contradicts the files.
+    """
+    image_dir = root / "leftImg8bit" / split
+    if not image_dir.is_dir():
+        raise DataError(f"{image_dir}: there is no such folder; {_how_to_get(root)}")
+    images = sorted(image_dir.glob(f"*/*{IMAGE_SUFFIX}"))
+    if not images:
+        raise DataError(f"{image_dir}: no */*{IMAGE_SUFFIX} in it")
+    annotations = {} if split == "test" else _panoptic_annotations(root, split)
+    records = []
+    for image in images:
+        stem = image.name[: -len(IMAGE_SUFFIX)]
+        record: dict[str, Any] = {"file_name": str(image), "image_id": stem}
+        if split == "test":
+            record["height"], record["width"] = image_size(image)
+        else:
+            if stem not in annotations:
+                raise DataError(f"{image}: its image id {stem!r} is not in cityscapes_panoptic_{split}.json")
+            record.update(annotations.pop(stem))
+            record.update(_label_files(root, split, image, stem))
+        records.append(record)
+    if annotations:
+        logging.getLogger(__name__).warning(
+            f"cityscapes_panoptic_{split}.json names {len(annotations)} images that are not in {image_dir}, "
+            f"{next(iter(annotations))} first; they are left out"
+        )
+    return records
+
+
+def _how_to_get(root: Path) -> str:
+    if "toyscapes" in root.name:
+        return "make it with tools/make_toyscapes.py"
+    return "see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
+
+
+def _label_files(root: Path, split: str, image: Path, stem: str) -> dict[str, str]:
+    folder = root / "gtFine" / split / image.parent.name
+    files = {
+        "sem_seg_file_name": folder / f"{stem}_gtFine_labelTrainIds.png",
+        "instance_ids_file_name": folder / f"{stem}_gtFine_instanceIds.png",
+    }
+    for file in files.values():
+        if not file.is_file():
+            raise DataError(
+                f"{image}: its label {file} is not there; cityscapesscripts.preparation.createTrainIdLabelImgs and "
+                "createTrainIdInstanceImgs write the derived labels of Cityscapes"
+            )
+    return {key: str(file) for key, file in files.items()}
+
+
+def _panoptic_annotations(root: Path, split: str) -> dict[str, dict[str, Any]]:
+    """By image id: height, width, pan_seg_file_name, segments_info in Detectron2's terms."""
+    file = root / "gtFine" / f"cityscapes_panoptic_{split}.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{file}: there is no such file; python -m cityscapesscripts.preparation.createPanopticImgs writes it"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{file}: not JSON: {error}") from None
+    things = {c["id"]: i for i, c in enumerate(c for c in CITYSCAPES_CATEGORIES if c["isthing"])}
+    stuff = {c["id"]: c["trainId"] for c in CITYSCAPES_CATEGORIES if not c["isthing"]}
+    sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in content["images"]}
+    annotations = {}
+    for entry in content["annotations"]:
+        segments = []
+        for segment in entry["segments_info"]:
+            dataset_id = segment["category_id"]
+            if dataset_id not in things and dataset_id not in stuff:
+                raise DataError(f"{file}: image {entry['image_id']}: unknown category_id {dataset_id}")
+            is_thing = dataset_id in things
+            category = things[dataset_id] if is_thing else stuff[dataset_id]
+            segments.append({**segment, "category_id": category, "isthing": is_thing})
+        if entry["image_id"] not in sizes:
+            raise DataError(f"{file}: image {entry['image_id']} has annotations but no entry under images")
+        height, width = sizes[entry["image_id"]]
+        annotations[entry["image_id"]] = {
+            "height": height,
+            "width": width,
+            "pan_seg_file_name": str(file.with_suffix("") / entry["file_name"]),
+            "segments_info": segments,
+        }
+    return annotations

@@ -1,0 +1,136 @@
+"""The one mapper: from a record to what the model reads.
+
+(H, W) = the image after augmentation.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import BitMasks, Instances
+
+from unified_seg.data.augmentation import build_augmentations
+from unified_seg.data.reading import DataError, read_image, read_label, read_panoptic_ids
+
+Record = dict[str, Any]
+
+
+class UnifiedMapper:
+    """Reads a record's files, moves image, labels and masks together, and makes tensors.
+
+    Args:
+        is_train: in training labels are read and the record leaves with `sem_seg` and `instances`; in inference it
+            leaves with `image` and all it came with.
+        augmentations: applied to image, semantic label and instance masks alike.
+        image_format: order of channels.
+        with_semantic: the model has a semantic head, so `sem_seg` is needed.
+        with_instances: the model has a detector, so `instances` is needed.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        is_train: bool,
+        augmentations: T.AugmentationList,
+        image_format: str,
+        with_semantic: bool = True,
+        with_instances: bool = True,
+    ):
+        self.is_train = is_train
+        self.augmentations = augmentations
+        self.image_format = image_format
+        self.with_semantic = with_semantic
+        self.with_instances = with_instances
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
+        return {
+            "is_train": is_train,
+            "augmentations": build_augmentations(cfg, is_train),
+            "image_format": cfg.INPUT.FORMAT,
+            "with_semantic": bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
+            "with_instances": bool(cfg.MODEL.ROI_HEADS.NAME),
+        }
+
+    def __call__(self, record: Record) -> Record:
+        """The record with `image` (C, H, W) uint8, and in training `sem_seg` (H, W) int64 and `instances`.
+
+        Raises:
+            DataError: a file that can't be read, or whose size is not the record's; it names the file.
+        """
+        result = dict(record)
+        image = read_image(record["file_name"], self.image_format)
+        _check_size(image, record, record["file_name"])
+        semantic = None
+        if self.is_train and self.with_semantic:
+            semantic = _read_semantic(record)
+        augmented = T.AugInput(image, sem_seg=semantic)
+        transforms = self.augmentations(augmented)
+        result["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        if semantic is not None:
+            result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
+        if self.is_train and self.with_instances:
+            result["instances"] = _instances(record, transforms, augmented.image.shape[:2])
+        return result
+
+
+def _check_size(array: np.ndarray, record: Record, file: str) -> None:
+    expected = (record["height"], record["width"])
+    if array.shape[:2] != expected:
+        raise DataError(
+            f"{file}: {array.shape[0]}x{array.shape[1]} pixels, the record says {expected[0]}x{expected[1]}"
+        )
+
+
+def _read_semantic(record: Record) -> np.ndarray:
+    """(H, W) uint8, which resizes by nearest pixel centre as images do; wider integers would not."""
+    label = read_label(record["sem_seg_file_name"])
+    _check_size(label, record, record["sem_seg_file_name"])
+    if label.max(initial=0) > 255:
+        raise DataError(f"{record['sem_seg_file_name']}: label id {label.max()} is above 255")
+    return label.astype(np.uint8)
+
+
+def _instances(record: Record, transforms: T.TransformList, size: tuple[int, int]) -> Instances:
+    """The thing segments that are still visible, without crowds."""
+    if "annotations" in record:
+        return _instances_of_annotations(record, transforms, size)
+    ids = read_panoptic_ids(record["pan_seg_file_name"])
+    _check_size(ids, record, record["pan_seg_file_name"])
+    # As three bytes again: transforms move uint8 images by nearest pixel centre, and integers otherwise.
+    rgb = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
+    rgb = transforms.apply_segmentation(rgb).astype(np.int32)
+    ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    visible = set(np.unique(ids).tolist())
+    things = [s for s in record["segments_info"] if s["isthing"] and not s["iscrowd"] and s["id"] in visible]
+    masks = [torch.from_numpy(ids == segment["id"]) for segment in things]
+    return _make_instances(masks, [segment["category_id"] for segment in things], size)
+
+
+def _instances_of_annotations(record: Record, transforms: T.TransformList, size: tuple[int, int]) -> Instances:
+    """COCO-style polygons or RLEs, for data sets without panoptic labels."""
+    annotations = [
+        detection_utils.transform_instance_annotations(dict(annotation), transforms, size)
+        for annotation in record["annotations"]
+        if not annotation.get("iscrowd", 0)
+    ]
+    instances = detection_utils.annotations_to_instances(annotations, size, mask_format="bitmask")
+    if not instances.has("gt_masks"):
+        return _make_instances([], [], size)
+    return _make_instances(list(instances.gt_masks.tensor.bool()), instances.gt_classes.tolist(), size)
+
+
+def _make_instances(masks: list[torch.Tensor], classes: list[int], size: tuple[int, int]) -> Instances:
+    """Instances whose boxes are those of their masks; empty masks are left out."""
+    kept = [i for i, mask in enumerate(masks) if mask.any()]
+    stacked = torch.stack([masks[i] for i in kept]) if kept else torch.zeros((0, *size), dtype=torch.bool)
+    bit_masks = BitMasks(stacked)
+    instances = Instances(size)
+    instances.gt_boxes = bit_masks.get_bounding_boxes()
+    instances.gt_classes = torch.tensor([classes[i] for i in kept], dtype=torch.int64)
+    instances.gt_masks = bit_masks
+    return instances

@@ -1,0 +1,81 @@
+"""Readers of images and label files. Every error names the file; nothing but an image is ever opened."""
+
+from pathlib import Path
+
+import numpy as np
+from detectron2.data.detection_utils import convert_PIL_to_numpy
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
+IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
+LABEL_FORMATS = ("PNG", "BMP", "TIFF")
+
+
+class DataError(ValueError):
+    """A record or file that can't be used; the message names the file and the cause."""
+
+
+def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
+    """An image in the order of channels that the model wants, turned upright by its EXIF tag.
+
+    Args:
+        path: a file of one of IMAGE_FORMATS.
+        format: "BGR" or "RGB" (or another of Detectron2's INPUT.FORMAT values).
+
+    Returns:
+        (H, W, C) uint8.
+
+    Raises:
+        DataError: absent, unreadable, or not an image.
+    """
+    with _open(path, IMAGE_FORMATS) as image:
+        return np.ascontiguousarray(convert_PIL_to_numpy(ImageOps.exif_transpose(image), format))
+
+
+def read_label(path: str | Path) -> np.ndarray:
+    """A map of ids: the values of a grey image, the indices (never the colours) of a palette image.
+
+    Returns:
+        (H, W) int32.
+
+    Raises:
+        DataError: absent, unreadable, or a colour image.
+    """
+    with _open(path, LABEL_FORMATS) as image:
+        if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
+            raise DataError(f"{path}: a label map has one channel of ids, this is a {image.mode} image")
+        return np.asarray(image).astype(np.int32)
+
+
+def read_panoptic_ids(path: str | Path) -> np.ndarray:
+    """Segment ids of a COCO panoptic PNG: R + 256 G + 65536 B.
+
+    Returns:
+        (H, W) int32, 0 = void.
+
+    Raises:
+        DataError: absent, unreadable, or not an RGB image.
+    """
+    with _open(path, LABEL_FORMATS) as image:
+        if image.mode != "RGB":
+            raise DataError(f"{path}: a panoptic PNG codes its ids as RGB, this is a {image.mode} image")
+        rgb = np.asarray(image).astype(np.int32)
+    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) from a file's header, as stored."""
+    with _open(path, IMAGE_FORMATS, decode=False) as image:
+        return image.height, image.width
+
+
+def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Image.Image:
+    try:
+        image = Image.open(path, formats=formats)
+        if decode:
+            image.load()
+        return image
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None

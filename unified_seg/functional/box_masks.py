@@ -1,0 +1,116 @@
+"""Instance masks cropped to their boxes: N small masks where N full images would not fit.
+
+T: N = instances, (H, W) = the image the boxes refer to.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class BoxMasks:
+    """N binary masks, each stored inside its own window of an image.
+
+    It behaves as a field of Detectron2's `Instances` (length, indexing, `to`), in the place of an (N, H, W) tensor.
+
+    Args:
+        windows: (N, 4) int64, x0, y0, x1, y1 of each window in pixels, x1 and y1 exclusive, inside the image.
+        masks: N bool tensors, the i-th of shape (y1 - y0, x1 - x0).
+        image_size: (H, W).
+    """
+
+    def __init__(self, windows: Tensor, masks: Sequence[Tensor], image_size: tuple[int, int]):
+        if len(windows) != len(masks):
+            raise ValueError(f"{len(windows)} windows for {len(masks)} masks")
+        self.windows = windows
+        self.masks = list(masks)
+        self.image_size = image_size
+
+    @classmethod
+    def from_soft(cls, soft: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> "BoxMasks":
+        """Paste a detector's soft masks, each inside its box only.
+
+        Equal, pixel for pixel, to Detectron2's `paste_masks_in_image`: a pixel belongs to an instance where the
+        soft mask, sampled bilinearly at the pixel's centre, reaches the threshold.
+
+        Args:
+            soft: (N, M, M), probabilities.
+            boxes: (N, 4) float, x0, y0, x1, y1 in pixels of the image.
+            image_size: (H, W).
+            threshold: in (0, 1].
+        """
+        height, width = image_size
+        low = boxes[:, :2].floor() - 1
+        high = boxes[:, 2:].ceil() + 1
+        limit = boxes.new_tensor([width, height])
+        windows = torch.cat([low.clamp(min=0).minimum(limit), high.clamp(min=0).minimum(limit)], dim=1).long()
+        masks = []
+        for mask, box, window in zip(soft, boxes.tolist(), windows.tolist(), strict=True):
+            x = _sampling_positions(window[0], window[2], box[0], box[2], soft)
+            y = _sampling_positions(window[1], window[3], box[1], box[3], soft)
+            grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
+            sampled = F.grid_sample(mask[None, None].float(), grid[None], align_corners=False)[0, 0]
+            masks.append(sampled >= threshold)
+        return cls(windows, masks, image_size)
+
+    @classmethod
+    def from_full(cls, full: Tensor) -> "BoxMasks":
+        """Crop (N, H, W) bool masks to their tight windows; an empty mask gets a window without pixels."""
+        windows, masks = [], []
+        for mask in full:
+            rows, columns = mask.any(dim=1).nonzero()[:, 0], mask.any(dim=0).nonzero()[:, 0]
+            window = [0, 0, 0, 0]
+            if len(rows):
+                window = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
+            windows.append(window)
+            masks.append(mask[window[1] : window[3], window[0] : window[2]])
+        shape = (int(full.shape[1]), int(full.shape[2]))
+        return cls(torch.tensor(windows, dtype=torch.int64, device=full.device).reshape(-1, 4), masks, shape)
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+    def __iter__(self) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+        """Yields ((rows, columns) of the window, mask inside it)."""
+        for (x0, y0, x1, y1), mask in zip(self.windows.tolist(), self.masks):
+            yield (slice(y0, y1), slice(x0, x1)), mask
+
+    def __getitem__(self, item: int | slice | Tensor | np.ndarray | Sequence[int]) -> "BoxMasks":
+        if isinstance(item, slice):
+            indices = list(range(len(self)))[item]
+        else:
+            index = torch.as_tensor(item)
+            if index.dtype == torch.bool:
+                index = index.nonzero()[:, 0]
+            indices = index.reshape(-1).tolist()
+        windows = self.windows[torch.as_tensor(indices, dtype=torch.int64, device=self.windows.device)]
+        return BoxMasks(windows, [self.masks[i] for i in indices], self.image_size)
+
+    def to(self, *args: object, **kwargs: object) -> "BoxMasks":
+        masks = [mask.to(*args, **kwargs) for mask in self.masks]  # type: ignore[call-overload]
+        windows = self.windows.to(*args, **kwargs)  # type: ignore[call-overload]
+        return BoxMasks(windows, masks, self.image_size)
+
+    @property
+    def device(self) -> torch.device:
+        return self.windows.device
+
+    def areas(self) -> Tensor:
+        """(N,) int64: pixels of each mask."""
+        return torch.stack([m.sum() for m in self.masks]) if self.masks else self.windows.new_zeros(0)
+
+    def full(self) -> Tensor:
+        """(N, H, W) bool."""
+        result = torch.zeros((len(self), *self.image_size), dtype=torch.bool, device=self.windows.device)
+        for canvas, (window, mask) in zip(result, self):
+            canvas[window] = mask
+        return result
+
+
+def _sampling_positions(start: int, stop: int, low: float, high: float, like: Tensor) -> Tensor:
+    """Centres of pixels start .. stop-1 in the coordinates of `grid_sample`, where the box spans -1 to 1."""
+    centres = torch.arange(start, stop, device=like.device, dtype=torch.float32) + 0.5
+    return (centres - low) / (high - low) * 2 - 1

@@ -1,0 +1,107 @@
+"""The semantic head of Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation, section III.B."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import fvcore.nn.weight_init as weight_init
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from torch import nn
+
+from unified_seg.functional.resampling import upsample_to
+from unified_seg.heads.base import Features, SemanticHead, SemanticPrediction
+from unified_seg.layers.atrous_pyramid import AtrousSpatialPyramid
+from unified_seg.layers.conv import two_convs
+from unified_seg.layers.refinement_pyramid import refinement_pyramid
+
+# The levels, counted from the coarsest, that get the atrous spatial pyramid: P5 and P4 in the paper.
+ASP_LEVELS = 2
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class ASPRefinementHead(SemanticHead):
+    """Atrous spatial pyramid on the two coarsest FPN levels, two convolutions on the others, a refinement pyramid.
+
+    The refined levels are upsampled to the finest one, concatenated and classified by a 1x1 convolution. Without `asp`
+    and `refinement` this is the paper's baseline (rows 3 and 4 of Table I).
+
+    Args:
+        input_shape: channels and stride of each feature to use.
+        num_classes: K.
+        ignore_value: label of pixels outside the loss.
+        common_stride: stride of the logits; must be that of the finest feature.
+        loss_weight: factor of the loss.
+        conv_dim: channels of each level.
+        norm: a name that Detectron2's `get_norm` knows.
+        asp: use the atrous spatial pyramid.
+        asp_rates: its dilations.
+        asp_branch_dim: width of its branches.
+        refinement: use the refinement pyramid.
+
+    Raises:
+        ValueError: `common_stride` is not the stride of the finest feature.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        input_shape: dict[str, ShapeSpec],
+        *,
+        num_classes: int,
+        ignore_value: int = 255,
+        common_stride: int = 4,
+        loss_weight: float = 1.0,
+        conv_dim: int = 128,
+        norm: str = "GN",
+        asp: bool = True,
+        asp_rates: Sequence[int] = (6, 12, 18),
+        asp_branch_dim: int = 128,
+        refinement: bool = True,
+    ):
+        super().__init__(
+            num_classes=num_classes, ignore_value=ignore_value, common_stride=common_stride, loss_weight=loss_weight
+        )
+        fine_to_coarse = sorted(input_shape.items(), key=lambda item: item[1].stride)
+        finest = fine_to_coarse[0][1].stride
+        if finest != common_stride:
+            raise ValueError(f"the finest feature has stride {finest}, common_stride is {common_stride}")
+        self.in_features = [name for name, _ in fine_to_coarse]
+        self.refinement = refinement
+        self.levels = nn.ModuleList()
+        for index, (_, shape) in enumerate(fine_to_coarse):
+            if asp and index >= len(fine_to_coarse) - ASP_LEVELS:
+                level: nn.Module = AtrousSpatialPyramid(
+                    shape.channels, conv_dim, branch_channels=asp_branch_dim, rates=asp_rates, norm=norm
+                )
+            else:
+                level = two_convs(shape.channels, conv_dim, norm=norm)
+            self.levels.append(level)
+        self.classifier = nn.Conv2d(conv_dim * len(fine_to_coarse), num_classes, 1)
+        weight_init.c2_msra_fill(self.classifier)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        head = cfg.MODEL.SEM_SEG_HEAD
+        return {
+            "input_shape": {name: shape for name, shape in input_shape.items() if name in head.IN_FEATURES},
+            "num_classes": head.NUM_CLASSES,
+            "ignore_value": head.IGNORE_VALUE,
+            "common_stride": head.COMMON_STRIDE,
+            "loss_weight": head.LOSS_WEIGHT,
+            "conv_dim": head.CONVS_DIM,
+            "norm": head.NORM,
+            "asp": head.ASP_REFINEMENT.ASP,
+            "asp_rates": head.ASP_REFINEMENT.RATES,
+            "asp_branch_dim": head.ASP_REFINEMENT.BRANCH_DIM,
+            "refinement": head.ASP_REFINEMENT.REFINEMENT,
+        }
+
+    def predict(self, features: Features) -> SemanticPrediction:
+        levels = [level(features[name]) for name, level in zip(self.in_features, self.levels)]
+        context = levels[-1]
+        if self.refinement:
+            levels = refinement_pyramid(levels)
+        feature = torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)
+        return SemanticPrediction(self.classifier(feature), feature=feature, context=context)

@@ -1,0 +1,94 @@
+"""The contract of a semantic head: what it must say, and what it gets for free.
+
+N = images, K = classes, (h, w) = the map at the head's own stride, (H, W) = the padded input.
+"""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unified_seg.functional.pixel_losses import mean_cross_entropy
+
+Features = dict[str, Tensor]
+Losses = dict[str, Tensor]
+
+
+@dataclass
+class SemanticPrediction:
+    """What a head knows about a batch.
+
+    Attributes:
+        logits: (N, K, h, w) at the head's own stride, not upsampled.
+        feature: (N, C, h, w), the fine feature from which the classifier reads; None if there is no such thing.
+        context: (N, C', h', w'), the high-level feature (ASP's coarsest level, the output of PSP or DeepLab).
+        auxiliary: further maps by name, for the head's own losses and for pictures.
+    """
+
+    logits: Tensor
+    feature: Tensor | None = None
+    context: Tensor | None = None
+    auxiliary: Features = field(default_factory=dict)
+
+
+class SemanticHead(nn.Module):
+    """Base of the semantic heads.
+
+    A head implements `predict` and, where cross-entropy on its logits is not all, `losses`. `forward` keeps
+    Detectron2's contract on top of the two, so a head also runs inside its PanopticFPN and SemanticSegmentor.
+
+    Args:
+        num_classes: K.
+        ignore_value: the label of pixels that no loss looks at.
+        common_stride: input pixels per pixel of the logits.
+        loss_weight: multiplies every term of `losses`.
+    """
+
+    #: A head that looks at the input asks for the feature "image"; only UnifiedSegmentor gives it.
+    needs_image: ClassVar[bool] = False
+
+    def __init__(self, *, num_classes: int, ignore_value: int, common_stride: int, loss_weight: float = 1.0):
+        super().__init__()
+        self.num_classes = num_classes
+        self.ignore_value = ignore_value
+        self.common_stride = common_stride
+        self.loss_weight = loss_weight
+
+    def predict(self, features: Features) -> SemanticPrediction:
+        """The prediction for a batch; the same in training and in inference.
+
+        Args:
+            features: backbone maps by name, (N, C_i, H / s_i, W / s_i); and "image", the normalised padded input
+                (N, 3, H, W), when `needs_image`.
+        """
+        raise NotImplementedError
+
+    def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
+        """Weighted loss terms, each named `loss_*`.
+
+        Args:
+            prediction: of `predict`.
+            targets: (N, H, W) int64, semantic ids or `ignore_value`.
+        """
+        logits = self.upsample(prediction.logits)
+        loss = mean_cross_entropy(logits, targets, self.ignore_value)
+        return {"loss_sem_seg": loss * self.loss_weight}
+
+    def upsample(self, logits: Tensor) -> Tensor:
+        """(N, K, h, w) -> (N, K, h * stride, w * stride), bilinear, in float32."""
+        return F.interpolate(logits.float(), scale_factor=self.common_stride, mode="bilinear", align_corners=False)
+
+    def forward(self, features: Features, targets: Tensor | None = None) -> tuple[Tensor | None, Losses]:
+        """Detectron2's contract: (None, losses) in training, (logits at the input's size, {}) in inference."""
+        if self.needs_image and "image" not in features:
+            raise ValueError(
+                f"{type(self).__name__} looks at the input image, which only UnifiedSegmentor passes to its heads; "
+                "set MODEL.META_ARCHITECTURE to UnifiedSegmentor"
+            )
+        prediction = self.predict(features)
+        if self.training:
+            if targets is None:
+                raise ValueError("a semantic head needs targets in training")
+            return None, self.losses(prediction, targets)
+        return self.upsample(prediction.logits), {}

@@ -1,0 +1,32 @@
+"""From a head's name to a head: the only look-up."""
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+
+from unified_seg.heads.adapter import Detectron2Head
+from unified_seg.heads.base import SemanticHead
+
+
+def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> SemanticHead:
+    """The head named MODEL.SEM_SEG_HEAD.NAME; Detectron2's own come wrapped in an adapter.
+
+    Raises:
+        ValueError: no head of that name; the message lists the known ones.
+    """
+    name = cfg.MODEL.SEM_SEG_HEAD.NAME
+    known = sorted(registered_heads())
+    if name not in known:
+        raise ValueError(f"MODEL.SEM_SEG_HEAD.NAME: there is no semantic head {name!r}; known: {', '.join(known)}")
+    unknown = [feature for feature in cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES if feature not in input_shape]
+    if unknown:
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.IN_FEATURES: the backbone has no {', '.join(unknown)}; it has {', '.join(input_shape)}"
+        )
+    head = SEM_SEG_HEADS_REGISTRY.get(name)(cfg, input_shape)
+    return head if isinstance(head, SemanticHead) else Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+
+
+def registered_heads() -> list[str]:
+    """Names of all registered semantic heads."""
+    return [name for name, _ in SEM_SEG_HEADS_REGISTRY]

@@ -1,0 +1,50 @@
+"""A trained model on single images."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
+from detectron2.data import transforms as T
+from detectron2.modeling import build_model
+
+from unified_seg.data.augmentation import build_augmentations
+from unified_seg.training.checkpoint import Checkpointer, CheckpointError
+
+
+class Predictor:
+    """Like Detectron2's DefaultPredictor: loads MODEL.WEIGHTS, takes one BGR image, returns its outputs.
+
+    Attributes:
+        metadata: of the data set whose classes the model knows.
+        model: in inference mode.
+
+    Raises:
+        CheckpointError: no weights, or weights of another config.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        if not cfg.MODEL.WEIGHTS:
+            raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
+        self.model = build_model(cfg).eval()
+        Checkpointer(self.model, complete=True).load(cfg.MODEL.WEIGHTS)
+        self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+        self.augmentations = build_augmentations(cfg, is_train=False)
+        self.input_format = cfg.INPUT.FORMAT
+
+    @torch.no_grad()
+    def __call__(self, image: np.ndarray) -> dict[str, Any]:
+        """Predict.
+
+        Args:
+            image: (H, W, 3) uint8, BGR whatever the model's own order is.
+
+        Returns:
+            The model's outputs at the image's size, in the form that MODEL.UNIFIED.OUTPUT names.
+        """
+        height, width = image.shape[:2]
+        augmented = T.AugInput(image[:, :, ::-1] if self.input_format == "RGB" else image)
+        self.augmentations(augmented)
+        tensor = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        return self.model([{"image": tensor, "height": height, "width": width}])[0]

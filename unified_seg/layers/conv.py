@@ -1,0 +1,36 @@
+"""The convolution that every head of this project is made of."""
+
+import fvcore.nn.weight_init as weight_init
+from detectron2.layers import Conv2d, get_norm
+from torch import nn
+from torch.nn import functional as F
+
+
+def conv_norm_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, norm: str = "GN", dilation: int = 1
+) -> Conv2d:
+    """Convolution, norm, ReLU; the size of the map stays.
+
+    Args:
+        norm: a name that Detectron2's `get_norm` knows ("GN", "BN", "SyncBN" ...), "" for none.
+    """
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size,
+        padding=dilation * (kernel_size // 2),
+        dilation=dilation,
+        bias=not norm,
+        norm=get_norm(norm, out_channels),
+        activation=F.relu,
+    )
+    weight_init.c2_msra_fill(conv)
+    return conv
+
+
+def two_convs(in_channels: int, out_channels: int, *, norm: str = "GN") -> nn.Sequential:
+    """Two 3x3 convolutions, each with norm and ReLU."""
+    return nn.Sequential(
+        conv_norm_relu(in_channels, out_channels, 3, norm=norm),
+        conv_norm_relu(out_channels, out_channels, 3, norm=norm),
+    )

@@ -1,0 +1,5 @@
+"""The meta-architecture; importing registers it."""
+
+from unified_seg.meta_arch.unified_segmentor import UnifiedSegmentor
+
+__all__ = ["UnifiedSegmentor"]

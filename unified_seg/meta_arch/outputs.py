@@ -1,0 +1,85 @@
+"""From raw predictions to the outputs of one image, in one of two forms.
+
+"detectron2": `sem_seg` (K, H, W) logits; `instances` with `pred_masks` (N, H, W) bool; `panoptic_seg`.
+"compact":    `sem_seg_labels` (H, W); `instances` with `pred_masks` a BoxMasks; `panoptic_seg`.
+
+Both say the same: labels are the argmax of the logits, and the cropped masks pasted are the full ones.
+(H, W) = the original image, N = instances, K = classes.
+"""
+
+from typing import Any
+
+from detectron2.structures import Instances
+from torch import Tensor
+
+from unified_seg.functional.box_masks import BoxMasks
+from unified_seg.functional.resampling import resample_labels, resample_logits
+from unified_seg.fusion.base import PanopticFusion
+
+OUTPUT_FORMATS = ("detectron2", "compact")
+
+
+def finish_image(
+    logits: Tensor | None,
+    instances: Instances | None,
+    *,
+    stride: int,
+    input_size: tuple[int, int],
+    output_size: tuple[int, int],
+    fusion: PanopticFusion | None,
+    output_format: str,
+) -> dict[str, Any]:
+    """The outputs of one image.
+
+    Args:
+        logits: (K, h, w) of the semantic head, or None.
+        instances: the detector's, boxes in pixels of the network's input, soft masks (N, 1, M, M); or None.
+        stride: of the logits.
+        input_size: height and width of the image as the network saw it, without padding.
+        output_size: (H, W).
+        fusion: joins labels and instances where both are there.
+        output_format: one of OUTPUT_FORMATS.
+    """
+    compact = output_format == "compact"
+    outputs: dict[str, Any] = {}
+    labels = None
+    if logits is not None:
+        if compact or fusion is not None:
+            labels = resample_labels(logits, stride, input_size, output_size)
+        if not compact:
+            outputs["sem_seg"] = resample_logits(logits, stride, input_size, output_size)
+    if instances is not None:
+        instances = rescale_instances(instances, output_size)
+    if fusion is not None and labels is not None and instances is not None:
+        fused = fusion(labels, instances)
+        labels, instances = fused.labels, fused.instances
+        outputs["panoptic_seg"] = (fused.panoptic.ids, fused.panoptic.segments_info)
+    if compact and labels is not None:
+        outputs["sem_seg_labels"] = labels
+    if instances is not None:
+        if not compact and instances.has("pred_masks"):
+            instances.pred_masks = instances.pred_masks.full()
+        outputs["instances"] = instances
+    return outputs
+
+
+def rescale_instances(instances: Instances, output_size: tuple[int, int]) -> Instances:
+    """Bring instances to the original image and binarise their masks, each inside its box.
+
+    Args:
+        instances: with `pred_boxes`, and `pred_masks` (N, 1, M, M) probabilities if there are masks.
+        output_size: (H, W).
+
+    Returns:
+        Instances of that size without those whose box is empty there; `pred_masks` is a BoxMasks.
+    """
+    height, width = output_size
+    scale_y, scale_x = height / instances.image_size[0], width / instances.image_size[1]
+    result = Instances(output_size, **instances.get_fields())
+    result.pred_boxes = result.pred_boxes.clone()
+    result.pred_boxes.scale(scale_x, scale_y)
+    result.pred_boxes.clip(output_size)
+    result = result[result.pred_boxes.nonempty()]
+    if result.has("pred_masks"):
+        result.pred_masks = BoxMasks.from_soft(result.pred_masks[:, 0], result.pred_boxes.tensor, output_size)
+    return result

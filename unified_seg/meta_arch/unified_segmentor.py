@@ -1,0 +1,175 @@
+"""The one model: a backbone, an optional detector, an optional semantic head, an optional panoptic fusion."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import (
+    META_ARCH_REGISTRY,
+    Backbone,
+    build_backbone,
+    build_proposal_generator,
+    build_roi_heads,
+)
+from detectron2.structures import ImageList, Instances
+from torch import Tensor, nn
+
+from unified_seg.backbones import freeze_bn_statistics
+from unified_seg.data.class_counts import class_table_of, with_class_counts
+from unified_seg.functional.class_table import ClassTable
+from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
+from unified_seg.heads import SemanticHead, build_semantic_head
+from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
+
+Batch = list[dict[str, Any]]
+
+
+@META_ARCH_REGISTRY.register()
+class UnifiedSegmentor(nn.Module):
+    """Wires the parts together; every part but the backbone may be absent, as long as one has something to say.
+
+    Args:
+        backbone: gives maps by name.
+        proposal_generator: the detector's first stage (RPN), together with `roi_heads`.
+        roi_heads: the detector's second stage.
+        sem_seg_head: a semantic head.
+        panoptic_fusion: joins the two; needs both, with masks.
+        class_table: the meaning of the ids.
+        pixel_mean, pixel_std: of the input's channels, in their order.
+        input_format: order of the input's channels, "BGR" or "RGB" (read by pictures of the input).
+        output_format: "detectron2" or "compact", see `outputs`.
+
+    Raises:
+        ValueError: a combination of parts that can't work.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        proposal_generator: nn.Module | None = None,
+        roi_heads: nn.Module | None = None,
+        sem_seg_head: SemanticHead | None = None,
+        panoptic_fusion: PanopticFusion | None = None,
+        class_table: ClassTable,
+        pixel_mean: tuple[float, ...],
+        pixel_std: tuple[float, ...],
+        input_format: str = "BGR",
+        output_format: str = "detectron2",
+    ):
+        super().__init__()
+        if (proposal_generator is None) != (roi_heads is None):
+            raise ValueError("a detector needs both MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME, or neither")
+        if roi_heads is None and sem_seg_head is None:
+            raise ValueError("the model has neither a detector nor a semantic head: nothing to learn")
+        if panoptic_fusion is not None and (roi_heads is None or sem_seg_head is None):
+            raise ValueError("MODEL.PANOPTIC_FUSION.NAME needs a detector and a semantic head")
+        if panoptic_fusion is not None and not getattr(roi_heads, "mask_on", True):
+            raise ValueError("MODEL.PANOPTIC_FUSION.NAME needs masks: set MODEL.MASK_ON")
+        if output_format not in OUTPUT_FORMATS:
+            raise ValueError(f"MODEL.UNIFIED.OUTPUT: {output_format!r} is not one of {', '.join(OUTPUT_FORMATS)}")
+        self.backbone = backbone
+        self.proposal_generator = proposal_generator
+        self.roi_heads = roi_heads
+        self.sem_seg_head = sem_seg_head
+        self.panoptic_fusion = panoptic_fusion
+        self.class_table = class_table
+        self.input_format = input_format
+        self.output_format = output_format
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
+        cfg = with_class_counts(cfg)
+        table = class_table_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        backbone = build_backbone(cfg)
+        if cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS:
+            freeze_bn_statistics(backbone)
+        shape = backbone.output_shape()
+        model = cfg.MODEL
+        return {
+            "backbone": backbone,
+            "proposal_generator": build_proposal_generator(cfg, shape) if model.PROPOSAL_GENERATOR.NAME else None,
+            "roi_heads": build_roi_heads(cfg, shape) if model.ROI_HEADS.NAME else None,
+            "sem_seg_head": build_semantic_head(cfg, shape) if model.SEM_SEG_HEAD.NAME else None,
+            "panoptic_fusion": build_panoptic_fusion(cfg, table) if model.PANOPTIC_FUSION.NAME else None,
+            "class_table": table,
+            "pixel_mean": model.PIXEL_MEAN,
+            "pixel_std": model.PIXEL_STD,
+            "input_format": cfg.INPUT.FORMAT,
+            "output_format": model.UNIFIED.OUTPUT,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device  # type: ignore[return-value]
+
+    def forward(self, batched_inputs: Batch) -> dict[str, Tensor] | list[dict[str, Any]]:
+        """Detectron2's contract: weighted losses by name in training, one dict of outputs an image in inference.
+
+        Args:
+            batched_inputs: one dict an image: `image` (C, H, W); in training `sem_seg` (H, W) int64 for a semantic
+                head and `instances` for a detector; in inference `height` and `width` of the original image.
+        """
+        return self.losses(batched_inputs) if self.training else self.inference(batched_inputs)
+
+    def losses(self, batched_inputs: Batch) -> dict[str, Tensor]:
+        """The weighted loss terms of a batch."""
+        images, features = self.extract(batched_inputs)
+        losses: dict[str, Tensor] = {}
+        if self.sem_seg_head is not None:
+            prediction = self.sem_seg_head.predict(self._head_features(images, features))
+            losses.update(self.sem_seg_head.losses(prediction, self._semantic_targets(batched_inputs)))
+        if self.proposal_generator is not None and self.roi_heads is not None:
+            truth = [x["instances"].to(self.device) for x in batched_inputs]
+            proposals, proposal_losses = self.proposal_generator(images, features, truth)
+            _, detector_losses = self.roi_heads(images, features, proposals, truth)
+            losses.update(proposal_losses)
+            losses.update(detector_losses)
+        return losses
+
+    def inference(self, batched_inputs: Batch) -> list[dict[str, Any]]:
+        """The outputs of each image of a batch, at the size of the original image."""
+        images, features = self.extract(batched_inputs)
+        count = len(batched_inputs)
+        logits: list[Tensor | None] = [None] * count
+        instances: list[Instances | None] = [None] * count
+        stride = 1
+        if self.sem_seg_head is not None:
+            logits = list(self.sem_seg_head.predict(self._head_features(images, features)).logits)
+            stride = self.sem_seg_head.common_stride
+        if self.proposal_generator is not None and self.roi_heads is not None:
+            proposals, _ = self.proposal_generator(images, features, None)
+            instances, _ = self.roi_heads(images, features, proposals, None)
+        return [
+            finish_image(
+                logits[i],
+                instances[i],
+                stride=stride,
+                input_size=images.image_sizes[i],
+                output_size=(x.get("height", images.image_sizes[i][0]), x.get("width", images.image_sizes[i][1])),
+                fusion=self.panoptic_fusion,
+                output_format=self.output_format,
+            )
+            for i, x in enumerate(batched_inputs)
+        ]
+
+    def extract(self, batched_inputs: Batch) -> tuple[ImageList, dict[str, Tensor]]:
+        """Normalise and pad the images, and run the backbone."""
+        images = [(x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs]
+        image_list = ImageList.from_tensors(images, self.backbone.size_divisibility)
+        return image_list, self.backbone(image_list.tensor)
+
+    def _head_features(self, images: ImageList, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        needs_image = self.sem_seg_head is not None and self.sem_seg_head.needs_image
+        return {**features, "image": images.tensor} if needs_image else features
+
+    def _semantic_targets(self, batched_inputs: Batch) -> Tensor:
+        """(N, H, W), padded with the label that no loss looks at."""
+        assert self.sem_seg_head is not None
+        targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
+        ignore = self.sem_seg_head.ignore_value
+        return ImageList.from_tensors(targets, self.backbone.size_divisibility, ignore).tensor

@@ -1,0 +1,1 @@
+"""Training: trainer, step, optimizer, checkpoint, launch."""

@@ -1,0 +1,45 @@
+"""Starting one or several processes: Detectron2's --num-gpus, or torchrun with NCCL or, without GPUs, gloo."""
+
+import argparse
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from detectron2.engine import launch as detectron2_launch
+from torch import distributed
+
+
+def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
+    """Run `main(args)` in every process that the command line, or torchrun, asks for.
+
+    Raises:
+        SystemExit: more GPUs are asked for than there are.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return _run_under_torchrun(main, args)
+    available = torch.cuda.device_count()
+    if args.num_gpus > max(available, 1):
+        raise SystemExit(
+            f"--num-gpus {args.num_gpus}: this machine has {available}; several processes without GPUs start with "
+            "torchrun --nproc-per-node N tools/train_net.py ..."
+        )
+    return detectron2_launch(
+        main,
+        max(args.num_gpus, 1),
+        num_machines=args.num_machines,
+        machine_rank=args.machine_rank,
+        dist_url=args.dist_url,
+        args=(args,),
+    )
+
+
+def _run_under_torchrun(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        return main(args)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,61 @@
+"""Optimizers and learning-rate schedules by name."""
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.solver import LRMultiplier, WarmupParamScheduler
+from detectron2.solver import build_lr_scheduler as build_detectron2_scheduler
+from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from fvcore.common.param_scheduler import ParamScheduler
+from torch import nn
+
+from unified_seg.config import ConfigError
+
+
+def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+    """SOLVER.OPTIMIZER over the model's trainable parameters, with Detectron2's parameter groups and clipping.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
+    solver = cfg.SOLVER
+    groups = get_default_optimizer_params(
+        model,
+        base_lr=solver.BASE_LR,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        bias_lr_factor=solver.BIAS_LR_FACTOR,
+        weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
+    )
+    common = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
+    if solver.OPTIMIZER == "SGD":
+        sgd = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
+        return sgd(groups, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **common)
+    adams: dict[str, type[torch.optim.Optimizer]] = {"ADAM": torch.optim.Adam, "ADAMW": torch.optim.AdamW}
+    if solver.OPTIMIZER not in adams:
+        raise ConfigError(f"SOLVER.OPTIMIZER: {solver.OPTIMIZER!r} is not one of SGD, {', '.join(adams)}")
+    return maybe_add_gradient_clipping(cfg, adams[solver.OPTIMIZER])(groups, **common)
+
+
+class PolyParamScheduler(ParamScheduler):
+    """(1 - t) ** power, held at `constant_ending` once it falls below it; t goes from 0 to 1."""
+
+    def __init__(self, power: float, constant_ending: float = 0.0):
+        self.power = power
+        self.constant_ending = constant_ending
+
+    def __call__(self, where: float) -> float:
+        return max((1.0 - where) ** self.power, self.constant_ending)
+
+
+def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """SOLVER.LR_SCHEDULER_NAME: "WarmupPolyLR", "WarmupLinearLR", or one of Detectron2's."""
+    solver = cfg.SOLVER
+    if solver.LR_SCHEDULER_NAME not in ("WarmupPolyLR", "WarmupLinearLR"):
+        return build_detectron2_scheduler(cfg, optimizer)
+    power = solver.POLY_LR_POWER if solver.LR_SCHEDULER_NAME == "WarmupPolyLR" else 1.0
+    schedule = WarmupParamScheduler(
+        PolyParamScheduler(power, solver.POLY_LR_CONSTANT_ENDING),
+        solver.WARMUP_FACTOR,
+        min(solver.WARMUP_ITERS / solver.MAX_ITER, 1.0),
+        solver.WARMUP_METHOD,
+    )
+    return LRMultiplier(optimizer, multiplier=schedule, max_iter=solver.MAX_ITER)

@@ -1,0 +1,128 @@
+"""Training and evaluation of a config, on Detectron2's DefaultTrainer."""
+
+import logging
+import time
+import weakref
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
+from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
+from detectron2.utils import comm
+from torch import nn
+from tqdm import tqdm
+
+from unified_seg.data.build import build_test_loader, build_train_loader
+from unified_seg.data.checks import check_datasets
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.evaluation import build_evaluators, print_results, save_results
+from unified_seg.training.checkpoint import Checkpointer
+from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
+from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
+from unified_seg.training.step import StepTrainer, precision_of
+
+logger = logging.getLogger(__name__)
+
+
+class Trainer(DefaultTrainer):
+    """Detectron2's trainer with this project's data, losses' precision, checkpoints and evaluation.
+
+    Args:
+        cfg: a full config; DATASETS.TRAIN is checked before anything is built.
+    """
+
+    def __init__(self, cfg: CfgNode):
+        TrainerBase.__init__(self)
+        cfg = with_class_counts(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        if comm.is_main_process():
+            check_datasets(cfg)
+        comm.synchronize()
+        model = self.build_model(cfg)
+        optimizer = self.build_optimizer(cfg, model)
+        self._trainer = StepTrainer(
+            distribute(model), self.build_train_loader(cfg), optimizer, precision=precision_of(cfg)
+        )
+        self.scheduler = self.build_lr_scheduler(cfg, optimizer)
+        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.start_iter = 0
+        self.max_iter = cfg.SOLVER.MAX_ITER
+        self.cfg = cfg
+        self.register_hooks(self.build_hooks())
+
+    def train(self) -> OrderedDict[str, Any] | None:
+        """Train, evaluate, and add the training time to the results file; returns the last evaluation's results."""
+        super().train()
+        results = getattr(self, "_last_eval_results", None)
+        return results
+
+    def build_hooks(self) -> list[HookBase | None]:
+        """Detectron2's hooks and ours; the writer stays last, so that it sees what the others put."""
+        hooks = super().build_hooks()
+        if not comm.is_main_process():
+            return hooks
+        ours: list[HookBase] = [ProgressBar()]
+        if self.cfg.TEST.BEST_CHECKPOINT_METRIC:
+            ours.append(BestCheckpoint(self.cfg.TEST.BEST_CHECKPOINT_METRIC, self.cfg.OUTPUT_DIR))
+        if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
+            ours.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
+        return [*hooks[:-1], *ours, hooks[-1]]
+
+    @classmethod
+    def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
+        return build_optimizer(cfg, model)
+
+    @classmethod
+    def build_lr_scheduler(cls, cfg: CfgNode, optimizer: torch.optim.Optimizer) -> Any:
+        return build_lr_scheduler(cfg, optimizer)
+
+    @classmethod
+    def build_train_loader(cls, cfg: CfgNode) -> Any:
+        return build_train_loader(cfg)
+
+    @classmethod
+    def build_test_loader(cls, cfg: CfgNode, dataset_name: str) -> Any:
+        return build_test_loader(cfg, dataset_name)
+
+    @classmethod
+    def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> DatasetEvaluators:
+        return build_evaluators(cfg, dataset_name, str(Path(cfg.OUTPUT_DIR) / "inference" / dataset_name))
+
+    @classmethod
+    def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> OrderedDict[str, Any]:
+        """Evaluate on every test set, print the tables and write OUTPUT_DIR/inference/results.json.
+
+        Returns:
+            Results by task and metric in percent, by data set first where there are several; empty on other
+            processes than the first.
+        """
+        if evaluators is not None and not isinstance(evaluators, list):
+            evaluators = [evaluators]
+        results: OrderedDict[str, Any] = OrderedDict()
+        start = time.perf_counter()
+        for index, name in enumerate(cfg.DATASETS.TEST):
+            loader = cls.build_test_loader(cfg, name)
+            bar = tqdm(loader, desc=f"evaluating {name}", unit="img", disable=None if comm.is_main_process() else True)
+            evaluator = evaluators[index] if evaluators else cls.build_evaluator(cfg, name)
+            results[name] = inference_on_dataset(model, bar, evaluator)
+        if comm.is_main_process() and results:
+            print_results(results)
+            save_results(
+                Path(cfg.OUTPUT_DIR) / "inference" / "results.json",
+                results,
+                eval_s=time.perf_counter() - start,
+                weights=cfg.MODEL.WEIGHTS,
+            )
+        return next(iter(results.values())) if len(results) == 1 else results
+
+
+def distribute(model: nn.Module) -> nn.Module:
+    """The model in DistributedDataParallel where there are several processes, on CUDA or on CPUs."""
+    if comm.get_world_size() == 1:
+        return model
+    on_gpu = next(model.parameters()).is_cuda
+    return nn.parallel.DistributedDataParallel(
+        model, device_ids=[torch.cuda.current_device()] if on_gpu else None, broadcast_buffers=False
+    )
