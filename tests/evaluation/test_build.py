@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from drawn_streets import METADATA, Streets, annotations_of, draw_street, perfect_output, run
+
+from unified_seg.config import get_config
+from unified_seg.evaluation import build_evaluators
+
+NAME = "drawn_streets_build"
+
+
+@pytest.fixture
+def record(streets: Streets):
+    """The record of a registered data set of one image; what a test takes out of it, the data set lacks."""
+    record = streets.add("street", draw_street())
+    DatasetCatalog.register(NAME, lambda: [record])
+    MetadataCatalog.get(NAME).set(**METADATA)
+    yield record
+    DatasetCatalog.remove(NAME)
+    MetadataCatalog.remove(NAME)
+
+
+def config(semantic: bool, detector: bool, masks: bool = True, fusion: bool = True) -> CfgNode:
+    cfg = get_config()
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead" if semantic else ""
+    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads" if detector else ""
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = "RPN" if detector else ""
+    cfg.MODEL.MASK_ON = masks
+    cfg.MODEL.PANOPTIC_FUSION.NAME = "ScoreOrderFusion" if fusion else ""
+    return cfg
+
+
+def kinds(cfg: CfgNode, folder: Path) -> list[str]:
+    return [type(e).__name__.removesuffix("Evaluator") for e in build_evaluators(cfg, NAME, folder)._evaluators]
+
+
+@pytest.mark.parametrize(
+    ("cfg", "expected"),
+    [
+        (config(True, True), ["Semantic", "Instance", "CityscapesInstance", "Panoptic"]),
+        (config(True, True, fusion=False), ["Semantic", "Instance", "CityscapesInstance"]),
+        (config(True, False), ["Semantic"]),
+        (config(False, True), ["Instance", "CityscapesInstance"]),
+        (config(False, True, masks=False), ["Instance"]),
+    ],
+)
+def test_what_the_model_makes(record: dict, tmp_path: Path, cfg: CfgNode, expected: list[str]):
+    assert kinds(cfg, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("lacking", "expected"),
+    [
+        ({"sem_seg_file_name"}, ["Instance", "CityscapesInstance", "Panoptic"]),
+        ({"instance_ids_file_name"}, ["Semantic", "Instance", "Panoptic"]),
+        ({"pan_seg_file_name", "instance_ids_file_name"}, ["Semantic"]),
+    ],
+)
+def test_what_the_data_set_has(record: dict, tmp_path: Path, lacking: set[str], expected: list[str]):
+    for key in lacking:
+        del record[key]
+    assert kinds(config(True, True), tmp_path) == expected
+
+
+def test_annotations_are_a_truth_of_instances(record: dict, tmp_path: Path):
+    for key in ("pan_seg_file_name", "instance_ids_file_name"):
+        del record[key]
+    record["annotations"] = annotations_of(draw_street())
+    assert kinds(config(True, True), tmp_path) == ["Semantic", "Instance"]
+
+
+def test_all_scores_from_one_pass(record: dict, tmp_path: Path):
+    results = run(build_evaluators(config(True, True), NAME, tmp_path), [record], [perfect_output(draw_street())])
+    assert list(results) == ["sem_seg", "bbox", "segm", "cityscapes_instances", "panoptic_seg"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "streets") == [
+        "cityscapes_instances",
+        "coco_instances_results.json",
+        "panoptic",
+        "sem_seg.npz",
+    ]
+
+
+def test_a_detector_of_boxes_is_asked_for_boxes(record: dict, tmp_path: Path):
+    output = perfect_output(draw_street())
+    output["instances"].remove("pred_masks")
+    results = run(build_evaluators(config(False, True, masks=False), NAME, tmp_path), [record], [output])
+    assert list(results) == ["bbox"]
+
+
+def test_nothing_to_evaluate(record: dict, tmp_path: Path):
+    del record["sem_seg_file_name"]
+    with pytest.raises(ValueError, match=rf"nothing to evaluate on {NAME}: the model makes semantic, .*file_name"):
+        build_evaluators(config(True, False), NAME, tmp_path)
+    with pytest.raises(ValueError, match="the model makes nothing"):
+        build_evaluators(config(False, False), NAME, tmp_path)
+
+
+def test_no_records(record: dict, tmp_path: Path):
+    DatasetCatalog.remove(NAME)
+    DatasetCatalog.register(NAME, list)
+    with pytest.raises(ValueError, match=f"{NAME} has no records"):
+        build_evaluators(config(True, True), NAME, tmp_path)

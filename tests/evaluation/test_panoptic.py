@@ -1,0 +1,255 @@
+import contextlib
+import copy
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import COCOPanopticEvaluator
+from drawn_streets import (
+    CAR,
+    CAR_A,
+    METADATA,
+    ROAD,
+    SIZE,
+    WALKER,
+    Streets,
+    draw_street,
+    noisy_output,
+    perfect_output,
+    run,
+    save_panoptic,
+)
+from PIL import Image
+
+from unified_seg.data.reading import read_panoptic_ids
+from unified_seg.evaluation.panoptic import PanopticEvaluator, write_panoptic_png
+from unified_seg.functional.class_table import ClassTable
+
+
+def evaluate(streets: Streets, records: list[dict], outputs: list[dict]) -> dict[str, float]:
+    return run(PanopticEvaluator(streets.table, records, streets.folder / "out"), records, outputs)["panoptic_seg"]
+
+
+def test_perfect_predictions_score_100(streets: Streets):
+    scenes = [draw_street(), draw_street(things=())]
+    records = [streets.add(f"street_{i}", scene) for i, scene in enumerate(scenes)]
+    scores = evaluate(streets, records, [perfect_output(scene) for scene in scenes])
+    suffixes = ["", "_th", "_st", "-road", "-sky", "-person", "-car"]
+    assert set(scores) == {f"{quality}{suffix}" for quality in ("PQ", "SQ", "RQ") for suffix in suffixes}
+    assert all(value == 100 for value in scores.values())
+
+
+def test_hand_derived_case(streets: Streets):
+    scene = draw_street()
+    record = streets.add("street", scene)
+    ids, infos = perfect_output(scene)["panoptic_seg"]
+    ids[60:] = 7  # road goes on over void: void does not count, so road still has IoU 1
+    infos = [info | {"category_id": 0} if info["id"] == 26000 else info for info in infos]  # car A is called a person
+    ids[30:35, 60:80] = 26001  # car B grows by the 4 rows 30-33: IoU 320 / 400; of road 40, of sky 40 pixels less
+    scores = evaluate(streets, [record], [{"panoptic_seg": (ids, infos)}])
+    # Person: the walker matches, "car A" is a false positive: PQ 1 / (1 + 1/2). Car: B matches with 0.8, A is missed.
+    # Road and sky lose the pixels given to car B: rows 32, 33 of road, rows 30, 31 of sky, 40 pixels each.
+    road, sky = (2504 - 40) / 2504, (3956 - 40) / 3956
+    expected = {
+        "PQ-road": 100 * road,
+        "RQ-road": 100,
+        "PQ-sky": 100 * sky,
+        "PQ-person": 100 / 1.5,
+        "SQ-person": 100,
+        "PQ-car": 80 / 1.5,
+        "SQ-car": 80,
+        "RQ-car": 100 / 1.5,
+        "PQ_st": 100 * (road + sky) / 2,
+        "PQ_th": (100 + 80) / 1.5 / 2,
+        "SQ_th": 90,
+        "PQ": (100 * road + 100 * sky + 100 / 1.5 + 80 / 1.5) / 4,
+        "RQ": (100 + 100 + 100 / 1.5 + 100 / 1.5) / 4,
+    }
+    assert {key: scores[key] for key in expected} == pytest.approx(expected)
+
+
+def test_equal_to_detectron2(streets: Streets):
+    rng = np.random.default_rng(0)
+    scenes = [draw_street(), draw_street(things=(CAR_A, WALKER), crowd=(CAR, slice(34, 50), slice(60, 90)))] * 6
+    records = [streets.add(f"street_{i}", scene) for i, scene in enumerate(scenes)]
+    outputs = [noisy_output(scene, rng) for scene in scenes]
+    ours = evaluate(streets, records, copy.deepcopy(outputs))
+    name = "drawn_streets_panoptic"
+    DatasetCatalog.register(name, lambda: records)
+    MetadataCatalog.get(name).set(
+        **METADATA, panoptic_json=str(streets.write_panoptic_json()), panoptic_root=str(streets.folder)
+    )
+    try:
+        evaluator = COCOPanopticEvaluator(name, str(streets.folder / "peer"))
+        evaluator.reset()
+        evaluator.process(records, outputs)
+        theirs = evaluator.evaluate()["panoptic_seg"]
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    assert 10 < ours["PQ"] < 90
+    assert {key: ours[key] for key in theirs} == pytest.approx(theirs, abs=1e-9)
+
+
+def test_files_are_what_panopticapi_reads(streets: Streets):
+    from panopticapi.evaluation import pq_compute
+
+    rng = np.random.default_rng(1)
+    scenes = [draw_street() for _ in range(4)]
+    # Base names clash, image ids do not.
+    records = [streets.add(f"city_{i}/street 1", scene, city=f"city_{i}") for i, scene in enumerate(scenes)]
+    scores = evaluate(streets, records, [noisy_output(scene, rng) for scene in scenes])
+    folder = streets.folder / "out" / "panoptic"
+    assert sorted(path.name for path in folder.glob("*.png")) == [f"city_{i}%2Fstreet%201.png" for i in range(4)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        official = pq_compute(
+            str(streets.write_panoptic_json()), str(folder / "predictions.json"), str(streets.folder), str(folder)
+        )
+    assert scores["PQ"] == pytest.approx(100 * official["All"]["pq"], abs=1e-9)
+    assert scores["PQ_th"] == pytest.approx(100 * official["Things"]["pq"], abs=1e-9)
+    assert scores["SQ-car"] == pytest.approx(100 * official["per_class"][26]["sq"], abs=1e-9)
+
+
+def test_same_base_name_in_two_folders(streets: Streets):
+    scenes = [draw_street(), draw_street(things=(WALKER,))]
+    records = [streets.add(f"city_{i}/street", scene, city=f"city_{i}") for i, scene in enumerate(scenes)]
+    assert evaluate(streets, records, [perfect_output(scene) for scene in scenes])["PQ"] == 100
+
+
+def test_files_of_an_earlier_evaluation_are_removed(streets: Streets):
+    scene = draw_street()
+    records = [streets.add(f"street_{i}", scene) for i in range(2)]
+    evaluate(streets, records, [perfect_output(scene)] * 2)
+    evaluate(streets, records[1:], [perfect_output(scene)])
+    folder = streets.folder / "out" / "panoptic"
+    assert sorted(path.name for path in folder.iterdir()) == ["predictions.json", "street_1.png"]
+    written = json.loads((folder / "predictions.json").read_text())
+    assert [annotation["image_id"] for annotation in written["annotations"]] == ["street_1"]
+
+
+def test_panopticapi_says_nothing(streets: Streets, capfd: pytest.CaptureFixture[str]):
+    scene = draw_street()
+    evaluate(streets, [streets.add("street", scene)], [perfect_output(scene)])
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("flag", [1, np.True_, True])
+def test_isthing_in_any_form(streets: Streets, flag: object):
+    scene = draw_street()
+    record = streets.add("street", scene)
+    output = perfect_output(scene)
+    for infos in (record["segments_info"], output["panoptic_seg"][1]):
+        for info in infos:
+            info["isthing"] = flag if info["isthing"] else type(flag)(0)
+    scores = evaluate(streets, [record], [output])
+    assert (scores["PQ"], scores["PQ_th"], scores["PQ_st"]) == (100, 100, 100)
+
+
+@pytest.mark.parametrize("wrong", [1, 10**6])
+def test_a_wrong_area_in_the_truth_is_counted_anew(streets: Streets, wrong: int):
+    scene = draw_street()
+    record = streets.add("street", scene)
+    record["segments_info"] = [info | {"area": wrong} for info in record["segments_info"]]
+    assert evaluate(streets, [record], [perfect_output(scene)])["PQ"] == 100
+
+
+def of_kind(streets: Streets, things: bool) -> tuple[ClassTable, dict, dict]:
+    """The street of a data set that has only things, or only stuff: the rest is void."""
+    scene = draw_street()
+    record = streets.add("street", scene)
+    kept = [c for c in streets.table.classes if c.is_thing == things]
+    table = ClassTable([replace(c, semantic_id=i) for i, c in enumerate(kept)])
+    ids, infos = perfect_output(scene)["panoptic_seg"]
+    infos = [info for info in infos if info["isthing"] == things]
+    ids[~torch.isin(ids, torch.tensor([info["id"] for info in infos]))] = 0
+    save_panoptic(Path(record["pan_seg_file_name"]), ids.numpy())
+    record["segments_info"] = infos
+    return table, record, {"panoptic_seg": (ids, infos)}
+
+
+@pytest.mark.parametrize(("things", "present", "absent"), [(True, "PQ_th", "PQ_st"), (False, "PQ_st", "PQ_th")])
+def test_things_alone_and_stuff_alone(streets: Streets, things: bool, present: str, absent: str):
+    table, record, output = of_kind(streets, things)
+    scores = run(PanopticEvaluator(table, [record], streets.folder / "out"), [record], [output])["panoptic_seg"]
+    assert (scores["PQ"], scores[present], absent in scores) == (100, 100, False)
+
+
+def test_a_class_that_does_not_occur_has_no_value(streets: Streets):
+    scene = draw_street(things=())
+    scores = evaluate(streets, [streets.add("street", scene)], [perfect_output(scene)])
+    assert scores["PQ"] == 100
+    assert all(math.isnan(scores[key]) for key in ("PQ-car", "PQ-person", "PQ_th"))
+
+
+class TestRefuses:
+    @pytest.fixture
+    def record(self, streets: Streets) -> dict:
+        return streets.add("street", draw_street())
+
+    @pytest.fixture
+    def output(self) -> dict:
+        return perfect_output(draw_street())
+
+    def test_nothing_but_void(self, streets: Streets, record: dict):
+        save_panoptic(Path(record["pan_seg_file_name"]), np.zeros(SIZE, dtype=int))
+        record["segments_info"] = []
+        with pytest.raises(ValueError, match="no segment, true or predicted"):
+            evaluate(streets, [record], [{"panoptic_seg": (torch.zeros(SIZE, dtype=torch.int32), [])}])
+
+    def test_a_true_segment_without_description(self, streets: Streets, record: dict, output: dict):
+        record["segments_info"] = [info for info in record["segments_info"] if info["id"] != 26000]
+        with pytest.raises(ValueError, match=r"street_gtFine_panoptic.png: the segments \[26000\] are in the PNG"):
+            evaluate(streets, [record], [output])
+
+    def test_a_true_description_without_pixels(self, streets: Streets, record: dict, output: dict):
+        record["segments_info"].append({"id": 5, "category_id": ROAD, "isthing": False, "iscrowd": 0})
+        with pytest.raises(ValueError, match=r"street_gtFine_panoptic.png: the segments \[5\] are in segments_info"):
+            evaluate(streets, [record], [output])
+
+    def test_an_unknown_true_class(self, streets: Streets, record: dict, output: dict):
+        record["segments_info"][-1]["category_id"] = 9
+        with pytest.raises(ValueError, match=r"panoptic.png: segment 26001: no thing class has category_id 9"):
+            evaluate(streets, [record], [output])
+
+    def test_an_unknown_predicted_class(self, streets: Streets, record: dict, output: dict):
+        output["panoptic_seg"][1][-1]["category_id"] = 9
+        with pytest.raises(ValueError, match=r"'street': predicted segment 26001: no thing class has category_id 9"):
+            evaluate(streets, [record], [output])
+
+    def test_a_predicted_segment_without_description(self, streets: Streets, record: dict, output: dict):
+        del output["panoptic_seg"][1][-1]
+        with pytest.raises(ValueError, match=r"out/panoptic/street.png: .*26001"):
+            evaluate(streets, [record], [output])
+
+    def test_a_predicted_description_without_pixels(self, streets: Streets, record: dict, output: dict):
+        output["panoptic_seg"][1].append({"id": 5, "category_id": ROAD, "isthing": False})
+        with pytest.raises(ValueError, match=r"out/panoptic/street.png: .*5"):
+            evaluate(streets, [record], [output])
+
+    def test_a_map_of_another_size(self, streets: Streets, record: dict, output: dict):
+        ids, infos = output["panoptic_seg"]
+        with pytest.raises(ValueError, match=r"panoptic.png: \(64, 128\), but the prediction is \(128, 64\)"):
+            evaluate(streets, [record], [{"panoptic_seg": (ids.T, infos)}])
+
+    def test_a_truth_of_another_size_than_its_record(self, streets: Streets, record: dict, output: dict):
+        Image.open(record["pan_seg_file_name"]).transpose(Image.Transpose.ROTATE_90).save(record["pan_seg_file_name"])
+        with pytest.raises(ValueError, match=r"panoptic.png: \(128, 64\), but its image is \(64, 128\)"):
+            evaluate(streets, [record], [output])
+
+    def test_a_map_without_descriptions(self, streets: Streets, record: dict, output: dict):
+        with pytest.raises(ValueError, match="'street': a panoptic map without segments_info"):
+            evaluate(streets, [record], [{"panoptic_seg": (output["panoptic_seg"][0], None)}])
+
+
+def test_png_holds_three_bytes(tmp_path: Path):
+    ids = np.array([[0, 255, 256], [65536, 26001, 256**3 - 1]])
+    write_panoptic_png(tmp_path / "ids.png", ids)
+    assert (read_panoptic_ids(tmp_path / "ids.png") == ids).all()
+    with pytest.raises(ValueError, match=r"got 0 \.\. 16777216"):
+        write_panoptic_png(tmp_path / "ids.png", ids + np.array([[0, 0, 0], [0, 0, 1]]))

@@ -1,0 +1,74 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unified_seg.evaluation import format_results, print_results, save_results
+
+RESULTS = {
+    "unified_streets_val": {
+        "sem_seg": {"mIoU": 71.234, "pACC": np.float64(90), "IoU-road": 95.5, "IoU-traffic-light": math.nan},
+        "segm": {"AP": 25.0, "AP50": 40.0, "AP-road": 12.5},
+    },
+    "unified_streets_heldout": {"sem_seg": {"mIoU": 60.0, "pACC": 80.0, "IoU-road": 61.0, "IoU-traffic-light": 59.0}},
+}
+
+
+def test_file(tmp_path: Path):
+    path = tmp_path / "inference" / "results.json"
+    returned = save_results(path, RESULTS, eval_s=1.5, weights="model_final.pth")
+    saved = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert saved == returned
+    assert saved["results"]["unified_streets_val"]["sem_seg"] == {
+        "mIoU": 71.234,
+        "pACC": 90.0,
+        "IoU-road": 95.5,
+        "IoU-traffic-light": None,
+    }
+    assert (saved["eval_s"], saved["weights"]) == (1.5, "model_final.pth")
+    assert set(saved["versions"]) == {"python", "torch", "detectron2", "numpy", "unified_seg"}
+    assert saved["versions"]["torch"] == str(torch.__version__)
+    assert saved["machine"].split(", ")[1].endswith(" cores")
+
+
+def test_a_failed_write_leaves_the_older_file(tmp_path: Path):
+    path = tmp_path / "results.json"
+    save_results(path, RESULTS, eval_s=1, weights="old")
+    with pytest.raises(ValueError, match="JSON compliant"):  # infinity, met after the first part is written
+        save_results(path, RESULTS, eval_s=math.inf, weights="new")
+    assert json.loads(path.read_text())["weights"] == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path):
+    path = tmp_path / "results.json"
+    save_results(path, RESULTS, eval_s=1, weights="old")
+    with path.open() as reader:
+        save_results(path, RESULTS, eval_s=1, weights="new")
+        assert json.load(reader)["weights"] == "old"  # the new file took the old one's name, not its place on disk
+    assert json.loads(path.read_text())["weights"] == "new"
+
+
+def test_tables(capsys: pytest.CaptureFixture[str]):
+    print_results(RESULTS)
+    printed = capsys.readouterr().out
+    assert printed == format_results(RESULTS) + "\n"
+    tables = [[line.split("  ") for line in table.splitlines()] for table in printed.split("\n\n")]
+    rows = [[[c.strip() for c in line if c.strip()] for line in table] for table in tables]
+    assert rows[0] == [
+        ["data set", "mIoU", "pACC", "mask AP", "mask AP50"],
+        rows[0][1],  # a rule
+        ["unified_streets_val", "71.23", "90.00", "25.00", "40.00"],
+        ["unified_streets_heldout", "60.00", "80.00", "-", "-"],
+    ]
+    assert rows[1] == [
+        ["unified_streets_val, by class"],
+        ["class", "IoU", "mask AP"],
+        rows[1][2],
+        ["road", "95.50", "12.50"],
+        ["traffic-light", "-", "-"],
+    ]
+    assert len(rows) == 3

@@ -1,0 +1,174 @@
+"""Detection and instance segmentation: COCO's average precision, by pycocotools.
+
+T = thing classes.
+"""
+
+import contextlib
+import io
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask as mask_util
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from unified_seg.evaluation import outputs
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
+from unified_seg.evaluation.rle import Rle, encode_masks
+from unified_seg.evaluation.tables import class_table_text
+from unified_seg.evaluation.truth import TrueInstance, true_instances
+from unified_seg.functional.class_table import ClassTable
+
+logger = logging.getLogger(__name__)
+
+
+class Detection(NamedTuple):
+    """Attributes: box x, y, width, height in pixels; mask None for a detector without masks."""
+
+    thing_id: int
+    score: float
+    box: list[float]
+    mask: Rle | None
+
+
+class ImageInstances(NamedTuple):
+    truth: list[TrueInstance]
+    detections: list[Detection]
+
+
+class InstanceEvaluator(PerImageEvaluator[ImageInstances]):
+    """Scores of "bbox" and, with masks, of "segm": AP, AP50, AP75, APs, APm, APl and AP-<class>, in percent.
+
+    The truth is held in memory and numbered anew from 1 (pycocotools takes id 0 for "no match"), so no file of an
+    earlier run can be mistaken for it. A class or size without a true instance has NaN. It also writes
+    coco_instances_results.json, COCO's result format.
+
+    Args:
+        table: the classes.
+        records: the data set; each needs `annotations`, or pan_seg_file_name and segments_info.
+        output_folder: where the JSON goes.
+        with_masks: whether the model predicts masks.
+    """
+
+    def __init__(
+        self, table: ClassTable, records: Sequence[Record], output_folder: str | Path, with_masks: bool = True
+    ):
+        super().__init__(table, records, output_folder)
+        self.with_masks = with_masks
+
+    def score_image(self, record: Record, output: Output) -> ImageInstances:
+        found = outputs.instances(record, output, self.with_masks)
+        classes = found.pred_classes.tolist()
+        outside = {c for c in classes if not 0 <= c < self.table.num_things}
+        if outside:
+            raise ValueError(
+                f"image {record['image_id']!r}: the model predicts the classes {sorted(outside)}, "
+                f"the data set has the thing classes 0 .. {self.table.num_things - 1}"
+            )
+        boxes = found.pred_boxes.tensor.clone()
+        boxes[:, 2:] -= boxes[:, :2]
+        masks: Iterable[Rle | None] = encode_masks(found.pred_masks) if self.with_masks else [None] * len(classes)
+        detections = [Detection(*d) for d in zip(classes, found.scores.tolist(), boxes.tolist(), masks)]
+        return ImageInstances(true_instances(record, self.table, self.with_masks), detections)
+
+    def summarize(self, items: dict[Any, ImageInstances]) -> dict[str, Scores]:
+        self._write_results(items)
+        if not any(not instance.is_crowd for item in items.values() for instance in item.truth):
+            raise ValueError(f"no true instance in {len(items)} images: average precision is not defined")
+        images = list(items.values())
+        results = {}
+        for task in ("bbox", "segm") if self.with_masks else ("bbox",):
+            results[task] = average_precision(images, task, [c.name for c in self.table.things])
+            logger.info("%s average precision by class:\n%s", task, class_table_text(results[task], ("AP",)))
+        return results
+
+    def _write_results(self, items: dict[Any, ImageInstances]) -> None:
+        results = []
+        for image_id, item in items.items():
+            for detection in item.detections:
+                category_id = self.table.thing(detection.thing_id).dataset_id
+                result = {"image_id": image_id, "category_id": category_id, "score": detection.score}
+                result["bbox"] = detection.box
+                if detection.mask is not None:
+                    result["segmentation"] = detection.mask
+                results.append(result)
+        (self.output_folder / "coco_instances_results.json").write_text(json.dumps(results))
+
+
+def average_precision(images: Sequence[ImageInstances], task: str, class_names: Sequence[str]) -> Scores:
+    """COCO's average precision.
+
+    Args:
+        images: truth and detections of each image.
+        task: "bbox" or "segm".
+        class_names: T, by thing id.
+
+    Returns:
+        AP, AP50, AP75, APs, APm, APl and AP-<class> in percent; 0 where nothing was detected, NaN where no instance
+        of the class or size is true.
+    """
+    evaluation = COCOeval(
+        _coco((item.truth for item in images), len(images), len(class_names), task),
+        _coco((item.detections for item in images), len(images), len(class_names), task),
+        task,
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][..., -1]  # (IoU threshold, recall, class, size), up to 100 detections
+    scores = {"AP": _mean(precision[:, :, :, 0])}
+    for name, threshold in (("AP50", 0.5), ("AP75", 0.75)):
+        scores[name] = _mean(precision[np.isclose(evaluation.params.iouThrs, threshold), :, :, 0])
+    for name, label in (("APs", "small"), ("APm", "medium"), ("APl", "large")):
+        scores[name] = _mean(precision[..., evaluation.params.areaRngLbl.index(label)])
+    for thing_id, name in enumerate(class_names):
+        scores[f"AP-{name}"] = _mean(precision[:, :, thing_id, 0])
+    return scores
+
+
+def _coco(
+    images: Iterable[Sequence[TrueInstance] | Sequence[Detection]], num_images: int, num_classes: int, task: str
+) -> COCO:
+    """Truth or detections as pycocotools holds them: images numbered from 0, classes by thing id, objects from 1."""
+    annotations: list[dict[str, Any]] = []
+    for image_id, instances in enumerate(images):
+        for instance in instances:
+            annotation = {
+                "id": len(annotations) + 1,
+                "image_id": image_id,
+                "category_id": instance.thing_id,
+                "bbox": list(instance.box),
+                "segmentation": instance.mask,
+            }
+            annotations.append(annotation | _size_and_rank(instance, task))
+    coco = COCO()
+    coco.dataset = {
+        # pycocotools looks up the size of an image, but needs it for polygons alone; these are run lengths.
+        "images": [{"id": i, "height": None, "width": None} for i in range(num_images)],
+        "categories": [{"id": i} for i in range(num_classes)],
+        "annotations": annotations,
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return coco
+
+
+def _size_and_rank(instance: TrueInstance | Detection, task: str) -> dict[str, Any]:
+    """What small, medium and large mean: the mask's pixels for truth in both tasks, but the box of a detected box."""
+    if isinstance(instance, TrueInstance):
+        return {"area": instance.area, "iscrowd": int(instance.is_crowd)}
+    if task == "segm":
+        area = float(mask_util.area(instance.mask))
+    else:
+        area = instance.box[2] * instance.box[3]
+    return {"area": area, "iscrowd": 0, "score": instance.score}
+
+
+def _mean(precision: np.ndarray) -> float:
+    """pycocotools marks what is not defined by -1."""
+    defined = precision[precision > -1]
+    return 100 * float(defined.mean()) if defined.size else float("nan")

@@ -1,0 +1,148 @@
+"""Results on disk and on screen."""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import detectron2
+import numpy as np
+import torch
+
+from unified_seg.evaluation.tables import cell, class_names, table_text
+
+Results = Mapping[str, Mapping[str, Mapping[str, float]]]  # data set -> task -> metric -> percent
+
+# Column of the tables, task and metric it comes from; with "-<class>" after the metric, its value for a class.
+HEADLINES = (
+    ("mIoU", "sem_seg", "mIoU"),
+    ("pACC", "sem_seg", "pACC"),
+    ("box AP", "bbox", "AP"),
+    ("mask AP", "segm", "AP"),
+    ("mask AP50", "segm", "AP50"),
+    ("Cityscapes AP", "cityscapes_instances", "AP"),
+    ("PQ", "panoptic_seg", "PQ"),
+    ("SQ", "panoptic_seg", "SQ"),
+    ("RQ", "panoptic_seg", "RQ"),
+    ("PQ things", "panoptic_seg", "PQ_th"),
+    ("PQ stuff", "panoptic_seg", "PQ_st"),
+)
+CLASS_COLUMNS = (
+    ("IoU", "sem_seg", "IoU"),
+    ("box AP", "bbox", "AP"),
+    ("mask AP", "segm", "AP"),
+    ("Cityscapes AP", "cityscapes_instances", "AP"),
+    ("PQ", "panoptic_seg", "PQ"),
+    ("SQ", "panoptic_seg", "SQ"),
+    ("RQ", "panoptic_seg", "RQ"),
+)
+
+
+def save_results(path: str | Path, results: Results, *, eval_s: float, weights: str) -> dict[str, Any]:
+    """Write results.json; a crash or a full disk meanwhile leaves an older file as it was.
+
+    Args:
+        path: the file; its folder is made if need be.
+        results: data set -> task -> metric -> percent. NaN (a class without a value) becomes null.
+        eval_s: seconds that the evaluation took.
+        weights: what was evaluated, MODEL.WEIGHTS.
+
+    Returns:
+        What was written: results, eval_s, weights, versions, machine.
+    """
+    path = Path(path)
+    content = {
+        "results": _without_nan(results),
+        "eval_s": eval_s,
+        "weights": str(weights),
+        "versions": versions(),
+        "machine": machine(),
+    }
+    _write(path, content)
+    return content
+
+
+def add_to_results(path: str | Path, **values: Any) -> None:
+    """Add top-level entries, such as train_s, to a results.json that is there."""
+    path = Path(path)
+    _write(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, allow_nan=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def format_results(results: Results) -> str:
+    """One table of headline scores with a row per data set, then a table per data set with a row per class."""
+    columns = [c for c in HEADLINES if any(c[2] in tasks.get(c[1], {}) for tasks in results.values())]
+    rows = [
+        [name, *(cell(tasks.get(task, {}).get(metric)) for _, task, metric in columns)]
+        for name, tasks in results.items()
+    ]
+    parts = [table_text(["data set", *(title for title, _, _ in columns)], rows)]
+    parts += [f"{name}, by class\n{_class_table(tasks)}" for name, tasks in results.items()]
+    return "\n\n".join(parts)
+
+
+def print_results(results: Results) -> None:
+    """Print `format_results`."""
+    print(format_results(results))
+
+
+def versions() -> dict[str, str]:
+    """What the numbers depend on, by name."""
+    try:
+        own = importlib.metadata.version("unified_seg")
+    except importlib.metadata.PackageNotFoundError:
+        own = "not installed"
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "detectron2": detectron2.__version__,
+        "numpy": np.__version__,
+        "unified_seg": own,
+    }
+
+
+def machine() -> str:
+    """Processor, usable cores, and the GPU if there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    line = f"{_processor()}, {cores} cores"
+    return f"{line}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else line
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _class_table(tasks: Mapping[str, Mapping[str, float]]) -> str:
+    columns = [c for c in CLASS_COLUMNS if class_names(tasks.get(c[1], {}), (c[2],))]
+    names = dict.fromkeys(name for _, task, metric in columns for name in class_names(tasks[task], (metric,)))
+    rows = [[name, *(cell(tasks[task].get(f"{metric}-{name}")) for _, task, metric in columns)] for name in names]
+    return table_text(["class", *(title for title, _, _ in columns)], rows)
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN; numpy's numbers become Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(inner) for key, inner in value.items()}
+    number = float(value)
+    return None if math.isnan(number) else number

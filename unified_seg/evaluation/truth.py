@@ -1,0 +1,136 @@
+"""The true segments and instances of a record, checked before any score is made of them.
+
+H, W = the image.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from detectron2.structures import BoxMode
+from pycocotools import mask as mask_util
+
+from unified_seg.data.reading import DataError, read_panoptic_ids
+from unified_seg.evaluation.base import Record
+from unified_seg.evaluation.rle import Rle, as_text, encode_window
+from unified_seg.functional.class_table import ClassTable, SegmentClass
+
+
+@dataclass(frozen=True)
+class TrueSegment:
+    """A segment of a panoptic PNG. Its area is counted from the PNG: a wrong one in the JSON makes PQ exceed 100."""
+
+    id: int
+    cls: SegmentClass
+    is_crowd: bool
+    area: int
+
+
+@dataclass(frozen=True)
+class TrueInstance:
+    """Attributes: box x, y, width, height in pixels; area in pixels; mask None where the data set has boxes only."""
+
+    thing_id: int
+    box: tuple[float, float, float, float]
+    area: float
+    is_crowd: bool
+    mask: Rle | None
+
+
+def true_segments(record: Record, table: ClassTable) -> tuple[np.ndarray, list[TrueSegment]]:
+    """The panoptic map of a record.
+
+    Returns:
+        (H, W) int32 segment ids with 0 = void, and the segments.
+
+    Raises:
+        DataError: the PNG has another size than the record says, segments of the PNG and of segments_info differ, an
+            id occurs twice, or a class is unknown.
+    """
+    file_name = record["pan_seg_file_name"]
+    ids = read_panoptic_ids(file_name)
+    if ids.shape != (record["height"], record["width"]):
+        raise DataError(f"{file_name}: {ids.shape}, but its image is {(record['height'], record['width'])} (H, W)")
+    found, counts = np.unique(ids, return_counts=True)
+    areas = {int(i): int(n) for i, n in zip(found, counts) if i != 0}
+    infos = record["segments_info"]
+    described = [int(info["id"]) for info in infos]
+    if len(set(described)) != len(described):
+        raise DataError(f"{file_name}: segments_info describes a segment twice: {sorted(described)}")
+    if only_png := sorted(areas.keys() - set(described)):
+        raise DataError(f"{file_name}: the segments {only_png} are in the PNG but not in segments_info")
+    if only_info := sorted(set(described) - areas.keys()):
+        raise DataError(f"{file_name}: the segments {only_info} are in segments_info but not in the PNG")
+    return ids, [_true_segment(info, areas, table, file_name) for info in infos]
+
+
+def _true_segment(info: Any, areas: dict[int, int], table: ClassTable, file_name: str) -> TrueSegment:
+    try:
+        cls = table.segment_class(info["category_id"], bool(info["isthing"]))
+    except ValueError as error:
+        raise DataError(f"{file_name}: segment {info['id']}: {error}") from None
+    return TrueSegment(int(info["id"]), cls, bool(info.get("iscrowd", 0)), areas[int(info["id"])])
+
+
+def true_instances(record: Record, table: ClassTable, with_masks: bool) -> list[TrueInstance]:
+    """The instances of a record: its `annotations` where it has them, else the things of its panoptic PNG.
+
+    Raises:
+        DataError: as `true_segments`; or an annotation with an unknown class, or (with masks) without a usable one.
+    """
+    if "annotations" in record:
+        return [_annotated(record, i, table, with_masks) for i in range(len(record["annotations"]))]
+    ids, segments = true_segments(record, table)
+    return [_from_segment(ids, segment) for segment in segments if segment.cls.is_thing]
+
+
+def _from_segment(ids: np.ndarray, segment: TrueSegment) -> TrueInstance:
+    mask = ids == segment.id
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    rle = encode_window(mask[top:bottom, left:right], top, left, (ids.shape[0], ids.shape[1]))
+    box = (left, top, right - left, bottom - top)
+    return TrueInstance(segment.cls.category_id, box, segment.area, segment.is_crowd, rle)
+
+
+def _annotated(record: Record, index: int, table: ClassTable, with_masks: bool) -> TrueInstance:
+    annotation = record["annotations"][index]
+    where = f"{record['file_name']}: annotation {index}"
+    thing_id = annotation["category_id"]
+    if not 0 <= thing_id < table.num_things:
+        raise DataError(f"{where}: category_id {thing_id} is no thing class (0 .. {table.num_things - 1})")
+    x, y, width, height = BoxMode.convert(list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYWH_ABS)
+    mask, area = None, float(width * height)
+    if annotation.get("segmentation"):
+        mask = _as_rle(annotation["segmentation"], (record["height"], record["width"]), where)
+        area = float(mask_util.area(mask))
+    elif with_masks:
+        raise DataError(f"{where} has no segmentation, so mask AP can't be computed; set MODEL.MASK_ON False")
+    return TrueInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)
+
+
+def _as_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle:
+    """COCO's three forms of a mask as compressed run lengths, checked: pycocotools' C code trusts what it gets."""
+    height, width = image_size
+    if isinstance(segmentation, dict):
+        if tuple(segmentation["size"]) != image_size:
+            raise DataError(f"{where}: a mask of {tuple(segmentation['size'])} for an image of {image_size} (H, W)")
+        counts = segmentation["counts"]
+        if not isinstance(counts, list):
+            return as_text(segmentation)
+        if min(counts, default=0) < 0 or sum(counts) != height * width:
+            raise DataError(f"{where}: run lengths do not add up to {height} x {width} pixels")
+        return as_text(mask_util.frPyObjects(segmentation, height, width))
+    polygons = [_checked_polygon(polygon, image_size, where) for polygon in segmentation]
+    return as_text(mask_util.merge(mask_util.frPyObjects(polygons, height, width)))
+
+
+def _checked_polygon(polygon: Sequence[float], image_size: tuple[int, int], where: str) -> list[float]:
+    points = np.asarray(polygon, dtype=np.float64).reshape(-1)
+    if len(points) < 6 or len(points) % 2:
+        raise DataError(f"{where}: a polygon needs at least 3 points x, y, this one has {len(points)} numbers")
+    # Annotators' points lie somewhat outside at times; far outside, the rasteriser overflows.
+    if not np.isfinite(points).all() or np.abs(points).max() > 10 * max(image_size):
+        raise DataError(f"{where}: a polygon with a point far outside the image")
+    return points.tolist()
