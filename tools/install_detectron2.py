@@ -52,8 +52,21 @@ PROJECTS = {
     "projects/Panoptic-DeepLab/panoptic_deeplab": "detectron2/projects/panoptic_deeplab",
 }
 
-# Stands in for the compiled extension: it imports, and says what is missing when one of its ops is asked for.
+# Stands in for the compiled extension: it imports, answers Detectron2's report of the environment, and says what is
+# missing when one of its operators is asked for.
 STAND_IN_FOR_C = '''"""Stands in for the compiled operators, which this installation does not have."""
+
+
+def get_compiler_version():
+    return "none: installed without compiled operators"
+
+
+def get_cuda_version():
+    return "not available"
+
+
+def has_cuda():
+    return False
 
 
 def __getattr__(name):

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import fvcore.nn.weight_init as weight_init
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -79,7 +78,9 @@ class ASPRefinementHead(SemanticHead):
                 level = two_convs(shape.channels, conv_dim, norm=norm)
             self.levels.append(level)
         self.classifier = nn.Conv2d(conv_dim * len(fine_to_coarse), num_classes, 1)
-        weight_init.c2_msra_fill(self.classifier)
+        # Small logits: the loss starts near log K, where msra initialisation over K outputs would start at several times it.
+        nn.init.normal_(self.classifier.weight, std=0.01)
+        nn.init.zeros_(self.classifier.bias)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:

@@ -13,6 +13,9 @@ from torch import distributed
 def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
     """Run `main(args)` in every process that the command line, or torchrun, asks for.
 
+    Returns:
+        What `main` returns, where it runs in this process.
+
     Raises:
         SystemExit: more GPUs are asked for than there are.
     """
@@ -24,9 +27,11 @@ def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) 
             f"--num-gpus {args.num_gpus}: this machine has {available}; several processes without GPUs start with "
             "torchrun --nproc-per-node N tools/train_net.py ..."
         )
+    if args.num_machines == 1 and args.num_gpus <= 1:
+        return main(args)
     return detectron2_launch(
         main,
-        max(args.num_gpus, 1),
+        args.num_gpus,
         num_machines=args.num_machines,
         machine_rank=args.machine_rank,
         dist_url=args.dist_url,

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from unified_seg.data.build import build_test_loader, build_train_loader
 from unified_seg.data.checks import check_datasets
 from unified_seg.data.class_counts import with_class_counts
-from unified_seg.evaluation import build_evaluators, print_results, save_results
+from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
 from unified_seg.training.checkpoint import Checkpointer
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
@@ -48,14 +48,26 @@ class Trainer(DefaultTrainer):
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
         self.start_iter = 0
+        self.train_s = 0.0  # seconds spent in training steps, waiting for data included
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
+    def run_step(self) -> None:
+        start = time.perf_counter()
+        super().run_step()
+        self.train_s += time.perf_counter() - start
+
     def train(self) -> OrderedDict[str, Any] | None:
-        """Train, evaluate, and add the training time to the results file; returns the last evaluation's results."""
+        """Train and evaluate.
+
+        Returns:
+            The results of the last evaluation; None on other processes than the first.
+        """
         super().train()
         results = getattr(self, "_last_eval_results", None)
+        if comm.is_main_process() and results:
+            add_to_results(results_file(self.cfg), train_s=self.train_s)
         return results
 
     def build_hooks(self) -> list[HookBase | None]:
@@ -109,13 +121,13 @@ class Trainer(DefaultTrainer):
             results[name] = inference_on_dataset(model, bar, evaluator)
         if comm.is_main_process() and results:
             print_results(results)
-            save_results(
-                Path(cfg.OUTPUT_DIR) / "inference" / "results.json",
-                results,
-                eval_s=time.perf_counter() - start,
-                weights=cfg.MODEL.WEIGHTS,
-            )
+            save_results(results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
         return next(iter(results.values())) if len(results) == 1 else results
+
+
+def results_file(cfg: CfgNode) -> Path:
+    """Where the results of a run are written."""
+    return Path(cfg.OUTPUT_DIR) / "inference" / "results.json"
 
 
 def distribute(model: nn.Module) -> nn.Module:

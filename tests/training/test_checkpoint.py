@@ -1,0 +1,111 @@
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from unified_seg.training.checkpoint import Checkpointer, CheckpointError
+
+
+class Harm:
+    """Unpickling it runs code: what a hostile checkpoint looks like."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+def model() -> nn.Module:
+    return nn.Sequential(OrderedDict(first=nn.Linear(2, 3), second=nn.Linear(3, 1)))
+
+
+def save(path, content):
+    torch.save(content, path)
+    return str(path)
+
+
+def test_round_trip(tmp_path):
+    source, target = model(), model()
+    Checkpointer(source, str(tmp_path)).save("m")
+    Checkpointer(target, complete=True).load(str(tmp_path / "m.pth"))
+    assert torch.equal(source.first.weight, target.first.weight)
+
+
+def test_a_bare_state_dict_loads(tmp_path):
+    source, target = model(), model()
+    Checkpointer(target, complete=True).load(save(tmp_path / "m.pth", source.state_dict()))
+    assert torch.equal(source.second.bias, target.second.bias)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "pkl"])
+@pytest.mark.parametrize("environment", ["", "1"])
+def test_a_checkpoint_runs_nothing(tmp_path, monkeypatch, suffix, environment):
+    # The variable makes torch.load unpickle everything, unless it is told explicitly not to.
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", environment)
+    proof, path = tmp_path / "proof", tmp_path / f"m.{suffix}"
+    content = {"model": {"first.weight": Harm(proof)}, "__author__": "x"}
+    if suffix == "pth":
+        torch.save(content, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    with pytest.raises(CheckpointError, match=f"m.{suffix}"):
+        Checkpointer(model()).load(str(path))
+    assert not proof.exists()
+
+
+def test_zoo_pickles_of_arrays_load(tmp_path):
+    source, target = model(), model()
+    arrays = {k: v.numpy() for k, v in source.state_dict().items()}
+    path = tmp_path / "zoo.pkl"
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}))
+    Checkpointer(target, complete=True).load(str(path))
+    assert torch.equal(source.first.weight, target.first.weight)
+
+
+def test_numpy_scalars_in_a_pickle_load(tmp_path):
+    source = model()
+    arrays = {k: v.numpy() for k, v in source.state_dict().items()}
+    path = tmp_path / "zoo.pkl"
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "x", "step": np.float64(3)}))
+    Checkpointer(model()).load(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html>moved</html>", b"PK\x03\x04 truncated"])
+@pytest.mark.parametrize("suffix", ["pth", "pkl"])
+def test_files_that_are_no_checkpoint(tmp_path, content, suffix):
+    path = tmp_path / f"bad.{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"bad.{suffix}"):
+        Checkpointer(model()).load(str(path))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere\.pth: there is no such file"):
+        Checkpointer(model()).load(str(tmp_path / "nowhere.pth"))
+
+
+def test_no_key_matches(tmp_path):
+    path = save(tmp_path / "other.pth", {"model": {"third.weight": torch.zeros(2)}})
+    with pytest.raises(CheckpointError, match=r"other\.pth: from another architecture: none of its names"):
+        Checkpointer(model()).load(path)
+
+
+def test_all_shapes_differ(tmp_path):
+    state = {k: torch.zeros(7) for k in model().state_dict()}
+    with pytest.raises(CheckpointError, match=r"other\.pth.*every shape differs"):
+        Checkpointer(model()).load(save(tmp_path / "other.pth", state))
+
+
+def test_fine_tuning_takes_what_fits_and_evaluation_wants_all(tmp_path):
+    source, target = model(), model()
+    state = source.state_dict()
+    state["second.weight"] = torch.zeros(5, 3)  # another number of classes
+    path = save(tmp_path / "part.pth", state)
+    Checkpointer(target).load(path)
+    assert torch.equal(source.first.weight, target.first.weight)
+    with pytest.raises(CheckpointError, match=r"1 of 4 parameters.*second\.weight"):
+        Checkpointer(model(), complete=True).load(path)

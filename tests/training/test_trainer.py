@@ -1,0 +1,145 @@
+"""Runs of the real trainer on the hand-drawn data set, through the same entry point as `tools/train_net.py`."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from unified_seg.config import ConfigError
+from unified_seg.training.hooks import BestCheckpoint
+from unified_seg.training.run import run
+from unified_seg.training.trainer import Trainer
+
+
+def arguments(cfg, *overrides):
+    """The command line that trains `cfg` on the CPU."""
+    path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
+    cfg.SEED = 3
+    path.write_text(cfg.dump())
+    return ["--config-file", str(path), *overrides]
+
+
+def semantic_only(cfg):
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    cfg.MODEL.MASK_ON = False
+    cfg.SOLVER.WARMUP_ITERS = 0
+    return cfg
+
+
+def weights(folder):
+    return torch.load(Path(folder) / "model_final.pth", weights_only=True)["model"]
+
+
+def scores(folder):
+    return json.loads((Path(folder) / "inference" / "results.json").read_text())
+
+
+def test_a_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
+    folder = Path(tiny_config.OUTPUT_DIR)
+    trained = run(arguments(tiny_config, "SOLVER.MAX_ITER", "3"))
+    first = scores(folder)
+    (tasks,) = first["results"].values()
+    assert {"sem_seg", "bbox", "segm", "panoptic_seg", "cityscapes_instances"} == set(tasks)
+    assert first["train_s"] > 0 and first["eval_s"] > 0
+    assert {"config.yaml", "log.txt", "metrics.json", "last_checkpoint"} <= {p.name for p in folder.iterdir()}
+
+    evaluated = run(arguments(tiny_config, "--eval-only", "MODEL.WEIGHTS", str(folder / "model_final.pth")))
+    assert scores(folder)["results"] == first["results"]
+    assert evaluated["sem_seg"]["mIoU"] == trained["sem_seg"]["mIoU"]
+
+
+def test_one_seed_gives_the_same_weights_twice_and_another_does_not(tiny_config):
+    semantic_only(tiny_config)
+    results = []
+    for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
+        folder = Path(tiny_config.OUTPUT_DIR).with_name(name)
+        run(arguments(tiny_config, "SOLVER.MAX_ITER", "3", "OUTPUT_DIR", str(folder), "SEED", seed))
+        results.append(weights(folder))
+    assert all(torch.equal(results[0][key], results[1][key]) for key in results[0])
+    assert any(not torch.equal(results[0][key], results[2][key]) for key in results[0])
+
+
+def test_resume_continues_where_the_checkpoint_stopped(tiny_config):
+    semantic_only(tiny_config)
+    tiny_config.SOLVER.CHECKPOINT_PERIOD = 2
+    folder = Path(tiny_config.OUTPUT_DIR)
+    run(arguments(tiny_config, "SOLVER.MAX_ITER", "4"))
+    # As after an interruption: the checkpoint of iteration 2 is the last one there.
+    (folder / "model_final.pth").unlink()
+    (folder / "model_0000003.pth").unlink(missing_ok=True)
+    (folder / "last_checkpoint").write_text("model_0000001.pth")
+    shutil.rmtree(folder / "inference")
+    run(arguments(tiny_config, "--resume", "SOLVER.MAX_ITER", "4"))
+    assert torch.load(folder / "model_final.pth", weights_only=True)["iteration"] == 3
+    assert "Starting training from iteration 2" in (folder / "log.txt").read_text()
+    assert scores(folder)["results"]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16"])
+def test_mixed_precision_trains_on_the_cpu(tiny_config, precision):
+    run(arguments(tiny_config, "SOLVER.MAX_ITER", "2", "SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.PRECISION", precision))
+    assert all(value.isfinite().all() for value in weights(tiny_config.OUTPUT_DIR).values())
+
+
+def test_float16_on_the_cpu_is_refused_before_training(tiny_config):
+    with pytest.raises(SystemExit, match="float16 needs CUDA"):
+        run(arguments(tiny_config, "SOLVER.AMP.ENABLED", "True"))
+
+
+def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tiny_config):
+    trainer = Trainer(semantic_only(tiny_config))
+    trainer.checkpointer.save("before")
+    with torch.no_grad():
+        trainer.model.sem_seg_head.classifier.bias.fill_(float("nan"))
+    kept = trainer.model.backbone.bottom_up.stem.conv1.weight.clone()
+    with pytest.raises(FloatingPointError, match="iteration=0"):
+        trainer.train()
+    assert torch.equal(trainer.model.backbone.bottom_up.stem.conv1.weight, kept)
+
+
+def test_the_best_checkpoint_leaves_last_checkpoint_alone(tiny_config):
+    semantic_only(tiny_config)
+    folder = Path(tiny_config.OUTPUT_DIR)
+    options = ["SOLVER.MAX_ITER", "4", "TEST.EVAL_PERIOD", "2", "TEST.BEST_CHECKPOINT_METRIC", "sem_seg/mIoU"]
+    run(arguments(tiny_config, *options))
+    assert (folder / "last_checkpoint").read_text() == "model_final.pth"
+    best = torch.load(folder / "model_best.pth", weights_only=True)
+    history = [json.loads(line) for line in (folder / "metrics.json").read_text().splitlines()]
+    values = [line["sem_seg/mIoU"] for line in history if "sem_seg/mIoU" in line]
+    assert best["sem_seg/mIoU"] == pytest.approx(max(values))
+
+
+def test_an_unknown_best_metric_is_named(tmp_path):
+    hook = BestCheckpoint("sem_seg/mAP", str(tmp_path))
+    hook.trainer = type("T", (), {"_last_eval_results": {"sem_seg": {"mIoU": 1.0}}})()
+    with pytest.raises(ConfigError, match="sem_seg/mAP"):
+        hook.after_step()
+
+
+def test_pictures_reach_tensorboard(tiny_config):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run(arguments(tiny_config, "SOLVER.MAX_ITER", "2", "VIS_PERIOD", "2"))
+    events = EventAccumulator(tiny_config.OUTPUT_DIR)
+    events.Reload()
+    # Detectron2's RPN and mask head add pictures of their own.
+    assert {"samples/0", "samples/1"} <= set(events.Tags()["images"])
+    assert "loss_sem_seg" in events.Tags()["scalars"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["DATASETS.TRAIN", "('unified_nowhere',)"], "there is no data set 'unified_nowhere'"),
+        (["MODEL.SEM_SEG_HEAD.NAMES", "x"], "no config key MODEL.SEM_SEG_HEAD.NAMES; did you mean"),
+        (["MODEL.SEM_SEG_HEAD.NAME", "NoHead"], "no semantic head 'NoHead'; known: .*ASPRefinementHead"),
+        (["MODEL.PANOPTIC_FUSION.NAME", "NoFusion"], "no fusion 'NoFusion'; known: ScoreOrderFusion"),
+        (["MODEL.WEIGHTS", "/nowhere/w.pth"], r"weights /nowhere/w\.pth: there is no such file"),
+        (["MODEL.UNIFIED.OUTPUT", "full"], "'full' is not one of detectron2, compact"),
+    ],
+)
+def test_bad_input_is_one_clear_error(tiny_config, options, message):
+    with pytest.raises((SystemExit, ConfigError, ValueError), match=message):
+        run(arguments(tiny_config, *options))

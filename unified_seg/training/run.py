@@ -1,0 +1,70 @@
+"""What `tools/train_net.py` does; a project with components of its own imports them and calls `run` too."""
+
+import argparse
+import sys
+import warnings
+from collections import OrderedDict
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.engine import default_argument_parser, default_setup
+from detectron2.evaluation import verify_results
+from detectron2.modeling import build_model
+from detectron2.utils import comm
+from detectron2.utils.logger import setup_logger
+
+from unified_seg.config import ConfigError, load_config
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.reading import DataError
+from unified_seg.training.checkpoint import Checkpointer, CheckpointError
+from unified_seg.training.launch import launch
+from unified_seg.training.trainer import Trainer
+
+
+def run(arguments: list[str] | None = None, epilog: str | None = None) -> Any:
+    """Train, or evaluate with --eval-only, as Detectron2's command line says.
+
+    Args:
+        arguments: the command line; None for this process's own.
+        epilog: shown by --help.
+    """
+    return launch(main, default_argument_parser(epilog).parse_args(arguments))
+
+
+def main(args: argparse.Namespace) -> Any:
+    """One process of a run."""
+    # Detectron2 0.6 calls both in the old way; its users can do nothing about it.
+    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
+    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
+    try:
+        cfg = setup(args)
+        if args.eval_only:
+            return evaluate(cfg)
+        trainer = Trainer(cfg)
+        trainer.resume_or_load(resume=args.resume)
+        return trainer.train()
+    except (ConfigError, DataError, CheckpointError) as error:
+        # What a user can mend, without a traceback.
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    """Read the config, count the classes, start the log."""
+    # What evaluation reads best; a KEY VALUE pair of the command line still has the last word.
+    cfg = load_config(args.config_file, ["MODEL.UNIFIED.OUTPUT", "compact", *args.opts])
+    cfg = with_class_counts(cfg)
+    default_setup(cfg, args)
+    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="unified_seg", abbrev_name="unified_seg")
+    return cfg
+
+
+def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
+    """Evaluate MODEL.WEIGHTS on every test set."""
+    if not cfg.MODEL.WEIGHTS:
+        raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
+    model = build_model(cfg)
+    Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+    results = Trainer.test(cfg, model)
+    if comm.is_main_process():
+        verify_results(cfg, results)
+    return results
