@@ -1,0 +1,237 @@
+"""tools/ablate.py: what it runs, skips, resumes and publishes.
+
+The subject is the planner, so the runs are those of a script of a few lines that takes train_net's arguments and writes
+its files.
+"""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from unified_seg.training.ablation.table import BEGIN, END
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
+
+# A run's only class is right on (10 * iterations + seed) of 100 pixels in each of 4 images. It stops half way, leaving
+# a checkpoint, where there is a file "crash", and waits while there is a file "hang".
+TRAIN = """
+import json, sys, time
+from pathlib import Path
+import numpy as np
+
+words = sys.argv[1:]
+flags = [word for word in words if word in ("--resume", "--eval-only")]
+pairs = [word for word in words if word not in flags][2:]
+config = dict(zip(pairs[::2], pairs[1::2]))
+with open("calls.txt", "a") as calls:
+    print(Path(config["OUTPUT_DIR"]).relative_to("output/ablation/p"), *flags, file=calls)
+out = Path(config["OUTPUT_DIR"])
+dataset = out / "inference" / "v"
+dataset.mkdir(parents=True, exist_ok=True)
+if "MODEL.WEIGHTS" in config and not Path(config["MODEL.WEIGHTS"]).exists():
+    sys.exit("no weights")
+if "--eval-only" not in flags:
+    (out / "model_0000001.pth").write_text("half")
+    while Path("hang").exists():
+        time.sleep(0.05)
+    if Path("crash").exists():
+        sys.exit("the disk is full")
+    (out / "model_final.pth").write_text("whole")
+right = 10 * int(config["SOLVER.MAX_ITER"]) + int(config["SEED"])
+np.savez(dataset / "sem_seg.npz", per_image=np.full((4, 3, 1), [[right], [100], [right]]), image_ids=list("abcd"))
+results = {"sem_seg": {"mIoU": float(right)}, "panoptic_seg": {"PQ": 20.0}}
+(out / "inference" / "results.json").write_text(json.dumps({"results": {"v": results}, "eval_s": 0.0, "train_s": 90.0}))
+"""
+PLAN = {
+    "datasets": {"val": "v"},
+    "budget": {"SOLVER.MAX_ITER": 3},
+    "seeds": [0, 1],
+    "rows": [
+        {"name": "Base", "config": "c.yaml"},
+        {"name": "More", "config": "c.yaml", "baseline": "Base", "overrides": {"SOLVER.MAX_ITER": 5}},
+        {
+            "name": "Fused",
+            "config": "c.yaml",
+            "kind": "evaluate",
+            "base": "More",
+            "baseline": "More",
+            "metrics": ["miou", "pq"],
+            "overrides": {"SOLVER.MAX_ITER": 6},
+        },
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def ablate():
+    spec = importlib.util.spec_from_file_location("ablate", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Repository:
+    """A repository with one project, p, whose ablation the tool does."""
+
+    def __init__(self, root: Path, tool):
+        self.root, self.tool = root, tool
+        self.project = root / "projects" / "p"
+        self.project.mkdir(parents=True)
+        (root / "c.yaml").write_text("SOLVER: {IMS_PER_BATCH: 2}\n")
+        (root / "train.py").write_text(TRAIN)
+        (self.project / "README.md").write_text(f"# p\n{BEGIN}\n{END}\n")
+        self.write_plan(PLAN)
+
+    def write_plan(self, plan):
+        (self.project / "ablation.yaml").write_text(yaml.safe_dump(plan))
+
+    def ablate(self, *arguments: str) -> list[str]:
+        """Run the tool; the runs it started, as "row/seed [flag]"."""
+        (self.root / "calls.txt").write_text("")
+        self.tool.main(["p", "--device", "cpu", *arguments], self.root, "train.py")
+        return self.calls()
+
+    def calls(self) -> list[str]:
+        return (self.root / "calls.txt").read_text().splitlines()
+
+    def results(self) -> dict:
+        return json.loads((self.project / "results.json").read_text())
+
+    def readme(self) -> str:
+        return (self.project / "README.md").read_text()
+
+    def folder(self, run: str) -> Path:
+        return self.root / "output" / "ablation" / "p" / run
+
+
+@pytest.fixture
+def repository(tmp_path, ablate):
+    return Repository(tmp_path, ablate)
+
+
+def test_everything_once(repository):
+    calls = repository.ablate()
+    assert calls == [f"{row}/seed{seed}{flag}" for seed in (0, 1) for row, flag in
+                     (("base", ""), ("more", ""), ("fused", " --eval-only"))]  # fmt: skip
+    base, more, fused = repository.results()["rows"]
+    assert base["seeds"] == [0, 1] and base["miou"] == [30, 31] and base["train_s"] == [90, 90]
+    assert more["miou"] == [50, 51] and more["pq"] == [None, None]
+    assert more["difference"]["miou"] == {"mean": 20, "low": 20, "high": 20}  # every image is alike
+    assert fused["pq"] == [20, 20] and fused["train_s"] == [0, 0] and fused["iterations"] == 0
+    assert repository.results()["budget"] == {"SOLVER.MAX_ITER": 3}
+    assert "| More  |" in repository.readme() and "50.50 ± 0.71" in repository.readme()
+    assert repository.ablate() == []  # all is done
+
+
+def test_some_rows_and_seeds(repository):
+    assert repository.ablate("--rows", "fused", "--seeds", "1") == ["more/seed1", "fused/seed1 --eval-only"]
+    base, more, fused = repository.results()["rows"]
+    assert base["seeds"] == [] and more["difference"] is None and fused["difference"]["seeds"] == [1]
+    assert "not run yet" in repository.readme()
+    repository.ablate("--seeds", "7", "--rows", "Base")
+    assert repository.results()["rows"][2]["seeds"] == [1]  # what was made before stays published
+    assert repository.results()["command"] == "python tools/ablate.py p --seeds 1 7 --device cpu"
+
+
+def test_render_only_needs_only_the_results(repository):
+    repository.ablate("--seeds", "0")
+    before = repository.readme()
+    shutil.rmtree(repository.root / "output")
+    (repository.project / "README.md").write_text(f"# p\n{BEGIN}\n{END}\n")
+    assert repository.ablate("--render-only") == []
+    assert repository.readme() == before
+
+
+def test_a_failure_shows_the_log_and_is_resumed(repository):
+    (repository.root / "crash").touch()
+    with pytest.raises(SystemExit) as error:
+        repository.ablate("--seeds", "0")
+    assert "Base, seed 0: ended with exit status 1" in str(error.value) and "the disk is full" in str(error.value)
+    assert str(repository.folder("base/seed0") / "ablation_log.txt") in str(error.value)
+    assert repository.calls() == ["base/seed0"]  # no row after it was tried
+    (repository.root / "crash").unlink()
+    assert repository.ablate("--seeds", "0", "--rows", "Base") == ["base/seed0 --resume"]
+    # Resumed: the script's own account is of the second start alone, so the clock's is taken.
+    assert 0 < repository.results()["rows"][0]["train_s"][0] < 60
+
+
+def test_ending_the_tool_ends_the_run_and_goes_on_later(repository):
+    (repository.root / "hang").touch()
+    command = (
+        f"import sys; sys.path.insert(0, {str(TOOL.parent)!r}); import ablate; from pathlib import Path; "
+        f"ablate.main(['p', '--device', 'cpu', '--seeds', '0', '--rows', 'Base'], Path('.').absolute(), 'train.py')"
+    )
+    tool = subprocess.Popen([sys.executable, "-c", command], cwd=repository.root, stderr=subprocess.PIPE)
+    checkpoint = repository.folder("base/seed0") / "model_0000001.pth"
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    tool.terminate()
+    assert b"goes on from here" in tool.communicate(timeout=30)[1]
+    (repository.root / "hang").unlink()
+    time.sleep(0.2)  # a run that was left behind would now end and write its last checkpoint
+    assert not checkpoint.with_name("model_final.pth").exists()
+    assert repository.ablate("--rows", "Base", "--seeds", "0") == ["base/seed0 --resume"]
+
+
+def test_another_config_is_another_run(repository, capsys):
+    repository.ablate("--seeds", "0")
+    repository.write_plan({**PLAN, "budget": {"SOLVER.MAX_ITER": 3, "SOLVER.BASE_LR": 0.5}})
+    # The kept runs' new bases make the evaluated row another one too.
+    assert repository.ablate("--seeds", "0") == ["base/seed0", "more/seed0", "fused/seed0 --eval-only"]
+    assert "SOLVER.BASE_LR was 0.001, is 0.5" in capsys.readouterr().out
+    assert (repository.folder("base/seed0.old1") / "model_final.pth").exists()
+    assert repository.results()["rows"][0]["seeds"] == [0]
+
+
+def test_a_base_trained_anew_is_evaluated_anew(repository):
+    repository.ablate("--seeds", "0")
+    shutil.rmtree(repository.folder("more/seed0"))
+    assert repository.ablate("--seeds", "0") == ["more/seed0", "fused/seed0 --eval-only"]
+
+
+def test_keys_that_come_and_go_do_not_matter(repository):
+    repository.ablate("--seeds", "0")
+    path = repository.folder("base/seed0") / "ablation_run.json"
+    record = json.loads(path.read_text())
+    record["config"]["A.KEY.OF.LAST.YEAR"] = 1
+    del record["config"]["SOLVER.MOMENTUM"]
+    path.write_text(json.dumps(record))
+    assert repository.ablate("--seeds", "0") == []
+
+
+def test_results_that_contradict_each_other(repository):
+    repository.ablate("--seeds", "0")
+    path = repository.folder("base/seed0") / "inference" / "results.json"
+    path.write_text(path.read_text().replace("30.0", "33.0"))
+    with pytest.raises(SystemExit, match=r"give mIoU 30.0000, but results.json says 33.0000"):
+        repository.ablate("--seeds", "0")
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda r: (r.project / "README.md").unlink(), r"README\.md: no such file"),
+        (lambda r: (r.project / "README.md").write_text("# p"), "needs <!-- ablation:begin -->"),
+        (lambda r: (r.root / "c.yaml").write_text("SOLVER: {MAX_ITERS: 2}"), r"MAX_ITERS"),
+        (lambda r: (r.root / "c.yaml").unlink(), "c.yaml is not a file"),
+        (lambda r: (r.project / "ablation.yaml").unlink(), r"ablation\.yaml: no such file"),
+    ],
+)
+def test_what_is_wrong_is_said_before_the_first_run(repository, break_it, message):
+    break_it(repository)
+    with pytest.raises(SystemExit, match=message):
+        repository.ablate()
+    assert repository.calls() == []
+
+
+def test_unknown_row(repository):
+    with pytest.raises(SystemExit, match=r"no row 'asp' in the ablation of p; it has 'Base' \(base\)"):
+        repository.ablate("--rows", "asp")

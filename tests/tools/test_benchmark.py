@@ -1,0 +1,150 @@
+"""tools/benchmark.py: the harness that all its sub-commands share, and the sub-command `train`."""
+
+import importlib.util
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    """The tool and its modules, imported as Python does when the tool is run."""
+    sys.path.insert(0, str(TOOLS))
+    try:
+        spec = importlib.util.spec_from_file_location("benchmark", TOOLS / "benchmark.py")
+        benchmark = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(benchmark)
+        from benchmarks import harness, inputs, memory, train
+
+        yield SimpleNamespace(benchmark=benchmark, harness=harness, memory=memory, train=train, inputs=inputs)
+    finally:
+        sys.path.remove(str(TOOLS))
+
+
+def ones(megabytes: int):
+    """Prepares a call that makes an array of this size; of library functions, so that any process can."""
+    return partial(partial, np.ones, megabytes * 125_000)
+
+
+def test_calls_take_turns(tool):
+    calls = []
+    clock = iter(range(100))
+
+    def timed(call):
+        call()
+        return next(clock)
+
+    ours, peer = (partial(calls.append, name) for name in ("ours", "peer"))
+    times = tool.harness.take_turns(ours, peer, 3, timed)
+    assert calls[4:] == ["ours", "peer", "peer", "ours", "ours", "peer"]  # after two untimed calls of each
+    assert times == ([0, 3, 4], [1, 2, 5])
+
+
+def test_quartiles(tool):
+    # Inclusive: of 1 .. 5 the quartiles are the second and the fourth value.
+    assert tool.harness.quartiles([5, 1, 4, 2, 3]) == (2, 4)
+    assert tool.harness.quartiles([7]) == (7, 7)
+
+
+def test_peak_memory_of_a_call(tool):
+    if not tool.memory.can_reset_peak():
+        pytest.skip("this system does not tell a process's highest memory use anew")
+    peak = tool.memory.peak_on_cpu(ones(40), threads=1)
+    assert 39 < peak < 45
+
+
+def test_a_failure_while_measuring_memory_is_an_error(tool, capfd):
+    if not tool.memory.can_reset_peak():
+        pytest.skip("this system does not tell a process's highest memory use anew")
+    with pytest.raises(RuntimeError, match="ended with 1, see above"):
+        tool.memory.peak_on_cpu(partial(int, "no number"), threads=1)
+    assert "'no number'" in capfd.readouterr().err
+
+
+def comparison(tool, assert_equal):
+    return tool.harness.Comparison("sum", "numpy", "ones", ones(1), ones(8), "sums", assert_equal)
+
+
+def test_measure(tool, tmp_path):
+    compared = []
+    measured = tool.harness.measure(comparison(tool, lambda a, b: compared.append((a.sum(), b.sum()))), "cpu", 5, 1)
+    assert compared == [(125_000, 1_000_000)]
+    assert measured.ratio == measured.peer_ms / measured.ours_ms
+    assert measured.ratio_quartiles[0] <= measured.ratio_quartiles[1]
+    assert measured.ratio > 2  # the peer has eight times the work
+    assert measured.ours_quartiles_ms[0] <= measured.ours_ms <= measured.ours_quartiles_ms[1]
+    text = tool.harness.as_table([measured], "cpu", "Some CPU")
+    for words in ("sums", "sum: against numpy, on ones", "machine: Some CPU", "5 calls each"):
+        assert words in text
+    tool.harness.write_json(tmp_path / "new" / "a.json", [measured], "cpu", "Some CPU")
+    (read,) = json.loads((tmp_path / "new" / "a.json").read_text())
+    assert read["ratio"] == measured.ratio and read["machine"] == "Some CPU" and read["device"] == "cpu"
+    assert {"name", "ours_ms", "peer_ms", "ours_peak_mb", "peer_peak_mb", "peak_by"} <= read.keys()
+
+
+def test_equality_comes_first(tool, monkeypatch):
+    for name in ("take_turns", "peak_on_cpu"):
+        monkeypatch.setattr(tool.harness, name, lambda *_: pytest.fail("measured"))
+
+    def differ(ours, peer):
+        assert ours.sum() == peer.sum()
+
+    with pytest.raises(AssertionError):
+        tool.harness.measure(comparison(tool, differ), "cpu", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--size", "128"], "'128' is not <height>x<width>"),
+        (["train", "--repeats", "0"], "'0' is not a whole number above 0"),
+        (["train", "--batch", "-1"], "'-1' is not a whole number above 0"),
+        (["train", "--device", "tpu"], "'tpu' is not cpu"),
+        (["training"], "invalid choice"),
+    ],
+)
+def test_wrong_arguments(tool, arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        tool.benchmark.parse(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_inputs_have_what_both_models_read(tool):
+    first, again = (tool.inputs.toyscapes_batch((64, 128), 2, 0, "BGR") for _ in range(2))
+    assert len(first) == 2 and sum(len(each["instances"]) for each in first) > 0
+    for one, other in zip(first, again):
+        assert one["image"].shape == (3, 64, 128) and one["image"].dtype == torch.uint8
+        assert one["sem_seg"].shape == (64, 128) and one["sem_seg"].dtype == torch.int64
+        masks = one["instances"].gt_masks.tensor
+        assert masks.flatten(1).any(dim=1).all() and one["instances"].gt_classes.max() < 8
+        assert torch.equal(one["image"], other["image"]) and torch.equal(one["sem_seg"], other["sem_seg"])
+    assert not torch.equal(first[0]["image"], first[1]["image"])
+
+
+def test_a_training_step_of_both(tool):
+    """The same detector losses, a head of its own each, and weights that stay as they are."""
+    ours, peer = (tool.train.prepare_step(tool.train.CONFIG, "cpu", (64, 128), 2, peer=side) for side in (False, True))
+    assert type(peer.model).__name__ == "PanopticFPN" and type(ours.model).__name__ == "UnifiedSegmentor"
+    first = ours()
+    tool.train.assert_equal_detector_losses(first, peer())
+    assert torch.isfinite(torch.stack(list(first.values()))).all() and first["loss_mask"] > 0
+    torch.testing.assert_close(ours()["loss_sem_seg"], first["loss_sem_seg"], rtol=1e-3, atol=0)
+    wrong = {**first, "loss_cls": first["loss_cls"] * 1.01}
+    with pytest.raises(AssertionError, match="loss_cls"):
+        tool.train.assert_equal_detector_losses(first, wrong)
+
+
+def test_a_config_without_a_detector(tool, tmp_path):
+    path = tmp_path / "c.yaml"
+    model = "{META_ARCHITECTURE: UnifiedSegmentor, ROI_HEADS: {NAME: ''}}"
+    path.write_text(f"DATASETS: {{TRAIN: [unified_toyscapes_train]}}\nMODEL: {model}\n")
+    with pytest.raises(SystemExit, match="the config must have them"):
+        tool.benchmark.main(["train", "--config-file", str(path)])

@@ -1,0 +1,93 @@
+"""The table, from results.json alone."""
+
+import pytest
+
+from unified_seg.training.ablation.table import BEGIN, END, put_into, render
+
+RESULTS = {
+    "project": "p",
+    "command": "python tools/ablate.py p --seeds 0 1",
+    "machine": "Some CPU, 2 cores",
+    "versions": {"torch": "2"},
+    "toyscapes": 1,
+    "commit": "abc",
+    "budget": {"SOLVER.MAX_ITER": 30, "MODEL.ROI_HEADS.NAME": ""},
+    "data": {"datasets": {"val": "v"}, "toyscapes": None},
+    "rows": [
+        {
+            "name": "base",
+            "overrides": {},
+            "baseline": None,
+            "iterations": 30,
+            "seeds": [0, 1],
+            "miou": [50.0, 52.0],
+            "ap": [None, None],
+            "pq": [None, None],
+            "train_s": [60.0, 120.0],
+        },
+        {
+            "name": "more",
+            "overrides": {"SEED": 3},
+            "baseline": "base",
+            "iterations": 0,
+            "seeds": [0],
+            "miou": [53.0],
+            "ap": [None],
+            "pq": [20.0],
+            "train_s": [0.0],
+            "difference": {"seeds": [0], "miou": {"mean": 3.0, "low": -1.0, "high": 7.0}},
+        },
+        {
+            "name": "later",
+            "overrides": {},
+            "baseline": "base",
+            "iterations": 0,
+            "seeds": [],
+            "miou": [],
+            "ap": [],
+            "pq": [],
+            "train_s": [],
+        },
+    ],
+}
+
+
+def test_render():
+    # Mean and sample standard deviation of 50 and 52: 51 and sqrt(2). No AP anywhere: no column.
+    lines = render(RESULTS).splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    head, _, base, more, later = rows
+    assert head == [
+        "row", "iterations", "seeds", "mIoU", "difference in mIoU", "PQ", "training, minutes"
+    ]  # fmt: skip
+    assert base == ["base", "30", "0, 1", "51.00 ± 1.41", "–", "–", "1.5"]
+    assert more == ["more", "–", "0", "53.00", "+3.00 [-1.00, +7.00]", "20.00", "–"]
+    assert later == ["later", "–", "not run yet", "–", "–", "–", "–"]
+    text = "\n".join(lines)
+    for words in (
+        "`python tools/ablate.py p --seeds 0 1`",
+        "`SOLVER.MAX_ITER 30`, `MODEL.ROI_HEADS.NAME ''`",
+        "more: `SEED 3`",
+        "Some CPU, 2 cores",
+        "abc",
+        "sample",
+    ):
+        assert words in text
+
+
+def test_put_between_the_markers(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nThe end.\n")
+    put_into(readme, "new")
+    put_into(readme, "newer")
+    assert readme.read_text() == f"# Title\n{BEGIN}\nnewer\n{END}\nThe end.\n"
+
+
+@pytest.mark.parametrize("content", [None, "no markers", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"])
+def test_no_place_for_the_table(tmp_path, content):
+    readme = tmp_path / "README.md"
+    if content is not None:
+        readme.write_text(content)
+    with pytest.raises(ValueError, match=r"README\.md: "):
+        put_into(readme, "table")
+    assert content is None or readme.read_text() == content

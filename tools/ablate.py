@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+"""Train and evaluate every row and seed of a project's ablation, and put the table into the project's README.
+
+What is done is skipped and what was interrupted goes on, so the same command is the way to continue. It reads
+projects/<project>/ablation.yaml and writes projects/<project>/results.json and, between two markers, the README.
+
+    python tools/ablate.py fusion_scheme                    # everything
+    python tools/ablate.py fusion_scheme --seeds 0 --rows "+ ASP and RP"
+    python tools/ablate.py fusion_scheme --render-only      # the README from results.json, nothing is run
+"""
+
+import argparse
+import json
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from unified_seg.training.ablation.data import prepare_toyscapes
+from unified_seg.training.ablation.execute import Executor, RunFailed
+from unified_seg.training.ablation.plan import AblationPlan, read_plan
+from unified_seg.training.ablation.runs import plan_runs, write_json
+from unified_seg.training.ablation.summary import summarize
+from unified_seg.training.ablation.table import check_markers, put_into, render, user_command
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT, train_script: str = "tools/train_net.py") -> None:
+    """The command. `root` and `train_script` (relative to it) are parameters for the tests alone."""
+    args = parse(arguments)
+    project = root / "projects" / args.project
+    # Training must not outlive this process when a job scheduler ends it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ablate: terminated; the same command goes on from here"))
+    try:
+        if args.render_only:
+            publish(project)
+        else:
+            ablate(args, project, Executor(root, Path(train_script)))
+    except (ValueError, RunFailed) as error:
+        sys.exit(f"ablate: {error}")
+    except KeyboardInterrupt:
+        sys.exit("\nablate: interrupted; the same command goes on from here")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("project", help="a folder of projects/ that holds an ablation.yaml")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: those of ablation.yaml")
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows and their bases; default: all")
+    parser.add_argument("--device", help="cpu or cuda; default: what the configs say")
+    parser.add_argument("--render-only", action="store_true", help="only write the README's table from results.json")
+    return parser.parse_args(arguments)
+
+
+def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
+    """Do the runs, publishing the results after each.
+
+    Raises:
+        ValueError: whatever is wrong with the plan, the data or the README, before the first run.
+        RunFailed: a run failed.
+    """
+    root = executor.root
+    plan = read_plan(project / "ablation.yaml", root)
+    seeds = args.seeds or list(plan.seeds)
+    output = root / "output" / "ablation" / plan.project
+    runs = plan_runs(plan, plan.in_order(args.rows), seeds, output, root, args.device)
+    # The table publishes every run that was made, also those that this command was not asked for.
+    published = sorted({*seeds, *seeds_on_disk(plan, output)})
+    all_runs = plan_runs(plan, plan.in_order(), published, output, root, args.device)
+    check_markers(project / "README.md")
+    if plan.toyscapes is not None:
+        prepare_toyscapes(plan.toyscapes, root)
+
+    def write_results() -> None:
+        results = summarize(plan, all_runs, user_command(plan.project, published, args.device))
+        write_json(project / "results.json", results)
+
+    executor.do_all(runs, write_results)
+    write_results()
+    publish(project)
+
+
+def seeds_on_disk(plan: AblationPlan, output: Path) -> set[int]:
+    """The seeds that some row was run with."""
+    folders = [folder.name for row in plan.rows for folder in (output / row.slug).glob("seed*")]
+    return {int(match[1]) for name in folders if (match := re.fullmatch(r"seed(\d+)", name))}
+
+
+def publish(project: Path) -> None:
+    """Render results.json into the README and print it."""
+    path = project / "results.json"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; without --render-only this command makes it") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from None
+    text = render(results)
+    put_into(project / "README.md", text)
+    print(f"\n{text}\n\nwritten to {path} and {project / 'README.md'}")
+
+
+if __name__ == "__main__":
+    main()

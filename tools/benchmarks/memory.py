@@ -1,0 +1,106 @@
+"""Peak memory of one call, above what was in use before it."""
+
+import ctypes
+import gc
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Call = Callable[[], Any]
+
+CPU_PEAK = "resident memory at the highest point of a later call, less that before it, in a process of its own"
+CUDA_PEAK = "torch.cuda.max_memory_allocated during a call, less the memory allocated before it"
+# The first call also loads code and fills caches, which is not its working memory.
+WARM_UP_CALLS = 2
+# glibc then asks the system for every larger block and gives it back at once, instead of keeping it for later, so that
+# resident memory is memory in use.
+MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+# What is worth a warning, this process has warned of.
+QUIET = {"PYTHONWARNINGS": "ignore"}
+
+
+def peak_on_cuda(call: Call, device: str) -> float:
+    """10^6 bytes."""
+    gc.collect()
+    torch.cuda.synchronize(device)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    torch.cuda.synchronize(device)
+    return (torch.cuda.max_memory_allocated(device) - before) / 1e6
+
+
+def peak_on_cpu(prepare: Callable[[], Call], threads: int) -> float | None:
+    """10^6 bytes, from a new process that calls `prepare` and then its result; None where the system does not tell.
+
+    Resident memory counts what torch's allocator does not see (numpy, OpenCV, numba, pycocotools).
+
+    Raises:
+        RuntimeError: the process ended without an answer.
+    """
+    if not can_reset_peak():
+        return None
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    with _environment(MALLOC_SETTINGS | QUIET):
+        process = context.Process(target=_measure, args=(prepare, threads, sender))
+        process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    except EOFError:
+        process.join()
+        raise RuntimeError(f"the process that measures memory ended with {process.exitcode}, see above") from None
+    finally:
+        process.join()
+
+
+def _measure(prepare: Callable[[], Call], threads: int, sender: Connection) -> None:
+    torch.set_num_threads(threads)
+    call = prepare()
+    for _ in range(WARM_UP_CALLS):
+        call()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = _status("VmRSS")
+    call()
+    sender.send((_status("VmHWM") - before) / 1e6)
+
+
+def _status(field: str) -> int:
+    """A field of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{field}:"):
+            return 1024 * int(line.split()[1])
+    raise OSError(f"/proc/self/status has no {field}")
+
+
+def can_reset_peak() -> bool:
+    """Linux with glibc, and a kernel that lets a process forget its highest point."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return hasattr(ctypes.CDLL(None), "malloc_trim")
+    except OSError:
+        return False
+
+
+@contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    """Environment variables for processes started inside."""
+    before = {key: os.environ.get(key) for key in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value

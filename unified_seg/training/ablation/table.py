@@ -1,0 +1,122 @@
+"""The table of an ablation, rendered from results.json alone, and its place in a README."""
+
+import shlex
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+BEGIN = "<!-- ablation:begin -->"
+END = "<!-- ablation:end -->"
+TITLES = {"miou": "mIoU", "ap": "mask AP", "pq": "PQ"}
+NOTHING = "–"
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """Markdown: the table and, below it, how it was made."""
+    rows = results["rows"]
+    metrics = [metric for metric in TITLES if any(_known(row[metric]) for row in rows)]
+    columns: dict[str, list[str]] = {
+        "row": [row["name"] for row in rows],
+        "iterations": [str(row["iterations"] or NOTHING) for row in rows],
+        "seeds": [", ".join(map(str, row["seeds"])) or "not run yet" for row in rows],
+    }
+    for metric in metrics:
+        columns[TITLES[metric]] = [_mean_and_spread(row[metric]) for row in rows]
+        if any(_difference(row, metric) != NOTHING for row in rows):
+            columns[f"difference in {TITLES[metric]}"] = [_difference(row, metric) for row in rows]
+    columns["training, minutes"] = [_minutes(row) for row in rows]
+    table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
+    return f"{table}\n\n{_how_it_was_made(results)}"
+
+
+def _minutes(row: Mapping[str, Any]) -> str:
+    seconds = _known(row["train_s"])
+    return f"{statistics.fmean(seconds) / 60:.1f}" if row["iterations"] and seconds else NOTHING
+
+
+def _mean_and_spread(values: Sequence[float | None]) -> str:
+    known = _known(values)
+    if len(known) < 2:
+        return f"{known[0]:.2f}" if known else NOTHING
+    return f"{statistics.fmean(known):.2f} ± {statistics.stdev(known):.2f}"
+
+
+def _difference(row: Mapping[str, Any], metric: str) -> str:
+    difference = (row.get("difference") or {}).get(metric)
+    if difference is None:
+        return NOTHING
+    words = f"{difference['mean']:+.2f}"
+    if difference["low"] is not None:
+        words += f" [{difference['low']:+.2f}, {difference['high']:+.2f}]"
+    return words
+
+
+def _how_it_was_made(results: Mapping[str, Any]) -> str:
+    compared = [f"{row['name']}: to {row['baseline']}" for row in results["rows"] if row["baseline"]]
+    notes = [
+        f"Made by `{results['command']}`.",
+        "Metrics in percent: mean ± sample standard deviation over the seeds, last checkpoint of every run.",
+    ]
+    if compared:
+        notes.append(
+            f"Differences ({'; '.join(compared)}): same seeds paired, mean over them; in brackets the 95 % paired "
+            "bootstrap interval over the images."
+        )
+    notes.append(f"Budget of every row: {_settings(results['budget']) or 'as the configs say'}.")
+    notes += [f"{row['name']}: {_settings(row['overrides'])}." for row in results["rows"] if row["overrides"]]
+    notes.append(f"Data: {_data(results['data'])}.")
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    notes.append(f"Machine: {results['machine']}; {versions}. Commit {results['commit']}.")
+    return "\n".join(f"- {note}" for note in notes)
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    words = f"`{data['datasets']['val']}`"
+    toyscapes = data["toyscapes"]
+    if toyscapes is not None:
+        words += (
+            f", Toyscapes {toyscapes['preset']} version {toyscapes['version']}, {toyscapes['size']}, "
+            f"{toyscapes['train']} images to train on, {toyscapes['val']} to score"
+        )
+    return words
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{shlex.join([key, str(value)])}`" for key, value in settings.items())
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def check_markers(readme: Path) -> str:
+    """The content of a README that has a place for the table.
+
+    Raises:
+        ValueError: there is no such file, or not each marker once, in order.
+    """
+    try:
+        content = readme.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{readme}: no such file; the table goes between {BEGIN} and {END} in it") from None
+    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
+        raise ValueError(f"{readme}: needs {BEGIN} and, after it, {END}, each once; the table goes between them")
+    return content
+
+
+def put_into(readme: Path, text: str) -> None:
+    """Replace what is between the two markers of a README; raises what `check_markers` raises."""
+    before, _, rest = check_markers(readme).partition(BEGIN)
+    after = rest.partition(END)[2]
+    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def user_command(project: str, seeds: Sequence[int], device: str | None) -> str:
+    """The command line that repeats an ablation."""
+    words = ["python", "tools/ablate.py", project, "--seeds", *map(str, seeds)]
+    if device is not None:
+        words += ["--device", device]
+    return shlex.join(words)
