@@ -1,0 +1,139 @@
+"""tools/demo.py, on a small model with random weights."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import build_model
+
+from unified_seg.data.class_counts import with_class_counts
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "demo.py"
+
+
+@pytest.fixture(scope="module")
+def demo() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("demo", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def command(tiny_config, tmp_path):
+    """Builds a command line; the model finds something, since every score of a random model passes 0.05."""
+    torch.manual_seed(0)
+    config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
+    config.write_text(tiny_config.dump())
+    torch.save({"model": build_model(with_class_counts(tiny_config)).state_dict()}, weights)
+
+    def build(*arguments: object, weights: Path | str = weights) -> list[str]:
+        head = ["--config-file", config, *arguments, "--confidence-threshold", 0.05]
+        return [str(word) for word in [*head, "--opts", "MODEL.WEIGHTS", weights]]
+
+    return build
+
+
+@pytest.fixture
+def images(tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index, size in enumerate([(64, 128), (50, 61), (64, 128)]):
+        pixels = np.random.default_rng(index).integers(0, 256, (*size, 3), dtype=np.uint8)
+        assert cv2.imwrite(str(folder / f"street [{index}].png"), pixels)
+    (folder / "notes.txt").write_text("not an image")
+    return folder
+
+
+def test_a_folder_is_drawn_into_a_folder(demo, command, images, tmp_path):
+    demo.main(command("--input", images, "--output", tmp_path / "new" / "drawn"))
+    drawn = sorted((tmp_path / "new" / "drawn").iterdir())
+    assert [file.name for file in drawn] == [f"street [{i}].png" for i in range(3)]
+    picture = cv2.imread(str(drawn[0]))
+    # Two by two panels of 512 pixels: the model answers semantic, instances and panoptic.
+    assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 2 * 256
+
+
+def test_drawing_twice_gives_the_same_picture(demo, command, images, tmp_path):
+    source = images / "street [0].png"
+    for name in ("a.png", "b.png"):
+        demo.main(command("--input", source, "--output", tmp_path / name))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_inputs_are_files_folders_and_patterns_each_once(demo, images):
+    first, second = images / "street [0].png", images / "street [1].png"
+    found = demo.find_images([str(second), f"{images}/street*.png", str(images), str(first)])
+    assert found == [second, first, images / "street [2].png"]
+
+
+@pytest.mark.parametrize("pattern", ["nothing", "*.jpg", "empty"])
+def test_an_input_that_names_nothing(demo, tmp_path, pattern):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(demo.DemoError, match="no image there"):
+        demo.find_images([str(tmp_path / pattern)])
+
+
+def test_outputs_have_names_of_their_own(demo, tmp_path):
+    a, b = tmp_path / "a" / "street.png", tmp_path / "b" / "street.png"
+    with pytest.raises(demo.DemoError, match="both be drawn to"):
+        demo.output_files([a, b], tmp_path / "drawn")
+    with pytest.raises(demo.DemoError, match="one file, but there are 2 images"):
+        demo.output_files([a, b], tmp_path / "drawn.png")
+    a.parent.mkdir()
+    a.touch()
+    with pytest.raises(demo.DemoError, match="would overwrite the input"):
+        demo.output_files([a], a.parent)
+    assert demo.output_files([tmp_path / "x.tif"], tmp_path) == [tmp_path / "x.tif.png"]
+
+
+def test_an_output_in_the_place_of_a_file(demo, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(demo.DemoError, match=r"folder .*file/drawn can't be made"):
+        demo.output_files([tmp_path / "street.png"], tmp_path / "file" / "drawn")
+
+
+def test_an_unreadable_image_is_named(demo, command, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(SystemExit, match=r"DataError: .*broken\.png"):
+        demo.main(command("--input", tmp_path / "broken.png", "--output", tmp_path / "drawn.png"))
+
+
+def test_missing_weights_are_named(demo, command, images, tmp_path):
+    with pytest.raises(SystemExit, match=r"CheckpointError: weights absent\.pth"):
+        demo.main(command("--input", images, "--output", tmp_path / "drawn", weights="absent.pth"))
+
+
+def write_video(file: Path, frames: int) -> None:
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), 12.5, (128, 64))
+    assert writer.isOpened()
+    for index in range(frames):
+        writer.write(np.full((64, 128, 3), 60 * index, np.uint8))
+    writer.release()
+
+
+def test_a_video_is_drawn_frame_by_frame(demo, command, tmp_path):
+    write_video(tmp_path / "drive.mp4", 4)
+    demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / "drawn"))
+    video = cv2.VideoCapture(str(tmp_path / "drawn" / "drive.mp4"))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
+    shapes = []
+    while (read := video.read())[0]:
+        shapes.append(read[1].shape)
+    assert len(shapes) == 4 and len(set(shapes)) == 1
+    assert shapes[0][0] % 2 == 0 and shapes[0][1] == 2 * 512 + 4
+
+
+def test_a_video_that_is_none(demo, command, tmp_path):
+    (tmp_path / "notes.mp4").write_text("not a video")
+    with pytest.raises(SystemExit, match=r"DemoError: --video-input .*notes\.mp4"):
+        demo.main(command("--video-input", tmp_path / "notes.mp4", "--output", tmp_path / "drawn"))
+    with pytest.raises(SystemExit, match="there is no such file"):
+        demo.main(command("--video-input", tmp_path / "absent.mp4", "--output", tmp_path / "drawn"))
+    write_video(tmp_path / "drive.mp4", 1)
+    with pytest.raises(SystemExit, match="would overwrite the input"):
+        demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path))

@@ -1,0 +1,42 @@
+"""What `make demo` runs, with a few images and steps."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def run(tmp_path, *arguments):
+    command = [sys.executable, ROOT / "tools" / "run_demo.py", "--output", tmp_path / "out", *arguments]
+    environment = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path / "datasets")}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+
+
+def test_it_makes_data_trains_scores_and_draws(tmp_path):
+    result = run(tmp_path, "--train", "8", "--val", "3", "SOLVER.MAX_ITER", "2", "MODEL.DEVICE", "cpu")
+    assert result.returncode == 0, result.stdout + result.stderr
+    scores = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {"mIoU", "AP", "PQ", "train_s", "eval_s", "versions"} <= set(scores)
+    assert all(0 <= scores[name] <= 100 for name in ("mIoU", "AP", "PQ"))
+    pictures = sorted((tmp_path / "out" / "pictures").glob("*.png"))
+    assert len(pictures) == 3
+    assert all(str(picture) in result.stdout for picture in pictures)
+    assert min(cv2.imread(str(pictures[0])).shape[:2]) > 200
+
+
+def test_a_wrong_key_is_named_before_anything_is_made(tmp_path):
+    result = run(tmp_path, "SOLVER.MAX_ITERS", "2")
+    assert result.returncode != 0
+    assert "did you mean SOLVER.MAX_ITER" in result.stderr
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_a_training_that_fails_shows_why(tmp_path):
+    result = run(tmp_path, "--train", "4", "--val", "2", "MODEL.SEM_SEG_HEAD.NAME", "NoHead")
+    assert result.returncode != 0
+    assert "there is no semantic head 'NoHead'" in result.stderr

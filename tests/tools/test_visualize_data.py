@@ -1,0 +1,88 @@
+"""tools/visualize_data.py, on the hand-drawn data set, whose images show their classes' colours."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import cv2
+import numpy as np
+import pytest
+
+from unified_seg.visualization.panels import SEMANTIC_OPACITY
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "visualize_data.py"
+
+
+@pytest.fixture(scope="module")
+def visualize_data() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("visualize_data", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def command(tiny_config, tmp_path):
+    (tmp_path / "config.yaml").write_text(tiny_config.dump())
+
+    def build(source: str, *arguments: object) -> list[str]:
+        head = ["--source", source, "--config-file", tmp_path / "config.yaml", "--output-dir", tmp_path / "drawn"]
+        return [str(word) for word in [*head, *arguments]]
+
+    return build
+
+
+def test_annotations_are_drawn_once_each(visualize_data, command, tmp_path):
+    visualize_data.main(command("annotation"))
+    names = sorted(file.name for file in (tmp_path / "drawn").iterdir())
+    assert names == [f"{i}_alpha_{i:06d}_000019.png" for i in range(4)]
+    # Image, semantic, instances and panoptic, two by two.
+    assert cv2.imread(str(tmp_path / "drawn" / names[0])).shape[1] == 2 * 512 + 4
+
+
+def test_a_number_limits_the_pictures(visualize_data, command, tmp_path):
+    visualize_data.main(command("annotation", "--num", 2))
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
+
+
+def test_the_loader_goes_on_after_its_last_image(visualize_data, command, tmp_path):
+    visualize_data.main(command("dataloader", "--num", 6))
+    assert len(list((tmp_path / "drawn").iterdir())) == 6
+
+
+def test_image_and_labels_move_together(visualize_data, command, tmp_path):
+    # Flipped with probability 1/2 and not resized. An image shows the colour of each pixel's class, so a semantic
+    # panel that moved with it is, away from names and void, the blend of that colour with the image's grey.
+    sizes = ["INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "choice", "SEED", "3"]
+    visualize_data.main(command("dataloader", "--num", 8, *sizes))
+    mirrored = set()
+    for file in sorted((tmp_path / "drawn").iterdir()):
+        picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        image, semantic = picture[22:278, :512], picture[22:278, 516:1028]
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
+        blended = SEMANTIC_OPACITY * image.astype(float) + (1 - SEMANTIC_OPACITY) * grey
+        agrees = np.abs(blended - semantic).max(axis=2) < 3
+        # The rest: names, void (4 of 64 rows), and edges, where the enlarged image is smooth and the labels are not.
+        assert agrees.mean() > 0.7
+        # The building, of colour (70, 70, 70), stands at the left; if it is at the right, the image is mirrored.
+        left, right = image[40, 20, 2] == 70, image[40, 491, 2] == 70
+        mirrored |= {bool(right)} if left != right else set()
+    assert mirrored == {True, False}
+
+
+def test_seeded_drawings_are_the_same(visualize_data, command, tmp_path):
+    pictures = []
+    for _ in range(2):
+        visualize_data.main(command("dataloader", "--num", 3, "SEED", "5"))
+        pictures.append([(file.name, file.read_bytes()) for file in sorted((tmp_path / "drawn").glob("*.png"))])
+    assert pictures[0] == pictures[1] and len(pictures[0]) == 3
+
+
+def test_errors_are_one_line(visualize_data, command, tmp_path):
+    with pytest.raises(SystemExit, match=r"ConfigError.*no_such_set"):
+        visualize_data.main(command("annotation", "DATASETS.TRAIN", "('no_such_set',)"))
+    with pytest.raises(SystemExit, match="--num 0"):
+        visualize_data.main(command("annotation", "--num", "0"))
+    (tmp_path / "drawn").write_text("a file")
+    with pytest.raises(SystemExit, match="drawn can't be made"):
+        visualize_data.main(command("annotation"))

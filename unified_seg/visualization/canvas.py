@@ -1,0 +1,141 @@
+"""One picture of segments, drawn with Detectron2's Visualizer.
+
+T: (H, W) = the image, (h, w) = the canvas: the image enlarged by a whole factor, and padded where it is tiny.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from unified_seg.visualization.colors import Color, void_pattern
+from unified_seg.visualization.labels import Label, SegmentVisualizer, label_size
+
+VOID = 0  # the id of pixels that nobody claims
+OUTSIDE = -1  # the id of the padding around a tiny image
+
+PANEL_WIDTH = 512  # below this width the labels on a picture cannot be read
+MAX_ENLARGED_SIDE = 2048
+MIN_SIDE = 64
+BACKGROUND: Color = (32, 34, 38)
+FOREGROUND: Color = (235, 235, 230)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment to paint.
+
+    Attributes:
+        id: its value in the map of ids, above 0.
+        color: RGB, 0 to 255.
+        label: the text to write at it.
+        is_thing: things get an outline, and their labels stand beside them where they are small.
+        box: x0, y0, x1, y1 in pixels of the image, drawn if given.
+    """
+
+    id: int
+    color: Color
+    label: str
+    is_thing: bool
+    box: tuple[float, float, float, float] | None = None
+
+
+def enlargement(height: int, width: int) -> int:
+    """The whole factor by which an image is enlarged before drawing, 1 for images of PANEL_WIDTH and more."""
+    wanted = -(-PANEL_WIDTH // width)
+    return max(1, min(wanted, MAX_ENLARGED_SIDE // max(height, width)))
+
+
+def to_canvas(image: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 -> (h, w, 3) uint8: the image as the panels show it, without any segment."""
+    factor = enlargement(*image.shape[:2])
+    if factor > 1:
+        size = (image.shape[1] * factor, image.shape[0] * factor)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+    return _pad(image, BACKGROUND)
+
+
+def draw_segments(
+    image: np.ndarray,
+    ids: np.ndarray,
+    segments: Sequence[Segment],
+    *,
+    opacity: float,
+    hatch_void: bool,
+) -> np.ndarray:
+    """Paint segments over the grey image, outline the things and label what has room for a label.
+
+    The regions are rasters, not the polygons of the base class: those run through pixel centres, fill holes and drop
+    what is one pixel wide, and so lose the poles.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        ids: (H, W) integers, 0 where there is no segment.
+        segments: what the ids mean; an id without a segment counts as 0.
+        opacity: of the segments, 0 to 1.
+        hatch_void: paint pixels without a segment as void; otherwise they show the darkened image.
+
+    Returns:
+        (h, w, 3) uint8, RGB.
+    """
+    if ids.shape != image.shape[:2]:
+        raise ValueError(f"a map of {ids.shape} segment ids for an image of {image.shape[:2]} pixels")
+    factor = enlargement(*ids.shape)
+    ids = _pad(np.kron(ids, np.ones((factor, factor), dtype=ids.dtype)) if factor > 1 else ids, OUTSIDE)
+    canvas = _blend(to_canvas(image), ids, segments, opacity, hatch_void)
+    visualizer = SegmentVisualizer(canvas)
+    offset = np.array([(n - factor * m) // 2 for n, m in zip(ids.shape[::-1], image.shape[1::-1])])
+    labels = []
+    for segment in segments:
+        box = None
+        if segment.box is not None:
+            box = (np.reshape(segment.box, (2, 2)) * factor + offset).ravel()
+            visualizer.draw_box(box, alpha=1.0, edge_color=tuple(0.7 * c / 255 + 0.3 for c in segment.color))
+            visualizer.output.ax.patches[-1].set_linewidth(0.11 * label_size(canvas.shape[1]))
+        labels.append(Label(segment.id, segment.label, segment.color, segment.is_thing, box))
+    visualizer.write_labels(labels, ids)
+    return visualizer.get_output().get_image()
+
+
+def _pad(array: np.ndarray, value: int | Color) -> np.ndarray:
+    """Centre an array whose side is below MIN_SIDE in one that a Visualizer can draw on."""
+    missing = [max(0, MIN_SIDE - side) for side in array.shape[:2]]
+    if not any(missing):
+        return array
+    padded = np.empty((array.shape[0] + missing[0], array.shape[1] + missing[1], *array.shape[2:]), dtype=array.dtype)
+    padded[:] = value
+    top, left = missing[0] // 2, missing[1] // 2
+    padded[top : top + array.shape[0], left : left + array.shape[1]] = array
+    return padded
+
+
+def _blend(
+    image: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], opacity: float, hatch_void: bool
+) -> np.ndarray:
+    # Colours over a grey image keep their hue, so that a red car does not turn a tree brown.
+    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+    row_of = {segment.id: row for row, segment in enumerate(segments, start=1)}
+    present, positions = np.unique(ids, return_inverse=True)
+    rows = np.array([row_of.get(i, 0) for i in present.tolist()])[positions.reshape(ids.shape)]
+    colors = np.array([(0, 0, 0), *(segment.color for segment in segments)], dtype=np.float32)
+    result = opacity * colors[rows] + (1 - opacity) * grey
+    free = (rows == 0) & (ids != OUTSIDE)
+    result[free] = void_pattern(*ids.shape)[free] if hatch_void else 0.5 * grey[free] + 45
+    is_thing = np.array([False, *(segment.is_thing for segment in segments)])
+    outline = _outline(ids) & is_thing[rows]
+    result[outline] = 0.35 * result[outline] + 0.65 * 255
+    result[ids == OUTSIDE] = BACKGROUND
+    return np.rint(result).astype(np.uint8)
+
+
+def _outline(ids: np.ndarray) -> np.ndarray:
+    """(h, w) bool: the pixels of a segment that touch another one."""
+    edge = np.zeros(ids.shape, dtype=bool)
+    across = ids[:, 1:] != ids[:, :-1]
+    down = ids[1:] != ids[:-1]
+    edge[:, 1:] |= across
+    edge[:, :-1] |= across
+    edge[1:] |= down
+    edge[:-1] |= down
+    return edge

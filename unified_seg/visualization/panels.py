@@ -1,0 +1,209 @@
+"""The outputs of a model as panels: the image, its semantic map, its instances, its panoptic segments.
+
+T: N = instances, K = semantic classes, (H, W) = the image.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from detectron2.structures import Instances
+
+from unified_seg.functional.box_masks import BoxMasks
+from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
+from unified_seg.visualization.colors import Color, assign_shades
+from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
+
+LegendMode = Literal["present", "all", "none"]
+
+SEMANTIC_OPACITY = 0.8
+INSTANCE_OPACITY = 0.7
+PANOPTIC_OPACITY = 0.8
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A map of segments ready to be painted.
+
+    Attributes:
+        caption: what it shows.
+        ids: (H, W) int32, 0 where there is no segment.
+        segments: what the ids mean.
+        opacity: of the segments.
+        hatch_void: whether a pixel without a segment is void, or just not an instance.
+        colors: the class colours to explain in the legend, by class name.
+    """
+
+    caption: str
+    ids: np.ndarray
+    segments: list[Segment]
+    opacity: float
+    hatch_void: bool
+    colors: dict[str, Color] = field(default_factory=dict)
+
+    def draw(self, image: np.ndarray, prefix: str = "") -> np.ndarray:
+        """(H, W, 3) uint8 RGB -> the picture of this panel under its caption."""
+        picture = draw_segments(image, self.ids, self.segments, opacity=self.opacity, hatch_void=self.hatch_void)
+        return add_caption(picture, prefix + self.caption)
+
+
+def draw_panels(
+    image: np.ndarray,
+    outputs: Mapping[str, Any],
+    metadata: Any,
+    confidence_threshold: float = 0.5,
+    legend: LegendMode = "present",
+) -> np.ndarray:
+    """Draw the image beside everything that a model says about it.
+
+    A class has one colour in every panel and picture, and instances of a class have shades of it. Images narrower
+    than 512 pixels are enlarged by a whole factor, so that the labels can be read.
+
+    Args:
+        image: (H, W, 3) uint8, RGB.
+        outputs: of one image, in either form ("detectron2" or "compact"); panels without their key are left out.
+        metadata: of the data set, as in Detectron2's MetadataCatalog.
+        confidence_threshold: instances below this score, 0 to 1, are not drawn.
+        legend: explain the colours of the classes that are "present", of "all" (pictures of one size for a video),
+            or "none".
+
+    Returns:
+        (h, w, 3) uint8, RGB.
+
+    Raises:
+        ValueError: the image is not (H, W, 3), an output has another size, or a class id that the metadata lacks.
+    """
+    _check_image(image)
+    image = np.ascontiguousarray(image)  # a BGR image turned by [::-1] is a view that OpenCV does not take
+    table = ClassTable.from_metadata(metadata)
+    panels = make_panels(outputs, table, confidence_threshold)
+    pictures = [add_caption(to_canvas(image), f"input {image.shape[1]}×{image.shape[0]}")]
+    pictures += [panel.draw(image) for panel in panels.values()]
+    # Two by two for wide images; beside each other for tall ones, and for fewer than four.
+    columns = 2 if len(pictures) == 4 and image.shape[1] > image.shape[0] else len(pictures)
+    return with_legend(grid(pictures, columns), list(panels.values()), table, legend)
+
+
+def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_threshold: float = 0.5) -> dict[str, Panel]:
+    """The panels of what the outputs hold: "semantic", "instances", "panoptic"; raises ValueError as `draw_panels`."""
+    panels = {}
+    if "sem_seg_labels" in outputs or "sem_seg" in outputs:
+        panels["semantic"] = _semantic_panel(outputs, table)
+    if "instances" in outputs:
+        panels["instances"] = _instance_panel(outputs["instances"], table, confidence_threshold)
+    if "panoptic_seg" in outputs:
+        panels["panoptic"] = _panoptic_panel(outputs["panoptic_seg"], table)
+    return panels
+
+
+def with_legend(picture: np.ndarray, panels: Sequence[Panel], table: ClassTable, legend: LegendMode) -> np.ndarray:
+    """The picture above a legend of its classes, in the order of the class table."""
+    present = {name: color for panel in panels for name, color in panel.colors.items()}
+    everything = {c.name: c.color for c in table.classes}
+    shown = everything if legend == "all" else {n: c for n, c in everything.items() if n in present} | present
+    if legend == "none" or not shown:
+        return picture
+    return stack([picture, draw_legend(list(shown.items()), picture.shape[1])])
+
+
+def _semantic_panel(outputs: Mapping[str, Any], table: ClassTable) -> Panel:
+    if "sem_seg_labels" in outputs:
+        labels = _array(outputs["sem_seg_labels"])
+    else:
+        labels = _array(torch.as_tensor(outputs["sem_seg"]).argmax(dim=0))
+    present = [i for i in np.unique(labels).tolist() if i != table.ignore_label]
+    outside = [i for i in present if not 0 <= i < table.num_semantic]
+    if outside:
+        raise ValueError(
+            f"the semantic map has the ids {outside}, but the class table has 0 .. {table.num_semantic - 1}"
+        )
+    names, colors = table.semantic_names, table.semantic_colors
+    segments = [Segment(i + 1, colors[i], names[i], is_thing=False) for i in present]
+    ids = np.where(labels == table.ignore_label, VOID, labels + 1).astype(np.int32)
+    seen = {names[i]: colors[i] for i in present}
+    return Panel(f"semantic: {_count(len(present), 'class', 'classes')}", ids, segments, SEMANTIC_OPACITY, True, seen)
+
+
+def _instance_panel(instances: Instances, table: ClassTable, confidence_threshold: float) -> Panel:
+    scored = instances.has("scores")
+    if scored:
+        instances = instances[instances.scores >= confidence_threshold]
+    classes = [_thing(table, i) for i in instances.pred_classes.tolist()]
+    labels = [c.name for c in classes]
+    if scored:
+        labels = [f"{name} {100 * score:.0f}%" for name, score in zip(labels, instances.scores.tolist())]
+    if instances.has("is_crowd"):  # in the truth only
+        labels = [_with_crowd(label, crowd) for label, crowd in zip(labels, instances.is_crowd.tolist())]
+    boxes = instances.pred_boxes.tensor.detach().cpu().numpy()
+    shades = assign_shades([c.color for c in classes], boxes)
+    segments = [
+        Segment(i, shade, label, is_thing=True, box=tuple(box))
+        for i, (shade, label, box) in enumerate(zip(shades, labels, boxes.tolist()), start=1)
+    ]
+    ids = np.zeros(instances.image_size, dtype=np.int32)
+    if instances.has("pred_masks"):
+        _paint_masks(ids, instances.pred_masks)
+    caption = f"instances: {len(segments)}" + (f" (score ≥ {confidence_threshold:g})" if scored else "")
+    return Panel(caption, ids, segments, INSTANCE_OPACITY, False, {c.name: c.color for c in classes})
+
+
+def _panoptic_panel(panoptic_seg: tuple[torch.Tensor, list[dict[str, Any]]], table: ClassTable) -> Panel:
+    panoptic, segments_info = panoptic_seg
+    ids = _array(panoptic).astype(np.int32)
+    present = set(np.unique(ids).tolist())
+    infos = [info for info in segments_info if info["id"] in present]
+    classes = [table.segment_class(info["category_id"], bool(info["isthing"])) for info in infos]
+    things = [k for k, c in enumerate(classes) if c.is_thing]
+    boxes = np.array([_box_of(ids == infos[k]["id"]) for k in things]).reshape(-1, 4)
+    color_of = {k: c.color for k, c in enumerate(classes)}
+    color_of.update(zip(things, assign_shades([classes[k].color for k in things], boxes)))
+    segments = [
+        Segment(info["id"], color_of[k], _with_crowd(c.name, info.get("iscrowd", 0)), c.is_thing)
+        for k, (info, c) in enumerate(zip(infos, classes))
+    ]
+    ids = np.where(np.isin(ids, [segment.id for segment in segments]), ids, VOID)
+    caption = f"panoptic: {_count(len(things), 'thing')}, {len(segments) - len(things)} stuff"
+    return Panel(caption, ids, segments, PANOPTIC_OPACITY, True, {c.name: c.color for c in classes})
+
+
+def _paint_masks(ids: np.ndarray, masks: BoxMasks | torch.Tensor) -> None:
+    """Write 1 .. N into the map of ids, the largest mask first, so that it covers no smaller one."""
+    if isinstance(masks, torch.Tensor):
+        masks = BoxMasks.from_full(masks.bool())
+    if masks.image_size != ids.shape:
+        raise ValueError(f"instance masks of {masks.image_size} pixels in an image of {ids.shape}")
+    windows = list(masks)
+    for i in np.argsort(-masks.areas().cpu().numpy(), kind="stable").tolist():
+        window, mask = windows[i]
+        ids[window][_array(mask)] = i + 1
+
+
+def _thing(table: ClassTable, thing_id: int) -> SegmentClass:
+    if not 0 <= thing_id < table.num_things:
+        raise ValueError(f"an instance has the class {thing_id}, but the class table has {table.num_things} things")
+    return table.thing(thing_id)
+
+
+def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+def _with_crowd(name: str, crowd: Any) -> str:
+    return f"{name} (crowd)" if crowd else name
+
+
+def _count(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def _array(values: Any) -> np.ndarray:
+    return torch.as_tensor(values).detach().cpu().numpy()
+
+
+def _check_image(image: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
+        raise ValueError(f"expected an RGB image (H, W, 3) of uint8, got {image.dtype} {image.shape}")
