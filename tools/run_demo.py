@@ -21,6 +21,7 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets import datasets_root
+from unified_seg.data.reading import read_image
 from unified_seg.data.toyscapes import generate
 from unified_seg.inference import Predictor
 from unified_seg.visualization import draw_comparison
@@ -81,7 +82,7 @@ def draw(cfg: Any, folder: Path) -> list[Path]:
     predictor = Predictor(cfg)
     files = []
     for record in tqdm(DatasetCatalog.get(cfg.DATASETS.TEST[0])[:PICTURES], desc="drawing", unit="img", disable=None):
-        outputs = predictor(cv2.imread(record["file_name"]))
+        outputs = predictor(read_image(record["file_name"], "BGR"))
         picture = draw_comparison(record, outputs, predictor.metadata)
         files.append(folder / f"{record['image_id']}.png")
         cv2.imwrite(str(files[-1]), picture[:, :, ::-1])
