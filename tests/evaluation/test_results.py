@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from unified_seg.evaluation import format_results, print_results, save_results
+from unified_seg.evaluation import add_to_results, format_results, print_results, save_results
 
 RESULTS = {
     "unified_streets_val": {
@@ -32,6 +32,13 @@ def test_file(tmp_path: Path):
     assert set(saved["versions"]) == {"python", "torch", "detectron2", "numpy", "unified_seg"}
     assert saved["versions"]["torch"] == str(torch.__version__)
     assert saved["machine"].split(", ")[1].endswith(" cores")
+
+
+def test_entries_are_added_to_a_file_that_is_there(tmp_path: Path):
+    path = tmp_path / "results.json"
+    before = save_results(path, RESULTS, eval_s=1, weights="w")
+    add_to_results(path, train_s=2.5)
+    assert json.loads(path.read_text()) == {**before, "train_s": 2.5}
 
 
 def test_a_failed_write_leaves_the_older_file(tmp_path: Path):
