@@ -32,6 +32,10 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_asp_refinement(cfg)
     _add_solver(cfg)
 
+    # Draw a crop again (up to ten times) while one class covers more than this share of it; 1 = take the first.
+    # Detectron2's DeepLab has this key too.
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
+
     # Read every label of the data sets before training and stop at the first wrong one. Turn it off for a huge data
     # set that was checked once.
     cfg.DATASETS.CHECK_LABELS = True
@@ -142,8 +146,11 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, got a {type(values).__name__}")
     bases = values.pop(BASE_KEY, [])
+    bases = [bases] if isinstance(bases, str) else bases
+    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+        raise ConfigError(f"{path}: {BASE_KEY} must be a file name or a list of them, got {bases!r}")
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases:
         target = _resolve_base(path, base)
         if target in (path, *above):
             raise ConfigError(f"{path}: {BASE_KEY} {base} leads back to itself")

@@ -114,7 +114,11 @@ def _check_panoptic(record: Record, size: tuple[int, int], table: ClassTable) ->
     ids = read_panoptic_ids(file)
     _check_same_size(ids, size, file)
     drawn = set(np.unique(ids).tolist()) - {0}
-    listed = {segment["id"] for segment in record["segments_info"]}
+    listed: set[int] = set()
+    for segment in record["segments_info"]:
+        if segment["id"] in listed:
+            raise DataError(f"{file}: segment {segment['id']} is in segments_info twice")
+        listed.add(segment["id"])
     if drawn != listed:
         only, where = (drawn - listed, "the PNG alone") if drawn - listed else (listed - drawn, "segments_info alone")
         raise DataError(f"{file}: segment {min(only)} is in {where}")

@@ -106,7 +106,7 @@ def _instances(record: Record, transforms: T.TransformList, size: tuple[int, int
     rgb = transforms.apply_segmentation(rgb).astype(np.int32)
     ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
     visible = set(np.unique(ids).tolist())
-    things = [s for s in record["segments_info"] if s["isthing"] and not s["iscrowd"] and s["id"] in visible]
+    things = [s for s in record["segments_info"] if s["isthing"] and not s.get("iscrowd", 0) and s["id"] in visible]
     masks = [torch.from_numpy(ids == segment["id"]) for segment in things]
     return _make_instances(masks, [segment["category_id"] for segment in things], size)
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.data.detection_utils import convert_PIL_to_numpy
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
+# EXIF orientations that exchange height and width.
+QUARTER_TURNS = (5, 6, 7, 8)
 
 
 class DataError(ValueError):
@@ -29,7 +31,8 @@ def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
         DataError: absent, unreadable, or not an image.
     """
     with _open(path, IMAGE_FORMATS) as image:
-        return np.ascontiguousarray(convert_PIL_to_numpy(ImageOps.exif_transpose(image), format))
+        # A copy of its own: Pillow's memory is read-only, which torch warns of.
+        return np.array(convert_PIL_to_numpy(ImageOps.exif_transpose(image), format), order="C")
 
 
 def read_label(path: str | Path) -> np.ndarray:
@@ -64,9 +67,10 @@ def read_panoptic_ids(path: str | Path) -> np.ndarray:
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) from a file's header, as stored."""
+    """(height, width) of what `read_image` returns, from the file's header alone."""
     with _open(path, IMAGE_FORMATS, decode=False) as image:
-        return image.height, image.width
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
+        return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Image.Image:

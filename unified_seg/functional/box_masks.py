@@ -48,7 +48,7 @@ class BoxMasks:
         limit = boxes.new_tensor([width, height])
         windows = torch.cat([low.clamp(min=0).minimum(limit), high.clamp(min=0).minimum(limit)], dim=1).long()
         masks = []
-        for mask, box, window in zip(soft, boxes.tolist(), windows.tolist(), strict=True):
+        for mask, box, window in zip(soft, boxes, windows.tolist(), strict=True):
             x = _sampling_positions(window[0], window[2], box[0], box[2], soft)
             y = _sampling_positions(window[1], window[3], box[1], box[3], soft)
             grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
@@ -110,7 +110,8 @@ class BoxMasks:
         return result
 
 
-def _sampling_positions(start: int, stop: int, low: float, high: float, like: Tensor) -> Tensor:
+def _sampling_positions(start: int, stop: int, low: Tensor, high: Tensor, like: Tensor) -> Tensor:
     """Centres of pixels start .. stop-1 in the coordinates of `grid_sample`, where the box spans -1 to 1."""
+    # The box stays a tensor: CUDA divides by a Python number through its reciprocal, which rounds otherwise.
     centres = torch.arange(start, stop, device=like.device, dtype=torch.float32) + 0.5
     return (centres - low) / (high - low) * 2 - 1

@@ -192,6 +192,9 @@ class ClassTable:
             return SegmentClass(name, semantic, thing, dataset_id, categories.get(name, name), rgb)
 
         shared = stuff_names[:1] == ["things"]  # COCO separated: one semantic id for all things
+        # Cityscapes' semantic sets publish no ids of things: there the files hold those of the semantic map.
+        things_unpublished = getattr(metadata, "thing_dataset_id_to_contiguous_id", None) is None
+        semantic_dataset_id = {contiguous: dataset_id for dataset_id, contiguous in stuff_ids.items()}
         classes, seen_names = [], set()
         # Detectron2's Cityscapes panoptic metadata numbers things 11 .. 18; a detector's classes start at 0.
         by_contiguous = sorted((contiguous, dataset_id) for dataset_id, contiguous in thing_ids.items())
@@ -201,6 +204,8 @@ class ClassTable:
                 semantic = 0
             elif name in stuff_names:
                 semantic = stuff_names.index(name)
+                if things_unpublished:
+                    dataset_id = semantic_dataset_id.get(semantic, dataset_id)
             elif not stuff_names:
                 semantic = thing_id
             else:

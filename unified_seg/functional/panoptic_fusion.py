@@ -52,7 +52,7 @@ def score_order_merge(
         scores: (N,).
         table: the meaning of the ids.
         score_threshold: instances below it are left out.
-        overlap_threshold: an instance is dropped when more than this fraction of it is taken already.
+        overlap_threshold: an instance is dropped when more than this fraction of it, or all of it, is taken already.
         stuff_area_limit: stuff of fewer pixels becomes void.
     """
     ids = torch.zeros(labels.shape, dtype=torch.int32, device=labels.device)
@@ -67,7 +67,7 @@ def score_order_merge(
         area = int(mask.sum())
         free = mask & (ids[window] == 0)
         free_area = int(free.sum())
-        if area == 0 or (area - free_area) > overlap_threshold * area:
+        if free_area == 0 or (area - free_area) / area > overlap_threshold:
             continue
         segment = {"id": len(segments) + 1, "isthing": True, "category_id": int(thing_ids[index])}
         ids[window][free] = segment["id"]

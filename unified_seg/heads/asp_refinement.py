@@ -78,8 +78,10 @@ class ASPRefinementHead(SemanticHead):
                 level = two_convs(shape.channels, conv_dim, norm=norm)
             self.levels.append(level)
         self.classifier = nn.Conv2d(conv_dim * len(fine_to_coarse), num_classes, 1)
-        # Small logits: the loss starts near log K, where msra initialisation over K outputs would start at several times it.
+        # Small logits: the loss starts near log K, where msra initialisation over K outputs would start at several
+        # times it.
         nn.init.normal_(self.classifier.weight, std=0.01)
+        assert self.classifier.bias is not None
         nn.init.zeros_(self.classifier.bias)
 
     @classmethod

@@ -27,6 +27,10 @@ CATEGORY_MEMBERS = {
     "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
 }
 
+# Detectron2's category_id of a panoptic segment, by Cityscapes' label id: thing id of things, semantic id of stuff.
+THING_IDS = {c["id"]: i for i, c in enumerate(c for c in CITYSCAPES_CATEGORIES if c["isthing"])}
+STUFF_IDS = {c["id"]: c["trainId"] for c in CITYSCAPES_CATEGORIES if not c["isthing"]}
+
 
 def cityscapes_metadata() -> dict[str, Any]:
     """Metadata in Detectron2's terms: semantic ids are Cityscapes' train ids, thing ids count its 8 things."""
@@ -37,7 +41,7 @@ def cityscapes_metadata() -> dict[str, Any]:
         "stuff_dataset_id_to_contiguous_id": {c["id"]: c["trainId"] for c in CITYSCAPES_CATEGORIES},
         "thing_classes": [c["name"] for c in things],
         "thing_colors": [c["color"] for c in things],
-        "thing_dataset_id_to_contiguous_id": {c["id"]: i for i, c in enumerate(things)},
+        "thing_dataset_id_to_contiguous_id": dict(THING_IDS),
         "class_categories": {name: category for category, names in CATEGORY_MEMBERS.items() for name in names},
         "ignore_label": 255,
         "label_divisor": 1000,
@@ -120,32 +124,38 @@ def _panoptic_annotations(root: Path, split: str) -> dict[str, dict[str, Any]]:
     file = root / "gtFine" / f"cityscapes_panoptic_{split}.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in content["images"]}
+        return {entry["image_id"]: _annotation(entry, sizes, file) for entry in content["annotations"]}
     except FileNotFoundError:
         raise DataError(
             f"{file}: there is no such file; python -m cityscapesscripts.preparation.createPanopticImgs writes it"
         ) from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: not JSON: {error}") from None
-    things = {c["id"]: i for i, c in enumerate(c for c in CITYSCAPES_CATEGORIES if c["isthing"])}
-    stuff = {c["id"]: c["trainId"] for c in CITYSCAPES_CATEGORIES if not c["isthing"]}
-    sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in content["images"]}
-    annotations = {}
-    for entry in content["annotations"]:
-        segments = []
-        for segment in entry["segments_info"]:
-            dataset_id = segment["category_id"]
-            if dataset_id not in things and dataset_id not in stuff:
-                raise DataError(f"{file}: image {entry['image_id']}: unknown category_id {dataset_id}")
-            is_thing = dataset_id in things
-            category = things[dataset_id] if is_thing else stuff[dataset_id]
-            segments.append({**segment, "category_id": category, "isthing": is_thing})
-        if entry["image_id"] not in sizes:
-            raise DataError(f"{file}: image {entry['image_id']} has annotations but no entry under images")
-        height, width = sizes[entry["image_id"]]
-        annotations[entry["image_id"]] = {
-            "height": height,
-            "width": width,
-            "pan_seg_file_name": str(file.with_suffix("") / entry["file_name"]),
-            "segments_info": segments,
-        }
-    return annotations
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{file}: not in COCO's panoptic format: {type(error).__name__}: {error}") from None
+
+
+def _annotation(entry: dict[str, Any], sizes: dict[str, tuple[int, int]], file: Path) -> dict[str, Any]:
+    """The part of a record that one entry of a panoptic JSON gives."""
+    where = f"{file}: image {entry['image_id']}"
+    if entry["image_id"] not in sizes:
+        raise DataError(f"{where} has annotations but no entry under images")
+    png = Path(entry["file_name"])
+    if png.is_absolute() or ".." in png.parts:
+        raise DataError(f"{where}: file_name {entry['file_name']!r} leads out of the folder of its PNGs")
+    segments = []
+    for segment in entry["segments_info"]:
+        dataset_id = segment["category_id"]
+        if dataset_id not in THING_IDS and dataset_id not in STUFF_IDS:
+            raise DataError(f"{where}: unknown category_id {dataset_id}")
+        is_thing = dataset_id in THING_IDS
+        category = THING_IDS[dataset_id] if is_thing else STUFF_IDS[dataset_id]
+        segments.append({**segment, "category_id": category, "isthing": is_thing})
+    height, width = sizes[entry["image_id"]]
+    return {
+        "height": height,
+        "width": width,
+        "pan_seg_file_name": str(file.with_suffix("") / png),
+        "segments_info": segments,
+    }

@@ -1,0 +1,193 @@
+import copy
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from unified_seg.data.checks import check_datasets, check_fields, check_labels
+from unified_seg.data.class_counts import class_table_of
+from unified_seg.data.reading import DataError, read_label
+from unified_seg.functional.class_table import ClassTable
+
+Record = dict[str, Any]
+
+
+@pytest.fixture
+def records(tiny_config: CfgNode) -> list[Record]:
+    return copy.deepcopy(DatasetCatalog.get(tiny_config.DATASETS.TRAIN[0]))
+
+
+@pytest.fixture
+def table(tiny_config: CfgNode) -> ClassTable:
+    return class_table_of(MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]))
+
+
+def test_a_good_data_set_is_counted(records: list[Record], table: ClassTable) -> None:
+    histogram = check_labels(records, table, "x")
+    labels = np.stack([read_label(r["sem_seg_file_name"]) for r in records])
+    assert histogram.tolist() == [int((labels == i).sum()) for i in range(19)]
+    # By hand: cars of 30 x 20 and 24 x 16 in image 0, the second again in image 1, where a bicycle is beside it.
+    assert histogram[13] == 600 + 384 + 384
+    # The void of rows 60 to 63 is not counted.
+    assert histogram.sum() == 4 * 60 * 128
+
+
+def test_check_datasets_reports_what_it_saw(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        check_datasets(tiny_config)
+    assert "labels are consistent" in caplog.text
+    (warning,) = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert "no pixel of sidewalk, wall" in warning and "car" not in warning
+
+
+def test_the_reading_of_labels_can_be_turned_off(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+    tiny_config.DATASETS.CHECK_LABELS = False
+    with caplog.at_level(logging.INFO):
+        check_datasets(tiny_config)
+    assert "consistent" not in caplog.text
+
+
+def redraw(record: Record, key: str, folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Put a changed copy of one of the record's files in its place."""
+    with Image.open(record[key]) as image:
+        array = np.array(image)
+    file = folder / f"changed_{key}.png"
+    Image.fromarray(change(array)).save(file)
+    record[key] = str(file)
+
+
+def painted(value: Any, rows: slice = slice(0, 3), columns: slice = slice(0, 4)) -> Callable[[np.ndarray], np.ndarray]:
+    def paint(array: np.ndarray) -> np.ndarray:
+        array[rows, columns] = value
+        return array
+
+    return paint
+
+
+def to_sixteen_bits(array: np.ndarray) -> np.ndarray:
+    return painted(300)(array.astype(np.uint16))
+
+
+def crop(array: np.ndarray) -> np.ndarray:
+    return array[:, :100]
+
+
+def transpose(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array.swapaxes(0, 1))
+
+
+# (file to change, the change, the message)
+FILES = [
+    (
+        "sem_seg_file_name",
+        painted(19),
+        r"label id 19 is neither a class \(0 to 18\) nor the ignore label 255; 12 pixels",
+    ),
+    ("sem_seg_file_name", to_sixteen_bits, "label id 300 is neither"),
+    ("sem_seg_file_name", crop, "64x100 pixels, its image has 64x128"),
+    ("sem_seg_file_name", transpose, "128x64 pixels, its image has 64x128"),
+    ("pan_seg_file_name", crop, "64x100 pixels, its image has 64x128"),
+    ("pan_seg_file_name", painted((9, 9, 0)), "segment 2313 is in the PNG alone"),  # 9 + 9 * 256
+    ("file_name", crop, "64x100 pixels, the record says 64x128"),
+]
+
+
+@pytest.mark.parametrize(("key", "change", "message"), FILES)
+def test_a_wrong_file_is_named(
+    key: str, change: Callable, message: str, records: list[Record], table: ClassTable, tmp_path: Path
+) -> None:
+    redraw(records[1], key, tmp_path, change)
+    with pytest.raises(DataError, match=rf"changed_{key}\.png: {message}"):
+        check_labels(records, table, "x")
+
+
+@pytest.mark.parametrize("key", ["file_name", "sem_seg_file_name", "pan_seg_file_name"])
+def test_a_missing_file_is_named(key: str, records: list[Record], table: ClassTable) -> None:
+    records[2][key] = "/nowhere/gone.png"
+    with pytest.raises(DataError, match=r"/nowhere/gone\.png: there is no such file"):
+        check_labels(records, table, "x")
+
+
+# (change of the first segment's entry, the message)
+SEGMENTS = [
+    ({"id": 12345}, "segment .* alone"),
+    ({"category_id": 19, "isthing": False}, "no stuff class has category_id 19"),
+    ({"category_id": 8, "isthing": True}, "no thing class has category_id 8"),
+    ({"category_id": 13, "isthing": False}, "no stuff class has category_id 13"),  # car is a thing
+]
+
+
+@pytest.mark.parametrize(("change", "message"), SEGMENTS)
+def test_a_wrong_segment_is_named(
+    change: dict[str, Any], message: str, records: list[Record], table: ClassTable
+) -> None:
+    records[0]["segments_info"][0].update(change)
+    file = Path(records[0]["pan_seg_file_name"]).name
+    with pytest.raises(DataError, match=rf"{file}: .*{message}"):
+        check_labels(records, table, "x")
+
+
+def test_a_segment_of_the_json_alone_is_named(records: list[Record], table: ClassTable) -> None:
+    extra = {"id": 26999, "category_id": 2, "isthing": True, "iscrowd": 0}
+    records[0]["segments_info"].append(extra)
+    with pytest.raises(DataError, match=r"panoptic\.png: segment 26999 is in segments_info alone"):
+        check_labels(records, table, "x")
+
+
+def test_a_segment_listed_twice_is_named(records: list[Record], table: ClassTable) -> None:
+    segments = records[0]["segments_info"]
+    segments.append(dict(segments[0]))
+    with pytest.raises(DataError, match=rf"panoptic\.png: segment {segments[0]['id']} is in segments_info twice"):
+        check_labels(records, table, "x")
+
+
+def test_an_annotation_of_an_unknown_class_is_named(records: list[Record], table: ClassTable) -> None:
+    records[0]["annotations"] = [{"category_id": 8}]
+    with pytest.raises(DataError, match=r"leftImg8bit\.png: an annotation has category_id 8, thing ids go from 0 to 7"):
+        check_labels(records, table, "x")
+
+
+def test_check_datasets_stops_training(tiny_config: CfgNode, records: list[Record], tmp_path: Path) -> None:
+    redraw(records[3], "sem_seg_file_name", tmp_path, painted(77))
+    name = "unified_test_streets_spoilt"
+    DatasetCatalog.register(name, lambda: records)
+    MetadataCatalog.get(name).set(
+        **{k: v for k, v in MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]).as_dict().items() if k != "name"}
+    )
+    tiny_config.DATASETS.TRAIN = (name,)
+    try:
+        with pytest.raises(DataError, match=r"changed_sem_seg_file_name\.png: label id 77"):
+            check_datasets(tiny_config)
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def test_fields_that_the_model_needs(records: list[Record]) -> None:
+    check_fields(records, "x", semantic=True, instances=True)
+    del records[1]["sem_seg_file_name"]
+    check_fields(records, "x", semantic=False, instances=True)
+    with pytest.raises(DataError, match=r"000001_000019_leftImg8bit\.png: no semantic label"):
+        check_fields(records, "x", semantic=True, instances=False)
+    del records[2]["pan_seg_file_name"]
+    with pytest.raises(DataError, match=r"000002_000019_leftImg8bit\.png: no instances"):
+        check_fields(records, "x", semantic=False, instances=True)
+    records[2]["annotations"] = []
+    check_fields(records, "x", semantic=False, instances=True)
+
+
+def test_an_empty_data_set_is_an_error() -> None:
+    with pytest.raises(DataError, match="data set 'x' has no records"):
+        check_fields([], "x", semantic=True, instances=True)
+
+
+def test_image_ids_are_unique(records: list[Record]) -> None:
+    records[3]["image_id"] = records[0]["image_id"]
+    with pytest.raises(DataError, match=r"000003_000019_leftImg8bit\.png: its image id 'alpha_000000_000019' .* twice"):
+        check_fields(records, "x", semantic=True, instances=True)

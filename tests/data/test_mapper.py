@@ -1,0 +1,233 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.data import transforms as T
+from detectron2.structures import BoxMode
+from PIL import Image
+from pycocotools import mask as mask_util
+
+from unified_seg.data.augmentation import build_augmentations
+from unified_seg.data.datasets.cityscapes import cityscapes_metadata
+from unified_seg.data.mapper import UnifiedMapper
+from unified_seg.data.reading import DataError
+
+COLORS = torch.tensor([*cityscapes_metadata()["stuff_colors"], *[(0, 0, 0)] * 237])  # void is drawn black
+PERSON, CAR = 0, 2  # thing ids
+CAR_SEMANTIC = 13
+
+
+def records_of(cfg: CfgNode, split: str = "TRAIN") -> list[dict[str, Any]]:
+    return DatasetCatalog.get(cfg.DATASETS[split][0])
+
+
+def mapper_with(*steps: T.Augmentation, **options: Any) -> UnifiedMapper:
+    settings = {"is_train": True, "image_format": "RGB", **options}
+    return UnifiedMapper(augmentations=T.AugmentationList(list(steps)), **settings)
+
+
+AUGMENTATIONS = {
+    "nothing": [],
+    "flip": [T.RandomFlip(1.0)],
+    "vertical flip": [T.RandomFlip(1.0, horizontal=False, vertical=True)],
+    "crop": [T.RandomCrop("absolute", (40, 50))],
+    "smaller": [T.ResizeShortestEdge(51, 128)],
+    "larger": [T.ResizeShortestEdge(100, 300)],
+    "all": [T.ResizeShortestEdge((51, 64), 128, "range"), T.RandomCrop("relative_range", (0.5, 0.5)), T.RandomFlip()],
+}
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("index", range(4))
+def test_image_label_and_masks_move_together(name: str, index: int, tiny_config: CfgNode) -> None:
+    np.random.seed(index)
+    result = mapper_with(*AUGMENTATIONS[name])(records_of(tiny_config)[index])
+    image, label, instances = result["image"], result["sem_seg"], result["instances"]
+    assert image.dtype == torch.uint8 and label.dtype == torch.int64
+    assert image.shape[1:] == label.shape == instances.gt_masks.tensor.shape[1:] == instances.image_size
+
+    # The image's colour is its label's, but for pixels that a resize has blended at the borders of objects.
+    agrees = (COLORS[label].permute(2, 0, 1) == image).all(0)
+    resized = name in ("smaller", "larger", "all")
+    assert agrees.float().mean() > 0.8 if resized else agrees.all()
+    disagreeing = (~agrees).float()[None, None]
+    # What disagrees is thin: no block of 5 x 5 pixels without an agreeing one, at twice the size 7 x 7.
+    side = 7 if name == "larger" else 5
+    assert torch.nn.functional.avg_pool2d(disagreeing, side, stride=1).max() < 1
+
+    semantic_of_thing = torch.tensor([11, 12, 13, 14, 15, 16, 17, 18])
+    for mask, cls, box in zip(instances.gt_masks.tensor, instances.gt_classes, instances.gt_boxes.tensor, strict=True):
+        # Both were moved in the same way by nearest neighbour: pixel for pixel the same class.
+        assert (label[mask] == semantic_of_thing[cls]).all()
+        rows, columns = mask.nonzero().T
+        # Detectron2's boxes of masks end one past the last pixel.
+        assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    crowd = index == 3
+    things = torch.isin(label, semantic_of_thing)
+    assert torch.equal(instances.gt_masks.tensor.any(0), things & (not crowd))
+
+
+def test_instances_by_hand(tiny_config: CfgNode) -> None:
+    # Image 0: a car at rows 30-49, columns 10-39, one at rows 34-49, columns 60-83, a person at 24-53, 98-107.
+    result = mapper_with(T.RandomFlip(1.0))(records_of(tiny_config)[0])
+    found = sorted(zip(result["instances"].gt_classes.tolist(), result["instances"].gt_boxes.tensor.tolist()))
+    # Column x becomes 127 - x.
+    assert found == [
+        (PERSON, [20.0, 24.0, 30.0, 54.0]),
+        (CAR, [44.0, 34.0, 68.0, 50.0]),
+        (CAR, [88.0, 30.0, 118.0, 50.0]),
+    ]
+    assert result["instances"].gt_masks.tensor.sum((1, 2)).sort().values.tolist() == [300, 384, 600]
+
+
+def test_crowds_and_images_without_things_have_no_instances(tiny_config: CfgNode) -> None:
+    for index in (2, 3):
+        instances = mapper_with()(records_of(tiny_config)[index])["instances"]
+        assert len(instances) == 0
+        assert instances.gt_masks.tensor.shape == (0, 64, 128)
+        assert instances.gt_boxes.tensor.shape == (0, 4)
+        assert instances.gt_classes.dtype == torch.int64
+
+
+def test_what_a_crop_leaves_out_is_no_instance(tiny_config: CfgNode) -> None:
+    result = mapper_with(T.CropTransform(0, 0, 45, 64))(records_of(tiny_config)[0])
+    assert result["instances"].gt_boxes.tensor.tolist() == [[10.0, 30.0, 40.0, 50.0]]
+
+
+def test_panoptic_ids_of_three_bytes(tmp_path: Path) -> None:
+    # Ids whose low bytes are alike: 1, 1 + 256, 1 + 65536.
+    ids = np.array([[1] * 4, [257] * 4, [65537] * 4, [0] * 4])
+    rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "pan.png")
+    Image.fromarray(rgb).save(tmp_path / "image.png")
+    record = {
+        "file_name": str(tmp_path / "image.png"),
+        "pan_seg_file_name": str(tmp_path / "pan.png"),
+        "height": 4,
+        "width": 4,
+        "segments_info": [{"id": i, "category_id": c, "isthing": True} for i, c in ((1, 5), (257, 3), (65537, 0))],
+    }
+    instances = mapper_with(with_semantic=False)(record)["instances"]
+    assert instances.gt_classes.tolist() == [5, 3, 0]
+    assert [mask.nonzero()[:, 0].unique().tolist() for mask in instances.gt_masks.tensor] == [[0], [1], [2]]
+    # Resized, every pixel still has one of the ids: none is blended from two.
+    larger = mapper_with(T.Resize((11, 9)), with_semantic=False)(record)["instances"]
+    assert len(larger) == 3
+    assert (larger.gt_masks.tensor.sum(0) <= 1).all()
+
+
+def annotated(tmp_path: Path) -> dict[str, Any]:
+    Image.fromarray(np.zeros((20, 30, 3), dtype=np.uint8)).save(tmp_path / "image.png")
+    mask = np.zeros((20, 30), dtype=np.uint8, order="F")
+    mask[2:8, 20:26] = 1
+    square = [4.0, 5.0, 14.0, 5.0, 14.0, 15.0, 4.0, 15.0]
+    common = {"bbox_mode": BoxMode.XYWH_ABS, "iscrowd": 0}
+    return {
+        "file_name": str(tmp_path / "image.png"),
+        "height": 20,
+        "width": 30,
+        "annotations": [
+            {**common, "bbox": [4, 5, 10, 10], "category_id": 1, "segmentation": [square]},
+            {**common, "bbox": [20, 2, 6, 6], "category_id": 3, "segmentation": mask_util.encode(mask)},
+            {**common, "bbox": [0, 0, 5, 5], "category_id": 3, "segmentation": [square], "iscrowd": 1},
+        ],
+    }
+
+
+def test_annotations_in_coco_style(tmp_path: Path) -> None:
+    record = annotated(tmp_path)
+    instances = mapper_with(T.RandomFlip(1.0), with_semantic=False)(record)["instances"]
+    assert instances.gt_classes.tolist() == [1, 3]
+    # Columns 4-13 and 20-25 of 30 become 16-25 and 4-9.
+    assert instances.gt_boxes.tensor.tolist() == [[16.0, 5.0, 26.0, 15.0], [4.0, 2.0, 10.0, 8.0]]
+    assert instances.gt_masks.tensor.sum((1, 2)).tolist() == [100, 36]
+    assert instances.gt_masks.tensor.dtype == torch.bool
+    # The record is the data set's own: it must come out as it went in.
+    assert record["annotations"][0]["bbox"] == [4, 5, 10, 10]
+    assert record["annotations"][0]["segmentation"] == annotated(tmp_path)["annotations"][0]["segmentation"]
+
+
+def test_no_annotations_but_a_crowd(tmp_path: Path) -> None:
+    record = annotated(tmp_path)
+    record["annotations"] = record["annotations"][2:]
+    assert len(mapper_with(with_semantic=False)(record)["instances"]) == 0
+
+
+def test_in_inference_the_record_stays_whole(tiny_config: CfgNode) -> None:
+    tiny_config.INPUT.MIN_SIZE_TEST = 32
+    record = records_of(tiny_config, "TEST")[0]
+    before = dict(record)
+    result = UnifiedMapper(tiny_config, False)(record)
+    assert result.keys() == before.keys() | {"image"}
+    assert {key: result[key] for key in before} == before == record
+    assert result["image"].shape == (3, 32, 64)
+    assert (result["height"], result["width"]) == (64, 128)
+
+
+@pytest.mark.parametrize(("format", "channels"), [("RGB", [0, 1, 2]), ("BGR", [2, 1, 0])])
+def test_channels_are_in_the_configs_order(format: str, channels: list[int], tiny_config: CfgNode) -> None:
+    tiny_config.INPUT.FORMAT = format
+    image = UnifiedMapper(tiny_config, False)(records_of(tiny_config, "TEST")[0])["image"]
+    sky = torch.tensor([70, 130, 180])[channels]
+    assert torch.equal(image[:, 0, 127].long(), sky)
+
+
+def test_only_what_the_model_learns_from_is_read(tiny_config: CfgNode) -> None:
+    record = records_of(tiny_config)[0]
+    tiny_config.MODEL.ROI_HEADS.NAME = ""
+    result = UnifiedMapper(tiny_config, True)({k: v for k, v in record.items() if k != "pan_seg_file_name"})
+    assert "instances" not in result and "sem_seg" in result
+    tiny_config.MODEL.SEM_SEG_HEAD.NAME, tiny_config.MODEL.ROI_HEADS.NAME = "", "StandardROIHeads"
+    result = UnifiedMapper(tiny_config, True)({k: v for k, v in record.items() if k != "sem_seg_file_name"})
+    assert "instances" in result and "sem_seg" not in result
+
+
+@pytest.mark.parametrize("key", ["file_name", "sem_seg_file_name", "pan_seg_file_name"])
+def test_a_file_of_another_size_is_named(key: str, tiny_config: CfgNode, tmp_path: Path) -> None:
+    other = tmp_path / "other.png"
+    with Image.open(records_of(tiny_config)[0][key]) as image:
+        image.resize((100, 64), Image.Resampling.NEAREST).save(other)
+    with pytest.raises(DataError, match=r"other\.png: 64x100 pixels, the record says 64x128"):
+        UnifiedMapper(tiny_config, True)({**records_of(tiny_config)[0], key: str(other)})
+
+
+def test_label_ids_beyond_a_byte_are_an_error(tiny_config: CfgNode, tmp_path: Path) -> None:
+    file = tmp_path / "label.png"
+    Image.fromarray(np.full((64, 128), 300, dtype=np.uint16)).save(file)
+    with pytest.raises(DataError, match=r"label\.png: label id 300 is above 255"):
+        UnifiedMapper(tiny_config, True)({**records_of(tiny_config)[0], "sem_seg_file_name": str(file)})
+
+
+def steps_of(cfg: CfgNode, is_train: bool = True) -> list[T.Augmentation]:
+    return list(build_augmentations(cfg, is_train).augs)
+
+
+def test_augmentations_are_those_of_the_config(tiny_config: CfgNode) -> None:
+    source = tiny_config.INPUT
+    source.MIN_SIZE_TRAIN, source.MIN_SIZE_TRAIN_SAMPLING, source.MAX_SIZE_TRAIN = (51, 64), "range", 99
+    resize, flip = steps_of(tiny_config)
+    assert isinstance(resize, T.ResizeShortestEdge) and isinstance(flip, T.RandomFlip)
+    assert (tuple(resize.short_edge_length), resize.max_size, resize.is_range) == ((51, 64), 99, True)
+    assert flip.horizontal and not flip.vertical
+    source.RANDOM_FLIP = "vertical"
+    assert steps_of(tiny_config)[1].vertical
+    source.RANDOM_FLIP = "none"
+    assert len(steps_of(tiny_config)) == 1
+    source.CROP.ENABLED, source.CROP.TYPE, source.CROP.SIZE = True, "absolute", [40, 40]
+    crop = steps_of(tiny_config)[1]
+    assert isinstance(crop, T.RandomCrop) and crop.crop_size == [40, 40]
+    (test_resize,) = steps_of(tiny_config, is_train=False)
+    assert test_resize.short_edge_length == (64, 64)
+
+
+def test_a_crop_may_avoid_a_single_category(tiny_config: CfgNode) -> None:
+    crop = tiny_config.INPUT.CROP
+    crop.ENABLED, crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA = True, "absolute", [20, 20], 0.75
+    assert isinstance(steps_of(tiny_config)[1], T.RandomCrop_CategoryAreaConstraint)
+    result = UnifiedMapper(tiny_config, True)(records_of(tiny_config)[0])
+    assert result["image"].shape == (3, 20, 20)
+    assert result["sem_seg"].shape == (20, 20)

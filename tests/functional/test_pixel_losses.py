@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, distributed, multiprocessing
+from torch.nn import functional as F
+
+from unified_seg.functional.pixel_losses import mean_cross_entropy
+
+IGNORE = 255
+
+
+def example(seed: int, images: int = 2, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(images, 5, 6, 7, generator=generator)
+    targets = torch.randint(0, 5, (images, 6, 7), generator=generator)
+    targets[torch.rand(targets.shape, generator=generator) < ignored] = IGNORE
+    return logits, targets
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 999), st.floats(0, 0.9))
+def test_equals_the_mean_over_valid_pixels(seed: int, ignored: float) -> None:
+    logits, targets = example(seed, ignored=ignored)
+    expected = F.cross_entropy(logits, targets, ignore_index=IGNORE)
+    torch.testing.assert_close(mean_cross_entropy(logits, targets, IGNORE), expected)
+
+
+def test_all_ignored_is_zero_with_a_zero_gradient() -> None:
+    logits = torch.randn(1, 5, 4, 4, requires_grad=True)
+    loss = mean_cross_entropy(logits, torch.full((1, 4, 4), IGNORE), IGNORE)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+
+def test_half_precision_is_computed_in_float32() -> None:
+    logits, targets = example(0)
+    loss = mean_cross_entropy(logits.bfloat16(), targets, IGNORE)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, mean_cross_entropy(logits.bfloat16().float(), targets, IGNORE))
+
+
+def uneven_batch() -> tuple[Tensor, Tensor]:
+    """Four images, of which the last two have far fewer valid pixels."""
+    logits, targets = example(3, images=4, ignored=0.1)
+    targets[2:, 1:] = IGNORE
+    return logits, targets
+
+
+def one_of_two(rank: int, folder: Path) -> None:
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting_point", rank=rank, world_size=2)
+    logits, targets = uneven_batch()
+    mine = slice(2 * rank, 2 * rank + 2)
+    scale = torch.ones((), requires_grad=True)
+    loss = mean_cross_entropy(logits[mine] * scale, targets[mine], IGNORE)
+    loss.backward()
+    torch.save((loss.detach(), scale.grad), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+def test_two_processes_average_to_what_one_computes(tmp_path: Path) -> None:
+    # Forked, the two start at once; spawned, each would import torch again.
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=one_of_two, args=(rank, tmp_path)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+    logits, targets = uneven_batch()
+    scale = torch.ones((), requires_grad=True)
+    loss = mean_cross_entropy(logits * scale, targets, IGNORE)
+    loss.backward()
+    # DistributedDataParallel averages over the processes.
+    torch.testing.assert_close((shares[0][0] + shares[1][0]) / 2, loss.detach())
+    torch.testing.assert_close((shares[0][1] + shares[1][1]) / 2, scale.grad)
+    # What the usual mean within each process would give is another number: the halves are not alike.
+    halves = [F.cross_entropy(logits[i : i + 2], targets[i : i + 2], ignore_index=IGNORE) for i in (0, 2)]
+    assert abs((halves[0] + halves[1]) / 2 - loss) > 1e-2
+
+
+@pytest.mark.parametrize("weight", [0.5, 3.0])
+def test_it_scales_with_the_logits_as_torch_does(weight: float) -> None:
+    logits, targets = example(1)
+    expected = F.cross_entropy(logits * weight, targets, ignore_index=IGNORE)
+    torch.testing.assert_close(mean_cross_entropy(logits * weight, targets, IGNORE), expected)

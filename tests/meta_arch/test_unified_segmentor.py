@@ -1,0 +1,263 @@
+from typing import Any
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from torch import nn
+
+from unified_seg.config import ConfigError
+from unified_seg.data.build import build_train_loader
+from unified_seg.data.mapper import UnifiedMapper
+from unified_seg.functional.box_masks import BoxMasks
+from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.meta_arch.outputs import rescale_instances
+
+SEMANTIC_LOSSES = {"loss_sem_seg"}
+DETECTOR_LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_mask"}
+
+
+def without_semantic(cfg: CfgNode) -> None:
+    cfg.MODEL.SEM_SEG_HEAD.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+
+
+def without_detector(cfg: CfgNode) -> None:
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    cfg.MODEL.MASK_ON = False
+
+
+def without_fusion(cfg: CfgNode) -> None:
+    cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+
+
+def without_masks(cfg: CfgNode) -> None:
+    cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    cfg.MODEL.MASK_ON = False
+
+
+def with_everything(cfg: CfgNode) -> None:
+    pass
+
+
+SUBSETS = {
+    "panoptic": (with_everything, SEMANTIC_LOSSES | DETECTOR_LOSSES, {"sem_seg", "instances", "panoptic_seg"}),
+    "semantic": (without_detector, SEMANTIC_LOSSES, {"sem_seg"}),
+    "instance": (without_semantic, DETECTOR_LOSSES, {"instances"}),
+    "both": (without_fusion, SEMANTIC_LOSSES | DETECTOR_LOSSES, {"sem_seg", "instances"}),
+    "boxes": (without_masks, SEMANTIC_LOSSES | DETECTOR_LOSSES - {"loss_mask"}, {"sem_seg", "instances"}),
+}
+
+
+def build(cfg: CfgNode) -> UnifiedSegmentor:
+    torch.manual_seed(0)
+    model = build_model(cfg)
+    assert isinstance(model, UnifiedSegmentor)
+    return model
+
+
+def training_batch(cfg: CfgNode, indices: tuple[int, ...]) -> list[dict[str, Any]]:
+    records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
+    mapper = UnifiedMapper(cfg, True)
+    return [mapper(records[i]) for i in indices]
+
+
+def validation_batch(cfg: CfgNode) -> list[dict[str, Any]]:
+    mapper = UnifiedMapper(cfg, False)
+    return [mapper(record) for record in DatasetCatalog.get(cfg.DATASETS.TEST[0])]
+
+
+def eager_config(cfg: CfgNode) -> CfgNode:
+    """An untrained detector's scores are near 1 / (T + 1): with these thresholds it still says much."""
+    cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
+    cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.05
+    cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 4
+    return cfg
+
+
+def assert_trains(model: nn.Module, batch: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    losses = model.train()(batch)
+    assert all(loss.isfinite() for loss in losses.values()), losses
+    sum(losses.values()).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+    return losses
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_every_sensible_subset_trains_and_predicts(subset: str, tiny_config: CfgNode) -> None:
+    change, expected_losses, expected_outputs = SUBSETS[subset]
+    change(tiny_config)
+    model = build(tiny_config)
+    batch = training_batch(tiny_config, (0, 1))
+    assert assert_trains(model, batch).keys() == expected_losses
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+    with torch.no_grad():
+        outputs = model.eval()(validation_batch(tiny_config))
+    assert len(outputs) == 2
+    assert all(output.keys() == expected_outputs for output in outputs)
+    if "instances" in expected_outputs:
+        assert all(o["instances"].has("pred_masks") == tiny_config.MODEL.MASK_ON for o in outputs)
+
+
+def test_it_takes_what_the_loader_gives(tiny_config: CfgNode) -> None:
+    model = build(tiny_config)
+    assert_trains(model, next(iter(build_train_loader(tiny_config))))
+
+
+IMPOSSIBLE = {
+    "neither": (
+        [("MODEL.PROPOSAL_GENERATOR.NAME", ""), ("MODEL.ROI_HEADS.NAME", ""), ("MODEL.SEM_SEG_HEAD.NAME", "")],
+        "neither a detector nor a semantic head",
+    ),
+    "half a detector": ([("MODEL.ROI_HEADS.NAME", "")], "needs both MODEL.PROPOSAL_GENERATOR.NAME and"),
+    "fusion without semantic": ([("MODEL.SEM_SEG_HEAD.NAME", "")], "PANOPTIC_FUSION.NAME needs a detector and"),
+    "fusion without masks": ([("MODEL.MASK_ON", False)], "set MODEL.MASK_ON"),
+    "unknown fusion": ([("MODEL.PANOPTIC_FUSION.NAME", "X")], "no fusion 'X'; known: .*ScoreOrderFusion"),
+    "unknown head": ([("MODEL.SEM_SEG_HEAD.NAME", "X")], "no semantic head 'X'; known: ASPRefinementHead"),
+    "unknown output": ([("MODEL.UNIFIED.OUTPUT", "X")], "'X' is not one of detectron2, compact"),
+    "no BatchNorm": (
+        [("MODEL.RESNETS.NORM", "GN"), ("MODEL.BACKBONE.FREEZE_BN_STATISTICS", True)],
+        "no BatchNorm2d",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_impossible_combinations_are_one_clear_error(case: str, tiny_config: CfgNode) -> None:
+    overrides, message = IMPOSSIBLE[case]
+    tiny_config.merge_from_list([word for pair in overrides for word in pair])
+    with pytest.raises(ValueError, match=message):
+        build(tiny_config)
+
+
+def test_a_model_without_a_training_set_is_an_error(tiny_config: CfgNode) -> None:
+    tiny_config.DATASETS.TRAIN = ()
+    with pytest.raises(ConfigError, match=r"DATASETS\.TRAIN is empty"):
+        build(tiny_config)
+
+
+def test_numbers_of_classes_come_from_the_data_set(tiny_config: CfgNode) -> None:
+    tiny_config.MODEL.SEM_SEG_HEAD.NUM_CLASSES, tiny_config.MODEL.ROI_HEADS.NUM_CLASSES = 3, 3
+    model = build(tiny_config)
+    assert model.sem_seg_head.num_classes == model.sem_seg_head.classifier.out_channels == 19
+    assert model.roi_heads.num_classes == 8
+    assert model.sem_seg_head.ignore_value == 255
+
+
+def compare(full: dict[str, Any], compact: dict[str, Any], size: tuple[int, int]) -> None:
+    assert full["sem_seg"].shape == (19, *size)
+    assert compact["sem_seg_labels"].shape == size
+    assert not compact["sem_seg_labels"].dtype.is_floating_point
+    assert torch.equal(full["sem_seg"].argmax(0), compact["sem_seg_labels"].long())
+    a, b = full["instances"], compact["instances"]
+    assert isinstance(b.pred_masks, BoxMasks)
+    assert a.pred_masks.shape == (len(a), *size) and a.pred_masks.dtype == torch.bool
+    assert torch.equal(a.pred_masks, b.pred_masks.full())
+    assert a.image_size == b.image_size == size
+    assert torch.equal(a.pred_boxes.tensor, b.pred_boxes.tensor)
+    assert torch.equal(a.scores, b.scores) and torch.equal(a.pred_classes, b.pred_classes)
+    assert torch.equal(full["panoptic_seg"][0], compact["panoptic_seg"][0])
+    assert full["panoptic_seg"][1] == compact["panoptic_seg"][1]
+    ids, segments = compact["panoptic_seg"]
+    assert ids.shape == size and ids.dtype == torch.int32
+    assert {s["id"] for s in segments} == set(ids.unique().tolist()) - {0}
+    for segment in segments:
+        assert segment["area"] == int((ids == segment["id"]).sum())
+
+
+@pytest.mark.parametrize("size", [(64, 128), (37, 71), (150, 290)])
+def test_both_forms_of_output_say_the_same_at_any_size(size: tuple[int, int], tiny_config: CfgNode) -> None:
+    model = build(eager_config(tiny_config)).eval()
+    batch = [{**x, "height": size[0], "width": size[1]} for x in validation_batch(tiny_config)]
+    with torch.no_grad():
+        full = model(batch)
+        model.output_format = "compact"
+        compact = model(batch)
+    assert sum(len(output["instances"]) for output in full) > 0
+    assert any(s["isthing"] for output in full for s in output["panoptic_seg"][1])
+    for one, other in zip(full, compact, strict=True):
+        compare(one, other, size)
+
+
+def test_without_a_size_the_answer_has_the_inputs(tiny_config: CfgNode) -> None:
+    without_detector(tiny_config)
+    with torch.no_grad():
+        (output,) = build(tiny_config).eval()([{"image": torch.zeros(3, 50, 70, dtype=torch.uint8)}])
+    assert output["sem_seg"].shape == (19, 50, 70)
+
+
+@pytest.mark.parametrize("indices", [(0, 2), (2, 2), (3, 2), (2,)])
+def test_images_and_batches_without_instances_train(indices: tuple[int, ...], tiny_config: CfgNode) -> None:
+    batch = training_batch(tiny_config, indices)
+    # Image 2 has no instance, image 3 only a crowd.
+    assert [len(x["instances"]) for x in batch] == [3 if i == 0 else 0 for i in indices]
+    model = build(tiny_config)
+    assert_trains(model, batch)
+    # Several processes would wait for a parameter without a gradient.
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_a_crop_without_a_label_gives_no_semantic_loss(tiny_config: CfgNode) -> None:
+    model = build(tiny_config)
+    batch = training_batch(tiny_config, (0, 2))
+    for x in batch:
+        x["sem_seg"] = torch.full_like(x["sem_seg"], 255)
+    losses = assert_trains(model, batch)
+    assert losses["loss_sem_seg"] == 0
+    assert all(not p.grad.any() for p in model.sem_seg_head.parameters())
+
+
+def test_padding_is_outside_the_loss(tiny_config: CfgNode) -> None:
+    # The same image, alone at a size divisible by 32 and beside a larger, wholly unlabelled one: BatchNorm aside
+    # (inference statistics), the padding must add no pixel to the mean.
+    without_detector(tiny_config)
+    model = build(tiny_config).eval()
+    generator = torch.Generator().manual_seed(1)
+    small = {
+        "image": torch.randint(0, 256, (3, 60, 100), generator=generator).byte(),
+        "sem_seg": torch.randint(0, 19, (60, 100), generator=generator),
+    }
+    padded = {
+        "image": small["image"],
+        "sem_seg": torch.nn.functional.pad(small["sem_seg"], (0, 28, 0, 4), value=255),
+    }
+    with torch.no_grad():
+        assert model._semantic_targets([small]).shape == (1, 64, 128)
+        assert torch.equal(model._semantic_targets([small])[0], padded["sem_seg"])
+        assert torch.equal(model.losses([small])["loss_sem_seg"], model.losses([padded])["loss_sem_seg"])
+
+
+def test_frozen_statistics_survive_training(tiny_config: CfgNode) -> None:
+    without_detector(tiny_config)
+    plain = build(tiny_config)
+    tiny_config.MODEL.BACKBONE.FREEZE_BN_STATISTICS = True
+    model = build(tiny_config)
+    assert list(model.state_dict()) == list(plain.state_dict())
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    for _ in range(2):
+        assert_trains(model, training_batch(tiny_config, (0, 1)))
+        optimizer.step()
+        model.eval()
+    after = model.backbone.state_dict()
+    statistics = [name for name in before if "running" in name or "batches" in name]
+    assert statistics and all(torch.equal(before[name], after[name]) for name in statistics)
+    affine = [name for name in before if "norm" in name and name not in statistics]
+    assert affine and all(not torch.equal(before[name], after[name]) for name in affine)
+
+
+def test_rescaling_by_hand() -> None:
+    # From 10x20 to 20x60: y doubles, x triples. The second box lies right of the input and has no inside when clipped.
+    raw = Instances((10, 20))
+    raw.pred_boxes = Boxes(torch.tensor([[2.0, 3.0, 6.0, 8.0], [21.0, 0.0, 30.0, 5.0]]))
+    raw.scores = torch.tensor([0.9, 0.8])
+    raw.pred_masks = torch.ones(2, 1, 28, 28)
+    result = rescale_instances(raw, (20, 60))
+    assert result.image_size == (20, 60)
+    assert result.pred_boxes.tensor.tolist() == [[6.0, 6.0, 18.0, 16.0]]
+    expected = torch.zeros(1, 20, 60, dtype=torch.bool)
+    expected[0, 6:16, 6:18] = True
+    assert torch.equal(result.pred_masks.full(), expected)
+    assert raw.pred_boxes.tensor[0].tolist() == [2.0, 3.0, 6.0, 8.0]

@@ -1,0 +1,235 @@
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from detectron2.config import CfgNode, get_cfg
+
+import unified_seg
+from unified_seg.config import ConfigError, get_config, load_config, merge_file
+
+SOURCE = Path(unified_seg.__file__).parent
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The top folder of somebody's project."""
+    root = tmp_path / "project"
+    (root / "configs").mkdir(parents=True)
+    (root / "pyproject.toml").touch()
+    return root
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def leaves(node: CfgNode, prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in node.items():
+        found |= leaves(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else {f"{prefix}{key}": value}
+    return found
+
+
+OURS = sorted(leaves(get_config()).keys() - leaves(get_cfg()).keys())
+
+
+def attributes_read() -> set[str]:
+    """Every attribute that the library reads outside the file that defines the keys."""
+    found = set()
+    for file in SOURCE.rglob("*.py"):
+        if file != SOURCE / "config.py":
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    found.add(node.attr)
+    return found
+
+
+def test_every_key_of_ours_is_read() -> None:
+    read = attributes_read()
+    assert OURS
+    assert [key for key in OURS if key.split(".")[-1] not in read] == []
+
+
+def test_every_key_of_ours_has_a_comment() -> None:
+    lines = (SOURCE / "config.py").read_text(encoding="utf-8").splitlines()
+    for key in OURS:
+        (index,) = [i for i, line in enumerate(lines) if f".{key.split('.')[-1]} = " in line]
+        assert lines[index - 1].strip().startswith("#"), key
+
+
+def test_defaults_are_the_papers() -> None:
+    cfg = get_config()
+    head = cfg.MODEL.SEM_SEG_HEAD
+    assert head.ASP_REFINEMENT == {"ASP": True, "RATES": [6, 12, 18], "BRANCH_DIM": 128, "REFINEMENT": True}
+    assert (head.CONVS_DIM, head.NORM, head.COMMON_STRIDE, cfg.SOLVER.POLY_LR_POWER) == (128, "GN", 4, 0.9)
+    assert cfg.MODEL.UNIFIED.OUTPUT == "detectron2"
+
+
+def test_an_empty_path_gives_the_defaults() -> None:
+    assert load_config("") == get_config()
+
+
+def test_values_of_wrong_types_name_the_file(folder: Path) -> None:
+    file = write(folder / "x.yaml", "SOLVER: {MAX_ITER: many}")
+    with pytest.raises(ConfigError, match=r"x\.yaml: .*SOLVER\.MAX_ITER"):
+        load_config(file)
+    with pytest.raises(ConfigError, match=r"command line: SOLVER\.MAX_ITER many"):
+        load_config("", ["SOLVER.MAX_ITER", "many"])
+    with pytest.raises(ConfigError, match=r"x\.yaml"):
+        load_config(write(file, "MODEL:"))
+
+
+def test_later_settings_win(folder: Path) -> None:
+    write(folder / "a.yaml", "SOLVER: {MAX_ITER: 1, BASE_LR: 0.1, GAMMA: 0.5, STEPS: [1, 2]}")
+    write(folder / "b.yaml", "SOLVER: {MAX_ITER: 2, BASE_LR: 0.2, STEPS: [3]}")
+    file = write(folder / "configs/c.yaml", "_BASE_: [../a.yaml, ../b.yaml]\nSOLVER: {MAX_ITER: 3}")
+    solver = load_config(file, ["SOLVER.IMS_PER_BATCH", "5"]).SOLVER
+    assert (solver.MAX_ITER, solver.BASE_LR, solver.GAMMA, solver.IMS_PER_BATCH) == (3, 0.2, 0.5, 5)
+    assert solver.STEPS == (3,)
+    assert load_config(file, ["SOLVER.MAX_ITER", "4", "SOLVER.MAX_ITER", "6"]).SOLVER.MAX_ITER == 6
+    swapped = write(folder / "configs/d.yaml", "_BASE_: [../b.yaml, ../a.yaml]")
+    assert load_config(swapped).SOLVER.BASE_LR == 0.1
+
+
+def test_bases_have_bases_and_may_share_one(folder: Path) -> None:
+    write(folder / "root.yaml", "SEED: 7")
+    write(folder / "a.yaml", "_BASE_: root.yaml\nSOLVER: {MAX_ITER: 1}")
+    write(folder / "b.yaml", "_BASE_: root.yaml\nSOLVER: {BASE_LR: 0.2}")
+    cfg = load_config(write(folder / "c.yaml", "_BASE_: [a.yaml, b.yaml]"))
+    assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR) == (7, 1, 0.2)
+
+
+def test_our_own_fragments_are_a_base_for_everyone(folder: Path) -> None:
+    base = SOURCE.parent / "configs/base/unified_fpn.yaml"
+    cfg = load_config(write(folder / "mine.yaml", f"_BASE_: {base}"))
+    assert cfg.MODEL.META_ARCHITECTURE == "UnifiedSegmentor"
+
+
+def test_what_is_dumped_is_read_again(tiny_config: CfgNode, folder: Path) -> None:
+    file = write(folder / "config.yaml", tiny_config.dump())
+    # Compared as JSON, which knows no tuples: yaml brings those inside others back as lists.
+    assert json.dumps(leaves(load_config(file))) == json.dumps(leaves(tiny_config))
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("MODEL.UNIFIED.OUTPT", "did you mean MODEL.UNIFIED.OUTPUT"),
+        ("SOLVER.BASE_RL", "did you mean SOLVER.BASE_LR"),
+        ("MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.RATE", "did you mean MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.RATES"),
+    ],
+)
+def test_unknown_keys_are_errors_with_a_hint(key: str, hint: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match=f"command line: there is no config key {key}; {hint}"):
+        load_config("", [key, "1"])
+    node = "1"
+    for part in reversed(key.split(".")):
+        node = f"{{{part}: {node}}}"
+    with pytest.raises(ConfigError, match=rf"x\.yaml: there is no config key {key}; {hint}"):
+        load_config(write(folder / "x.yaml", node))
+
+
+@pytest.mark.parametrize("key", ["NOTHING_LIKE_IT", "MODEL.DEVICE.NAME", "1"])
+def test_unknown_keys_without_a_hint_are_errors_too(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"there is no config key {key}"):
+        load_config("", [key, "1"])
+
+
+def test_overrides_come_in_pairs() -> None:
+    with pytest.raises(ConfigError, match="come in pairs KEY VALUE, got 1 words: SEED"):
+        load_config("", ["SEED"])
+
+
+def test_a_missing_file_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config file .*absent\.yaml does not exist"):
+        load_config(folder / "absent.yaml")
+    file = write(folder / "x.yaml", "_BASE_: absent.yaml")
+    with pytest.raises(ConfigError, match=r"x\.yaml: _BASE_ absent\.yaml does not exist"):
+        load_config(file)
+
+
+PAYLOADS = [
+    "SEED: !!python/object/apply:os.system ['touch {marker}']",
+    "SEED: !!python/object/apply:eval [\"open('{marker}', 'w')\"]",
+    "SEED: !!python/object/new:subprocess.Popen [[touch, '{marker}']]",
+    "SEED: !!python/name:os.system",
+    "SEED: !!python/module:os",
+]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+def test_nothing_in_a_file_is_run(payload: str, folder: Path) -> None:
+    marker = folder / "executed"
+    file = write(folder / "x.yaml", payload.format(marker=marker))
+    for path in (file, write(folder / "y.yaml", "_BASE_: x.yaml")):
+        with pytest.raises(ConfigError, match=r"x\.yaml is not plain yaml"):
+            load_config(path)
+    assert not marker.exists()
+
+
+def test_no_value_is_evaluated(folder: Path) -> None:
+    marker = folder / "executed"
+    text = f"open('{marker}', 'w')"
+    file = write(folder / "x.yaml", f'OUTPUT_DIR: "{text}"')
+    folders = [load_config("", ["OUTPUT_DIR", text]).OUTPUT_DIR, load_config(file).OUTPUT_DIR]
+    assert folders == [text, text]
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("http://127.0.0.1:9/x.yaml", "must be a local file, got http://"),
+        ("detectron2://x.yaml", "must be a local file"),
+        ("file:///etc/passwd", "must be a local file"),
+        ("/etc/passwd", "points outside"),
+        ("../../outside.yaml", "points outside"),
+        ("sub/../../../outside.yaml", "points outside"),
+        ("link.yaml", "points outside"),
+        ("~/outside.yaml", "points outside"),
+        ("5", "must be a file name or a list"),
+        ("{a: b}", "must be a file name or a list"),
+        ("[5]", "must be a file name or a list"),
+    ],
+)
+def test_bases_stay_inside_the_project(base: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = write(folder.parent / "outside.yaml", "SEED: 1")
+    monkeypatch.setenv("HOME", str(folder.parent))
+    (folder / "configs/link.yaml").symlink_to(outside)
+    file = write(folder / "configs/x.yaml", f"_BASE_: {base}")
+    with pytest.raises(ConfigError, match=rf"x\.yaml: _BASE_ .*{message}"):
+        load_config(file)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.yaml": "a.yaml"},
+        {"a.yaml": "b.yaml", "b.yaml": "a.yaml"},
+        {"a.yaml": "b.yaml", "b.yaml": "c.yaml", "c.yaml": "configs/../b.yaml"},
+    ],
+)
+def test_a_cycle_is_an_error(files: dict[str, str], folder: Path) -> None:
+    for name, base in files.items():
+        write(folder / name, f"_BASE_: {base}")
+    with pytest.raises(ConfigError, match="leads back to itself"):
+        load_config(folder / "a.yaml")
+
+
+@pytest.mark.parametrize(("text", "message"), [("[1, 2]", "got a list"), ("word", "got a str"), ("a: [", "plain yaml")])
+def test_what_is_no_mapping_is_an_error(text: str, message: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match=rf"x\.yaml.*{message}"):
+        load_config(write(folder / "x.yaml", text))
+
+
+def test_binary_files_are_errors(folder: Path) -> None:
+    (folder / "x.yaml").write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ConfigError, match=r"x\.yaml is not plain yaml"):
+        merge_file(get_config(), folder / "x.yaml")
+
+
+def test_an_empty_file_changes_nothing(folder: Path) -> None:
+    assert load_config(write(folder / "x.yaml", "# nothing\n")) == get_config()
