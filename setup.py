@@ -14,7 +14,7 @@ setup(
     # Detectron2 itself is not on PyPI: tools/install_detectron2.py (run by `make setup`) installs it.
     # panopticapi's metadata forbids today's numpy, with which it works: `make setup` adds it without its dependencies.
     install_requires=[
-        "torch>=2.1",
+        "torch>=2.5",
         "torchvision",
         "numpy",
         "opencv-python-headless",

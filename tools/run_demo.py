@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """From nothing to a panoptic model: make Toyscapes, train, evaluate, draw. This is what `make demo` runs.
 
-    python tools/run_demo.py --output output/demo
-    python tools/run_demo.py --output output/quick --train 64 --val 8 SOLVER.MAX_ITER 20
+python tools/run_demo.py --output output/demo
+python tools/run_demo.py --output output/quick --train 64 --val 8 SOLVER.MAX_ITER 20
 """
 
 import argparse

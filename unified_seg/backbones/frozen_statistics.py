@@ -17,7 +17,9 @@ class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
 
 
 def freeze_bn_statistics(module: nn.Module) -> int:
-    """Replace every BatchNorm2d inside `module`, in place; parameters, buffers and their names stay the same.
+    """Replace every BatchNorm inside `module`, in place; parameters, buffers and their names stay the same.
+
+    SyncBatchNorm too: what is not computed needs no synchronising.
 
     Returns:
         How many were replaced.
@@ -36,7 +38,7 @@ def freeze_bn_statistics(module: nn.Module) -> int:
 def _replace(module: nn.Module) -> int:
     count = 0
     for name, child in module.named_children():
-        if isinstance(child, nn.BatchNorm2d):
+        if isinstance(child, (nn.BatchNorm2d, nn.SyncBatchNorm)):
             frozen = FrozenStatisticsBatchNorm2d(child.num_features, child.eps, child.momentum)
             frozen.load_state_dict(child.state_dict())
             for new, old in zip(frozen.parameters(), child.parameters()):

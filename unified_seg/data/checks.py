@@ -12,7 +12,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg.data.class_counts import class_table_of
-from unified_seg.data.reading import DataError, image_size, read_label, read_panoptic_ids
+from unified_seg.data.reading import DataError, image_size, read_label
+from unified_seg.data.segments import true_segments
 from unified_seg.functional.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -99,7 +100,7 @@ def check_record(record: Record, table: ClassTable) -> np.ndarray:
             )
         histogram += np.bincount(valid, minlength=table.num_semantic)
     if "pan_seg_file_name" in record:
-        _check_panoptic(record, size, table)
+        true_segments(record, table)
     for annotation in record.get("annotations", ()):
         if not 0 <= annotation["category_id"] < table.num_things:
             raise DataError(
@@ -107,26 +108,6 @@ def check_record(record: Record, table: ClassTable) -> np.ndarray:
                 f"thing ids go from 0 to {table.num_things - 1}"
             )
     return histogram
-
-
-def _check_panoptic(record: Record, size: tuple[int, int], table: ClassTable) -> None:
-    file = record["pan_seg_file_name"]
-    ids = read_panoptic_ids(file)
-    _check_same_size(ids, size, file)
-    drawn = set(np.unique(ids).tolist()) - {0}
-    listed: set[int] = set()
-    for segment in record["segments_info"]:
-        if segment["id"] in listed:
-            raise DataError(f"{file}: segment {segment['id']} is in segments_info twice")
-        listed.add(segment["id"])
-    if drawn != listed:
-        only, where = (drawn - listed, "the PNG alone") if drawn - listed else (listed - drawn, "segments_info alone")
-        raise DataError(f"{file}: segment {min(only)} is in {where}")
-    for segment in record["segments_info"]:
-        try:
-            table.segment_class(segment["category_id"], bool(segment["isthing"]))
-        except ValueError as error:
-            raise DataError(f"{file}: segment {segment['id']}: {error}") from None
 
 
 def _check_same_size(label: np.ndarray, size: tuple[int, int], file: str) -> None:

@@ -15,10 +15,10 @@ import numpy as np
 from panopticapi.evaluation import PQStat, pq_compute_single_core
 from PIL import Image
 
+from unified_seg.data.segments import TrueSegment, true_segments
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
 from unified_seg.evaluation.outputs import panoptic_segments
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.evaluation.truth import TrueSegment, true_segments
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 
 MAX_SEGMENT_ID = 256**3 - 1  # what an RGB pixel holds

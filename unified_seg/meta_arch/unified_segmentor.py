@@ -77,6 +77,9 @@ class UnifiedSegmentor(nn.Module):
         self.panoptic_fusion = panoptic_fusion
         self.class_table = class_table
         self.input_format = input_format
+        # A plain ResNet asks for no padding, but logits of stride s are upsampled to a multiple of s.
+        stride = 1 if sem_seg_head is None else sem_seg_head.common_stride
+        self.size_divisibility = max(backbone.size_divisibility, stride)
         self.output_format = output_format
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
@@ -87,7 +90,8 @@ class UnifiedSegmentor(nn.Module):
         table = class_table_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         backbone = build_backbone(cfg)
         if cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS:
-            freeze_bn_statistics(backbone)
+            # Of the pretrained part alone: an FPN on top of it starts from scratch and has no statistics to keep.
+            freeze_bn_statistics(getattr(backbone, "bottom_up", backbone))
         shape = backbone.output_shape()
         model = cfg.MODEL
         return {
@@ -160,7 +164,7 @@ class UnifiedSegmentor(nn.Module):
     def extract(self, batched_inputs: Batch) -> tuple[ImageList, dict[str, Tensor]]:
         """Normalise and pad the images, and run the backbone."""
         images = [(x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs]
-        image_list = ImageList.from_tensors(images, self.backbone.size_divisibility)
+        image_list = ImageList.from_tensors(images, self.size_divisibility)
         return image_list, self.backbone(image_list.tensor)
 
     def _head_features(self, images: ImageList, features: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -172,4 +176,4 @@ class UnifiedSegmentor(nn.Module):
         assert self.sem_seg_head is not None
         targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
         ignore = self.sem_seg_head.ignore_value
-        return ImageList.from_tensors(targets, self.backbone.size_divisibility, ignore).tensor
+        return ImageList.from_tensors(targets, self.size_divisibility, ignore).tensor
