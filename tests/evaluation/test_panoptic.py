@@ -239,7 +239,7 @@ class TestRefuses:
 
     def test_a_truth_of_another_size_than_its_record(self, streets: Streets, record: dict, output: dict):
         Image.open(record["pan_seg_file_name"]).transpose(Image.Transpose.ROTATE_90).save(record["pan_seg_file_name"])
-        with pytest.raises(ValueError, match=r"panoptic.png: \(128, 64\), but its image is \(64, 128\)"):
+        with pytest.raises(ValueError, match=r"panoptic.png: 128x64 pixels, its image has 64x128"):
             evaluate(streets, [record], [output])
 
     def test_a_map_without_descriptions(self, streets: Streets, record: dict, output: dict):
