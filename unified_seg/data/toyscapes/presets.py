@@ -118,12 +118,12 @@ STANDARD = Preset(
         "parked motorcycle": 0.35,
     },
     train_rarity={
-        "truck": 0.35,
-        "bus": 0.35,
-        "train": 0.25,
-        "motorcyclist": 0.3,
-        "parked motorcycle": 0.3,
-        "cyclist": 0.5,
+        "truck": 0.6,
+        "bus": 0.6,
+        "train": 0.5,
+        "motorcyclist": 0.6,
+        "parked motorcycle": 0.6,
+        "cyclist": 0.7,
     },
     distance={
         "car": (5.0, 35.0),

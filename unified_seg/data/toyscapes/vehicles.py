@@ -1,8 +1,8 @@
 """Cars, trucks, buses and trains: side profiles in metres, extruded and seen in perspective.
 
 The long vehicles (truck, bus, train) and the van share one box, one set of wheels and, where the preset says so, one
-set of paints. What they are shows at the front end: a cab behind a gap, a door and a destination display, a slanted
-nose. Windows along the whole side are an extra that `one_ended` vehicles lack.
+set of paints. What they are shows at the front end: a cab of another colour behind a gap, a door under a destination
+display, a slanted nose with a warning panel. Windows along the whole side are an extra that `one_ended` vehicles lack.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ DISTINCT_PAINTS: dict[str, tuple[Colour, ...]] = {
     "train": ((30, 130, 90), (20, 105, 100)),
 }
 LONG_VEHICLES = ("truck", "bus", "train")
-CUE_LENGTH = 2.4  # metres of the front end that tell them apart
+CUE_LENGTH = 3.0  # metres of the front end that tell them apart
+DISPLAY: Colour = (255, 170, 40)
+WARNING_PANEL: Colour = (250, 215, 30)
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicl
     wheels = [0.13 * length, length - 1.25]
     if chance(rng, 0.5):
         wheels.insert(1, wheels[0] + 1.2)
-    nose, cue, body_end = _front_end(label, length, height)
+    nose, cue, body_end = _front_end(label, paint, length, height)
     profile = np.array([(0.0, 0.42), (0.0, height), *nose, (length, 0.4), *_underside(wheels, radius, 0.4)])
     body = _stripe(rng, paint, body_end, height)
     if not one_ended:
@@ -160,11 +162,14 @@ def long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicl
     if label == "truck":
         rear = (Part(scaled(paint, 0.8), (rectangle(-0.02, 0.6, 0.02, height - 0.1),)), *rear[2:])
     if label == "bus":
-        front += (Part((255, 170, 40), (rectangle(-0.8, height - 0.34, 0.8, height - 0.08),)),)
+        front += (Part(DISPLAY, (rectangle(-1.0, height - 0.5, 1.0, height - 0.08),)),)
+    if label == "train":
+        panel = (Part(WARNING_PANEL, (rectangle(-1.1, 0.6, 1.1, 1.6),)),)
+        front, rear = front + panel, rear + panel
     return Vehicle(label, paint, width, profile, side, front, rear)
 
 
-def _front_end(label: str, length: float, height: float) -> tuple[list, tuple[Part, ...], float]:
+def _front_end(label: str, paint: Colour, length: float, height: float) -> tuple[list, tuple[Part, ...], float]:
     """What tells a long vehicle: the upper outline of its front end, what is painted there, where the body ends."""
     if label == "truck":
         back = length - 2.1
@@ -172,22 +177,25 @@ def _front_end(label: str, length: float, height: float) -> tuple[list, tuple[Pa
         nose = [(back - 0.3, height), (back - 0.3, 1.0), (back, 1.0), (back, cab), (length - 0.3, cab), (length, 1.4)]
         window = np.array([(length - 1.2, 1.5), (length - 1.2, cab - 0.25), (length - 0.42, cab - 0.25),
                            (length - 0.12, 1.5)])  # fmt: skip
-        step = rectangle(back + 0.1, 0.42, back + 0.7, 0.62)
-        return nose, (Part(GLASS, (window,)), Part((60, 60, 64), (step,))), back - 0.3
+        outline = np.array([(back, 0.42), (back, cab), (length - 0.3, cab), (length, 1.4), (length, 0.42)])
+        colour = (
+            (54, 58, 66) if sum(paint) > 360 else (236, 236, 232)
+        )  # light behind a dark box, dark behind a light one
+        return nose, (Part(colour, (outline,)), Part(GLASS, (window,))), back - 0.3
     if label == "bus":
         nose = [(length - 0.15, height), (length, height - 0.4)]
-        door = rectangle(length - 2.0, 0.5, length - 0.85, height - 0.5)
-        post = rectangle(length - 1.45, 0.5, length - 1.4, height - 0.5)
-        screen = rectangle(length - 0.6, 1.1, length, height - 0.55)
-        display = rectangle(length - 2.0, height - 0.42, length - 0.3, height - 0.14)
-        parts = (Part(GLASS, (door, screen)), Part(HUB, (post,)), Part((255, 170, 40), (display,)))
-        return nose, parts, length - 2.2
+        door = rectangle(length - 2.6, 0.5, length - 0.85, height - 0.8)
+        post = rectangle(length - 1.8, 0.5, length - 1.7, height - 0.8)
+        screen = rectangle(length - 0.6, 1.1, length, height - 0.8)
+        display = rectangle(length - 3.0, height - 0.7, length - 0.1, height - 0.1)
+        parts = (Part(GLASS, (door, screen)), Part(HUB, (post,)), Part(DISPLAY, (display,)))
+        return nose, parts, length - 3.0
     if label == "train":
         nose = [(length - 2.2, height), (length - 1.5, height - 0.15), (length - 0.25, 1.6), (length, 0.9)]
         screen = np.array([(length - 1.75, 1.75), (length - 1.75, height - 0.3), (length - 1.4, height - 0.35),
                            (length - 0.5, 1.75)])  # fmt: skip
-        lamp = rectangle(length - 0.35, 1.0, length - 0.05, 1.2)
-        return nose, (Part(GLASS, (screen,)), Part(HEADLIGHT, (lamp,))), length - 2.4
+        panel = np.array([(length - 2.6, 0.5), (length - 2.6, 1.6), (length - 0.25, 1.6), (length, 0.9), (length, 0.5)])
+        return nose, (Part(GLASS, (screen,)), Part(WARNING_PANEL, (panel,))), length - 2.6
     raise KeyError(f"no long vehicle is called {label!r}; there are {', '.join(LONG_VEHICLES)}")
 
 
