@@ -17,7 +17,6 @@ setup(
         "torch>=2.5",
         "torchvision",
         "numpy",
-        "opencv-python-headless",
         "scipy",
         "pillow",
         "fvcore",
@@ -27,6 +26,8 @@ setup(
         "tqdm",
     ],
     extras_require={
+        # Any package that gives cv2 will do: opencv-python, conda's opencv, or this
+        "opencv": ["opencv-python-headless"],
         # Cityscapes' own instance AP, and the class list that Toyscapes shares with Cityscapes
         "cityscapes": ["cityscapesscripts>=2.2"],
         "dev": ["pytest", "hypothesis", "ruff", "mypy", "types-PyYAML", "types-tabulate", "types-tqdm"],

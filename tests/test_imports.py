@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"functional", "config"},
     "evaluation": {"functional", "data"},
     "visualization": {"functional", "data"},
-    "meta_arch": {"functional", "layers", "backbones", "heads", "fusion", "data"},
+    "meta_arch": {"functional", "layers", "backbones", "heads", "fusion", "data", "config"},
     "inference": {
         "config", "functional", "layers", "backbones", "heads", "fusion", "data", "meta_arch", "training",
     },

@@ -3,7 +3,7 @@
 
     python tools/analyze_model.py --tasks parameter flop --config-file configs/toyscapes/unified_demo.yaml
     python tools/analyze_model.py --tasks flop activation --num-inputs 20 --config-file ... \\
-        MODEL.WEIGHTS output/model_final.pth
+        MODEL.WEIGHTS output/demo/model_final.pth
 
 What the detector does depends on what it finds, so its numbers are averages over the first images of DATASETS.TEST,
 or over random images of the test size where that set is not on disk, or --random asks for them.
@@ -169,8 +169,8 @@ def build(cfg: CfgNode, required: bool) -> nn.Module:
 
 
 def run(args: argparse.Namespace) -> None:
-    overrides = ["MODEL.UNIFIED.OUTPUT", "compact", "DATALOADER.NUM_WORKERS", "0", *args.opts]
-    cfg = with_class_counts(load_config(args.config_file, overrides))
+    overrides = ["DATALOADER.NUM_WORKERS", "0", *args.opts]
+    cfg = with_class_counts(load_config(args.config_file, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"]))
     model = build(cfg, required="MODEL.WEIGHTS" in args.opts)
     for task in args.tasks:
         if task == "structure":

@@ -58,11 +58,12 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    threshold = str(args.confidence_threshold)
+    threshold = args.confidence_threshold
     # The detector then finds what the panels show, and the fusion uses nothing else.
     scores = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH"]
-    overrides = [word for key in scores for word in (key, threshold)]
-    cfg = load_config(args.config_file, ["MODEL.UNIFIED.OUTPUT", "compact", *overrides, *args.opts])
+    overrides = [word for key in scores for word in (key, str(threshold))]
+    defaults = ["MODEL.UNIFIED.OUTPUT", "compact"]
+    cfg = load_config(args.config_file, [*overrides, *args.opts], defaults)
     return with_class_counts(cfg)
 
 

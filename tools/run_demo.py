@@ -46,13 +46,16 @@ def main() -> None:
     args = parser.parse_args()
     overrides = ["OUTPUT_DIR", str(args.output), *args.opts]
     try:
-        cfg = load_config(CONFIG, ["MODEL.UNIFIED.OUTPUT", "compact", *overrides])
+        cfg = load_config(CONFIG, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"])
     except ConfigError as error:
         sys.exit(str(error))
 
     print("1/3 Toyscapes, procedural street scenes in the layout of Cityscapes", flush=True)
     counts = {"train": args.train, "val": args.val}
-    generate(datasets_root() / "toyscapes_demo", preset="demo", counts=counts)
+    try:
+        generate(datasets_root() / "toyscapes_demo", preset="demo", counts=counts)
+    except FileExistsError as error:
+        sys.exit(str(error))
     print(f"2/3 training and evaluation ({cfg.SOLVER.MAX_ITER} steps; log: {args.output / 'log.txt'})", flush=True)
     train(overrides, args.output)
     print("3/3 pictures", flush=True)

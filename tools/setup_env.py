@@ -18,6 +18,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,10 +75,22 @@ def set_up(python: Path) -> None:
     if not has(python, "setuptools"):
         pip(python, "setuptools")
     run(python, ROOT / "tools" / "install_detectron2.py")
-    pip(python, "--no-build-isolation", "--editable", f"{ROOT}[cityscapes,dev]")
+    # OpenCV comes in several packages that overwrite each other: another one than ours serves as well.
+    extras = "cityscapes,dev" if has(python, "cv2") else "cityscapes,dev,opencv"
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text(pins(python, "torch", "torchvision"))
+        pip(python, "--no-build-isolation", "--editable", f"{ROOT}[{extras}]", "--constraint", str(constraints))
     if not has(python, "panopticapi"):
         pip(python, "--no-deps", "panopticapi-lite")
     stamp.write_text(state)
+    print(f"set up; to type commands of your own: source {python.parent / 'activate'}")
+
+
+def pins(python: Path, *packages: str) -> str:
+    """Constraints that keep packages at the version they have: a compiled Detectron2 fits one torch only."""
+    code = "import sys; from importlib.metadata import version\nfor n in sys.argv[1:]: print(f'{n}=={version(n)}')"
+    return subprocess.run([python, "-I", "-c", code, *packages], check=True, capture_output=True, text=True).stdout
 
 
 def pip(python: Path, *arguments: str) -> None:

@@ -3,7 +3,7 @@
 
     python tools/train_net.py --config-file configs/toyscapes/unified_r18.yaml
     python tools/train_net.py --config-file ... --resume
-    python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS output/model_final.pth
+    python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS output/toyscapes/unified_r18/model_final.pth
     python tools/train_net.py --config-file ... --num-gpus 8 SOLVER.BASE_LR 0.01
     torchrun --nproc-per-node 2 tools/train_net.py --config-file ...      (several processes, GPUs or not)
 

@@ -99,18 +99,20 @@ def get_config() -> CfgNode:
     return cfg
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> CfgNode:
+def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Sequence[Any] = ()) -> CfgNode:
     """Read a config file and KEY VALUE overrides on top of the defaults.
 
     Args:
         path: a yaml file; "" for the defaults alone.
         overrides: KEY, VALUE, KEY, VALUE ... as on Detectron2's command line.
+        defaults: KEY, VALUE ... of a tool that has defaults of its own; the file and the overrides go before them.
 
     Raises:
         ConfigError: no such file, not plain yaml, a `_BASE_` outside the project, an unknown key, a value of a wrong
             type.
     """
     cfg = get_config()
+    cfg.merge_from_list(list(defaults))
     if path:
         merge_file(cfg, path)
     if len(overrides) % 2:

@@ -74,7 +74,7 @@ def test_images_without_public_labels(folder: Path) -> None:
 def test_a_missing_folder_says_how_to_get_it(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"leftImg8bit/val: there is no such folder; see datasets/README\.md"):
         load_cityscapes_like(tmp_path / "cityscapes", "val")
-    with pytest.raises(DataError, match=r"there is no such folder; make it with tools/make_toyscapes\.py"):
+    with pytest.raises(DataError, match=r"there is no such folder; `make demo` makes it"):
         load_cityscapes_like(tmp_path / "toyscapes_demo", "val")
 
 

@@ -157,6 +157,18 @@ def test_no_annotations_but_a_crowd(tmp_path: Path) -> None:
     assert len(mapper_with(with_semantic=False)(record)["instances"]) == 0
 
 
+def test_boxes_alone_are_enough_for_a_detector_without_masks(tmp_path: Path) -> None:
+    record = annotated(tmp_path)
+    for annotation in record["annotations"]:
+        del annotation["segmentation"]
+    instances = mapper_with(T.RandomFlip(1.0), with_semantic=False, with_masks=False)(record)["instances"]
+    assert instances.gt_boxes.tensor.tolist() == [[16.0, 5.0, 26.0, 15.0], [4.0, 2.0, 10.0, 8.0]]
+    assert instances.gt_classes.tolist() == [1, 3]
+    assert not instances.has("gt_masks")
+    with pytest.raises(DataError, match=r"image\.png: an annotation has no segmentation"):
+        mapper_with(with_semantic=False)(record)
+
+
 def test_in_inference_the_record_stays_whole(tiny_config: CfgNode) -> None:
     tiny_config.INPUT.MIN_SIZE_TEST = 32
     record = records_of(tiny_config, "TEST")[0]

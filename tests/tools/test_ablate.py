@@ -191,6 +191,17 @@ def test_another_config_is_another_run(repository, capsys):
     assert repository.results()["rows"][0]["seeds"] == [0]
 
 
+def test_other_data_are_another_run(repository, capsys):
+    repository.ablate("--seeds", "0", "--rows", "Base")
+    path = repository.folder("base/seed0") / "ablation_run.json"
+    record = json.loads(path.read_text())
+    assert record["config"]["toyscapes"] is None  # the plan leaves the data to the user
+    record["config"]["toyscapes"] = {"version": "0"}
+    path.write_text(json.dumps(record))
+    assert repository.ablate("--seeds", "0", "--rows", "Base") == ["base/seed0"]
+    assert "toyscapes was" in capsys.readouterr().out
+
+
 def test_a_base_trained_anew_is_evaluated_anew(repository):
     repository.ablate("--seeds", "0")
     shutil.rmtree(repository.folder("more/seed0"))

@@ -20,17 +20,20 @@ Record = dict[str, Any]
 
 
 def check_datasets(cfg: CfgNode) -> None:
-    """Check every training set for what the model needs; log how often each class occurs.
+    """Check the training sets for what the model learns from, and the labels of training and test sets.
+
+    How often each class occurs is logged.
 
     Raises:
         DataError: the first thing wrong, with its file and cause.
     """
-    for name in cfg.DATASETS.TRAIN:
+    for name in dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]):
         records = DatasetCatalog.get(name)
         table = class_table_of(MetadataCatalog.get(name))
-        check_fields(
-            records, name, semantic=bool(cfg.MODEL.SEM_SEG_HEAD.NAME), instances=bool(cfg.MODEL.ROI_HEADS.NAME)
-        )
+        if name in cfg.DATASETS.TRAIN:
+            check_fields(
+                records, name, semantic=bool(cfg.MODEL.SEM_SEG_HEAD.NAME), instances=bool(cfg.MODEL.ROI_HEADS.NAME)
+            )
         if cfg.DATASETS.CHECK_LABELS:
             report(name, check_labels(records, table, name), table)
 

@@ -28,6 +28,7 @@ class UnifiedMapper:
         image_format: order of channels.
         with_semantic: the model has a semantic head, so `sem_seg` is needed.
         with_instances: the model has a detector, so `instances` is needed.
+        with_masks: the detector learns masks, so `annotations` must have them.
     """
 
     @configurable
@@ -39,12 +40,14 @@ class UnifiedMapper:
         image_format: str,
         with_semantic: bool = True,
         with_instances: bool = True,
+        with_masks: bool = True,
     ):
         self.is_train = is_train
         self.augmentations = augmentations
         self.image_format = image_format
         self.with_semantic = with_semantic
         self.with_instances = with_instances
+        self.with_masks = with_masks
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
@@ -54,6 +57,7 @@ class UnifiedMapper:
             "image_format": cfg.INPUT.FORMAT,
             "with_semantic": bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
             "with_instances": bool(cfg.MODEL.ROI_HEADS.NAME),
+            "with_masks": cfg.MODEL.MASK_ON,
         }
 
     def __call__(self, record: Record) -> Record:
@@ -74,7 +78,8 @@ class UnifiedMapper:
         if semantic is not None:
             result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
         if self.is_train and self.with_instances:
-            result["instances"] = _instances(record, transforms, augmented.image.shape[:2])
+            read = _instances_of_annotations if "annotations" in record else _instances_of_segments
+            result["instances"] = read(record, transforms, augmented.image.shape[:2], self.with_masks)
         return result
 
 
@@ -95,10 +100,10 @@ def _read_semantic(record: Record) -> np.ndarray:
     return label.astype(np.uint8)
 
 
-def _instances(record: Record, transforms: T.TransformList, size: tuple[int, int]) -> Instances:
-    """The thing segments that are still visible, without crowds."""
-    if "annotations" in record:
-        return _instances_of_annotations(record, transforms, size)
+def _instances_of_segments(
+    record: Record, transforms: T.TransformList, size: tuple[int, int], with_masks: bool
+) -> Instances:
+    """The thing segments that are still visible, without crowds; their masks come for free."""
     ids = read_panoptic_ids(record["pan_seg_file_name"])
     _check_size(ids, record, record["pan_seg_file_name"])
     # As three bytes again: transforms move uint8 images by nearest pixel centre, and integers otherwise.
@@ -111,15 +116,21 @@ def _instances(record: Record, transforms: T.TransformList, size: tuple[int, int
     return _make_instances(masks, [segment["category_id"] for segment in things], size)
 
 
-def _instances_of_annotations(record: Record, transforms: T.TransformList, size: tuple[int, int]) -> Instances:
-    """COCO-style polygons or RLEs, for data sets without panoptic labels."""
-    annotations = [
-        detection_utils.transform_instance_annotations(dict(annotation), transforms, size)
-        for annotation in record["annotations"]
-        if not annotation.get("iscrowd", 0)
-    ]
-    instances = detection_utils.annotations_to_instances(annotations, size, mask_format="bitmask")
-    if not instances.has("gt_masks"):
+def _instances_of_annotations(
+    record: Record, transforms: T.TransformList, size: tuple[int, int], with_masks: bool
+) -> Instances:
+    """COCO-style boxes with polygons or RLEs, for data sets without panoptic labels."""
+    given = [dict(annotation) for annotation in record["annotations"] if not annotation.get("iscrowd", 0)]
+    for annotation in given:
+        if not with_masks:
+            annotation.pop("segmentation", None)
+        elif not annotation.get("segmentation"):
+            raise DataError(f"{record['file_name']}: an annotation has no segmentation, and MODEL.MASK_ON is set")
+    moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in given]
+    instances = detection_utils.annotations_to_instances(moved, size, mask_format="bitmask")
+    if not with_masks:
+        return detection_utils.filter_empty_instances(instances)
+    if not given:
         return _make_instances([], [], size)
     return _make_instances(list(instances.gt_masks.tensor.bool()), instances.gt_classes.tolist(), size)
 

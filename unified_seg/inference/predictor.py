@@ -7,9 +7,9 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
-from detectron2.modeling import build_model
 
 from unified_seg.data.augmentation import build_augmentations
+from unified_seg.meta_arch import build_model
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 
 

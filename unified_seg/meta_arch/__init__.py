@@ -1,5 +1,6 @@
 """The meta-architecture; importing registers it."""
 
+from unified_seg.meta_arch.build import build_model
 from unified_seg.meta_arch.unified_segmentor import UnifiedSegmentor
 
-__all__ = ["UnifiedSegmentor"]
+__all__ = ["UnifiedSegmentor", "build_model"]

@@ -49,7 +49,11 @@ class Checkpointer(DetectionCheckpointer):
         if path and "://" not in path and not Path(path).is_file():
             raise CheckpointError(f"weights {path}: there is no such file")
         self._source = path
-        return super().load(path, *args, **kwargs)
+        try:
+            local = self.path_manager.get_local_path(path) if path else path
+        except (OSError, ValueError) as error:  # urllib's errors are OSErrors
+            raise CheckpointError(f"weights {path}: can't be fetched: {error}") from None
+        return super().load(local, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:

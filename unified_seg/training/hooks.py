@@ -1,11 +1,11 @@
 """Hooks of the training loop: the progress bar, the best checkpoint, pictures for TensorBoard."""
 
+import itertools
 import logging
 import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
@@ -15,6 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from unified_seg.config import ConfigError
+from unified_seg.data.reading import read_image
 from unified_seg.visualization.panels import draw_panels
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,12 @@ class BestCheckpoint(HookBase):
         self.best = -math.inf
         self._seen: object = None
 
+    def before_train(self) -> None:
+        # The file itself is the state: checkpoints are written before evaluations and would lag behind it.
+        if self.trainer.start_iter > 0 and self.path.is_file():
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+            self.best = state.get(self.metric, -math.inf)
+
     def after_step(self) -> None:
         self._look()
 
@@ -81,12 +88,6 @@ class BestCheckpoint(HookBase):
             temporary.replace(self.path)
             logger.info(f"{self.metric} {self.best:.2f} is the best so far: {self.path}")
 
-    def state_dict(self) -> dict[str, float]:
-        return {"best": self.best}
-
-    def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        self.best = state_dict["best"]
-
 
 class PictureSamples(HookBase):
     """Draws a few test images into TensorBoard every so often.
@@ -99,9 +100,8 @@ class PictureSamples(HookBase):
 
     def __init__(self, cfg: CfgNode, loader: Any, count: int = 4):
         self.period = cfg.VIS_PERIOD
-        self.format = cfg.INPUT.FORMAT
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0])
-        self.samples = [batch[0] for batch, _ in zip(loader, range(count))]
+        self.samples = [batch[0] for batch in itertools.islice(loader, count)]
 
     def after_step(self) -> None:
         if (self.trainer.iter + 1) % self.period:
@@ -112,9 +112,8 @@ class PictureSamples(HookBase):
             outputs = model(self.samples)
         model.train()
         for index, (sample, output) in enumerate(zip(self.samples, outputs)):
-            image = sample["image"].numpy().transpose(1, 2, 0)
-            rgb = np.ascontiguousarray(image[:, :, ::-1] if self.format == "BGR" else image)
-            picture = draw_panels(rgb, output, self.metadata)
+            # Outputs have the size of the original image, the model's input need not.
+            picture = draw_panels(read_image(sample["file_name"], "RGB"), output, self.metadata)
             get_event_storage().put_image(f"samples/{index}", torch.from_numpy(picture.transpose(2, 0, 1).copy()))
 
 

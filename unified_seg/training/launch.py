@@ -9,6 +9,8 @@ import torch
 from detectron2.engine import launch as detectron2_launch
 from torch import distributed
 
+from unified_seg.config import load_config
+
 
 def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
     """Run `main(args)` in every process that the command line, or torchrun, asks for.
@@ -40,9 +42,12 @@ def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) 
 
 
 def _run_under_torchrun(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
-    on_gpu = torch.cuda.is_available()
+    on_gpu = load_config(args.config_file, args.opts).MODEL.DEVICE.startswith("cuda")
     if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        rank, available = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if rank >= available:
+            raise SystemExit(f"torchrun starts more processes than there are GPUs ({available}); MODEL.DEVICE is cuda")
+        torch.cuda.set_device(rank)
     distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
         return main(args)

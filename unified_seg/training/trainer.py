@@ -12,13 +12,14 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
 from detectron2.utils import comm
-from torch import nn
+from torch import distributed, nn
 from tqdm import tqdm
 
 from unified_seg.data.build import build_test_loader, build_train_loader
 from unified_seg.data.checks import check_datasets
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
+from unified_seg.meta_arch import build_model
 from unified_seg.training.checkpoint import Checkpointer
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
@@ -37,10 +38,12 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
         cfg = with_class_counts(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        model = self.build_model(cfg)
         if comm.is_main_process():
             check_datasets(cfg)
+            for name in cfg.DATASETS.TEST:
+                self.build_evaluator(cfg, name)  # says now, not after the training, what can't be evaluated
         comm.synchronize()
-        model = self.build_model(cfg)
         optimizer = self.build_optimizer(cfg, model)
         self._trainer = StepTrainer(
             distribute(model), self.build_train_loader(cfg), optimizer, precision=precision_of(cfg)
@@ -67,7 +70,8 @@ class Trainer(DefaultTrainer):
         super().train()
         results = getattr(self, "_last_eval_results", None)
         if comm.is_main_process() and results:
-            add_to_results(results_file(self.cfg), train_s=self.train_s)
+            weights = str(Path(self.cfg.OUTPUT_DIR) / "model_final.pth")
+            add_to_results(results_file(self.cfg), train_s=self.train_s, weights=weights)
         return results
 
     def build_hooks(self) -> list[HookBase | None]:
@@ -81,6 +85,19 @@ class Trainer(DefaultTrainer):
         if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
             ours.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
         return [*hooks[:-1], *ours, hooks[-1]]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "train_s": self.train_s}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.train_s = state_dict.get("train_s", 0.0)
+
+    @classmethod
+    def build_model(cls, cfg: CfgNode) -> nn.Module:
+        model = build_model(cfg)
+        logger.info(f"Model:\n{model}")
+        return model
 
     @classmethod
     def build_optimizer(cls, cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -112,6 +129,7 @@ class Trainer(DefaultTrainer):
         """
         if evaluators is not None and not isinstance(evaluators, list):
             evaluators = [evaluators]
+        share_buffers(model)
         results: OrderedDict[str, Any] = OrderedDict()
         start = time.perf_counter()
         for index, name in enumerate(cfg.DATASETS.TEST):
@@ -128,6 +146,16 @@ class Trainer(DefaultTrainer):
 def results_file(cfg: CfgNode) -> Path:
     """Where the results of a run are written."""
     return Path(cfg.OUTPUT_DIR) / "inference" / "results.json"
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers, which are what a checkpoint holds.
+
+    Each process gathers BatchNorm statistics of its own, and would score its images with them.
+    """
+    if comm.get_world_size() > 1:
+        for buffer in model.buffers():
+            distributed.broadcast(buffer, 0)
 
 
 def distribute(model: nn.Module) -> nn.Module:

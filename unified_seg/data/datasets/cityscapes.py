@@ -99,8 +99,14 @@ def load_cityscapes_like(root: Path, split: str) -> list[dict[str, Any]]:
 
 
 def _how_to_get(root: Path) -> str:
-    if "toyscapes" in root.name:
-        return "make it with tools/make_toyscapes.py"
+    if root.name == "toyscapes_demo":
+        return "`make demo` makes it"
+    if root.name.startswith("toyscapes"):
+        size = root.name.removeprefix("toyscapes").removeprefix("_") or "128x256"
+        return (
+            f"make it with python tools/make_toyscapes.py --output {root} --preset standard --size {size} "
+            "--train 2000 --heldout 300 --val 300"
+        )
     return "see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
 
 
@@ -113,8 +119,8 @@ def _label_files(root: Path, split: str, image: Path, stem: str) -> dict[str, st
     for file in files.values():
         if not file.is_file():
             raise DataError(
-                f"{image}: its label {file} is not there; cityscapesscripts.preparation.createTrainIdLabelImgs and "
-                "createTrainIdInstanceImgs write the derived labels of Cityscapes"
+                f"{image}: its label {file} is not there; instanceIds come with the download of Cityscapes, "
+                "python -m cityscapesscripts.preparation.createTrainIdLabelImgs writes labelTrainIds"
             )
     return {key: str(file) for key, file in files.items()}
 

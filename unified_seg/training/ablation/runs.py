@@ -128,7 +128,10 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
         config = dict(_flatten(load_config(root / row.config, overrides)))
     except ConfigError as error:
         raise ValueError(f"row {row.name!r}: {error}") from None
-    return Run(row, seed, folder, base, tuple(overrides), {k: v for k, v in config.items() if k not in NOT_COMPARED})
+    config = {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    # Another version of the data is another run, though the config names the same data set.
+    config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None
+    return Run(row, seed, folder, base, tuple(overrides), config)
 
 
 def _from_root(path: Path, root: Path) -> str:

@@ -1,0 +1,24 @@
+"""From a config to a model, with one clear error where there is none."""
+
+import logging
+
+from detectron2.config import CfgNode
+from detectron2.modeling import build_model as build_detectron2_model
+from torch import nn
+
+from unified_seg.config import ConfigError
+
+
+def build_model(cfg: CfgNode) -> nn.Module:
+    """The model of a config, on MODEL.DEVICE.
+
+    Raises:
+        ConfigError: unknown names, parts that do not go together, values that a part refuses.
+    """
+    try:
+        return build_detectron2_model(cfg)
+    except (AssertionError, KeyError, ValueError) as error:
+        # Detectron2 reports config mistakes by all three; the traceback is for who writes a part.
+        logging.getLogger(__name__).debug("the model can't be built", exc_info=True)
+        message = error.args[0] if error.args else f"{type(error).__name__} without a message"
+        raise ConfigError(f"the model can't be built from this config: {message}") from error
