@@ -149,7 +149,7 @@ def test_pictures_reach_tensorboard(tiny_config):
         (["MODEL.PANOPTIC_FUSION.NAME", "NoFusion"], "no fusion 'NoFusion'; known: ScoreOrderFusion"),
         (["MODEL.WEIGHTS", "/nowhere/w.pth"], r"weights /nowhere/w\.pth: there is no such file"),
         (["MODEL.UNIFIED.OUTPUT", "full"], "'full' is not one of detectron2, compact"),
-        (["MODEL.BACKBONE.NAME", "build_nothing"], "can't be built .* build_nothing"),
+        (["MODEL.BACKBONE.NAME", "build_nothing"], "can't be built .*build_nothing"),
         (["MODEL.ROI_HEADS.NAME", ""], "a detector needs both"),
         (["DATASETS.TEST", "('unified_cityscapes_val',)"], "there is no such folder"),
     ],
