@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -36,9 +35,6 @@ def run(arguments: list[str] | None = None, epilog: str | None = None) -> Any:
 
 def main(args: argparse.Namespace) -> Any:
     """One process of a run."""
-    # Detectron2 0.6 calls both in the old way; its users can do nothing about it.
-    warnings.filterwarnings("ignore", message="torch.meshgrid", category=UserWarning)
-    warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureWarning)
     try:
         cfg = setup(args)
         if args.eval_only:
