@@ -19,11 +19,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.config import ConfigError
+from unified_seg.config import CfgNode, ConfigError
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError, read_image
 from unified_seg.inference import Predictor

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from detectron2.data import DatasetCatalog
 from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets.cityscapes import load_cityscapes_like
 from unified_seg.data.reading import read_image
 from unified_seg.data.toyscapes import generate
 from unified_seg.inference import Predictor
@@ -28,6 +28,7 @@ from unified_seg.visualization import draw_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
+DATA = datasets_root() / "toyscapes_demo"
 PICTURES = 8
 # What the table shows: name, task and metric of results.json.
 SCORES = {
@@ -53,7 +54,7 @@ def main() -> None:
     print("1/3 Toyscapes, procedural street scenes in the layout of Cityscapes", flush=True)
     counts = {"train": args.train, "val": args.val}
     try:
-        generate(datasets_root() / "toyscapes_demo", preset="demo", counts=counts)
+        generate(DATA, preset="demo", counts=counts)
     except FileExistsError as error:
         sys.exit(str(error))
     print(f"2/3 training and evaluation ({cfg.SOLVER.MAX_ITER} steps; log: {args.output / 'log.txt'})", flush=True)
@@ -84,7 +85,7 @@ def draw(cfg: Any, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(cfg)
     files = []
-    for record in tqdm(DatasetCatalog.get(cfg.DATASETS.TEST[0])[:PICTURES], desc="drawing", unit="img", disable=None):
+    for record in tqdm(load_cityscapes_like(DATA, "val")[:PICTURES], desc="drawing", unit="img", disable=None):
         outputs = predictor(read_image(record["file_name"], "BGR"))
         picture = draw_comparison(record, outputs, predictor.metadata)
         files.append(folder / f"{record['image_id']}.png")
