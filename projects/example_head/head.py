@@ -33,4 +33,4 @@ class LinearHead(SemanticHead):
     def predict(self, features: dict[str, torch.Tensor]) -> SemanticPrediction:
         levels = [features[name] for name in self.in_features]
         feature = torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)
-        return SemanticPrediction(self.classifier(feature), feature=feature)
+        return SemanticPrediction(self.classifier(feature), make_feature=lambda: feature)

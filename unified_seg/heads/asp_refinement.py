@@ -1,13 +1,15 @@
 """The semantic head of Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation, section III.B."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, SemanticHead, SemanticPrediction
@@ -106,5 +108,21 @@ class ASPRefinementHead(SemanticHead):
         context = levels[-1]
         if self.refinement:
             levels = refinement_pyramid(levels)
-        feature = torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)
-        return SemanticPrediction(self.classifier(feature), feature=feature, context=context)
+        return SemanticPrediction(self.classify(levels), context=context, make_feature=partial(concatenate, levels))
+
+    def classify(self, levels: list[Tensor]) -> Tensor:
+        """`self.classifier(concatenate(levels))`, for less: (N, K, h, w).
+
+        A 1x1 convolution of a concatenation is a sum over its parts, and commutes with bilinear upsampling. So each
+        level is classified where it is, and K channels are upsampled instead of C.
+        """
+        weights = self.classifier.weight.split([level.shape[1] for level in levels], dim=1)
+        logits = F.conv2d(levels[0], weights[0], self.classifier.bias)
+        for level, weight in zip(levels[1:], weights[1:]):
+            logits = logits + upsample_to(F.conv2d(level, weight), like=logits)
+        return logits
+
+
+def concatenate(levels: list[Tensor]) -> Tensor:
+    """All levels at the size of the finest: (N, C_i, h_i, w_i), from fine to coarse -> (N, sum of C_i, h, w)."""
+    return torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)

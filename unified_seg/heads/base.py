@@ -3,7 +3,9 @@
 N = images, K = classes, (h, w) = the map at the head's own stride, (H, W) = the padded input.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -21,15 +23,20 @@ class SemanticPrediction:
 
     Attributes:
         logits: (N, K, h, w) at the head's own stride, not upsampled.
-        feature: (N, C, h, w), the fine feature from which the classifier reads; None if there is no such thing.
         context: (N, C', h', w'), the high-level feature (ASP's coarsest level, the output of PSP or DeepLab).
         auxiliary: further maps by name, for the head's own losses and for pictures.
+        make_feature: computes `feature`, which is large and seldom asked for; None if there is no such thing.
     """
 
     logits: Tensor
-    feature: Tensor | None = None
     context: Tensor | None = None
     auxiliary: Features = field(default_factory=dict)
+    make_feature: Callable[[], Tensor] | None = None
+
+    @cached_property
+    def feature(self) -> Tensor | None:
+        """(N, C, h, w), the fine feature from which the classifier reads."""
+        return None if self.make_feature is None else self.make_feature()
 
 
 class SemanticHead(nn.Module):
