@@ -22,7 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.config import CfgNode, ConfigError
+from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError, read_image
 from unified_seg.inference import Predictor
@@ -61,8 +61,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     # The detector then finds what the panels show, and the fusion uses nothing else.
     scores = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH"]
     overrides = [word for key in scores for word in (key, str(threshold))]
-    defaults = ["MODEL.UNIFIED.OUTPUT", "compact"]
-    cfg = load_config(args.config_file, [*overrides, *args.opts], defaults)
+    cfg = load_config(args.config_file, [*overrides, *args.opts], defaults=COMPACT)
     return with_class_counts(cfg)
 
 

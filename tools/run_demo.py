@@ -18,7 +18,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.config import ConfigError
+from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.cityscapes import load_cityscapes_like
 from unified_seg.data.reading import read_image
@@ -47,7 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     overrides = ["OUTPUT_DIR", str(args.output), *args.opts]
     try:
-        cfg = load_config(CONFIG, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"])
+        cfg = load_config(CONFIG, overrides, defaults=COMPACT)
     except ConfigError as error:
         sys.exit(str(error))
 

@@ -18,6 +18,9 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 # What marks the top folder of a project, beyond which a config file's `_BASE_` may not point.
 ROOT_MARKERS = (".git", "pyproject.toml", "setup.py")
 
+# The default of our own tools: the same answers in a fraction of the memory.
+COMPACT = ("MODEL.UNIFIED.OUTPUT", "compact")
+
 
 class ConfigError(ValueError):
     """A config file or override that can't be used; the message names the file and the key."""

@@ -11,16 +11,13 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from unified_seg.config import ConfigError, load_config
+from unified_seg.config import COMPACT, ConfigError, load_config
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError
 from unified_seg.meta_arch import build_model
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 from unified_seg.training.launch import launch
 from unified_seg.training.trainer import Trainer
-
-# What our own tools read: the same answers in a fraction of the memory.
-COMPACT = ("MODEL.UNIFIED.OUTPUT", "compact")
 
 
 def run(arguments: list[str] | None = None, epilog: str | None = None) -> Any:
