@@ -16,6 +16,7 @@ setup(
     install_requires=[
         "torch>=2.5",
         "torchvision",
+        "numba>=0.60",
         "numpy",
         "scipy",
         "pillow",

@@ -43,6 +43,10 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     # set that was checked once.
     cfg.DATASETS.CHECK_LABELS = True
 
+    # Files that an evaluation writes for others to read: "coco_panoptic" (PNGs + JSON), "cityscapes_semantic" and
+    # "cityscapes_instances" (what the benchmark's server takes). They need no truth.
+    cfg.TEST.EXPORT = []
+
     # Keep the weights of the best evaluation as model_best.pth: a metric such as "sem_seg/mIoU", "segm/AP" or
     # "panoptic_seg/PQ" (with several test sets "dataset/sem_seg/mIoU"). Needs TEST.EVAL_PERIOD; "" keeps none.
     cfg.TEST.BEST_CHECKPOINT_METRIC = ""
@@ -62,10 +66,23 @@ def _add_model(cfg: CfgNode) -> None:
     cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS = False
 
     cfg.MODEL.PANOPTIC_FUSION = CfgNode()
-    # A name of PANOPTIC_FUSION_REGISTRY. "ScoreOrderFusion" is Kirillov's merge; it reads
-    # MODEL.PANOPTIC_FPN.COMBINE.{OVERLAP_THRESH, STUFF_AREA_LIMIT, INSTANCES_CONFIDENCE_THRESH} as Detectron2 does
-    # (STUFF_AREA_LIMIT is in pixels: 4096 suits 1024x2048, make it smaller with the images).
+    # A name of PANOPTIC_FUSION_REGISTRY: "SemanticGuidedFusion" (fusion_scheme, IV), which also refines the semantic
+    # map and the masks, or "ScoreOrderFusion", Kirillov's merge. Both read
+    # MODEL.PANOPTIC_FPN.COMBINE.{OVERLAP_THRESH, INSTANCES_CONFIDENCE_THRESH} as Detectron2 does; the merge also
+    # STUFF_AREA_LIMIT there (in pixels: 4096 suits 1024x2048, make it smaller with the images).
     cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    # The keys below are SemanticGuidedFusion's; the paper gives no numbers. Areas are fractions of the image.
+    # Stuff of a smaller area becomes void; 0.002 is Detectron2's 4096 pixels at 1024x2048. Lower it where small stuff
+    # matters (poles alone in a narrow view).
+    cfg.MODEL.PANOPTIC_FUSION.MIN_STUFF_AREA = 0.002
+    # Foreground that no instance reaches becomes an instance of its own from this area on. Raise it where the semantic
+    # map has noise, lower it for small objects; 1.0 finds none.
+    cfg.MODEL.PANOPTIC_FUSION.MIN_SEGMENT_AREA = 0.0005
+    # 4, or 8 to let instances grow through diagonal contacts too (one pixel wide structures).
+    cfg.MODEL.PANOPTIC_FUSION.CONNECTIVITY = 4
+    # A found instance's score is this times the mean probability of its label. 0 ranks it below every detection, so
+    # that AP can't fall; try up to 1 where detections are often missed.
+    cfg.MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR = 0.0
 
 
 def _add_asp_refinement(cfg: CfgNode) -> None:

@@ -133,3 +133,16 @@ def test_no_instances() -> None:
 def test_windows_and_masks_must_match() -> None:
     with pytest.raises(ValueError, match="1 windows for 2 masks"):
         BoxMasks(torch.zeros(1, 4, dtype=torch.int64), [torch.zeros(1, 1)] * 2, (4, 4))
+
+
+def test_cat_is_one_after_the_other() -> None:
+    full = torch.rand(3, 5, 6) > 0.6
+    parts = [BoxMasks.from_full(full[:2]), BoxMasks.from_full(full[:0]), BoxMasks.from_full(full[2:])]
+    joined = BoxMasks.cat(parts)
+    assert torch.equal(joined.full(), full)
+    assert joined.image_size == (5, 6)
+    # As a field of Instances.
+    pair = [Instances((5, 6), pred_masks=part) for part in parts]
+    assert torch.equal(Instances.cat(pair).pred_masks.full(), full)
+    with pytest.raises(ValueError, match=r"one image size are wanted, got \[\(5, 6\), \(6, 5\)\]"):
+        BoxMasks.cat([parts[0], BoxMasks.from_full(full.transpose(1, 2))])

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.functional.resampling import STRIPE_ROWS, resample_labels, resample_logits, upsample_to
+from unified_seg.functional.resampling import (
+    STRIPE_ROWS,
+    resample_confidence,
+    resample_labels,
+    resample_logits,
+    upsample_to,
+)
 
 
 def random_logits(classes: int, height: int, width: int, seed: int = 0) -> Tensor:
@@ -41,10 +47,41 @@ def test_any_output_size_is_one_bilinear_resize(height: int, width: int, seed: i
 @given(st.integers(1, 32), st.integers(1, 48), st.integers(1, 90), st.integers(1, 60), st.integers(0, 99))
 def test_labels_are_the_argmax_of_the_logits(in_h: int, in_w: int, out_h: int, out_w: int, seed: int) -> None:
     logits = random_logits(5, 8, 12, seed)
-    labels = resample_labels(logits, 4, (in_h, in_w), (out_h, out_w))
-    assert labels.shape == (out_h, out_w)
-    assert labels.dtype == torch.uint8
-    assert torch.equal(labels.long(), resample_logits(logits, 4, (in_h, in_w), (out_h, out_w)).argmax(0))
+    assert_labels_are_the_argmax(logits, 4, (in_h, in_w), (out_h, out_w))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 7), st.sampled_from([1, 4]), st.integers(1, 90), st.integers(0, 99))
+def test_labels_are_right_where_whole_areas_agree(classes: int, block: int, stride: int, out: int, seed: int) -> None:
+    # Flat areas with a little noise, as a trained model gives them: most pixels take the short way.
+    flat = random_logits(classes, 4, 5, seed).repeat_interleave(block, 1).repeat_interleave(block, 2)
+    logits = 5 * flat + 0.1 * random_logits(*flat.shape, seed + 1)
+    assert_labels_are_the_argmax(logits, stride, (flat.shape[1] * stride, flat.shape[2] * stride), (out, 2 * out))
+
+
+def assert_labels_are_the_argmax(
+    logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]
+) -> None:
+    """Equal to the winners of one bilinear resize but for ties: there the label's logit is within 1e-5 of the best."""
+    labels = resample_labels(logits, stride, input_size, output_size)
+    assert labels.shape == output_size and labels.dtype == torch.uint8
+    resized = resample_logits(logits, stride, input_size, output_size)
+    assert (resized.amax(0) - resized.gather(0, labels.long()[None])[0] < 1e-5).all()
+
+
+def test_labels_by_hand() -> None:
+    # Two columns of two classes: class 0 has 3 and 0, class 1 has 0 and 1. At positions 0, .25, .75, 1 between them
+    # (stride 4 gives -.375 clamped, -.125, .125, .375, ...) class 0 has 3 (1 - t), class 1 has t: equal at t = 3/4.
+    logits = torch.tensor([[[3.0, 0.0]], [[0.0, 1.0]]])
+    # t = 0, 0, .125, .375, .625, .875, 1, 1
+    assert resample_labels(logits, 4, (4, 8), (1, 8)).tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]
+
+
+def test_confidence_is_the_softmax_of_the_winner() -> None:
+    logits = random_logits(5, 6, 7)
+    ours = resample_confidence(logits, 4, (24, 28), (30, 50))
+    torch.testing.assert_close(ours, resample_logits(logits, 4, (24, 28), (30, 50)).softmax(0).amax(0))
+    assert ours.shape == (30, 50)
 
 
 @pytest.mark.parametrize("input_size", [(32, 48), (29, 48), (32, 33), (1, 1), (30, 47)])

@@ -167,8 +167,12 @@ def compare(full: dict[str, Any], compact: dict[str, Any], size: tuple[int, int]
         assert segment["area"] == int((ids == segment["id"]).sum())
 
 
+@pytest.mark.parametrize("fusion", ["ScoreOrderFusion", "SemanticGuidedFusion"])
 @pytest.mark.parametrize("size", [(64, 128), (37, 71), (150, 290)])
-def test_both_forms_of_output_say_the_same_at_any_size(size: tuple[int, int], tiny_config: CfgNode) -> None:
+def test_both_forms_of_output_say_the_same_at_any_size(
+    size: tuple[int, int], fusion: str, tiny_config: CfgNode
+) -> None:
+    tiny_config.MODEL.PANOPTIC_FUSION.NAME = fusion
     model = build(eager_config(tiny_config)).eval()
     batch = [{**x, "height": size[0], "width": size[1]} for x in validation_batch(tiny_config)]
     with torch.no_grad():
@@ -179,6 +183,41 @@ def test_both_forms_of_output_say_the_same_at_any_size(size: tuple[int, int], ti
     assert any(s["isthing"] for output in full for s in output["panoptic_seg"][1])
     for one, other in zip(full, compact, strict=True):
         compare(one, other, size)
+    assert [("unfused" in output) for output in compact] == [fusion == "SemanticGuidedFusion"] * len(compact)
+    assert not any("unfused" in output for output in full)
+
+
+def test_unfused_is_what_a_model_without_the_fusion_says(tiny_config: CfgNode) -> None:
+    tiny_config.MODEL.UNIFIED.OUTPUT = "compact"
+    tiny_config.MODEL.PANOPTIC_FUSION.NAME = "SemanticGuidedFusion"
+    model = build(eager_config(tiny_config)).eval()
+    batch = validation_batch(tiny_config)
+    with torch.no_grad():
+        fused = model(batch)
+        model.panoptic_fusion = None
+        plain = model(batch)
+    for output, expected in zip(fused, plain, strict=True):
+        assert torch.equal(output["unfused"]["sem_seg_labels"], expected["sem_seg_labels"])
+        before, after = output["unfused"]["instances"], output["instances"]
+        assert torch.equal(before.pred_masks.full(), expected["instances"].pred_masks.full())
+        assert torch.equal(before.pred_boxes.tensor, expected["instances"].pred_boxes.tensor)
+        # The detections stay, in their order; found instances follow with boxes around their masks.
+        assert torch.equal(after.scores[: len(before)], before.scores)
+        assert after.found.sum() == len(after) - len(before)
+        assert not after.found[: len(before)].any() and (after.scores[len(before) :] == 0).all()
+    assert any(not torch.equal(o["unfused"]["sem_seg_labels"], o["sem_seg_labels"]) for o in fused)
+
+
+def test_found_instances_get_a_score_from_the_semantic_head(tiny_config: CfgNode) -> None:
+    tiny_config.MODEL.UNIFIED.OUTPUT = "compact"
+    tiny_config.MODEL.PANOPTIC_FUSION.NAME = "SemanticGuidedFusion"
+    tiny_config.MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR = 0.5
+    # No detection takes part, so whatever the semantic map calls a thing is found.
+    tiny_config.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 1.0
+    with torch.no_grad():
+        outputs = build(tiny_config).eval()(validation_batch(tiny_config))
+    scores = torch.cat([o["instances"].scores[o["instances"].found] for o in outputs])
+    assert len(scores) and ((scores > 0) & (scores <= 0.5)).all()
 
 
 def test_without_a_size_the_answer_has_the_inputs(tiny_config: CfgNode) -> None:

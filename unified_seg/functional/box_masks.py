@@ -70,6 +70,19 @@ class BoxMasks:
         shape = (int(full.shape[1]), int(full.shape[2]))
         return cls(torch.tensor(windows, dtype=torch.int64, device=full.device).reshape(-1, 4), masks, shape)
 
+    @classmethod
+    def cat(cls, parts: Sequence["BoxMasks"]) -> "BoxMasks":
+        """The masks of all parts, one after the other; Detectron2's `Instances.cat` uses it.
+
+        Raises:
+            ValueError: no part, or parts of images of different sizes.
+        """
+        sizes = {part.image_size for part in parts}
+        if len(sizes) != 1:
+            raise ValueError(f"masks of one image size are wanted, got {sorted(sizes)}")
+        windows = torch.cat([part.windows for part in parts])
+        return cls(windows, [mask for part in parts for mask in part.masks], sizes.pop())
+
     def __len__(self) -> int:
         return len(self.masks)
 

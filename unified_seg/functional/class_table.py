@@ -135,6 +135,15 @@ class ClassTable:
         return np.array([c.semantic_id for c in self.things], dtype=np.int64)
 
     @cached_property
+    def semantic_to_thing(self) -> np.ndarray:
+        """(K,) int64: the thing id of each semantic id; -1 for stuff, and where several things share the id."""
+        things = np.full(self.num_semantic, -1, dtype=np.int64)
+        ids, counts = np.unique(self.thing_to_semantic, return_counts=True)
+        for semantic_id in ids[counts == 1]:
+            things[semantic_id] = self.thing_to_semantic.tolist().index(semantic_id)
+        return things
+
+    @cached_property
     def categories(self) -> list[str]:
         """The category names, in the order of their first class."""
         return list(dict.fromkeys(c.category for c in self.classes))

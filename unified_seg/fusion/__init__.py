@@ -7,11 +7,13 @@ from unified_seg.fusion.base import (
     build_panoptic_fusion,
 )
 from unified_seg.fusion.score_order import ScoreOrderFusion
+from unified_seg.fusion.semantic_guided import SemanticGuidedFusion
 
 __all__ = [
     "PANOPTIC_FUSION_REGISTRY",
     "FusionResult",
     "PanopticFusion",
     "ScoreOrderFusion",
+    "SemanticGuidedFusion",
     "build_panoptic_fusion",
 ]

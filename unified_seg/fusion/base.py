@@ -12,8 +12,7 @@ from unified_seg.functional.panoptic_fusion import PanopticMap
 
 PANOPTIC_FUSION_REGISTRY = Registry("PANOPTIC_FUSION")
 PANOPTIC_FUSION_REGISTRY.__doc__ = """
-Fusions of a semantic map with instances. A fusion is built from `(cfg, class_table)` and called with
-`(labels, instances)`; it returns a `FusionResult`.
+Fusions of a semantic map with instances: subclasses of `PanopticFusion`, built from `(cfg, class_table)`.
 """
 
 
@@ -23,8 +22,8 @@ class FusionResult:
 
     Attributes:
         panoptic: the panoptic map.
-        labels: (H, W) integer, the semantic map, refined where the fusion refines it.
-        instances: the instances, refined likewise; `pred_masks` is a BoxMasks.
+        labels: (H, W) integer, the refined semantic map; the very tensor that was given where nothing is refined.
+        instances: the refined instances, likewise; `pred_masks` is a BoxMasks.
     """
 
     panoptic: PanopticMap
@@ -33,14 +32,22 @@ class FusionResult:
 
 
 class PanopticFusion:
-    """Base of the fusions: joins one image's semantic map and instances."""
+    """Base of the fusions: joins one image's semantic map and instances.
 
-    def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
+    Attributes:
+        needs_confidence: whether it wants to know how sure each pixel's label is.
+    """
+
+    needs_confidence = False
+
+    def __call__(self, labels: Tensor, instances: Instances, confidence: Tensor | None = None) -> FusionResult:
         """Fuse.
 
         Args:
             labels: (H, W) integer semantic ids.
-            instances: `scores`, `pred_classes` (thing ids), `pred_masks` (BoxMasks) at the size of `labels`.
+            instances: `scores`, `pred_classes` (thing ids), `pred_boxes`, `pred_masks` (BoxMasks) at the size of
+                `labels`; left as they are.
+            confidence: (H, W), the softmax probability of each pixel's label; given where it is needed.
         """
         raise NotImplementedError
 

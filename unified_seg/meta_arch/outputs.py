@@ -1,7 +1,8 @@
 """From raw predictions to the outputs of one image, in one of two forms.
 
 "detectron2": `sem_seg` (K, H, W) logits; `instances` with `pred_masks` (N, H, W) bool; `panoptic_seg`.
-"compact":    `sem_seg_labels` (H, W); `instances` with `pred_masks` a BoxMasks; `panoptic_seg`.
+"compact":    `sem_seg_labels` (H, W); `instances` with `pred_masks` a BoxMasks; `panoptic_seg`; and, where the fusion
+              refines, `unfused`: a dict with the `sem_seg_labels` and the `instances` from before the fusion.
 
 Both say the same: labels are the argmax of the logits, and the cropped masks pasted are the full ones.
 (H, W) = the original image, N = instances, K = classes.
@@ -13,7 +14,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.resampling import resample_labels, resample_logits
+from unified_seg.functional.resampling import resample_confidence, resample_labels, resample_logits
 from unified_seg.fusion.base import PanopticFusion
 
 OUTPUT_FORMATS = ("detectron2", "compact")
@@ -42,25 +43,41 @@ def finish_image(
     """
     compact = output_format == "compact"
     outputs: dict[str, Any] = {}
-    labels = None
-    if logits is not None:
-        if compact or fusion is not None:
-            labels = resample_labels(logits, stride, input_size, output_size)
-        if not compact:
-            outputs["sem_seg"] = resample_logits(logits, stride, input_size, output_size)
+    sizes = (stride, input_size, output_size)
     if instances is not None:
         instances = rescale_instances(instances, output_size)
-    if fusion is not None and labels is not None and instances is not None:
-        fused = fusion(labels, instances)
+    labels = None
+    if logits is not None and (compact or fusion is not None):
+        labels = resample_labels(logits, *sizes)
+    unfused: dict[str, Any] = {}
+    if fusion is not None and logits is not None and labels is not None and instances is not None:
+        confidence = resample_confidence(logits, *sizes) if fusion.needs_confidence else None
+        fused = fusion(labels, instances, confidence)
+        if fused.labels is not labels:
+            unfused = {"sem_seg_labels": labels, "instances": instances}
         labels, instances = fused.labels, fused.instances
         outputs["panoptic_seg"] = (fused.panoptic.ids, fused.panoptic.segments_info)
     if compact and labels is not None:
         outputs["sem_seg_labels"] = labels
+        if unfused:
+            outputs["unfused"] = unfused
+    elif logits is not None:
+        outputs["sem_seg"] = resample_logits(logits, *sizes)
+        if unfused and labels is not None:
+            _exchange(outputs["sem_seg"], unfused["sem_seg_labels"], labels)
     if instances is not None:
         if not compact and instances.has("pred_masks"):
             instances.pred_masks = instances.pred_masks.full()
         outputs["instances"] = instances
     return outputs
+
+
+def _exchange(logits: Tensor, before: Tensor, after: Tensor) -> None:
+    """Where the fusion changed a label, exchange the logits of the two classes: their argmax is then the new one."""
+    rows, columns = (before != after).nonzero(as_tuple=True)
+    old, new = before[rows, columns].long(), after[rows, columns].long()
+    winners, losers = logits[old, rows, columns], logits[new, rows, columns]
+    logits[new, rows, columns], logits[old, rows, columns] = winners, losers
 
 
 def rescale_instances(instances: Instances, output_size: tuple[int, int]) -> Instances:

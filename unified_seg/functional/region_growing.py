@@ -1,0 +1,158 @@
+"""Regions that grow over a map: filling by geodesic distance, and connected components.
+
+On the CPU these are queues, compiled by numba; on other devices they are sweeps (see `region_sweeps`). Both give the
+same answer, pixel for pixel.
+
+(H, W) = the map. A *framed* map has a frame of one pixel around it, so that neighbours need no test of bounds.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unified_seg.functional.compiled import compiled
+from unified_seg.functional.region_sweeps import grow_by_sweeps
+
+CONNECTIVITIES = (4, 8)
+
+
+def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tensor:
+    """Give every free pixel that can be reached to the owner of the geodesically nearest owned pixel.
+
+    A path moves from neighbour to neighbour through pixels of one region; its length is its number of steps. Between
+    owners at the same distance the smaller number wins, so the result is a pure function of the arguments.
+
+    Args:
+        owners: (H, W) int32, from 1; 0 = free. Pixels outside all regions keep their value.
+        regions: (H, W) integer, from 1; 0 = outside all regions.
+        connectivity: 4, or 8 with the diagonals.
+
+    Returns:
+        (H, W) int32: the owners, with the pixels filled that an owned pixel reaches.
+
+    Raises:
+        ValueError: maps of two sizes, or another connectivity.
+    """
+    if owners.shape != regions.shape:
+        raise ValueError(f"owners of {tuple(owners.shape)} for regions of {tuple(regions.shape)}")
+    check_connectivity(connectivity)
+    if owners.device.type != "cpu":
+        return grow_by_sweeps(owners, regions, connectivity)
+    framed = np.pad(owners.numpy(), 1)
+    steps = neighbour_steps(framed.shape[1], connectivity)
+    grow_framed(framed, np.pad(regions.numpy(), 1), steps, int(framed.max()))
+    return torch.from_numpy(np.ascontiguousarray(framed[1:-1, 1:-1]))
+
+
+def check_connectivity(connectivity: int) -> None:
+    """Raises ValueError for anything but 4 and 8."""
+    if connectivity not in CONNECTIVITIES:
+        raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
+
+
+def neighbour_steps(width: int, connectivity: int) -> np.ndarray:
+    """(4,) or (8,): from a pixel to its neighbours in a flat framed map of this width, frame included."""
+    steps = [-1, 1, -width, width]
+    if connectivity == 8:
+        steps += [-width - 1, -width + 1, width - 1, width + 1]
+    return np.array(steps, dtype=np.int64)
+
+
+@compiled
+def grow_framed(owners: np.ndarray, regions: np.ndarray, steps: np.ndarray, last_owner: int) -> np.ndarray:
+    """`grow_regions` in place, on framed maps whose frame is outside all regions; the owners are 1 .. last_owner.
+
+    Returns:
+        (last_owner + 1,) int64: how many pixels each owner gained.
+    """
+    width = owners.shape[1]
+    owner_of, region_of = owners.ravel(), regions.ravel()
+    # The free pixels next to an owned one, each with its best owner.
+    pixels = np.empty(owner_of.size, dtype=np.int32)
+    best_owners = np.empty(owner_of.size, dtype=np.int32)
+    gained = np.zeros(last_owner + 1, dtype=np.int64)
+    count = 0
+    for pixel in range(width, owner_of.size - width):
+        region = region_of[pixel]
+        if region == 0 or owner_of[pixel] != 0:
+            continue
+        best = 0
+        for step in steps:
+            other = owner_of[pixel + step]
+            if other != 0 and (best == 0 or other < best) and region_of[pixel + step] == region:
+                best = other
+        if best != 0:
+            pixels[count] = pixel
+            best_owners[count] = best
+            gained[best] += 1
+            count += 1
+    # In a queue whose first level is sorted by owner every level is, so the first to arrive is the best of its level.
+    queue = np.empty(owner_of.size, dtype=np.int32)
+    place = np.cumsum(gained) - gained
+    for pixel, owner in zip(pixels[:count], best_owners[:count]):
+        owner_of[pixel] = owner
+        queue[place[owner]] = pixel
+        place[owner] += 1
+    head, tail = 0, count
+    while head < tail:
+        pixel = queue[head]
+        head += 1
+        owner, region = owner_of[pixel], region_of[pixel]
+        for step in steps:
+            other = pixel + step
+            if owner_of[other] == 0 and region_of[other] == region:
+                owner_of[other] = owner
+                gained[owner] += 1
+                queue[tail] = other
+                tail += 1
+    return gained
+
+
+@compiled
+def label_components(
+    owners: np.ndarray, regions: np.ndarray, labels: np.ndarray, steps: np.ndarray, last_owner: int, min_area: float
+) -> np.ndarray:
+    """Make owners, in place, of the large connected components of free pixels of equal label.
+
+    Args:
+        owners, regions: framed; only pixels of a region and without an owner are looked at.
+        labels: (H, W) integer, not framed.
+        steps: see `neighbour_steps`.
+        last_owner: the new owners are numbered from the next one on, in the order of their first pixels.
+        min_area: pixels; smaller components stay free.
+
+    Returns:
+        (C, 2) int64: label and area of the new owners.
+    """
+    width = owners.shape[1]
+    owner_of, region_of = owners.ravel(), regions.ravel()
+    too_small = -1
+    queue = np.empty(owner_of.size, dtype=np.int32)
+    found = np.empty((owner_of.size, 2), dtype=np.int64)
+    count, first, tail = 0, 0, 0
+    for start in range(width, owner_of.size - width):
+        if region_of[start] == 0 or owner_of[start] != 0:
+            continue
+        label = labels[start // width - 1, start % width - 1]
+        owner_of[start] = too_small
+        queue[tail] = start
+        head, first, tail = tail, tail, tail + 1
+        while head < tail:
+            pixel = queue[head]
+            head += 1
+            for step in steps:
+                other = pixel + step
+                free = owner_of[other] == 0 and region_of[other] != 0
+                if free and labels[other // width - 1, other % width - 1] == label:
+                    owner_of[other] = too_small
+                    queue[tail] = other
+                    tail += 1
+        if tail - first >= min_area:
+            found[count, 0], found[count, 1] = label, tail - first
+            count += 1
+            for pixel in queue[first:tail]:
+                owner_of[pixel] = last_owner + count
+    for pixel in queue[:tail]:
+        if owner_of[pixel] == too_small:
+            owner_of[pixel] = 0
+    return found[:count].copy()
