@@ -22,7 +22,15 @@ from unified_seg.training.ablation.execute import Executor, RunFailed
 from unified_seg.training.ablation.plan import AblationPlan, read_plan
 from unified_seg.training.ablation.runs import plan_runs, write_json
 from unified_seg.training.ablation.summary import summarize
-from unified_seg.training.ablation.table import check_markers, put_into, render, user_command
+from unified_seg.training.ablation.table import (
+    CLASSES,
+    check_markers,
+    markers,
+    put_into,
+    render,
+    render_classes,
+    user_command,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,9 +105,11 @@ def publish(project: Path) -> None:
         raise ValueError(f"{path}: no such file; without --render-only this command makes it") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
-    text = render(results)
-    put_into(project / "README.md", text)
-    print(f"\n{text}\n\nwritten to {path} and {project / 'README.md'}")
+    text, readme = render(results), project / "README.md"
+    put_into(readme, text)
+    if markers(CLASSES)[0] in readme.read_text(encoding="utf-8"):
+        put_into(readme, render_classes(results), CLASSES)
+    print(f"\n{text}\n\nwritten to {path} and {readme}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unified_seg.training.ablation.table import BEGIN, END
+from unified_seg.training.ablation.table import CLASSES, markers
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
 
@@ -46,9 +46,10 @@ if "--eval-only" not in flags:
     (out / "model_final.pth").write_text("whole")
 right = 10 * int(config["SOLVER.MAX_ITER"]) + int(config["SEED"])
 np.savez(dataset / "sem_seg.npz", per_image=np.full((4, 3, 1), [[right], [100], [right]]), image_ids=list("abcd"))
-results = {"sem_seg": {"mIoU": float(right)}, "panoptic_seg": {"PQ": 20.0}}
+results = {"sem_seg": {"mIoU": float(right), "IoU-road": float(right)}, "panoptic_seg": {"PQ": 20.0}}
 (out / "inference" / "results.json").write_text(json.dumps({"results": {"v": results}, "eval_s": 0.0, "train_s": 90.0}))
 """
+README = "# p\n" + "\n".join((*markers(), *markers(CLASSES), ""))
 PLAN = {
     "datasets": {"val": "v"},
     "budget": {"SOLVER.MAX_ITER": 3},
@@ -86,7 +87,7 @@ class Repository:
         self.project.mkdir(parents=True)
         (root / "c.yaml").write_text("SOLVER: {IMS_PER_BATCH: 2}\n")
         (root / "train.py").write_text(TRAIN)
-        (self.project / "README.md").write_text(f"# p\n{BEGIN}\n{END}\n")
+        (self.project / "README.md").write_text(README)
         self.write_plan(PLAN)
 
     def write_plan(self, plan):
@@ -126,6 +127,8 @@ def test_everything_once(repository):
     assert more["difference"]["miou"] == {"mean": 20, "low": 20, "high": 20}  # every image is alike
     assert fused["pq"] == [20, 20] and fused["train_s"] == [0, 0] and fused["iterations"] == 0
     assert repository.results()["budget"] == {"SOLVER.MAX_ITER": 3}
+    assert more["iou"] == {"road": [50, 51]}
+    assert "| road    | 30.5" in repository.readme() and "| 50.5   |" in repository.readme()
     assert "| More  |" in repository.readme() and "50.50 ± 0.71" in repository.readme()
     assert repository.ablate() == []  # all is done
 
@@ -144,7 +147,7 @@ def test_render_only_needs_only_the_results(repository):
     repository.ablate("--seeds", "0")
     before = repository.readme()
     shutil.rmtree(repository.root / "output")
-    (repository.project / "README.md").write_text(f"# p\n{BEGIN}\n{END}\n")
+    (repository.project / "README.md").write_text(README)
     assert repository.ablate("--render-only") == []
     assert repository.readme() == before
 

@@ -2,7 +2,9 @@
 
 import pytest
 
-from unified_seg.training.ablation.table import BEGIN, END, put_into, render
+from unified_seg.training.ablation.table import CLASSES, markers, put_into, render, render_classes
+
+BEGIN, END = markers()
 
 RESULTS = {
     "project": "p",
@@ -21,6 +23,7 @@ RESULTS = {
             "iterations": 30,
             "seeds": [0, 1],
             "miou": [50.0, 52.0],
+            "iou": {"road": [90.0, 91.0], "truck": [10.0, None]},
             "ap": [None, None],
             "pq": [None, None],
             "train_s": [60.0, 120.0],
@@ -32,6 +35,7 @@ RESULTS = {
             "iterations": 0,
             "seeds": [0],
             "miou": [53.0],
+            "iou": {"road": [92.25], "truck": [None]},
             "ap": [None],
             "pq": [20.0],
             "train_s": [0.0],
@@ -44,6 +48,7 @@ RESULTS = {
             "iterations": 0,
             "seeds": [],
             "miou": [],
+            "iou": {},
             "ap": [],
             "pq": [],
             "train_s": [],
@@ -91,3 +96,17 @@ def test_no_place_for_the_table(tmp_path, content):
     with pytest.raises(ValueError, match=r"README\.md: "):
         put_into(readme, "table")
     assert content is None or readme.read_text() == content
+
+
+def test_classes_have_a_table_of_their_own(tmp_path):
+    # road: (90 + 91) / 2; truck occurred in one of the two runs of "base". "later" was not run.
+    table, _, note = render_classes(RESULTS).partition("\n\n")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert rows[0] == ["class", "base", "more"]
+    assert rows[2:] == [["road", "90.5", "92.2"], ["truck", "10.0", "–"]]
+    assert "mean over the seeds" in note
+    begin, end = markers(CLASSES)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\n{END}\n{begin}\n{end}\n")
+    put_into(readme, "by class", CLASSES)
+    assert readme.read_text() == f"{BEGIN}\n{END}\n{begin}\nby class\n{end}\n"

@@ -59,6 +59,7 @@ def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[Run]]
         "batch": runs[0].config["SOLVER.IMS_PER_BATCH"] if runs else None,
         "seeds": [run.seed for run in runs],
         **_metrics(row, runs, plan.datasets["val"]),
+        "iou": _class_iou(row, runs, plan.datasets["val"]),
         "train_s": [_rounded(record.get("train_s"), 1) for record in records],
     }
     if "heldout" in plan.datasets:
@@ -75,14 +76,27 @@ def _metrics(row: Row, runs: Sequence[Run], dataset: str) -> dict[str, list[floa
     }
 
 
+def _class_iou(row: Row, runs: Sequence[Run], dataset: str) -> dict[str, list[float | None]]:
+    """class -> its IoU, one value a run; null where the class does not occur. Empty for a row without mIoU."""
+    if "miou" not in row.metrics:
+        return {}
+    scores = [_task_scores(run, dataset, "sem_seg") for run in runs]
+    names = [key.removeprefix("IoU-") for key in scores[0] if key.startswith("IoU-")] if scores else []
+    return {name: [each.get(f"IoU-{name}") for each in scores] for name in names}
+
+
 def _metric(run: Run, dataset: str, metric: str) -> float:
     task, key = METRICS[metric]
-    path = run.folder / RESULTS
-    results = json.loads(path.read_text(encoding="utf-8"))["results"]
-    value = results.get(dataset, {}).get(task, {}).get(key)
+    value = _task_scores(run, dataset, task).get(key)
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{path}: {task} {key} on {dataset} is {value}, but the row {run.row.name!r} reports it")
+        where = f"{run.folder / RESULTS}: {task} {key} on {dataset}"
+        raise ValueError(f"{where} is {value}, but the row {run.row.name!r} reports it")
     return float(value)
+
+
+def _task_scores(run: Run, dataset: str, task: str) -> dict[str, Any]:
+    results = json.loads((run.folder / RESULTS).read_text(encoding="utf-8"))["results"]
+    return results.get(dataset, {}).get(task, {})
 
 
 def _difference(

@@ -8,8 +8,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-BEGIN = "<!-- ablation:begin -->"
-END = "<!-- ablation:end -->"
+#: The tables. Every ablation's README has a place for the first; the second goes where there is one.
+MAIN, CLASSES = "ablation", "ablation-classes"
 TITLES = {"miou": "mIoU", "ap": "mask AP", "pq": "PQ"}
 NOTHING = "–"
 
@@ -32,9 +32,25 @@ def render(results: Mapping[str, Any]) -> str:
     return f"{table}\n\n{_how_it_was_made(results)}"
 
 
+def render_classes(results: Mapping[str, Any]) -> str:
+    """Markdown: the IoU of every class, a column per row of the ablation."""
+    rows = [row for row in results["rows"] if row.get("iou")]
+    names = list(dict.fromkeys(name for row in rows for name in row["iou"]))
+    columns = {"class": names}
+    for row in rows:
+        columns[row["name"]] = [_mean(row["iou"].get(name, [])) for name in names]
+    table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
+    return f"{table}\n\n- IoU in percent, mean over the seeds of the runs above."
+
+
 def _minutes(row: Mapping[str, Any]) -> str:
     seconds = _known(row["train_s"])
     return f"{statistics.fmean(seconds) / 60:.1f}" if row["iterations"] and seconds else NOTHING
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = _known(values)
+    return f"{statistics.fmean(known):.1f}" if known else NOTHING
 
 
 def _mean_and_spread(values: Sequence[float | None]) -> str:
@@ -92,26 +108,33 @@ def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def check_markers(readme: Path) -> str:
-    """The content of a README that has a place for the table.
+def markers(table: str = MAIN) -> tuple[str, str]:
+    """What stands before and after the place of a table in a README."""
+    return f"<!-- {table}:begin -->", f"<!-- {table}:end -->"
+
+
+def check_markers(readme: Path, table: str = MAIN) -> str:
+    """The content of a README that has a place for a table.
 
     Raises:
         ValueError: there is no such file, or not each marker once, in order.
     """
+    begin, end = markers(table)
     try:
         content = readme.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ValueError(f"{readme}: no such file; the table goes between {BEGIN} and {END} in it") from None
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
-        raise ValueError(f"{readme}: needs {BEGIN} and, after it, {END}, each once; the table goes between them")
+        raise ValueError(f"{readme}: no such file; the table goes between {begin} and {end} in it") from None
+    if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
+        raise ValueError(f"{readme}: needs {begin} and, after it, {end}, each once; the table goes between them")
     return content
 
 
-def put_into(readme: Path, text: str) -> None:
+def put_into(readme: Path, text: str, table: str = MAIN) -> None:
     """Replace what is between the two markers of a README; raises what `check_markers` raises."""
-    before, _, rest = check_markers(readme).partition(BEGIN)
-    after = rest.partition(END)[2]
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+    begin, end = markers(table)
+    before, _, rest = check_markers(readme, table).partition(begin)
+    after = rest.partition(end)[2]
+    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def user_command(project: str, seeds: Sequence[int], device: str | None) -> str:
