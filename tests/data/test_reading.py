@@ -2,6 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from unified_seg.data.reading import DataError, image_size, read_image, read_label, read_panoptic_ids
@@ -56,7 +58,8 @@ def test_a_rotated_photograph_is_turned_upright(tmp_path: Path) -> None:
 def test_labels_keep_their_ids(dtype: type, top: int, tmp_path: Path) -> None:
     ids = np.array([[0, 1, 7], [200, 255, top]], dtype=dtype)
     label = read_label(save(tmp_path / "x.tiff", ids))
-    assert label.dtype == np.int32
+    assert label.dtype == (np.uint8 if dtype is np.uint8 else np.int32)
+    assert label.flags.writeable  # torch warns of arrays that are not
     assert np.array_equal(label, ids)
 
 
@@ -76,6 +79,20 @@ def test_a_colour_label_is_an_error(mode: str, tmp_path: Path) -> None:
     Image.fromarray(RGB).convert(mode).save(tmp_path / "x.png")
     with pytest.raises(DataError, match=rf"x\.png: a label map has one channel of ids, this is a {mode} image"):
         read_label(tmp_path / "x.png")
+
+
+def test_a_label_of_two_values_is_a_label(tmp_path: Path) -> None:
+    label = read_label(save(tmp_path / "x.png", np.array([[True, False]])))
+    assert (label.dtype, label.tolist()) == (np.uint8, [[1, 0]])
+
+
+@given(arrays(np.uint8, (3, 5, 3)))
+@settings(deadline=None)
+def test_panoptic_ids_are_what_panopticapi_reads(tmp_path_factory: pytest.TempPathFactory, rgb: np.ndarray) -> None:
+    from panopticapi.utils import rgb2id
+
+    file = save(tmp_path_factory.mktemp("rgb") / "x.png", rgb)
+    assert np.array_equal(read_panoptic_ids(file), rgb2id(rgb))
 
 
 def test_panoptic_ids(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from drawn_streets import METADATA, Streets, annotations_of, draw_street, perfect_output, run
 
 from unified_seg.config import get_config
+from unified_seg.data.reading import read_panoptic_ids
 from unified_seg.evaluation import build_evaluators
 
 NAME = "drawn_streets_build"
@@ -39,8 +40,8 @@ def kinds(cfg: CfgNode, folder: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("cfg", "expected"),
     [
-        (config(True, True), ["Semantic", "Instance", "CityscapesInstance", "Panoptic"]),
-        (config(True, True, fusion=False), ["Semantic", "Instance", "CityscapesInstance"]),
+        (config(True, True), ["Semantic", "Instance", "CityscapesInstance", "Panoptic", "Recognition"]),
+        (config(True, True, fusion=False), ["Semantic", "Instance", "CityscapesInstance", "Recognition"]),
         (config(True, False), ["Semantic"]),
         (config(False, True), ["Instance", "CityscapesInstance"]),
         (config(False, True, masks=False), ["Instance"]),
@@ -53,8 +54,8 @@ def test_what_the_model_makes(record: dict, tmp_path: Path, cfg: CfgNode, expect
 @pytest.mark.parametrize(
     ("lacking", "expected"),
     [
-        ({"sem_seg_file_name"}, ["Instance", "CityscapesInstance", "Panoptic"]),
-        ({"instance_ids_file_name"}, ["Semantic", "Instance", "Panoptic"]),
+        ({"sem_seg_file_name"}, ["Instance", "CityscapesInstance", "Panoptic", "Recognition"]),
+        ({"instance_ids_file_name"}, ["Semantic", "Instance", "Panoptic", "Recognition"]),
         ({"pan_seg_file_name", "instance_ids_file_name"}, ["Semantic"]),
     ],
 )
@@ -73,13 +74,92 @@ def test_annotations_are_a_truth_of_instances(record: dict, tmp_path: Path):
 
 def test_all_scores_from_one_pass(record: dict, tmp_path: Path):
     results = run(build_evaluators(config(True, True), NAME, tmp_path), [record], [perfect_output(draw_street())])
-    assert list(results) == ["sem_seg", "bbox", "segm", "cityscapes_instances", "panoptic_seg"]
+    tasks = ["sem_seg", "bbox", "segm", "cityscapes_instances", "panoptic_seg", "recognition"]
+    assert list(results) == tasks
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "streets") == [
         "cityscapes_instances",
         "coco_instances_results.json",
-        "panoptic",
         "sem_seg.npz",
     ]
+
+
+def test_the_panoptic_truth_is_read_once(record: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Three evaluators look at it."""
+    read = []
+    monkeypatch.setattr(
+        "unified_seg.data.segments.read_panoptic_ids", lambda path: read.append(path) or read_panoptic_ids(path)
+    )
+    evaluators = build_evaluators(config(True, True), NAME, tmp_path)
+    for _ in range(2):  # and once more in another evaluation (item 38)
+        read.clear()
+        run(evaluators, [record], [perfect_output(draw_street())])
+        assert read == [record["pan_seg_file_name"]]
+
+
+def test_where_things_share_a_semantic_id_nothing_is_recognised(record: dict, tmp_path: Path):
+    separated = {
+        "stuff_classes": ["things", "road", "sky"],
+        "stuff_dataset_id_to_contiguous_id": {0: 0, 7: 1, 23: 2},
+        "stuff_colors": [(0, 0, 0), (128, 64, 128), (70, 130, 180)],
+    }
+    MetadataCatalog.remove(NAME)
+    MetadataCatalog.get(NAME).set(**METADATA | separated)
+    assert "Recognition" not in kinds(config(True, True), tmp_path)
+
+
+EXPORTS = {
+    "coco_panoptic": "CocoPanopticExporter",
+    "cityscapes_semantic": "CityscapesSemanticExporter",
+    "cityscapes_instances": "CityscapesInstanceExporter",
+}
+
+
+class TestExports:
+    def test_a_test_split_without_labels(self, record: dict, tmp_path: Path):
+        cfg = config(True, True)
+        cfg.TEST.EXPORT = list(EXPORTS)
+        for key in [key for key in record if key not in ("file_name", "image_id", "height", "width")]:
+            del record[key]
+        evaluators = build_evaluators(cfg, NAME, tmp_path)
+        assert [type(e).__name__ for e in evaluators._evaluators] == list(EXPORTS.values())
+        assert run(evaluators, [record], [perfect_output(draw_street())]) == {}
+        files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*.*"))
+        assert files == [
+            "cityscapes_instances/street_0_24.png",
+            "cityscapes_instances/street_1_26.png",
+            "cityscapes_instances/street_2_26.png",
+            "cityscapes_instances/street_pred.txt",
+            "panoptic/predictions.json",
+            "panoptic/street.png",
+            "sem_seg_cityscapes/street_pred.png",
+        ]
+
+    def test_with_truth_they_come_on_top(self, record: dict, tmp_path: Path):
+        cfg = config(True, True)
+        without = kinds(cfg, tmp_path)
+        cfg.TEST.EXPORT = list(EXPORTS)
+        # The instances are written by the evaluator of instances.
+        assert kinds(cfg, tmp_path) == [*without, "CocoPanopticExporter", "CityscapesSemanticExporter"]
+
+    def test_an_unknown_name(self, record: dict, tmp_path: Path):
+        cfg = config(True, True)
+        cfg.TEST.EXPORT = ["coco_panoptics"]
+        message = f"TEST.EXPORT: there is no export 'coco_panoptics'; known: {', '.join(EXPORTS)}"
+        with pytest.raises(ValueError, match=message):
+            build_evaluators(cfg, NAME, tmp_path)
+
+    @pytest.mark.parametrize(
+        ("name", "part", "cfg"),
+        [
+            ("coco_panoptic", "panoptic", config(True, True, fusion=False)),
+            ("cityscapes_semantic", "semantic", config(False, True)),
+            ("cityscapes_instances", "masks", config(True, True, masks=False, fusion=False)),
+        ],
+    )
+    def test_what_the_model_does_not_make(self, record: dict, tmp_path: Path, name: str, part: str, cfg: CfgNode):
+        cfg.TEST.EXPORT = [name]
+        with pytest.raises(ValueError, match=f"TEST.EXPORT: {name} needs a model with {part}, this one makes"):
+            build_evaluators(cfg, NAME, tmp_path)
 
 
 def test_a_detector_of_boxes_is_asked_for_boxes(record: dict, tmp_path: Path):

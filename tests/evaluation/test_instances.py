@@ -151,8 +151,30 @@ def test_a_detector_of_boxes_alone(streets: Streets):
     assert run(evaluator, [record], [output]).keys() == {"bbox"}
 
 
+def test_before_and_after_a_fusion(streets: Streets):
+    record = streets.add("street", draw_street())
+    before = {"instances": instances_of(np.stack([rectangle(*CAR_A[1:])]), [1], [0.9])}
+    output = perfect_output(draw_street()) | {"unfused": before}
+    evaluator = InstanceEvaluator(streets.table, [record], streets.folder / "out")
+    scores = run(evaluator, [record], [output])
+    assert scores.keys() == {"bbox", "segm", "segm_unfused"}
+    assert scores["segm"]["AP"] == pytest.approx(100)
+    # Car A alone is found: 51 of 101 recall levels for the cars, no person.
+    assert scores["segm_unfused"]["AP"] == pytest.approx(100 * 51 / 101 / 2)
+    assert scores["segm_unfused"].keys() == scores["segm"].keys()
+    assert len(json.loads((streets.folder / "out" / "coco_instances_results.json").read_text())) == 3
+
+
+def test_a_file_that_is_missing(streets: Streets):
+    """Item 40."""
+    records = [streets.add(f"street_{i}", draw_street()) for i in range(3)]
+    del records[2]["pan_seg_file_name"]
+    with pytest.raises(ValueError, match=r"street_2.png: its record has no pan_seg_file_name; .* 1 of 3 images"):
+        InstanceEvaluator(streets.table, records, streets.folder / "out")
+
+
 def test_the_truth_is_never_cached(streets: Streets):
-    """The truth is edited between two evaluations into one folder: car B is new, and missed."""
+    """Item 38: the truth is edited between two evaluations into one folder: car B is new, and missed."""
     output = perfect_output(draw_street(things=(CAR_A, WALKER)))
     for things, expected in (((CAR_A, WALKER), 100), ((CAR_A, WALKER, CAR_B), 100 * 51 / 101)):
         record = streets.add("street", draw_street(things))

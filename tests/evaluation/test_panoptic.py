@@ -1,8 +1,6 @@
-import contextlib
 import copy
-import io
-import json
 import math
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +25,7 @@ from drawn_streets import (
 )
 from PIL import Image
 
-from unified_seg.data.reading import read_panoptic_ids
-from unified_seg.evaluation.panoptic import PanopticEvaluator, write_panoptic_png
+from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.functional.class_table import ClassTable
 
 
@@ -97,50 +94,30 @@ def test_equal_to_detectron2(streets: Streets):
     assert {key: ours[key] for key in theirs} == pytest.approx(theirs, abs=1e-9)
 
 
-def test_files_are_what_panopticapi_reads(streets: Streets):
-    from panopticapi.evaluation import pq_compute
-
-    rng = np.random.default_rng(1)
-    scenes = [draw_street() for _ in range(4)]
-    # Base names clash, image ids do not.
-    records = [streets.add(f"city_{i}/street 1", scene, city=f"city_{i}") for i, scene in enumerate(scenes)]
-    scores = evaluate(streets, records, [noisy_output(scene, rng) for scene in scenes])
-    folder = streets.folder / "out" / "panoptic"
-    assert sorted(path.name for path in folder.glob("*.png")) == [f"city_{i}%2Fstreet%201.png" for i in range(4)]
-    with contextlib.redirect_stdout(io.StringIO()):
-        official = pq_compute(
-            str(streets.write_panoptic_json()), str(folder / "predictions.json"), str(streets.folder), str(folder)
-        )
-    assert scores["PQ"] == pytest.approx(100 * official["All"]["pq"], abs=1e-9)
-    assert scores["PQ_th"] == pytest.approx(100 * official["Things"]["pq"], abs=1e-9)
-    assert scores["SQ-car"] == pytest.approx(100 * official["per_class"][26]["sq"], abs=1e-9)
-
-
 def test_same_base_name_in_two_folders(streets: Streets):
+    """Item 30: whatever is kept of an image is kept by its id."""
     scenes = [draw_street(), draw_street(things=(WALKER,))]
     records = [streets.add(f"city_{i}/street", scene, city=f"city_{i}") for i, scene in enumerate(scenes)]
     assert evaluate(streets, records, [perfect_output(scene) for scene in scenes])["PQ"] == 100
 
 
-def test_files_of_an_earlier_evaluation_are_removed(streets: Streets):
+def test_it_writes_and_prints_nothing_and_starts_no_process(
+    streets: Streets, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    """Item 35: panopticapi's pq_compute starts a process per core and waits forever for one that dies."""
+    monkeypatch.setattr(multiprocessing.Process, "start", lambda *_: pytest.fail("a process is started"))
     scene = draw_street()
-    records = [streets.add(f"street_{i}", scene) for i in range(2)]
-    evaluate(streets, records, [perfect_output(scene)] * 2)
-    evaluate(streets, records[1:], [perfect_output(scene)])
-    folder = streets.folder / "out" / "panoptic"
-    assert sorted(path.name for path in folder.iterdir()) == ["predictions.json", "street_1.png"]
-    written = json.loads((folder / "predictions.json").read_text())
-    assert [annotation["image_id"] for annotation in written["annotations"]] == ["street_1"]
-
-
-def test_panopticapi_says_nothing(streets: Streets, capfd: pytest.CaptureFixture[str]):
-    scene = draw_street()
-    evaluate(streets, [streets.add("street", scene)], [perfect_output(scene)])
+    before = sorted(streets.folder.rglob("*.*"))
+    record = streets.add("street", scene)
+    written_by_the_test = {Path(record[key]) for key in record if key.endswith("_file_name")}
+    evaluate(streets, [record], [perfect_output(scene)])
+    assert set(streets.folder.rglob("*.*")) - set(before) == written_by_the_test
     assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("flag", [1, np.True_, True])
 def test_isthing_in_any_form(streets: Streets, flag: object):
+    """Item 31."""
     scene = draw_street()
     record = streets.add("street", scene)
     output = perfect_output(scene)
@@ -153,6 +130,7 @@ def test_isthing_in_any_form(streets: Streets, flag: object):
 
 @pytest.mark.parametrize("wrong", [1, 10**6])
 def test_a_wrong_area_in_the_truth_is_counted_anew(streets: Streets, wrong: int):
+    """Item 29: by the JSON's area, PQ could be 200."""
     scene = draw_street()
     record = streets.add("street", scene)
     record["segments_info"] = [info | {"area": wrong} for info in record["segments_info"]]
@@ -175,6 +153,7 @@ def of_kind(streets: Streets, things: bool) -> tuple[ClassTable, dict, dict]:
 
 @pytest.mark.parametrize(("things", "present", "absent"), [(True, "PQ_th", "PQ_st"), (False, "PQ_st", "PQ_th")])
 def test_things_alone_and_stuff_alone(streets: Streets, things: bool, present: str, absent: str):
+    """Item 32."""
     table, record, output = of_kind(streets, things)
     scores = run(PanopticEvaluator(table, [record], streets.folder / "out"), [record], [output])["panoptic_seg"]
     assert (scores["PQ"], scores[present], absent in scores) == (100, 100, False)
@@ -185,6 +164,40 @@ def test_a_class_that_does_not_occur_has_no_value(streets: Streets):
     scores = evaluate(streets, [streets.add("street", scene)], [perfect_output(scene)])
     assert scores["PQ"] == 100
     assert all(math.isnan(scores[key]) for key in ("PQ-car", "PQ-person", "PQ_th"))
+
+
+def test_two_crowds_of_a_class_are_united(streets: Streets):
+    """Item 34: a prediction that lies on two groups of cars is no error; by the last of them alone it would be."""
+    groups = [(CAR, slice(34, 50), slice(60, 80)), (CAR, slice(34, 50), slice(80, 100))]
+    scene = draw_street(things=(CAR_A, *groups))
+    scene.crowds |= {26001, 26002}
+    record = streets.add("street", scene)
+    ids, infos = perfect_output(scene)["panoptic_seg"]
+    ids[34:50, 60:100] = 26001
+    scores = evaluate(streets, [record], [{"panoptic_seg": (ids, infos[:-1])}])
+    assert (scores["PQ-car"], scores["PQ"]) == (100, 100)
+
+
+def test_the_truth_is_read_anew(streets: Streets):
+    """Item 38: the truth is edited between two evaluations by one evaluator, into one folder."""
+    output = perfect_output(draw_street())
+    record = streets.add("street", draw_street())
+    evaluator = PanopticEvaluator(streets.table, [record], streets.folder / "out")
+    assert run(evaluator, [record], [output])["panoptic_seg"]["PQ-car"] == 100
+    # Both cars become one.
+    record["segments_info"] = [info for info in record["segments_info"] if info["id"] != 26000]
+    ids = draw_street().segments
+    save_panoptic(Path(record["pan_seg_file_name"]), np.where(ids == 26000, 26001, ids))
+    # The true car has 600 + 320 pixels, predicted car A 600 of them: IoU 600 / 920. Car B is an error: 0.652 / 1.5.
+    assert run(evaluator, [record], [output])["panoptic_seg"]["PQ-car"] == pytest.approx(100 * 600 / 920 / 1.5)
+
+
+def test_it_checks_that_qualities_are_shares(streets: Streets):
+    record = streets.add("street", draw_street())
+    evaluator = PanopticEvaluator(streets.table, [record], streets.folder / "out")
+    matches = evaluator.score_image(record, perfect_output(draw_street()))
+    with pytest.raises(ValueError, match=r"a panoptic quality outside 0 \.\. 100"):
+        evaluator.summarize({"street": replace(matches, iou=2 * matches.iou)})
 
 
 class TestRefuses:
@@ -224,17 +237,18 @@ class TestRefuses:
 
     def test_a_predicted_segment_without_description(self, streets: Streets, record: dict, output: dict):
         del output["panoptic_seg"][1][-1]
-        with pytest.raises(ValueError, match=r"out/panoptic/street.png: .*26001"):
+        message = r"street_gtFine_panoptic.png and the prediction of it: the predicted map holds .*\[26001\]"
+        with pytest.raises(ValueError, match=message):
             evaluate(streets, [record], [output])
 
     def test_a_predicted_description_without_pixels(self, streets: Streets, record: dict, output: dict):
         output["panoptic_seg"][1].append({"id": 5, "category_id": ROAD, "isthing": False})
-        with pytest.raises(ValueError, match=r"out/panoptic/street.png: .*5"):
+        with pytest.raises(ValueError, match=r"prediction of it: predicted segments are described but .*: \[5\]"):
             evaluate(streets, [record], [output])
 
     def test_a_map_of_another_size(self, streets: Streets, record: dict, output: dict):
         ids, infos = output["panoptic_seg"]
-        with pytest.raises(ValueError, match=r"panoptic.png: \(64, 128\), but the prediction is \(128, 64\)"):
+        with pytest.raises(ValueError, match=r"'street': a panoptic map of \(128, 64\) .*\(64, 128\)"):
             evaluate(streets, [record], [{"panoptic_seg": (ids.T, infos)}])
 
     def test_a_truth_of_another_size_than_its_record(self, streets: Streets, record: dict, output: dict):
@@ -242,14 +256,17 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r"panoptic.png: 128x64 pixels, its image has 64x128"):
             evaluate(streets, [record], [output])
 
+    def test_a_record_without_descriptions(self, streets: Streets, record: dict, output: dict):
+        del record["segments_info"]
+        with pytest.raises(ValueError, match=r"panoptic.png: its record has no segments_info"):
+            evaluate(streets, [record], [output])
+
+    def test_a_file_that_is_missing(self, streets: Streets, record: dict):
+        """Item 40: before anything is scored."""
+        Path(record["pan_seg_file_name"]).unlink()
+        with pytest.raises(ValueError, match=r"street.png: .*street_gtFine_panoptic.png is not there; .* 1 of 1"):
+            PanopticEvaluator(streets.table, [record], streets.folder / "out")
+
     def test_a_map_without_descriptions(self, streets: Streets, record: dict, output: dict):
         with pytest.raises(ValueError, match="'street': a panoptic map without segments_info"):
             evaluate(streets, [record], [{"panoptic_seg": (output["panoptic_seg"][0], None)}])
-
-
-def test_png_holds_three_bytes(tmp_path: Path):
-    ids = np.array([[0, 255, 256], [65536, 26001, 256**3 - 1]])
-    write_panoptic_png(tmp_path / "ids.png", ids)
-    assert (read_panoptic_ids(tmp_path / "ids.png") == ids).all()
-    with pytest.raises(ValueError, match=r"got 0 \.\. 16777216"):
-        write_panoptic_png(tmp_path / "ids.png", ids + np.array([[0, 0, 0], [0, 0, 1]]))

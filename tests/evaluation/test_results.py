@@ -79,3 +79,37 @@ def test_tables(capsys: pytest.CaptureFixture[str]):
         ["traffic-light", "-", "-"],
     ]
     assert len(rows) == 3
+
+
+def test_before_and_after_a_fusion_and_recognition():
+    recognition = {}
+    for number, suffix in enumerate(("", "_wide", "_category-vehicle", "-car", "-bus")):
+        for column, metric in enumerate(("found", "pixels", "boxes", "pixels_fused")):
+            recognition[metric + suffix] = 10.0 * number + column
+    recognition["pixels_wide"] = recognition["found-bus"] = math.nan
+    tasks = {
+        "sem_seg": {"mIoU": 76.0, "mIoU_category": 88.0, "IoU-car": 90.0, "cIoU-vehicle": 95.0},
+        "sem_seg_unfused": {"mIoU": 72.9, "IoU-car": 85.0},
+        "segm": {"AP": 31.0, "AP-car": 40.0},
+        "segm_unfused": {"AP": 30.9, "AP-car": 39.0},
+        "recognition": recognition,
+    }
+    headline, by_class, recognised = (table.splitlines() for table in format_results({"streets": tasks}).split("\n\n"))
+    assert headline[0].split("  ")[-1].strip() == "mask AP unfused"
+    assert headline[2].split() == ["streets", "76.00", "72.90", "88.00", "31.00", "30.90"]
+    assert by_class[1].split() == ["class", "IoU", "IoU", "unfused", "mask", "AP", "mask", "AP", "unfused"]
+    assert by_class[3:] == [line for line in by_class if line.split() == ["car", "90.00", "85.00", "40.00", "39.00"]]
+    assert recognised[1].split() == ["objects", "found", "pixels", "pixels", "fused", "boxes"]
+    assert [line.split() for line in recognised[3:]] == [
+        ["all", "objects", "0.00", "1.00", "3.00", "2.00"],
+        ["wide", "objects", "10.00", "-", "13.00", "12.00"],
+        ["vehicle", "20.00", "21.00", "23.00", "22.00"],
+        ["car", "30.00", "31.00", "33.00", "32.00"],
+    ]
+
+
+def test_a_data_set_that_was_only_exported(tmp_path: Path):
+    assert format_results({"streets_test": {}}).splitlines()[2:] == ["streets_test"]
+    assert save_results(tmp_path / "r.json", {"streets_test": {}}, eval_s=1, weights="w")["results"] == {
+        "streets_test": {}
+    }

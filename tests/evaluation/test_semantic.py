@@ -1,5 +1,6 @@
 import copy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -112,11 +113,19 @@ class TestRefuses:
     def evaluator(self, streets: Streets, record: dict) -> SemanticEvaluator:
         return SemanticEvaluator(streets.table, [record], streets.folder / "out")
 
-    def test_a_truth_of_another_size(self, evaluator: SemanticEvaluator, record: dict):
-        with pytest.raises(ValueError, match=r"labelTrainIds.png: labels of \(64, 128\).*\(128, 64\)"):
+    def test_a_prediction_of_another_size(self, evaluator: SemanticEvaluator, record: dict):
+        with pytest.raises(ValueError, match=r"'street': a semantic map of \(128, 64\) .*\(64, 128\)"):
             evaluator.process([record], [labels_output(np.zeros((128, 64), dtype=int))])
 
+    def test_a_transposed_truth(self, evaluator: SemanticEvaluator, record: dict):
+        """Item 26: a peer reads it in another order and gives a perfect prediction 22."""
+        truth = Image.open(record["sem_seg_file_name"])
+        truth.transpose(Image.Transpose.TRANSPOSE).save(record["sem_seg_file_name"])
+        with pytest.raises(ValueError, match=r"labelTrainIds.png: labels of \(128, 64\).*\(64, 128\)"):
+            evaluator.process([record], [perfect_output(draw_street())])
+
     def test_a_true_id_out_of_range(self, evaluator: SemanticEvaluator, record: dict):
+        """Item 25."""
         Image.fromarray(np.full(SIZE, 4, dtype=np.uint8)).save(record["sem_seg_file_name"])
         with pytest.raises(ValueError, match=r"labelTrainIds.png: the truth holds the ids \[4\]"):
             evaluator.process([record], [perfect_output(draw_street())])
@@ -131,11 +140,29 @@ class TestRefuses:
         with pytest.raises(ValueError, match="'avenue' is not of the data set"):
             evaluator.process([{"image_id": "avenue"}], [perfect_output(draw_street())])
 
+    def test_records_with_one_file(self, streets: Streets, record: dict, tmp_path: Path):
+        """Item 28: a peer keys its truth on the file name, and scores 0."""
+        twin = copy.deepcopy(record) | {"image_id": "twin"}
+        with pytest.raises(ValueError, match=r"two records have the file .*street.png: 'street' and 'twin'"):
+            SemanticEvaluator(streets.table, [record, twin], tmp_path)
+
+    @pytest.mark.parametrize("lack", ["file", "key"])
+    def test_fewer_labels_than_images(self, streets: Streets, tmp_path: Path, lack: str):
+        """Item 40: 3 images, 2 labels; found before anything is scored."""
+        records = [streets.add(f"street_{i}", draw_street()) for i in range(3)]
+        if lack == "file":
+            Path(records[1]["sem_seg_file_name"]).unlink()
+        else:
+            del records[1]["sem_seg_file_name"]
+        with pytest.raises(ValueError, match=r"alpha/street_1.png: .*so it is with 1 of 3 images"):
+            SemanticEvaluator(streets.table, records, tmp_path)
+
     def test_records_with_one_id(self, streets: Streets, record: dict, tmp_path: Path):
         twin = copy.deepcopy(record) | {"file_name": "twin.png"}
         with pytest.raises(ValueError, match=r"image id 'street': .*street.png and twin.png"):
             SemanticEvaluator(streets.table, [record, twin], tmp_path)
 
+    # Item 27: no images, or nothing but ignored pixels.
     def test_no_records(self, streets: Streets, tmp_path: Path):
         with pytest.raises(ValueError, match="no records"):
             SemanticEvaluator(streets.table, [], tmp_path)
@@ -154,6 +181,73 @@ class TestRefuses:
     def test_an_output_without_semantics(self, evaluator: SemanticEvaluator, record: dict):
         with pytest.raises(ValueError, match="'street': the model gave no 'sem_seg'"):
             evaluator.process([record], [{"instances": None}])
+
+
+def test_before_and_after_a_fusion(streets: Streets):
+    scene = draw_street()
+    record = streets.add("street", scene)
+    before = np.where(scene.semantic == CAR, PERSON, scene.semantic % 4)  # 920 pixels of cars called person
+    output = perfect_output(scene, compact=True) | {"unfused": labels_output(before)}
+    evaluator = SemanticEvaluator(streets.table, [record], streets.folder / "out")
+    scores = run(evaluator, [record], [output])
+    assert scores.keys() == {"sem_seg", "sem_seg_unfused"}
+    assert scores["sem_seg"]["mIoU"] == pytest.approx(100)
+    # Road and sky are right, no car is, of 1220 pixels called person 300 are: (2 + 300 / 1220) / 4.
+    assert scores["sem_seg_unfused"]["mIoU"] == pytest.approx(100 * (2 + 300 / 1220) / 4)
+    files = {task: np.load(streets.folder / "out" / f"{task}.npz") for task in scores}
+    assert files["sem_seg_unfused"]["confusion"][CAR].tolist() == [0, 0, 920, 0]
+    assert files["sem_seg"]["confusion"][CAR].tolist() == [0, 0, 0, 920]
+    assert set(files["sem_seg"]) == set(files["sem_seg_unfused"])
+    # A model without such a fusion evaluates into the same folder: no file of the earlier one stays.
+    del output["unfused"]
+    assert run(evaluator, [record], [output]).keys() == {"sem_seg"}
+    assert sorted(path.name for path in (streets.folder / "out").iterdir()) == ["sem_seg.npz"]
+
+
+def test_it_checks_that_the_matrix_counts_every_pixel(streets: Streets):
+    record = streets.add("street", draw_street())
+    evaluator = SemanticEvaluator(streets.table, [record], streets.folder / "out")
+    item = evaluator.score_image(record, perfect_output(draw_street()))["sem_seg"]
+    with pytest.raises(ValueError, match="the confusion matrix counts 7680 pixels, the truth has 7681"):
+        evaluator.summarize({"street": {"sem_seg": item._replace(valid_pixels=7681)}})
+
+
+def test_a_fusion_of_some_images_only(streets: Streets):
+    scene = draw_street()
+    records = [streets.add(f"street_{i}", scene) for i in range(2)]
+    output = perfect_output(scene, compact=True)
+    evaluator = SemanticEvaluator(streets.table, records, streets.folder / "out")
+    with pytest.raises(ValueError, match="1 of 2 images have a result before the fusion"):
+        run(evaluator, records, [output | {"unfused": output}, output])
+
+
+def test_categories(streets: Streets):
+    metadata = METADATA | {"class_categories": {"road": "flat", "sky": "sky", "person": "mover", "car": "mover"}}
+    table = ClassTable.from_metadata(SimpleNamespace(**metadata))
+    scene = draw_street()
+    record = streets.add("street", scene)
+    labels = np.where(scene.semantic == IGNORE, SKY, scene.semantic)
+    labels[30:50, 10:40] = PERSON  # car A, 600 pixels: of the right category
+    labels[34:50, 60:80] = ROAD  # car B, 320 pixels
+    evaluator = SemanticEvaluator(table, [record], streets.folder / "out")
+    scores = run(evaluator, [record], [labels_output(labels)])["sem_seg"]
+    # 1220 pixels of movers, 900 of them found; road has 2504 pixels and 320 more predicted.
+    expected = {"cIoU-flat": 2504 / 2824, "cIoU-sky": 1, "cIoU-mover": 900 / 1220}
+    got = {key: value / 100 for key, value in scores.items() if key.startswith("cIoU")}
+    assert got == pytest.approx(expected)
+    assert scores["mIoU_category"] == pytest.approx(100 * sum(expected.values()) / 3)
+
+
+def test_the_truth_is_read_anew(streets: Streets):
+    """Item 38: the labels are edited between two evaluations by one evaluator."""
+    scene = draw_street()
+    record = streets.add("street", scene)
+    evaluator = SemanticEvaluator(streets.table, [record], streets.folder / "out")
+    assert run(evaluator, [record], [perfect_output(scene)])["sem_seg"]["IoU-car"] == pytest.approx(100)
+    Image.fromarray(np.where(scene.semantic == CAR, PERSON, scene.semantic).astype(np.uint8)).save(
+        record["sem_seg_file_name"]
+    )
+    assert run(evaluator, [record], [perfect_output(scene)])["sem_seg"]["IoU-car"] == 0
 
 
 def test_classes_of_another_number(streets: Streets):

@@ -1,12 +1,16 @@
 """Run by test_distributed: evaluates drawn streets in two processes over gloo, as a trainer does.
 
-    python two_processes.py FOLDER {shared,padded}
+    python two_processes.py FOLDER
 
-"padded": both processes also get the first image, as a sampler that pads its shares would do.
+Three times, each in a folder of its own. "shared": each process gets its share of the images. "padded": both also get
+the first image, as a sampler that pads its shares would do. "dying": the second process ends before the results are
+gathered.
 """
 
 import json
+import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +21,21 @@ from torch import distributed
 from torch.multiprocessing.spawn import start_processes
 
 from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
+from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
+from unified_seg.evaluation.recognition import RecognitionEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 
-EVALUATORS = (SemanticEvaluator, InstanceEvaluator, CityscapesInstanceEvaluator, PanopticEvaluator)
+EVALUATORS = (
+    SemanticEvaluator,
+    InstanceEvaluator,
+    CityscapesInstanceEvaluator,
+    PanopticEvaluator,
+    partial(RecognitionEvaluator, score_threshold=0.2),
+    CocoPanopticExporter,
+    CityscapesSemanticExporter,
+)
 
 
 def draw(folder: Path) -> tuple[DatasetEvaluators, list[dict], list[dict]]:
@@ -32,7 +46,9 @@ def draw(folder: Path) -> tuple[DatasetEvaluators, list[dict], list[dict]]:
         scene = draw_street()
         streets.add(f"alpha_000000_00000{i}", scene)
         labels = {"sem_seg": perfect_output(scene)["sem_seg"].roll(i, dims=2)}
-        outputs.append(labels | noisy_output(scene, np.random.default_rng(i)))
+        before = {"sem_seg_labels": perfect_output(scene, compact=True)["sem_seg_labels"].roll(3 * i, dims=1)}
+        before["instances"] = noisy_output(scene, np.random.default_rng(10 + i))["instances"]
+        outputs.append(labels | noisy_output(scene, np.random.default_rng(i)) | {"unfused": before})
     evaluators = DatasetEvaluators([kind(streets.table, streets.records, folder / "out") for kind in EVALUATORS])
     return evaluators, streets.records, outputs
 
@@ -47,17 +63,21 @@ def evaluate(rank: int, folder: Path, mode: str, street: tuple[DatasetEvaluators
     evaluators.reset()
     for i in mine:
         evaluators.process([records[i]], [outputs[i]])
+    if mode == "dying" and rank == 1:
+        os._exit(0)
     each: list = []
     for evaluator in evaluators._evaluators:
         try:
             each.append(evaluator.evaluate())
-        except ValueError as error:
-            each.append(str(error))
+        except (ValueError, RuntimeError) as error:
+            each.append(f"{type(error).__name__}: {error}")
     (folder / f"result_{rank}.json").write_text(json.dumps(each))
-    distributed.destroy_process_group()
+    if mode != "dying":
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # threads do not survive a fork
-    target = Path(sys.argv[1])
-    start_processes(evaluate, (target, sys.argv[2], draw(target)), nprocs=2, start_method="fork")
+    for mode in ("shared", "padded", "dying"):
+        target = Path(sys.argv[1]) / mode
+        start_processes(evaluate, (target, mode, draw(target)), nprocs=2, start_method="fork")

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from unified_seg.functional.confusion import confusion_matrix, semantic_scores
+from unified_seg.functional.confusion import (
+    UnknownIdsError,
+    category_confusion,
+    confusion_matrix,
+    pair_counts,
+    semantic_scores,
+)
 
 IGNORE = 255
 
@@ -38,6 +44,7 @@ def test_a_class_predicted_but_never_true_counts_as_zero():
     assert (scores.mean_iou, scores.mean_accuracy) == (0.25, 0.5)
 
 
+# 4 is K, and the row where ignored pixels are counted.
 @pytest.mark.parametrize("wrong", [4, 7, -1, 254])
 def test_an_id_out_of_range_is_an_error(wrong: int):
     good = np.array([[0, 1], [2, 3]])
@@ -46,6 +53,50 @@ def test_an_id_out_of_range_is_an_error(wrong: int):
         confusion_matrix(bad, good, 4, IGNORE)
     with pytest.raises(ValueError, match=rf"prediction holds the ids \[{wrong}\]"):
         confusion_matrix(good, bad, 4, IGNORE)
+
+
+def test_a_prediction_out_of_range_on_an_ignored_pixel_is_an_error():
+    with pytest.raises(ValueError, match=r"prediction holds the ids \[9\], but the classes are 0 .. 3"):
+        confusion_matrix(np.array([IGNORE, 1]), np.array([9, 1]), 4, IGNORE)
+
+
+@pytest.mark.parametrize("ignore", [IGNORE, -1, 4])
+@pytest.mark.parametrize("types", [(np.uint8, np.int64), (np.int32, np.uint8), (np.uint16, np.int16)])
+def test_every_integer_type_and_layout(types: tuple[type, type], ignore: int):
+    truth = np.array([[0, 1, 2], [3, ignore % 2**16 if types[0] == np.uint16 else ignore, 1]])
+    if types[0] == np.uint8 and ignore < 0:
+        return
+    prediction = np.array([[0, 2, 2], [3, 1, 0]])
+    if types[0] == np.uint16 and ignore < 0:
+        ignore = 2**16 - 1
+    # Column by column in memory, and every other column of a wider array.
+    wide = np.repeat(prediction, 2, axis=1).astype(types[1])
+    confusion = confusion_matrix(np.asfortranarray(truth.astype(types[0])), wide[:, ::2], 4, ignore)
+    assert confusion.tolist() == [[1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+
+
+def test_no_pixels():
+    assert confusion_matrix(np.zeros((0, 4), dtype=int), np.zeros((0, 4), dtype=int), 4, IGNORE).sum() == 0
+
+
+IDS = [70001, -3, 0, 2, 12]
+
+
+@given(arrays(np.int32, (4, 9), elements=st.sampled_from(IDS)), arrays(np.uint8, (4, 9), elements=st.integers(0, 2)))
+@settings(deadline=None)
+def test_counts_of_pairs(first: np.ndarray, second: np.ndarray):
+    expected = [[((first == a) & (second == b)).sum() for b in (2, 0, 1)] for a in IDS]
+    assert pair_counts(first, second, IDS, (2, 0, 1)).tolist() == expected
+
+
+def test_unknown_ids_of_a_pair():
+    maps = np.array([0, 5, 7, 5]), np.array([1, 1, 2, 8])
+    with pytest.raises(UnknownIdsError) as error:
+        pair_counts(*maps, [0, 1], [1, 2, 8])
+    assert (error.value.in_first, error.value.ids) == (True, [5, 7])
+    with pytest.raises(UnknownIdsError) as error:
+        pair_counts(*maps, [0, 5, 7], [1])
+    assert (error.value.in_first, error.value.ids) == (False, [2, 8])
 
 
 def test_shapes_that_differ_are_an_error():
@@ -66,6 +117,7 @@ PREDICTIONS = arrays(np.uint8, SHAPE, elements=st.integers(0, 3))
 
 
 @given(TRUTHS, PREDICTIONS)
+@settings(deadline=None)
 def test_it_counts_every_valid_pixel_once(truth: np.ndarray, prediction: np.ndarray):
     confusion = confusion_matrix(truth, prediction, 4, IGNORE)
     expected = [[sum((truth == t).reshape(-1) & (prediction == p).reshape(-1)) for p in range(4)] for t in range(4)]
@@ -101,3 +153,30 @@ def _cityscapes_matrix(official, prediction: Path, truth: Path) -> tuple[np.ndar
     settings.quiet, settings.JSONOutput, settings.evalInstLevelScore = True, False, False
     result = official.evaluateImgLists([str(prediction)], [str(truth)], settings)
     return np.array(result["confMatrix"]), result["averageScoreClasses"]
+
+
+MATRICES = arrays(np.int64, (19, 19), elements=st.integers(0, 1000))
+
+
+@given(MATRICES, st.lists(st.integers(0, 18), max_size=19))
+@settings(max_examples=60, deadline=None)
+def test_categories_equal_cityscapes_scripts(confusion: np.ndarray, absent: list[int]):
+    """The official functions on a matrix over label ids; some classes are neither true nor predicted."""
+    from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
+    from cityscapesscripts.helpers.labels import trainId2label
+
+    confusion[absent], confusion[:, absent] = 0, 0
+    if not confusion.sum():
+        return
+    label_ids = [trainId2label[i].id for i in range(19)]
+    settings = official.CArgs()
+    theirs = official.generateMatrix(settings)  # also lists the label ids in the settings
+    theirs[np.ix_(label_ids, label_ids)] = confusion
+    names = list(dict.fromkeys(trainId2label[i].category for i in range(19)))
+    category_of = np.array([names.index(trainId2label[i].category) for i in range(19)])
+    merged = category_confusion(confusion, category_of)
+    assert merged.sum() == confusion.sum()
+    ours = semantic_scores(merged)
+    scores = {name: official.getIouScoreForCategory(name, theirs, settings) for name in names}
+    np.testing.assert_allclose(ours.iou, list(scores.values()), rtol=1e-12)
+    assert ours.mean_iou == pytest.approx(official.getScoreAverage(scores, settings), rel=1e-12)

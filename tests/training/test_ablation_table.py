@@ -1,10 +1,6 @@
 """The table, from results.json alone."""
 
-import pytest
-
-from unified_seg.training.ablation.table import CLASSES, markers, put_into, render, render_classes
-
-BEGIN, END = markers()
+from unified_seg.training.ablation.table import render, render_classes
 
 RESULTS = {
     "project": "p",
@@ -80,33 +76,10 @@ def test_render():
         assert words in text
 
 
-def test_put_between_the_markers(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nThe end.\n")
-    put_into(readme, "new")
-    put_into(readme, "newer")
-    assert readme.read_text() == f"# Title\n{BEGIN}\nnewer\n{END}\nThe end.\n"
-
-
-@pytest.mark.parametrize("content", [None, "no markers", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"])
-def test_no_place_for_the_table(tmp_path, content):
-    readme = tmp_path / "README.md"
-    if content is not None:
-        readme.write_text(content)
-    with pytest.raises(ValueError, match=r"README\.md: "):
-        put_into(readme, "table")
-    assert content is None or readme.read_text() == content
-
-
-def test_classes_have_a_table_of_their_own(tmp_path):
+def test_classes_have_a_table_of_their_own():
     # road: (90 + 91) / 2; truck occurred in one of the two runs of "base". "later" was not run.
     table, _, note = render_classes(RESULTS).partition("\n\n")
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert rows[0] == ["class", "base", "more"]
     assert rows[2:] == [["road", "90.5", "92.2"], ["truck", "10.0", "–"]]
     assert "mean over the seeds" in note
-    begin, end = markers(CLASSES)
-    readme = tmp_path / "README.md"
-    readme.write_text(f"{BEGIN}\n{END}\n{begin}\n{end}\n")
-    put_into(readme, "by class", CLASSES)
-    assert readme.read_text() == f"{BEGIN}\n{END}\n{begin}\nby class\n{end}\n"

@@ -41,7 +41,7 @@ def test_a_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
     trained = run(arguments(tiny_config, "SOLVER.MAX_ITER", "3"))
     first = scores(folder)
     (tasks,) = first["results"].values()
-    assert {"sem_seg", "bbox", "segm", "panoptic_seg", "cityscapes_instances"} == set(tasks)
+    assert {"sem_seg", "bbox", "segm", "panoptic_seg", "cityscapes_instances", "recognition"} == set(tasks)
     assert first["train_s"] > 0 and first["eval_s"] > 0
     assert {"config.yaml", "log.txt", "metrics.json", "last_checkpoint"} <= {p.name for p in folder.iterdir()}
 

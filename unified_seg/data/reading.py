@@ -39,7 +39,7 @@ def read_label(path: str | Path) -> np.ndarray:
     """A map of ids: the values of a grey image, the indices (never the colours) of a palette image.
 
     Returns:
-        (H, W) int32.
+        (H, W) uint8 where the file holds no more than 8 bits a pixel, else int32.
 
     Raises:
         DataError: absent, unreadable, or a colour image.
@@ -47,7 +47,7 @@ def read_label(path: str | Path) -> np.ndarray:
     with _open(path, LABEL_FORMATS) as image:
         if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
             raise DataError(f"{path}: a label map has one channel of ids, this is a {image.mode} image")
-        return np.asarray(image).astype(np.int32)
+        return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
 
 
 def read_panoptic_ids(path: str | Path) -> np.ndarray:
@@ -62,8 +62,9 @@ def read_panoptic_ids(path: str | Path) -> np.ndarray:
     with _open(path, LABEL_FORMATS) as image:
         if image.mode != "RGB":
             raise DataError(f"{path}: a panoptic PNG codes its ids as RGB, this is a {image.mode} image")
-        rgb = np.asarray(image).astype(np.int32)
-    return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+        # Four bytes a pixel, as Pillow holds them, are one number: R + 256 G + 65536 B, and padding on top.
+        padded = np.frombuffer(image.tobytes("raw", "RGBX"), dtype="<u4").reshape(image.height, image.width)
+    return (padded & 0xFFFFFF).view(np.int32)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:

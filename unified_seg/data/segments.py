@@ -10,18 +10,26 @@ import numpy as np
 
 from unified_seg.data.reading import DataError, read_panoptic_ids
 from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.functional.compiled import compiled
+from unified_seg.functional.confusion import position
 
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class TrueSegment:
-    """A segment of a panoptic PNG. Its area is counted from the PNG: a wrong one in the JSON makes PQ exceed 100."""
+    """A segment of a panoptic PNG. Area and window come from the PNG: a wrong area in the JSON makes PQ exceed 100.
+
+    Attributes:
+        area: pixels.
+        window: rows and columns of its tight box.
+    """
 
     id: int
     cls: SegmentClass
     is_crowd: bool
     area: int
+    window: tuple[slice, slice]
 
 
 def true_segments(record: Record, table: ClassTable) -> tuple[np.ndarray, list[TrueSegment]]:
@@ -31,30 +39,59 @@ def true_segments(record: Record, table: ClassTable) -> tuple[np.ndarray, list[T
         (H, W) int32 segment ids with 0 = void, and the segments.
 
     Raises:
-        DataError: the PNG has another size than the record says, segments of the PNG and of segments_info differ, an
-            id occurs twice, or a class is unknown.
+        DataError: the PNG has another size than the record says, there is no segments_info, segments of the PNG and
+            of segments_info differ, an id occurs twice, or a class is unknown.
     """
     file_name = record["pan_seg_file_name"]
     ids = read_panoptic_ids(file_name)
     height, width = record["height"], record["width"]
     if ids.shape != (height, width):
         raise DataError(f"{file_name}: {ids.shape[0]}x{ids.shape[1]} pixels, its image has {height}x{width}")
-    found, counts = np.unique(ids, return_counts=True)
-    areas = {int(i): int(n) for i, n in zip(found, counts) if i != 0}
-    infos = record["segments_info"]
+    infos = record.get("segments_info")
+    if infos is None:
+        raise DataError(f"{file_name}: its record has no segments_info")
     described = [int(info["id"]) for info in infos]
     if len(set(described)) != len(described):
         raise DataError(f"{file_name}: segments_info describes a segment twice: {sorted(described)}")
-    if only_png := sorted(areas.keys() - set(described)):
+    extents = np.zeros((len(described) + 1, 5), dtype=np.int64)
+    known = np.array(sorted({0, *described}), dtype=np.int64)
+    if not _measure(ids, known, extents):
+        only_png = np.setdiff1d(ids, known).tolist()
         raise DataError(f"{file_name}: the segments {only_png} are in the PNG but not in segments_info")
-    if only_info := sorted(set(described) - areas.keys()):
+    extent_of = dict(zip(known.tolist(), extents.tolist()))
+    if only_info := [i for i in sorted(described) if i == 0 or not extent_of[i][0]]:
         raise DataError(f"{file_name}: the segments {only_info} are in segments_info but not in the PNG")
-    return ids, [_true_segment(info, areas, table, file_name) for info in infos]
+    return ids, [_true_segment(info, extent_of[int(info["id"])], table, file_name) for info in infos]
 
 
-def _true_segment(info: Any, areas: dict[int, int], table: ClassTable, file_name: str) -> TrueSegment:
+def _true_segment(info: Any, extent: list[int], table: ClassTable, file_name: str) -> TrueSegment:
     try:
         cls = table.segment_class(info["category_id"], bool(info["isthing"]))
     except ValueError as error:
         raise DataError(f"{file_name}: segment {info['id']}: {error}") from None
-    return TrueSegment(int(info["id"]), cls, bool(info.get("iscrowd", 0)), areas[int(info["id"])])
+    area, top, bottom, left, right = extent
+    window = (slice(top, bottom), slice(left, right))
+    return TrueSegment(int(info["id"]), cls, bool(info.get("iscrowd", 0)), area, window)
+
+
+@compiled
+def _measure(ids: np.ndarray, known: np.ndarray, extents: np.ndarray) -> bool:
+    """Area, top, bottom, left and right of each known id (ascending) in a map; False at an id that is not known."""
+    height, width = ids.shape
+    for y in range(height):
+        start = 0
+        while start < width:
+            end = start + 1
+            while end < width and ids[y, end] == ids[y, start]:
+                end += 1
+            row = position(known, np.int64(ids[y, start]))
+            if row < 0:
+                return False
+            area, top, _, left, right = extents[row]
+            extents[row, 0] = area + end - start
+            extents[row, 1] = top if area else y
+            extents[row, 2] = y + 1
+            extents[row, 3] = min(left, start) if area else start
+            extents[row, 4] = max(right, end)
+            start = end
+    return True

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from unified_seg.data.reading import DataError
 from unified_seg.functional.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -27,16 +28,21 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
 
     Args:
         table: the classes.
-        records: the data set as Detectron2's catalog gives it; image_id must be unique.
+        records: the data set as Detectron2's catalog gives it; image_id and file_name must be unique.
         output_folder: where files of results go; made if need be. All processes must see the same folder.
 
     Raises:
-        ValueError: no records, or two with one image id.
+        ValueError: no records, or two with one image id or one file name.
+        DataError: a record whose file of truth is missing.
     """
+
+    truth_file = ""  # the key of the file that every record must have, "" if the evaluator reads none
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         self.table = table
         self.records = _by_image_id(records)
+        if self.truth_file:
+            require_files(records, self.truth_file)
         self.output_folder = Path(output_folder)
         self.output_folder.mkdir(parents=True, exist_ok=True)
         self._items: dict[Any, Item] = {}
@@ -77,9 +83,9 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
                 raise ValueError(f"{len(twice)} images came to two processes, such as {min(map(str, twice))!r}")
             merged.update(part)
         if not merged:
-            raise ValueError(f"{type(self).__name__} saw no image: there is nothing to score")
+            raise ValueError(f"{type(self).__name__} saw no image: there is nothing to evaluate")
         if len(merged) < len(self.records):
-            logger.warning("%s: %d of %d images scored", type(self).__name__, len(merged), len(self.records))
+            logger.warning("%s: %d of %d images evaluated", type(self).__name__, len(merged), len(self.records))
         return self.summarize({image_id: merged[image_id] for image_id in self.records if image_id in merged})
 
 
@@ -89,6 +95,19 @@ def file_stem(image_id: Any) -> str:
     Whatever is not a letter, digit or one of "_.-~" is %-escaped, so the name has neither slashes nor spaces.
     """
     return quote(str(image_id), safe="")
+
+
+def require_files(records: Sequence[Record], key: str) -> None:
+    """Look for the files of truth before anything is scored.
+
+    Raises:
+        DataError: a record without such a file; the first one is named, and how many there are.
+    """
+    missing = [r for r in records if not r.get(key) or not Path(r[key]).is_file()]
+    if missing:
+        first = missing[0]
+        cause = f"{first[key]} is not there" if first.get(key) else f"its record has no {key}"
+        raise DataError(f"{first['file_name']}: {cause}; so it is with {len(missing)} of {len(records)} images")
 
 
 def empty_folder(folder: Path) -> None:
@@ -105,10 +124,12 @@ def _by_image_id(records: Sequence[Record]) -> dict[Any, Record]:
     if not records:
         raise ValueError("the data set to evaluate has no records")
     found: dict[Any, Record] = {}
+    id_of_file: dict[str, Any] = {}
     for record in records:
-        image_id = record["image_id"]
+        image_id, file = record["image_id"], str(record["file_name"])
         if image_id in found:
-            files = f"{found[image_id]['file_name']} and {record['file_name']}"
-            raise ValueError(f"two records have the image id {image_id!r}: {files}")
-        found[image_id] = record
+            raise ValueError(f"two records have the image id {image_id!r}: {found[image_id]['file_name']} and {file}")
+        if file in id_of_file:
+            raise ValueError(f"two records have the file {file}: {id_of_file[file]!r} and {image_id!r}")
+        found[image_id], id_of_file[file] = record, image_id
     return found

@@ -1,5 +1,6 @@
 """From a config and a data set to the evaluators that fit both."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -7,41 +8,37 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
 from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
+from unified_seg.evaluation.recognition import RecognitionEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
+from unified_seg.evaluation.truth import PanopticTruth
 from unified_seg.functional.class_table import ClassTable
+
+Evaluators = list[PerImageEvaluator]
+Exporter = Callable[[ClassTable, Sequence[Record], Path], PerImageEvaluator]
 
 
 def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path) -> DatasetEvaluators:
-    """An evaluator for everything that the model makes and the data set has the truth of.
+    """An evaluator for everything that the model makes and the data set has the truth of, and what TEST.EXPORT names.
 
     Args:
-        cfg: which parts the model has.
+        cfg: which parts the model has, and what to export.
         dataset_name: registered in Detectron2's catalogs.
         output_folder: for the files of the evaluators; one folder per data set.
 
     Raises:
-        ValueError: the data set is empty, or has no truth for anything that the model makes.
+        ValueError: the data set is empty; it has no truth for anything that the model makes, and nothing is exported;
+            TEST.EXPORT names what is not known, or what the model does not make.
     """
     records = DatasetCatalog.get(dataset_name)
     if not records:
         raise ValueError(f"the data set {dataset_name} has no records: there is nothing to evaluate")
     table = ClassTable.from_metadata(MetadataCatalog.get(dataset_name))
     made = _parts(cfg)
-    has_masks = "instances" in made and cfg.MODEL.MASK_ON
-    evaluators: list[PerImageEvaluator] = []
-    if "semantic" in made and _has(records[0], "sem_seg_file_name"):
-        evaluators.append(SemanticEvaluator(table, records, output_folder))
-    if "instances" in made and ("annotations" in records[0] or _has(records[0], "pan_seg_file_name")):
-        evaluators.append(InstanceEvaluator(table, records, output_folder, with_masks=has_masks))
-    if has_masks and _has(records[0], "instance_ids_file_name"):
-        # Here, since cityscapesScripts is only needed for data sets of its kind.
-        from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
-
-        evaluators.append(CityscapesInstanceEvaluator(table, records, output_folder))
-    if "panoptic" in made and _has(records[0], "pan_seg_file_name"):
-        evaluators.append(PanopticEvaluator(table, records, output_folder))
+    evaluators = _scoring(cfg, made, table, records, Path(output_folder))
+    evaluators += _exporting(cfg.TEST.EXPORT, made, table, records, Path(output_folder))
     if not evaluators:
         raise ValueError(
             f"nothing to evaluate on {dataset_name}: the model makes {', '.join(sorted(made)) or 'nothing'}, the data "
@@ -50,17 +47,63 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
     return DatasetEvaluators(evaluators)
 
 
+def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[Record], folder: Path) -> Evaluators:
+    has = {key for key in ("sem_seg_file_name", "pan_seg_file_name", "instance_ids_file_name") if records[0].get(key)}
+    truth = PanopticTruth(table)
+    evaluators: Evaluators = []
+    if "semantic" in made and "sem_seg_file_name" in has:
+        evaluators.append(SemanticEvaluator(table, records, folder))
+    if "instances" in made and ("annotations" in records[0] or "pan_seg_file_name" in has):
+        evaluators.append(InstanceEvaluator(table, records, folder, with_masks="masks" in made, truth=truth))
+    if "masks" in made and "instance_ids_file_name" in has:
+        # Here, since cityscapesScripts is only needed for data sets of its kind.
+        from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
+
+        evaluators.append(CityscapesInstanceEvaluator(table, records, folder))
+    if "panoptic" in made and "pan_seg_file_name" in has:
+        evaluators.append(PanopticEvaluator(table, records, folder, truth=truth))
+    # Where things share a semantic id, a semantic map does not say their classes.
+    if {"semantic", "masks"} <= made and "pan_seg_file_name" in has and len(table.classes) == table.num_semantic:
+        threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
+        evaluators.append(RecognitionEvaluator(table, records, folder, threshold, truth=truth))
+    return evaluators
+
+
+def _exporting(
+    names: Sequence[str], made: set[str], table: ClassTable, records: Sequence[Record], folder: Path
+) -> Evaluators:
+    """What TEST.EXPORT names."""
+    exporters: dict[str, tuple[str, Exporter]] = {
+        "coco_panoptic": ("panoptic", CocoPanopticExporter),
+        "cityscapes_semantic": ("semantic", CityscapesSemanticExporter),
+        "cityscapes_instances": ("masks", _cityscapes_instances),
+    }
+    evaluators: Evaluators = []
+    for name in dict.fromkeys(names):
+        if name not in exporters:
+            raise ValueError(f"TEST.EXPORT: there is no export {name!r}; known: {', '.join(exporters)}")
+        part, exporter = exporters[name]
+        if part not in made:
+            raise ValueError(f"TEST.EXPORT: {name} needs a model with {part}, this one makes {', '.join(sorted(made))}")
+        if name == "cityscapes_instances" and records[0].get("instance_ids_file_name"):
+            continue  # their evaluator writes the same files
+        evaluators.append(exporter(table, records, folder))
+    return evaluators
+
+
+def _cityscapes_instances(table: ClassTable, records: Sequence[Record], folder: Path) -> PerImageEvaluator:
+    from unified_seg.evaluation.cityscapes import CityscapesInstanceExporter
+
+    return CityscapesInstanceExporter(table, records, folder)
+
+
 def _parts(cfg: CfgNode) -> set[str]:
     """What the model makes: a part is left out by an empty name."""
     made = set()
     if cfg.MODEL.SEM_SEG_HEAD.NAME:
         made.add("semantic")
     if cfg.MODEL.PROPOSAL_GENERATOR.NAME and cfg.MODEL.ROI_HEADS.NAME:
-        made.add("instances")
-    if cfg.MODEL.PANOPTIC_FUSION.NAME and len(made) == 2:
+        made |= {"instances", "masks"} if cfg.MODEL.MASK_ON else {"instances"}
+    if cfg.MODEL.PANOPTIC_FUSION.NAME and {"semantic", "instances"} <= made:
         made.add("panoptic")
     return made
-
-
-def _has(record: Record, key: str) -> bool:
-    return bool(record.get(key))

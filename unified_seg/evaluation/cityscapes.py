@@ -33,10 +33,8 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
 
     It differs from COCO's AP: true instances under 100 pixels don't count, predictions mostly on void or on groups
     are ignored, and classes without a true instance are NaN and enter no mean. A data set without any true instance
-    that counts gets no scores, and a warning says so.
-
-    The predictions are written in the form that the benchmark's server takes, under cityscapes_instances/: a text
-    file per image (<image id>_pred.txt, a line per instance: PNG, label id, score) and a PNG per instance.
+    that counts gets no scores, and a warning says so. cityscapesScripts reads the predictions from the files that
+    `CityscapesInstanceWriter` writes.
 
     Args:
         table: the classes; the names of the things must be Cityscapes'.
@@ -47,47 +45,31 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
         ValueError: a thing class that Cityscapes does not have.
     """
 
+    truth_file = "instance_ids_file_name"
+
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         super().__init__(table, records, output_folder)
-        self.folder = self.output_folder / "cityscapes_instances"
-        unknown = [c.name for c in table.things if c.name not in name2label]
-        if unknown:
-            raise ValueError(f"Cityscapes' average precision knows no class {', '.join(unknown)}")
+        self.writer = CityscapesInstanceWriter(table, self.output_folder)
         # cityscapesScripts keeps its settings in a module's global; a copy leaves that as it was.
         self.settings = copy.deepcopy(official.args)
         self.settings.quiet = True
         self.settings.distanceAvailable = False
-        self.settings.predictionPath = str(self.folder.absolute())
+        self.settings.predictionPath = str(self.writer.folder)
         official.setInstanceLabels(self.settings)
 
     def reset(self) -> None:
         super().reset()
-        empty_folder(self.folder)
+        empty_folder(self.writer.folder)
 
     def score_image(self, record: Record, output: Output) -> Matches:
         truth_file = str(Path(record["instance_ids_file_name"]).absolute())
         truth = read_label(truth_file)
         if truth.shape != (record["height"], record["width"]):
             raise DataError(f"{truth_file}: {truth.shape}, but its image is {(record['height'], record['width'])}")
-        prediction_file = str(self._write_predictions(record, output))
+        prediction_file = str(self.writer.write(record, output))
         with _errors_name(truth_file), _numpy_as_cityscapes_expects():
             instances = instances2dict([truth_file])
             return official.matchGtWithPreds([prediction_file], [truth_file], instances, self.settings)[truth_file]
-
-    def _write_predictions(self, record: Record, output: Output) -> Path:
-        found = outputs.instances(record, output, with_masks=True)
-        stem = file_stem(record["image_id"])
-        lines = []
-        for i, (mask, thing_id, score) in enumerate(
-            zip(_full_masks(found.pred_masks), found.pred_classes.tolist(), found.scores.tolist())
-        ):
-            label = name2label[self.table.thing(thing_id).name]
-            name = f"{stem}_{i}_{label.id}.png"
-            Image.fromarray(mask).save(self.folder / name, compress_level=1)
-            lines.append(f"{name} {label.id} {score!r}\n")
-        path = self.folder.absolute() / f"{stem}_pred.txt"
-        path.write_text("".join(lines))
-        return path
 
     def summarize(self, items: dict[Any, Matches]) -> dict[str, Scores]:
         with _numpy_as_cityscapes_expects():
@@ -108,6 +90,66 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
                 scores[f"AP50-{c.name}"] = 100 * float(of_class["ap50%"])
         logger.info("Cityscapes' average precision by class:\n%s", class_table_text(scores, ("AP", "AP50")))
         return {"cityscapes_instances": scores}
+
+
+class CityscapesInstanceExporter(PerImageEvaluator[None]):
+    """Writes what `CityscapesInstanceWriter` writes, and gives no score: for images without truth.
+
+    Args:
+        table, output_folder: as the writer has them.
+        records: the data set.
+    """
+
+    def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
+        super().__init__(table, records, output_folder)
+        self.writer = CityscapesInstanceWriter(table, self.output_folder)
+
+    def reset(self) -> None:
+        super().reset()
+        empty_folder(self.writer.folder)
+
+    def score_image(self, record: Record, output: Output) -> None:
+        self.writer.write(record, output)
+
+    def summarize(self, items: dict[Any, None]) -> dict[str, Scores]:
+        return {}
+
+
+class CityscapesInstanceWriter:
+    """Writes instances as the benchmark's server takes them, under cityscapes_instances/.
+
+    A text file per image (<image id>_pred.txt, a line per instance: PNG, label id, score) and a PNG per instance.
+
+    Args:
+        table: the classes; the names of the things must be Cityscapes'.
+        output_folder: gets the folder cityscapes_instances/.
+
+    Raises:
+        ValueError: a thing class that Cityscapes does not have.
+    """
+
+    def __init__(self, table: ClassTable, output_folder: Path):
+        self.table = table
+        self.folder = output_folder.absolute() / "cityscapes_instances"
+        unknown = [c.name for c in table.things if c.name not in name2label]
+        if unknown:
+            raise ValueError(f"Cityscapes has no class {', '.join(unknown)}")
+
+    def write(self, record: Record, output: Output) -> Path:
+        """Write one image's files; the path of the text file."""
+        found = outputs.instances(record, output, with_masks=True)
+        stem = file_stem(record["image_id"])
+        lines = []
+        for i, (mask, thing_id, score) in enumerate(
+            zip(_full_masks(found.pred_masks), found.pred_classes.tolist(), found.scores.tolist())
+        ):
+            label = name2label[self.table.thing(thing_id).name]
+            name = f"{stem}_{i}_{label.id}.png"
+            Image.fromarray(mask).save(self.folder / name, compress_level=1)
+            lines.append(f"{name} {label.id} {score!r}\n")
+        path = self.folder / f"{stem}_pred.txt"
+        path.write_text("".join(lines))
+        return path
 
 
 def _full_masks(masks: BoxMasks) -> Iterator[np.ndarray]:

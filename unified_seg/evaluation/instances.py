@@ -17,10 +17,10 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from unified_seg.evaluation import outputs
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, require_files
 from unified_seg.evaluation.rle import Rle, encode_masks
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.evaluation.truth import TrueInstance, true_instances
+from unified_seg.evaluation.truth import PanopticTruth, TrueInstance, true_instances
 from unified_seg.functional.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
@@ -36,15 +36,19 @@ class Detection(NamedTuple):
 
 
 class ImageInstances(NamedTuple):
+    """Attributes: unfused, the detections before the fusion, None where no fusion changes them."""
+
     truth: list[TrueInstance]
     detections: list[Detection]
+    unfused: list[Detection] | None
 
 
 class InstanceEvaluator(PerImageEvaluator[ImageInstances]):
     """Scores of "bbox" and, with masks, of "segm": AP, AP50, AP75, APs, APm, APl and AP-<class>, in percent.
 
     The truth is held in memory and numbered anew from 1 (pycocotools takes id 0 for "no match"), so no file of an
-    earlier run can be mistaken for it. A class or size without a true instance has NaN. It also writes
+    earlier run can be mistaken for it. A class or size without a true instance has NaN. Where the outputs hold
+    `unfused`, "segm_unfused" is the "segm" of the masks before the fusion. It also writes
     coco_instances_results.json, COCO's result format.
 
     Args:
@@ -52,15 +56,34 @@ class InstanceEvaluator(PerImageEvaluator[ImageInstances]):
         records: the data set; each needs `annotations`, or pan_seg_file_name and segments_info.
         output_folder: where the JSON goes.
         with_masks: whether the model predicts masks.
+        truth: the reader of the truth that evaluators of one data set share.
     """
 
     def __init__(
-        self, table: ClassTable, records: Sequence[Record], output_folder: str | Path, with_masks: bool = True
+        self,
+        table: ClassTable,
+        records: Sequence[Record],
+        output_folder: str | Path,
+        with_masks: bool = True,
+        truth: PanopticTruth | None = None,
     ):
         super().__init__(table, records, output_folder)
+        require_files([record for record in records if "annotations" not in record], "pan_seg_file_name")
         self.with_masks = with_masks
+        self.truth = truth or PanopticTruth(table)
+
+    def reset(self) -> None:
+        super().reset()
+        self.truth.forget()
 
     def score_image(self, record: Record, output: Output) -> ImageInstances:
+        unfused = None
+        if self.with_masks and "unfused" in output:
+            unfused = self._detections(record, output["unfused"])
+        detections = self._detections(record, output)
+        return ImageInstances(true_instances(record, self.truth, self.with_masks), detections, unfused)
+
+    def _detections(self, record: Record, output: Output) -> list[Detection]:
         found = outputs.instances(record, output, self.with_masks)
         classes = found.pred_classes.tolist()
         outside = {c for c in classes if not 0 <= c < self.table.num_things}
@@ -72,19 +95,27 @@ class InstanceEvaluator(PerImageEvaluator[ImageInstances]):
         boxes = found.pred_boxes.tensor.clone()
         boxes[:, 2:] -= boxes[:, :2]
         masks: Iterable[Rle | None] = encode_masks(found.pred_masks) if self.with_masks else [None] * len(classes)
-        detections = [Detection(*d) for d in zip(classes, found.scores.tolist(), boxes.tolist(), masks)]
-        return ImageInstances(true_instances(record, self.table, self.with_masks), detections)
+        return [Detection(*d) for d in zip(classes, found.scores.tolist(), boxes.tolist(), masks)]
 
     def summarize(self, items: dict[Any, ImageInstances]) -> dict[str, Scores]:
         self._write_results(items)
         if not any(not instance.is_crowd for item in items.values() for instance in item.truth):
             raise ValueError(f"no true instance in {len(items)} images: average precision is not defined")
         images = list(items.values())
-        results = {}
-        for task in ("bbox", "segm") if self.with_masks else ("bbox",):
-            results[task] = average_precision(images, task, [c.name for c in self.table.things])
-            logger.info("%s average precision by class:\n%s", task, class_table_text(results[task], ("AP",)))
+        results = {"bbox": self._average_precision(images, "bbox")}
+        if self.with_masks:
+            results["segm"] = self._average_precision(images, "segm")
+        before = [image._replace(detections=image.unfused) for image in images if image.unfused is not None]
+        if before and len(before) != len(images):
+            raise ValueError(f"{len(before)} of {len(images)} images have instances before the fusion")
+        if before:
+            results["segm_unfused"] = self._average_precision(before, "segm")
+        for task, scores in results.items():
+            logger.info("%s average precision by class:\n%s", task, class_table_text(scores, ("AP",)))
         return results
+
+    def _average_precision(self, images: Sequence[ImageInstances], task: str) -> Scores:
+        return average_precision(images, task, [c.name for c in self.table.things])
 
     def _write_results(self, items: dict[Any, ImageInstances]) -> None:
         results = []

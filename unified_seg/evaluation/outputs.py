@@ -1,5 +1,7 @@
 """A model's output in one form, whichever of the two it came in (MODEL.UNIFIED.OUTPUT).
 
+Where a fusion refines what the heads said, the output's `unfused` is an output as well: the one before the fusion.
+
 H, W = the image; N = instances.
 """
 
@@ -11,17 +13,23 @@ from detectron2.structures import Instances
 
 from unified_seg.evaluation.base import Output, Record
 from unified_seg.functional.box_masks import BoxMasks
+from unified_seg.functional.class_table import ClassTable, SegmentClass
 
 
 def semantic_labels(record: Record, output: Output) -> np.ndarray:
     """(H, W) integers, the predicted semantic ids.
 
     Raises:
-        ValueError: the model gave no semantic prediction.
+        ValueError: the model gave no semantic prediction, or one of another size.
     """
     if "sem_seg_labels" in output:
-        return output["sem_seg_labels"].cpu().numpy()
-    return _part(record, output, "sem_seg").argmax(dim=0).cpu().numpy()
+        labels = output["sem_seg_labels"]
+    else:
+        labels = _part(record, output, "sem_seg").argmax(dim=0)
+    size = (record["height"], record["width"])
+    if tuple(labels.shape) != size:
+        raise ValueError(f"{_name(record)}: a semantic map of {tuple(labels.shape)} for an image of {size} (H, W)")
+    return labels.cpu().numpy()
 
 
 def instances(record: Record, output: Output, with_masks: bool) -> Instances:
@@ -53,12 +61,27 @@ def panoptic_segments(record: Record, output: Output) -> tuple[np.ndarray, list[
     """(H, W) int32 segment ids with 0 = void, and the description of each segment.
 
     Raises:
-        ValueError: the model gave no panoptic map, or one without segments_info.
+        ValueError: the model gave no panoptic map, or one of another size, or one without segments_info.
     """
     ids, segments_info = _part(record, output, "panoptic_seg")
     if segments_info is None:
         raise ValueError(f"{_name(record)}: a panoptic map without segments_info; the classes can't be known")
+    size = (record["height"], record["width"])
+    if tuple(ids.shape) != size:
+        raise ValueError(f"{_name(record)}: a panoptic map of {tuple(ids.shape)} for an image of {size} (H, W)")
     return ids.cpu().numpy(), segments_info
+
+
+def segment_class(record: Record, info: dict[str, Any], table: ClassTable) -> SegmentClass:
+    """The class of a predicted segment.
+
+    Raises:
+        ValueError: the data set has no such class.
+    """
+    try:
+        return table.segment_class(info["category_id"], bool(info["isthing"]))
+    except ValueError as error:
+        raise ValueError(f"{_name(record)}: predicted segment {info['id']}: {error}") from None
 
 
 def _part(record: Record, output: Output, key: str) -> Any:

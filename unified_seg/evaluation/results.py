@@ -13,16 +13,19 @@ import detectron2
 import numpy as np
 import torch
 
-from unified_seg.evaluation.tables import cell, class_names, table_text
+from unified_seg.evaluation.tables import cell, class_names, recognition_table_text, table_text
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]  # data set -> task -> metric -> percent
 
 # Column of the tables, task and metric it comes from; with "-<class>" after the metric, its value for a class.
 HEADLINES = (
     ("mIoU", "sem_seg", "mIoU"),
+    ("mIoU unfused", "sem_seg_unfused", "mIoU"),
+    ("mIoU categories", "sem_seg", "mIoU_category"),
     ("pACC", "sem_seg", "pACC"),
     ("box AP", "bbox", "AP"),
     ("mask AP", "segm", "AP"),
+    ("mask AP unfused", "segm_unfused", "AP"),
     ("mask AP50", "segm", "AP50"),
     ("Cityscapes AP", "cityscapes_instances", "AP"),
     ("PQ", "panoptic_seg", "PQ"),
@@ -33,8 +36,10 @@ HEADLINES = (
 )
 CLASS_COLUMNS = (
     ("IoU", "sem_seg", "IoU"),
+    ("IoU unfused", "sem_seg_unfused", "IoU"),
     ("box AP", "bbox", "AP"),
     ("mask AP", "segm", "AP"),
+    ("mask AP unfused", "segm_unfused", "AP"),
     ("Cityscapes AP", "cityscapes_instances", "AP"),
     ("PQ", "panoptic_seg", "PQ"),
     ("SQ", "panoptic_seg", "SQ"),
@@ -86,14 +91,22 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def format_results(results: Results) -> str:
-    """One table of headline scores with a row per data set, then a table per data set with a row per class."""
+    """One table of headline scores with a row per data set; then of each data set a row per class, and recognition.
+
+    A data set without scores (its predictions were only exported) has its row, and no table of its own.
+    """
     columns = [c for c in HEADLINES if any(c[2] in tasks.get(c[1], {}) for tasks in results.values())]
     rows = [
         [name, *(cell(tasks.get(task, {}).get(metric)) for _, task, metric in columns)]
         for name, tasks in results.items()
     ]
     parts = [table_text(["data set", *(title for title, _, _ in columns)], rows)]
-    parts += [f"{name}, by class\n{_class_table(tasks)}" for name, tasks in results.items()]
+    for name, tasks in results.items():
+        if any(tasks.values()):
+            parts.append(f"{name}, by class\n{_class_table(tasks)}")
+        if "recognition" in tasks:
+            title = f"{name}, class right: % of the pixels of found objects"
+            parts.append(f"{title}\n{recognition_table_text(tasks['recognition'])}")
     return "\n\n".join(parts)
 
 

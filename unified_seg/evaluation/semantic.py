@@ -4,6 +4,7 @@ K = classes; N = images; H, W = an image.
 """
 
 import logging
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from unified_seg.data.reading import DataError, read_label
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.outputs import semantic_labels
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.functional.confusion import confusion_matrix, semantic_scores
+from unified_seg.functional.confusion import category_confusion, confusion_matrix, semantic_scores
 
 logger = logging.getLogger(__name__)
 
@@ -31,36 +32,63 @@ class ImageConfusion(NamedTuple):
     valid_pixels: int
 
 
-class SemanticEvaluator(PerImageEvaluator[ImageConfusion]):
+class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
     """Scores of "sem_seg": mIoU, fwIoU, mACC, pACC, IoU-<class> and ACC-<class>, in percent.
 
-    Which classes enter the mean is said in `semantic_scores`; NaN marks a class without a value. It also writes
-    sem_seg.npz: `confusion` (K, K) int64, rows truth, columns prediction; `per_image` (N, 3, K) int64:
-    intersection, true and predicted pixels of each class among the pixels that count; `image_ids` (N,);
-    `class_names` (K,).
+    Which classes enter the mean is said in `semantic_scores`; NaN marks a class without a value. Where the classes
+    have categories, also mIoU_category and cIoU-<category>, see `category_confusion`. Where the outputs hold
+    `unfused`, the same scores of what the semantic head said before the fusion are "sem_seg_unfused".
+
+    For each of the two it also writes a file, sem_seg.npz and sem_seg_unfused.npz: `confusion` (K, K) int64, rows
+    truth, columns prediction; `per_image` (N, 3, K) int64: intersection, true and predicted pixels of each class among
+    the pixels that count; `image_ids` (N,); `class_names` (K,).
 
     Args:
         table: the classes.
         records: the data set; each needs sem_seg_file_name.
-        output_folder: where sem_seg.npz goes.
+        output_folder: where the files go.
     """
 
-    def score_image(self, record: Record, output: Output) -> ImageConfusion:
+    truth_file = "sem_seg_file_name"
+
+    def score_image(self, record: Record, output: Output) -> dict[str, ImageConfusion]:
         file_name = record["sem_seg_file_name"]
         truth = read_label(file_name)
-        labels = semantic_labels(record, output)
-        if truth.shape != labels.shape:
-            raise DataError(f"{file_name}: labels of {truth.shape}, but the prediction is {labels.shape} (H, W)")
-        try:
-            confusion = confusion_matrix(truth, labels, self.table.num_semantic, self.table.ignore_label).reshape(-1)
-        except ValueError as error:
-            raise DataError(f"{file_name}: {error}") from None
-        entries = np.flatnonzero(confusion)
-        return ImageConfusion(entries, confusion[entries], int(np.count_nonzero(truth != self.table.ignore_label)))
+        size = (record["height"], record["width"])
+        if truth.shape != size:
+            raise DataError(f"{file_name}: labels of {truth.shape}, but its image is {size} (H, W)")
+        valid_pixels = int(np.count_nonzero(truth != self.table.ignore_label))
+        result = {}
+        for task, out in (("sem_seg", output), ("sem_seg_unfused", output.get("unfused"))):
+            if out is None:
+                continue
+            labels = semantic_labels(record, out)
+            try:
+                confusion = confusion_matrix(truth, labels, self.table.num_semantic, self.table.ignore_label)
+            except ValueError as error:
+                raise DataError(f"{file_name}: {error}") from None
+            entries = np.flatnonzero(confusion)
+            result[task] = ImageConfusion(entries, confusion.reshape(-1)[entries], valid_pixels)
+        return result
 
-    def summarize(self, items: dict[Any, ImageConfusion]) -> dict[str, Scores]:
+    def summarize(self, items: dict[Any, dict[str, ImageConfusion]]) -> dict[str, Scores]:
+        results = {}
+        for task in ("sem_seg", "sem_seg_unfused"):
+            of_task = {image_id: item[task] for image_id, item in items.items() if task in item}
+            file = self.output_folder / f"{task}.npz"
+            file.unlink(missing_ok=True)
+            if not of_task:
+                continue
+            if len(of_task) != len(items):
+                raise ValueError(f"{len(of_task)} of {len(items)} images have a result before the fusion")
+            confusion = self._save(file, of_task)
+            results[task] = self._scores(confusion)
+            logger.info("%s by class:\n%s", task, class_table_text(results[task], ("IoU", "ACC")))
+        return results
+
+    def _save(self, file: Path, items: dict[Any, ImageConfusion]) -> np.ndarray:
+        """Write a task's file; its confusion matrix."""
         k = self.table.num_semantic
-        names = self.table.semantic_names
         total = np.zeros((k, k), dtype=np.int64)
         per_image = np.zeros((len(items), 3, k), dtype=np.int64)
         for counts, item in zip(per_image, items.values()):
@@ -73,16 +101,17 @@ class SemanticEvaluator(PerImageEvaluator[ImageConfusion]):
         if total.sum() != expected:
             raise ValueError(f"the confusion matrix counts {total.sum()} pixels, the truth has {expected}")
         np.savez_compressed(
-            self.output_folder / "sem_seg.npz",
+            file,
             confusion=total,
             per_image=per_image,
             image_ids=np.array(list(items)),
-            class_names=np.array(names),
+            class_names=np.array(self.table.semantic_names),
         )
-        return {"sem_seg": self._scores(total, names)}
+        return total
 
-    def _scores(self, confusion: np.ndarray, names: list[str]) -> Scores:
+    def _scores(self, confusion: np.ndarray) -> Scores:
         scores = semantic_scores(confusion)
+        names = self.table.semantic_names
         result = {
             "mIoU": 100 * scores.mean_iou,
             "fwIoU": 100 * scores.frequency_weighted_iou,
@@ -91,5 +120,10 @@ class SemanticEvaluator(PerImageEvaluator[ImageConfusion]):
         }
         result |= {f"IoU-{name}": 100 * float(iou) for name, iou in zip(names, scores.iou)}
         result |= {f"ACC-{name}": 100 * float(accuracy) for name, accuracy in zip(names, scores.accuracy)}
-        logger.info("Semantic segmentation by class:\n%s", class_table_text(result, ("IoU", "ACC")))
+        categories = self.table.categories
+        # Where things share a semantic id there are more classes than ids, and the id is of no category.
+        if len(categories) < self.table.num_semantic == len(self.table.classes):
+            of_categories = semantic_scores(category_confusion(confusion, self.table.category_of))
+            result["mIoU_category"] = 100 * of_categories.mean_iou
+            result |= {f"cIoU-{name}": 100 * float(iou) for name, iou in zip(categories, of_categories.iou)}
         return result

@@ -24,6 +24,23 @@ def class_table_text(scores: Mapping[str, float], metrics: Sequence[str]) -> str
     return table_text(["class", *metrics], rows)
 
 
+def recognition_table_text(scores: Mapping[str, float]) -> str:
+    """A row per group of objects (all, wide ones, categories, classes) from the scores of "recognition".
+
+    Groups without an object have no row.
+    """
+    metrics = [metric for metric in ("found", "pixels", "pixels_fused", "boxes") if metric in scores]
+    groups = [
+        key.removeprefix("found") for key, share in scores.items() if key.startswith("found") and not math.isnan(share)
+    ]
+    titles = {"": "all objects", "_wide": "wide objects"}
+    rows = [
+        [titles.get(group, group.partition("-")[2]), *(cell(scores[metric + group]) for metric in metrics)]
+        for group in groups
+    ]
+    return table_text(["objects", *(metric.replace("_", " ") for metric in metrics)], rows)
+
+
 def table_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     alignment = ["left"] + ["right"] * (len(headers) - 1)
     return tabulate(rows, headers=headers, tablefmt="simple", colalign=alignment, disable_numparse=True)

@@ -18,6 +18,30 @@ from unified_seg.evaluation.rle import Rle, as_text, encode_window
 from unified_seg.functional.class_table import ClassTable
 
 
+class PanopticTruth:
+    """The panoptic truth of the image in hand, read and checked once for all evaluators that look at it.
+
+    Nothing but the last image is kept, and every evaluation starts by forgetting it: what was edited since is read.
+
+    Args:
+        table: the classes.
+    """
+
+    def __init__(self, table: ClassTable):
+        self.table = table
+        self._image_id: Any = None
+        self._truth: tuple[np.ndarray, list[TrueSegment]] | None = None
+
+    def of(self, record: Record) -> tuple[np.ndarray, list[TrueSegment]]:
+        """Returns and raises as `true_segments`; what it returns must not be changed."""
+        if self._truth is None or self._image_id != record["image_id"]:
+            self._image_id, self._truth = record["image_id"], true_segments(record, self.table)
+        return self._truth
+
+    def forget(self) -> None:
+        self._truth = None
+
+
 @dataclass(frozen=True)
 class TrueInstance:
     """Attributes: box x, y, width, height in pixels; area in pixels; mask None where the data set has boxes only."""
@@ -29,24 +53,22 @@ class TrueInstance:
     mask: Rle | None
 
 
-def true_instances(record: Record, table: ClassTable, with_masks: bool) -> list[TrueInstance]:
+def true_instances(record: Record, truth: PanopticTruth, with_masks: bool) -> list[TrueInstance]:
     """The instances of a record: its `annotations` where it has them, else the things of its panoptic PNG.
 
     Raises:
         DataError: as `true_segments`; or an annotation with an unknown class, or (with masks) without a usable one.
     """
     if "annotations" in record:
-        return [_annotated(record, i, table, with_masks) for i in range(len(record["annotations"]))]
-    ids, segments = true_segments(record, table)
+        return [_annotated(record, i, truth.table, with_masks) for i in range(len(record["annotations"]))]
+    ids, segments = truth.of(record)
     return [_from_segment(ids, segment) for segment in segments if segment.cls.is_thing]
 
 
 def _from_segment(ids: np.ndarray, segment: TrueSegment) -> TrueInstance:
-    mask = ids == segment.id
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    rle = encode_window(mask[top:bottom, left:right], top, left, (ids.shape[0], ids.shape[1]))
-    box = (left, top, right - left, bottom - top)
+    rows, columns = segment.window
+    rle = encode_window(ids[segment.window] == segment.id, rows.start, columns.start, (ids.shape[0], ids.shape[1]))
+    box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
     return TrueInstance(segment.cls.category_id, box, segment.area, segment.is_crowd, rle)
 
 

@@ -1,11 +1,14 @@
-"""The confusion matrix of a semantic map, and the scores that follow from it.
+"""Counts of the pixels where two maps of ids meet: the confusion matrix, and the scores that follow from it.
 
 K = classes. In a confusion matrix rows are the truth and columns the prediction.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from unified_seg.functional.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,8 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
     """Count the pixels of every pair (true class, predicted class).
 
     Args:
-        truth: any shape, integers: 0 .. K-1, or `ignore_label` where a pixel does not count.
-        prediction: the same shape, integers 0 .. K-1.
+        truth: any shape, any integer type: 0 .. K-1, or `ignore_label` where a pixel does not count.
+        prediction: the same shape, any integer type, 0 .. K-1, also where the truth is ignored.
         num_classes: K.
         ignore_label: outside 0 .. K-1.
 
@@ -47,12 +50,50 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
     """
     if truth.shape != prediction.shape:
         raise ValueError(f"the truth has shape {truth.shape}, the prediction {prediction.shape}")
-    _check_ids(prediction, num_classes, "prediction")
-    valid = truth != ignore_label
-    true_ids = truth[valid].astype(np.int64)
-    _check_ids(true_ids, num_classes, "truth")
-    pairs = true_ids * num_classes + prediction[valid]
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes).astype(np.int64, copy=False)
+    true, predicted = (np.ascontiguousarray(ids).reshape(-1) for ids in (truth, prediction))
+    counts = np.zeros((4, num_classes + 1, num_classes), dtype=np.int64)
+    if not _count_classes(true, predicted, ignore_label, counts):
+        for what, ids, known in (
+            ("prediction", predicted, range(num_classes)),
+            ("truth", true, [*range(num_classes), ignore_label]),
+        ):
+            if outside := np.setdiff1d(ids, known).tolist():
+                raise ValueError(f"the {what} holds the ids {outside}, but the classes are 0 .. {num_classes - 1}")
+    return counts.sum(axis=0)[:num_classes]
+
+
+@compiled
+def _count_classes(truth: np.ndarray, prediction: np.ndarray, ignore_label: int, counts: np.ndarray) -> bool:
+    """Add the pixels of flat maps to `counts` (4, K + 1, K), row K for ignored ones; False at an id out of range."""
+    num_classes = counts.shape[2]
+    for i in range(len(truth)):
+        true, predicted = np.int64(truth[i]), np.int64(prediction[i])
+        if true == ignore_label:
+            true = num_classes
+        elif true < 0 or true >= num_classes:
+            return False
+        if predicted < 0 or predicted >= num_classes:
+            return False
+        # Neighbours mostly count for one pair; a processor that adds to one number twice in a row waits in between.
+        counts[i & 3, true, predicted] += 1
+    return True
+
+
+def category_confusion(confusion: np.ndarray, category_of: np.ndarray) -> np.ndarray:
+    """The confusion matrix of categories, from that of their classes.
+
+    A class taken for another one of its category counts as right, so `semantic_scores` of the result are Cityscapes'
+    scores of categories (evalPixelLevelSemanticLabeling, getIouScoreForCategory).
+
+    Args:
+        confusion: (K, K) int64.
+        category_of: (K,) the category of each class, 0 .. C-1, none left out.
+
+    Returns:
+        (C, C) int64, with the sum of `confusion`.
+    """
+    members = np.equal.outer(np.arange(category_of.max() + 1), category_of).astype(np.int64)
+    return members @ confusion @ members.T
 
 
 def semantic_scores(confusion: np.ndarray) -> SemanticScores:
@@ -87,7 +128,87 @@ def semantic_scores(confusion: np.ndarray) -> SemanticScores:
     )
 
 
-def _check_ids(ids: np.ndarray, num_classes: int, what: str) -> None:
-    if ids.size and (ids.min() < 0 or ids.max() >= num_classes):
-        outside = sorted({int(i) for i in np.unique(ids)} - set(range(num_classes)))
-        raise ValueError(f"the {what} holds the ids {outside}, but the classes are 0 .. {num_classes - 1}")
+class UnknownIdsError(ValueError):
+    """A map holds ids that are not among those it may hold.
+
+    Attributes:
+        in_first: whether it is the first map of the two.
+        ids: the unknown ones, ascending.
+    """
+
+    def __init__(self, in_first: bool, ids: list[int]):
+        super().__init__(f"the {'first' if in_first else 'second'} map holds the unknown ids {ids}")
+        self.in_first = in_first
+        self.ids = ids
+
+
+def pair_counts(
+    first: np.ndarray, second: np.ndarray, first_ids: Sequence[int], second_ids: Sequence[int]
+) -> np.ndarray:
+    """Count the pixels of every pair (id in the first map, id in the second), and check all ids, in one pass.
+
+    Neighbouring pixels mostly share both ids, so the row and the column of a pair are looked up where an id changes.
+
+    Args:
+        first, second: of one shape, any integer types.
+        first_ids, second_ids: the ids that may occur, at least one, each once, in any order.
+
+    Returns:
+        (len(first_ids), len(second_ids)) int64; its sum is the number of pixels.
+
+    Raises:
+        UnknownIdsError: an id that is not among those that may occur.
+        ValueError: shapes that differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"maps of different shapes, {first.shape} and {second.shape}")
+    known = [np.asarray(ids, dtype=np.int64) for ids in (first_ids, second_ids)]
+    orders = [np.argsort(ids) for ids in known]
+    counts = np.zeros((len(known[0]), len(known[1])), dtype=np.int64)
+    flat = [np.ascontiguousarray(ids).reshape(-1) for ids in (first, second)]
+    if not _count_pairs(*flat, known[0][orders[0]], known[1][orders[1]], counts):
+        unknown = [np.setdiff1d(ids, allowed).tolist() for ids, allowed in zip(flat, known)]
+        raise UnknownIdsError(not unknown[1], unknown[1] or unknown[0])
+    result = np.empty_like(counts)
+    result[np.ix_(*orders)] = counts
+    return result
+
+
+@compiled
+def position(ids: np.ndarray, wanted: int) -> int:
+    """The index of `wanted` in ascending `ids`, -1 where it is not among them."""
+    if 0 <= wanted < len(ids) and ids[wanted] == wanted:
+        return wanted  # ids that count up from 0, such as those of classes
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        if ids[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    if low < len(ids) and ids[low] == wanted:
+        return low
+    return -1
+
+
+@compiled
+def _count_pairs(
+    first: np.ndarray, second: np.ndarray, first_ids: np.ndarray, second_ids: np.ndarray, counts: np.ndarray
+) -> bool:
+    """Fill `counts`; False, with counts that mean nothing, at an id that is unknown. All maps flat, ids ascending."""
+    a, b = first_ids[0], second_ids[0]
+    row, column, start = 0, 0, 0
+    for i in range(len(first)):
+        next_a, next_b = np.int64(first[i]), np.int64(second[i])
+        if next_a == a and next_b == b:
+            continue
+        counts[row, column] += i - start
+        start = i
+        if next_a != a:
+            a, row = next_a, position(first_ids, next_a)
+        if next_b != b:
+            b, column = next_b, position(second_ids, next_b)
+        if row < 0 or column < 0:
+            return False
+    counts[row, column] += len(first) - start
+    return True

@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import numpy as np
+from drawn_streets import Streets, draw_street, save_panoptic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from unified_seg.data.segments import true_segments
+from unified_seg.evaluation.truth import PanopticTruth
+from unified_seg.functional.class_table import ClassTable, SegmentClass
+
+
+@given(arrays(np.int64, (6, 9), elements=st.sampled_from([0, 3, 300, 70000])))
+@settings(deadline=None)
+def test_areas_and_windows_of_true_segments(tmp_path_factory, ids: np.ndarray):
+    file = tmp_path_factory.getbasetemp() / "segments.png"
+    save_panoptic(file, ids)
+    table = ClassTable([SegmentClass("car", 0, 0, 26, "car", (0, 0, 0))])
+    # In an order that is not that of the ids, and with an area that is wrong.
+    infos = [{"id": int(i), "category_id": 0, "isthing": True, "area": 1} for i in np.unique(ids)[::-1] if i]
+    record = {"pan_seg_file_name": str(file), "height": 6, "width": 9, "segments_info": infos}
+    read, segments = true_segments(record, table)
+    assert (read == ids).all()
+    assert [s.id for s in segments] == [info["id"] for info in infos]
+    for s in segments:
+        mask = ids == s.id
+        assert s.area == mask.sum()
+        assert mask[s.window].sum() == s.area
+        assert mask[s.window].any(axis=0)[[0, -1]].all() and mask[s.window].any(axis=1)[[0, -1]].all()
+
+
+def test_the_truth_of_another_image_or_evaluation_is_read(streets: Streets):
+    """Item 38 of the reliability list: nothing of an older truth."""
+    records = [streets.add(f"street_{i}", draw_street(things=())) for i in range(2)]
+    truth = PanopticTruth(streets.table)
+    ids, _ = truth.of(records[0])
+    assert truth.of(records[0])[0] is ids
+    save_panoptic(Path(records[1]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 5, axis=0))
+    assert (truth.of(records[1])[0] == np.roll(ids, 5, axis=0)).all()
+    assert truth.of(records[0])[0] is not ids
+    save_panoptic(Path(records[0]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 7, axis=0))
+    truth.forget()
+    assert (truth.of(records[0])[0] == np.roll(ids, 7, axis=0)).all()

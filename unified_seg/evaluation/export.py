@@ -1,0 +1,126 @@
+"""Predictions as files for other people's tools and servers. No truth is needed, and no score comes out.
+
+H, W = an image.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
+from unified_seg.evaluation.outputs import panoptic_segments, segment_class, semantic_labels
+from unified_seg.functional.class_table import ClassTable
+
+MAX_SEGMENT_ID = 256**3 - 1  # what an RGB pixel holds
+
+
+class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
+    """Writes COCO's panoptic format under panoptic/: a PNG per image, named by the image id, and predictions.json.
+
+    Args:
+        table: the classes.
+        records: the data set.
+        output_folder: gets the folder panoptic/, whose older PNGs and JSONs are removed.
+    """
+
+    def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
+        super().__init__(table, records, output_folder)
+        self.folder = self.output_folder / "panoptic"
+
+    def reset(self) -> None:
+        super().reset()
+        empty_folder(self.folder)
+
+    def score_image(self, record: Record, output: Output) -> dict[str, Any]:
+        ids, infos = panoptic_segments(record, output)
+        annotation = {
+            "image_id": record["image_id"],
+            "file_name": f"{file_stem(record['image_id'])}.png",
+            "segments_info": [
+                {"id": int(info["id"]), "category_id": segment_class(record, info, self.table).dataset_id}
+                for info in infos
+            ],
+        }
+        write_panoptic_png(self.folder / annotation["file_name"], ids)
+        return annotation
+
+    def summarize(self, items: dict[Any, dict[str, Any]]) -> dict[str, Scores]:
+        records = [self.records[image_id] for image_id in items]
+        content = {
+            "images": [
+                {"id": r["image_id"], "file_name": str(r["file_name"]), "height": r["height"], "width": r["width"]}
+                for r in records
+            ],
+            "annotations": list(items.values()),
+            "categories": [
+                {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
+                for c in self.table.classes
+            ],
+        }
+        (self.folder / "predictions.json").write_text(json.dumps(content))
+        return {}
+
+
+class CityscapesSemanticExporter(PerImageEvaluator[None]):
+    """Writes semantic maps as Cityscapes' server takes them, under sem_seg_cityscapes/: <image id>_pred.png.
+
+    The pixels hold the ids of the data set (Cityscapes' label ids, not its train ids). cityscapesScripts'
+    evalPixelLevelSemanticLabeling finds the files by their names where the image ids are Cityscapes'
+    <city>_<sequence>_<frame>.
+
+    Args:
+        table: the classes.
+        records: the data set.
+        output_folder: gets the folder sem_seg_cityscapes/, whose older PNGs are removed.
+
+    Raises:
+        ValueError: a semantic id without an id of the data set that one byte can hold.
+    """
+
+    def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
+        super().__init__(table, records, output_folder)
+        self.folder = self.output_folder / "sem_seg_cityscapes"
+        if len(table.classes) != table.num_semantic:
+            raise ValueError("several classes share a semantic id, so semantic maps have no ids of the data set")
+        ids = [c.dataset_id for c in table.classes]  # ascending by semantic id
+        if not all(0 <= i <= 255 for i in ids):
+            raise ValueError(f"Cityscapes' label maps hold ids 0 .. 255, the data set has {min(ids)} .. {max(ids)}")
+        self.dataset_ids = np.array(ids, dtype=np.uint8)
+
+    def reset(self) -> None:
+        super().reset()
+        empty_folder(self.folder)
+
+    def score_image(self, record: Record, output: Output) -> None:
+        labels = semantic_labels(record, output)
+        if labels.min() < 0 or labels.max() >= len(self.dataset_ids):
+            raise ValueError(
+                f"image {record['image_id']!r}: semantic ids {labels.min()} .. {labels.max()}, "
+                f"but the classes are 0 .. {len(self.dataset_ids) - 1}"
+            )
+        name = f"{file_stem(record['image_id'])}_pred.png"
+        Image.fromarray(self.dataset_ids[labels]).save(self.folder / name, compress_level=1)
+
+    def summarize(self, items: dict[Any, None]) -> dict[str, Scores]:
+        return {}
+
+
+def write_panoptic_png(path: Path, ids: np.ndarray) -> None:
+    """Write segment ids as COCO does: R + 256 G + 65536 B.
+
+    Args:
+        path: a .png file.
+        ids: (H, W) integers, 0 to 256^3 - 1.
+
+    Raises:
+        ValueError: an id that three bytes can't hold.
+    """
+    if ids.min() < 0 or ids.max() > MAX_SEGMENT_ID:
+        raise ValueError(f"{path}: segment ids must be 0 .. {MAX_SEGMENT_ID}, got {ids.min()} .. {ids.max()}")
+    four_bytes = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(*ids.shape, 4)
+    # Segment maps are flat areas: the strongest compression takes several times as long and gains little.
+    Image.fromarray(np.ascontiguousarray(four_bytes[..., :3])).save(path, compress_level=1)
