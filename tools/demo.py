@@ -6,7 +6,8 @@
     python tools/demo.py --config-file ... --input 'folder/*.png' --output drawn/ --opts MODEL.WEIGHTS ...
     python tools/demo.py --config-file ... --video-input drive.mp4 --output drawn.mp4 --opts MODEL.WEIGHTS ...
 
-Every picture shows the input beside the semantic, instance and panoptic answers, as far as the model gives them.
+Every picture shows the input beside the semantic, instance and panoptic answers, as far as the model gives them;
+where a fusion refines the first two (MODEL.PANOPTIC_FUSION.NAME SemanticGuidedFusion), before and after it.
 """
 
 import argparse
@@ -197,7 +198,9 @@ def _describe(outputs: dict[str, Any]) -> str:
     if "sem_seg_labels" in outputs:
         parts.append("semantic map")
     if "instances" in outputs:
-        parts.append(f"{len(outputs['instances'])} instances")
+        instances = outputs["instances"]
+        found = f" ({int(instances.found.sum())} found by semantics)" if instances.has("found") else ""
+        parts.append(f"{len(instances)} instances{found}")
     if "panoptic_seg" in outputs:
         parts.append(f"{len(outputs['panoptic_seg'][1])} panoptic segments")
     return ", ".join(parts)

@@ -58,6 +58,15 @@ def test_a_folder_is_drawn_into_a_folder(demo, command, images, tmp_path):
     assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 2 * 256
 
 
+def test_a_fusion_that_refines_is_drawn_before_and_after(demo, command, images, tmp_path, capsys):
+    fusion = ["MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion", "MODEL.UNIFIED.OUTPUT", "compact"]
+    demo.main([*command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"), *fusion])
+    picture = cv2.imread(str(tmp_path / "drawn.png"))
+    # Three by two: input, semantic before and after; panoptic, instances before and after.
+    assert picture.shape[1] == 3 * 512 + 2 * 4 and picture.shape[0] > 2 * 256
+    assert "found by semantics), " in capsys.readouterr().out
+
+
 def test_drawing_twice_gives_the_same_picture(demo, command, images, tmp_path):
     source = images / "street [0].png"
     for name in ("a.png", "b.png"):

@@ -90,6 +90,41 @@ def full(compact: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
+def fused(compact: dict[str, Any]) -> dict[str, Any]:
+    """A fusion's answer. Before: the second car is labelled person and not detected, the first is detected twice.
+
+    After: the semantic map is right, the double is dropped, and the second car is found by semantics.
+    """
+    masks: BoxMasks = compact["instances"].pred_masks
+    before = Instances(
+        SIZE,
+        pred_boxes=Boxes(masks.windows[[0, 0]].float()),
+        scores=torch.tensor([0.9, 0.6]),
+        pred_classes=torch.tensor([0, 0]),
+        pred_masks=masks[[0, 0]],
+    )
+    after = Instances(
+        SIZE,
+        pred_boxes=Boxes(masks.windows[[0, 0, 1]].float()),
+        scores=torch.tensor([0.9, 0.6, 0.0]),
+        pred_classes=torch.tensor([0, 0, 0]),
+        pred_masks=masks[[0, 0, 1]],
+        found=torch.tensor([False, False, True]),
+    )
+    labels = compact["sem_seg_labels"].clone()
+    labels[24:48, 44:68] = PERSON
+    ids, segments = compact["panoptic_seg"]
+    instance_of = {3: {"instance_id": 0}, 4: {"instance_id": 2}}
+    segments = [{**segment, **instance_of.get(segment["id"], {})} for segment in segments]
+    return {
+        "sem_seg_labels": compact["sem_seg_labels"],
+        "instances": after,
+        "panoptic_seg": (ids, segments),
+        "unfused": {"sem_seg_labels": labels, "instances": before},
+    }
+
+
+@pytest.fixture
 def record(tmp_path: Path, image: np.ndarray, street: tuple[np.ndarray, np.ndarray, Any]) -> dict[str, Any]:
     labels, ids, segments = street
     Image.fromarray(image).save(tmp_path / "image.png")

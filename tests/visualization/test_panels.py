@@ -113,6 +113,56 @@ def test_absent_outputs_are_left_out(image, compact, metadata, keys):
     assert picture.shape == (CAPTION + 64 * SCALE, (len(keys) + 1) * 512 + len(keys) * GAP, 3)
 
 
+def test_a_fusion_is_drawn_before_and_after(metadata, table, fused):
+    picture = draw_panels(np.full((64, 128, 3), 100, np.uint8), fused, metadata, legend="none")
+    # input | semantic before | semantic after, and below panoptic | instances before | instances after
+    assert picture.shape == (2 * (CAPTION + 64 * SCALE) + GAP, 3 * 512 + 2 * GAP, 3)
+    # A pixel of the second car, near its border, where no name stands.
+    for column, label in ((1, PERSON), (2, CAR)):
+        color = at(panel_of(picture, 0, column), 26, 46)
+        assert color == blend(table.semantic_colors[label], 100, SEMANTIC_OPACITY)
+    grey, blue = (at(panel_of(picture, 1, column), 44, 64) for column in (1, 2))
+    assert grey[0] == grey[2] and blue[2] > blue[0] + 60
+    assert set(np.unique(panel_of(picture, 1, 0)[57 * SCALE :, 97 * SCALE :])) == {0, 70}  # the void of the panoptic
+
+
+def test_found_instances_are_named_and_drawn_whatever_their_score(table, fused):
+    before = make_panels(fused["unfused"], table)["instances"]
+    assert [segment.label for segment in before.segments] == ["car 90%", "car 60%"]
+    assert before.caption == "instances: 2 (score ≥ 0.5)"
+    after = make_panels(fused, table, confidence_threshold=0.5)["instances"]
+    assert [segment.label for segment in after.segments] == ["car 90%", "car found"]
+    assert after.caption == "instances: 2 (1 found by semantics, 1 dropped)"
+    # Of the dropped one nothing is drawn; below the threshold it isn't counted either.
+    assert (after.ids == 1).sum() == (after.ids == 2).sum() == 24 * 24
+    strict = make_panels(fused, table, confidence_threshold=0.7)["instances"]
+    assert strict.caption == "instances: 2 (1 found by semantics, 0 dropped)"
+
+
+def test_the_instances_after_a_fusion_are_the_same_in_both_forms(table, fused):
+    # Detectron2's form has full masks and no `unfused`.
+    compact = make_panels(fused, table)["instances"]
+    fused["instances"].pred_masks = fused["instances"].pred_masks.full()
+    del fused["unfused"]
+    full = make_panels(fused, table)["instances"]
+    assert (full.caption, full.segments) == (compact.caption, compact.segments)
+    assert np.array_equal(full.ids, compact.ids)
+
+
+def test_a_fusion_that_dropped_everything(table, fused, image, metadata):
+    ids, segments = fused["panoptic_seg"]
+    fused["panoptic_seg"] = (ids, [segment for segment in segments if not segment["isthing"]])
+    assert make_panels(fused, table)["instances"].segments == []
+    assert draw_panels(image, fused, metadata).size
+
+
+@pytest.mark.parametrize("missing", ["sem_seg_labels", "instances", "panoptic_seg"])
+def test_a_fusion_without_one_of_its_outputs_is_refused(image, metadata, fused, missing):
+    del fused[missing]
+    with pytest.raises(ValueError, match=r"before there are \['instances', 'semantic'\], after"):
+        draw_panels(image, fused, metadata)
+
+
 def test_boxes_without_masks(image, compact, metadata):
     instances = Instances((64, 128), **compact["instances"].get_fields())
     instances.remove("pred_masks")

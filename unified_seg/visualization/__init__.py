@@ -1,7 +1,18 @@
 """Pictures of what a model says and of what the data set says, in the colours of the class table."""
 
-from unified_seg.visualization.panels import draw_panels
+from unified_seg.visualization.changes import draw_change, semantic_change
+from unified_seg.visualization.panels import draw_panels, with_legend
 from unified_seg.visualization.sheet import add_caption, contact_sheet, grid
 from unified_seg.visualization.truth import draw_comparison, draw_truth
 
-__all__ = ["add_caption", "contact_sheet", "draw_comparison", "draw_panels", "draw_truth", "grid"]
+__all__ = [
+    "add_caption",
+    "contact_sheet",
+    "draw_change",
+    "draw_comparison",
+    "draw_panels",
+    "draw_truth",
+    "grid",
+    "semantic_change",
+    "with_legend",
+]

@@ -18,6 +18,7 @@ from unified_seg.visualization.colors import Color, assign_shades
 from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
 
 LegendMode = Literal["present", "all", "none"]
+KINDS = ("semantic", "instances", "panoptic")
 
 SEMANTIC_OPACITY = 0.8
 INSTANCE_OPACITY = 0.7
@@ -59,12 +60,16 @@ def draw_panels(
 ) -> np.ndarray:
     """Draw the image beside everything that a model says about it.
 
+    Of a fusion that refines, semantic map and instances are drawn before and after it, beside each other: after it
+    without the detections that it dropped, and with the instances that it found by semantics, whatever their score.
+
     A class has one colour in every panel and picture, and instances of a class have shades of it. Images narrower
     than 512 pixels are enlarged by a whole factor, so that the labels can be read.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        outputs: of one image, in either form ("detectron2" or "compact"); panels without their key are left out.
+        outputs: of one image, in either form ("detectron2" or "compact"); panels without their key are left out, but
+            beside `unfused` there must be all.
         metadata: of the data set, as in Detectron2's MetadataCatalog.
         confidence_threshold: instances below this score, 0 to 1, are not drawn.
         legend: explain the colours of the classes that are "present", of "all" (pictures of one size for a video),
@@ -74,26 +79,36 @@ def draw_panels(
         (h, w, 3) uint8, RGB.
 
     Raises:
-        ValueError: the image is not (H, W, 3), an output has another size, or a class id that the metadata lacks.
+        ValueError: the image is not (H, W, 3), an output has another size, a class id that the metadata lacks, or
+            `unfused` without all that a fusion makes.
     """
     _check_image(image)
     image = np.ascontiguousarray(image)  # a BGR image turned by [::-1] is a view that OpenCV does not take
     table = ClassTable.from_metadata(metadata)
     panels = make_panels(outputs, table, confidence_threshold)
     pictures = [add_caption(to_canvas(image), f"input {image.shape[1]}×{image.shape[0]}")]
-    pictures += [panel.draw(image) for panel in panels.values()]
-    # Two by two for wide images; beside each other for tall ones, and for fewer than four.
-    columns = 2 if len(pictures) == 4 and image.shape[1] > image.shape[0] else len(pictures)
-    return with_legend(grid(pictures, columns), list(panels.values()), table, legend)
+    if "unfused" not in outputs:
+        pictures += [panel.draw(image) for panel in panels.values()]
+        # Two by two for wide images; beside each other for tall ones, and for fewer than four.
+        columns = 2 if len(pictures) == 4 and image.shape[1] > image.shape[0] else len(pictures)
+        return with_legend(grid(pictures, columns), list(panels.values()), table, legend)
+    before = make_panels(outputs["unfused"], table, confidence_threshold)
+    _check_fused(panels, before)
+    pictures += _before_and_after(image, before["semantic"], panels["semantic"])
+    pictures += [panels["panoptic"].draw(image)]
+    pictures += _before_and_after(image, before["instances"], panels["instances"])
+    return with_legend(grid(pictures, 3), [*before.values(), *panels.values()], table, legend)
 
 
 def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_threshold: float = 0.5) -> dict[str, Panel]:
-    """The panels of what the outputs hold: "semantic", "instances", "panoptic"; raises ValueError as `draw_panels`."""
+    """The panels, by KINDS, of what the outputs hold, `unfused` left aside; raises ValueError as `draw_panels`."""
     panels = {}
     if "sem_seg_labels" in outputs or "sem_seg" in outputs:
         panels["semantic"] = _semantic_panel(outputs, table)
     if "instances" in outputs:
-        panels["instances"] = _instance_panel(outputs["instances"], table, confidence_threshold)
+        given = _visible(outputs["instances"], confidence_threshold)
+        shown = _visible(_kept_instances(outputs), confidence_threshold)
+        panels["instances"] = _instance_panel(shown, table, confidence_threshold, dropped=len(given) - len(shown))
     if "panoptic_seg" in outputs:
         panels["panoptic"] = _panoptic_panel(outputs["panoptic_seg"], table)
     return panels
@@ -107,6 +122,18 @@ def with_legend(picture: np.ndarray, panels: Sequence[Panel], table: ClassTable,
     if legend == "none" or not shown:
         return picture
     return stack([picture, draw_legend(list(shown.items()), picture.shape[1])])
+
+
+def _before_and_after(image: np.ndarray, before: Panel, after: Panel) -> list[np.ndarray]:
+    return [before.draw(image, "before fusion · "), after.draw(image, "after fusion · ")]
+
+
+def _check_fused(panels: Mapping[str, Panel], before: Mapping[str, Panel]) -> None:
+    if set(panels) != set(KINDS) or not {"semantic", "instances"} <= set(before):
+        raise ValueError(
+            "outputs with `unfused` need a semantic map and instances before and after the fusion, and a panoptic map; "
+            f"before there are {sorted(before)}, after {sorted(panels)}"
+        )
 
 
 def _semantic_panel(outputs: Mapping[str, Any], table: ClassTable) -> Panel:
@@ -127,18 +154,11 @@ def _semantic_panel(outputs: Mapping[str, Any], table: ClassTable) -> Panel:
     return Panel(f"semantic: {_count(len(present), 'class', 'classes')}", ids, segments, SEMANTIC_OPACITY, True, seen)
 
 
-def _instance_panel(instances: Instances, table: ClassTable, confidence_threshold: float) -> Panel:
-    scored = instances.has("scores")
-    if scored:
-        instances = instances[instances.scores >= confidence_threshold]
+def _instance_panel(instances: Instances, table: ClassTable, confidence_threshold: float, dropped: int) -> Panel:
     classes = [_thing(table, i) for i in instances.pred_classes.tolist()]
-    labels = [c.name for c in classes]
-    if scored:
-        labels = [f"{name} {100 * score:.0f}%" for name, score in zip(labels, instances.scores.tolist())]
-    if instances.has("is_crowd"):  # in the truth only
-        labels = [_with_crowd(label, crowd) for label, crowd in zip(labels, instances.is_crowd.tolist())]
     boxes = instances.pred_boxes.tensor.detach().cpu().numpy()
     shades = assign_shades([c.color for c in classes], boxes)
+    labels = _instance_labels(instances, [c.name for c in classes])
     segments = [
         Segment(i, shade, label, is_thing=True, box=tuple(box))
         for i, (shade, label, box) in enumerate(zip(shades, labels, boxes.tolist()), start=1)
@@ -146,8 +166,38 @@ def _instance_panel(instances: Instances, table: ClassTable, confidence_threshol
     ids = np.zeros(instances.image_size, dtype=np.int32)
     if instances.has("pred_masks"):
         _paint_masks(ids, instances.pred_masks)
-    caption = f"instances: {len(segments)}" + (f" (score ≥ {confidence_threshold:g})" if scored else "")
+    caption = f"instances: {len(segments)}"
+    if instances.has("found"):
+        caption += f" ({int(instances.found.sum())} found by semantics, {dropped} dropped)"
+    elif instances.has("scores"):
+        caption += f" (score ≥ {confidence_threshold:g})"
     return Panel(caption, ids, segments, INSTANCE_OPACITY, False, {c.name: c.color for c in classes})
+
+
+def _kept_instances(outputs: Mapping[str, Any]) -> Instances:
+    """The instances; of a fusion that refines only the segments of its panoptic map, not the detections it dropped."""
+    instances = outputs["instances"]
+    if not instances.has("found") or "panoptic_seg" not in outputs:
+        return instances
+    return instances[[info["instance_id"] for info in outputs["panoptic_seg"][1] if info["isthing"]]]
+
+
+def _visible(instances: Instances, confidence_threshold: float) -> Instances:
+    if not instances.has("scores"):
+        return instances
+    shown = instances.scores >= confidence_threshold
+    # No detector has scored those that semantics found.
+    return instances[shown | instances.found if instances.has("found") else shown]
+
+
+def _instance_labels(instances: Instances, names: list[str]) -> list[str]:
+    if instances.has("is_crowd"):  # in the truth only
+        return [_with_crowd(name, crowd) for name, crowd in zip(names, instances.is_crowd.tolist())]
+    if not instances.has("scores"):
+        return names
+    found = instances.found.tolist() if instances.has("found") else [False] * len(names)
+    scores = instances.scores.tolist()
+    return [f"{name} found" if f else f"{name} {100 * s:.0f}%" for name, s, f in zip(names, scores, found)]
 
 
 def _panoptic_panel(panoptic_seg: tuple[torch.Tensor, list[dict[str, Any]]], table: ClassTable) -> Panel:

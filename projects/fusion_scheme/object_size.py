@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""From which size of objects on the fusion makes masks better: the IoU of masks before and after it, by size.
+
+    python projects/fusion_scheme/object_size.py --config-file projects/fusion_scheme/configs/toyscapes_unified.yaml \\
+        --dataset unified_toyscapes_heldout --output output/object_size \\
+        --opts MODEL.WEIGHTS output/fusion_scheme/toyscapes_unified/model_final.pth
+
+The fusion cuts a mask to the pixels that the semantic map gives to its category, so it can only be as good as that map.
+Objects are true things that a detection found by its box (box IoU of 0.5 or more, score of the fusion's threshold or
+more, best score first), whatever its mask and class; boxes are the same before and after. The folder gets
+object_size.json and object_size.png.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.structures import BitMasks, Boxes, Instances, pairwise_iou
+from tqdm import tqdm
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+from unified_seg import load_config
+from unified_seg.config import COMPACT, CfgNode, ConfigError
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.reading import DataError, read_image
+from unified_seg.data.segments import true_segments
+from unified_seg.functional.class_table import ClassTable
+from unified_seg.inference import Predictor
+from unified_seg.training.ablation.runs import write_json
+from unified_seg.training.checkpoint import CheckpointError
+
+FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
+MATCH_IOU = 0.5
+# Sides in pixels: the square root of an object's area.
+EDGES = (0, 8, 12, 16, 24, 32, 48, 64, np.inf)
+
+
+class Measured(NamedTuple):
+    """A found object: its side in pixels, the IoU of its masks, the share of its pixels labelled with its category."""
+
+    side: float
+    before: float
+    after: float
+    category: float
+
+
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
+    parser.add_argument("--dataset", required=True, metavar="NAME", help="a registered data set with panoptic truth")
+    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where JSON and plot go")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
+    return parser.parse_args(arguments)
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts])
+    cfg.DATASETS.TEST = (args.dataset,)  # with_class_counts checks that it has the classes of the model
+    return with_class_counts(cfg)
+
+
+def measure(outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, threshold: float) -> list[Measured]:
+    """The found objects of one image."""
+    ids, segments = true_segments(record, table)
+    things = [s for s in segments if s.cls.is_thing and not s.is_crowd]
+    truth = torch.from_numpy(np.array([ids == s.id for s in things], dtype=bool).reshape(-1, *ids.shape))
+    before: Instances = outputs["unfused"]["instances"].to("cpu")
+    # The detections stay in their order, found ones follow.
+    after_masks = outputs["instances"].to("cpu").pred_masks
+    labels = outputs["unfused"]["sem_seg_labels"].cpu().numpy()
+    measured = []
+    for index, thing in match(BitMasks(truth).get_bounding_boxes(), before, threshold):
+        mask = truth[thing]
+        ious = [mask_iou(masks[index].full()[0], mask) for masks in (before.pred_masks, after_masks)]
+        right = table.category_of[labels[mask.numpy()]] == table.category_of[things[thing].cls.semantic_id]
+        measured.append(Measured(float(mask.sum()) ** 0.5, *ious, float(right.mean())))
+    return measured
+
+
+def match(truth: Boxes, found: Instances, threshold: float) -> list[tuple[int, int]]:
+    """(detection, object) pairs, each once, best score first."""
+    iou = pairwise_iou(found.pred_boxes, truth)
+    pairs = []
+    for index in found.scores.argsort(descending=True, stable=True).tolist():
+        if found.scores[index] < threshold or not len(truth):
+            break
+        best = int(iou[index].argmax())
+        if iou[index, best] >= MATCH_IOU:
+            pairs.append((index, best))
+            iou[:, best] = 0
+    return pairs
+
+
+def mask_iou(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def by_size(measured: Sequence[Measured]) -> list[dict[str, Any]]:
+    """Means of the objects of each range of EDGES that has any."""
+    values = np.array(measured).reshape(-1, 4)
+    bins = []
+    for low, high in zip(EDGES, EDGES[1:]):
+        chosen = values[(values[:, 0] >= low) & (values[:, 0] < high)]
+        if len(chosen):
+            side, before, after, category = chosen.mean(axis=0).tolist()
+            limits = {"from": low, "to": None if np.isinf(high) else high, "objects": len(chosen), "side": side}
+            bins.append({**limits, "iou_before": before, "iou_after": after, "category": category})
+    return bins
+
+
+def draw(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
+    figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    sides = [b["side"] for b in bins]
+    axis.plot(sides, [b["iou_before"] for b in bins], marker="o", label="mask IoU, before the fusion")
+    axis.plot(sides, [b["iou_after"] for b in bins], marker="o", label="mask IoU, after the fusion")
+    axis.plot(sides, [b["category"] for b in bins], "--", color="0.5", label="pixels labelled with the right category")
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(sides, [f"{side:.0f}" for side in sides])
+    axis.set_xlabel("side of the object, pixels (square root of its area)")
+    axis.set_ylabel("mean over the found objects")
+    axis.set_ylim(0, 1)
+    axis.grid(color="0.9")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, loc="lower right")
+    axis.set_title(title, fontsize=10)
+    figure.savefig(file, dpi=120)
+    plt.close(figure)
+
+
+def run(args: argparse.Namespace) -> None:
+    cfg = setup(args)
+    records = DatasetCatalog.get(args.dataset)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--output {args.output} can't be made: {error.strerror}") from None
+    predictor = Predictor(cfg)
+    table = ClassTable.from_metadata(predictor.metadata)
+    threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
+    measured: list[Measured] = []
+    for record in tqdm(records, desc="predicting", unit="img", disable=None):
+        if "pan_seg_file_name" not in record:
+            raise DataError(f"{record['file_name']}: no panoptic truth (pan_seg_file_name) to compare with")
+        outputs = predictor(read_image(record["file_name"], "BGR"))
+        measured += measure(outputs, record, table, threshold)
+    if not measured:
+        raise DataError(f"{args.dataset}: the detector found no object")
+    bins = by_size(measured)
+    content = {"dataset": args.dataset, "config": str(args.config_file), "opts": args.opts, "sizes": bins}
+    write_json(args.output / "object_size.json", content)
+    draw(bins, f"{len(measured)} objects of {args.dataset}", args.output / "object_size.png")
+    for b in bins:
+        print(
+            f"side {b['from']:>2} .. {b['to'] or '':<2} {b['objects']:5} objects: mask IoU {b['iou_before']:.3f} -> "
+            f"{b['iou_after']:.3f}, right category {b['category']:.3f}"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    try:
+        run(parse_args(arguments))
+    except (ConfigError, CheckpointError, DataError) as error:
+        # What a user can mend, without a traceback.
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""The scripts of projects/fusion_scheme, on the hand-drawn data set and a small model with random weights."""
+
+import csv
+import importlib.util
+import json
+import os
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import build_model
+from PIL import Image
+
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.functional.class_table import ClassTable
+
+PROJECT = Path(__file__).parents[2] / "projects" / "fusion_scheme"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, PROJECT / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def draw_changes() -> ModuleType:
+    return load("draw_changes")
+
+
+@pytest.fixture(scope="module")
+def detector_quality() -> ModuleType:
+    return load("detector_quality")
+
+
+@pytest.fixture
+def run_folder(tiny_config, tmp_path) -> Path:
+    """A config and the checkpoints of a "training": after 5 and 10 iterations, the last of them twice."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "config.yaml").write_text(tiny_config.dump())
+    for seed, names in enumerate((["model_0000004"], ["model_0000009", "model_final"])):
+        torch.manual_seed(seed)
+        weights = build_model(with_class_counts(tiny_config)).state_dict()
+        for name in names:
+            torch.save({"model": weights, "iteration": int(names[0][-7:])}, folder / f"{name}.pth")
+    return folder
+
+
+# Every score of a random model passes 0.05.
+LOW = ["MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", "0.05"]
+
+
+@pytest.fixture
+def changes_command(run_folder, tiny_dataset, tmp_path):
+    def build(*arguments: str, dataset: str = tiny_dataset.val, opts: tuple[str, ...] = ()) -> list[str]:
+        words = ["--config-file", run_folder / "config.yaml", "--dataset", dataset, "--output", tmp_path / "changes"]
+        words += [*arguments, "--opts", "MODEL.WEIGHTS", run_folder / "model_final.pth", *LOW, *opts]
+        return [str(word) for word in words]
+
+    return build
+
+
+def test_changes_are_listed_and_drawn(draw_changes, changes_command, tmp_path):
+    draw_changes.main(changes_command("--top", "1"))
+    rows = list(csv.DictReader((tmp_path / "changes" / "changes.csv").open()))
+    assert {row["image_id"] for row in rows} == {"alpha_000000_000019", "alpha_000001_000019"}
+    for row in rows:
+        assert float(row["after"]) - float(row["before"]) == pytest.approx(float(row["change"]), abs=2e-4)
+    assert float(rows[0]["change"]) >= float(rows[1]["change"])
+    for name in ("best.png", "worst.png"):
+        height, width = cv2.imread(str(tmp_path / "changes" / name)).shape[:2]
+        # Four pictures of 512 x 256 with 4 pixels between them, under two captions and above the legend.
+        assert width == 4 * 512 + 3 * 4 and height >= 256 + 3 * 22
+
+
+def records_of_stripes(folder: Path, table: ClassTable) -> list[dict[str, Any]]:
+    """Images whose truth is all road: with 10 x 10 labelled pixels, and one with none."""
+    road = table.semantic_names.index("road")
+    records = []
+    for name, value in (("worse", road), ("better", road), ("void", table.ignore_label), ("same", road)):
+        label = np.full((10, 10), value, np.uint8)
+        Image.fromarray(label).save(folder / f"{name}.png")
+        Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(folder / f"{name}_image.png")
+        files = {"file_name": str(folder / f"{name}_image.png"), "sem_seg_file_name": str(folder / f"{name}.png")}
+        records.append({"image_id": name, "height": 10, "width": 10, **files})
+    return records
+
+
+def test_changes_are_sorted_best_first(draw_changes, tiny_dataset, tmp_path):
+    table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
+    road, car = table.semantic_names.index("road"), table.semantic_names.index("car")
+    # Rows of cars before and after the fusion, in the order of the records; the others are road, which is right.
+    rows = iter([(1, 4), (5, 2), (3, 3), (6, 6)])
+
+    def predict(_: np.ndarray) -> dict[str, Any]:
+        maps = []
+        for cars in next(rows):
+            labels = torch.full((10, 10), road)
+            labels[:cars] = car
+            maps.append({"sem_seg_labels": labels})
+        return {**maps[1], "unfused": maps[0]}
+
+    measured = draw_changes.measure(predict, records_of_stripes(tmp_path, table), table)
+    assert [m.record["image_id"] for m in measured] == ["better", "same", "worse"]
+    assert [tuple(m.change) for m in measured] == [(50, 80), (40, 40), (90, 60)]
+    draw_changes.write_csv(tmp_path / "changes.csv", measured)
+    assert (tmp_path / "changes.csv").read_text().splitlines() == [
+        "image_id,before,after,change",
+        "better,50.0000,80.0000,30.0000",
+        "same,40.0000,40.0000,0.0000",
+        "worse,90.0000,60.0000,-30.0000",
+    ]
+    assert draw_changes.caption(*measured[2]) == "worse: 90.00 % right before, 60.00 % after: -30.00 points"
+
+
+def test_changes_need_a_fusion_that_refines(draw_changes, changes_command):
+    with pytest.raises(SystemExit, match=r"ConfigError: MODEL\.PANOPTIC_FUSION\.NAME or .* was set anew"):
+        draw_changes.main(changes_command(opts=("MODEL.PANOPTIC_FUSION.NAME", "ScoreOrderFusion")))
+
+
+def test_changes_name_what_is_wrong(draw_changes, changes_command, tiny_dataset, monkeypatch):
+    with pytest.raises(SystemExit, match=r"ConfigError: there is no data set 'no_such_set'"):
+        draw_changes.main(changes_command(dataset="no_such_set"))
+    with pytest.raises(SystemExit, match=r"CheckpointError: weights absent\.pth"):
+        draw_changes.main(changes_command(opts=("MODEL.WEIGHTS", "absent.pth")))
+    with pytest.raises(SystemExit):
+        draw_changes.parse_args(changes_command("--top", "0"))
+    record = {k: v for k, v in DatasetCatalog.get(tiny_dataset.val)[0].items() if k != "sem_seg_file_name"}
+    with pytest.raises(ValueError, match=r"alpha_000000_000019_leftImg8bit\.png: no semantic label"):
+        draw_changes.label_maps(None, record, None)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (np.full((10, 10), 77, np.uint8), r"label\.png: the ids \[77\] are no class"),
+        (np.zeros((9, 10), np.uint8), r"label\.png: \(9, 10\) pixels, the image has \(10, 10\)"),
+    ],
+)
+def test_truth_that_does_not_fit_is_named(draw_changes, tiny_dataset, tmp_path, label, message):
+    table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
+    record = records_of_stripes(tmp_path, table)[0] | {"sem_seg_file_name": str(tmp_path / "label.png")}
+    Image.fromarray(label).save(tmp_path / "label.png")
+    maps = {"sem_seg_labels": torch.zeros(10, 10, dtype=torch.uint8)}
+    with pytest.raises(ValueError, match=message):
+        draw_changes.label_maps(lambda _: {**maps, "unfused": maps}, record, table)
+
+
+@pytest.fixture
+def quality_command(run_folder, tiny_dataset, tmp_path):
+    def build(*opts: str) -> list[str]:
+        words = ["--config-file", run_folder / "config.yaml", "--run", run_folder, "--dataset", tiny_dataset.val]
+        words += ["--output", tmp_path / "quality", "--opts", *LOW, *opts]
+        return [str(word) for word in words]
+
+    return build
+
+
+def test_every_checkpoint_is_scored_once(detector_quality, quality_command, run_folder, tmp_path, monkeypatch):
+    detector_quality.main(quality_command())
+    file = tmp_path / "quality" / "detector_quality.json"
+    content = json.loads(file.read_text())
+    assert [(p["iterations"], p["checkpoint"]) for p in content["points"]] == [
+        (5, "model_0000004.pth"),
+        (10, "model_0000009.pth"),
+    ]
+    for point in content["points"]:
+        results = json.loads(
+            (tmp_path / "quality" / point["checkpoint"][:-4] / "inference" / "results.json").read_text()
+        )["results"][content["dataset"]]
+        assert point["miou_fused"] == results["sem_seg"]["mIoU"] and point["pq"] == results["panoptic_seg"]["PQ"]
+        assert point["mask_ap"] == results["segm_unfused"]["AP"]
+        assert all(0 <= point[key] <= 100 for key in ("mask_ap", "miou", "miou_fused", "pq", "found"))
+    assert cv2.imread(str(tmp_path / "quality" / "detector_quality.png")).shape[1] > 1000
+
+    # What is done is not done again; a newer checkpoint is.
+    scored = []
+    monkeypatch.setattr(detector_quality, "evaluate", lambda cfg: scored.append(cfg.MODEL.WEIGHTS))
+    detector_quality.main(quality_command())
+    assert scored == [] and json.loads(file.read_text()) == content
+    later = time.time() + 10
+    os.utime(run_folder / "model_0000009.pth", (later, later))
+    detector_quality.main(quality_command())
+    assert scored == [str(run_folder / "model_0000009.pth")]
+    with pytest.raises(SystemExit, match=r"ConfigError: .*model_0000004 was made with another config"):
+        detector_quality.main(quality_command("MODEL.PANOPTIC_FUSION.CONNECTIVITY", "8"))
+
+
+def test_what_is_kept_of_an_evaluation(detector_quality):
+    results = {
+        "segm": {"AP": 11.0},
+        "segm_unfused": {"AP": 10.0},
+        "sem_seg": {"mIoU": 52.0},
+        "sem_seg_unfused": {"mIoU": 50.0},
+        "panoptic_seg": {"PQ": 30.0},
+        "recognition": {"pixels": 80.0, "pixels_fused": 85.0, "boxes": 90.0, "found": 40.0, "boxes_wide": None},
+    }
+    point = detector_quality.point_of(500, Path("model_0000499.pth"), results)
+    assert point == {
+        "iterations": 500, "checkpoint": "model_0000499.pth", "mask_ap": 10.0, "mask_ap_fused": 11.0,
+        "miou": 50.0, "miou_fused": 52.0, "pq": 30.0,
+        "pixels": 80.0, "pixels_fused": 85.0, "boxes": 90.0, "found": 40.0,
+        "pixels_wide": None, "pixels_fused_wide": None, "boxes_wide": None, "found_wide": None,
+    }  # fmt: skip
+
+
+def test_curves_by_hand(detector_quality, tmp_path, monkeypatch):
+    names = [name for name, *_ in detector_quality.SCORES]
+    points = [
+        {**dict.fromkeys(names, 50.0), "iterations": 10, "mask_ap": 20.0, "miou_fused": 51.5, "boxes_wide": None},
+        {**dict.fromkeys(names, 50.0), "iterations": 20, "mask_ap": 15.0, "miou_fused": 49.0, "boxes_wide": None},
+    ]
+    drawn = []
+    axes = detector_quality.plt.Axes
+    plot = axes.plot
+    monkeypatch.setattr(axes, "plot", lambda self, x, y, **k: drawn.append((x, y)) or plot(self, x, y, **k))
+    detector_quality.draw(points, "title", tmp_path / "plot.png")
+    # Over the iterations, then over mask AP: the gains of mIoU and mask AP; boxes minus pixels, of all objects and of
+    # wide ones, of which there are none.
+    assert drawn == [
+        ([10, 20], [1.5, -1.0]), ([10, 20], [30.0, 35.0]), ([15.0, 20.0], [-1.0, 1.5]), ([15.0, 20.0], [35.0, 30.0]),
+        ([10, 20], [0.0, 0.0]), ([], []), ([15.0, 20.0], [0.0, 0.0]), ([], []),
+    ]  # fmt: skip
+    assert cv2.imread(str(tmp_path / "plot.png")) is not None
+
+
+def test_folders_without_a_training(detector_quality, quality_command, run_folder):
+    torch.save({"model": {}}, run_folder / "model_final.pth")
+    with pytest.raises(SystemExit, match=r"CheckpointError: .*model_final\.pth: no checkpoint of a training: KeyError"):
+        detector_quality.main(quality_command())
+    (run_folder / "model_final.pth").write_text("<html>")
+    with pytest.raises(SystemExit, match=r"CheckpointError: .*model_final\.pth: no checkpoint of a training"):
+        detector_quality.main(quality_command())
+    for checkpoint in run_folder.glob("*.pth"):
+        checkpoint.unlink()
+    (run_folder / "model_best.pth").touch()
+    with pytest.raises(SystemExit, match=r"CheckpointError: --run .*: no model_<number>\.pth and no model_final\.pth"):
+        detector_quality.main(quality_command())
