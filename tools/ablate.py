@@ -17,20 +17,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from unified_seg.evaluation.readme import check_markers, markers, put_into
 from unified_seg.training.ablation.data import prepare_toyscapes
 from unified_seg.training.ablation.execute import Executor, RunFailed
 from unified_seg.training.ablation.plan import AblationPlan, read_plan
 from unified_seg.training.ablation.runs import plan_runs, write_json
 from unified_seg.training.ablation.summary import summarize
-from unified_seg.training.ablation.table import (
-    CLASSES,
-    check_markers,
-    markers,
-    put_into,
-    render,
-    render_classes,
-    user_command,
-)
+from unified_seg.training.ablation.table import CLASSES, MAIN, render, render_classes, user_command
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -77,7 +70,7 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     # The table publishes every run that was made, also those that this command was not asked for.
     published = sorted({*seeds, *seeds_on_disk(plan, output)})
     all_runs = plan_runs(plan, plan.in_order(), published, output, root, args.device)
-    check_markers(project / "README.md")
+    check_markers(project / "README.md", MAIN)
     if plan.toyscapes is not None:
         prepare_toyscapes(plan.toyscapes, root)
 
@@ -106,7 +99,7 @@ def publish(project: Path) -> None:
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
     text, readme = render(results), project / "README.md"
-    put_into(readme, text)
+    put_into(readme, text, MAIN)
     if markers(CLASSES)[0] in readme.read_text(encoding="utf-8"):
         put_into(readme, render_classes(results), CLASSES)
     print(f"\n{text}\n\nwritten to {path} and {readme}")

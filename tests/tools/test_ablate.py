@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unified_seg.training.ablation.table import CLASSES, markers
+from unified_seg.evaluation.readme import markers
+from unified_seg.training.ablation.table import CLASSES, MAIN
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
 
@@ -49,7 +50,7 @@ np.savez(dataset / "sem_seg.npz", per_image=np.full((4, 3, 1), [[right], [100], 
 results = {"sem_seg": {"mIoU": float(right), "IoU-road": float(right)}, "panoptic_seg": {"PQ": 20.0}}
 (out / "inference" / "results.json").write_text(json.dumps({"results": {"v": results}, "eval_s": 0.0, "train_s": 90.0}))
 """
-README = "# p\n" + "\n".join((*markers(), *markers(CLASSES), ""))
+README = "# p\n" + "\n".join((*markers(MAIN), *markers(CLASSES), ""))
 PLAN = {
     "datasets": {"val": "v"},
     "budget": {"SOLVER.MAX_ITER": 3},

@@ -1,14 +1,13 @@
-"""The table of an ablation, rendered from results.json alone, and its place in a README."""
+"""The tables of an ablation, rendered from results.json alone."""
 
 import shlex
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-#: The tables. Every ablation's README has a place for the first; the second goes where there is one.
+#: The names of the tables' places. Every ablation's README has the first; the second goes where there is one.
 MAIN, CLASSES = "ablation", "ablation-classes"
 TITLES = {"miou": "mIoU", "ap": "mask AP", "pq": "PQ"}
 NOTHING = "–"
@@ -106,35 +105,6 @@ def _settings(settings: Mapping[str, Any]) -> str:
 
 def _known(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
-
-
-def markers(table: str = MAIN) -> tuple[str, str]:
-    """What stands before and after the place of a table in a README."""
-    return f"<!-- {table}:begin -->", f"<!-- {table}:end -->"
-
-
-def check_markers(readme: Path, table: str = MAIN) -> str:
-    """The content of a README that has a place for a table.
-
-    Raises:
-        ValueError: there is no such file, or not each marker once, in order.
-    """
-    begin, end = markers(table)
-    try:
-        content = readme.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ValueError(f"{readme}: no such file; the table goes between {begin} and {end} in it") from None
-    if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
-        raise ValueError(f"{readme}: needs {begin} and, after it, {end}, each once; the table goes between them")
-    return content
-
-
-def put_into(readme: Path, text: str, table: str = MAIN) -> None:
-    """Replace what is between the two markers of a README; raises what `check_markers` raises."""
-    begin, end = markers(table)
-    before, _, rest = check_markers(readme, table).partition(begin)
-    after = rest.partition(end)[2]
-    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
 
 
 def user_command(project: str, seeds: Sequence[int], device: str | None) -> str:
