@@ -12,6 +12,7 @@ object_size.json and object_size.png.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,7 +108,7 @@ def by_size(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     """Means of the objects of each range of EDGES that has any."""
     values = np.array(measured).reshape(-1, 4)
     bins = []
-    for low, high in zip(EDGES, EDGES[1:]):
+    for low, high in itertools.pairwise(EDGES):
         chosen = values[(values[:, 0] >= low) & (values[:, 0] < high)]
         if len(chosen):
             side, before, after, category = chosen.mean(axis=0).tolist()

@@ -15,9 +15,12 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
 from PIL import Image
 
 from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.segments import true_segments
+from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.class_table import ClassTable
 
 PROJECT = Path(__file__).parents[2] / "projects" / "fusion_scheme"
@@ -38,6 +41,16 @@ def draw_changes() -> ModuleType:
 @pytest.fixture(scope="module")
 def detector_quality() -> ModuleType:
     return load("detector_quality")
+
+
+@pytest.fixture(scope="module")
+def object_size() -> ModuleType:
+    return load("object_size")
+
+
+@pytest.fixture(scope="module")
+def semantic_quality() -> ModuleType:
+    return load("semantic_quality")
 
 
 @pytest.fixture
@@ -244,3 +257,67 @@ def test_folders_without_a_training(detector_quality, quality_command, run_folde
     (run_folder / "model_best.pth").touch()
     with pytest.raises(SystemExit, match=r"CheckpointError: --run .*: no model_<number>\.pth and no model_final\.pth"):
         detector_quality.main(quality_command())
+
+
+def test_object_size_measures_masks_before_and_after_the_fusion(object_size, tiny_dataset, tmp_path):
+    record = DatasetCatalog.get(tiny_dataset.val)[0]
+    table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
+    ids, segments = true_segments(record, table)
+    thing = next(s for s in segments if s.cls.is_thing and not s.is_crowd)
+    rows, columns = thing.window
+    true = torch.from_numpy(ids == thing.id)
+    half = true.clone()
+    half[: (rows.start + rows.stop) // 2] = False
+    box = torch.tensor([[columns.start, rows.start, columns.stop, rows.stop]], dtype=torch.float32)
+
+    def outputs(mask: torch.Tensor) -> dict[str, Any]:
+        fields = {"scores": torch.tensor([0.9]), "pred_classes": torch.tensor([0]), "pred_boxes": Boxes(box)}
+        instances = Instances(ids.shape, **fields, pred_masks=BoxMasks.from_full(mask[None]))
+        # Every pixel is called what the thing is, so all have its category.
+        return {"instances": instances, "sem_seg_labels": torch.full(ids.shape, thing.cls.semantic_id)}
+
+    (measured,) = object_size.measure({**outputs(true), "unfused": outputs(half)}, record, table, 0.5)
+    share = float(half.sum() / true.sum())  # half is inside true: its IoU is their ratio
+    assert measured == pytest.approx((thing.area**0.5, share, 1, 1))
+    assert object_size.measure({**outputs(true), "unfused": outputs(half)}, record, table, 0.95) == []
+    (bin_of_it,) = object_size.by_size([measured])
+    assert bin_of_it["from"] <= thing.area**0.5 < (bin_of_it["to"] or np.inf) and bin_of_it["objects"] == 1
+
+
+def test_object_size_writes_json_and_plot(object_size, run_folder, tiny_dataset, tmp_path, monkeypatch):
+    # A random model finds nothing: as if it had.
+    found = [object_size.Measured(9, 0.5, 0.4, 0.6), object_size.Measured(50, 0.7, 0.8, 0.9)]
+    monkeypatch.setattr(object_size, "measure", lambda *_: found)
+    out = tmp_path / "sizes"
+    words = ["--config-file", run_folder / "config.yaml", "--dataset", tiny_dataset.val, "--output", out]
+    object_size.main([str(word) for word in (*words, "--opts", "MODEL.WEIGHTS", run_folder / "model_final.pth")])
+    sizes = json.loads((out / "object_size.json").read_text())["sizes"]
+    assert [(b["from"], b["to"], b["iou_before"], b["iou_after"]) for b in sizes] == [
+        (8, 12, 0.5, 0.4),
+        (48, 64, 0.7, 0.8),
+    ]
+    assert cv2.imread(str(out / "object_size.png")) is not None
+
+
+def test_coarse_maps_are_what_a_head_of_that_stride_could_say(semantic_quality):
+    table = ClassTable.from_metadata(MetadataCatalog.get("unified_cityscapes_val"))
+    labels = torch.zeros(8, 8, dtype=torch.uint8)
+    labels[:, 3] = 5  # one pixel wide: a quarter of a cell of 4, gone; half of a cell of 2
+    labels[:, 4:] = 7
+    assert torch.equal(semantic_quality.coarse(labels, 1, table), labels)
+    at_4 = semantic_quality.coarse(labels, 4, table)
+    assert set(at_4.unique().tolist()) == {0, 7}
+    labels[:4] = table.ignore_label
+    assert (semantic_quality.coarse(labels, 2, table)[:3] == table.ignore_label).all()
+
+
+def test_semantic_quality_scores_every_map_with_both_fusions(semantic_quality, run_folder, tiny_dataset, tmp_path):
+    words = ["--config-file", run_folder / "config.yaml", "--dataset", tiny_dataset.val, "--output", tmp_path]
+    semantic_quality.main([str(word) for word in (*words, "--opts", "MODEL.WEIGHTS", run_folder / "model_final.pth")])
+    rows = json.loads((tmp_path / "semantic_quality.json").read_text())["rows"]
+    assert len(rows) == 10
+    assert cv2.imread(str(tmp_path / "semantic_quality.png")) is not None
+    scores = {(row["map"], row["fusion"]): row for row in rows}
+    # Without a detection in the fusion the true map stays as it is.
+    assert scores["true, stride 1", "ScoreOrderFusion"]["mIoU"] == 100
+    assert scores["true, stride 1", "ScoreOrderFusion"]["PQ"] > scores["predicted", "ScoreOrderFusion"]["PQ"]

@@ -15,6 +15,10 @@ METRICS = {
     "miou": ("sem_seg", "mIoU"),
     "ap": ("segm", "AP"),
     "pq": ("panoptic_seg", "PQ"),
+    # Share of the pixels of detected vehicles with the right class: by pixels before and after the fusion, by boxes.
+    "vehicle_pixels": ("recognition", "pixels_category-vehicle"),
+    "vehicle_pixels_fused": ("recognition", "pixels_fused_category-vehicle"),
+    "vehicle_boxes": ("recognition", "boxes_category-vehicle"),
 }
 KINDS = ("train", "evaluate")
 

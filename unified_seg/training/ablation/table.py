@@ -9,21 +9,28 @@ from tabulate import tabulate
 
 #: The names of the tables' places. Every ablation's README has the first; the second goes where there is one.
 MAIN, CLASSES = "ablation", "ablation-classes"
-TITLES = {"miou": "mIoU", "ap": "mask AP", "pq": "PQ"}
+TITLES = {
+    "miou": "mIoU",
+    "ap": "mask AP",
+    "pq": "PQ",
+    "vehicle_pixels": "vehicles right by pixels",
+    "vehicle_pixels_fused": "by fused pixels",
+    "vehicle_boxes": "by boxes",
+}
 NOTHING = "–"
 
 
 def render(results: Mapping[str, Any]) -> str:
     """Markdown: the table and, below it, how it was made."""
     rows = results["rows"]
-    metrics = [metric for metric in TITLES if any(_known(row[metric]) for row in rows)]
+    metrics = [metric for metric in TITLES if any(_known(row.get(metric, [])) for row in rows)]
     columns: dict[str, list[str]] = {
         "row": [row["name"] for row in rows],
         "iterations": [str(row["iterations"] or NOTHING) for row in rows],
         "seeds": [", ".join(map(str, row["seeds"])) or "not run yet" for row in rows],
     }
     for metric in metrics:
-        columns[TITLES[metric]] = [_mean_and_spread(row[metric]) for row in rows]
+        columns[TITLES[metric]] = [_mean_and_spread(row.get(metric, [])) for row in rows]
         if any(_difference(row, metric) != NOTHING for row in rows):
             columns[f"difference in {TITLES[metric]}"] = [_difference(row, metric) for row in rows]
     columns["training, minutes"] = [_minutes(row) for row in rows]
