@@ -16,5 +16,10 @@ test: setup
 lint: setup
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 
+# Half an hour; on an idle machine, since a busy one doubles the spread.
 bench: setup
-	$(PYTHON) tools/benchmark.py train
+	for command in fusion argmax post semantic-eval panoptic-eval infer train; do \
+		$(PYTHON) tools/benchmark.py $$command --repeats 20 --into docs/benchmarks.md \
+			--json docs/benchmarks/$$command.json || exit 1; \
+	done
+	$(PYTHON) tools/benchmark.py fusion --growth projects/fusion_scheme/images/growth.png

@@ -17,11 +17,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from unified_seg.data.json_file import write_json
 from unified_seg.evaluation.readme import check_markers, markers, put_into
 from unified_seg.training.ablation.data import prepare_toyscapes
 from unified_seg.training.ablation.execute import Executor, RunFailed
 from unified_seg.training.ablation.plan import AblationPlan, read_plan
-from unified_seg.training.ablation.runs import plan_runs, write_json
+from unified_seg.training.ablation.runs import plan_runs
 from unified_seg.training.ablation.summary import summarize
 from unified_seg.training.ablation.table import CLASSES, MAIN, render, render_classes, user_command
 

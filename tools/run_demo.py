@@ -21,6 +21,7 @@ from unified_seg import load_config
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.cityscapes import load_cityscapes_like
+from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import read_image
 from unified_seg.data.toyscapes import generate
 from unified_seg.inference import Predictor
@@ -99,7 +100,7 @@ def summarize(output: Path) -> dict[str, Any]:
     (tasks,) = evaluation["results"].values()
     summary = {name: tasks[task][metric] for name, (task, metric) in SCORES.items()}
     summary |= {key: evaluation[key] for key in ("train_s", "eval_s", "versions")}
-    (output / "results.json").write_text(json.dumps(summary, indent=1))
+    write_json(output / "results.json", summary)
     return summary
 
 

@@ -84,7 +84,7 @@ def test_measure(tool, tmp_path):
     text = tool.harness.as_table([measured], "cpu", "Some CPU")
     for words in ("sums", "sum: against numpy, on ones", "machine: Some CPU", "5 calls each"):
         assert words in text
-    tool.harness.write_json(tmp_path / "new" / "a.json", [measured], "cpu", "Some CPU")
+    tool.harness.save_measurements(tmp_path / "new" / "a.json", [measured], "cpu", "Some CPU")
     (read,) = json.loads((tmp_path / "new" / "a.json").read_text())
     assert read["ratio"] == measured.ratio and read["machine"] == "Some CPU" and read["device"] == "cpu"
     assert {"name", "ours_ms", "peer_ms", "ours_peak_mb", "peer_peak_mb", "peak_by"} <= read.keys()
@@ -108,6 +108,7 @@ def test_equality_comes_first(tool, monkeypatch):
         (["train", "--repeats", "0"], "'0' is not a whole number above 0"),
         (["train", "--batch", "-1"], "'-1' is not a whole number above 0"),
         (["train", "--device", "tpu"], "'tpu' is not cpu"),
+        (["fusion", "--instances", "none"], "'none' is not a whole number above 0"),
         (["training"], "invalid choice"),
     ],
 )
@@ -115,6 +116,24 @@ def test_wrong_arguments(tool, arguments, message, capsys):
     with pytest.raises(SystemExit):
         tool.benchmark.parse(arguments)
     assert message in capsys.readouterr().err
+
+
+def test_the_size_depends_on_the_command(tool):
+    assert tool.benchmark.parse(["train"]).size == (128, 256)
+    assert tool.benchmark.parse(["fusion"]).size == (1024, 2048)
+    assert tool.benchmark.parse(["fusion", "--size", "64x96"]).size == (64, 96)
+
+
+def test_times_of_one_thing_alone(tool):
+    calls = []
+    clock = iter(range(10))
+
+    def timed(call):
+        call()
+        return next(clock)
+
+    assert tool.harness.take_times(partial(calls.append, "call"), 3, timed) == [0, 1, 2]
+    assert len(calls) == 3 + tool.harness.WARM_UP_CALLS
 
 
 def test_inputs_have_what_both_models_read(tool):

@@ -3,7 +3,6 @@
 Machines are noisy, so the result of a comparison is a ratio of medians of calls that took turns.
 """
 
-import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,8 @@ from typing import Any
 import torch
 from tabulate import tabulate
 from tqdm import tqdm
+
+from unified_seg.data.json_file import write_json
 
 from .memory import CPU_PEAK, CUDA_PEAK, peak_on_cpu, peak_on_cuda
 
@@ -95,14 +96,12 @@ def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> 
     torch.set_num_threads(threads)
     ours, peer = comparison.ours(), comparison.peer()
     comparison.assert_equal(ours(), peer())
-    clock: Callable[[Call], float]
+    peaks: list[float | None]
     if torch.device(device).type == "cuda":
-        clock = partial(cuda_milliseconds, device=device)
-        peaks: list[float | None] = [peak_on_cuda(call, device) for call in (ours, peer)]
+        peaks = [peak_on_cuda(call, device) for call in (ours, peer)]
     else:
-        clock = cpu_milliseconds
         peaks = [peak_on_cpu(side, threads) for side in (comparison.ours, comparison.peer)]
-    ours_times, peer_times = take_turns(ours, peer, repeats, clock)
+    ours_times, peer_times = take_turns(ours, peer, repeats, clock_of(device))
     ours_ms, peer_ms = statistics.median(ours_times), statistics.median(peer_times)
     return Measurement(
         name=comparison.name,
@@ -136,6 +135,18 @@ def take_turns(ours: Call, peer: Call, repeats: int, clock: Callable[[Call], flo
         for call, times in pair if repeat % 2 == 0 else reversed(pair):
             times.append(clock(call))
     return ours_times, peer_times
+
+
+def take_times(call: Call, repeats: int, clock: Callable[[Call], float]) -> list[float]:
+    """Times of one thing alone, called before, untimed."""
+    for _ in range(WARM_UP_CALLS):
+        call()
+    return [clock(call) for _ in range(repeats)]
+
+
+def clock_of(device: str) -> Callable[[Call], float]:
+    """What times one call on this device, in milliseconds."""
+    return partial(cuda_milliseconds, device=device) if torch.device(device).type == "cuda" else cpu_milliseconds
 
 
 def cpu_milliseconds(call: Call) -> float:
@@ -189,12 +200,11 @@ def as_table(measurements: Sequence[Measurement], device: str, machine: str) -> 
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
 
 
-def write_json(path: Path, measurements: Sequence[Measurement], device: str, machine: str) -> None:
-    """The measurements for programs: a list of objects, each with the machine."""
+def save_measurements(path: Path, measurements: Sequence[Measurement], device: str, machine: str) -> None:
+    """The measurements for programs, a JSON file: a list of objects, each with the machine."""
     peak_by = CUDA_PEAK if torch.device(device).type == "cuda" else CPU_PEAK
-    content = [{**asdict(each), "device": device, "machine": machine, "peak_by": peak_by} for each in measurements]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    facts = {"device": device, "machine": machine, "peak_by": peak_by}
+    write_json(path, [{**asdict(each), **facts} for each in measurements])
 
 
 def _with_spread(value: float, spread: tuple[float, float], form: str) -> str:

@@ -1,0 +1,240 @@
+"""Evaluation of one image's panoptic segmentation, from a model's output and a PNG of the truth to its matches.
+
+PanopticEvaluator.process, in memory, against panopticapi: the prediction written as a PNG, which its functions read,
+as Detectron2's COCOPanopticEvaluator does, and pq_compute_single_core. Both decode the PNG of the truth, which is most
+of ours; a second comparison leaves files out of both and times the matching of the two maps alone.
+"""
+
+import argparse
+import contextlib
+import io
+import tempfile
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from panopticapi.evaluation import PQStat, pq_compute_single_core
+from panopticapi.utils import id2rgb
+from PIL import Image
+
+from unified_seg.data.reading import read_panoptic_ids
+from unified_seg.evaluation.panoptic import PanopticEvaluator
+from unified_seg.functional.panoptic_quality import PanopticMatches, Segment, panoptic_matches
+
+from .arguments import positive
+from .harness import Call, Comparison
+from .plain_fusion import fuse_plainly
+from .streets import SEED, make_street, unified_table
+
+SIZE = (1024, 2048)
+QUALITIES = ("PQ", "SQ", "RQ")
+SHIFT = 4  # pixels between truth and prediction
+Segments = list[dict[str, Any]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--instances", type=positive, default=200, metavar="N", help="things, beside stuff; default 200"
+    )
+
+
+def comparisons(args: argparse.Namespace) -> list[Comparison]:
+    _, infos = true_segments(args.size, args.instances)
+    given = (args.size, args.instances, args.device)
+    inputs = f"a made street (seed {SEED}), {args.size[0]}x{args.size[1]}, {len(infos)} segments"
+    return [
+        Comparison(
+            name="panoptic evaluation of an image",
+            against="panopticapi's pq_compute_single_core and the PNG that it needs",
+            inputs=inputs,
+            ours=partial(prepare_ours, *given),
+            peer=partial(prepare_peer, *given),
+            equal="PQ, SQ, RQ of every class to 1e-9",
+            assert_equal=assert_equal_qualities,
+        ),
+        Comparison(
+            name="matching of two panoptic maps",
+            against="panopticapi's pq_compute_single_core on decoded images",
+            inputs=inputs,
+            ours=partial(prepare_our_matching, args.size, args.instances),
+            peer=partial(prepare_their_matching, args.size, args.instances),
+            equal="true and false positives and negatives, and the sums of IoU to 1e-9, of every class",
+            assert_equal=assert_equal_matches,
+        ),
+    ]
+
+
+def true_segments(size: tuple[int, int], instances: int) -> tuple[np.ndarray, Segments]:
+    """(H, W) int32 segment ids of a street, 0 = void, and their descriptions."""
+    ids, classes = fuse_plainly(make_street(size, instances, winding=False), unified_table())
+    return ids, [
+        {"id": number, "isthing": is_thing, "category_id": category_id}
+        for number, (is_thing, category_id) in classes.items()
+    ]
+
+
+def predicted_segments(ids: np.ndarray, infos: Segments) -> tuple[np.ndarray, Segments]:
+    """The truth shifted by some pixels, without a tenth of its segments, another tenth with another class."""
+    random = np.random.default_rng(SEED)
+    chance = random.random(len(infos))
+    shifted = np.roll(ids, (SHIFT, SHIFT), axis=(0, 1))
+    shifted[np.isin(shifted, [info["id"] for info, c in zip(infos, chance) if c < 0.1])] = 0
+    present = set(np.unique(shifted).tolist())
+    things = unified_table().num_things
+    return shifted, [
+        {**info, "category_id": (info["category_id"] + 1) % things} if info["isthing"] and c > 0.9 else dict(info)
+        for info, c in zip(infos, chance)
+        if info["id"] in present
+    ]
+
+
+class Setting:
+    """The truth on disk, the prediction in memory.
+
+    Attributes:
+        root: a folder that goes when this goes.
+        record: of our data sets, which the truth's file belongs to.
+        ids, infos: the prediction.
+        true_infos: the truth's segments.
+    """
+
+    def __init__(self, size: tuple[int, int], instances: int):
+        self.folder = tempfile.TemporaryDirectory()
+        self.root = Path(self.folder.name)
+        true_ids, self.true_infos = true_segments(size, instances)
+        Image.fromarray(id2rgb(true_ids)).save(self.root / "truth.png")
+        self.true_areas = np.bincount(true_ids.reshape(-1)).tolist()
+        self.ids, self.infos = predicted_segments(true_ids, self.true_infos)
+        self.record = {
+            "file_name": str(self.root / "street.png"),
+            "image_id": "street",
+            "height": size[0],
+            "width": size[1],
+            "pan_seg_file_name": str(self.root / "truth.png"),
+            "segments_info": [{**info, "iscrowd": 0} for info in self.true_infos],
+        }
+
+
+class OurEvaluation:
+    """Our evaluator, of one image anew at each call; returns itself."""
+
+    def __init__(self, setting: Setting, device: str):
+        self.setting = setting
+        self.evaluator = PanopticEvaluator(unified_table(), [setting.record], setting.root / "results")
+        self.outputs = [{"panoptic_seg": (torch.from_numpy(setting.ids).to(device), setting.infos)}]
+
+    def __call__(self) -> "OurEvaluation":
+        self.evaluator.reset()
+        self.evaluator.process([self.setting.record], self.outputs)
+        return self
+
+
+class OurMatching:
+    """`panoptic_matches` on maps in memory."""
+
+    def __init__(self, setting: Setting):
+        self.setting = setting
+        self.index_of = {c.dataset_id: i for i, c in enumerate(unified_table().classes)}
+        self.true_ids = read_panoptic_ids(setting.record["pan_seg_file_name"])
+
+    def __call__(self) -> PanopticMatches:
+        true, predicted = (self._segments(infos) for infos in (self.setting.true_infos, self.setting.infos))
+        return panoptic_matches(self.true_ids, true, self.setting.ids, predicted, len(self.index_of))
+
+    def _segments(self, infos: Segments) -> list[Segment]:
+        classes = [unified_table().segment_class(info["category_id"], info["isthing"]) for info in infos]
+        return [Segment(info["id"], self.index_of[c.dataset_id]) for info, c in zip(infos, classes)]
+
+
+class TheirEvaluation:
+    """The PNG, and panopticapi on one image."""
+
+    def __init__(self, setting: Setting, device: str):
+        self.setting = setting
+        self.ids = torch.from_numpy(setting.ids).to(device)
+        classes = unified_table().classes
+        self.categories = {c.dataset_id: {"id": c.dataset_id, "isthing": int(c.is_thing)} for c in classes}
+
+    def __call__(self) -> PQStat:
+        Image.fromarray(id2rgb(self.ids.cpu().numpy())).save(self.setting.root / "prediction.png")
+        return self.match()
+
+    def match(self) -> PQStat:
+        root = self.setting.root
+        truth = _annotation("truth.png", self.setting.true_infos)
+        for segment in truth["segments_info"]:
+            segment |= {"iscrowd": 0, "area": self.setting.true_areas[segment["id"]]}
+        pair = (truth, _annotation("prediction.png", self.setting.infos))
+        with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
+            return pq_compute_single_core(0, [pair], str(root), str(root), self.categories)
+
+
+class TheirMatching(TheirEvaluation):
+    """panopticapi on one image whose PNGs are decoded before."""
+
+    def __init__(self, setting: Setting):
+        super().__init__(setting, "cpu")
+        truth = np.array(Image.open(setting.root / "truth.png"))
+        self.decoded = {"truth.png": truth, "prediction.png": id2rgb(setting.ids)}
+
+    def __call__(self) -> PQStat:
+        images = SimpleNamespace(open=lambda path: self.decoded[Path(path).name])
+        with mock.patch("panopticapi.evaluation.Image", images):
+            return self.match()
+
+
+def prepare_ours(size: tuple[int, int], instances: int, device: str) -> Call:
+    return OurEvaluation(Setting(size, instances), device)
+
+
+def prepare_peer(size: tuple[int, int], instances: int, device: str) -> Call:
+    return TheirEvaluation(Setting(size, instances), device)
+
+
+def prepare_our_matching(size: tuple[int, int], instances: int) -> Call:
+    return OurMatching(Setting(size, instances))
+
+
+def prepare_their_matching(size: tuple[int, int], instances: int) -> Call:
+    return TheirMatching(Setting(size, instances))
+
+
+def assert_equal_matches(ours: PanopticMatches, peer: PQStat) -> None:
+    for index, c in enumerate(unified_table().classes):
+        theirs = peer[c.dataset_id]
+        counts = (ours.tp[index], ours.fp[index], ours.fn[index])
+        assert counts == (theirs.tp, theirs.fp, theirs.fn), f"{c.name}: {counts} is not {theirs}"
+        assert np.isclose(ours.iou[index], theirs.iou, rtol=0, atol=1e-9), f"{c.name}: {ours.iou[index]} {theirs.iou}"
+
+
+def _annotation(file_name: str, infos: Segments) -> dict[str, Any]:
+    """As in COCO's panoptic files, where classes are dataset ids."""
+    table = unified_table()
+    segments = [
+        {"id": info["id"], "category_id": table.segment_class(info["category_id"], info["isthing"]).dataset_id}
+        for info in infos
+    ]
+    return {"image_id": "street", "file_name": file_name, "segments_info": segments}
+
+
+def assert_equal_qualities(ours: OurEvaluation, peer: PQStat) -> None:
+    results = ours.evaluator.evaluate()
+    assert results is not None
+    scores = results["panoptic_seg"]
+    classes = {c.dataset_id: c for c in unified_table().classes}
+    categories = {i: {"isthing": int(c.is_thing)} for i, c in classes.items()}
+    expected: dict[str, float] = {}
+    for suffix, things in (("", None), ("_th", True), ("_st", False)):
+        means, by_class = peer.pq_average(categories, things)
+        expected |= {quality + suffix: means[quality.lower()] for quality in QUALITIES}
+        for i, qualities in by_class.items():
+            seen = peer[i].tp + peer[i].fp + peer[i].fn > 0
+            expected |= {f"{q}-{classes[i].name}": qualities[q.lower()] if seen else np.nan for q in QUALITIES}
+    for name, value in expected.items():
+        # Ours are percent.
+        equal = np.isclose(scores[name], 100 * value, rtol=0, atol=1e-7, equal_nan=True)
+        assert equal, f"{name}: {scores[name]} is not {100 * value}"

@@ -1,0 +1,116 @@
+"""The semantic-guided fusion in plain Python and whole images: obviously right, and slow.
+
+What `fusion` asserts equality with, and its peer for the filling.
+"""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+from unified_seg.functional.class_table import ClassTable
+
+from .streets import Street
+
+SCORE_THRESHOLD = OVERLAP_THRESHOLD = 0.5
+MIN_STUFF_AREA, MIN_SEGMENT_AREA = 0.002, 0.0005
+#: Segment id -> (isthing, category_id).
+Classes = dict[int, tuple[bool, int]]
+
+
+def fuse_plainly(street: Street, table: ClassTable) -> tuple[np.ndarray, Classes]:
+    """Segment ids (0 = void) and what each is, by the rule of `semantic_guided_fusion` with its default options."""
+    labels = street.labels.numpy()
+    owners, regions, kept = match_plainly(street, table)
+    ids, _ = grow_plainly(owners, regions)
+    classes: Classes = {number: (True, thing_id) for number, thing_id in kept.items()}
+    for thing in table.things:
+        left = (labels == thing.semantic_id) & (ids == 0)
+        for part in _components(left, MIN_SEGMENT_AREA * labels.size):
+            classes[number := len(classes) + 1] = (True, thing.category_id)
+            ids[part] = number
+    for semantic_id in np.flatnonzero(~table.is_thing).tolist():
+        stuff = labels == semantic_id
+        if stuff.any() and stuff.sum() >= MIN_STUFF_AREA * labels.size:
+            classes[number := len(classes) + 1] = (False, semantic_id)
+            ids[stuff] = number
+    return ids, classes
+
+
+def match_plainly(street: Street, table: ClassTable) -> tuple[np.ndarray, np.ndarray, dict[int, int]]:
+    """The matching: (H, W) int32 owners, 0 = free; (H, W) int64 regions, 0 = stuff; thing id of each owner."""
+    labels = street.labels.numpy()
+    category = table.category_of[labels] + 1
+    regions = np.where(table.is_thing[labels], category, 0)
+    owners = np.zeros(labels.shape, dtype=np.int32)
+    kept: dict[int, int] = {}
+    masks = street.masks().full().numpy()
+    for index in np.argsort(-street.scores.numpy(), kind="stable").tolist():
+        thing_id = int(street.thing_ids[index])
+        wanted = masks[index] & (regions == table.category_of[table.thing_to_semantic[thing_id]] + 1)
+        free = wanted & (owners == 0)
+        taken = wanted.sum() - free.sum()
+        if street.scores[index] < SCORE_THRESHOLD or not free.any() or taken / wanted.sum() > OVERLAP_THRESHOLD:
+            continue
+        kept[len(kept) + 1] = thing_id
+        owners[free] = len(kept)
+    return owners, regions, kept
+
+
+def grow_plainly(owners: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, int]:
+    """`grow_regions` with connectivity 4 as a plain breadth-first search, and how many levels it takes.
+
+    A level holds its pixels in the order of their owners, so the first to arrive at a pixel is the smallest.
+    """
+    width = owners.shape[1] + 2
+    framed = np.pad(owners, 1).reshape(-1)
+    inside = np.pad(regions, 1).reshape(-1)
+    seeds = np.flatnonzero((framed > 0) & (inside > 0))
+    level = seeds[np.argsort(framed[seeds], kind="stable")].tolist()
+    owner, region = framed.tolist(), inside.tolist()
+    levels = 0
+    while level:
+        reached = []
+        for pixel in level:
+            for other in (pixel - width, pixel - 1, pixel + 1, pixel + width):
+                if owner[other] == 0 and region[other] == region[pixel]:
+                    owner[other] = owner[pixel]
+                    reached.append(other)
+        level = reached
+        levels += bool(reached)
+    return np.array(owner, dtype=np.int32).reshape(-1, width)[1:-1, 1:-1], levels
+
+
+def assert_same_segments(
+    ids: Tensor,
+    infos: list[dict[str, Any]],
+    other_ids: np.ndarray,
+    other_classes: Classes,
+    leave_out: np.ndarray | None = None,
+) -> None:
+    """Two panoptic maps have the same segments of the same classes, whatever their numbers.
+
+    Args:
+        ids: (H, W) integer, 0 = void.
+        infos: the description of each segment of `ids`: id, isthing, category_id.
+        other_ids: (H, W) integer, 0 = void.
+        other_classes: of each segment of `other_ids`.
+        leave_out: (H, W) bool, pixels that need not agree.
+    """
+    classes = {info["id"]: (info["isthing"], info["category_id"]) for info in infos}
+    assert len(classes) == len(other_classes), f"{len(classes)} and {len(other_classes)} segments"
+    both = np.stack([ids.cpu().numpy(), other_ids], axis=-1).astype(np.int64)
+    both = both.reshape(-1, 2) if leave_out is None else both[~leave_out]
+    unit = int(both[:, 1].max()) + 1
+    pairs = [divmod(pair, unit) for pair in np.unique(both[:, 0] * unit + both[:, 1]).tolist()]
+    for number, other in pairs:
+        assert classes.get(number) == other_classes.get(other), f"segment {number} meets {other} of another class"
+    for side, numbers in zip(("ours", "theirs"), zip(*pairs)):
+        assert len(set(numbers)) == len(pairs), f"a segment of {side} is split among several of the other"
+
+
+def _components(mask: np.ndarray, min_area: float) -> list[np.ndarray]:
+    count, numbers = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    parts = [numbers == number for number in range(1, count)]
+    return [part for part in parts if part.sum() >= min_area]

@@ -1,0 +1,44 @@
+"""Measurements as a table of a README."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tabulate import tabulate
+
+from unified_seg.evaluation.readme import put_into
+
+from .harness import Measurement
+
+
+def publish(readme: Path, command: str, measurements: Sequence[Measurement], machine: str) -> None:
+    """Put the measurements of a sub-command between the markers of a README that are named benchmark-<command>.
+
+    Raises:
+        ValueError: there is no such file, or no such markers in it.
+    """
+    columns = {
+        "what": [each.name for each in measurements],
+        "against": [each.against for each in measurements],
+        "ours, ms": [f"{each.ours_ms:.3g}" for each in measurements],
+        "peer, ms": [f"{each.peer_ms:.3g}" for each in measurements],
+        "peer / ours": [_ratio(each) for each in measurements],
+        "ours, MB": [_megabytes(each.ours_peak_mb) for each in measurements],
+        "peer, MB": [_megabytes(each.peer_peak_mb) for each in measurements],
+    }
+    table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
+    notes = [f"{each.name}, {each.against}: {each.inputs}; equal: {each.equal}." for each in measurements]
+    notes.append(
+        f"`python tools/benchmark.py {command}`; medians of {measurements[0].repeats} calls each, in turn; in brackets "
+        "quartiles of the ratios of pairs; MB: peak memory above the inputs."
+    )
+    notes.append(f"Machine: {machine}.")
+    put_into(readme, "\n".join([table, "", *(f"- {note}" for note in notes)]), f"benchmark-{command}")
+
+
+def _ratio(measurement: Measurement) -> str:
+    low, high = measurement.ratio_quartiles
+    return f"{measurement.ratio:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def _megabytes(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g}"

@@ -1,0 +1,115 @@
+"""Evaluation of one image's semantic segmentation, from a model's output and a PNG of the truth to its counts.
+
+SemanticEvaluator.process, from the labels of compact output, against Detectron2's SemSegEvaluator.process, from logits
+of full size, which it takes the argmax of; it also keeps the prediction as RLE.
+"""
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import SemSegEvaluator
+from PIL import Image
+from torch.nn import functional as F
+
+from unified_seg.data.datasets.cityscapes import cityscapes_metadata
+from unified_seg.evaluation.semantic import SemanticEvaluator
+
+from .harness import Call, Comparison
+from .logits import logits_of
+from .streets import SEED, make_street, unified_table
+
+SIZE = (1024, 2048)
+OBJECTS = 40
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def comparisons(args: argparse.Namespace) -> list[Comparison]:
+    given = (args.size, args.device)
+    return [
+        Comparison(
+            name="semantic evaluation of an image",
+            against="Detectron2's SemSegEvaluator",
+            inputs=f"a made street (seed {SEED}), {args.size[0]}x{args.size[1]}, 19 classes",
+            ours=partial(prepare_ours, *given),
+            peer=partial(prepare_peer, *given),
+            equal="the confusion matrix",
+            assert_equal=assert_equal_confusion,
+        )
+    ]
+
+
+class Evaluation:
+    """Evaluates one image anew at each call, and keeps its folder of truth and results as long as it lives."""
+
+    def __init__(self, size: tuple[int, int], device: str, peer: bool):
+        self.folder = tempfile.TemporaryDirectory()
+        root = Path(self.folder.name)
+        truth = make_street(size, OBJECTS, winding=False).labels
+        sem_seg = F.interpolate(logits_of(truth, unified_table().num_semantic)[None], size=size, mode="bilinear")[0]
+        record = _write_truth(root, truth.numpy())
+        self.evaluator = (
+            _peer_evaluator(root.name, record) if peer else SemanticEvaluator(unified_table(), [record], root)
+        )
+        self.inputs = [record]
+        output = sem_seg if peer else sem_seg.argmax(0).byte()
+        self.outputs = [{"sem_seg" if peer else "sem_seg_labels": output.to(device)}]
+
+    def __call__(self) -> "Evaluation":
+        self.evaluator.reset()
+        self.evaluator.process(self.inputs, self.outputs)
+        return self
+
+    def confusion(self) -> np.ndarray:
+        """(K, K) int64, rows truth, columns prediction."""
+        if isinstance(self.evaluator, SemSegEvaluator):
+            # Its rows are the prediction, its last row and column what is ignored.
+            return self.evaluator._conf_matrix[:-1, :-1].T
+        self.evaluator.evaluate()
+        with np.load(Path(self.folder.name) / "sem_seg.npz") as written:
+            return written["confusion"]
+
+
+def prepare_ours(size: tuple[int, int], device: str) -> Call:
+    return Evaluation(size, device, peer=False)
+
+
+def prepare_peer(size: tuple[int, int], device: str) -> Call:
+    return Evaluation(size, device, peer=True)
+
+
+def _write_truth(root: Path, labels: np.ndarray) -> dict[str, object]:
+    """A PNG with a border that is ignored, as the car of Cityscapes' camera; its record."""
+    truth = labels.copy()
+    truth[-max(1, len(truth) // 20) :] = unified_table().ignore_label
+    path = root / "truth.png"
+    Image.fromarray(truth).save(path)
+    return {
+        "file_name": str(root / "street.png"),
+        "image_id": "street",
+        "sem_seg_file_name": str(path),
+        "height": truth.shape[0],
+        "width": truth.shape[1],
+    }
+
+
+def _peer_evaluator(name: str, record: dict[str, object]) -> SemSegEvaluator:
+    """Detectron2's reads the truth's file names from its catalog, once."""
+    DatasetCatalog.register(name, lambda: [record])
+    MetadataCatalog.get(name).set(**cityscapes_metadata())
+    try:
+        return SemSegEvaluator(name, distributed=False)
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def assert_equal_confusion(ours: Evaluation, peer: Evaluation) -> None:
+    different = np.argwhere(ours.confusion() != peer.confusion()).tolist()
+    assert not different, f"counts of (truth, prediction) {different} differ"
