@@ -86,9 +86,9 @@ def test_components_equal_the_reference(seed: int, height: int, width: int, conn
     swept = components_by_sweeps(torch.from_numpy(labels), torch.from_numpy(inside), connectivity)
     assert np.array_equal(swept.numpy(), first)
 
-    framed_owners, framed_regions = np.pad(owners, 1), np.pad((labels > 0).astype(np.uint8), 1)
+    framed_owners, states = np.pad(owners, 1), np.pad(np.where(inside, 1, -(labels > 0).astype(np.int8)), 1)
     steps = neighbour_steps(width + 2, connectivity)
-    found = label_components(framed_owners, framed_regions, labels, steps, 5, float(min_area))
+    found = label_components(framed_owners, states, labels, steps, 5, float(min_area))
     large = [component for component in components if len(component) >= min_area]
     assert found.tolist() == [[labels[component[0]], len(component)] for component in large]
     expected = owners.copy()

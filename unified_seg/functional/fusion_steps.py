@@ -72,16 +72,16 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
     """
     semantic = labels.contiguous().numpy()
     height, width = semantic.shape
-    regions = np.zeros((height + 2, width + 2), dtype=np.min_scalar_type(int(rules.region_of.max())))
+    states = np.zeros((height + 2, width + 2), dtype=np.min_scalar_type(-1 - int(rules.region_of.max())))
     owners = np.zeros((height + 2, width + 2), dtype=np.int32)
-    label_areas = _mark_regions(semantic, rules.region_of, rules.ignore_label, regions)
+    label_areas = _mark_regions(semantic, rules.region_of, rules.ignore_label, states)
 
     kept: list[int] = []
     areas: list[int] = []
     for candidate, ((rows, columns), mask) in enumerate(masks):
         area = _claim(
             owners[rows.start + 1 : rows.stop + 1, columns.start + 1 : columns.stop + 1],
-            regions[rows.start + 1 : rows.stop + 1, columns.start + 1 : columns.stop + 1],
+            states[rows.start + 1 : rows.stop + 1, columns.start + 1 : columns.stop + 1],
             np.ascontiguousarray(mask.numpy()),
             rules.region_of[semantic_ids[candidate]],
             len(kept) + 1,
@@ -94,12 +94,12 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
     steps = neighbour_steps(width + 2, rules.connectivity)
     free = int(label_areas[: len(rules.region_of)][rules.region_of > 0].sum()) - sum(areas)
     if free and kept:
-        gained = grow_framed(owners, regions, steps, len(kept))
+        gained = grow_framed(owners, states, steps, len(kept))
         areas = [area + int(more) for area, more in zip(areas, gained[1:])]
         free -= int(gained.sum())
     found = np.zeros((0, 2), dtype=np.int64)
     if free and np.isfinite(rules.min_segment_area):
-        found = label_components(owners, regions, semantic, steps, len(kept), rules.min_segment_area)
+        found = label_components(owners, states, semantic, steps, len(kept), rules.min_segment_area)
 
     stuff = _stuff_segments(label_areas[: len(rules.region_of)].tolist(), rules)
     stuff_ids, semantic_of_owner = _id_tables(len(kept) + len(found), stuff, rules)
@@ -192,8 +192,8 @@ def _extents(owners: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 @compiled
-def _mark_regions(labels: np.ndarray, region_of: np.ndarray, ignore_label: int, regions: np.ndarray) -> np.ndarray:
-    """Write each pixel's region into the framed `regions`; returns (K + 1,) pixels of each semantic id and of void."""
+def _mark_regions(labels: np.ndarray, region_of: np.ndarray, ignore_label: int, states: np.ndarray) -> np.ndarray:
+    """Write each pixel's region into the framed `states`; returns (K + 1,) pixels of each semantic id and of void."""
     height, width = labels.shape
     areas = np.zeros(len(region_of) + 1, dtype=np.int64)
     for y in range(height):
@@ -206,28 +206,29 @@ def _mark_regions(labels: np.ndarray, region_of: np.ndarray, ignore_label: int, 
             index = len(region_of) if label == ignore_label else label
             areas[index] += end - x
             if label != ignore_label and region_of[label] != 0:
-                regions[y + 1, x + 1 : end + 1] = region_of[label]
+                states[y + 1, x + 1 : end + 1] = region_of[label]
             x = end
     return areas
 
 
 @compiled
 def _claim(
-    owners: np.ndarray, regions: np.ndarray, mask: np.ndarray, region: int, owner: int, overlap_threshold: float
+    owners: np.ndarray, states: np.ndarray, mask: np.ndarray, region: int, owner: int, overlap_threshold: float
 ) -> int:
     """Give an instance the free pixels of its mask and region; returns how many, 0 where it is dropped."""
     height, width = mask.shape
-    area, free = 0, 0
+    free, taken = 0, 0
     for y in range(height):
         for x in range(width):
-            if mask[y, x] and regions[y, x] == region:
-                area += 1
-                free += owners[y, x] == 0
-    if free == 0 or (area - free) / area > overlap_threshold:
+            if mask[y, x]:
+                free += states[y, x] == region
+                taken += states[y, x] == -region
+    if free == 0 or taken / (free + taken) > overlap_threshold:
         return 0
     for y in range(height):
         for x in range(width):
-            if mask[y, x] and regions[y, x] == region and owners[y, x] == 0:
+            if mask[y, x] and states[y, x] == region:
+                states[y, x] = -region
                 owners[y, x] = owner
     return free
 

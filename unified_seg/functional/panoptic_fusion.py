@@ -140,7 +140,7 @@ def _describe(
     """Instances and segments of the fused maps."""
     ids, device = fused.ids, fused.ids.device
     given, found = len(masks), len(fused.found)
-    owned = [ids[y0:y1, x0:x1] == i for i, (x0, y0, x1, y1) in enumerate(fused.windows.tolist(), start=1)]
+    owned = [ids[y0:y1, x0:x1].eq(i) for i, (x0, y0, x1, y1) in enumerate(fused.windows.tolist(), start=1)]
     refined = BoxMasks(fused.windows, owned, masks.image_size)
     kept = [candidates[position] for position in fused.kept]
     instances = [*kept, *range(given, given + found)]

@@ -3,7 +3,9 @@
 On the CPU these are queues, compiled by numba; on other devices they are sweeps (see `region_sweeps`). Both give the
 same answer, pixel for pixel.
 
-(H, W) = the map. A *framed* map has a frame of one pixel around it, so that neighbours need no test of bounds.
+(H, W) = the map. A *framed* map has a frame of one pixel around it, so that neighbours need no test of bounds. The
+*state* of a pixel is its region, from 1, while nobody owns it, then that number negative; 0 outside all regions: one
+look tells both.
 """
 
 import numpy as np
@@ -39,8 +41,10 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
     if owners.device.type != "cpu":
         return grow_by_sweeps(owners, regions, connectivity)
     framed = np.pad(owners.numpy(), 1)
-    steps = neighbour_steps(framed.shape[1], connectivity)
-    grow_framed(framed, np.pad(regions.numpy(), 1), steps, int(framed.max()))
+    states = np.pad(regions.numpy(), 1)
+    states = states.astype(np.promote_types(states.dtype, np.int16))  # signed
+    states[framed > 0] *= -1
+    grow_framed(framed, states, neighbour_steps(framed.shape[1], connectivity), int(framed.max()))
     return torch.from_numpy(np.ascontiguousarray(framed[1:-1, 1:-1]))
 
 
@@ -59,28 +63,28 @@ def neighbour_steps(width: int, connectivity: int) -> np.ndarray:
 
 
 @compiled
-def grow_framed(owners: np.ndarray, regions: np.ndarray, steps: np.ndarray, last_owner: int) -> np.ndarray:
+def grow_framed(owners: np.ndarray, states: np.ndarray, steps: np.ndarray, last_owner: int) -> np.ndarray:
     """`grow_regions` in place, on framed maps whose frame is outside all regions; the owners are 1 .. last_owner.
 
     Returns:
         (last_owner + 1,) int64: how many pixels each owner gained.
     """
     width = owners.shape[1]
-    owner_of, region_of = owners.ravel(), regions.ravel()
+    owner_of, state_of = owners.ravel(), states.ravel()
     # The free pixels next to an owned one, each with its best owner.
     pixels = np.empty(owner_of.size, dtype=np.int32)
     best_owners = np.empty(owner_of.size, dtype=np.int32)
     gained = np.zeros(last_owner + 1, dtype=np.int64)
     count = 0
     for pixel in range(width, owner_of.size - width):
-        region = region_of[pixel]
-        if region == 0 or owner_of[pixel] != 0:
+        region = state_of[pixel]
+        if region <= 0:
             continue
         best = 0
         for step in steps:
-            other = owner_of[pixel + step]
-            if other != 0 and (best == 0 or other < best) and region_of[pixel + step] == region:
-                best = other
+            if state_of[pixel + step] == -region:
+                other = owner_of[pixel + step]
+                best = other if best == 0 else min(best, other)
         if best != 0:
             pixels[count] = pixel
             best_owners[count] = best
@@ -91,16 +95,18 @@ def grow_framed(owners: np.ndarray, regions: np.ndarray, steps: np.ndarray, last
     place = np.cumsum(gained) - gained
     for pixel, owner in zip(pixels[:count], best_owners[:count]):
         owner_of[pixel] = owner
+        state_of[pixel] = -state_of[pixel]
         queue[place[owner]] = pixel
         place[owner] += 1
     head, tail = 0, count
     while head < tail:
         pixel = queue[head]
         head += 1
-        owner, region = owner_of[pixel], region_of[pixel]
+        owner, region = owner_of[pixel], -state_of[pixel]
         for step in steps:
             other = pixel + step
-            if owner_of[other] == 0 and region_of[other] == region:
+            if state_of[other] == region:
+                state_of[other] = -region
                 owner_of[other] = owner
                 gained[owner] += 1
                 queue[tail] = other
@@ -110,49 +116,44 @@ def grow_framed(owners: np.ndarray, regions: np.ndarray, steps: np.ndarray, last
 
 @compiled
 def label_components(
-    owners: np.ndarray, regions: np.ndarray, labels: np.ndarray, steps: np.ndarray, last_owner: int, min_area: float
+    owners: np.ndarray, states: np.ndarray, labels: np.ndarray, steps: np.ndarray, last_owner: int, min_area: float
 ) -> np.ndarray:
     """Make owners, in place, of the large connected components of free pixels of equal label.
 
     Args:
-        owners, regions: framed; only pixels of a region and without an owner are looked at.
+        owners, states: framed.
         labels: (H, W) integer, not framed.
         steps: see `neighbour_steps`.
         last_owner: the new owners are numbered from the next one on, in the order of their first pixels.
-        min_area: pixels; smaller components stay free.
+        min_area: pixels; smaller components get no owner.
 
     Returns:
         (C, 2) int64: label and area of the new owners.
     """
     width = owners.shape[1]
-    owner_of, region_of = owners.ravel(), regions.ravel()
-    too_small = -1
+    owner_of, state_of = owners.ravel(), states.ravel()
     queue = np.empty(owner_of.size, dtype=np.int32)
     found = np.empty((owner_of.size, 2), dtype=np.int64)
-    count, first, tail = 0, 0, 0
+    count = 0
     for start in range(width, owner_of.size - width):
-        if region_of[start] == 0 or owner_of[start] != 0:
+        if state_of[start] <= 0:
             continue
         label = labels[start // width - 1, start % width - 1]
-        owner_of[start] = too_small
-        queue[tail] = start
-        head, first, tail = tail, tail, tail + 1
+        state_of[start] = -state_of[start]
+        queue[0] = start
+        head, tail = 0, 1
         while head < tail:
             pixel = queue[head]
             head += 1
             for step in steps:
                 other = pixel + step
-                free = owner_of[other] == 0 and region_of[other] != 0
-                if free and labels[other // width - 1, other % width - 1] == label:
-                    owner_of[other] = too_small
+                if state_of[other] > 0 and labels[other // width - 1, other % width - 1] == label:
+                    state_of[other] = -state_of[other]
                     queue[tail] = other
                     tail += 1
-        if tail - first >= min_area:
-            found[count, 0], found[count, 1] = label, tail - first
+        if tail >= min_area:
+            found[count, 0], found[count, 1] = label, tail
             count += 1
-            for pixel in queue[first:tail]:
+            for pixel in queue[:tail]:
                 owner_of[pixel] = last_owner + count
-    for pixel in queue[:tail]:
-        if owner_of[pixel] == too_small:
-            owner_of[pixel] = 0
     return found[:count].copy()
