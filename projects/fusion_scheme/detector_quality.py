@@ -28,8 +28,8 @@ from matplotlib import pyplot as plt
 from unified_seg import load_config
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError
-from unified_seg.training.ablation.runs import write_json
 from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.training.run import evaluate
 from unified_seg.training.trainer import results_file

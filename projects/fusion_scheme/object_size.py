@@ -31,11 +31,11 @@ from matplotlib import pyplot as plt
 from unified_seg import load_config
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError, read_image
 from unified_seg.data.segments import true_segments
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.inference import Predictor
-from unified_seg.training.ablation.runs import write_json
 from unified_seg.training.checkpoint import CheckpointError
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")

@@ -33,6 +33,7 @@ from matplotlib import pyplot as plt
 from unified_seg import load_config
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError, read_image, read_label
 from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
@@ -42,7 +43,6 @@ from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.resampling import resample_labels
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.inference import Predictor
-from unified_seg.training.ablation.runs import write_json
 from unified_seg.training.checkpoint import CheckpointError
 
 FUSIONS = {"ScoreOrderFusion": "score-order merge", "SemanticGuidedFusion": "semantic-guided fusion"}
@@ -109,7 +109,7 @@ def draw(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
         axis.grid(color="0.9")
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("percent")
-    axes[0].legend(frameon=False)
+    axes[-1].legend(frameon=False, loc="lower right")
     figure.suptitle(title, fontsize=10)
     figure.savefig(file, dpi=120)
     plt.close(figure)

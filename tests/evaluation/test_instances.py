@@ -227,7 +227,10 @@ class TestRefuses:
             ({"segmentation": [[1, 1, 5, 1, 1e9, 5]]}, "far outside"),
             ({"segmentation": [[1, 1, 5, 1]]}, "at least 3 points"),
             ({"segmentation": {"size": [64, 128], "counts": [5, 6]}}, "do not add up"),
+            ({"segmentation": {"size": [64, 128], "counts": "5"}}, "do not add up"),
+            ({"segmentation": {"size": [64, 128], "counts": "P"}}, "no compressed run lengths"),
             ({"segmentation": {"size": [4, 4], "counts": [8, 8]}}, "a mask of"),
+            ({"segmentation": {"size": [4, 4], "counts": b"88"}}, "a mask of"),
             ({"segmentation": []}, "no segmentation"),
         ],
     )

@@ -3,7 +3,6 @@
 H, W = an image.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from unified_seg.data.json_file import write_json
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
 from unified_seg.evaluation.outputs import panoptic_segments, segment_class, semantic_labels
 from unified_seg.functional.class_table import ClassTable
@@ -61,7 +61,7 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
                 for c in self.table.classes
             ],
         }
-        (self.folder / "predictions.json").write_text(json.dumps(content))
+        write_json(self.folder / "predictions.json", content, indent=None)
         return {}
 
 

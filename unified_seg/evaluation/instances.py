@@ -5,7 +5,6 @@ T = thing classes.
 
 import contextlib
 import io
-import json
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,9 +15,11 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from unified_seg.data.coco_masks import Rle
+from unified_seg.data.json_file import write_json
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, require_files
-from unified_seg.evaluation.rle import Rle, encode_masks
+from unified_seg.evaluation.rle import encode_masks
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.evaluation.truth import PanopticTruth, TrueInstance, true_instances
 from unified_seg.functional.class_table import ClassTable
@@ -127,7 +128,7 @@ class InstanceEvaluator(PerImageEvaluator[ImageInstances]):
                 if detection.mask is not None:
                     result["segmentation"] = detection.mask
                 results.append(result)
-        (self.output_folder / "coco_instances_results.json").write_text(json.dumps(results))
+        write_json(self.output_folder / "coco_instances_results.json", results, indent=None)
 
 
 def average_precision(images: Sequence[ImageInstances], task: str, class_names: Sequence[str]) -> Scores:

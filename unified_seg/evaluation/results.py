@@ -13,6 +13,7 @@ import detectron2
 import numpy as np
 import torch
 
+from unified_seg.data.json_file import write_json
 from unified_seg.evaluation.tables import cell, class_names, recognition_table_text, table_text
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]  # data set -> task -> metric -> percent
@@ -67,27 +68,14 @@ def save_results(path: str | Path, results: Results, *, eval_s: float, weights: 
         "versions": versions(),
         "machine": machine(),
     }
-    _write(path, content)
+    write_json(path, content)
     return content
 
 
 def add_to_results(path: str | Path, **values: Any) -> None:
     """Add top-level entries, such as train_s, to a results.json that is there."""
     path = Path(path)
-    _write(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, allow_nan=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
 
 
 def format_results(results: Results) -> str:

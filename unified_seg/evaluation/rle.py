@@ -4,14 +4,11 @@ COCO counts runs down the columns of the whole image. From the window alone they
 drawing each mask on a canvas of the image's size first costs milliseconds a mask at Cityscapes' size.
 """
 
-from typing import Any
-
 import numpy as np
 from pycocotools import mask as mask_util
 
+from unified_seg.data.coco_masks import Rle, as_text
 from unified_seg.functional.box_masks import BoxMasks
-
-Rle = dict[str, Any]  # {"size": [H, W], "counts": str}
 
 
 def encode_masks(masks: BoxMasks) -> list[Rle]:
@@ -45,9 +42,3 @@ def encode_window(mask: np.ndarray, top: int, left: int, image_size: tuple[int, 
         counts = counts[:-1]
     rle = mask_util.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
     return as_text(rle)
-
-
-def as_text(rle: Rle) -> Rle:
-    """pycocotools gives bytes, which JSON can't hold."""
-    counts = rle["counts"]
-    return {"size": [int(n) for n in rle["size"]], "counts": counts.decode() if isinstance(counts, bytes) else counts}

@@ -3,7 +3,6 @@
 H, W = the image.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +10,11 @@ import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
+from unified_seg.data.coco_masks import Rle, checked_rle
 from unified_seg.data.reading import DataError
 from unified_seg.data.segments import TrueSegment, true_segments
 from unified_seg.evaluation.base import Record
-from unified_seg.evaluation.rle import Rle, as_text, encode_window
+from unified_seg.evaluation.rle import encode_window
 from unified_seg.functional.class_table import ClassTable
 
 
@@ -81,34 +81,8 @@ def _annotated(record: Record, index: int, table: ClassTable, with_masks: bool) 
     x, y, width, height = BoxMode.convert(list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYWH_ABS)
     mask, area = None, float(width * height)
     if annotation.get("segmentation"):
-        mask = _as_rle(annotation["segmentation"], (record["height"], record["width"]), where)
+        mask = checked_rle(annotation["segmentation"], (record["height"], record["width"]), where)
         area = float(mask_util.area(mask))
     elif with_masks:
         raise DataError(f"{where} has no segmentation, so mask AP can't be computed; set MODEL.MASK_ON False")
     return TrueInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)
-
-
-def _as_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle:
-    """COCO's three forms of a mask as compressed run lengths, checked: pycocotools' C code trusts what it gets."""
-    height, width = image_size
-    if isinstance(segmentation, dict):
-        if tuple(segmentation["size"]) != image_size:
-            raise DataError(f"{where}: a mask of {tuple(segmentation['size'])} for an image of {image_size} (H, W)")
-        counts = segmentation["counts"]
-        if not isinstance(counts, list):
-            return as_text(segmentation)
-        if min(counts, default=0) < 0 or sum(counts) != height * width:
-            raise DataError(f"{where}: run lengths do not add up to {height} x {width} pixels")
-        return as_text(mask_util.frPyObjects(segmentation, height, width))
-    polygons = [_checked_polygon(polygon, image_size, where) for polygon in segmentation]
-    return as_text(mask_util.merge(mask_util.frPyObjects(polygons, height, width)))
-
-
-def _checked_polygon(polygon: Sequence[float], image_size: tuple[int, int], where: str) -> list[float]:
-    points = np.asarray(polygon, dtype=np.float64).reshape(-1)
-    if len(points) < 6 or len(points) % 2:
-        raise DataError(f"{where}: a polygon needs at least 3 points x, y, this one has {len(points)} numbers")
-    # Annotators' points lie somewhat outside at times; far outside, the rasteriser overflows.
-    if not np.isfinite(points).all() or np.abs(points).max() > 10 * max(image_size):
-        raise DataError(f"{where}: a polygon with a point far outside the image")
-    return points.tolist()

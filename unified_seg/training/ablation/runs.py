@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg.config import CfgNode, ConfigError, load_config
+from unified_seg.data.json_file import write_json
 
 from .plan import AblationPlan, Row
 
@@ -168,10 +169,3 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the record of the run in `folder`; a reader sees the old or the new one, whenever this is interrupted."""
     write_json(folder / RECORD, record)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON beside `path` and move it there in one step."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)

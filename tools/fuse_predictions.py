@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Fuse instance and semantic predictions on disk, of any model, into panoptic ones.
+
+    python tools/fuse_predictions.py --instances coco_instances_results.json --semantic semantic_pngs/ \\
+        --images image_info.json --categories panoptic_categories.json --output fused/
+    python tools/fuse_predictions.py --instances ... --semantic ... --images ... --dataset unified_cityscapes_val \\
+        --semantic-ids contiguous --output fused/ --refined-semantic refined/ --refined-instances refined.json
+
+In come COCO's result list (image_id, category_id, score and segmentation: run lengths or polygons) and one PNG of
+class ids an image, named as the image. Out come panoptic.json and the folder panoptic/ in COCO's panoptic format
+and, if asked for, the semantic PNGs and instances as the fusion refined them. See docs/fusing_predictions.md.
+"""
+
+import argparse
+import math
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+from tqdm import tqdm
+
+import unified_seg  # noqa: F401  registers the data sets
+from unified_seg.data.json_file import write_json
+from unified_seg.data.predictions import (
+    ID_KINDS,
+    Detection,
+    ImageInfo,
+    find_semantic,
+    pixel_values,
+    read_categories,
+    read_detections,
+    read_images,
+    read_masks,
+    read_semantic,
+)
+from unified_seg.data.reading import DataError
+from unified_seg.evaluation.export import write_panoptic_png
+from unified_seg.evaluation.rle import encode_masks
+from unified_seg.functional.class_table import ClassTable
+from unified_seg.functional.panoptic_fusion import (
+    GuidedFusion,
+    PanopticMap,
+    check_options,
+    score_order_merge,
+    semantic_guided_fusion,
+)
+
+Json = dict[str, Any]
+
+
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--instances", type=Path, required=True, metavar="FILE", help="COCO instance results")
+    add("--semantic", type=Path, required=True, metavar="DIR", help="semantic PNGs")
+    add("--images", type=Path, required=True, metavar="FILE", help='JSON with a COCO list "images"')
+    classes = parser.add_mutually_exclusive_group(required=True)
+    classes.add_argument("--dataset", metavar="NAME", help="a registered data set, whose classes these are")
+    classes.add_argument("--categories", type=Path, metavar="FILE", help="COCO panoptic categories")
+    add("--use-supercategories", action="store_true", help="classes of one supercategory exchange pixels")
+    values = "PNG values: ids of the categories, or 0 .. K-1 in their order; 255 is void, and 0 if it is no category's"
+    add("--semantic-ids", choices=ID_KINDS, default="dataset", help=values)
+    add("--output", type=Path, required=True, metavar="DIR", help="gets panoptic.json and panoptic/")
+    add("--refined-semantic", type=Path, metavar="DIR", help="gets the refined semantic PNGs")
+    add("--refined-instances", type=Path, metavar="FILE", help="gets the refined instances")
+    add("--method", choices=("semantic-guided", "score-order"), default="semantic-guided")
+    add("--score-threshold", type=float, default=0.5, metavar="S", help="instances below stay out")
+    add("--overlap-threshold", type=float, default=0.5, metavar="F", help="an instance taken by more than F is dropped")
+    add("--min-stuff-area", type=float, default=0.002, metavar="F", help="smallest stuff, as a fraction of the image")
+    add("--min-segment-area", type=float, default=0.0005, metavar="F", help="smallest thing found by semantics")
+    add("--connectivity", type=int, choices=(4, 8), default=4, help="of paths and components in the semantic map")
+    args = parser.parse_args(arguments)
+    try:
+        check_options(found_score_factor=0.0, **fusion_options(args))
+    except ValueError as error:
+        parser.error(str(error))
+    if args.use_supercategories and not args.categories:
+        parser.error("--use-supercategories belongs to --categories: a registered data set says itself what is alike")
+    if args.method == "score-order" and (args.refined_semantic or args.refined_instances):
+        parser.error("--method score-order refines nothing: leave out --refined-semantic and --refined-instances")
+    folders = [args.semantic, args.output / "panoptic", args.refined_semantic]
+    files = [args.instances, args.images, args.categories, args.output / "panoptic.json", args.refined_instances]
+    for group in (folders, files):
+        for path, times in Counter(path.resolve() for path in group if path is not None).items():
+            if times > 1:
+                parser.error(f"{path} is named twice and would be written over")
+    return args
+
+
+def fusion_options(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("score_threshold", "overlap_threshold", "min_stuff_area", "min_segment_area", "connectivity")
+    return {name: getattr(args, name) for name in names}
+
+
+def read_classes(args: argparse.Namespace) -> ClassTable:
+    if args.categories:
+        return read_categories(args.categories, args.use_supercategories)
+    if args.dataset not in DatasetCatalog.list():
+        raise DataError(f"{args.dataset}: no data set of that name is registered")
+    try:
+        return ClassTable.from_metadata(MetadataCatalog.get(args.dataset))
+    except ValueError as error:
+        raise DataError(f"{args.dataset}: {error}") from None
+
+
+class Fuser:
+    """Fuses one image after the other and writes its PNGs, as the arguments say."""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.table = read_classes(args)
+        self.values = pixel_values(self.table, args.semantic_ids)
+        self.images = read_images(args.images)
+        self.semantic = find_semantic(args.semantic, self.images)
+        self.detections = read_detections(args.instances, self.images, self.table)
+
+    def run(self) -> None:
+        annotations, refined = [], []
+        for image in tqdm(self.images, desc="fusing", unit="img", disable=None):
+            panoptic, instances = self.fuse(image)
+            annotations.append(self.write_panoptic(image, panoptic))
+            refined += instances
+        write_json(self.args.output / "panoptic.json", {**self.header(), "annotations": annotations}, indent=None)
+        if self.args.refined_instances:
+            write_json(self.args.refined_instances, refined, indent=None)
+        segments = sum(len(annotation["segments_info"]) for annotation in annotations)
+        print(f"{len(annotations)} images, {segments} segments: {self.args.output / 'panoptic.json'}")
+
+    def fuse(self, image: ImageInfo) -> tuple[PanopticMap, list[Json]]:
+        """The panoptic map of an image, and its refined instances where they are asked for."""
+        args, detections = self.args, self.detections.get(image.id, [])
+        # Before the masks, none of which may then be larger than a real PNG.
+        labels = read_semantic(self.semantic[image.id], image, self.values)
+        things = torch.tensor([d.thing_id for d in detections], dtype=torch.int64)
+        scores = torch.tensor([d.record["score"] for d in detections], dtype=torch.float64)
+        masks = read_masks(detections, image.size, args.score_threshold)
+        inputs = (labels, masks, things, scores, self.table)
+        if args.method == "score-order":
+            panoptic = score_order_merge(
+                *inputs,
+                score_threshold=args.score_threshold,
+                overlap_threshold=args.overlap_threshold,
+                stuff_area_limit=math.ceil(args.min_stuff_area * labels.numel()),
+            )
+            return panoptic, []
+        fused = semantic_guided_fusion(*inputs, **fusion_options(args))
+        if args.refined_semantic:
+            pixels = self.values.from_semantic[fused.labels.numpy()]
+            Image.fromarray(pixels).save(writable(args.refined_semantic, image))
+        return fused.panoptic, refined_records(image, detections, fused, self.table) if args.refined_instances else []
+
+    def write_panoptic(self, image: ImageInfo, panoptic: PanopticMap) -> Json:
+        """Write the PNG; returns the image's entry of panoptic.json."""
+        write_panoptic_png(writable(self.args.output / "panoptic", image), panoptic.ids.numpy())
+        classes = [self.table.segment_class(s["category_id"], s["isthing"]) for s in panoptic.segments_info]
+        segments = [
+            {"id": s["id"], "category_id": c.dataset_id, "area": s["area"], "iscrowd": 0}
+            for s, c in zip(panoptic.segments_info, classes)
+        ]
+        return {"image_id": image.id, "file_name": image.png, "segments_info": segments}
+
+    def header(self) -> Json:
+        """What COCO's panoptic JSON says beside its annotations."""
+        images = [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in self.images]
+        categories = [
+            {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
+            for c in self.table.classes
+        ]
+        return {"images": images, "categories": categories}
+
+
+def refined_records(
+    image: ImageInfo, detections: Sequence[Detection], fused: GuidedFusion, table: ClassTable
+) -> list[Json]:
+    """The given records, the kept ones with their refined masks; then those found by semantics, marked as such."""
+    # pycocotools takes area and box from the masks where no record has a "bbox", and wants one in all where one has it.
+    records: list[Json] = [{k: v for k, v in d.record.items() if k not in ("bbox", "area")} for d in detections]
+    for thing_id, score in zip(fused.thing_ids[fused.found].tolist(), fused.scores[fused.found].tolist()):
+        category_id = table.thing(thing_id).dataset_id
+        records.append({"image_id": image.id, "category_id": category_id, "score": score, "found": True})
+    kept = fused.kept.nonzero()[:, 0].tolist()
+    for index, rle in zip(kept, encode_masks(fused.masks[kept])):
+        records[index]["segmentation"] = rle
+    return records
+
+
+def writable(folder: Path, image: ImageInfo) -> Path:
+    path = image.png_in(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse_args(arguments)
+    try:
+        Fuser(args).run()
+    except (DataError, OSError) as error:
+        # What a user can mend, without a traceback.
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()
