@@ -109,7 +109,7 @@ class Setting:
         Image.fromarray(id2rgb(true_ids)).save(self.root / "truth.png")
         self.true_areas = np.bincount(true_ids.reshape(-1)).tolist()
         self.ids, self.infos = predicted_segments(true_ids, self.true_infos)
-        self.record = {
+        self.record: dict[str, Any] = {
             "file_name": str(self.root / "street.png"),
             "image_id": "street",
             "height": size[0],
