@@ -39,7 +39,7 @@ from unified_seg.data.predictions import (
     read_semantic,
 )
 from unified_seg.data.reading import DataError
-from unified_seg.evaluation.export import write_panoptic_png
+from unified_seg.evaluation.export import coco_categories, write_panoptic_png
 from unified_seg.evaluation.rle import encode_masks
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.panoptic_fusion import (
@@ -167,11 +167,7 @@ class Fuser:
     def header(self) -> Json:
         """What COCO's panoptic JSON says beside its annotations."""
         images = [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in self.images]
-        categories = [
-            {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
-            for c in self.table.classes
-        ]
-        return {"images": images, "categories": categories}
+        return {"images": images, "categories": coco_categories(self.table)}
 
 
 def refined_records(

@@ -151,6 +151,10 @@ def run(args: argparse.Namespace) -> None:
         if "pan_seg_file_name" not in record:
             raise DataError(f"{record['file_name']}: no panoptic truth (pan_seg_file_name) to compare with")
         outputs = predictor(read_image(record["file_name"], "BGR"))
+        if "unfused" not in outputs:
+            raise ConfigError(
+                f"{FUSION[0]} or {COMPACT[0]} was set anew: without {FUSION[1]} and {COMPACT[1]} nothing changes"
+            )
         measured += measure(outputs, record, table, threshold)
     if not measured:
         raise DataError(f"{args.dataset}: the detector found no object")

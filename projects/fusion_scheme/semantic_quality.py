@@ -119,6 +119,10 @@ def run(args: argparse.Namespace) -> None:
     records = DatasetCatalog.get(args.dataset)
     if missing := [r for r in records if not {"sem_seg_file_name", "pan_seg_file_name"} <= r.keys()]:
         raise DataError(f"{missing[0]['file_name']}: no semantic and panoptic truth")
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--output {args.output} can't be made: {error.strerror}") from None
     predictor = Predictor(setup(args, ""))
     table = ClassTable.from_metadata(predictor.metadata)
     fusions = {name: build_panoptic_fusion(setup(args, name), table) for name in FUSIONS}

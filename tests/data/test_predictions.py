@@ -119,6 +119,11 @@ class TestPixelValues:
         with pytest.raises(DataError, match="several things share a semantic id"):
             pixel_values(table, "dataset")
 
+    @pytest.mark.parametrize("ignore_label", [-1, 65536])
+    def test_an_ignore_label_that_no_map_holds(self, ignore_label: int):
+        with pytest.raises(DataError, match=f"ignore label of the classes is {ignore_label}, it must be 0 .. 65535"):
+            pixel_values(ClassTable(TABLE.classes, ignore_label), "contiguous")
+
     def test_an_unknown_kind(self):
         with pytest.raises(ValueError, match="must be dataset or contiguous, got 'coco'"):
             pixel_values(TABLE, "coco")

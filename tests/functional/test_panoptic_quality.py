@@ -73,7 +73,7 @@ def test_nothing_of_a_kind_is_nan_and_no_division_by_zero(segments: list[int], n
     scores = panoptic_scores(panoptic_matches(ids, described, ids, described, 2), IS_THING)
     for group in ("all", "things", "stuff"):
         quality = getattr(scores, group)
-        assert quality == (1, 1, 1) or (group in nan and all(math.isnan(value) for value in quality))
+        assert all(math.isnan(value) for value in quality) if group in nan else quality == (1, 1, 1)
 
 
 class TestRefuses:

@@ -188,6 +188,25 @@ def test_ignored_pixels_are_void_and_stay_ignored() -> None:
     assert result.labels.tolist() == [[255, 5, 5, 255]]
 
 
+@pytest.mark.parametrize("ignore_label", [-1, -100, -(10**9), 10**9])
+def test_the_ignore_label_may_be_any_number_that_is_no_class(ignore_label: int) -> None:
+    table = ClassTable(STREET.classes, ignore_label)
+    labels = torch.tensor([[ignore_label, 4, 4, 0]])
+    masks = BoxMasks.from_full(torch.ones(1, 1, 4, dtype=torch.bool))
+    result = semantic_guided_fusion(labels, masks, torch.tensor([TRUCK]), torch.tensor([0.9]), table)
+    assert result.panoptic.ids.tolist() == [[0, 1, 1, 2]]
+    assert result.labels.tolist() == [[ignore_label, 5, 5, 0]]
+
+
+def test_an_ignore_label_beyond_the_type_of_the_labels_is_no_class() -> None:
+    # As 8 bits -252 would be 4, a car.
+    table = ClassTable(STREET.classes, -252)
+    labels = torch.tensor([[4, 0]], dtype=torch.uint8)
+    masks = BoxMasks.from_full(torch.ones(1, 1, 2, dtype=torch.bool))
+    result = semantic_guided_fusion(labels, masks, torch.tensor([CAR]), torch.tensor([0.9]), table)
+    assert result.panoptic.ids.tolist() == [[1, 2]]
+
+
 def test_where_things_share_a_label_nothing_is_found() -> None:
     # Label 0 means "a thing": the car fills all of its piece, the other piece has no class to be named by.
     labels = torch.tensor([[0, 0, 1, 0]])
@@ -298,6 +317,14 @@ ONE_CAR = {
     ("bad", "message"),
     [
         ({"masks": BoxMasks.from_full(torch.ones(1, 5, 4, dtype=torch.bool))}, r"masks for an image of \(5, 4\)"),
+        (
+            {"masks": BoxMasks(torch.tensor([[2, 0, 6, 4]]), [torch.ones(4, 4, dtype=torch.bool)], (4, 5))},
+            r"mask 0 of \(4, 4\) \(H, W\) in the window x 2 .. 6, y 0 .. 4 of an image of 4x5",
+        ),
+        (
+            {"masks": BoxMasks(torch.tensor([[0, 0, 5, 4]]), [torch.ones(40, 50, dtype=torch.bool)], (4, 5))},
+            r"mask 0 of \(40, 50\) \(H, W\) in the window",
+        ),
         ({"labels": torch.zeros(4, 5)}, "labels must be a map .* of integers"),
         (
             {"labels": torch.full((4, 5), 6)},

@@ -51,7 +51,7 @@ def _comparison(args: argparse.Namespace, separate: bool, equal: str, assert_equ
     given = (args.size, args.instances, args.device, separate)
     return Comparison(
         name=f"postprocessing, {'ScoreOrderFusion' if separate else 'SemanticGuidedFusion'}",
-        against="Detectron2's postprocessing in PanopticFPN",
+        against=PEER,
         inputs=f"a made street (seed {SEED}), {args.size[0]}x{args.size[1]}: logits of {table.num_semantic} classes at "
         f"stride {STRIDE}, {args.instances} instances with soft 28x28 masks",
         ours=partial(prepare_ours, *given),

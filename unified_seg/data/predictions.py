@@ -152,10 +152,13 @@ def pixel_values(table: ClassTable, kind: str) -> PixelValues:
         kind: of ID_KINDS. Void is 255, and of dataset ids 0 too, where it is not the id of a class.
 
     Raises:
-        DataError: the ids do not fit into a PNG, mean several classes, or leave none for void.
+        DataError: the ids do not fit into a PNG, mean several classes, or leave none for void; or an ignore label that
+            no label map can hold.
     """
     if kind not in ID_KINDS:
         raise ValueError(f"the kind of ids must be {' or '.join(ID_KINDS)}, got {kind!r}")
+    if not 0 <= table.ignore_label <= 65535:
+        raise DataError(f"the ignore label of the classes is {table.ignore_label}, it must be 0 .. 65535")
     semantic_of = {c.dataset_id if kind == "dataset" else c.semantic_id: c.semantic_id for c in table.classes}
     if kind == "dataset" and len(semantic_of) != table.num_semantic:
         raise DataError("dataset ids: several things share a semantic id, so PNGs can't hold the ids of the data set")

@@ -56,10 +56,7 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
                 for r in records
             ],
             "annotations": list(items.values()),
-            "categories": [
-                {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
-                for c in self.table.classes
-            ],
+            "categories": coco_categories(self.table),
         }
         write_json(self.folder / "predictions.json", content, indent=None)
         return {}
@@ -107,6 +104,13 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
 
     def summarize(self, items: dict[Any, None]) -> dict[str, Scores]:
         return {}
+
+
+def coco_categories(table: ClassTable) -> list[dict[str, Any]]:
+    """The `categories` of a COCO panoptic JSON."""
+    return [
+        {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)} for c in table.classes
+    ]
 
 
 def write_panoptic_png(path: Path, ids: np.ndarray) -> None:

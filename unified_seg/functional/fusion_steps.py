@@ -123,8 +123,9 @@ def fuse_tensors(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rules
     """The steps in tensor code, on any device; arguments as of `fuse_compiled`."""
     device = labels.device
     k = len(rules.region_of)
-    # The ignore label gets the place after the last class.
-    semantic = torch.where(labels == rules.ignore_label, k, labels).long()
+    # The ignore label gets the place after the last class. In the labels' own type it could wrap into a class.
+    semantic = labels.long()
+    semantic = torch.where(semantic == rules.ignore_label, k, semantic)
     region_of = torch.tensor([*rules.region_of.tolist(), 0], device=device)
     regions = region_of[semantic]
     owners = torch.zeros(labels.shape, dtype=torch.int64, device=device)
@@ -262,6 +263,6 @@ def _write_maps(
             else:
                 while end < width and labels[y, end] == label and owners[y + 1, end + 1] == 0:
                     end += 1
-                ids[y, x:end] = stuff_ids[min(label, void)]
+                ids[y, x:end] = stuff_ids[label if 0 <= label < void else void]
                 refined[y, x:end] = label
             x = end

@@ -100,7 +100,8 @@ def semantic_guided_fusion(
         confidence: (H, W), the probability of each pixel's label; only needed for a factor above 0.
 
     Raises:
-        ValueError: masks of another size, ids outside the table, scores that are not numbers, options out of range.
+        ValueError: masks of another size or that don't fit their windows, ids outside the table, scores that are not
+            numbers, options out of range.
     """
     check_inputs(labels, masks, thing_ids, scores, table)
     check_options(
@@ -187,6 +188,14 @@ def check_inputs(labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Ten
         )
     if not len(masks) == len(thing_ids) == len(scores):
         raise ValueError(f"{len(masks)} masks, {len(thing_ids)} classes and {len(scores)} scores")
+    # Compiled loops do not look at bounds.
+    height, width = labels.shape
+    for index, ((x0, y0, x1, y1), mask) in enumerate(zip(masks.windows.tolist(), masks.masks)):
+        if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height and mask.shape == (y1 - y0, x1 - x0)):
+            raise ValueError(
+                f"mask {index} of {tuple(mask.shape)} (H, W) in the window x {x0} .. {x1}, y {y0} .. {y1} "
+                f"of an image of {height}x{width}"
+            )
     if not torch.isfinite(scores).all():
         raise ValueError(f"scores must be numbers, got {scores[~torch.isfinite(scores)].tolist()}")
     things = thing_ids.tolist()
@@ -251,7 +260,8 @@ def score_order_merge(
         stuff_area_limit: stuff of fewer pixels becomes void.
 
     Raises:
-        ValueError: masks of another size, ids outside the table, scores that are not numbers.
+        ValueError: masks of another size or that don't fit their windows, ids outside the table, scores that are not
+            numbers.
     """
     check_inputs(labels, masks, thing_ids, scores, table)
     ids = torch.zeros(labels.shape, dtype=torch.int32, device=labels.device)
