@@ -72,7 +72,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         )
         command.set_defaults(command=module, name=name, growth=None)
         module.add_arguments(command)
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.growth is not None and (args.json is not None or args.into is not None):
+        parser.error("--growth measures nothing else: its JSON goes beside the plot, and it has no table")
+    return args
 
 
 def find_commands() -> dict[str, ModuleType]:

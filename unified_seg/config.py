@@ -76,7 +76,7 @@ def _add_model(cfg: CfgNode) -> None:
     # matters (poles alone in a narrow view).
     cfg.MODEL.PANOPTIC_FUSION.MIN_STUFF_AREA = 0.002
     # Foreground that no instance reaches becomes an instance of its own from this area on. Raise it where the semantic
-    # map has noise, lower it for small objects; 1.0 finds none.
+    # map has noise, lower it for small objects.
     cfg.MODEL.PANOPTIC_FUSION.MIN_SEGMENT_AREA = 0.0005
     # 4, or 8 to let instances grow through diagonal contacts too (one pixel wide structures).
     cfg.MODEL.PANOPTIC_FUSION.CONNECTIVITY = 4

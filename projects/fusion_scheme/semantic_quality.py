@@ -90,7 +90,7 @@ def evaluators(table: ClassTable, records: list[dict[str, Any]], folder: str) ->
 
 
 def fused(fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, table: ClassTable) -> dict[str, Any]:
-    result = fusion(labels, instances)
+    result = fusion(labels, instances, torch.ones(labels.shape))
     # Void of the truth counts nowhere, so it may be of any class.
     semantic = torch.where(result.labels == table.ignore_label, 0, result.labels)
     panoptic = (result.panoptic.ids, result.panoptic.segments_info)

@@ -8,13 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from unified_seg.functional.confusion import (
-    UnknownIdsError,
-    category_confusion,
-    confusion_matrix,
-    pair_counts,
-    semantic_scores,
-)
+from unified_seg.functional.confusion import category_confusion, confusion_matrix, semantic_scores
 
 IGNORE = 255
 
@@ -77,26 +71,6 @@ def test_every_integer_type_and_layout(types: tuple[type, type], ignore: int):
 
 def test_no_pixels():
     assert confusion_matrix(np.zeros((0, 4), dtype=int), np.zeros((0, 4), dtype=int), 4, IGNORE).sum() == 0
-
-
-IDS = [70001, -3, 0, 2, 12]
-
-
-@given(arrays(np.int32, (4, 9), elements=st.sampled_from(IDS)), arrays(np.uint8, (4, 9), elements=st.integers(0, 2)))
-@settings(deadline=None)
-def test_counts_of_pairs(first: np.ndarray, second: np.ndarray):
-    expected = [[((first == a) & (second == b)).sum() for b in (2, 0, 1)] for a in IDS]
-    assert pair_counts(first, second, IDS, (2, 0, 1)).tolist() == expected
-
-
-def test_unknown_ids_of_a_pair():
-    maps = np.array([0, 5, 7, 5]), np.array([1, 1, 2, 8])
-    with pytest.raises(UnknownIdsError) as error:
-        pair_counts(*maps, [0, 1], [1, 2, 8])
-    assert (error.value.in_first, error.value.ids) == (True, [5, 7])
-    with pytest.raises(UnknownIdsError) as error:
-        pair_counts(*maps, [0, 5, 7], [1])
-    assert (error.value.in_first, error.value.ids) == (False, [2, 8])
 
 
 def test_shapes_that_differ_are_an_error():

@@ -10,8 +10,7 @@ import numpy as np
 
 from unified_seg.data.reading import DataError, read_panoptic_ids
 from unified_seg.functional.class_table import ClassTable, SegmentClass
-from unified_seg.functional.compiled import compiled
-from unified_seg.functional.confusion import position
+from unified_seg.functional.id_maps import UnknownIdsError, segment_extents
 
 Record = dict[str, Any]
 
@@ -53,12 +52,12 @@ def true_segments(record: Record, table: ClassTable) -> tuple[np.ndarray, list[T
     described = [int(info["id"]) for info in infos]
     if len(set(described)) != len(described):
         raise DataError(f"{file_name}: segments_info describes a segment twice: {sorted(described)}")
-    extents = np.zeros((len(described) + 1, 5), dtype=np.int64)
-    known = np.array(sorted({0, *described}), dtype=np.int64)
-    if not _measure(ids, known, extents):
-        only_png = np.setdiff1d(ids, known).tolist()
-        raise DataError(f"{file_name}: the segments {only_png} are in the PNG but not in segments_info")
-    extent_of = dict(zip(known.tolist(), extents.tolist()))
+    known = sorted({0, *described})
+    try:
+        extents = segment_extents(ids, known)
+    except UnknownIdsError as error:
+        raise DataError(f"{file_name}: the segments {error.ids} are in the PNG but not in segments_info") from None
+    extent_of = dict(zip(known, extents.tolist()))
     if only_info := [i for i in sorted(described) if i == 0 or not extent_of[i][0]]:
         raise DataError(f"{file_name}: the segments {only_info} are in segments_info but not in the PNG")
     return ids, [_true_segment(info, extent_of[int(info["id"])], table, file_name) for info in infos]
@@ -72,26 +71,3 @@ def _true_segment(info: Any, extent: list[int], table: ClassTable, file_name: st
     area, top, bottom, left, right = extent
     window = (slice(top, bottom), slice(left, right))
     return TrueSegment(int(info["id"]), cls, bool(info.get("iscrowd", 0)), area, window)
-
-
-@compiled
-def _measure(ids: np.ndarray, known: np.ndarray, extents: np.ndarray) -> bool:
-    """Area, top, bottom, left and right of each known id (ascending) in a map; False at an id that is not known."""
-    height, width = ids.shape
-    for y in range(height):
-        start = 0
-        while start < width:
-            end = start + 1
-            while end < width and ids[y, end] == ids[y, start]:
-                end += 1
-            row = position(known, np.int64(ids[y, start]))
-            if row < 0:
-                return False
-            area, top, _, left, right = extents[row]
-            extents[row, 0] = area + end - start
-            extents[row, 1] = top if area else y
-            extents[row, 2] = y + 1
-            extents[row, 3] = min(left, start) if area else start
-            extents[row, 4] = max(right, end)
-            start = end
-    return True

@@ -21,7 +21,7 @@ from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Score
 from unified_seg.evaluation.tables import recognition_table_text
 from unified_seg.evaluation.truth import PanopticTruth
 from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.confusion import UnknownIdsError, pair_counts
+from unified_seg.functional.id_maps import UnknownIdsError, pair_counts
 
 NOT_FOUND = -1
 MATCH_IOU = 0.5
@@ -158,7 +158,7 @@ def found_classes(
     areas = np.array([segments[i].area for i in things], dtype=np.int64)
     masks = list(detections.pred_masks)
     for i in detections.scores.argsort(descending=True, stable=True).tolist():
-        if detections.scores[i] < score_threshold or not things:
+        if float(detections.scores[i]) < score_threshold or not things:
             break
         window, mask = masks[i]
         inside = mask.numpy().view(np.uint8)

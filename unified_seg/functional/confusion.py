@@ -1,9 +1,8 @@
-"""Counts of the pixels where two maps of ids meet: the confusion matrix, and the scores that follow from it.
+"""The confusion matrix of a semantic map, and the scores that follow from it.
 
 K = classes. In a confusion matrix rows are the truth and columns the prediction.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -126,89 +125,3 @@ def semantic_scores(confusion: np.ndarray) -> SemanticScores:
         mean_accuracy=float(np.nanmean(accuracy)),
         pixel_accuracy=float(correct.sum() / total),
     )
-
-
-class UnknownIdsError(ValueError):
-    """A map holds ids that are not among those it may hold.
-
-    Attributes:
-        in_first: whether it is the first map of the two.
-        ids: the unknown ones, ascending.
-    """
-
-    def __init__(self, in_first: bool, ids: list[int]):
-        super().__init__(f"the {'first' if in_first else 'second'} map holds the unknown ids {ids}")
-        self.in_first = in_first
-        self.ids = ids
-
-
-def pair_counts(
-    first: np.ndarray, second: np.ndarray, first_ids: Sequence[int], second_ids: Sequence[int]
-) -> np.ndarray:
-    """Count the pixels of every pair (id in the first map, id in the second), and check all ids, in one pass.
-
-    Neighbouring pixels mostly share both ids, so the row and the column of a pair are looked up where an id changes.
-
-    Args:
-        first, second: of one shape, any integer types.
-        first_ids, second_ids: the ids that may occur, at least one, each once, in any order.
-
-    Returns:
-        (len(first_ids), len(second_ids)) int64; its sum is the number of pixels.
-
-    Raises:
-        UnknownIdsError: an id that is not among those that may occur.
-        ValueError: shapes that differ.
-    """
-    if first.shape != second.shape:
-        raise ValueError(f"maps of different shapes, {first.shape} and {second.shape}")
-    known = [np.asarray(ids, dtype=np.int64) for ids in (first_ids, second_ids)]
-    orders = [np.argsort(ids) for ids in known]
-    counts = np.zeros((len(known[0]), len(known[1])), dtype=np.int64)
-    flat = [np.ascontiguousarray(ids).reshape(-1) for ids in (first, second)]
-    if not _count_pairs(*flat, known[0][orders[0]], known[1][orders[1]], counts):
-        unknown = [np.setdiff1d(ids, allowed).tolist() for ids, allowed in zip(flat, known)]
-        raise UnknownIdsError(not unknown[1], unknown[1] or unknown[0])
-    result = np.empty_like(counts)
-    result[np.ix_(*orders)] = counts
-    return result
-
-
-@compiled
-def position(ids: np.ndarray, wanted: int) -> int:
-    """The index of `wanted` in ascending `ids`, -1 where it is not among them."""
-    if 0 <= wanted < len(ids) and ids[wanted] == wanted:
-        return wanted  # ids that count up from 0, such as those of classes
-    low, high = 0, len(ids)
-    while low < high:
-        middle = (low + high) // 2
-        if ids[middle] < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    if low < len(ids) and ids[low] == wanted:
-        return low
-    return -1
-
-
-@compiled
-def _count_pairs(
-    first: np.ndarray, second: np.ndarray, first_ids: np.ndarray, second_ids: np.ndarray, counts: np.ndarray
-) -> bool:
-    """Fill `counts`; False, with counts that mean nothing, at an id that is unknown. All maps flat, ids ascending."""
-    a, b = first_ids[0], second_ids[0]
-    row, column, start = 0, 0, 0
-    for i in range(len(first)):
-        next_a, next_b = np.int64(first[i]), np.int64(second[i])
-        if next_a == a and next_b == b:
-            continue
-        counts[row, column] += i - start
-        start = i
-        if next_a != a:
-            a, row = next_a, position(first_ids, next_a)
-        if next_b != b:
-            b, column = next_b, position(second_ids, next_b)
-        if row < 0 or column < 0:
-            return False
-    counts[row, column] += len(first) - start
-    return True

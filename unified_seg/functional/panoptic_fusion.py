@@ -111,7 +111,7 @@ def semantic_guided_fusion(
         raise ValueError(f"found_score_factor {found_score_factor} needs a confidence of {tuple(labels.shape)}")
     # Stable: of equal scores the lower index comes first, on every device.
     order = scores.argsort(descending=True, stable=True)
-    candidates = order[scores[order] >= score_threshold].tolist()
+    candidates = order[scores[order].double() >= score_threshold].tolist()
     pixels = labels.numel()
     nameable = len(set(table.thing_to_semantic.tolist())) == table.num_things
     rules = Rules(

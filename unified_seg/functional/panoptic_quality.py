@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.functional.confusion import UnknownIdsError, pair_counts
+from unified_seg.functional.id_maps import UnknownIdsError, pair_counts
 
 VOID = 0  # the segment id of pixels without a segment
 

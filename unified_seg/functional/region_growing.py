@@ -40,7 +40,7 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
     check_connectivity(connectivity)
     if owners.device.type != "cpu":
         return grow_by_sweeps(owners, regions, connectivity)
-    framed = np.pad(owners.numpy(), 1)
+    framed = np.pad(owners.int().numpy(), 1)
     states = np.pad(regions.numpy(), 1)
     states = states.astype(np.promote_types(states.dtype, np.int16))  # signed
     states[framed > 0] *= -1

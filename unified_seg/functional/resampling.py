@@ -49,8 +49,7 @@ def resample_labels(logits: Tensor, stride: int, input_size: tuple[int, int], ou
     dtype = torch.uint8 if len(logits) <= 256 else torch.int16
     if logits.device.type != "cpu":
         return torch.cat([s.argmax(0).to(dtype) for s in _stripes(logits, stride, input_size, output_size)])
-    rows = _neighbours(output_size[0], input_size[0] / output_size[0] / stride, logits, -2)
-    columns = _neighbours(output_size[1], input_size[1] / output_size[1] / stride, logits, -1)
+    rows, columns = (_neighbours(logits, stride, input_size, output_size, dim) for dim in (0, 1))
     labels = torch.empty(output_size, dtype=dtype)
     values = logits.detach().float().contiguous().numpy()
     _interpolate_labels(values, *(t.numpy() for t in (*rows, *columns, labels)))
@@ -158,8 +157,8 @@ def _stripes(
 ) -> Iterator[Tensor]:
     """(K, rows, W) pieces of the resized logits, from top to bottom."""
     logits = logits.float()
-    top, bottom, row_weight = _neighbours(output_size[0], input_size[0] / output_size[0] / stride, logits, -2)
-    left, right, column_weight = _neighbours(output_size[1], input_size[1] / output_size[1] / stride, logits, -1)
+    top, bottom, row_weight = _neighbours(logits, stride, input_size, output_size, 0)
+    left, right, column_weight = _neighbours(logits, stride, input_size, output_size, 1)
     for start in range(0, output_size[0], STRIPE_ROWS):
         rows = slice(start, start + STRIPE_ROWS)
         weight = row_weight[rows, None]
@@ -167,12 +166,15 @@ def _stripes(
         yield torch.lerp(stripe[:, :, left], stripe[:, :, right], column_weight)
 
 
-def _neighbours(length: int, step: float, logits: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source positions of each output position, and the weight of the second.
+def _neighbours(
+    logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int], dim: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The two source positions of each output row (dim 0) or column (dim 1), and the weight of the second.
 
     Pixel centres lie at halves (align_corners=False): output i sits at (i + 0.5) * step - 0.5 of the source.
     """
-    last = logits.shape[dim] - 1
+    length, last = output_size[dim], logits.shape[1 + dim] - 1
+    step = input_size[dim] / length / stride
     position = (torch.arange(length, device=logits.device, dtype=torch.float32) + 0.5) * step - 0.5
     position = position.clamp(0, last)
     first = position.floor().long()
