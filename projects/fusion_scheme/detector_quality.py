@@ -13,7 +13,6 @@ after an interruption. The folder gets detector_quality.json, detector_quality.p
 import argparse
 import json
 import pickle
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,14 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from shared import argument_parser, make_folder, run_to_end, setup
 
-from unified_seg import load_config
-from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.config import CfgNode, ConfigError
 from unified_seg.data.json_file import write_json
-from unified_seg.data.reading import DataError
 from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.training.run import evaluate
 from unified_seg.training.trainer import results_file
 
-FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 HELDOUT = "unified_toyscapes_heldout"  # choices are made there, never on val
 NAME = "detector_quality"
 
@@ -62,20 +58,13 @@ Point = dict[str, Any]
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the run was made with")
+    parser = argument_parser(__doc__, HELDOUT)
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="holds the checkpoints of a training")
-    parser.add_argument("--dataset", default=HELDOUT, metavar="NAME", help="what to score on; default: %(default)s")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where results go")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
     return parser.parse_args(arguments)
 
 
-def setup(args: argparse.Namespace, weights: Path) -> CfgNode:
-    cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts])
-    cfg.DATASETS.TEST = (args.dataset,)
-    cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR = str(weights), str(args.output / weights.stem)
-    return with_class_counts(cfg)
+def settings_of(args: argparse.Namespace, weights: Path) -> CfgNode:
+    return setup(args, "MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(args.output / weights.stem))
 
 
 def find_checkpoints(run: Path) -> dict[int, Path]:
@@ -156,23 +145,16 @@ def publish(args: argparse.Namespace, points: Sequence[Point]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     checkpoints = find_checkpoints(args.run)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--output {args.output} can't be made: {error.strerror}") from None
+    make_folder(args.output)
     points: list[Point] = []
     for trained, path in tqdm(checkpoints.items(), desc="checkpoints", unit="", disable=None):
-        points.append(point_of(trained, path, score(setup(args, path), path)))
+        points.append(point_of(trained, path, score(settings_of(args, path), path)))
         publish(args, points)
     print(f"{len(points)} checkpoints: {args.output / NAME}.json, {args.output / NAME}.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except (ConfigError, CheckpointError, DataError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_to_end(run, parse_args(arguments))
 
 
 if __name__ == "__main__":

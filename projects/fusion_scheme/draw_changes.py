@@ -12,7 +12,6 @@ best change first), best.png and worst.png. Whatever fusion the config names, th
 import argparse
 import csv
 import math
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,19 +19,14 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from detectron2.data import DatasetCatalog
+from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 from tqdm import tqdm
 
-from unified_seg import load_config
-from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError, read_image, read_label
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.inference import Predictor
-from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.visualization import contact_sheet, draw_change, semantic_change, with_legend
 from unified_seg.visualization.changes import SemanticChange
-
-FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 
 Record = dict[str, Any]
 
@@ -53,22 +47,12 @@ class LabelMaps(NamedTuple):
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="a registered data set with semantic truth")
+    parser = argument_parser(__doc__)
     parser.add_argument("--top", type=int, default=3, metavar="N", help="images on each sheet")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where CSV and sheets go")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
     args = parser.parse_args(arguments)
     if args.top < 1:
         parser.error(f"--top {args.top}: at least one image")
     return args
-
-
-def setup(args: argparse.Namespace) -> CfgNode:
-    cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts])
-    cfg.DATASETS.TEST = (args.dataset,)  # with_class_counts checks that it has the classes of the model
-    return with_class_counts(cfg)
 
 
 def label_maps(predictor: Predictor, record: Record, table: ClassTable) -> LabelMaps:
@@ -82,11 +66,7 @@ def label_maps(predictor: Predictor, record: Record, table: ClassTable) -> Label
         raise DataError(f"{record['file_name']}: no semantic label (sem_seg_file_name) to compare with")
     truth = read_label(record["sem_seg_file_name"])
     outputs = predictor(read_image(record["file_name"], "BGR"))
-    if "unfused" not in outputs:
-        raise ConfigError(
-            f"{FUSION[0]} or {COMPACT[0]} was set anew: without {FUSION[1]} and {COMPACT[1]} nothing changes"
-        )
-    before, after = (o["sem_seg_labels"].cpu().numpy() for o in (outputs["unfused"], outputs))
+    before, after = (o["sem_seg_labels"].cpu().numpy() for o in (before_fusion(outputs), outputs))
     if truth.shape != after.shape:
         raise DataError(f"{record['sem_seg_file_name']}: {truth.shape} pixels, the image has {after.shape} (H, W)")
     if unknown := set(np.unique(truth).tolist()) - {*range(table.num_semantic), table.ignore_label}:
@@ -132,10 +112,7 @@ def caption(record: Record, change: SemanticChange) -> str:
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     records = DatasetCatalog.get(args.dataset)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--output {args.output} can't be made: {error.strerror}") from None
+    make_folder(args.output)
     predictor = Predictor(cfg)
     table = ClassTable.from_metadata(predictor.metadata)
     measured = measure(predictor, records, table)
@@ -152,11 +129,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except (ConfigError, CheckpointError, DataError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_to_end(run, parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ object_size.json and object_size.png.
 
 import argparse
 import itertools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,18 +26,14 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 
-from unified_seg import load_config
-from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError, read_image
 from unified_seg.data.segments import true_segments
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.inference import Predictor
-from unified_seg.training.checkpoint import CheckpointError
 
-FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 MATCH_IOU = 0.5
 # Sides in pixels: the square root of an object's area.
 EDGES = (0, 8, 12, 16, 24, 32, 48, 64, np.inf)
@@ -54,18 +49,7 @@ class Measured(NamedTuple):
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="a registered data set with panoptic truth")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where JSON and plot go")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
-    return parser.parse_args(arguments)
-
-
-def setup(args: argparse.Namespace) -> CfgNode:
-    cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts])
-    cfg.DATASETS.TEST = (args.dataset,)  # with_class_counts checks that it has the classes of the model
-    return with_class_counts(cfg)
+    return argument_parser(__doc__).parse_args(arguments)
 
 
 def measure(outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, threshold: float) -> list[Measured]:
@@ -73,10 +57,10 @@ def measure(outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, 
     ids, segments = true_segments(record, table)
     things = [s for s in segments if s.cls.is_thing and not s.is_crowd]
     truth = torch.from_numpy(np.array([ids == s.id for s in things], dtype=bool).reshape(-1, *ids.shape))
-    before: Instances = outputs["unfused"]["instances"].to("cpu")
+    before: Instances = before_fusion(outputs)["instances"].to("cpu")
     # The detections stay in their order, found ones follow.
     after_masks = outputs["instances"].to("cpu").pred_masks
-    labels = outputs["unfused"]["sem_seg_labels"].cpu().numpy()
+    labels = before_fusion(outputs)["sem_seg_labels"].cpu().numpy()
     measured = []
     for index, thing in match(BitMasks(truth).get_bounding_boxes(), before, threshold):
         mask = truth[thing]
@@ -139,10 +123,7 @@ def draw(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     records = DatasetCatalog.get(args.dataset)
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--output {args.output} can't be made: {error.strerror}") from None
+    make_folder(args.output)
     predictor = Predictor(cfg)
     table = ClassTable.from_metadata(predictor.metadata)
     threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
@@ -151,10 +132,6 @@ def run(args: argparse.Namespace) -> None:
         if "pan_seg_file_name" not in record:
             raise DataError(f"{record['file_name']}: no panoptic truth (pan_seg_file_name) to compare with")
         outputs = predictor(read_image(record["file_name"], "BGR"))
-        if "unfused" not in outputs:
-            raise ConfigError(
-                f"{FUSION[0]} or {COMPACT[0]} was set anew: without {FUSION[1]} and {COMPACT[1]} nothing changes"
-            )
         measured += measure(outputs, record, table, threshold)
     if not measured:
         raise DataError(f"{args.dataset}: the detector found no object")
@@ -170,11 +147,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except (ConfigError, CheckpointError, DataError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_to_end(run, parse_args(arguments))
 
 
 if __name__ == "__main__":

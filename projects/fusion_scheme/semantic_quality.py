@@ -12,7 +12,6 @@ semantic_quality.json and semantic_quality.png.
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any
 
 import matplotlib
 import torch
-from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Instances
 from tabulate import tabulate
@@ -29,10 +27,8 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from shared import argument_parser, make_folder, run_to_end, setup
 
-from unified_seg import load_config
-from unified_seg.config import COMPACT, ConfigError
-from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError, read_image, read_label
 from unified_seg.evaluation.base import PerImageEvaluator
@@ -43,7 +39,6 @@ from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.resampling import resample_labels
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.inference import Predictor
-from unified_seg.training.checkpoint import CheckpointError
 
 FUSIONS = {"ScoreOrderFusion": "score-order merge", "SemanticGuidedFusion": "semantic-guided fusion"}
 STRIDES = (8, 4, 2, 1)
@@ -52,18 +47,7 @@ SCORES = (("mIoU", "sem_seg", "mIoU"), ("mask AP", "segm", "AP"), ("PQ", "panopt
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
-    parser.add_argument("--dataset", required=True, metavar="NAME", help="a registered data set with panoptic truth")
-    parser.add_argument("--output", type=Path, required=True, metavar="FOLDER", help="where JSON and plot go")
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
-    return parser.parse_args(arguments)
-
-
-def setup(args: argparse.Namespace, fusion: str) -> CfgNode:
-    cfg = load_config(args.config_file, [*COMPACT, *args.opts, "MODEL.PANOPTIC_FUSION.NAME", fusion])
-    cfg.DATASETS.TEST = (args.dataset,)  # with_class_counts checks that it has the classes of the model
-    return with_class_counts(cfg)
+    return argument_parser(__doc__).parse_args(arguments)
 
 
 def coarse(labels: torch.Tensor, stride: int, table: ClassTable) -> torch.Tensor:
@@ -119,13 +103,10 @@ def run(args: argparse.Namespace) -> None:
     records = DatasetCatalog.get(args.dataset)
     if missing := [r for r in records if not {"sem_seg_file_name", "pan_seg_file_name"} <= r.keys()]:
         raise DataError(f"{missing[0]['file_name']}: no semantic and panoptic truth")
-    try:
-        args.output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--output {args.output} can't be made: {error.strerror}") from None
-    predictor = Predictor(setup(args, ""))
+    make_folder(args.output)
+    predictor = Predictor(setup(args, "MODEL.PANOPTIC_FUSION.NAME", ""))
     table = ClassTable.from_metadata(predictor.metadata)
-    fusions = {name: build_panoptic_fusion(setup(args, name), table) for name in FUSIONS}
+    fusions = {name: build_panoptic_fusion(setup(args, "MODEL.PANOPTIC_FUSION.NAME", name), table) for name in FUSIONS}
     maps = [PREDICTED, *(f"true, stride {stride}" for stride in STRIDES)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -150,11 +131,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except (ConfigError, CheckpointError, DataError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_to_end(run, parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +25,7 @@ from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.class_table import ClassTable
 
 PROJECT = Path(__file__).parents[2] / "projects" / "fusion_scheme"
+sys.path.append(str(PROJECT))  # as for a script that is run: the scripts import their neighbour `shared`
 
 
 def load(name: str) -> ModuleType:
