@@ -48,7 +48,7 @@ class FusedPixels:
         kept: the candidates that are instances, in order of their ids.
         found: the semantic id of each found instance, in order of their ids, which follow those of `kept`.
         areas: of the M instances.
-        windows: (M, 4) int64: x0, y0, x1, y1 of the M instances, tight.
+        masks: of the M instances, in tight windows.
         stuff: (semantic id, area) of each stuff segment.
     """
 
@@ -57,7 +57,7 @@ class FusedPixels:
     kept: list[int]
     found: list[int]
     areas: list[int]
-    windows: Tensor
+    masks: BoxMasks
     stuff: list[tuple[int, int]]
 
 
@@ -73,7 +73,9 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
     semantic = labels.contiguous().numpy()
     height, width = semantic.shape
     states = np.zeros((height + 2, width + 2), dtype=np.min_scalar_type(-1 - int(rules.region_of.max())))
-    owners = np.zeros((height + 2, width + 2), dtype=np.int32)
+    # Half the memory to go through where two bytes can number all that may be kept or found.
+    most = len(masks) + semantic.size / max(rules.min_segment_area, 1)
+    owners = np.zeros((height + 2, width + 2), dtype=np.int16 if most < 2**15 else np.int32)
     label_areas = _mark_regions(semantic, rules.region_of, rules.ignore_label, states)
 
     kept: list[int] = []
@@ -108,13 +110,15 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
     refined = np.empty_like(semantic)
     windows = np.array([[width, height, 0, 0]] * len(semantic_of_owner), dtype=np.int64).reshape(-1, 4)
     _write_maps(owners, semantic, semantic_of_owner, stuff_ids, ids, refined, windows)
+    # Cut by numpy: torch takes several times as long for windows of a larger map.
+    cut = [torch.from_numpy(ids[y0:y1, x0:x1] == i) for i, (x0, y0, x1, y1) in enumerate(windows[1:].tolist(), start=1)]
     return FusedPixels(
         ids=torch.from_numpy(ids),
         labels=torch.from_numpy(refined),
         kept=kept,
         found=found[:, 0].tolist(),
         areas=[*areas, *found[:, 1].tolist()],
-        windows=torch.from_numpy(windows[1:]),
+        masks=BoxMasks(torch.from_numpy(windows[1:]), cut, (height, width)),
         stuff=stuff,
     )
 
@@ -162,7 +166,9 @@ def fuse_tensors(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rules
     ids = torch.where(owned, owners, torch.from_numpy(stuff_ids).to(device)[semantic])
     refined = torch.where(owned, torch.from_numpy(semantic_of_owner).to(device)[owners], labels).to(labels.dtype)
     areas, windows = _extents(owners, len(semantic_of_owner) - 1)
-    return FusedPixels(ids.int(), refined, kept, found, areas.tolist(), windows, stuff)
+    cut = [ids[y0:y1, x0:x1] == i for i, (x0, y0, x1, y1) in enumerate(windows.tolist(), start=1)]
+    image_size = (labels.shape[0], labels.shape[1])
+    return FusedPixels(ids.int(), refined, kept, found, areas.tolist(), BoxMasks(windows, cut, image_size), stuff)
 
 
 def _stuff_segments(label_areas: list[int], rules: Rules) -> list[tuple[int, int]]:

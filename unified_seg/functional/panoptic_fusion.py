@@ -141,18 +141,17 @@ def _describe(
     """Instances and segments of the fused maps."""
     ids, device = fused.ids, fused.ids.device
     given, found = len(masks), len(fused.found)
-    owned = [ids[y0:y1, x0:x1].eq(i) for i, (x0, y0, x1, y1) in enumerate(fused.windows.tolist(), start=1)]
-    refined = BoxMasks(fused.windows, owned, masks.image_size)
     kept = [candidates[position] for position in fused.kept]
     instances = [*kept, *range(given, given + found)]
 
-    all_masks = BoxMasks.cat([masks, refined[len(kept) :]])
-    all_masks.windows[kept] = refined.windows[: len(kept)]
-    for index, mask in zip(kept, owned):
+    found_masks = fused.masks[len(kept) :]
+    all_masks = BoxMasks.cat([masks, found_masks])
+    all_masks.windows[kept] = fused.masks.windows[: len(kept)]
+    for index, mask in zip(kept, fused.masks.masks):
         all_masks.masks[index] = mask
     found_scores = scores.new_zeros(found)
     if confidence is not None and found_score_factor > 0:
-        means = [confidence[window][mask].double().mean() for window, mask in refined[len(kept) :]]
+        means = [confidence[window][mask].double().mean() for window, mask in found_masks]
         found_scores = found_score_factor * torch.tensor(means, dtype=scores.dtype, device=device)
     found_things = torch.as_tensor(table.semantic_to_thing[fused.found], dtype=torch.int64, device=device)
     all_things, all_scores = torch.cat([thing_ids, found_things]), torch.cat([scores, found_scores])
