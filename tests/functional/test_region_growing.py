@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unified_seg.functional.region_growing import grow_regions, label_components, neighbour_steps
+from unified_seg.functional.region_growing import free_pixels, grow_regions, label_components, neighbour_steps
 from unified_seg.functional.region_sweeps import components_by_sweeps, grow_by_sweeps
 
 GROW = [grow_regions, grow_by_sweeps]
@@ -88,7 +88,7 @@ def test_components_equal_the_reference(seed: int, height: int, width: int, conn
 
     framed_owners, states = np.pad(owners, 1), np.pad(np.where(inside, 1, -(labels > 0).astype(np.int8)), 1)
     steps = neighbour_steps(width + 2, connectivity)
-    found = label_components(framed_owners, states, labels, steps, 5, float(min_area))
+    found = label_components(framed_owners, states, free_pixels(states), labels, steps, 5, float(min_area))
     large = [component for component in components if len(component) >= min_area]
     assert found.tolist() == [[labels[component[0]], len(component)] for component in large]
     expected = owners.copy()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.compiled import compiled
-from unified_seg.functional.region_growing import grow_framed, label_components, neighbour_steps
+from unified_seg.functional.region_growing import free_pixels, grow_framed, label_components, neighbour_steps
 from unified_seg.functional.region_sweeps import components_by_sweeps, grow_by_sweeps
 
 
@@ -96,20 +96,21 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
     steps = neighbour_steps(width + 2, rules.connectivity)
     free = int(label_areas[: len(rules.region_of)][rules.region_of > 0].sum()) - sum(areas)
     if free and kept:
-        gained = grow_framed(owners, states, steps, len(kept))
+        gained = grow_framed(owners, states, free_pixels(states), steps, len(kept))
         areas = [area + int(more) for area, more in zip(areas, gained[1:])]
         free -= int(gained.sum())
     found = np.zeros((0, 2), dtype=np.int64)
     if free and np.isfinite(rules.min_segment_area):
-        found = label_components(owners, states, semantic, steps, len(kept), rules.min_segment_area)
+        left = free_pixels(states)
+        found = label_components(owners, states, left, semantic, steps, len(kept), rules.min_segment_area)
 
     stuff = _stuff_segments(label_areas[: len(rules.region_of)].tolist(), rules)
     stuff_ids, semantic_of_owner = _id_tables(len(kept) + len(found), stuff, rules)
     semantic_of_owner[1:] = [*(semantic_ids[candidate] for candidate in kept), *found[:, 0]]
     ids = np.empty((height, width), dtype=np.int32)
-    refined = np.empty_like(semantic)
+    refined = semantic.copy()
     windows = np.array([[width, height, 0, 0]] * len(semantic_of_owner), dtype=np.int64).reshape(-1, 4)
-    _write_maps(owners, semantic, semantic_of_owner, stuff_ids, ids, refined, windows)
+    _write_maps(owners, semantic, rules.region_of, semantic_of_owner, stuff_ids, ids, refined, windows)
     # Cut by numpy: torch takes several times as long for windows of a larger map.
     cut = [torch.from_numpy(ids[y0:y1, x0:x1] == i) for i, (x0, y0, x1, y1) in enumerate(windows[1:].tolist(), start=1)]
     return FusedPixels(
@@ -244,13 +245,17 @@ def _claim(
 def _write_maps(
     owners: np.ndarray,
     labels: np.ndarray,
+    region_of: np.ndarray,
     semantic_of_owner: np.ndarray,
     stuff_ids: np.ndarray,
     ids: np.ndarray,
     refined: np.ndarray,
     windows: np.ndarray,
 ) -> None:
-    """Write segment ids and refined labels, run by run, and widen each owner's window to its pixels."""
+    """Write segment ids, and the owners' classes over the labels in `refined`; widen each owner's window to its pixels.
+
+    It goes by runs: of an owner, or of a label, which only of a thing may end at an owner.
+    """
     height, width = labels.shape
     void = len(stuff_ids) - 1
     for y in range(height):
@@ -267,8 +272,9 @@ def _write_maps(
                 window[0], window[1] = min(window[0], x), min(window[1], y)
                 window[2], window[3] = max(window[2], end), max(window[3], y + 1)
             else:
-                while end < width and labels[y, end] == label and owners[y + 1, end + 1] == 0:
+                index = label if 0 <= label < void else void
+                is_thing = index != void and region_of[index] != 0
+                while end < width and labels[y, end] == label and not (is_thing and owners[y + 1, end + 1] != 0):
                     end += 1
-                ids[y, x:end] = stuff_ids[label if 0 <= label < void else void]
-                refined[y, x:end] = label
+                ids[y, x:end] = stuff_ids[index]
             x = end

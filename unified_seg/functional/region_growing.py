@@ -44,7 +44,7 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
     states = np.pad(regions.numpy(), 1)
     states = states.astype(np.promote_types(states.dtype, np.int16))  # signed
     states[framed > 0] *= -1
-    grow_framed(framed, states, neighbour_steps(framed.shape[1], connectivity), int(framed.max()))
+    grow_framed(framed, states, free_pixels(states), neighbour_steps(framed.shape[1], connectivity), int(framed.max()))
     return torch.from_numpy(np.ascontiguousarray(framed[1:-1, 1:-1]))
 
 
@@ -62,24 +62,34 @@ def neighbour_steps(width: int, connectivity: int) -> np.ndarray:
     return np.array(steps, dtype=np.int64)
 
 
+def free_pixels(states: np.ndarray) -> np.ndarray:
+    """The flat indices of free pixels, ascending: numpy finds them in a fraction of the time of a compiled loop."""
+    return np.flatnonzero(states > 0)
+
+
 @compiled
-def grow_framed(owners: np.ndarray, states: np.ndarray, steps: np.ndarray, last_owner: int) -> np.ndarray:
-    """`grow_regions` in place, on framed maps whose frame is outside all regions; the owners are 1 .. last_owner.
+def grow_framed(
+    owners: np.ndarray, states: np.ndarray, free: np.ndarray, steps: np.ndarray, last_owner: int
+) -> np.ndarray:
+    """`grow_regions` in place, on framed maps whose frame is outside all regions.
+
+    Args:
+        owners, states: framed.
+        free: see `free_pixels`.
+        steps: see `neighbour_steps`.
+        last_owner: the owners are 1 .. last_owner.
 
     Returns:
         (last_owner + 1,) int64: how many pixels each owner gained.
     """
-    width = owners.shape[1]
     owner_of, state_of = owners.ravel(), states.ravel()
     # The free pixels next to an owned one, each with its best owner.
-    pixels = np.empty(owner_of.size, dtype=np.int32)
-    best_owners = np.empty(owner_of.size, dtype=np.int32)
+    pixels = np.empty(free.size, dtype=np.int32)
+    best_owners = np.empty(free.size, dtype=np.int32)
     gained = np.zeros(last_owner + 1, dtype=np.int64)
     count = 0
-    for pixel in range(width, owner_of.size - width):
+    for pixel in free:
         region = state_of[pixel]
-        if region <= 0:
-            continue
         best = 0
         for step in steps:
             if state_of[pixel + step] == -region:
@@ -91,7 +101,7 @@ def grow_framed(owners: np.ndarray, states: np.ndarray, steps: np.ndarray, last_
             gained[best] += 1
             count += 1
     # In a queue whose first level is sorted by owner every level is, so the first to arrive is the best of its level.
-    queue = np.empty(owner_of.size, dtype=np.int32)
+    queue = np.empty(free.size, dtype=np.int32)
     place = np.cumsum(gained) - gained
     for pixel, owner in zip(pixels[:count], best_owners[:count]):
         owner_of[pixel] = owner
@@ -116,12 +126,19 @@ def grow_framed(owners: np.ndarray, states: np.ndarray, steps: np.ndarray, last_
 
 @compiled
 def label_components(
-    owners: np.ndarray, states: np.ndarray, labels: np.ndarray, steps: np.ndarray, last_owner: int, min_area: float
+    owners: np.ndarray,
+    states: np.ndarray,
+    free: np.ndarray,
+    labels: np.ndarray,
+    steps: np.ndarray,
+    last_owner: int,
+    min_area: float,
 ) -> np.ndarray:
     """Make owners, in place, of the large connected components of free pixels of equal label.
 
     Args:
         owners, states: framed.
+        free: see `free_pixels`.
         labels: (H, W) integer, not framed.
         steps: see `neighbour_steps`.
         last_owner: the new owners are numbered from the next one on, in the order of their first pixels.
@@ -132,11 +149,11 @@ def label_components(
     """
     width = owners.shape[1]
     owner_of, state_of = owners.ravel(), states.ravel()
-    queue = np.empty(owner_of.size, dtype=np.int32)
-    found = np.empty((owner_of.size, 2), dtype=np.int64)
+    queue = np.empty(free.size, dtype=np.int32)
+    found = np.empty((free.size, 2), dtype=np.int64)
     count = 0
-    for start in range(width, owner_of.size - width):
-        if state_of[start] <= 0:
+    for start in free:
+        if state_of[start] < 0:  # of an earlier component
             continue
         label = labels[start // width - 1, start % width - 1]
         state_of[start] = -state_of[start]
