@@ -1,7 +1,6 @@
 import pytest
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.structures import Instances
 
 from unified_seg.config import get_config
@@ -11,11 +10,6 @@ from unified_seg.functional.panoptic_fusion import score_order_merge
 from unified_seg.fusion import PANOPTIC_FUSION_REGISTRY, ScoreOrderFusion, build_panoptic_fusion
 
 ROAD, CAR = 0, 2
-
-
-@pytest.fixture
-def table() -> ClassTable:
-    return ClassTable.from_metadata(MetadataCatalog.get("unified_cityscapes_val"))
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
 
 from unified_seg.config import get_config
@@ -11,11 +10,6 @@ from unified_seg.fusion import SemanticGuidedFusion, build_panoptic_fusion
 
 ROAD, CAR, TRUCK = 0, 13, 14  # semantic ids
 CAR_THING, TRUCK_THING = 2, 3
-
-
-@pytest.fixture
-def table() -> ClassTable:
-    return ClassTable.from_metadata(MetadataCatalog.get("unified_cityscapes_val"))
 
 
 @pytest.fixture

@@ -18,10 +18,10 @@ from pycocotools.cocoeval import COCOeval
 from unified_seg.data.coco_masks import Rle
 from unified_seg.data.json_file import write_json
 from unified_seg.evaluation import outputs
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, require_files
+from unified_seg.evaluation.base import Output, Record, Scores, require_files
 from unified_seg.evaluation.rle import encode_masks
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.evaluation.truth import PanopticTruth, TrueInstance, true_instances
+from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator, TrueInstance, true_instances
 from unified_seg.functional.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class ImageInstances(NamedTuple):
     unfused: list[Detection] | None
 
 
-class InstanceEvaluator(PerImageEvaluator[ImageInstances]):
+class InstanceEvaluator(PanopticTruthEvaluator[ImageInstances]):
     """Scores of "bbox" and, with masks, of "segm": AP, AP50, AP75, APs, APm, APl and AP-<class>, in percent.
 
     The truth is held in memory and numbered anew from 1 (pycocotools takes id 0 for "no match"), so no file of an
@@ -68,14 +68,9 @@ class InstanceEvaluator(PerImageEvaluator[ImageInstances]):
         with_masks: bool = True,
         truth: PanopticTruth | None = None,
     ):
-        super().__init__(table, records, output_folder)
+        super().__init__(table, records, output_folder, truth)
         require_files([record for record in records if "annotations" not in record], "pan_seg_file_name")
         self.with_masks = with_masks
-        self.truth = truth or PanopticTruth(table)
-
-    def reset(self) -> None:
-        super().reset()
-        self.truth.forget()
 
     def score_image(self, record: Record, output: Output) -> ImageInstances:
         unfused = None

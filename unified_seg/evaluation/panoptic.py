@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
+from unified_seg.evaluation.base import Output, Record, Scores
 from unified_seg.evaluation.outputs import panoptic_segments, segment_class
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.evaluation.truth import PanopticTruth
+from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.panoptic_quality import PanopticMatches, Segment, panoptic_matches, panoptic_scores
 
@@ -24,7 +24,7 @@ QUALITIES = ("PQ", "SQ", "RQ")
 logger = logging.getLogger(__name__)
 
 
-class PanopticEvaluator(PerImageEvaluator[PanopticMatches]):
+class PanopticEvaluator(PanopticTruthEvaluator[PanopticMatches]):
     """Scores of "panoptic_seg": PQ, SQ, RQ over all classes, things (_th) and stuff (_st), and PQ-<class> and so on.
 
     In percent, by `panoptic_matches`: panopticapi's rules and numbers, but in memory. A class that is neither true nor
@@ -46,13 +46,8 @@ class PanopticEvaluator(PerImageEvaluator[PanopticMatches]):
         output_folder: str | Path,
         truth: PanopticTruth | None = None,
     ):
-        super().__init__(table, records, output_folder)
-        self.truth = truth or PanopticTruth(table)
+        super().__init__(table, records, output_folder, truth)
         self.index_of = {c.dataset_id: i for i, c in enumerate(table.classes)}
-
-    def reset(self) -> None:
-        super().reset()
-        self.truth.forget()
 
     def score_image(self, record: Record, output: Output) -> PanopticMatches:
         true_ids, segments = self.truth.of(record)

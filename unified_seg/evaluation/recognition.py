@@ -17,9 +17,9 @@ from detectron2.structures import Instances
 
 from unified_seg.data.segments import TrueSegment
 from unified_seg.evaluation import outputs
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
+from unified_seg.evaluation.base import Output, Record, Scores
 from unified_seg.evaluation.tables import recognition_table_text
-from unified_seg.evaluation.truth import PanopticTruth
+from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.id_maps import UnknownIdsError, pair_counts
 
@@ -51,7 +51,7 @@ class Objects:
     found_as: np.ndarray
 
 
-class RecognitionEvaluator(PerImageEvaluator[Objects]):
+class RecognitionEvaluator(PanopticTruthEvaluator[Objects]):
     """Scores of "recognition", in percent: found, pixels, boxes and, where outputs hold `unfused`, pixels_fused.
 
     - found: share of the true objects that a detection found, of whatever class, see `found_classes`;
@@ -82,13 +82,8 @@ class RecognitionEvaluator(PerImageEvaluator[Objects]):
         score_threshold: float,
         truth: PanopticTruth | None = None,
     ):
-        super().__init__(table, records, output_folder)
+        super().__init__(table, records, output_folder, truth)
         self.score_threshold = score_threshold
-        self.truth = truth or PanopticTruth(table)
-
-    def reset(self) -> None:
-        super().reset()
-        self.truth.forget()
 
     def score_image(self, record: Record, output: Output) -> Objects:
         ids, segments = self.truth.of(record)

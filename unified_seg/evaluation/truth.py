@@ -3,7 +3,9 @@
 H, W = the image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from pycocotools import mask as mask_util
 from unified_seg.data.coco_masks import Rle, checked_rle
 from unified_seg.data.reading import DataError
 from unified_seg.data.segments import TrueSegment, true_segments
-from unified_seg.evaluation.base import Record
+from unified_seg.evaluation.base import Item, PerImageEvaluator, Record
 from unified_seg.evaluation.rle import encode_window
 from unified_seg.functional.class_table import ClassTable
 
@@ -40,6 +42,29 @@ class PanopticTruth:
 
     def forget(self) -> None:
         self._truth = None
+
+
+class PanopticTruthEvaluator(PerImageEvaluator[Item]):
+    """Base of the evaluators that look at the panoptic truth.
+
+    Args:
+        table, records, output_folder: see `PerImageEvaluator`.
+        truth: the reader of the truth that evaluators of one data set share; one of its own by default.
+    """
+
+    def __init__(
+        self,
+        table: ClassTable,
+        records: Sequence[Record],
+        output_folder: str | Path,
+        truth: PanopticTruth | None = None,
+    ):
+        super().__init__(table, records, output_folder)
+        self.truth = truth or PanopticTruth(table)
+
+    def reset(self) -> None:
+        super().reset()
+        self.truth.forget()
 
 
 @dataclass(frozen=True)

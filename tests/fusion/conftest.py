@@ -1,0 +1,9 @@
+import pytest
+from detectron2.data import MetadataCatalog
+
+from unified_seg.functional.class_table import ClassTable
+
+
+@pytest.fixture
+def table() -> ClassTable:
+    return ClassTable.from_metadata(MetadataCatalog.get("unified_cityscapes_val"))
