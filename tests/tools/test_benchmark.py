@@ -44,7 +44,8 @@ def test_calls_take_turns(tool):
 
     ours, peer = (partial(calls.append, name) for name in ("ours", "peer"))
     times = tool.harness.take_turns(ours, peer, 3, timed)
-    assert calls[4:] == ["ours", "peer", "peer", "ours", "ours", "peer"]  # after two untimed calls of each
+    # After two untimed calls of each, each timed call after an untimed one.
+    assert calls[4:] == [side for side in ("ours", "peer", "peer", "ours", "ours", "peer") for _ in range(2)]
     assert times == ([0, 3, 4], [1, 2, 5])
 
 

@@ -123,7 +123,8 @@ def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> 
 def take_turns(ours: Call, peer: Call, repeats: int, clock: Callable[[Call], float]) -> tuple[list[float], list[float]]:
     """Times of both, `repeats` of each, in the order ours, peer, peer, ours, ours, peer, ...
 
-    A drift of the machine (heat, neighbours) then costs both the same. Both are called before, untimed.
+    A drift of the machine (heat, neighbours) then costs both the same. Each timed call follows an untimed one of the
+    same: neither pays for giving the other's memory back.
     """
     for _ in range(WARM_UP_CALLS):
         ours()
@@ -133,6 +134,7 @@ def take_turns(ours: Call, peer: Call, repeats: int, clock: Callable[[Call], flo
     for repeat in tqdm(range(repeats), unit="pair", desc="timing", leave=False):
         pair = [(ours, ours_times), (peer, peer_times)]
         for call, times in pair if repeat % 2 == 0 else reversed(pair):
+            call()
             times.append(clock(call))
     return ours_times, peer_times
 

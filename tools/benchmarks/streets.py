@@ -146,7 +146,7 @@ def _add_winding_object(labels: np.ndarray) -> tuple[float, float, float, float]
     height, width = labels.shape
     path, gap = max(2, height // 85), max(1, height // 170)
     top, left, right = height // 25, width // 20, width // 2
-    passes = max(2, (height * 9 // 25 - top) // (path + gap))
+    passes = max(2, (height * 6 // 25 - top) // (path + gap))
     label = int(unified_table().thing_to_semantic[TRUCK])
     for number in range(passes):
         y = top + number * (path + gap)
