@@ -33,6 +33,7 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
 
     _add_model(cfg)
     _add_asp_refinement(cfg)
+    _add_psp(cfg)
     _add_solver(cfg)
 
     # Draw a crop again (up to ten times) while one class covers more than this share of it; 1 = take the first.
@@ -98,6 +99,29 @@ def _add_asp_refinement(cfg: CfgNode) -> None:
     node.BRANCH_DIM = 128
     # Refinement pyramid: each level adds to the sum of the coarser ones; off: levels are only concatenated.
     node.REFINEMENT = True
+
+
+def _add_psp(cfg: CfgNode) -> None:
+    """PSPHead and its backbone; CONVS_DIM 512, NORM "SyncBN" and COMMON_STRIDE 8 are the paper's too."""
+    # Of build_dilated_resnet_backbone, 8 or 16: input pixels per pixel of res5. 16 costs a quarter in res5 and loses
+    # small things. RESNETS.OUT_FEATURES must name what the heads read: [res4, res5].
+    cfg.MODEL.BACKBONE.OUTPUT_STRIDE = 8
+
+    cfg.MODEL.SEM_SEG_HEAD.PSP = CfgNode()
+    node = cfg.MODEL.SEM_SEG_HEAD.PSP
+    # Sides of the grids that the coarsest feature is pooled to; [] is the baseline, a dilated FCN.
+    node.BINS = [1, 2, 3, 6]
+    # "average", or "max" (0.4 to 0.9 points of mIoU worse in the paper, Table 1).
+    node.POOL = "average"
+    # A 1x1 convolution brings each pooled map to 1/len(BINS) of the channels; off: they are concatenated as they are.
+    node.REDUCTION = True
+    # Before the classifiers; raise it for a small data set.
+    node.DROPOUT = 0.1
+    # What the auxiliary loss looks at, a feature before the last: "p4" for instance on an FPN.
+    node.AUX_FEATURE = "res4"
+    node.AUX_CONVS_DIM = 256
+    # 0 for no auxiliary loss; the paper tried 0.3 to 0.9 (Table 2).
+    node.AUX_LOSS_WEIGHT = 0.4
 
 
 def _add_solver(cfg: CfgNode) -> None:

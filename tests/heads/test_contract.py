@@ -42,8 +42,13 @@ def deeplab_plus(cfg: CfgNode) -> None:
     head.LOSS_TYPE = "cross_entropy"
 
 
+def psp_on_fpn(cfg: CfgNode) -> None:
+    cfg.MODEL.SEM_SEG_HEAD.PSP.AUX_FEATURE = "p4"
+    cfg.MODEL.SEM_SEG_HEAD.PSP.DROPOUT = 0.0
+
+
 # Keys that a head needs beyond the defaults.
-OWN_CONFIG: dict[str, Callable[[CfgNode], None]] = {"DeepLabV3PlusHead": deeplab_plus}
+OWN_CONFIG: dict[str, Callable[[CfgNode], None]] = {"DeepLabV3PlusHead": deeplab_plus, "PSPHead": psp_on_fpn}
 
 
 @pytest.fixture(params=HEADS)

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from unified_seg.functional.resampling import upsample_to
-from unified_seg.heads.base import Features, SemanticHead, SemanticPrediction
+from unified_seg.heads.base import Features, SemanticHead, SemanticPrediction, sort_levels
 from unified_seg.layers.atrous_pyramid import AtrousSpatialPyramid
 from unified_seg.layers.conv import two_convs
+from unified_seg.layers.level_classifier import LevelClassifier, concatenate
 from unified_seg.layers.refinement_pyramid import refinement_pyramid
 
 # The levels, counted from the coarsest, that get the atrous spatial pyramid: P5 and P4 in the paper.
@@ -64,10 +62,7 @@ class ASPRefinementHead(SemanticHead):
         super().__init__(
             num_classes=num_classes, ignore_value=ignore_value, common_stride=common_stride, loss_weight=loss_weight
         )
-        fine_to_coarse = sorted(input_shape.items(), key=lambda item: item[1].stride)
-        finest = fine_to_coarse[0][1].stride
-        if finest != common_stride:
-            raise ValueError(f"the finest feature has stride {finest}, common_stride is {common_stride}")
+        fine_to_coarse = sort_levels(input_shape, common_stride)
         self.in_features = [name for name, _ in fine_to_coarse]
         self.refinement = refinement
         self.levels = nn.ModuleList()
@@ -79,12 +74,7 @@ class ASPRefinementHead(SemanticHead):
             else:
                 level = two_convs(shape.channels, conv_dim, norm=norm)
             self.levels.append(level)
-        self.classifier = nn.Conv2d(conv_dim * len(fine_to_coarse), num_classes, 1)
-        # Small logits: the loss starts near log K, where msra initialisation over K outputs would start at several
-        # times it.
-        nn.init.normal_(self.classifier.weight, std=0.01)
-        assert self.classifier.bias is not None
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = LevelClassifier([conv_dim] * len(fine_to_coarse), num_classes)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -108,21 +98,4 @@ class ASPRefinementHead(SemanticHead):
         context = levels[-1]
         if self.refinement:
             levels = refinement_pyramid(levels)
-        return SemanticPrediction(self.classify(levels), context=context, make_feature=partial(concatenate, levels))
-
-    def classify(self, levels: list[Tensor]) -> Tensor:
-        """`self.classifier(concatenate(levels))`, for less: (N, K, h, w).
-
-        A 1x1 convolution of a concatenation is a sum over its parts, and commutes with bilinear upsampling. So each
-        level is classified where it is, and K channels are upsampled instead of C.
-        """
-        weights = self.classifier.weight.split([level.shape[1] for level in levels], dim=1)
-        logits = F.conv2d(levels[0], weights[0], self.classifier.bias)
-        for level, weight in zip(levels[1:], weights[1:]):
-            logits = logits + upsample_to(F.conv2d(level, weight), like=logits)
-        return logits
-
-
-def concatenate(levels: list[Tensor]) -> Tensor:
-    """All levels at the size of the finest: (N, C_i, h_i, w_i), from fine to coarse -> (N, sum of C_i, h, w)."""
-    return torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)
+        return SemanticPrediction(self.classifier(levels), context=context, make_feature=partial(concatenate, levels))

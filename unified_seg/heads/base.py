@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
+from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -99,3 +100,16 @@ class SemanticHead(nn.Module):
                 raise ValueError("a semantic head needs targets in training")
             return None, self.losses(prediction, targets)
         return self.upsample(prediction.logits), {}
+
+
+def sort_levels(input_shape: dict[str, ShapeSpec], common_stride: int) -> list[tuple[str, ShapeSpec]]:
+    """Names and shapes of a head's features, from fine to coarse.
+
+    Raises:
+        ValueError: the finest has another stride than the head's logits.
+    """
+    levels = sorted(input_shape.items(), key=lambda item: item[1].stride)
+    finest = levels[0][1].stride
+    if finest != common_stride:
+        raise ValueError(f"the finest feature has stride {finest}, common_stride is {common_stride}")
+    return levels

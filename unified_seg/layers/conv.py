@@ -1,9 +1,14 @@
 """The convolution that every head of this project is made of."""
 
+import math
+
 import fvcore.nn.weight_init as weight_init
 from detectron2.layers import Conv2d, get_norm
 from torch import nn
 from torch.nn import functional as F
+
+
+GN_GROUPS = 32
 
 
 def conv_norm_relu(
@@ -21,11 +26,19 @@ def conv_norm_relu(
         padding=dilation * (kernel_size // 2),
         dilation=dilation,
         bias=not norm,
-        norm=get_norm(norm, out_channels),
+        norm=_build_norm(norm, out_channels),
         activation=F.relu,
     )
     weight_init.c2_msra_fill(conv)
     return conv
+
+
+def _build_norm(norm: str, channels: int) -> nn.Module | None:
+    """As Detectron2's `get_norm`, whose "GN" has 32 groups and no room for a width that they don't divide."""
+    if norm == "GN" and channels % GN_GROUPS:
+        # Some four channels a group: fewer say little about a map of a few bins.
+        return nn.GroupNorm(math.gcd(GN_GROUPS, max(channels // 4, 1)), channels)
+    return get_norm(norm, channels)
 
 
 def two_convs(in_channels: int, out_channels: int, *, norm: str = "GN") -> nn.Sequential:
