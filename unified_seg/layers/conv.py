@@ -35,10 +35,13 @@ def conv_norm_relu(
 
 def _build_norm(norm: str, channels: int) -> nn.Module | None:
     """As Detectron2's `get_norm`, whose "GN" has 32 groups and no room for a width that they don't divide."""
-    if norm == "GN" and channels % GN_GROUPS:
-        # Some four channels a group: fewer say little about a map of a few bins.
-        return nn.GroupNorm(math.gcd(GN_GROUPS, max(channels // 4, 1)), channels)
-    return get_norm(norm, channels)
+    if norm != "GN" or channels % GN_GROUPS == 0:
+        return get_norm(norm, channels)
+    groups = math.gcd(GN_GROUPS, channels)
+    # Some four channels a group: fewer say little about a map of a few bins.
+    while groups > 1 and channels < 4 * groups:
+        groups //= 2
+    return nn.GroupNorm(groups, channels)
 
 
 def two_convs(in_channels: int, out_channels: int, *, norm: str = "GN") -> nn.Sequential:

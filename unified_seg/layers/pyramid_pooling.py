@@ -1,6 +1,6 @@
 """Pyramid pooling: what is seen in the whole map, its quarters, ninths ..., beside each position."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.layers.conv import conv_norm_relu
 
-POOLS = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
 
 
 class PyramidPooling(nn.Module):
