@@ -1,11 +1,14 @@
+import hashlib
 import pickle
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 import torch
+from detectron2.modeling import build_backbone
 from torch import nn
 
+from unified_seg import get_config
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 
 
@@ -109,3 +112,76 @@ def test_fine_tuning_takes_what_fits_and_evaluation_wants_all(tmp_path):
     assert torch.equal(source.first.weight, target.first.weight)
     with pytest.raises(CheckpointError, match=r"1 of 4 parameters.*second\.weight"):
         Checkpointer(model(), complete=True).load(path)
+
+
+def resnet(name="build_dilated_resnet_backbone"):
+    cfg = get_config()
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.BACKBONE.FREEZE_AT = name, 0
+    cfg.MODEL.RESNETS.NORM = "BN"
+    cfg.MODEL.RESNETS.DEPTH = 50
+    cfg.MODEL.RESNETS.OUT_FEATURES = ["res5"]
+    return nn.Sequential(OrderedDict(backbone=build_backbone(cfg)))
+
+
+def caffe2_name(name):
+    """res2.0.conv1.norm.weight -> res2_0_branch2a_bn_s, as the MSRA weights of Detectron2's zoo have it."""
+    *path, parameter = name.split(".")
+    norm = path[-1] == "norm"
+    path = path[:-1] if norm else path
+    suffix = {"weight": "bn_s", "bias": "bn_b"}[parameter] if norm else "w"
+    if path[0] == "stem":
+        return "res_conv1_bn_" + suffix[-1] if norm else "conv1_w"
+    branch = {"shortcut": "branch1", "conv1": "branch2a", "conv2": "branch2b", "conv3": "branch2c"}[path[2]]
+    return f"{path[0]}_{path[1]}_{branch}_{suffix}"
+
+
+@pytest.mark.parametrize("form", ["caffe2", "detectron2"])
+def test_imagenet_pickles_of_the_zoo_fill_a_dilated_backbone(form, tmp_path):
+    target = resnet()
+    generator = np.random.default_rng(0)
+    arrays = {
+        name.removeprefix("backbone."): generator.standard_normal(value.shape, dtype=np.float32)
+        for name, value in target.named_parameters()
+    }
+    if form == "caffe2":
+        content = {caffe2_name(name): value for name, value in arrays.items()}
+        content |= {"fc1000_w": np.zeros((1000, 2048), np.float32), "conv1_w_momentum": np.zeros(1, np.float32)}
+    else:
+        content = {"model": arrays, "__author__": "torchvision", "matching_heuristics": True}
+    path = tmp_path / "R-50.pkl"
+    path.write_bytes(pickle.dumps(content))
+    Checkpointer(target).load(str(path))
+    loaded = target.backbone.state_dict()
+    assert len(arrays) == 53 * 3  # 53 convolutions, each with the weight and bias of its norm
+    for name, value in arrays.items():
+        assert np.array_equal(loaded[name].numpy(), value), name
+
+
+def at_url(monkeypatch, folder, url, content):
+    """Put a file where the path manager keeps what it has downloaded."""
+    monkeypatch.setenv("FVCORE_CACHE", str(folder))
+    cached = folder.joinpath(*url.split("/")[3:])
+    cached.parent.mkdir(parents=True)
+    torch.save(content, cached)
+    return cached
+
+
+def test_a_url_is_loaded_and_its_digest_checked(tmp_path, monkeypatch):
+    source, target = model(), model()
+    torch.save(source.state_dict(), tmp_path / "m.pth")
+    digest = hashlib.sha256((tmp_path / "m.pth").read_bytes()).hexdigest()[:8]
+    url = f"https://download.pytorch.org/models/net-{digest}.pth"
+    cached = at_url(monkeypatch, tmp_path / "cache", url, {})
+    (tmp_path / "m.pth").rename(cached)
+    Checkpointer(target, complete=True).load(url)
+    assert torch.equal(source.first.weight, target.first.weight)
+
+    cached.write_bytes(cached.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=rf"net-{digest}\.pth: its name promises a SHA-256 of {digest}.*delete"):
+        Checkpointer(target).load(url)
+
+
+def test_other_publishers_promise_no_digest(tmp_path, monkeypatch):
+    url = "https://example.org/weights/net-20260101.pth"
+    at_url(monkeypatch, tmp_path, url, model().state_dict())
+    Checkpointer(model(), complete=True).load(url)

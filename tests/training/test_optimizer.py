@@ -1,9 +1,13 @@
 import pytest
 import torch
+from detectron2.solver import build_optimizer as build_detectron2_optimizer
 from torch import nn
 
 from unified_seg import get_config
 from unified_seg.config import ConfigError
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.meta_arch import build_model
+from unified_seg.training.checkpoint import Checkpointer
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
 
 
@@ -72,3 +76,121 @@ def test_gradient_clipping_works_with_adam():
 def test_unknown_optimizer_lists_the_known():
     with pytest.raises(ConfigError, match="'LION' is not one of SGD, ADAM, ADAMW"):
         build_optimizer(config(OPTIMIZER="LION"), nn.Linear(2, 2))
+
+
+class Net(nn.Module):
+    """A backbone and a head, each with a convolution or linear layer, biases and a norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2))
+        self.head = nn.Sequential(nn.Linear(2, 2), nn.GroupNorm(1, 2))
+
+
+def by_parameter(model, optimizer):
+    """(learning rate, weight decay) of each parameter by name; each must be in one group only."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = {}
+    for group in optimizer.param_groups:
+        assert group["params"]
+        for parameter in group["params"]:
+            assert names[id(parameter)] not in found
+            found[names[id(parameter)]] = (group["lr"], group["weight_decay"])
+    return found
+
+
+def test_new_layers_learn_faster_on_top_of_detectron2s_rules():
+    model = Net()
+    cfg = config(
+        NEW_LAYERS_LR_FACTOR=10.0,
+        BASE_LR=0.5,
+        WEIGHT_DECAY=0.25,
+        WEIGHT_DECAY_NORM=0.0,
+        BIAS_LR_FACTOR=2.0,
+        WEIGHT_DECAY_BIAS=0.125,
+    )
+    assert by_parameter(model, build_optimizer(cfg, model)) == {
+        "backbone.0.weight": (0.5, 0.25),
+        "backbone.0.bias": (1.0, 0.125),  # biases twice as fast, with a decay of their own
+        "backbone.1.weight": (0.5, 0.0),  # a norm, which does not decay
+        "backbone.1.bias": (1.0, 0.125),
+        "head.0.weight": (5.0, 0.25),  # and ten times that in the head
+        "head.0.bias": (10.0, 0.125),
+        "head.1.weight": (5.0, 0.0),
+        "head.1.bias": (10.0, 0.125),
+    }
+
+
+def test_a_factor_of_one_leaves_detectron2s_groups():
+    model = Net()
+    cfg = config(BIAS_LR_FACTOR=2.0, WEIGHT_DECAY_NORM=0.0)
+    ours, theirs = build_optimizer(cfg, model), build_detectron2_optimizer(cfg, model)
+    assert len(ours.param_groups) == len(theirs.param_groups) == 4
+    for our_group, their_group in zip(ours.param_groups, theirs.param_groups):
+        assert [id(p) for p in our_group["params"]] == [id(p) for p in their_group["params"]]
+        assert {**our_group, "params": 0} == {**their_group, "params": 0}
+
+
+def test_a_model_without_a_backbone_is_new_and_frozen_parameters_stay_out():
+    model = nn.Linear(2, 2)
+    model.bias.requires_grad_(False)
+    optimizer = build_optimizer(config(NEW_LAYERS_LR_FACTOR=4.0), model)
+    assert by_parameter(model, optimizer) == {"weight": (4.0, get_config().SOLVER.WEIGHT_DECAY)}
+
+
+@pytest.mark.parametrize("architecture", ["UnifiedSegmentor", "GeneralizedRCNN", "PanopticFPN"])
+def test_of_an_fpn_only_the_bottom_up_network_is_pretrained(tiny_config, architecture):
+    tiny_config.MODEL.META_ARCHITECTURE = architecture
+    if architecture == "PanopticFPN":
+        tiny_config.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead"
+    tiny_config.SOLVER.NEW_LAYERS_LR_FACTOR = 10.0
+    model = build_model(with_class_counts(tiny_config))
+    rate = tiny_config.SOLVER.BASE_LR
+    expected = {
+        name: rate if name.startswith("backbone.bottom_up.") else 10 * rate
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
+    assert len(set(expected.values())) == 2
+    found = by_parameter(model, build_optimizer(tiny_config, model))
+    assert {name: values[0] for name, values in found.items()} == expected
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "ADAMW"])
+def test_the_schedule_and_a_resume_keep_the_factor(optimizer, tmp_path):
+    cfg = config(
+        NEW_LAYERS_LR_FACTOR=10.0, LR_SCHEDULER_NAME="WarmupPolyLR", MAX_ITER=20, WARMUP_ITERS=4, OPTIMIZER=optimizer
+    )
+
+    def start():
+        model = Net()
+        built = build_optimizer(cfg, model)
+        return model, built, build_lr_scheduler(cfg, built)
+
+    def steps(model, built, scheduler, count):
+        rates = []
+        for _ in range(count):
+            rates.append(by_parameter(model, built))
+            for parameter in model.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            built.step()
+            scheduler.step()
+        return rates
+
+    run = start()
+    rates = steps(*run, 8)
+    Checkpointer(run[0], str(tmp_path), optimizer=run[1], scheduler=run[2]).save("middle")
+    rates += steps(*run, 12)
+    resumed = start()
+    Checkpointer(resumed[0], str(tmp_path), optimizer=resumed[1], scheduler=resumed[2]).resume_or_load("")
+    assert steps(*resumed, 12) == rates[8:]
+    for i, found in enumerate(rates):
+        assert found["head.0.weight"][0] == pytest.approx(10 * found["backbone.0.weight"][0], rel=1e-12)
+        if i >= 4:  # after the warm-up
+            assert found["backbone.0.weight"][0] == pytest.approx((1 - i / 20) ** 0.9)
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_factor_that_is_no_positive_number_is_an_error(factor):
+    with pytest.raises(ConfigError, match=rf"SOLVER\.NEW_LAYERS_LR_FACTOR: {factor} is not"):
+        build_optimizer(config(NEW_LAYERS_LR_FACTOR=factor), Net())

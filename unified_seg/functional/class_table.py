@@ -192,8 +192,8 @@ class ClassTable:
             raise ValueError(f"the data set {getattr(metadata, 'name', '?')!r} has no thing_classes or stuff_classes")
         thing_ids = _contiguous_ids(metadata, "thing", thing_names)
         stuff_ids = _contiguous_ids(metadata, "stuff", stuff_names)
-        thing_colors = list(getattr(metadata, "thing_colors", ())) or _palette(len(thing_names))
-        stuff_colors = list(getattr(metadata, "stuff_colors", ())) or _palette(len(stuff_names))
+        thing_colors = list(getattr(metadata, "thing_colors", ())) or bit_palette(len(thing_names))
+        stuff_colors = list(getattr(metadata, "stuff_colors", ())) or bit_palette(len(stuff_names))
         categories: Mapping[str, str] = getattr(metadata, "class_categories", {})
 
         def entry(name: str, semantic: int, thing: int | None, dataset_id: int, color: Any) -> SegmentClass:
@@ -240,10 +240,17 @@ def _contiguous_ids(metadata: Any, kind: str, names: list[str]) -> dict[int, int
     return dict(mapping)
 
 
-def _palette(count: int) -> list[tuple[int, int, int]]:
-    """Distinct colours for data sets that publish none: the bit-spreading palette of PASCAL VOC's label PNGs."""
+def bit_palette(count: int, first: int = 1) -> list[tuple[int, int, int]]:
+    """PASCAL VOC's palette: the bits of an index spread over the high bits of red, green and blue.
+
+    Also for data sets that publish no colours: those of the first 255 indices after 0, which is black, are distinct.
+
+    Args:
+        count: how many colours.
+        first: the index of the first; 0 for VOC's own classes, whose background is black.
+    """
     colors = []
-    for index in range(1, count + 1):
+    for index in range(first, first + count):
         rgb = [0, 0, 0]
         for bit in range(8):
             for channel in range(3):

@@ -12,7 +12,7 @@ from torch import nn
 from unified_seg.heads.base import Features, SemanticHead, SemanticPrediction, sort_levels
 from unified_seg.layers.atrous_pyramid import AtrousSpatialPyramid
 from unified_seg.layers.conv import two_convs
-from unified_seg.layers.level_classifier import LevelClassifier, concatenate
+from unified_seg.layers.level_conv import LevelClassifier, concatenate
 from unified_seg.layers.refinement_pyramid import refinement_pyramid
 
 # The levels, counted from the coarsest, that get the atrous spatial pyramid: P5 and P4 in the paper.

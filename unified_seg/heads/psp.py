@@ -13,7 +13,7 @@ from unified_seg.functional.pixel_losses import mean_cross_entropy
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, sort_levels
 from unified_seg.layers.conv import conv_norm_relu, two_convs
-from unified_seg.layers.level_classifier import LevelClassifier, concatenate
+from unified_seg.layers.level_conv import LevelClassifier, concatenate
 from unified_seg.layers.pyramid_pooling import PyramidPooling
 
 

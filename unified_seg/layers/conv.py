@@ -26,14 +26,14 @@ def conv_norm_relu(
         padding=dilation * (kernel_size // 2),
         dilation=dilation,
         bias=not norm,
-        norm=_build_norm(norm, out_channels),
+        norm=build_norm(norm, out_channels),
         activation=F.relu,
     )
     weight_init.c2_msra_fill(conv)
     return conv
 
 
-def _build_norm(norm: str, channels: int) -> nn.Module | None:
+def build_norm(norm: str, channels: int) -> nn.Module | None:
     """As Detectron2's `get_norm`, whose "GN" has 32 groups and no room for a width that they don't divide."""
     if norm != "GN" or channels % GN_GROUPS == 0:
         return get_norm(norm, channels)
@@ -50,3 +50,11 @@ def two_convs(in_channels: int, out_channels: int, *, norm: str = "GN") -> nn.Se
         conv_norm_relu(in_channels, out_channels, 3, norm=norm),
         conv_norm_relu(out_channels, out_channels, 3, norm=norm),
     )
+
+
+def init_classifier(conv: nn.Conv2d) -> nn.Conv2d:
+    """Small logits, in place: the loss starts near log K, where msra initialisation over K outputs starts far above."""
+    nn.init.normal_(conv.weight, std=0.01)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv

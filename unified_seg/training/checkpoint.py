@@ -4,7 +4,9 @@ Detectron2's checkpointer unpickles whatever it is given, and trains or scores a
 warning in the log, when no weight of a file fits.
 """
 
+import hashlib
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,19 @@ import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import nn
 
+from unified_seg.training.torchvision_weights import is_torchvision_resnet, with_detectron2_names
+
 # All that a pickled dictionary of numpy arrays (Detectron2's model zoo) is made of.
 ARRAY_GLOBALS = {
     (module, name)
     for package in ("numpy.core", "numpy._core")
     for module, name in ((f"{package}.multiarray", "_reconstruct"), (f"{package}.multiarray", "scalar"))
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("collections", "OrderedDict"), ("_codecs", "encode")}
+
+# torchvision's files have the first digits of their SHA-256 at the end of their names.
+DIGEST_IN_URL = re.compile(r"https://download\.pytorch\.org/.*-([0-9a-f]{8,64})\.pth")
+# The first convolution of each residual block, by Detectron2's names.
+FIRST_OF_BLOCK = re.compile(r"(?:^|\.)(res\d)\.\d+\.conv1\.weight$")
 
 
 class CheckpointError(RuntimeError):
@@ -43,8 +52,8 @@ class Checkpointer(DetectionCheckpointer):
         """As of Detectron2.
 
         Raises:
-            CheckpointError: the file is missing or not a checkpoint; none of its weights fits the model, or, with
-                `complete`, not all.
+            CheckpointError: the file is missing, not what the digest in its URL promises, or not a checkpoint; none of
+                its weights fits the model, or, with `complete`, not all; it holds a ResNet of another depth.
         """
         if path and "://" not in path and not Path(path).is_file():
             raise CheckpointError(f"weights {path}: there is no such file")
@@ -53,6 +62,7 @@ class Checkpointer(DetectionCheckpointer):
             local = self.path_manager.get_local_path(path) if path else path
         except (OSError, ValueError) as error:  # urllib's errors are OSErrors
             raise CheckpointError(f"weights {path}: can't be fetched: {error}") from None
+        _check_digest(path, local)
         return super().load(local, *args, **kwargs)
 
     def _load_file(self, filename: str) -> dict[str, Any]:
@@ -70,9 +80,13 @@ class Checkpointer(DetectionCheckpointer):
             raise CheckpointError(f"weights {filename}: not a checkpoint of weights alone: {error}") from None
         if not isinstance(loaded, dict) or not loaded:
             raise CheckpointError(f"weights {filename}: holds a {type(loaded).__name__}, not a state dict")
+        if is_torchvision_resnet(loaded):
+            weights = with_detectron2_names(loaded)
+            return {"model": weights, "__author__": "torchvision", "matching_heuristics": True}
         return loaded if "model" in loaded else {"model": loaded}
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
+        matched_by_suffix = checkpoint.get("matching_heuristics", False)
         incompatible = super()._load_model(checkpoint)
         names = {name for name, _ in self.model.named_parameters()}
         absent = names & set(incompatible.missing_keys)
@@ -83,12 +97,43 @@ class Checkpointer(DetectionCheckpointer):
                 key, found, expected = misshapen[0]
                 detail = f"every shape differs, for example {key}: {tuple(found)} in the file, {tuple(expected)} here"
             raise CheckpointError(f"weights {self._source}: from another architecture: {detail}")
+        if matched_by_suffix:
+            self._check_depth(incompatible)
         if self.complete and absent:
             raise CheckpointError(
                 f"weights {self._source}: {len(absent)} of {len(names)} parameters are missing or of another shape, "
                 f"{min(absent)} for one: the file was not made by this config"
             )
         return incompatible
+
+    def _check_depth(self, incompatible: Any) -> None:
+        """Refuse a ResNet that shares some blocks with the model's: the others would stay as they were drawn."""
+        blocks = {name: found[1] for name in self.model.state_dict() if (found := FIRST_OF_BLOCK.search(name))}
+        absent = [name for name in incompatible.missing_keys if name in blocks]
+        surplus = [
+            name
+            for name in incompatible.unexpected_keys
+            if (found := FIRST_OF_BLOCK.search(name)) and found[1] in blocks.values()
+        ]
+        if absent or surplus:
+            fault = f"{absent[0]} is not in it or of another shape" if absent else f"the model has no {surplus[0]}"
+            raise CheckpointError(
+                f"weights {self._source}: a ResNet of another depth or width: {fault}; see MODEL.RESNETS.DEPTH"
+            )
+
+
+def _check_digest(url: str, local: str) -> None:
+    """Refuse a download that is not what its publisher put there; a URL without a digest says nothing."""
+    promised = DIGEST_IN_URL.fullmatch(url)
+    if promised is None:
+        return
+    with open(local, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(promised[1]):
+        raise CheckpointError(
+            f"weights {url}: its name promises a SHA-256 of {promised[1]}..., {local} has {digest}; delete it to fetch "
+            "it again"
+        )
 
 
 class _ArrayUnpickler(pickle.Unpickler):

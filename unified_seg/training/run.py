@@ -14,6 +14,7 @@ from detectron2.utils.logger import setup_logger
 from unified_seg.config import COMPACT, ConfigError, load_config
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError
+from unified_seg.inference import with_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 from unified_seg.training.launch import launch
@@ -54,11 +55,12 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
-    """Evaluate MODEL.WEIGHTS on every test set."""
+    """Evaluate MODEL.WEIGHTS on every test set, with TEST.AUG.ENABLED from several views of each image."""
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     model = build_model(cfg)
     Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+    cfg, model = with_augmentation(cfg, model)
     results = Trainer.test(cfg, model)
     if comm.is_main_process():
         verify_results(cfg, results)

@@ -8,12 +8,16 @@ Folders are looked for under DETECTRON2_DATASETS (default ./datasets):
 | unified_toyscapes_256x512_<split> | toyscapes_256x512| the same scenes, larger               |
 | unified_toyscapes_512x1024_<split>| toyscapes_512x1024|                                      |
 | unified_cityscapes_<split>        | cityscapes       | Cityscapes, fine annotations          |
+| unified_ade20k_<split>            | ADEChallengeData2016 | ADE20K scene parsing, semantic    |
+| unified_voc2012_<split>           | VOC2012          | PASCAL VOC 2012, semantic             |
 """
 
 import os
 from pathlib import Path
 
+from unified_seg.data.datasets.ade20k import register_ade20k
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
+from unified_seg.data.datasets.voc import register_voc
 
 TOYSCAPES_VARIANTS = ("", "_demo", "_256x512", "_512x1024")
 
@@ -30,6 +34,10 @@ def register_all(root: Path) -> None:
             register_cityscapes_like(f"unified_toyscapes{variant}_{split}", root / f"toyscapes{variant}", split)
     for split in ("train", "val", "test"):
         register_cityscapes_like(f"unified_cityscapes_{split}", root / "cityscapes", split)
+    for split in ("train", "val"):
+        register_ade20k(f"unified_ade20k_{split}", root / "ADEChallengeData2016", split)
+    for split in ("train", "trainaug", "val"):
+        register_voc(f"unified_voc2012_{split}", root / "VOC2012", split)
 
 
 register_all(datasets_root())

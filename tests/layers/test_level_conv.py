@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from unified_seg.layers.level_classifier import LevelClassifier, concatenate
+from unified_seg.layers.level_conv import LevelClassifier, concatenate
 
 
 @settings(max_examples=30, deadline=None)

@@ -1,0 +1,212 @@
+"""ADE20K and PASCAL VOC, on small trees in their official layouts."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from unified_seg.data.checks import check_labels
+from unified_seg.data.class_counts import class_table_of
+from unified_seg.data.datasets.ade20k import load_ade20k
+from unified_seg.data.datasets.voc import load_voc
+from unified_seg.data.reading import DataError, read_label
+
+SIZE = (20, 30)
+
+
+def write_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*SIZE, 3), 90, np.uint8)).save(path)
+
+
+def write_label(path: Path, ids: list[int], palette: list[tuple[int, int, int]] | None = None) -> None:
+    """Rows of the ids, one after another; with a palette as VOC writes its own labels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(np.resize(np.array(ids, np.uint8), SIZE[0])[:, None].repeat(SIZE[1], axis=1))
+    if palette is not None:
+        image.putpalette([channel for color in palette for channel in color])
+    image.save(path)
+
+
+@pytest.fixture
+def ade20k(tmp_path: Path) -> Path:
+    root = tmp_path / "ADEChallengeData2016"
+    for folder, split, count in (("training", "train", 3), ("validation", "val", 2)):
+        for number in range(1, count + 1):
+            name = f"ADE_{split}_{number:08d}"
+            write_image(root / "images" / folder / f"{name}.jpg")
+            write_label(root / "annotations_detectron2" / folder / f"{name}.png", [0, 149, 255])
+    return root
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    root = tmp_path / "VOC2012"
+    lists = {"train": ["2007_000032"], "trainaug": ["2008_000002", "2007_000032"], "val": ["2007_000033"]}
+    colors = MetadataCatalog.get("unified_voc2012_val").stuff_colors
+    palette = colors + [(0, 0, 0)] * (255 - len(colors)) + [(224, 224, 192)]
+    for split, names in lists.items():
+        file = root / "ImageSets/Segmentation" / f"{split}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            write_image(root / "JPEGImages" / f"{name}.jpg")
+            write_label(root / "SegmentationClassAug" / f"{name}.png", [0, 20, 255])
+    for name in ("2007_000032", "2007_000033"):
+        write_label(root / "SegmentationClass" / f"{name}.png", [0, 15, 255], palette)
+    write_image(root / "JPEGImages" / "2009_000001.jpg")  # a picture for VOC's other tasks
+    return root
+
+
+def test_ade20k_records(ade20k: Path) -> None:
+    records = load_ade20k(ade20k, "train")
+    assert [record["image_id"] for record in records] == [f"ADE_train_{i:08d}" for i in (1, 2, 3)]
+    assert records[0] == {
+        "file_name": str(ade20k / "images/training/ADE_train_00000001.jpg"),
+        "sem_seg_file_name": str(ade20k / "annotations_detectron2/training/ADE_train_00000001.png"),
+        "image_id": "ADE_train_00000001",
+        "height": 20,
+        "width": 30,
+    }
+    assert len(load_ade20k(ade20k, "val")) == 2
+
+
+def test_voc_records_are_those_of_its_lists(voc: Path) -> None:
+    assert [record["image_id"] for record in load_voc(voc, "trainaug")] == ["2008_000002", "2007_000032"]
+    (record,) = load_voc(voc, "val")
+    assert (record["height"], record["width"]) == SIZE
+    assert record["file_name"] == str(voc / "JPEGImages/2007_000033.jpg")
+
+
+def test_voc_reads_its_own_labels_and_for_trainaug_the_augmented_ones(voc: Path) -> None:
+    own, augmented = load_voc(voc, "train")[0], load_voc(voc, "trainaug")[1]
+    assert own["image_id"] == augmented["image_id"]
+    assert np.unique(read_label(own["sem_seg_file_name"])).tolist() == [0, 15, 255]  # a palette PNG
+    assert np.unique(read_label(augmented["sem_seg_file_name"])).tolist() == [0, 20, 255]
+
+
+@pytest.mark.parametrize(("data_set", "splits", "classes"), [("ade20k", 2, 150), ("voc2012", 3, 21)])
+def test_they_are_registered_with_their_classes(data_set: str, splits: int, classes: int) -> None:
+    names = [name for name in DatasetCatalog.list() if name.startswith(f"unified_{data_set}_")]
+    assert len(names) == splits
+    for name in names:
+        metadata = MetadataCatalog.get(name)
+        assert metadata.evaluator_type == "unified_seg"
+        table = class_table_of(metadata)
+        assert (table.num_semantic, table.num_things, table.ignore_label) == (classes, 0, 255)
+        assert len(set(table.semantic_names)) == len(set(table.semantic_colors)) == classes
+        assert table.semantic_names == [label.strip() for label in table.semantic_names]
+
+
+def test_voc_classes_have_their_official_ids_and_colours() -> None:
+    table = class_table_of(MetadataCatalog.get("unified_voc2012_val"))
+    # From the development kit's documentation; person is 15 = 0b01111: bits 0 and 3 are red, 1 green, 2 blue, and a
+    # lower bit is worth more: red 128 + 64, green 128, blue 128.
+    official = {
+        0: ("background", (0, 0, 0)),
+        1: ("aeroplane", (128, 0, 0)),
+        8: ("cat", (64, 0, 0)),
+        11: ("diningtable", (192, 128, 0)),
+        15: ("person", (192, 128, 128)),
+        20: ("tvmonitor", (0, 64, 128)),
+    }
+    found = {i: (table.semantic_names[i], table.semantic_colors[i]) for i in official}
+    assert found == official
+
+
+def test_ade20k_classes_are_detectron2s() -> None:
+    table = class_table_of(MetadataCatalog.get("unified_ade20k_train"))
+    theirs = class_table_of(MetadataCatalog.get("ade20k_sem_seg_train"))
+    assert table.semantic_names == [name.strip() for name in theirs.semantic_names]
+    assert table.semantic_names[0] == "wall" and table.semantic_names[149] == "flag"
+
+
+@pytest.mark.parametrize(("load", "name", "root"), [(load_ade20k, "ade20k", "ade20k"), (load_voc, "voc2012", "voc")])
+def test_the_labels_are_consistent(
+    load: Callable[..., Any], name: str, root: str, request: pytest.FixtureRequest
+) -> None:
+    table = class_table_of(MetadataCatalog.get(f"unified_{name}_train"))
+    records = load(request.getfixturevalue(root), "train")
+    # Of 20 rows 7 have the first id, 7 the second, and the ignored 6 are not counted: 30 pixels in each.
+    histogram = check_labels(records, table, name)
+    assert histogram[0] == histogram.sum() / 2 == 7 * 30 * len(records)
+
+
+def test_labels_as_downloaded_do_not_pass_for_prepared_ones(ade20k: Path) -> None:
+    # The download's labels count from 1, so that its last class is 150.
+    write_label(ade20k / "annotations_detectron2/training/ADE_train_00000002.png", [0, 150])
+    table = class_table_of(MetadataCatalog.get("unified_ade20k_train"))
+    with pytest.raises(DataError, match=r"train_00000002\.png: label id 150 is neither a class \(0 to 149\)"):
+        check_labels(load_ade20k(ade20k, "train"), table, "ade20k")
+
+
+@pytest.mark.parametrize("folder", ["images/training", "annotations_detectron2/training"])
+def test_a_missing_folder_says_how_to_get_it(folder: str, ade20k: Path) -> None:
+    shutil.rmtree(ade20k / folder)
+    with pytest.raises(DataError, match=rf"{folder}: there is no such folder; .*prepare_ade20k_sem_seg\.py"):
+        load_ade20k(ade20k, "train")
+
+
+def test_an_empty_folder_is_an_error(ade20k: Path) -> None:
+    shutil.rmtree(ade20k / "images/training")
+    (ade20k / "images/training").mkdir()
+    with pytest.raises(DataError, match=r"images/training: no \.jpg or .* file in it; ADEChallengeData2016\.zip"):
+        load_ade20k(ade20k, "train")
+
+
+def test_an_image_without_a_label_is_an_error(ade20k: Path) -> None:
+    (ade20k / "annotations_detectron2/training/ADE_train_00000002.png").unlink()
+    with pytest.raises(DataError, match=r"ADE_train_00000002\.jpg: its label .*_00000002\.png is not there"):
+        load_ade20k(ade20k, "train")
+
+
+def test_labels_without_an_image_are_reported(ade20k: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (ade20k / "images/training/ADE_train_00000002.jpg").unlink()
+    assert len(load_ade20k(ade20k, "train")) == 2
+    assert "1 labels have no image" in caplog.text and "ADE_train_00000002 first" in caplog.text
+
+
+def test_two_images_of_one_name_are_an_error(ade20k: Path) -> None:
+    write_image(ade20k / "images/training/ADE_train_00000002.PNG")
+    with pytest.raises(DataError, match=r"images/training: both ADE_train_00000002\.\w+ and ADE_train_00000002\.\w+"):
+        load_ade20k(ade20k, "train")
+
+
+def test_an_unreadable_image_is_named(ade20k: Path) -> None:
+    (ade20k / "images/training/ADE_train_00000002.jpg").write_text("<html>")
+    with pytest.raises(DataError, match=r"ADE_train_00000002\.jpg: not a readable image"):
+        load_ade20k(ade20k, "train")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("ImageSets/Segmentation/trainaug.txt", r"trainaug\.txt: there is no such file; .*Semantic Boundaries Dataset"),
+        ("SegmentationClassAug/2008_000002.png", r"2008_000002\.jpg: its label .*Aug/2008_000002\.png is not there"),
+        ("JPEGImages/2008_000002.jpg", r"JPEGImages/2008_000002: no image of that name \(\.jpg, .*\); VOCtrainval"),
+    ],
+)
+def test_what_a_voc_list_needs_is_named(file: str, message: str, voc: Path) -> None:
+    (voc / file).unlink()
+    with pytest.raises(DataError, match=message):
+        load_voc(voc, "trainaug")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"val\.txt: it names no image"),
+        (b"2007_000033\n\n../../secret\n", r"val\.txt, line 3: '../../secret' is not the name of an image"),
+        (b"/JPEGImages/a.jpg /SegmentationClassAug/a.png\n", r"val\.txt, line 1: .* is not the name of an image"),
+        (b"\xff\xfe\x00", r"val\.txt: not a list of image names"),
+    ],
+)
+def test_a_wrong_voc_list_is_named(content: bytes, message: str, voc: Path) -> None:
+    (voc / "ImageSets/Segmentation/val.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load_voc(voc, "val")

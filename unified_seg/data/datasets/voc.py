@@ -1,0 +1,69 @@
+"""PASCAL VOC 2012 segmentation: 20 classes and the background, semantic labels alone.
+
+1,464 images to train on and 1,449 to validate have VOC's own labels (SegmentationClass). `trainaug`, which papers train
+on, has 10,582: those 1,464 and more of VOC's images, which the Semantic Boundaries Dataset (Hariharan et al., ICCV
+2011) labelled; all its labels are in SegmentationClassAug, none of its images is one of `val`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.pascal_voc import CLASS_NAMES
+
+from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
+from unified_seg.data.reading import DataError
+from unified_seg.functional.class_table import bit_palette
+
+LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}
+HOW_TO_GET = (
+    "VOCtrainval_11-May-2012.tar has the images and the labels of train and val, trainaug.txt and "
+    "SegmentationClassAug are made from the Semantic Boundaries Dataset; see datasets/README.md, or set "
+    "DETECTRON2_DATASETS to the folder that holds your data sets"
+)
+
+
+def voc_metadata() -> dict[str, Any]:
+    """Metadata in Detectron2's terms; the colours are those of VOC's own label PNGs."""
+    names = ["background", *CLASS_NAMES]
+    return semantic_metadata(names, bit_palette(len(names), first=0))
+
+
+def register_voc(name: str, root: Path, split: str) -> None:
+    """Register one split; files are read when the data set is first used."""
+    DatasetCatalog.register(name, lambda: load_voc(root, split))
+    MetadataCatalog.get(name).set(**voc_metadata())
+
+
+def load_voc(root: Path, split: str) -> list[dict[str, Any]]:
+    """The records of one split, in the order of its list.
+
+    Args:
+        root: VOC2012, with JPEGImages/*.jpg, SegmentationClass/*.png (for trainaug SegmentationClassAug/*.png) and
+            ImageSets/Segmentation/<split>.txt. Labels may be grey or palette PNGs.
+        split: "train", "trainaug" or "val".
+
+    Raises:
+        DataError: a list, folder, image or label that is not there, or a list that is none of image names.
+    """
+    names = _names(root / "ImageSets" / "Segmentation" / f"{split}.txt")
+    return load_semantic_folder(root / "JPEGImages", root / LABEL_FOLDERS[split], names, how_to_get=HOW_TO_GET)
+
+
+def _names(file: Path) -> list[str]:
+    """The image names of a list, one a line."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{file}: there is no such file; {HOW_TO_GET}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not a list of image names: {error}") from None
+    names = []
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            names.append(line.strip())
+            if not names[-1].replace("_", "").isalnum():
+                raise DataError(f"{file}, line {number}: {line!r} is not the name of an image, such as 2007_000033")
+    if not names:
+        raise DataError(f"{file}: it names no image")
+    return names

@@ -1,0 +1,53 @@
+"""A 1x1 convolution of levels of several sizes as if they were concatenated."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unified_seg.functional.resampling import upsample_to
+from unified_seg.layers.conv import init_classifier
+
+
+class LevelConv(nn.Conv2d):
+    """A 1x1 convolution of `concatenate(levels)`, for less.
+
+    Such a convolution is a sum over the parts, and commutes with bilinear upsampling. So each level is convolved where
+    it is, and C' channels are upsampled instead of C.
+
+    Args:
+        level_channels: C_i, from the finest level to the coarsest.
+        out_channels: C'.
+        bias: as of a convolution.
+    """
+
+    def __init__(self, level_channels: Sequence[int], out_channels: int, *, bias: bool = True):
+        super().__init__(sum(level_channels), out_channels, 1, bias=bias)
+        self.level_channels = list(level_channels)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
+        """(N, C_i, h_i, w_i) from fine to coarse -> (N, C', h, w) of the finest."""
+        weights = self.weight.split(self.level_channels, dim=1)
+        result = F.conv2d(levels[0], weights[0], self.bias)
+        for level, weight in zip(levels[1:], weights[1:]):
+            result = result + upsample_to(F.conv2d(level, weight), like=result)
+        return result
+
+
+class LevelClassifier(LevelConv):
+    """The classifier of a head that concatenates levels.
+
+    Args:
+        level_channels: C_i, from the finest level to the coarsest.
+        num_classes: K.
+    """
+
+    def __init__(self, level_channels: Sequence[int], num_classes: int):
+        super().__init__(level_channels, num_classes)
+        init_classifier(self)
+
+
+def concatenate(levels: Sequence[Tensor]) -> Tensor:
+    """All levels at the size of the finest: (N, C_i, h_i, w_i), from fine to coarse -> (N, sum of C_i, h, w)."""
+    return torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)
