@@ -34,11 +34,10 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_model(cfg)
     _add_asp_refinement(cfg)
     _add_psp(cfg)
+    _add_pyramidal_output(cfg)
+    _add_augmentation(cfg)
     _add_solver(cfg)
-
-    # Draw a crop again (up to ten times) while one class covers more than this share of it; 1 = take the first.
-    # Detectron2's DeepLab has this key too.
-    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
+    _add_inference(cfg)
 
     # Read every label of the data sets before training and stop at the first wrong one. Turn it off for a huge data
     # set that was checked once.
@@ -124,9 +123,78 @@ def _add_psp(cfg: CfgNode) -> None:
     node.AUX_LOSS_WEIGHT = 0.4
 
 
+def _add_augmentation(cfg: CfgNode) -> None:
+    """Training images only, beside Detectron2's MIN_SIZE_TRAIN, CROP and RANDOM_FLIP; each is off by default."""
+    # Range of a factor on the size that MIN_SIZE_TRAIN and MAX_SIZE_TRAIN give (the limit holds before the factor).
+    # PSPNet's is [0.5, 2.0] on the image's own size, MIN_SIZE_TRAIN (0,).
+    cfg.INPUT.RANDOM_SCALE = [1.0, 1.0]
+    # 0 draws any factor of the range; 0.25 only the lowest, that + 0.25, ... as DeepLab does.
+    cfg.INPUT.RANDOM_SCALE_STEP = 0.0
+
+    cfg.INPUT.ROTATION = CfgNode()
+    # Largest angle to either side; PSPNet's is 10 on ADE20K and VOC. For data whose upright is uncertain; the corners
+    # that come in are void.
+    cfg.INPUT.ROTATION.DEGREES = 0.0
+    # Share of the images that are rotated.
+    cfg.INPUT.ROTATION.PROB = 0.5
+
+    cfg.INPUT.BLUR = CfgNode()
+    # Share of the images that are blurred; PSPNet's is 0.5 on ADE20K and VOC. For data of mixed sharpness.
+    cfg.INPUT.BLUR.PROB = 0.0
+    # Odd size of the Gaussian's window in pixels, which sets its sigma (1 pixel for 5). Raise it with the images.
+    cfg.INPUT.BLUR.KERNEL = 5
+
+    # Range of a factor on the pixel values, such as [0.8, 1.2] where the light changes.
+    cfg.INPUT.BRIGHTNESS = [1.0, 1.0]
+
+    # With CROP.TYPE "absolute": pad images that are smaller than the crop to its full size, with void and the pixel
+    # mean. Turn it on with small scales, so that all images of a batch have one size.
+    cfg.INPUT.CROP.PAD = False
+    # Draw a crop again (up to ten times) while one class covers this share of it or more; 1 = take the first.
+    # Detectron2's DeepLab has this key too.
+    cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
+
+
+def _add_pyramidal_output(cfg: CfgNode) -> None:
+    """PyramidalOutputHead and its backbones; CONVS_DIM 512 (D_s), NORM "SyncBN" and COMMON_STRIDE 4 are the paper's."""
+    cfg.MODEL.SEM_SEG_HEAD.PYRAMID = CfgNode()
+    node = cfg.MODEL.SEM_SEG_HEAD.PYRAMID
+    # Of the levels, from coarse to fine; each a multiple of the next, the last COMMON_STRIDE. [32, 4] is nearly as good
+    # in the paper.
+    node.STRIDES = [32, 16, 8, 4]
+    # D_u, width of the unity pyramid.
+    node.UNITY_DIM = 64
+    # "coarse_to_fine" (4.2), "none", or for comparison "anl" and "anl_multi" (Table 6).
+    node.CONTEXT = "coarse_to_fine"
+    # Which cells a level leaves to coarser ones in training: under cells that are one class, "truth"; that are and are
+    # seen to be, "true_positives"; or "none" (Table 7).
+    node.RELABELLING = "true_positives"
+    # Probability from which on a cell is taken to be one class. Lower it to decide more at coarse levels.
+    node.THRESHOLD = 0.9
+    # "finest": learn the pyramid, answer by the finest level alone (Table 8); "single": without a pyramid (Table 6).
+    node.OUTPUT = "pyramidal"
+
+    cfg.MODEL.TIMM = CfgNode()
+    # Of build_timm_backbone and build_timm_fpn_backbone: "hrnet_w18", "hrnet_w32", "hrnet_w48" or another network of
+    # timm that gives its features.
+    cfg.MODEL.TIMM.NAME = "hrnet_w48"
+    # Fetch timm's ImageNet weights; give it RGB input, as configs/base/imagenet_r50.yaml has it.
+    cfg.MODEL.TIMM.PRETRAINED = False
+
+    cfg.MODEL.LIGHT_DECODER = CfgNode()
+    # Of build_light_decoder_backbone: channels that the stages of the ResNet are brought to, from fine to coarse; those
+    # of HRNet-W48. Narrower is faster.
+    cfg.MODEL.LIGHT_DECODER.WIDTHS = [48, 96, 192, 384]
+    cfg.MODEL.LIGHT_DECODER.NORM = "GN"
+
+
 def _add_solver(cfg: CfgNode) -> None:
     # "SGD", "ADAM" or "ADAMW". AdamW is the quicker one from scratch.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Multiplies the learning rate of all that is not the pretrained backbone (of an FPN: its bottom_up). 10 is what
+    # PSPNet's released code has for heads that start anew on ImageNet weights; 1 from scratch, or where the heads are
+    # pretrained too.
+    cfg.SOLVER.NEW_LAYERS_LR_FACTOR = 1.0
     # LR_SCHEDULER_NAME may also be "WarmupPolyLR" (the papers' "poly") or "WarmupLinearLR" (poly of power 1).
     cfg.SOLVER.POLY_LR_POWER = 0.9
     # Detectron2's DeepLab has this key too: a constant multiplier that replaces the schedule's very end, where lr
@@ -134,6 +202,21 @@ def _add_solver(cfg: CfgNode) -> None:
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # With SOLVER.AMP.ENABLED: "float16" (with loss scaling; CUDA only) or "bfloat16" (Ampere and newer, and CPUs).
     cfg.SOLVER.AMP.PRECISION = "float16"
+
+
+def _add_inference(cfg: CfgNode) -> None:
+    # What TEST.AUG.ENABLED tests: factors of the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST give (PSPNet's are
+    # 0.5, 0.75, 1, 1.25, 1.5, 1.75), with AUG.FLIP mirrored too. Empty: the sizes of AUG.MIN_SIZES and AUG.MAX_SIZE.
+    # Of --eval-only and the demo; evaluations during a training stay plain, they would take too long.
+    cfg.TEST.AUG.SCALES = []
+
+    cfg.TEST.WINDOW = CfgNode()
+    # The semantic head sees images larger than this side, in pixels of the network's input, in square windows: the one
+    # key that bounds memory. A multiple of the network's stride, best the size of the training crops; 0 = no windows.
+    cfg.TEST.WINDOW.SIZE = 0
+    # Share of a window that its neighbour covers again, where their probabilities are averaged: PSPNet's third. Less is
+    # faster, more hides what windows don't see beyond their borders.
+    cfg.TEST.WINDOW.OVERLAP = 1 / 3
 
 
 def get_config() -> CfgNode:

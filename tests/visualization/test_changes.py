@@ -1,4 +1,4 @@
-"""What a fusion changes: counts by hand, colours by pixel."""
+"""What changes between two semantic maps: counts by hand, colours by pixel."""
 
 import math
 
@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import draw_segments
-from unified_seg.visualization.changes import BETTER, WORSE, draw_change, semantic_change
+from unified_seg.visualization.changes import BETTER, WORSE, LabelMaps, draw_change, semantic_change
 from unified_seg.visualization.panels import SEMANTIC_OPACITY
+from unified_seg.visualization.sheet import add_caption
 
 SKY, ROAD, CAR, PERSON, IGNORE = 0, 1, 2, 3, 255
 SCALE, CAPTION = 4, 22
+NAMES = ("FCN", "PSPNet")
 
 
 def test_shares_by_hand(table):
@@ -21,7 +23,7 @@ def test_shares_by_hand(table):
     truth = np.array([[CAR, CAR, CAR, ROAD], [ROAD, ROAD, IGNORE, IGNORE]])
     before = np.array([[CAR, CAR, PERSON, SKY], [SKY, SKY, CAR, CAR]])
     after = np.array([[PERSON, CAR, CAR, ROAD], [SKY, SKY, SKY, CAR]])
-    change = semantic_change(truth, before, after, table)
+    change = semantic_change(LabelMaps(truth, before, after), table)
     assert change == pytest.approx((100 * 2 / 6, 100 * 3 / 6))
     assert change.gain == pytest.approx(100 / 6)
 
@@ -30,8 +32,7 @@ def test_shares_by_hand(table):
 @given(st.lists(st.tuples(*[st.sampled_from([0, 1, IGNORE])] * 3), min_size=1, max_size=12))
 def test_shares_are_those_of_a_plain_count(pixels):
     table = ClassTable([SegmentClass(str(i), i, None, i, str(i), (0, 0, 0)) for i in range(2)])
-    truth, before, after = (np.array(column)[None] for column in zip(*pixels))
-    change = semantic_change(truth, before, after, table)
+    change = semantic_change(LabelMaps(*(np.array(column)[None] for column in zip(*pixels))), table)
     labelled = [p for p in pixels if p[0] != IGNORE]
     if not labelled:
         assert math.isnan(change.before) and math.isnan(change.gain)
@@ -54,7 +55,8 @@ def test_changed_pixels_are_green_and_red_and_no_others(table):
     after[red] = PERSON
     before[still], after[still] = CAR, PERSON
     truth[void], after[void] = IGNORE, SKY
-    row, panels = draw_change(np.full((64, 128, 3), 100, np.uint8), truth, before, after, table)
+    maps = LabelMaps(truth, before, after)
+    row, panels = draw_change(np.full((64, 128, 3), 100, np.uint8), maps, table, NAMES)
     assert row.shape == (CAPTION + 64 * SCALE, 4 * 512 + 3 * 4, 3) and len(panels) == 3
     last = row[CAPTION:, -512:].astype(int)
     for color, block in ((BETTER, green), (WORSE, red)):
@@ -78,13 +80,26 @@ def test_what_changed_says_what_it_became(table, monkeypatch):
         return draw_segments(image, ids, segments, **options)
 
     monkeypatch.setattr("unified_seg.visualization.changes.draw_segments", spy)
-    draw_change(np.zeros((1, 2, 3), np.uint8), truth, before, after, table)
+    draw_change(np.zeros((1, 2, 3), np.uint8), LabelMaps(truth, before, after), table, NAMES)
     assert drawn == [{(0, 0): ("void", WORSE), (0, 1): ("car", BETTER)}]
+
+
+def test_captions_name_the_two_answers(table, monkeypatch):
+    truth, before, after = np.array([[CAR, CAR, CAR]]), np.array([[CAR, SKY, SKY]]), np.array([[SKY, CAR, CAR]])
+    captions = []
+    for module in ("changes", "panels"):
+        monkeypatch.setattr(
+            f"unified_seg.visualization.{module}.add_caption",
+            lambda picture, text: captions.append(text) or add_caption(picture, text),
+        )
+    draw_change(np.zeros((1, 3, 3), np.uint8), LabelMaps(truth, before, after), table, NAMES)
+    assert captions[0] == "input 3×1" and captions[1].startswith("truth · ") and captions[2].startswith("FCN · ")
+    assert captions[3:] == ["PSPNet: 2 pixels better (green), 1 worse (red)"]
 
 
 def test_maps_of_different_sizes_are_refused(table):
     one, two = np.zeros((4, 4), int), np.zeros((4, 5), int)
     with pytest.raises(ValueError, match=r"\(4, 4\).*\(4, 5\)"):
-        semantic_change(one, one, two, table)
+        semantic_change(LabelMaps(one, one, two), table)
     with pytest.raises(ValueError, match="different sizes"):
-        draw_change(np.zeros((4, 4, 3), np.uint8), one, two, one, table)
+        draw_change(np.zeros((4, 4, 3), np.uint8), LabelMaps(one, two, one), table, NAMES)

@@ -1,4 +1,4 @@
-"""What a fusion changes in a semantic map, seen beside the truth.
+"""What changes from one semantic map to another, seen beside the truth: before and after a fusion, or of two models.
 
 T: (H, W) = the image; labels are semantic ids.
 """
@@ -18,6 +18,14 @@ WORSE = (255, 30, 30)
 FADED, FADED_GREY = 0.65, 110
 
 
+class LabelMaps(NamedTuple):
+    """(H, W) labels of one image: the truth, and the two answers to compare."""
+
+    truth: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+
 class SemanticChange(NamedTuple):
     """Attributes: shares of the labelled pixels that are right, in percent."""
 
@@ -30,11 +38,11 @@ class SemanticChange(NamedTuple):
         return self.after - self.before
 
 
-def semantic_change(truth: np.ndarray, before: np.ndarray, after: np.ndarray, table: ClassTable) -> SemanticChange:
+def semantic_change(maps: LabelMaps, table: ClassTable) -> SemanticChange:
     """Count the right pixels of two semantic maps.
 
     Args:
-        truth, before, after: (H, W) labels; pixels whose truth is the ignore label do not count.
+        maps: of one image; pixels whose truth is the ignore label do not count.
         table: gives the ignore label.
 
     Returns:
@@ -43,17 +51,17 @@ def semantic_change(truth: np.ndarray, before: np.ndarray, after: np.ndarray, ta
     Raises:
         ValueError: maps of different sizes.
     """
-    _check_sizes(truth, before, after)
-    labelled = truth != table.ignore_label
+    _check_sizes(maps)
+    labelled = maps.truth != table.ignore_label
     total = int(labelled.sum())
     if not total:
         return SemanticChange(float("nan"), float("nan"))
-    right = [100 * int((labels[labelled] == truth[labelled]).sum()) / total for labels in (before, after)]
+    right = [100 * int((labels == maps.truth)[labelled].sum()) / total for labels in (maps.before, maps.after)]
     return SemanticChange(right[0], right[1])
 
 
 def draw_change(
-    image: np.ndarray, truth: np.ndarray, before: np.ndarray, after: np.ndarray, table: ClassTable
+    image: np.ndarray, maps: LabelMaps, table: ClassTable, names: tuple[str, str]
 ) -> tuple[np.ndarray, list[Panel]]:
     """A row of four pictures: the image, its truth, the semantic map before, and the one after.
 
@@ -61,8 +69,9 @@ def draw_change(
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        truth, before, after: (H, W) labels.
+        maps: of the image.
         table: of the labels.
+        names: of the two answers, for the captions.
 
     Returns:
         The row, (h, w, 3) uint8, RGB; and the panels in it, for a legend of their classes (`with_legend`).
@@ -70,20 +79,19 @@ def draw_change(
     Raises:
         ValueError: maps of different sizes, or an id that the class table lacks.
     """
-    _check_sizes(truth, before, after)
-    panels = [make_panels({"sem_seg_labels": labels}, table)["semantic"] for labels in (truth, before, after)]
+    _check_sizes(maps)
+    panels = [make_panels({"sem_seg_labels": labels}, table)["semantic"] for labels in maps]
     pictures = [
         add_caption(to_canvas(image), f"input {image.shape[1]}×{image.shape[0]}"),
         panels[0].draw(image, "truth · "),
-        panels[1].draw(image, "before fusion · "),
-        _draw_after(image, truth, before, panels[2], after, table),
+        panels[1].draw(image, f"{names[0]} · "),
+        _draw_after(image, maps, panels[2], table, names[1]),
     ]
     return grid(pictures, len(pictures)), panels
 
 
-def _draw_after(
-    image: np.ndarray, truth: np.ndarray, before: np.ndarray, panel: Panel, after: np.ndarray, table: ClassTable
-) -> np.ndarray:
+def _draw_after(image: np.ndarray, maps: LabelMaps, panel: Panel, table: ClassTable, name: str) -> np.ndarray:
+    truth, before, after = maps
     labelled = truth != table.ignore_label
     better = labelled & (before != truth) & (after == truth)
     worse = labelled & (before == truth) & (after != truth)
@@ -96,9 +104,7 @@ def _draw_after(
         changed = np.unique(ids[(ids >= start) & (ids < start + step)]).tolist()
         segments += [Segment(i, color, names.get(i - start, "void"), is_thing=False) for i in changed]
     picture = draw_segments(image, ids, segments, opacity=panel.opacity, hatch_void=panel.hatch_void)
-    return add_caption(
-        picture, f"after fusion: {int(better.sum())} pixels better (green), {int(worse.sum())} worse (red)"
-    )
+    return add_caption(picture, f"{name}: {int(better.sum())} pixels better (green), {int(worse.sum())} worse (red)")
 
 
 def _faded(color: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -106,6 +112,6 @@ def _faded(color: tuple[int, int, int]) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _check_sizes(*maps: np.ndarray) -> None:
+def _check_sizes(maps: LabelMaps) -> None:
     if len({labels.shape for labels in maps}) > 1:
         raise ValueError(f"semantic maps of different sizes: {[labels.shape for labels in maps]}")
