@@ -1,41 +1,110 @@
 """From config to the transforms that move image, labels and masks together."""
 
+from collections.abc import Sequence
+
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
 from unified_seg.config import ConfigError
+from unified_seg.data.transforms import (
+    PadToSize,
+    RandomBrightness,
+    RandomCrop,
+    RandomRotation,
+    RandomScale,
+    RandomScaleCrop,
+    gaussian_blur,
+)
 
 
 def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
-    """Resize, crop and flip, by Detectron2's INPUT keys.
+    """By the INPUT keys: brightness, rotation, resize, crop, blur, padding and flip, in this order.
+
+    Brightness comes before all that fills new pixels with the pixel mean, padding after all that would change them.
+    Rotation commutes with the resize; before it, resize and crop can be one. The blur is cheapest on the crop. Label
+    maps have VOID = 0 while they are moved.
 
     The scales 0.8 to 1 of the fusion-scheme paper are MIN_SIZE_TRAIN (0.8 * height, height) with
-    MIN_SIZE_TRAIN_SAMPLING "range".
+    MIN_SIZE_TRAIN_SAMPLING "range"; PSPNet's 0.5 to 2 are MIN_SIZE_TRAIN (0,) with RANDOM_SCALE [0.5, 2.0].
 
     Raises:
-        ConfigError: a crop by the area of semantic classes for a model that reads no semantic labels.
+        ConfigError: a value that no image can be augmented with; a crop by the area of semantic classes for a model
+            that reads no semantic labels.
     """
     source = cfg.INPUT
     if not is_train:
         return T.AugmentationList([T.ResizeShortestEdge(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST, "choice")])
-    steps: list[T.Augmentation] = [
-        T.ResizeShortestEdge(source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN, source.MIN_SIZE_TRAIN_SAMPLING)
-    ]
-    if source.CROP.ENABLED:
-        steps.append(_build_crop(cfg))
+    _check(source)
+    fill = cfg.MODEL.PIXEL_MEAN
+    steps: list[T.Augmentation | T.Transform] = []
+    if tuple(source.BRIGHTNESS) != (1.0, 1.0):
+        steps.append(RandomBrightness(*source.BRIGHTNESS))
+    if source.ROTATION.DEGREES:
+        steps.append(T.RandomApply(RandomRotation(source.ROTATION.DEGREES, fill), source.ROTATION.PROB))
+    steps += _build_resize_and_crop(cfg)
+    if source.BLUR.PROB:
+        steps.append(T.RandomApply(gaussian_blur(source.BLUR.KERNEL), source.BLUR.PROB))
+    if source.CROP.ENABLED and source.CROP.PAD:
+        steps.append(PadToSize(source.CROP.SIZE, fill))
     if source.RANDOM_FLIP != "none":
         horizontal = source.RANDOM_FLIP == "horizontal"
         steps.append(T.RandomFlip(horizontal=horizontal, vertical=not horizontal))
     return T.AugmentationList(steps)
 
 
-def _build_crop(cfg: CfgNode) -> T.Augmentation:
+def _build_resize_and_crop(cfg: CfgNode) -> list[T.Augmentation]:
+    source = cfg.INPUT
+    lengths = (source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN, source.MIN_SIZE_TRAIN_SAMPLING)
+    if tuple(source.RANDOM_SCALE) == (1.0, 1.0):
+        resize = T.ResizeShortestEdge(*lengths)
+        return [resize, _build_crop(cfg)] if source.CROP.ENABLED else [resize]
+    scale = RandomScale(*lengths, factors=source.RANDOM_SCALE, step=source.RANDOM_SCALE_STEP)
+    return [RandomScaleCrop(scale, _build_crop(cfg))] if source.CROP.ENABLED else [scale]
+
+
+def _build_crop(cfg: CfgNode) -> RandomCrop:
     crop = cfg.INPUT.CROP
-    if crop.SINGLE_CATEGORY_MAX_AREA >= 1.0:
-        return T.RandomCrop(crop.TYPE, crop.SIZE)
-    if not cfg.MODEL.SEM_SEG_HEAD.NAME:
+    if crop.SINGLE_CATEGORY_MAX_AREA < 1.0 and not cfg.MODEL.SEM_SEG_HEAD.NAME:
         raise ConfigError(
             "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA looks at semantic labels: the model needs a semantic head"
         )
-    ignore = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
-    return T.RandomCrop_CategoryAreaConstraint(crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA, ignore)
+    return RandomCrop(crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA)
+
+
+def _check(source: CfgNode) -> None:
+    """Raise ConfigError for values that would fail in the midst of a training, or do nothing unseen."""
+    _check_scale(source)
+    _require(0 <= source.ROTATION.DEGREES <= 180, "ROTATION.DEGREES", source.ROTATION.DEGREES, "0 to 180")
+    for name in ("ROTATION", "BLUR"):
+        _require(0 <= source[name].PROB <= 1, f"{name}.PROB", source[name].PROB, "a probability, 0 to 1")
+    kernel = source.BLUR.KERNEL
+    _require(kernel > 0 and kernel % 2 == 1, "BLUR.KERNEL", kernel, "an odd number of pixels")
+    _check_range("BRIGHTNESS", source.BRIGHTNESS)
+    if source.CROP.ENABLED and source.CROP.PAD:
+        _require(source.CROP.TYPE == "absolute", "CROP.TYPE", source.CROP.TYPE, '"absolute" with INPUT.CROP.PAD')
+        whole = all(isinstance(side, int) and side > 0 for side in source.CROP.SIZE)
+        _require(whole, "CROP.SIZE", source.CROP.SIZE, "whole numbers of pixels with INPUT.CROP.PAD")
+
+
+def _check_scale(source: CfgNode) -> None:
+    lengths = source.MIN_SIZE_TRAIN
+    if source.MIN_SIZE_TRAIN_SAMPLING == "range":
+        two = len(lengths) == 2 and lengths[0] <= lengths[1]
+        _require(two, "MIN_SIZE_TRAIN", lengths, 'the shorter and the longer of MIN_SIZE_TRAIN_SAMPLING "range"')
+    low, high = _check_range("RANDOM_SCALE", source.RANDOM_SCALE)
+    step = source.RANDOM_SCALE_STEP
+    _require(step >= 0 and (step <= high - low or low == high), "RANDOM_SCALE_STEP", step, f"0 to {high - low}")
+    shortest = min((length for length in lengths if length > 0), default=None)
+    if shortest and int(low * shortest + 0.5) < 1:
+        raise ConfigError(f"INPUT.RANDOM_SCALE {low} leaves no pixel of INPUT.MIN_SIZE_TRAIN {shortest}")
+
+
+def _check_range(name: str, values: Sequence[float]) -> tuple[float, float]:
+    _require(len(values) == 2 and 0 < values[0] <= values[1], name, values, "two factors above 0, the lower one first")
+    low, high = values
+    return low, high
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"INPUT.{name} must be {wanted}, got {value!r}")

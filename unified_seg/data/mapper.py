@@ -12,6 +12,7 @@ from detectron2.data import detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
+from unified_seg.config import ConfigError
 from unified_seg.data.augmentation import build_augmentations
 from unified_seg.data.reading import DataError, read_image, read_label, read_panoptic_ids
 
@@ -29,6 +30,7 @@ class UnifiedMapper:
         with_semantic: the model has a semantic head, so `sem_seg` is needed.
         with_instances: the model has a detector, so `instances` is needed.
         with_masks: the detector learns masks, so `annotations` must have them.
+        ignore_value: void in semantic labels, 0 to 255.
     """
 
     @configurable
@@ -41,6 +43,7 @@ class UnifiedMapper:
         with_semantic: bool = True,
         with_instances: bool = True,
         with_masks: bool = True,
+        ignore_value: int = 255,
     ):
         self.is_train = is_train
         self.augmentations = augmentations
@@ -48,9 +51,14 @@ class UnifiedMapper:
         self.with_semantic = with_semantic
         self.with_instances = with_instances
         self.with_masks = with_masks
+        self.ignore_value = ignore_value
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
+        """Raises ConfigError: values that no image can be augmented with, an ignore value that is no byte."""
+        ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
+        if not 0 <= ignore_value <= 255:
+            raise ConfigError(f"MODEL.SEM_SEG_HEAD.IGNORE_VALUE must be 0 to 255 as label ids are, got {ignore_value}")
         return {
             "is_train": is_train,
             "augmentations": build_augmentations(cfg, is_train),
@@ -58,6 +66,7 @@ class UnifiedMapper:
             "with_semantic": bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
             "with_instances": bool(cfg.MODEL.ROI_HEADS.NAME),
             "with_masks": cfg.MODEL.MASK_ON,
+            "ignore_value": ignore_value,
         }
 
     def __call__(self, record: Record) -> Record:
@@ -71,12 +80,14 @@ class UnifiedMapper:
         _check_size(image, record, record["file_name"])
         semantic = None
         if self.is_train and self.with_semantic:
-            semantic = _read_semantic(record)
+            # Counted from the ignore value on, round 255, void is 0: what transforms put where there was nothing.
+            semantic = _read_semantic(record) - np.uint8(self.ignore_value)
         augmented = T.AugInput(image, sem_seg=semantic)
         transforms = self.augmentations(augmented)
         result["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         if semantic is not None:
-            result["sem_seg"] = torch.from_numpy(augmented.sem_seg.astype(np.int64))
+            label = augmented.sem_seg + np.uint8(self.ignore_value)
+            result["sem_seg"] = torch.from_numpy(label.astype(np.int64))
         if self.is_train and self.with_instances:
             read = _instances_of_annotations if "annotations" in record else _instances_of_segments
             result["instances"] = read(record, transforms, augmented.image.shape[:2], self.with_masks)

@@ -7,6 +7,7 @@ K = classes, (h, w) = logits, (H, W) = the answer.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,8 +16,8 @@ from torch.nn import functional as F
 
 from unified_seg.functional.compiled import compiled
 
-# Rows of output per stripe: small enough that a stripe of 19 classes at 2048 pixels is 10 MB.
-STRIPE_ROWS = 64
+# Values of a stripe of resized logits: 10 MB, 64 rows of 19 classes at 2048 pixels.
+STRIPE_VALUES = 64 * 19 * 2048
 
 
 def resample_logits(logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]) -> Tensor:
@@ -31,7 +32,7 @@ def resample_logits(logits: Tensor, stride: int, input_size: tuple[int, int], ou
     Returns:
         (K, H, W) float32.
     """
-    return torch.cat(list(_stripes(logits, stride, input_size, output_size)), dim=1)
+    return sample_logits(logits, *_positions(logits, stride, input_size, output_size))
 
 
 def resample_labels(logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]) -> Tensor:
@@ -46,14 +47,7 @@ def resample_labels(logits: Tensor, stride: int, input_size: tuple[int, int], ou
     Returns:
         (H, W), uint8 for up to 256 classes, else int16.
     """
-    dtype = torch.uint8 if len(logits) <= 256 else torch.int16
-    if logits.device.type != "cpu":
-        return torch.cat([s.argmax(0).to(dtype) for s in _stripes(logits, stride, input_size, output_size)])
-    rows, columns = (_neighbours(logits, stride, input_size, output_size, dim) for dim in (0, 1))
-    labels = torch.empty(output_size, dtype=dtype)
-    values = logits.detach().float().contiguous().numpy()
-    _interpolate_labels(values, *(t.numpy() for t in (*rows, *columns, labels)))
-    return labels
+    return sample_labels(logits, *_positions(logits, stride, input_size, output_size))
 
 
 def resample_confidence(
@@ -66,7 +60,104 @@ def resample_confidence(
     Returns:
         (H, W) float32.
     """
-    return torch.cat([s.softmax(0).amax(0) for s in _stripes(logits, stride, input_size, output_size)])
+    return sample_confidence(logits, *_positions(logits, stride, input_size, output_size))
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Where the L rows (or columns) of an answer lie between those of the logits.
+
+    Attributes:
+        first, second: (L,) int64, the neighbouring rows of the logits; the same one beyond the outermost.
+        weight: (L,) float32, of the second, 0 to 1.
+    """
+
+    first: Tensor
+    second: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def part(self, rows: slice, origin: int = 0) -> "Positions":
+        """Of some of the rows, counted in the logits from row `origin` on."""
+        return Positions(self.first[rows] - origin, self.second[rows] - origin, self.weight[rows])
+
+    def mirrored(self) -> "Positions":
+        """The last row first."""
+        return Positions(self.first.flip(0), self.second.flip(0), self.weight.flip(0))
+
+    def to(self, device: torch.device) -> "Positions":
+        return Positions(self.first.to(device), self.second.to(device), self.weight.to(device))
+
+
+def positions_between(length: int, input_length: int, stride: int, cells: int) -> Positions:
+    """The positions of an answer's rows (or columns).
+
+    Pixel centres lie at halves (align_corners=False): row i of the answer sits at (i + 0.5) * step - 0.5 of the logits.
+
+    Args:
+        length: rows of the answer.
+        input_length: rows of the image as the network saw it, without padding.
+        stride: input pixels per row of the logits.
+        cells: rows of the logits.
+    """
+    step = input_length / length / stride
+    position = (torch.arange(length, dtype=torch.float32) + 0.5) * step - 0.5
+    position = position.clamp(0, cells - 1)
+    first = position.floor().long()
+    return Positions(first, (first + 1).clamp(max=cells - 1), position - first)
+
+
+def sample_logits(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:
+    """(K, h, w) logits interpolated at H rows and W columns: (K, H, W) float32."""
+    return torch.cat(list(sample_stripes(logits, rows, columns)), dim=1)
+
+
+def sample_labels(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:
+    """The winners there: (H, W), uint8 for up to 256 classes, else int16."""
+    if logits.device.type != "cpu":
+        return torch.cat([winners(stripe) for stripe in sample_stripes(logits, rows, columns)])
+    labels = torch.empty((len(rows), len(columns)), dtype=_label_dtype(len(logits)))
+    values = logits.detach().float().contiguous().numpy()
+    positions = (rows.first, rows.second, rows.weight, columns.first, columns.second, columns.weight)
+    _interpolate_labels(values, *(t.numpy() for t in (*positions, labels)))
+    return labels
+
+
+def sample_confidence(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:
+    """The softmax probability of the winners there: (H, W) float32."""
+    return torch.cat([stripe.softmax(0).amax(0) for stripe in sample_stripes(logits, rows, columns)])
+
+
+def sample_stripes(logits: Tensor, rows: Positions, columns: Positions) -> Iterator[Tensor]:
+    """`sample_logits` in pieces (K, r, W) of about STRIPE_VALUES, from top to bottom."""
+    logits = logits.float()
+    columns = columns.to(logits.device)
+    height = max(STRIPE_VALUES // (len(logits) * len(columns)), 1)
+    for start in range(0, len(rows), height):
+        here = rows.part(slice(start, start + height)).to(logits.device)
+        stripe = torch.lerp(logits[:, here.first], logits[:, here.second], here.weight[:, None])
+        yield torch.lerp(stripe[:, :, columns.first], stripe[:, :, columns.second], columns.weight)
+
+
+def winners(values: Tensor) -> Tensor:
+    """The index of the largest along the first dimension of (K, ...): uint8 for K up to 256, else int16."""
+    return values.argmax(0).to(_label_dtype(len(values)))
+
+
+def _label_dtype(classes: int) -> torch.dtype:
+    return torch.uint8 if classes <= 256 else torch.int16
+
+
+def _positions(
+    logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]
+) -> tuple[Positions, Positions]:
+    """Of the rows and of the columns."""
+    rows, columns = (
+        positions_between(output_size[dim], input_size[dim], stride, logits.shape[1 + dim]) for dim in (0, 1)
+    )
+    return rows, columns
 
 
 @compiled
@@ -80,7 +171,7 @@ def _interpolate_labels(
     column_weight: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """Write the winning class of every pixel of `labels`; positions and weights are those of `_neighbours`."""
+    """Write the winning class of every pixel of `labels`; positions and weights are those of `Positions`."""
     classes, _, width = logits.shape
     # The two source rows around a row of pixels, position by position, and the winner at each position.
     upper, lower = np.empty((width, classes), np.float32), np.empty((width, classes), np.float32)
@@ -150,35 +241,6 @@ def _winner_between(first: np.ndarray, second: np.ndarray, weight: float) -> int
         if value > best:
             winner, best = k, value
     return winner
-
-
-def _stripes(
-    logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]
-) -> Iterator[Tensor]:
-    """(K, rows, W) pieces of the resized logits, from top to bottom."""
-    logits = logits.float()
-    top, bottom, row_weight = _neighbours(logits, stride, input_size, output_size, 0)
-    left, right, column_weight = _neighbours(logits, stride, input_size, output_size, 1)
-    for start in range(0, output_size[0], STRIPE_ROWS):
-        rows = slice(start, start + STRIPE_ROWS)
-        weight = row_weight[rows, None]
-        stripe = torch.lerp(logits[:, top[rows]], logits[:, bottom[rows]], weight)
-        yield torch.lerp(stripe[:, :, left], stripe[:, :, right], column_weight)
-
-
-def _neighbours(
-    logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int], dim: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The two source positions of each output row (dim 0) or column (dim 1), and the weight of the second.
-
-    Pixel centres lie at halves (align_corners=False): output i sits at (i + 0.5) * step - 0.5 of the source.
-    """
-    length, last = output_size[dim], logits.shape[1 + dim] - 1
-    step = input_size[dim] / length / stride
-    position = (torch.arange(length, device=logits.device, dtype=torch.float32) + 0.5) * step - 0.5
-    position = position.clamp(0, last)
-    first = position.floor().long()
-    return first, (first + 1).clamp(max=last), position - first
 
 
 def upsample_to(source: Tensor, like: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 
 from unified_seg.data.augmentation import build_augmentations
+from unified_seg.inference.augmentation import with_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 
@@ -16,19 +17,23 @@ from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 class Predictor:
     """Like Detectron2's DefaultPredictor: loads MODEL.WEIGHTS, takes one BGR image, returns its outputs.
 
+    With TEST.AUG.ENABLED they are those of several views of the image.
+
     Attributes:
         metadata: of the data set whose classes the model knows.
-        model: in inference mode.
+        model: in inference mode; an AugmentedSegmentor with TEST.AUG.ENABLED.
 
     Raises:
         CheckpointError: no weights, or weights of another config.
+        ConfigError: a model that can't be built, or TEST.AUG that can't be used.
     """
 
     def __init__(self, cfg: CfgNode):
         if not cfg.MODEL.WEIGHTS:
             raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
-        self.model = build_model(cfg).eval()
-        Checkpointer(self.model, complete=True).load(cfg.MODEL.WEIGHTS)
+        model = build_model(cfg).eval()
+        Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+        cfg, self.model = with_augmentation(cfg, model)
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         self.augmentations = build_augmentations(cfg, is_train=False)
         self.input_format = cfg.INPUT.FORMAT

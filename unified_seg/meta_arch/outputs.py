@@ -14,18 +14,16 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.resampling import resample_confidence, resample_labels, resample_logits
+from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
 from unified_seg.fusion.base import PanopticFusion
 
 OUTPUT_FORMATS = ("detectron2", "compact")
 
 
 def finish_image(
-    logits: Tensor | None,
+    semantic: LogitMap | LogitEnsemble | None,
     instances: Instances | None,
     *,
-    stride: int,
-    input_size: tuple[int, int],
     output_size: tuple[int, int],
     fusion: PanopticFusion | None,
     output_format: str,
@@ -33,25 +31,24 @@ def finish_image(
     """The outputs of one image.
 
     Args:
-        logits: (K, h, w) of the semantic head, or None.
-        instances: the detector's, boxes in pixels of the network's input, soft masks (N, 1, M, M); or None.
-        stride: of the logits.
-        input_size: height and width of the image as the network saw it, without padding.
+        semantic: what the semantic head says, or None.
+        instances: the detector's, boxes in pixels of their `image_size`, soft masks (N, 1, M, M); or None.
         output_size: (H, W).
         fusion: joins labels and instances where both are there.
         output_format: one of OUTPUT_FORMATS.
     """
     compact = output_format == "compact"
     outputs: dict[str, Any] = {}
-    sizes = (stride, input_size, output_size)
     if instances is not None:
         instances = rescale_instances(instances, output_size)
+    if semantic is not None and (not compact or (fusion is not None and fusion.needs_confidence)):
+        semantic = semantic.kept()  # the labels are not all that is read
     labels = None
-    if logits is not None and (compact or fusion is not None):
-        labels = resample_labels(logits, *sizes)
+    if semantic is not None and (compact or fusion is not None):
+        labels = semantic.labels(output_size)
     unfused: dict[str, Any] = {}
-    if fusion is not None and logits is not None and labels is not None and instances is not None:
-        confidence = resample_confidence(logits, *sizes) if fusion.needs_confidence else None
+    if fusion is not None and semantic is not None and labels is not None and instances is not None:
+        confidence = semantic.confidence(output_size) if fusion.needs_confidence else None
         fused = fusion(labels, instances, confidence)
         if fused.labels is not labels:
             unfused = {"sem_seg_labels": labels, "instances": instances}
@@ -61,8 +58,8 @@ def finish_image(
         outputs["sem_seg_labels"] = labels
         if unfused:
             outputs["unfused"] = unfused
-    elif logits is not None:
-        outputs["sem_seg"] = resample_logits(logits, *sizes)
+    elif semantic is not None:
+        outputs["sem_seg"] = semantic.logits(output_size)
         if unfused and labels is not None:
             _exchange(outputs["sem_seg"], unfused["sem_seg_labels"], labels)
     if instances is not None:

@@ -1,5 +1,6 @@
 """The one model: a backbone, an optional detector, an optional semantic head, an optional panoptic fusion."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from unified_seg.backbones import freeze_bn_statistics
 from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.functional.class_table import ClassTable
+from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
+from unified_seg.functional.windows import SlidingWindows
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import SemanticHead, build_semantic_head
 from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
@@ -39,6 +42,9 @@ class UnifiedSegmentor(nn.Module):
         pixel_mean, pixel_std: of the input's channels, in their order.
         input_format: order of the input's channels, "BGR" or "RGB" (read by pictures of the input).
         output_format: "detectron2" or "compact", see `outputs`.
+        window_size: in inference the semantic head sees larger images in square windows of this side, pixels, a
+            multiple of the network's stride; 0 = every image at once.
+        window_overlap: share of a window that the next one covers again, at least; 0 <= overlap < 1.
 
     Raises:
         ValueError: a combination of parts that can't work.
@@ -58,6 +64,8 @@ class UnifiedSegmentor(nn.Module):
         pixel_std: tuple[float, ...],
         input_format: str = "BGR",
         output_format: str = "detectron2",
+        window_size: int = 0,
+        window_overlap: float = 1 / 3,
     ):
         super().__init__()
         if (proposal_generator is None) != (roi_heads is None):
@@ -81,6 +89,7 @@ class UnifiedSegmentor(nn.Module):
         stride = 1 if sem_seg_head is None else sem_seg_head.common_stride
         self.size_divisibility = max(backbone.size_divisibility, stride)
         self.output_format = output_format
+        self.windows = _windows(window_size, window_overlap, max(self.size_divisibility, 1))
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
 
@@ -105,6 +114,8 @@ class UnifiedSegmentor(nn.Module):
             "pixel_std": model.PIXEL_STD,
             "input_format": cfg.INPUT.FORMAT,
             "output_format": model.UNIFIED.OUTPUT,
+            "window_size": cfg.TEST.WINDOW.SIZE,
+            "window_overlap": cfg.TEST.WINDOW.OVERLAP,
         }
 
     @property
@@ -137,35 +148,68 @@ class UnifiedSegmentor(nn.Module):
 
     def inference(self, batched_inputs: Batch) -> list[dict[str, Any]]:
         """The outputs of each image of a batch, at the size of the original image."""
-        images, features = self.extract(batched_inputs)
-        count = len(batched_inputs)
-        logits: list[Tensor | None] = [None] * count
-        instances: list[Instances | None] = [None] * count
-        stride = 1
-        if self.sem_seg_head is not None:
-            logits = list(self.sem_seg_head.predict(self._head_features(images, features)).logits)
-            stride = self.sem_seg_head.common_stride
-        if self.proposal_generator is not None and self.roi_heads is not None:
-            proposals, _ = self.proposal_generator(images, features, None)
-            instances, _ = self.roi_heads(images, features, proposals, None)
-        return [
-            finish_image(
-                logits[i],
-                instances[i],
-                stride=stride,
-                input_size=images.image_sizes[i],
-                output_size=(x.get("height", images.image_sizes[i][0]), x.get("width", images.image_sizes[i][1])),
-                fusion=self.panoptic_fusion,
-                output_format=self.output_format,
-            )
-            for i, x in enumerate(batched_inputs)
-        ]
+        return [self.finish(x, *said) for x, said in zip(batched_inputs, self.predict(batched_inputs))]
+
+    def predict(self, batched_inputs: Batch) -> list[tuple[LogitMap | None, Instances | None]]:
+        """What the semantic head and the detector say of each image of a batch, on the grid of the network's input.
+
+        Semantic maps of images larger than the window are run when they are read.
+        """
+        semantic: list[LogitMap | None] = [None] * len(batched_inputs)
+        instances: list[Instances | None] = [None] * len(batched_inputs)
+        in_windows = self.sem_seg_head is not None and any(self._exceeds_window(x["image"]) for x in batched_inputs)
+        if in_windows:
+            semantic = [self._semantic_in_windows(x["image"]) for x in batched_inputs]
+        if not in_windows or self.roi_heads is not None:
+            images, features = self.extract(batched_inputs)
+            if self.sem_seg_head is not None and not in_windows:
+                stride = self.sem_seg_head.common_stride
+                logits = self.sem_seg_head.predict(self._head_features(images, features)).logits
+                semantic = [LogitMap.whole(each, stride, size) for each, size in zip(logits, images.image_sizes)]
+            if self.proposal_generator is not None and self.roi_heads is not None:
+                proposals, _ = self.proposal_generator(images, features, None)
+                instances, _ = self.roi_heads(images, features, proposals, None)
+        return list(zip(semantic, instances))
+
+    def finish(
+        self, x: dict[str, Any], semantic: LogitMap | LogitEnsemble | None, instances: Instances | None
+    ) -> dict[str, Any]:
+        """The outputs of an image of which the parts of the model say this.
+
+        Args:
+            x: the image's element of the batch.
+            semantic, instances: as of `finish_image`.
+        """
+        height, width = x["image"].shape[-2:]
+        return finish_image(
+            semantic,
+            instances,
+            output_size=(x.get("height", height), x.get("width", width)),
+            fusion=self.panoptic_fusion,
+            output_format=self.output_format,
+        )
 
     def extract(self, batched_inputs: Batch) -> tuple[ImageList, dict[str, Tensor]]:
         """Normalise and pad the images, and run the backbone."""
-        images = [(x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs]
+        images = [(x["image"].to(self.device) - self.pixel_mean).div_(self.pixel_std) for x in batched_inputs]
         image_list = ImageList.from_tensors(images, self.size_divisibility)
         return image_list, self.backbone(image_list.tensor)
+
+    def _exceeds_window(self, image: Tensor) -> bool:
+        return self.windows is not None and max(image.shape[-2:]) > self.windows.size
+
+    def _semantic_in_windows(self, image: Tensor) -> LogitMap:
+        assert self.windows is not None and self.sem_seg_head is not None
+        predict = partial(self._predict_window, image)
+        stride = self.sem_seg_head.common_stride
+        return LogitMap.in_windows(predict, self.windows, stride, (image.shape[-2], image.shape[-1]))
+
+    @torch.no_grad()
+    def _predict_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """The logits (K, r, c) of a window; where it reaches over the image's end it is padded as a small image is."""
+        assert self.sem_seg_head is not None
+        images, features = self.extract([{"image": image[:, rows, columns]}])
+        return self.sem_seg_head.predict(self._head_features(images, features)).logits[0]
 
     def _head_features(self, images: ImageList, features: dict[str, Tensor]) -> dict[str, Tensor]:
         needs_image = self.sem_seg_head is not None and self.sem_seg_head.needs_image
@@ -177,3 +221,10 @@ class UnifiedSegmentor(nn.Module):
         targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
         ignore = self.sem_seg_head.ignore_value
         return ImageList.from_tensors(targets, self.size_divisibility, ignore).tensor
+
+
+def _windows(size: int, overlap: float, step: int) -> SlidingWindows | None:
+    try:
+        return SlidingWindows(size, overlap, step) if size else None
+    except ValueError as error:
+        raise ValueError(f"TEST.WINDOW: {error}") from None

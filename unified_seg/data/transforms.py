@@ -1,0 +1,238 @@
+"""Transforms and augmentations that Detectron2 does not have.
+
+Points are continuous: pixel (x, y) covers [x, x + 1) by [y, y + 1). What comes into an image from outside gets the fill
+colour, what comes into a label map gets VOID. Everything is drawn from numpy's global random state, which Detectron2
+seeds in each worker of a loader.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import cv2
+import numpy as np
+from detectron2.data import transforms as T
+from PIL import Image
+
+# Void in label maps while they are moved, because Detectron2's transforms put 0 where there was nothing.
+VOID = 0
+# How often a crop is drawn while one category covers too much of it, as in Detectron2; the last one is then taken.
+CROP_DRAWS = 10
+
+
+class RandomScale(T.ResizeShortestEdge):
+    """Detectron2's resize times a random factor, in a single interpolation.
+
+    Args:
+        short_edge_length: what the shorter side is drawn from, in pixels; 0 = the image's own size.
+        max_size: limit of the longer side before the factor, in pixels; the image's own size has none.
+        sample_style: "choice" from the lengths, or "range" between them.
+        factors: lowest and highest factor.
+        step: the factors are lowest, lowest + step, ... up to the highest; 0 = all between.
+    """
+
+    def __init__(
+        self,
+        short_edge_length: Sequence[int],
+        max_size: int,
+        sample_style: str,
+        factors: tuple[float, float],
+        step: float = 0.0,
+    ):
+        super().__init__(short_edge_length, max_size, sample_style)
+        self.factors = factors
+        self.step = step
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        height, width = image.shape[:2]
+        base = super().get_transform(image)
+        base_size = (height, width) if isinstance(base, T.NoOpTransform) else (base.new_h, base.new_w)
+        factor = self._draw_factor()
+        size = (max(1, int(factor * side + 0.5)) for side in base_size)
+        return T.ResizeTransform(height, width, *size, self.interp)
+
+    def _draw_factor(self) -> float:
+        low, high = self.factors
+        if self.step == 0:
+            return np.random.uniform(low, high)
+        # Steps such as 0.1 are not exact in binary: the margin keeps the highest factor.
+        return low + self.step * np.random.randint(int((high - low) / self.step + 1e-6) + 1)
+
+
+class Rotate(T.RotationTransform):
+    """Rotation about the image's centre, whose size stays as it is.
+
+    Args:
+        h, w: size of the image.
+        angle: degrees, counter-clockwise as the image is looked at.
+        fill: colour of the corners that come in, one value a channel.
+    """
+
+    def __init__(self, h: int, w: int, angle: float, fill: Sequence[float]):
+        super().__init__(h, w, angle, expand=False)
+        self.fill = tuple(fill)
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        return self._warp(img, cv2.INTER_LINEAR, self.fill)
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        return self._warp(segmentation, cv2.INTER_NEAREST, (VOID,) * 4)
+
+    def _warp(self, array: np.ndarray, interpolation: int, fill: tuple[float, ...]) -> np.ndarray:
+        # rm_image is Detectron2's matrix for indices of pixels, half a pixel off the one for points.
+        size = (self.w, self.h)
+        return _all_axes(cv2.warpAffine(array, self.rm_image, size, flags=interpolation, borderValue=fill), array)
+
+
+class RandomRotation(T.Augmentation):
+    """`Rotate` by an angle between -degrees and degrees."""
+
+    def __init__(self, degrees: float, fill: Sequence[float]):
+        self.degrees = degrees
+        self.fill = fill
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        height, width = image.shape[:2]
+        return Rotate(height, width, np.random.uniform(-self.degrees, self.degrees), self.fill)
+
+
+class Crop(T.CropTransform):
+    """Detectron2's crop, but polygons go on outside of it, where nothing is drawn: to cut them needs Shapely."""
+
+    def apply_polygons(self, polygons: list[np.ndarray]) -> list[np.ndarray]:
+        return [self.apply_coords(polygon) for polygon in polygons]
+
+
+class RandomCrop(T.RandomCrop):
+    """Detectron2's crops, both RandomCrop and RandomCrop_CategoryAreaConstraint, by the same draws.
+
+    Args:
+        crop_type, crop_size: as in Detectron2.
+        max_area: share of a crop's labelled pixels that no category may reach, else it is drawn again; 1 takes the
+            first crop and needs no labels.
+    """
+
+    def __init__(self, crop_type: str, crop_size: Sequence[float], max_area: float = 1.0):
+        super().__init__(crop_type, crop_size)
+        self.max_area = max_area
+
+    def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        # A share of a small image may round to nothing.
+        height, width = super().get_crop_size(image_size)
+        return max(1, height), max(1, width)
+
+    def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None) -> T.Transform:
+        for _ in range(CROP_DRAWS):
+            crop = super().get_transform(image)
+            if self.max_area >= 1.0 or _is_varied(crop.apply_segmentation(sem_seg), self.max_area):
+                break
+        return Crop(crop.x0, crop.y0, crop.w, crop.h)
+
+
+def _is_varied(label: np.ndarray, max_area: float) -> bool:
+    counts = np.bincount(label.ravel())
+    counts[VOID] = 0
+    return bool(counts.max() < counts.sum() * max_area)
+
+
+class ResizeCrop(T.Transform):
+    """A resize and a crop of it, which computes no pixel outside of the crop.
+
+    The result is the same but for rounding: a value may be off by 2, a label come from the other one of two pixels that
+    are equally near.
+    """
+
+    def __init__(self, resize: T.ResizeTransform, crop: Crop):
+        self.resize = resize
+        self.crop = crop
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        if img.dtype == np.uint8 and img.shape[2:] in ((), (3,)):
+            return self._resize_window(img, self.resize.interp)
+        return self.crop.apply_image(self.resize.apply_image(img))
+
+    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
+        return self._resize_window(segmentation, Image.Resampling.NEAREST)
+
+    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
+        return self.crop.apply_coords(self.resize.apply_coords(coords))
+
+    def _resize_window(self, array: np.ndarray, interpolation: int) -> np.ndarray:
+        resize, crop = self.resize, self.crop
+        left, right = (x * resize.w / resize.new_w for x in (crop.x0, crop.x0 + crop.w))
+        top, bottom = (y * resize.h / resize.new_h for y in (crop.y0, crop.y0 + crop.h))
+        window = (left, top, right, bottom)
+        return np.array(Image.fromarray(array).resize((crop.w, crop.h), interpolation, box=window))
+
+
+class RandomScaleCrop(T.Augmentation):
+    """`RandomScale` and then `RandomCrop`, as one transform that is quicker than the two."""
+
+    def __init__(self, scale: RandomScale, crop: RandomCrop):
+        self.scale = scale
+        self.crop = crop
+
+    def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None) -> T.Transform:
+        resize = self.scale.get_transform(image)
+        label = resize.apply_segmentation(sem_seg) if self.crop.max_area < 1.0 else None
+        # Of the image a crop needs the size alone.
+        return ResizeCrop(resize, self.crop.get_transform(np.broadcast_to(0, (resize.new_h, resize.new_w)), label))
+
+
+class Pad(T.PadTransform):
+    """Detectron2's padding, with a fill of one value a channel."""
+
+    def apply_image(self, img: np.ndarray) -> np.ndarray:
+        sides = (self.y0, self.y1, self.x0, self.x1)
+        return _all_axes(cv2.copyMakeBorder(img, *sides, cv2.BORDER_CONSTANT, value=self.pad_value), img)
+
+
+class PadToSize(T.Augmentation):
+    """Pads what is smaller than a size up to it, evenly on both sides.
+
+    Args:
+        size: least height and width, in pixels.
+        fill: colour of the padding, one value a channel.
+    """
+
+    def __init__(self, size: tuple[int, int], fill: Sequence[float]):
+        self.size = size
+        self.fill = fill
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        height, width = image.shape[:2]
+        missing_y, missing_x = max(0, self.size[0] - height), max(0, self.size[1] - width)
+        if not missing_y and not missing_x:
+            return T.NoOpTransform()
+        top, left = missing_y // 2, missing_x // 2
+        fill = tuple(self.fill)
+        return Pad(left, top, missing_x - left, missing_y - top, width, height, pad_value=fill, seg_pad_value=VOID)
+
+
+class RandomBrightness(T.Augmentation):
+    """Multiplies the image by a factor between two; what gets too bright for its bytes is clipped."""
+
+    def __init__(self, low: float, high: float):
+        self.low = low
+        self.high = high
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        return T.ColorTransform(partial(_multiplied, factor=np.random.uniform(self.low, self.high)))
+
+
+def _multiplied(image: np.ndarray, factor: float) -> np.ndarray:
+    # Unlike Detectron2's blending without an image of floats, which takes ten times as long.
+    return _all_axes(cv2.addWeighted(image, factor, image, 0.0, 0.0), image)
+
+
+def gaussian_blur(kernel: int) -> T.Transform:
+    """Blurs the image by OpenCV's weights of an odd size: 1 4 6 4 1 for 5, a sigma of 1 pixel."""
+    return T.ColorTransform(partial(_blurred, kernel=kernel))
+
+
+def _blurred(image: np.ndarray, kernel: int) -> np.ndarray:
+    return _all_axes(cv2.GaussianBlur(image, (kernel, kernel), 0), image)
+
+
+def _all_axes(result: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """OpenCV's result with the last axis of `array`, which OpenCV leaves out when it is of length 1."""
+    return result.reshape(*result.shape[:2], *array.shape[2:])
