@@ -102,7 +102,7 @@ def test_projects_import_the_library_and_not_each_other(file: Path) -> None:
 
 
 def test_the_rules_would_notice() -> None:
-    names = set(imports_of(LIBRARY / "heads/asp_refinement.py"))
-    assert "unified_seg.layers.conv.two_convs" in names and "torch" in names
+    names = set(imports_of(LIBRARY / "layers/level_conv.py"))
+    assert "unified_seg.layers.conv.init_classifier" in names and "torch" in names
     assert any(is_in(name, TOYSCAPES) for name in imports_of(LIBRARY / "data/toyscapes/__init__.py"))
     assert "training" not in ALLOWED["meta_arch"] and "meta_arch" not in ALLOWED["heads"]

@@ -118,6 +118,7 @@ def _add_psp(cfg: CfgNode) -> None:
     node.DROPOUT = 0.1
     # What the auxiliary loss looks at, a feature before the last: "p4" for instance on an FPN.
     node.AUX_FEATURE = "res4"
+    # Width of the auxiliary classifier, half of CONVS_DIM.
     node.AUX_CONVS_DIM = 256
     # 0 for no auxiliary loss; the paper tried 0.3 to 0.9 (Table 2).
     node.AUX_LOSS_WEIGHT = 0.4
@@ -185,6 +186,7 @@ def _add_pyramidal_output(cfg: CfgNode) -> None:
     # Of build_light_decoder_backbone: channels that the stages of the ResNet are brought to, from fine to coarse; those
     # of HRNet-W48. Narrower is faster.
     cfg.MODEL.LIGHT_DECODER.WIDTHS = [48, 96, 192, 384]
+    # Any norm that Detectron2 knows; "SyncBN" is the paper's.
     cfg.MODEL.LIGHT_DECODER.NORM = "GN"
 
 

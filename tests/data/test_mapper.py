@@ -11,10 +11,11 @@ from detectron2.structures import BoxMode
 from PIL import Image
 from pycocotools import mask as mask_util
 
-from unified_seg.data.augmentation import build_augmentations
+from unified_seg.config import ConfigError
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
 from unified_seg.data.mapper import UnifiedMapper
 from unified_seg.data.reading import DataError
+from unified_seg.data.transforms import Crop, Pad, PadToSize, ResizeCrop, Rotate
 
 COLORS = torch.tensor([*cityscapes_metadata()["stuff_colors"], *[(0, 0, 0)] * 237])  # void is drawn black
 PERSON, CAR = 0, 2  # thing ids
@@ -151,6 +152,48 @@ def test_annotations_in_coco_style(tmp_path: Path) -> None:
     assert record["annotations"][0]["segmentation"] == annotated(tmp_path)["annotations"][0]["segmentation"]
 
 
+FILL = (104, 116, 124)
+MOVES = {
+    # By hand on the 20 x 30 image: rows and columns of the square (5-14, 4-13) and of the other mask (2-7, 20-25).
+    "half turn": (Rotate(20, 30, 180, FILL), [(5, 15, 16, 26), (12, 18, 4, 10)]),
+    "padding by 10 above and below": (Pad(0, 10, 0, 10, pad_value=FILL), [(15, 25, 4, 14), (12, 18, 20, 26)]),
+    "crop": (Crop(8, 4, 15, 12), [(1, 11, 0, 6), (0, 4, 12, 15)]),
+    "crop that leaves the second": (Crop(14, 0, 16, 20), [None, (2, 8, 6, 12)]),
+    "twice the size, cropped": (
+        ResizeCrop(T.ResizeTransform(20, 30, 40, 60), Crop(20, 2, 40, 38)),
+        [(8, 28, 0, 8), (2, 14, 20, 32)],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_polygons_and_rles_move_alike(name: str, tmp_path: Path) -> None:
+    move, windows = MOVES[name]
+    instances = mapper_with(move, with_semantic=False)(annotated(tmp_path))["instances"]
+    expected = [(cls, window) for cls, window in zip((1, 3), windows) if window]
+    assert instances.gt_classes.tolist() == [cls for cls, _ in expected]
+    for mask, box, (_, (top, bottom, left, right)) in zip(
+        instances.gt_masks.tensor, instances.gt_boxes.tensor.tolist(), expected, strict=True
+    ):
+        drawn = torch.zeros(instances.image_size, dtype=torch.bool)
+        drawn[top:bottom, left:right] = True
+        assert torch.equal(mask, drawn)
+        assert box == [left, top, right, bottom]
+
+
+@pytest.mark.parametrize("angle", [-40.0, 10.0, 75.0])
+def test_rotated_polygons_and_rles_are_the_rotated_masks(angle: float, tmp_path: Path) -> None:
+    record = annotated(tmp_path)
+    instances = mapper_with(Rotate(20, 30, angle, FILL), with_semantic=False)(record)["instances"]
+    square, other = np.zeros((2, 20, 30), dtype=np.uint8)
+    square[5:15, 4:14] = other[2:8, 20:26] = 1
+    expected = [Rotate(20, 30, angle, FILL).apply_segmentation(mask) for mask in (square, other)]
+    found = dict(zip(instances.gt_classes.tolist(), instances.gt_masks.tensor.numpy()))
+    # The polygon may differ where its outline of 40 pixels runs through a pixel, the RLE nowhere.
+    assert (found[1] != expected[0]).sum() <= 24
+    assert not expected[1].any() if 3 not in found else np.array_equal(found[3], expected[1])
+
+
 def test_no_annotations_but_a_crowd(tmp_path: Path) -> None:
     record = annotated(tmp_path)
     record["annotations"] = record["annotations"][2:]
@@ -214,32 +257,45 @@ def test_label_ids_beyond_a_byte_are_an_error(tiny_config: CfgNode, tmp_path: Pa
         UnifiedMapper(tiny_config, True)({**records_of(tiny_config)[0], "sem_seg_file_name": str(file)})
 
 
-def steps_of(cfg: CfgNode, is_train: bool = True) -> list[T.Augmentation]:
-    return list(build_augmentations(cfg, is_train).augs)
-
-
-def test_augmentations_are_those_of_the_config(tiny_config: CfgNode) -> None:
-    source = tiny_config.INPUT
-    source.MIN_SIZE_TRAIN, source.MIN_SIZE_TRAIN_SAMPLING, source.MAX_SIZE_TRAIN = (51, 64), "range", 99
-    resize, flip = steps_of(tiny_config)
-    assert isinstance(resize, T.ResizeShortestEdge) and isinstance(flip, T.RandomFlip)
-    assert (tuple(resize.short_edge_length), resize.max_size, resize.is_range) == ((51, 64), 99, True)
-    assert flip.horizontal and not flip.vertical
-    source.RANDOM_FLIP = "vertical"
-    assert steps_of(tiny_config)[1].vertical
-    source.RANDOM_FLIP = "none"
-    assert len(steps_of(tiny_config)) == 1
-    source.CROP.ENABLED, source.CROP.TYPE, source.CROP.SIZE = True, "absolute", [40, 40]
-    crop = steps_of(tiny_config)[1]
-    assert isinstance(crop, T.RandomCrop) and crop.crop_size == [40, 40]
-    (test_resize,) = steps_of(tiny_config, is_train=False)
-    assert test_resize.short_edge_length == (64, 64)
-
-
 def test_a_crop_may_avoid_a_single_category(tiny_config: CfgNode) -> None:
     crop = tiny_config.INPUT.CROP
     crop.ENABLED, crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA = True, "absolute", [20, 20], 0.75
-    assert isinstance(steps_of(tiny_config)[1], T.RandomCrop_CategoryAreaConstraint)
     result = UnifiedMapper(tiny_config, True)(records_of(tiny_config)[0])
     assert result["image"].shape == (3, 20, 20)
     assert result["sem_seg"].shape == (20, 20)
+
+
+@pytest.mark.parametrize("ignore", [255, 19, 0])
+def test_new_pixels_of_labels_are_ignored(ignore: int, tmp_path: Path) -> None:
+    # Every id there is, one a column: all come back, and the frame of two pixels is the ignore value.
+    Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (4, 1))).save(tmp_path / "label.png")
+    Image.fromarray(np.zeros((4, 256, 3), dtype=np.uint8)).save(tmp_path / "image.png")
+    record = {
+        "file_name": str(tmp_path / "image.png"),
+        "sem_seg_file_name": str(tmp_path / "label.png"),
+        "height": 4,
+        "width": 256,
+    }
+    mapper = mapper_with(PadToSize((8, 260), FILL), with_instances=False, ignore_value=ignore)
+    label = mapper(record)["sem_seg"]
+    assert torch.equal(label[2:6, 2:258], torch.arange(256).expand(4, 256))
+    label[2:6, 2:258] = ignore
+    assert (label == ignore).all()
+
+
+@pytest.mark.parametrize("ignore", [-1, 256])
+def test_an_ignore_value_that_no_label_can_have(ignore: int, tiny_config: CfgNode) -> None:
+    tiny_config.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = ignore
+    with pytest.raises(ConfigError, match=rf"IGNORE_VALUE must be 0 to 255 as label ids are, got {ignore}"):
+        UnifiedMapper(tiny_config, True)
+
+
+def test_the_ignore_value_is_the_configs(tiny_config: CfgNode) -> None:
+    tiny_config.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 10
+    source = tiny_config.INPUT
+    source.MIN_SIZE_TRAIN = (64, 64)
+    source.CROP.ENABLED, source.CROP.TYPE, source.CROP.SIZE, source.CROP.PAD = True, "absolute", [68, 128], True
+    label = UnifiedMapper(tiny_config, True)(records_of(tiny_config)[2])["sem_seg"]
+    assert (label[:2] == 10).all() and (label[-2:] == 10).all()
+    # The bonnet, which is no longer void.
+    assert (label[62:66] == 255).all()

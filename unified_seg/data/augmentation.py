@@ -7,13 +7,13 @@ from detectron2.data import transforms as T
 
 from unified_seg.config import ConfigError
 from unified_seg.data.transforms import (
+    GaussianBlur,
     PadToSize,
     RandomBrightness,
     RandomCrop,
     RandomRotation,
     RandomScale,
     RandomScaleCrop,
-    gaussian_blur,
 )
 
 
@@ -36,14 +36,14 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
         return T.AugmentationList([T.ResizeShortestEdge(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST, "choice")])
     _check(source)
     fill = cfg.MODEL.PIXEL_MEAN
-    steps: list[T.Augmentation | T.Transform] = []
+    steps: list[T.Augmentation] = []
     if tuple(source.BRIGHTNESS) != (1.0, 1.0):
         steps.append(RandomBrightness(*source.BRIGHTNESS))
     if source.ROTATION.DEGREES:
         steps.append(T.RandomApply(RandomRotation(source.ROTATION.DEGREES, fill), source.ROTATION.PROB))
     steps += _build_resize_and_crop(cfg)
     if source.BLUR.PROB:
-        steps.append(T.RandomApply(gaussian_blur(source.BLUR.KERNEL), source.BLUR.PROB))
+        steps.append(T.RandomApply(GaussianBlur(source.BLUR.KERNEL), source.BLUR.PROB))
     if source.CROP.ENABLED and source.CROP.PAD:
         steps.append(PadToSize(source.CROP.SIZE, fill))
     if source.RANDOM_FLIP != "none":

@@ -224,9 +224,14 @@ def _multiplied(image: np.ndarray, factor: float) -> np.ndarray:
     return _all_axes(cv2.addWeighted(image, factor, image, 0.0, 0.0), image)
 
 
-def gaussian_blur(kernel: int) -> T.Transform:
+class GaussianBlur(T.Augmentation):
     """Blurs the image by OpenCV's weights of an odd size: 1 4 6 4 1 for 5, a sigma of 1 pixel."""
-    return T.ColorTransform(partial(_blurred, kernel=kernel))
+
+    def __init__(self, kernel: int):
+        self.kernel = kernel
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        return T.ColorTransform(partial(_blurred, kernel=self.kernel))
 
 
 def _blurred(image: np.ndarray, kernel: int) -> np.ndarray:
