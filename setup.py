@@ -29,6 +29,8 @@ setup(
     extras_require={
         # Any package that gives cv2 will do: opencv-python, conda's opencv, or this
         "opencv": ["opencv-python-headless"],
+        # HRNet and other backbones of timm
+        "timm": ["timm>=1.0"],
         # Cityscapes' own instance AP, and the class list that Toyscapes shares with Cityscapes
         "cityscapes": ["cityscapesscripts>=2.2"],
         "dev": ["pytest", "hypothesis", "ruff", "mypy", "types-PyYAML", "types-tabulate", "types-tqdm"],

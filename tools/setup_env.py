@@ -76,7 +76,7 @@ def set_up(python: Path) -> None:
         pip(python, "setuptools")
     run(python, ROOT / "tools" / "install_detectron2.py")
     # OpenCV comes in several packages that overwrite each other: another one than ours serves as well.
-    extras = "cityscapes,dev" if has(python, "cv2") else "cityscapes,dev,opencv"
+    extras = "cityscapes,timm,dev" if has(python, "cv2") else "cityscapes,timm,dev,opencv"
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(pins(python, "torch", "torchvision"))

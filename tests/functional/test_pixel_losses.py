@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, distributed, multiprocessing
 from torch.nn import functional as F
 
-from unified_seg.functional.pixel_losses import mean_cross_entropy
+from unified_seg.functional.pixel_losses import mean_binary_cross_entropy, mean_cross_entropy
 
 IGNORE = 255
 
@@ -41,6 +42,24 @@ def test_half_precision_is_computed_in_float32() -> None:
     loss = mean_cross_entropy(logits.bfloat16(), targets, IGNORE)
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, mean_cross_entropy(logits.bfloat16().float(), targets, IGNORE))
+
+
+def test_binary_cross_entropy_is_the_mean_over_what_is_0_or_1() -> None:
+    # -log sigmoid(0) = log 2 for the first, -log(1 - sigmoid(log 3)) = log 4 for the second; the third is ignored.
+    logits = torch.tensor([[0.0, math.log(3), 7.0]], requires_grad=True)
+    loss = mean_binary_cross_entropy(logits, torch.tensor([[1, 0, -1]]))
+    torch.testing.assert_close(loss, torch.tensor((math.log(2) + math.log(4)) / 2))
+    loss.backward()
+    # sigmoid(x) - y over the two that count.
+    torch.testing.assert_close(logits.grad, torch.tensor([[-0.25, 0.375, 0.0]]))
+
+
+def test_binary_cross_entropy_of_nothing_is_zero() -> None:
+    logits = torch.tensor([[float("inf"), -3.0]], requires_grad=True)
+    loss = mean_binary_cross_entropy(logits, torch.tensor([[-1, -1]]))
+    loss.backward()
+    assert loss.item() == 0.0 and logits.grad.tolist() == [[0.0, 0.0]]
+    assert mean_binary_cross_entropy(torch.zeros(3).bfloat16(), torch.ones(3)).dtype == torch.float32
 
 
 def uneven_batch() -> tuple[Tensor, Tensor]:

@@ -82,7 +82,10 @@ def features_of(size: tuple[int, int], images: int = 2, head: SemanticHead | Non
 
 
 def targets_of(size: tuple[int, int], images: int = 2) -> Tensor:
+    """Noise, with regions of one class that are large enough for heads that label whole cells."""
     targets = torch.randint(0, CLASSES, (images, *size), generator=torch.Generator().manual_seed(2))
+    for label, (side, left) in enumerate(((32, 0), (16, 32), (8, 48))):
+        targets[:, :side, left : left + side] = label
     targets[:, -3:] = IGNORE
     return targets
 
@@ -128,17 +131,25 @@ def test_losses_reach_every_parameter(head: SemanticHead) -> None:
         assert parameter.grad.any(), name
 
 
+def scaled(prediction: SemanticPrediction, image: int, factor: float) -> SemanticPrediction:
+    """The prediction with everything that it says of one image multiplied."""
+    other = copy.copy(prediction)
+    other.logits = prediction.logits.clone()
+    other.auxiliary = {name: value.clone() for name, value in prediction.auxiliary.items()}
+    for value in (other.logits, *other.auxiliary.values()):
+        if value.is_floating_point():
+            value[image] *= factor
+    return other
+
+
 def test_pixels_to_ignore_change_nothing(head: SemanticHead) -> None:
     prediction = head.predict(features_of((64, 96), head=head))
     targets = targets_of((64, 96))
     targets[1] = IGNORE
-    # Nothing of the second image counts, so its logits may be anything.
-    other = copy.copy(prediction)
-    other.logits = prediction.logits.clone()
-    other.logits[1] *= -7
-    torch.testing.assert_close(head.losses(other, targets), head.losses(prediction, targets))
-    other.logits[0] *= -7
-    assert sum(head.losses(other, targets).values()) != sum(head.losses(prediction, targets).values())
+    # Nothing of the second image counts, so what is said of it may be anything.
+    losses = head.losses(prediction, targets)
+    torch.testing.assert_close(head.losses(scaled(prediction, 1, -7), targets), losses)
+    assert sum(head.losses(scaled(prediction, 0, -7), targets).values()) != sum(losses.values())
 
 
 def test_without_a_valid_pixel_the_loss_is_zero(head: SemanticHead) -> None:

@@ -142,7 +142,7 @@ def test_every_key_of_the_config_arrives() -> None:
 
 
 def test_bad_options() -> None:
-    with pytest.raises(ValueError, match="auxiliary loss must be above 0, got -0.4"):
+    with pytest.raises(ValueError, match=r"auxiliary loss must be above 0, got -0\.4"):
         build(auxiliary_weight=-0.4)
     with pytest.raises(ValueError, match="dropout must be 0 to 1, without 1, got 1"):
         build(dropout=1)

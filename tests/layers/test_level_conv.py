@@ -14,9 +14,7 @@ from unified_seg.layers.level_conv import LevelClassifier, concatenate
 )
 def test_equals_the_convolution_of_the_concatenation(channels: list[int], finest: tuple[int, int], seed: int) -> None:
     torch.manual_seed(seed)
-    levels = [
-        torch.randn(2, width, -(-finest[0] // 2**i), -(-finest[1] // 2**i)) for i, width in enumerate(channels)
-    ]
+    levels = [torch.randn(2, width, -(-finest[0] // 2**i), -(-finest[1] // 2**i)) for i, width in enumerate(channels)]
     classifier = LevelClassifier(channels, 5)
     torch.nn.init.normal_(classifier.bias)
     whole = concatenate(levels)

@@ -1,5 +1,6 @@
 """Losses over pixels, averaged so that neither ignored pixels nor the number of processes change their scale."""
 
+import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
 
@@ -20,6 +21,22 @@ def mean_cross_entropy(logits: Tensor, targets: Tensor, ignore_value: int) -> Te
     """
     total = F.cross_entropy(logits.float(), targets, ignore_index=ignore_value, reduction="sum")
     return global_mean(total, (targets != ignore_value).sum())
+
+
+def mean_binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Binary cross-entropy averaged over all valid cells of the global batch, as `mean_cross_entropy` is.
+
+    Args:
+        logits: any shape and float type; computed in float32.
+        targets: of that shape: 1 and 0, anything else is ignored.
+
+    Returns:
+        A scalar; 0 with a zero gradient where every cell is ignored.
+    """
+    valid = (targets == 0) | (targets == 1)
+    each = F.binary_cross_entropy_with_logits(logits.float(), (targets == 1).float(), reduction="none")
+    # Chosen, not multiplied by 0: a logit may be infinite where nothing is asked of it.
+    return global_mean(torch.where(valid, each, 0).sum(), valid.sum())
 
 
 def global_mean(total: Tensor, count: Tensor) -> Tensor:

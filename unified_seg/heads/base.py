@@ -51,16 +51,23 @@ class SemanticHead(nn.Module):
         ignore_value: the label of pixels that no loss looks at.
         common_stride: input pixels per pixel of the logits.
         loss_weight: multiplies every term of `losses`.
+
+    Attributes:
+        size_divisibility: the height and width of the padded input must be multiples of it.
     """
 
     #: A head that looks at the input asks for the feature "image"; only UnifiedSegmentor gives it.
     needs_image: ClassVar[bool] = False
+    #: A head that must know the border that pads an image asks for the feature "valid"; UnifiedSegmentor gives it, and
+    #: elsewhere the border counts as image.
+    needs_valid: ClassVar[bool] = False
 
     def __init__(self, *, num_classes: int, ignore_value: int, common_stride: int, loss_weight: float = 1.0):
         super().__init__()
         self.num_classes = num_classes
         self.ignore_value = ignore_value
         self.common_stride = common_stride
+        self.size_divisibility = common_stride
         self.loss_weight = loss_weight
 
     def predict(self, features: Features) -> SemanticPrediction:
@@ -68,7 +75,7 @@ class SemanticHead(nn.Module):
 
         Args:
             features: backbone maps by name, (N, C_i, H / s_i, W / s_i); and "image", the normalised padded input
-                (N, 3, H, W), when `needs_image`.
+                (N, 3, H, W), when `needs_image`; and "valid", (N, 1, H, W) bool, when `needs_valid`.
         """
         raise NotImplementedError
 

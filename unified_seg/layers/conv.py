@@ -7,14 +7,13 @@ from detectron2.layers import Conv2d, get_norm
 from torch import nn
 from torch.nn import functional as F
 
-
 GN_GROUPS = 32
 
 
-def conv_norm_relu(
-    in_channels: int, out_channels: int, kernel_size: int, *, norm: str = "GN", dilation: int = 1
+def conv_norm(
+    in_channels: int, out_channels: int, kernel_size: int, *, norm: str = "GN", stride: int = 1, dilation: int = 1
 ) -> Conv2d:
-    """Convolution, norm, ReLU; the size of the map stays.
+    """Convolution and norm; at stride 1 the size of the map stays.
 
     Args:
         norm: a name that Detectron2's `get_norm` knows ("GN", "BN", "SyncBN" ...), "" for none.
@@ -23,13 +22,22 @@ def conv_norm_relu(
         in_channels,
         out_channels,
         kernel_size,
+        stride=stride,
         padding=dilation * (kernel_size // 2),
         dilation=dilation,
         bias=not norm,
         norm=build_norm(norm, out_channels),
-        activation=F.relu,
     )
     weight_init.c2_msra_fill(conv)
+    return conv
+
+
+def conv_norm_relu(
+    in_channels: int, out_channels: int, kernel_size: int, *, norm: str = "GN", dilation: int = 1
+) -> Conv2d:
+    """Convolution, norm, ReLU; the size of the map stays. Arguments as of `conv_norm`."""
+    conv = conv_norm(in_channels, out_channels, kernel_size, norm=norm, dilation=dilation)
+    conv.activation = F.relu
     return conv
 
 

@@ -86,8 +86,8 @@ class UnifiedSegmentor(nn.Module):
         self.class_table = class_table
         self.input_format = input_format
         # A plain ResNet asks for no padding, but logits of stride s are upsampled to a multiple of s.
-        stride = 1 if sem_seg_head is None else sem_seg_head.common_stride
-        self.size_divisibility = max(backbone.size_divisibility, stride)
+        divisibility = 1 if sem_seg_head is None else sem_seg_head.size_divisibility
+        self.size_divisibility = max(backbone.size_divisibility, divisibility)
         self.output_format = output_format
         self.windows = _windows(window_size, window_overlap, max(self.size_divisibility, 1))
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
@@ -212,8 +212,12 @@ class UnifiedSegmentor(nn.Module):
         return self.sem_seg_head.predict(self._head_features(images, features)).logits[0]
 
     def _head_features(self, images: ImageList, features: dict[str, Tensor]) -> dict[str, Tensor]:
-        needs_image = self.sem_seg_head is not None and self.sem_seg_head.needs_image
-        return {**features, "image": images.tensor} if needs_image else features
+        head = self.sem_seg_head
+        if head is not None and head.needs_image:
+            features = {**features, "image": images.tensor}
+        if head is not None and head.needs_valid:
+            features = {**features, "valid": _valid_pixels(images)}
+        return features
 
     def _semantic_targets(self, batched_inputs: Batch) -> Tensor:
         """(N, H, W), padded with the label that no loss looks at."""
@@ -221,6 +225,14 @@ class UnifiedSegmentor(nn.Module):
         targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
         ignore = self.sem_seg_head.ignore_value
         return ImageList.from_tensors(targets, self.size_divisibility, ignore).tensor
+
+
+def _valid_pixels(images: ImageList) -> Tensor:
+    """(N, 1, H, W) bool: not of the border that pads an image."""
+    valid = torch.zeros_like(images.tensor[:, :1], dtype=torch.bool)
+    for mask, (height, width) in zip(valid, images.image_sizes):
+        mask[:, :height, :width] = True
+    return valid
 
 
 def _windows(size: int, overlap: float, step: int) -> SlidingWindows | None:

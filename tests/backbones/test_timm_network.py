@@ -1,0 +1,70 @@
+import builtins
+from typing import Any
+
+import pytest
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import build_backbone
+
+from unified_seg.backbones import TimmNetwork
+from unified_seg.config import get_config
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    # HRNet's four branches; their sums 270, 480 and 720 are D of the paper's three sizes.
+    [("hrnet_w18", (18, 36, 72, 144)), ("hrnet_w32", (32, 64, 128, 256)), ("hrnet_w48", (48, 96, 192, 384))],
+)
+def test_hrnets_give_their_branches(name: str, channels: tuple[int, ...]) -> None:
+    with torch.device("meta"):  # shapes alone: W48 has 65 million weights
+        network = TimmNetwork(name)
+    shapes = {f"res{i}": (c, 2**i) for i, c in zip((2, 3, 4, 5), channels)}
+    assert {n: (s.channels, s.stride) for n, s in network.output_shape().items()} == shapes
+    assert network.size_divisibility == 32
+
+
+def test_maps_have_the_promised_shapes() -> None:
+    cfg = get_config()
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.TIMM.NAME = "build_timm_backbone", "hrnet_w18_small"
+    network = build_backbone(cfg).eval()
+    with torch.no_grad():
+        maps = network(torch.randn(1, 3, 64, 96))
+    assert {n: tuple(m.shape[1:]) for n, m in maps.items()} == {
+        n: (s.channels, 64 // s.stride, 96 // s.stride) for n, s in network.output_shape().items()
+    }
+    assert not [n for n, _ in network.named_parameters() if "incre" in n or "classifier" in n]
+
+
+def test_with_an_fpn() -> None:
+    cfg = get_config()
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.TIMM.NAME = "build_timm_fpn_backbone", "hrnet_w18_small"
+    cfg.MODEL.FPN.IN_FEATURES, cfg.MODEL.FPN.OUT_CHANNELS = ["res2", "res3", "res4", "res5"], 32
+    backbone = build_backbone(cfg)
+    assert {n: s.stride for n, s in backbone.output_shape().items()} == {f"p{i}": 2**i for i in (2, 3, 4, 5, 6)}
+    assert isinstance(backbone.bottom_up, TimmNetwork)
+
+
+def test_other_networks_of_timm() -> None:
+    with torch.device("meta"):
+        shapes = TimmNetwork("resnet18").output_shape()
+    assert shapes["res5"] == ShapeSpec(channels=512, stride=32) and list(shapes) == ["res2", "res3", "res4", "res5"]
+
+
+def test_bad_names() -> None:
+    with pytest.raises(ValueError, match=r"timm has no 'hrnet_w17'; hrnet_w18"):
+        TimmNetwork("hrnet_w17")
+    with pytest.raises(ValueError, match=r"timm has no 'no such net'; see timm.list_models"):
+        TimmNetwork("no such net")
+
+
+def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def refuse(name: str, *args: Any) -> Any:
+        if name == "timm":
+            raise ImportError(name)
+        return original(name, *args)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ValueError, match="needs timm: pip install timm"):
+        TimmNetwork("hrnet_w18")

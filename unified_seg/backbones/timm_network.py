@@ -1,0 +1,87 @@
+"""Networks of timm, HRNet first of all, as Detectron2 backbones."""
+
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import BACKBONE_REGISTRY, Backbone
+from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
+from torch import Tensor
+
+# Strides that have a name: res2 to res5, as in Detectron2's ResNets.
+NAMES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> "TimmNetwork":
+    """The network MODEL.TIMM.NAME; its features are res2 to res5, of strides 4 to 32."""
+    return TimmNetwork(cfg.MODEL.TIMM.NAME, pretrained=cfg.MODEL.TIMM.PRETRAINED, in_channels=input_shape.channels)
+
+
+@BACKBONE_REGISTRY.register()
+def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
+    """An FPN on that network, as Mask R-CNN needs it: p2 to p6."""
+    return FPN(
+        bottom_up=build_timm_backbone(cfg, input_shape),
+        in_features=cfg.MODEL.FPN.IN_FEATURES,
+        out_channels=cfg.MODEL.FPN.OUT_CHANNELS,
+        norm=cfg.MODEL.FPN.NORM,
+        top_block=LastLevelMaxPool(),
+        fuse_type=cfg.MODEL.FPN.FUSE_TYPE,
+    )
+
+
+class TimmNetwork(Backbone):
+    """The feature maps of a timm network at strides 4 to 32.
+
+    HRNet's are those of its four branches, without the head that it classifies images with.
+
+    Args:
+        name: of a timm model that can give its features: "hrnet_w18", "hrnet_w32", "hrnet_w48", "resnet50" ...
+        pretrained: fetch timm's weights; needs a network, or timm's cache. They expect RGB input, see
+            configs/base/imagenet_r50.yaml.
+        in_channels: of the input.
+
+    Raises:
+        ValueError: timm is not installed, has no network of that name, or none with these features.
+    """
+
+    def __init__(self, name: str, *, pretrained: bool = False, in_channels: int = 3):
+        super().__init__()
+        try:
+            import timm
+        except ImportError:
+            raise ValueError(f"MODEL.TIMM.NAME: {name} needs timm: pip install timm") from None
+        if name.split(".")[0] not in timm.list_models():
+            close = ", ".join(timm.list_models(f"{name.split('_')[0]}*")[:8]) or "see timm.list_models()"
+            raise ValueError(f"MODEL.TIMM.NAME: timm has no {name!r}; {close}")
+        # Before HRNet's classifier widens each branch to four times its channels.
+        options: dict[str, Any] = {"feature_location": ""} if name.startswith("hrnet") else {}
+        try:
+            self.network = timm.create_model(
+                name, pretrained=pretrained, features_only=True, in_chans=in_channels, **options
+            )
+        except (AttributeError, RuntimeError, TypeError) as error:
+            raise ValueError(f"MODEL.TIMM.NAME: {name} doesn't give its features: {error}") from None
+        info: Any = self.network.feature_info
+        self._shapes = {
+            NAMES[stride]: ShapeSpec(channels=channels, stride=stride)
+            for channels, stride in zip(info.channels(), info.reduction())
+            if stride in NAMES
+        }
+        self._positions = [index for index, stride in enumerate(info.reduction()) if stride in NAMES]
+        if not self._shapes:
+            raise ValueError(f"MODEL.TIMM.NAME: {name} has no feature of stride {', '.join(map(str, NAMES))}")
+
+    @property
+    def size_divisibility(self) -> int:
+        """Of the coarsest map: HRNet's branches must halve without a rest."""
+        return max(shape.stride for shape in self._shapes.values())
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return dict(self._shapes)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(N, C, H, W) -> the maps by name."""
+        maps = self.network(x)
+        return {name: maps[position] for name, position in zip(self._shapes, self._positions)}

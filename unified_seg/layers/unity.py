@@ -1,0 +1,59 @@
+"""Which cells of a pyramid hold one class: the network's answer, level by level."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unified_seg.layers.conv import build_norm
+from unified_seg.layers.level_conv import LevelConv
+
+
+class UnityPyramid(nn.Module):
+    """Compares every position with the centroid of its cell; a cell is as much one as its most deviating position.
+
+    Source: Hsiao et al., Specialize and Fuse, 4.1. There the D_u channels of the difference between position and
+    centroid are brought to one by a shared 1x1 convolution. Being linear, it is applied to positions and centroids
+    before they are subtracted, which is the same and needs no map of D_u channels per level. The paper does not say
+    whether the first convolution has a norm; here it has, and a ReLU.
+
+    Args:
+        level_channels: of the features, from the finest level to the coarsest; their sum is D.
+        channels: D_u.
+        factors: finest positions along the side of a cell, for each level that has unity, from coarse to fine.
+        norm: a name that Detectron2's `get_norm` knows.
+    """
+
+    def __init__(self, level_channels: Sequence[int], channels: int, *, factors: Sequence[int], norm: str = "GN"):
+        super().__init__()
+        self.factors = tuple(factors)
+        self.embed = LevelConv(level_channels, channels, bias=not norm)
+        self.norm = build_norm(norm, channels) or nn.Identity()
+        self.position = nn.Conv2d(channels, channels, 1)
+        self.centroid = nn.Conv2d(channels, channels, 1)
+        self.compare = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, levels: Sequence[Tensor], valid: Tensor | None = None) -> list[Tensor]:
+        """Logits (N, h / factor, w / factor) of each level, from coarse to fine.
+
+        Args:
+            levels: (N, C_i, h_i, w_i) from fine to coarse; h and w of the finest are multiples of every factor.
+            valid: (N, 1, h, w) 0 or 1, finest positions that cells are judged by; None for all. A cell without any is
+                judged by nothing, and its logit means nothing.
+        """
+        embedded = F.relu(self.norm(self.embed(levels)))
+        positions = self.compare(self.position(embedded))
+        if valid is not None:
+            positions = positions.masked_fill(valid == 0, float("inf"))
+            embedded = embedded * valid
+        result = []
+        for factor in self.factors:
+            means = F.avg_pool2d(embedded, factor)
+            if valid is not None:
+                means = means / F.avg_pool2d(valid.to(means.dtype), factor).clamp(min=1 / factor**2)
+            # Within a cell the centroid is constant, so the smallest difference is that of the smallest position.
+            smallest = -F.max_pool2d(-positions, factor)
+            # The bias of `compare` is in the positions already.
+            centroids = F.conv2d(self.centroid(means), self.compare.weight)
+            result.append((smallest - centroids)[:, 0])
+        return result
