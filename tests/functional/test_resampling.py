@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
+from unified_seg.functional import resampling
 from unified_seg.functional.resampling import (
-    STRIPE_ROWS,
     resample_confidence,
     resample_labels,
     resample_logits,
@@ -108,12 +108,19 @@ def test_a_single_cell_is_one_constant() -> None:
     assert resample_logits(logits, 4, (4, 4), (1, 1)).shape == (2, 1, 1)
 
 
-@pytest.mark.parametrize("rows", [STRIPE_ROWS - 1, STRIPE_ROWS, STRIPE_ROWS + 1, 3 * STRIPE_ROWS + 5])
-def test_stripes_leave_no_seam(rows: int) -> None:
+@pytest.mark.parametrize("rows", [9, 10, 11, 35])
+def test_stripes_leave_no_seam(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "STRIPE_VALUES", 10 * 2 * 12)  # ten rows of two classes at twelve columns
     logits = random_logits(2, 40, 3)
     ours = resample_logits(logits, 4, (160, 12), (rows, 12))
     assert ours.shape == (2, rows, 12)
     torch.testing.assert_close(ours, interpolate(logits, (rows, 12)), rtol=0, atol=1e-5)
+
+
+def test_a_stripe_has_a_row_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "STRIPE_VALUES", 5)
+    logits = random_logits(2, 4, 3)
+    torch.testing.assert_close(resample_logits(logits, 4, (16, 12), (16, 12)), interpolate(logits, (16, 12)))
 
 
 def test_half_precision_is_computed_in_float32() -> None:

@@ -19,6 +19,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
+from unified_seg.functional.logit_maps import LogitMap
 from unified_seg.fusion import PanopticFusion, ScoreOrderFusion, SemanticGuidedFusion
 from unified_seg.meta_arch.outputs import finish_image
 
@@ -68,11 +69,11 @@ def prepare_ours(size: tuple[int, int], instances: int, device: str, separate: b
         fusion = ScoreOrderFusion(class_table=separated_table(), stuff_area_limit=_stuff_area_limit(size))
     else:
         fusion = SemanticGuidedFusion(class_table=unified_table())
+    logits, found = _head_outputs(size, instances, device, separate)
     return partial(
         finish_image,
-        *_head_outputs(size, instances, device, separate),
-        stride=STRIDE,
-        input_size=size,
+        LogitMap.whole(logits, STRIDE, size),
+        found,
         output_size=size,
         fusion=fusion,
         output_format="compact",

@@ -66,7 +66,7 @@ class LogitMap:
         logits = torch.empty(0)
         for first, rows in self.bands():
             if rows.shape[1] == self.grid_size[0]:
-                logits = rows
+                logits = rows  # a single band is the map
                 break
             if first == 0:
                 logits = rows.new_empty((len(rows), *self.grid_size))

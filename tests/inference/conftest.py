@@ -1,0 +1,19 @@
+import sys
+from pathlib import Path
+
+import pytest
+from detectron2.config import CfgNode
+
+# pytest's importlib mode leaves the folders of tests off the path; `point_model` is shared with the model's tests.
+sys.path.append(str(Path(__file__).parents[1] / "meta_arch"))
+
+
+@pytest.fixture
+def eager_config(tiny_config: CfgNode) -> CfgNode:
+    """An untrained detector's scores are near 1 / (T + 1): with these thresholds it still says much."""
+    tiny_config.MODEL.UNIFIED.OUTPUT = "compact"
+    tiny_config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
+    tiny_config.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.05
+    tiny_config.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 4
+    tiny_config.TEST.AUG.ENABLED = True
+    return tiny_config

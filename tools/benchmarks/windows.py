@@ -1,0 +1,161 @@
+"""Semantic inference in sliding windows: labels of large images in bounded memory, against the whole image at once.
+
+The network is a stand-in that costs next to nothing, so that what is measured is all the rest: a pixel of its logits
+sees one pixel of the image, and the class whose colour is nearest wins. Windows then change no label. The peers give it
+the whole image: the plain way brings all logits to the image's size and takes the argmax, which at 4096x8192 would need
+20 GB and is done at 512x1024 or less; ours without windows keeps them at the head's stride.
+"""
+
+import argparse
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.functional.resampling import positions_between
+from unified_seg.heads import SemanticHead
+from unified_seg.heads.base import Features, SemanticPrediction
+from unified_seg.meta_arch import UnifiedSegmentor
+
+from .arguments import positive
+from .harness import Call, Comparison
+
+SIZE = (4096, 8192)
+PLAIN_SIZE = (512, 1024)
+CLASSES = 150
+STRIDES = (8, 4)
+SEED = 0
+# Pixels from one random colour of the image to the next.
+GRAIN = 64
+PIXEL_MEAN, PIXEL_STD = 128.0, 64.0
+TIE = 1e-5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--window", type=positive, default=512, metavar="N", help="side in pixels; default %(default)s")
+
+
+def comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """For each stride one with the plain way and one with ours without windows. Raises ValueError for bad windows."""
+    plain_size = (min(args.size[0], PLAIN_SIZE[0]), min(args.size[1], PLAIN_SIZE[1]))
+    return [
+        _comparison(size, stride, args.window, args.device, plain)
+        for size, plain in ((plain_size, True), (args.size, False))
+        for stride in STRIDES
+    ]
+
+
+def _comparison(size: tuple[int, int], stride: int, window: int, device: str, plain: bool) -> Comparison:
+    if size[0] % stride or size[1] % stride:
+        raise ValueError(f"--size: the peers make images of multiples of {stride} pixels, not {size}")
+    stand_in(stride, window, device)
+    return Comparison(
+        name=f"labels by windows, {size[0]}x{size[1]}, stride {stride}",
+        against="the whole image, F.interpolate, argmax(1)" if plain else "ours, the whole image at once",
+        inputs=f"a smooth image (seed {SEED}), {CLASSES} classes, a stand-in network, windows of {window} pixels that "
+        "overlap by a third",
+        ours=partial(prepare_ours, size, stride, window, device),
+        peer=partial(prepare_plain, size, stride, device) if plain else partial(prepare_ours, size, stride, 0, device),
+        equal=f"labels, but for ties under {TIE:g}",
+        assert_equal=partial(assert_equal_labels, stride, device),
+    )
+
+
+class StandInBackbone(Backbone):
+    """A score for each colour of a palette at every `stride`-th pixel, the higher the nearer the pixel's colour is."""
+
+    def __init__(self, palette: Tensor, stride: int):
+        super().__init__()
+        self.stride = stride
+        self.palette = nn.Parameter(palette)
+
+    def forward(self, image: Tensor) -> Features:
+        # Of the negative half square of the distance, what depends on the colour of the palette.
+        bias = -self.palette.square().sum(1) / 2
+        points = image[:, :, :: self.stride, :: self.stride]
+        return {"scores": F.conv2d(points, self.palette[:, :, None, None], bias)}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {"scores": ShapeSpec(channels=len(self.palette), stride=self.stride)}
+
+
+class StandInHead(SemanticHead):
+    def predict(self, features: Features) -> SemanticPrediction:
+        return SemanticPrediction(features["scores"])
+
+
+def stand_in(stride: int, window: int, device: str) -> UnifiedSegmentor:
+    """The model. Raises ValueError for a window that it can't have."""
+    palette = np.random.default_rng(SEED).uniform(0, 255, (CLASSES, 3))
+    classes = [
+        SegmentClass(f"class {k}", k, None, k, f"class {k}", (int(r), int(g), int(b)))
+        for k, (r, g, b) in enumerate(palette)
+    ]
+    model = UnifiedSegmentor(
+        backbone=StandInBackbone(torch.from_numpy((palette - PIXEL_MEAN) / PIXEL_STD).float(), stride),
+        sem_seg_head=StandInHead(num_classes=CLASSES, ignore_value=255, common_stride=stride),
+        class_table=ClassTable(classes),
+        pixel_mean=(PIXEL_MEAN,) * 3,
+        pixel_std=(PIXEL_STD,) * 3,
+        output_format="compact",
+        window_size=window,
+        window_overlap=1 / 3,
+    )
+    return model.eval().to(device)
+
+
+def smooth_image(size: tuple[int, int]) -> Tensor:
+    """(3, H, W) uint8, always the same."""
+    coarse = (-(-size[0] // GRAIN) + 1, -(-size[1] // GRAIN) + 1, 3)
+    colors = np.random.default_rng(SEED).integers(0, 256, coarse, dtype=np.uint8)
+    pixels = cv2.resize(colors, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+
+
+def prepare_ours(size: tuple[int, int], stride: int, window: int, device: str) -> Call:
+    return partial(_infer, stand_in(stride, window, device), [{"image": smooth_image(size)}])
+
+
+@torch.no_grad()
+def _infer(model: UnifiedSegmentor, inputs: list[dict[str, Any]]) -> Tensor:
+    return model(inputs)[0]["sem_seg_labels"]
+
+
+def prepare_plain(size: tuple[int, int], stride: int, device: str) -> Call:
+    return partial(_resize_then_argmax, stand_in(stride, 0, device), [{"image": smooth_image(size)}], stride)
+
+
+@torch.no_grad()
+def _resize_then_argmax(model: UnifiedSegmentor, inputs: list[dict[str, Any]], stride: int) -> Tensor:
+    logits = model.extract(inputs)[1]["scores"]
+    return F.interpolate(logits, scale_factor=stride, mode="bilinear", align_corners=False).argmax(1)[0]
+
+
+@torch.no_grad()
+def assert_equal_labels(stride: int, device: str, ours: Tensor, peer: Tensor) -> None:
+    """Where the label maps (H, W) differ, the two classes have nearly the same logit in the whole image's."""
+    assert ours.shape == peer.shape
+    places = (ours != peer).nonzero(as_tuple=True)
+    logits = stand_in(stride, 0, device).extract([{"image": smooth_image((ours.shape[0], ours.shape[1]))}])[1][
+        "scores"
+    ][0]
+    rows, columns = (
+        positions_between(side, side, stride, cells) for side, cells in zip(ours.shape, logits.shape[1:], strict=True)
+    )
+    y, x = (along.to(logits.device).part(place) for along, place in zip((rows, columns), places))
+    gaps = torch.lerp(
+        torch.lerp(logits[:, y.first, x.first], logits[:, y.first, x.second], x.weight),
+        torch.lerp(logits[:, y.second, x.first], logits[:, y.second, x.second], x.weight),
+        y.weight,
+    )
+    chosen = (gaps.gather(0, labels[places].long()[None]) for labels in (ours, peer))
+    gap = (next(chosen) - next(chosen)).abs()
+    wrong = int((gap >= TIE).sum())
+    assert not wrong, f"{wrong} labels differ by more than a tie, by up to {gap.max().item():.3g} in the logits"
