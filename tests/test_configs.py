@@ -9,14 +9,18 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from unified_seg.config import load_config
+from unified_seg.data.augmentation import build_augmentations
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.heads import registered_heads
 from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.training.ablation.plan import read_plan
+from unified_seg.training.ablation.runs import plan_runs
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
 from unified_seg.training.step import precision_of
 
 ROOT = Path(__file__).parent.parent
 FRAGMENTS = sorted((ROOT / "configs/base").glob("*.yaml"))
+ABLATIONS = sorted(ROOT.glob("projects/*/ablation.yaml"))
 MODELS = sorted({*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("projects/*/configs/**/*.yaml")} - {*FRAGMENTS})
 
 
@@ -64,6 +68,7 @@ def test_models_build(path: Path) -> None:
     if model.roi_heads is not None:
         assert model.roi_heads.num_classes == model.class_table.num_things
     build_lr_scheduler(cfg, build_optimizer(cfg, nn.Linear(2, 2)))
+    build_augmentations(cfg, is_train=True)
     precision_of(load_config(path))
 
 
@@ -71,6 +76,16 @@ def test_models_build(path: Path) -> None:
 def test_no_config_types_what_the_data_set_knows(path: Path) -> None:
     for file in (path, *FRAGMENTS):
         assert "NUM_CLASSES" not in file.read_text(encoding="utf-8"), f"{file}: it is derived from the metadata"
+
+
+@pytest.mark.parametrize("file", ABLATIONS, ids=name_of)
+def test_rows_of_ablations_build(file: Path) -> None:
+    plan = read_plan(file, ROOT)
+    for run in plan_runs(plan, plan.rows, plan.seeds[:1], ROOT / "output", ROOT, "meta"):
+        cfg = with_class_counts(load_config(ROOT / run.row.config, run.overrides))
+        build_augmentations(cfg, is_train=True)
+        with torch.device("meta"):
+            assert isinstance(build_model(cfg), UnifiedSegmentor)
 
 
 def test_every_run_has_its_own_output_folder() -> None:

@@ -253,12 +253,6 @@ def test_what_rotates_in_is_void(records: list[dict[str, Any]]) -> None:
     assert not result["instances"].gt_masks.tensor[:, new].any()
 
 
-def test_padding_is_nothing_to_the_model() -> None:
-    cfg = get_config()
-    mean, std = (torch.tensor(v) for v in (cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD))
-    assert ((FILL - mean) / std).abs().max() < 1  # half a level of 255, with Detectron2's std of 1
-
-
 def test_only_the_share_of_the_config_is_rotated_and_blurred(records: list[dict[str, Any]]) -> None:
     whole = sample(config_with(RANDOM_FLIP="none"), records[0], 0)["image"]
     for values in ({"ROTATION_DEGREES": 10.0, "ROTATION_PROB": 0.3}, {"BLUR_PROB": 0.3}):
@@ -294,8 +288,22 @@ def test_only_the_share_of_the_config_is_rotated_and_blurred(records: list[dict[
         ({"CROP_ENABLED": True, "CROP_PAD": True}, r'INPUT\.CROP\.TYPE must be "absolute" with INPUT\.CROP\.PAD, got'),
         (
             {"CROP_ENABLED": True, "CROP_PAD": True, "CROP_TYPE": "absolute"},
-            r"INPUT\.CROP\.SIZE must be whole numbers of pixels with INPUT\.CROP\.PAD, got \[0\.9, 0\.9\]",
+            r'INPUT\.CROP\.SIZE must be two whole numbers of pixels with .*TYPE "absolute", got \[0\.9, 0\.9\]',
         ),
+        ({"CROP_ENABLED": True, "CROP_TYPE": "absolute"}, r"INPUT\.CROP\.SIZE must be two whole numbers of pixels"),
+        ({"CROP_ENABLED": True, "CROP_TYPE": "absolute", "CROP_SIZE": [64]}, r"INPUT\.CROP\.SIZE must be two"),
+        ({"CROP_ENABLED": True, "CROP_TYPE": "absolute", "CROP_SIZE": [64, 0]}, r"INPUT\.CROP\.SIZE must be two"),
+        ({"CROP_ENABLED": True, "CROP_SIZE": [64, 64]}, r"INPUT\.CROP\.SIZE must be two shares of the image.*_range"),
+        ({"CROP_ENABLED": True, "CROP_TYPE": "whole"}, r"INPUT\.CROP\.TYPE must be one of relative, .*got 'whole'"),
+        (
+            {"CROP_ENABLED": True, "CROP_SINGLE_CATEGORY_MAX_AREA": 75.0},
+            r"INPUT\.CROP\.SINGLE_CATEGORY_MAX_AREA must be a share, above 0 and up to 1, got 75\.0",
+        ),
+        ({"CROP_ENABLED": True, "CROP_SINGLE_CATEGORY_MAX_AREA": 0.0}, r"SINGLE_CATEGORY_MAX_AREA must be a share"),
+        ({"RANDOM_FLIP": "Horizontal"}, r"INPUT\.RANDOM_FLIP must be one of none, horizontal, vertical, got 'Hor"),
+        ({"MIN_SIZE_TRAIN_SAMPLING": "ranges"}, r"INPUT\.MIN_SIZE_TRAIN_SAMPLING must be one of choice, range, got"),
+        ({"MIN_SIZE_TRAIN": ()}, r"INPUT\.MIN_SIZE_TRAIN must be numbers of pixels, or 0"),
+        ({"MIN_SIZE_TRAIN": (-64, 64)}, r"INPUT\.MIN_SIZE_TRAIN must be numbers of pixels, or 0.*got \(-64, 64\)"),
     ],
 )
 def test_values_that_no_image_can_be_augmented_with(values: dict[str, Any], message: str) -> None:

@@ -141,13 +141,29 @@ def test_every_key_of_the_config_arrives() -> None:
     assert build_semantic_head(cfg, RES).auxiliary_feature is None
 
 
+def test_of_two_features_of_one_stride_the_deeper_is_pooled() -> None:
+    for shapes in (RES, dict(reversed(RES.items()))):
+        assert PSPHead(shapes, num_classes=3, conv_dim=32).in_features == ["res4", "res5"]
+    with pytest.raises(ValueError, match="IN_FEATURES is empty"):
+        PSPHead({}, num_classes=3)
+
+
+def test_sizes_that_the_stride_does_not_divide_train() -> None:
+    # A plain ResNet in Detectron2's SemanticSegmentor pads nothing: 60 x 100 pixels give 8 x 13 positions.
+    maps = {name: torch.randn(1, s.channels, 8, 13) for name, s in RES.items()}
+    losses = build().train()(maps, torch.zeros(1, 60, 100, dtype=torch.int64))[1]
+    assert all(loss.isfinite() for loss in losses.values())
+
+
 def test_bad_options() -> None:
-    with pytest.raises(ValueError, match=r"auxiliary loss must be above 0, got -0\.4"):
+    with pytest.raises(ValueError, match=r"PSP\.AUX_LOSS_WEIGHT: .* must be above 0, got -0\.4"):
         build(auxiliary_weight=-0.4)
-    with pytest.raises(ValueError, match="dropout must be 0 to 1, without 1, got 1"):
+    with pytest.raises(ValueError, match=r"PSP\.DROPOUT must be 0 to 1, without 1, got 1"):
         build(dropout=1)
-    with pytest.raises(ValueError, match="bins must be 1 or more"):
+    with pytest.raises(ValueError, match=r"MODEL\.SEM_SEG_HEAD\.PSP: bins must be whole numbers"):
         build(bins=[0])
+    with pytest.raises(ValueError, match=r"MODEL\.SEM_SEG_HEAD\.PSP: pool must be one of average, max, got 'mean'"):
+        build(pool="mean")
     with pytest.raises(ValueError, match="finest feature has stride 8, common_stride is 4"):
         build(common_stride=4)
     cfg = get_config()

@@ -19,5 +19,7 @@ def test_groups_of_group_norm(channels: int, groups: int) -> None:
 
 def test_other_norms_are_detectron2s() -> None:
     assert isinstance(conv_norm_relu(8, 6, 3, norm="BN").norm, nn.BatchNorm2d)
+    with pytest.raises(ValueError, match="there is no norm 'GNN'"):
+        conv_norm_relu(8, 6, 3, norm="GNN")
     plain = conv_norm_relu(8, 6, 3, norm="")
     assert plain.norm is None and plain.bias is not None

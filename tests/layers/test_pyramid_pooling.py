@@ -95,8 +95,9 @@ def test_widths() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bins": [1, 0]}, r"bins must be 1 or more, got \[1, 0\]"),
-        ({"bins": [1, -2]}, "bins must be 1 or more"),
+        ({"bins": [1, 0]}, r"bins must be whole numbers from 1 on, got \[1, 0\]"),
+        ({"bins": [1, -2]}, "bins must be whole numbers"),
+        ({"bins": [1, 2.5]}, r"bins must be whole numbers from 1 on, got \[1, 2\.5\]"),
         ({"bins": [1] * 9}, "8 channels can't be shared among 9"),
         ({"pool": "median"}, "pool must be one of average, max, got 'median'"),
     ],

@@ -128,7 +128,9 @@ def test_a_factor_of_one_leaves_detectron2s_groups():
     assert len(ours.param_groups) == len(theirs.param_groups) == 4
     for our_group, their_group in zip(ours.param_groups, theirs.param_groups):
         assert [id(p) for p in our_group["params"]] == [id(p) for p in their_group["params"]]
-        assert {**our_group, "params": 0} == {**their_group, "params": 0}
+        # How the step is computed (foreach, fused) differs between versions of Detectron2.
+        rules = ("lr", "weight_decay", "momentum", "nesterov")
+        assert {rule: our_group[rule] for rule in rules} == {rule: their_group[rule] for rule in rules}
 
 
 def test_a_model_without_a_backbone_is_new_and_frozen_parameters_stay_out():

@@ -149,6 +149,8 @@ def test_pictures_reach_tensorboard(tiny_config):
         (["MODEL.WEIGHTS", "/nowhere/w.pth"], r"weights /nowhere/w\.pth: there is no such file"),
         (["MODEL.UNIFIED.OUTPUT", "full"], "'full' is not one of detectron2, compact"),
         (["MODEL.BACKBONE.NAME", "build_nothing"], "can't be built .*build_nothing"),
+        (["MODEL.RESNETS.DEPTH", "20"], "can't be built .*there is no 20, which a key names"),
+        (["MODEL.SEM_SEG_HEAD.NORM", "GNN"], "can't be built .*there is no norm 'GNN'"),
         (["MODEL.ROI_HEADS.NAME", ""], "a detector needs both"),
         (["DATASETS.TEST", "('unified_cityscapes_val',)"], "there is no such folder"),
     ],

@@ -16,6 +16,11 @@ from unified_seg.data.transforms import (
     RandomScaleCrop,
 )
 
+# What Detectron2 knows.
+FLIPS = ("none", "horizontal", "vertical")
+CROP_TYPES = ("relative", "relative_range", "absolute", "absolute_range")
+SAMPLINGS = ("choice", "range")
+
 
 def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
     """By the INPUT keys: brightness, rotation, resize, crop, blur, padding and flip, in this order.
@@ -80,15 +85,30 @@ def _check(source: CfgNode) -> None:
     kernel = source.BLUR.KERNEL
     _require(kernel > 0 and kernel % 2 == 1, "BLUR.KERNEL", kernel, "an odd number of pixels")
     _check_range("BRIGHTNESS", source.BRIGHTNESS)
-    if source.CROP.ENABLED and source.CROP.PAD:
-        _require(source.CROP.TYPE == "absolute", "CROP.TYPE", source.CROP.TYPE, '"absolute" with INPUT.CROP.PAD')
-        whole = all(isinstance(side, int) and side > 0 for side in source.CROP.SIZE)
-        _require(whole, "CROP.SIZE", source.CROP.SIZE, "whole numbers of pixels with INPUT.CROP.PAD")
+    _require(source.RANDOM_FLIP in FLIPS, "RANDOM_FLIP", source.RANDOM_FLIP, f"one of {', '.join(FLIPS)}")
+    if source.CROP.ENABLED:
+        _check_crop(source.CROP)
+
+
+def _check_crop(crop: CfgNode) -> None:
+    _require(crop.TYPE in CROP_TYPES, "CROP.TYPE", crop.TYPE, f"one of {', '.join(CROP_TYPES)}")
+    if crop.PAD:
+        _require(crop.TYPE == "absolute", "CROP.TYPE", crop.TYPE, '"absolute" with INPUT.CROP.PAD')
+    if crop.TYPE.startswith("absolute"):
+        fits, unit = all(isinstance(side, int) and side > 0 for side in crop.SIZE), "whole numbers of pixels"
+    else:
+        fits, unit = all(0 < side <= 1 for side in crop.SIZE), "shares of the image, above 0 and up to 1,"
+    _require(len(crop.SIZE) == 2 and fits, "CROP.SIZE", crop.SIZE, f'two {unit} with INPUT.CROP.TYPE "{crop.TYPE}"')
+    area = crop.SINGLE_CATEGORY_MAX_AREA
+    _require(0 < area <= 1, "CROP.SINGLE_CATEGORY_MAX_AREA", area, "a share, above 0 and up to 1")
 
 
 def _check_scale(source: CfgNode) -> None:
-    lengths = source.MIN_SIZE_TRAIN
-    if source.MIN_SIZE_TRAIN_SAMPLING == "range":
+    lengths, sampling = source.MIN_SIZE_TRAIN, source.MIN_SIZE_TRAIN_SAMPLING
+    _require(sampling in SAMPLINGS, "MIN_SIZE_TRAIN_SAMPLING", sampling, f"one of {', '.join(SAMPLINGS)}")
+    possible = len(lengths) > 0 and min(lengths) >= 0
+    _require(possible, "MIN_SIZE_TRAIN", lengths, "numbers of pixels, or 0 for the image's own size")
+    if sampling == "range":
         two = len(lengths) == 2 and lengths[0] <= lengths[1]
         _require(two, "MIN_SIZE_TRAIN", lengths, 'the shorter and the longer of MIN_SIZE_TRAIN_SAMPLING "range"')
     low, high = _check_range("RANDOM_SCALE", source.RANDOM_SCALE)

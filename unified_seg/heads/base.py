@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.functional.pixel_losses import mean_cross_entropy
+from unified_seg.functional.resampling import upsample_to
 
 Features = dict[str, Tensor]
 Losses = dict[str, Tensor]
@@ -86,9 +87,19 @@ class SemanticHead(nn.Module):
             prediction: of `predict`.
             targets: (N, H, W) int64, semantic ids or `ignore_value`.
         """
-        logits = self.upsample(prediction.logits)
+        logits = upsample_to(prediction.logits.float(), like=targets)
         loss = mean_cross_entropy(logits, targets, self.ignore_value)
         return {"loss_sem_seg": loss * self.loss_weight}
+
+    def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
+        """Maps that say how the answer came about, by name, for pictures and analysis; most heads have none.
+
+        UnifiedSegmentor gives them as `semantic_maps` of each image, so they should be small and cheap.
+
+        Returns:
+            (N, H / s, W / s) each, of any type and with any stride s.
+        """
+        return {}
 
     def upsample(self, logits: Tensor) -> Tensor:
         """(N, K, h, w) -> (N, K, h * stride, w * stride), bilinear, in float32."""
@@ -110,13 +121,18 @@ class SemanticHead(nn.Module):
 
 
 def sort_levels(input_shape: dict[str, ShapeSpec], common_stride: int) -> list[tuple[str, ShapeSpec]]:
-    """Names and shapes of a head's features, from fine to coarse.
+    """Names and shapes of a head's features, from fine to coarse; of one stride, the wider is later.
 
     Raises:
-        ValueError: the finest has another stride than the head's logits.
+        ValueError: there is none, or the finest has another stride than the head's logits.
     """
-    levels = sorted(input_shape.items(), key=lambda item: item[1].stride)
+    if not input_shape:
+        raise ValueError("a semantic head needs a feature: MODEL.SEM_SEG_HEAD.IN_FEATURES is empty")
+    levels = sorted(input_shape.items(), key=lambda item: (item[1].stride, item[1].channels))
     finest = levels[0][1].stride
     if finest != common_stride:
-        raise ValueError(f"the finest feature has stride {finest}, common_stride is {common_stride}")
+        raise ValueError(
+            f"the finest feature has stride {finest}, common_stride is {common_stride}: set "
+            f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE to {finest}"
+        )
     return levels

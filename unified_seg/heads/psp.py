@@ -68,10 +68,13 @@ class PSPHead(SemanticHead):
             num_classes=num_classes, ignore_value=ignore_value, common_stride=common_stride, loss_weight=loss_weight
         )
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout must be 0 to 1, without 1, got {dropout}")
+            raise ValueError(f"MODEL.SEM_SEG_HEAD.PSP.DROPOUT must be 0 to 1, without 1, got {dropout}")
         *finer, (coarsest, coarsest_shape) = sort_levels(input_shape, common_stride)
         self.in_features = [*(name for name, _ in finer), coarsest]
-        pooling = PyramidPooling(coarsest_shape.channels, bins=bins, pool=pool, reduction=reduction, norm=norm)
+        try:
+            pooling = PyramidPooling(coarsest_shape.channels, bins=bins, pool=pool, reduction=reduction, norm=norm)
+        except ValueError as error:
+            raise ValueError(f"MODEL.SEM_SEG_HEAD.PSP: {error}") from None
         self.levels = nn.ModuleList(two_convs(shape.channels, conv_dim, norm=norm) for _, shape in finer)
         self.levels.append(nn.Sequential(pooling, conv_norm_relu(pooling.out_channels, conv_dim, 3, norm=norm)))
         self.dropout = nn.Dropout2d(dropout)
@@ -79,7 +82,10 @@ class PSPHead(SemanticHead):
         self.auxiliary_feature = None
         if auxiliary is not None:
             if auxiliary_weight <= 0:
-                raise ValueError(f"the weight of the auxiliary loss must be above 0, got {auxiliary_weight}")
+                raise ValueError(
+                    "MODEL.SEM_SEG_HEAD.PSP.AUX_LOSS_WEIGHT: the weight of an auxiliary loss must be above 0, got "
+                    f"{auxiliary_weight}"
+                )
             self.auxiliary_feature, shape = auxiliary
             self.auxiliary_weight = auxiliary_weight
             self.auxiliary_conv = conv_norm_relu(shape.channels, auxiliary_dim, 3, norm=norm)

@@ -87,7 +87,7 @@ class AugmentedSegmentor(nn.Module):
         maps, found = [], []
         with _without_masks(self.model.roi_heads):
             for view in views:
-                semantic, instances = self.model.predict([{"image": view.of(image)}])[0]
+                semantic, instances, _ = self.model.predict([{"image": view.of(image)}])[0]
                 if semantic is not None:
                     maps.append(replace(semantic.kept(), mirrored=view.mirrored))
                 if instances is not None:
@@ -106,6 +106,8 @@ class AugmentedSegmentor(nn.Module):
     def _mean_masks(self, image: Tensor, views: Sequence[View], instances: Instances) -> Tensor:
         """(N, 1, M, M): the soft masks of these boxes. Features are made anew: those of all views may not fit."""
         masks = []
+        if not len(instances):
+            return instances.scores.new_zeros(0, 1, 1, 1)
         for view in views:
             _, features = self.model.extract([{"image": view.of(image)}])
             there = Instances(

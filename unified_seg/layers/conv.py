@@ -44,7 +44,12 @@ def conv_norm_relu(
 def build_norm(norm: str, channels: int) -> nn.Module | None:
     """As Detectron2's `get_norm`, whose "GN" has 32 groups and no room for a width that they don't divide."""
     if norm != "GN" or channels % GN_GROUPS == 0:
-        return get_norm(norm, channels)
+        try:
+            return get_norm(norm, channels)
+        except KeyError:
+            raise ValueError(
+                f"there is no norm {norm!r}; BN, SyncBN, FrozenBN, GN and others of Detectron2 are"
+            ) from None
     groups = math.gcd(GN_GROUPS, channels)
     # Some four channels a group: fewer say little about a map of a few bins.
     while groups > 1 and channels < 4 * groups:

@@ -29,7 +29,7 @@ class PyramidPooling(nn.Module):
         out_channels: C'.
 
     Raises:
-        ValueError: bins below 1, more bins than channels to share, an unknown pool.
+        ValueError: bins that are no whole numbers from 1 on, more of them than channels to share, an unknown pool.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class PyramidPooling(nn.Module):
         norm: str = "GN",
     ):
         super().__init__()
-        if any(side < 1 for side in bins):
-            raise ValueError(f"bins must be 1 or more, got {list(bins)}")
+        if not all(isinstance(side, int) and side > 0 for side in bins):
+            raise ValueError(f"bins must be whole numbers from 1 on, got {list(bins)}")
         if len(bins) > in_channels:
             raise ValueError(f"{in_channels} channels can't be shared among {len(bins)} grids of bins")
         if pool not in POOLS:

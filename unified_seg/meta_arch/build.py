@@ -21,4 +21,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
         # Detectron2 reports config mistakes by all three; the traceback is for who writes a part.
         logging.getLogger(__name__).debug("the model can't be built", exc_info=True)
         message = error.args[0] if error.args else f"{type(error).__name__} without a message"
+        if isinstance(error, KeyError) and " " not in str(message):
+            # A table of Detectron2's that lacks what a key names; registries speak in sentences.
+            message = f"there is no {message!r}, which a key names"
         raise ConfigError(f"the model can't be built from this config: {message}") from error
