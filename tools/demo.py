@@ -7,7 +7,8 @@
     python tools/demo.py --config-file ... --video-input drive.mp4 --output drawn.mp4 --opts MODEL.WEIGHTS ...
 
 Every picture shows the input beside the semantic, instance and panoptic answers, as far as the model gives them;
-where a fusion refines the first two (MODEL.PANOPTIC_FUSION.NAME SemanticGuidedFusion), before and after it.
+where a fusion refines the first two (MODEL.PANOPTIC_FUSION.NAME SemanticGuidedFusion), before and after it; below
+them, of a pyramidal output, the level that answers at each pixel and the cells that a level takes for one class.
 """
 
 import argparse

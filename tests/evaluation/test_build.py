@@ -65,6 +65,18 @@ def test_what_the_data_set_has(record: dict, tmp_path: Path, lacking: set[str], 
     assert kinds(config(True, True), tmp_path) == expected
 
 
+@pytest.mark.parametrize("output", ["pyramidal", "finest", "single"])
+def test_levels_of_a_pyramidal_output(record: dict, tmp_path: Path, output: str):
+    cfg = config(True, False)
+    cfg.MODEL.SEM_SEG_HEAD.PYRAMID.OUTPUT = output
+    assert kinds(cfg, tmp_path) == ["Semantic"]  # of another head
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "PyramidalOutputHead"
+    cfg.MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES = [16, 4]
+    assert kinds(cfg, tmp_path) == ["Semantic", "Level"][: 2 if output == "pyramidal" else 1]
+    if output == "pyramidal":
+        assert build_evaluators(cfg, NAME, tmp_path)._evaluators[1].strides == (16, 4)
+
+
 def test_annotations_are_a_truth_of_instances(record: dict, tmp_path: Path):
     for key in ("pan_seg_file_name", "instance_ids_file_name"):
         del record[key]

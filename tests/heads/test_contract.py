@@ -120,6 +120,13 @@ def test_logits_are_finite_and_at_the_heads_own_stride(head: SemanticHead, size:
         assert part is None or (part.isfinite().all() and len(part) == 2)
 
 
+def test_described_maps_have_a_whole_stride(head: SemanticHead) -> None:
+    for values in head.describe(head.predict(features_of((64, 96), head=head))).values():
+        stride = 64 // values.shape[1]
+        assert values.shape == (2, 64 // stride, 96 // stride)
+        assert values.isfinite().all()
+
+
 def test_losses_reach_every_parameter(head: SemanticHead) -> None:
     _, losses = losses_of(head.train(), (64, 96))
     assert losses and all(name.startswith("loss_") for name in losses)

@@ -93,6 +93,31 @@ def test_cells_outside_the_semantic_loss_get_exactly_no_gradient(policy: str) ->
     assert all(u.grad is None for u in unity)
 
 
+@pytest.mark.parametrize("classes", [CLASSES, 300])
+def test_what_the_levels_say(classes: int) -> None:
+    head = build(threshold=0.5, num_classes=classes).eval()
+    prediction = head.predict(features())
+    auxiliary, described = prediction.auxiliary, head.describe(prediction)
+    names = ["levels", *(f"unity_{s}" for s in STRIDES[:-1]), *(f"labels_{s}" for s in STRIDES)]
+    assert list(described) == names and described["levels"].dtype == torch.uint8
+    assert torch.equal(described["levels"].long(), auxiliary["levels"])
+    for stride in STRIDES:
+        labels = described[f"labels_{stride}"]
+        assert labels.dtype == (torch.uint8 if classes <= 256 else torch.int16)
+        assert torch.equal(labels.long(), auxiliary[f"semantic_{stride}"].argmax(1))
+    for stride in STRIDES[:-1]:
+        assert torch.equal(described[f"unity_{stride}"], auxiliary[f"unity_{stride}"].sigmoid())
+    # In bfloat16 the probabilities are those that the threshold is compared with.
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert head.describe(head.predict(features()))["unity_8"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("output", ["finest", "single"])
+def test_an_answer_by_one_level_has_no_levels_to_describe(output: str) -> None:
+    head = build(output=output)
+    assert head.describe(head.predict(features())) == {}
+
+
 def test_finest_learns_the_pyramid_and_answers_by_the_last_level() -> None:
     pyramidal, finest = build(), build(output="finest")
     finest.load_state_dict(pyramidal.state_dict())

@@ -67,6 +67,18 @@ def test_a_fusion_that_refines_is_drawn_before_and_after(demo, command, images, 
     assert "found by semantics), " in capsys.readouterr().out
 
 
+def test_a_pyramidal_output_is_drawn_with_its_levels(demo, tiny_config, command, images, tmp_path):
+    cfg = tiny_config
+    cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.UNIFIED.OUTPUT = "PyramidalOutputHead", "compact"
+    cfg.MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM = 16
+    (tmp_path / "config.yaml").write_text(cfg.dump())
+    torch.save({"model": build_model(with_class_counts(cfg)).state_dict()}, tmp_path / "model.pth")
+    demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
+    picture = cv2.imread(str(tmp_path / "drawn.png"))
+    # Two by two panels of the answers, and two by two of the levels.
+    assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 4 * 256
+
+
 def test_drawing_twice_gives_the_same_picture(demo, command, images, tmp_path):
     source = images / "street [0].png"
     for name in ("a.png", "b.png"):

@@ -10,6 +10,7 @@ from detectron2.evaluation import DatasetEvaluators
 from unified_seg.evaluation.base import PerImageEvaluator, Record
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.instances import InstanceEvaluator
+from unified_seg.evaluation.levels import LevelEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.recognition import RecognitionEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
@@ -53,6 +54,9 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
     evaluators: Evaluators = []
     if "semantic" in made and "sem_seg_file_name" in has:
         evaluators.append(SemanticEvaluator(table, records, folder))
+        head = cfg.MODEL.SEM_SEG_HEAD
+        if head.NAME == "PyramidalOutputHead" and head.PYRAMID.OUTPUT == "pyramidal":
+            evaluators.append(LevelEvaluator(table, records, folder, head.PYRAMID.STRIDES))
     if "instances" in made and ("annotations" in records[0] or "pan_seg_file_name" in has):
         evaluators.append(InstanceEvaluator(table, records, folder, with_masks="masks" in made, truth=truth))
     if "masks" in made and "instance_ids_file_name" in has:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from unified_seg.data.json_file import write_json
-from unified_seg.evaluation.tables import cell, class_names, recognition_table_text, table_text
+from unified_seg.evaluation.tables import cell, class_names, level_table_text, recognition_table_text, table_text
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]  # data set -> task -> metric -> percent
 
@@ -79,7 +79,7 @@ def add_to_results(path: str | Path, **values: Any) -> None:
 
 
 def format_results(results: Results) -> str:
-    """One table of headline scores with a row per data set; then of each data set a row per class, and recognition.
+    """One table of headline scores with a row per data set; then of each data set a row per class, recognition, levels.
 
     A data set without scores (its predictions were only exported) has its row, and no table of its own.
     """
@@ -95,6 +95,9 @@ def format_results(results: Results) -> str:
         if "recognition" in tasks:
             title = f"{name}, class right: % of the pixels of found objects"
             parts.append(f"{title}\n{recognition_table_text(tasks['recognition'])}")
+        if "levels" in tasks:
+            title = f"{name}, levels by stride: mIoU of their answers on the pixels assigned to each"
+            parts.append(f"{title}\n{level_table_text(tasks['levels'])}")
     return "\n\n".join(parts)
 
 

@@ -41,6 +41,17 @@ def recognition_table_text(scores: Mapping[str, float]) -> str:
     return table_text(["objects", *(metric.replace("_", " ") for metric in metrics)], rows)
 
 
+def level_table_text(scores: Mapping[str, float]) -> str:
+    """Table 9 of the pyramidal output from the scores of "levels": who answers by row, the pixels asked by column."""
+    strides = [key.removeprefix("share_") for key in scores if key.startswith("share_")]
+    rows = [["assigned level", cell(scores["mIoU"]), *(cell(scores[f"mIoU_{s}_{s}"]) for s in strides)]]
+    for answering in strides:
+        of_assigned = (cell(scores[f"mIoU_{assigned}_{answering}"]) for assigned in strides)
+        rows.append([f"level {answering}", cell(scores[f"mIoU_{answering}"]), *of_assigned])
+    rows.append(["share of pixels", cell(100.0), *(cell(scores[f"share_{s}"]) for s in strides)])
+    return table_text(["answers of", "all pixels", *(f"level {s}'s" for s in strides)], rows)
+
+
 def table_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     alignment = ["left"] + ["right"] * (len(headers) - 1)
     return tabulate(rows, headers=headers, tablefmt="simple", colalign=alignment, disable_numparse=True)

@@ -20,6 +20,7 @@ from unified_seg.functional.label_pyramid import (
     relabel,
 )
 from unified_seg.functional.pixel_losses import mean_binary_cross_entropy, mean_cross_entropy
+from unified_seg.functional.resampling import winners
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, sort_levels
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 from unified_seg.layers.level_context import CONTEXTS
@@ -83,7 +84,10 @@ class PyramidalOutputHead(SemanticHead):
         )
         check_strides(strides)
         if strides[-1] != common_stride:
-            raise ValueError(f"the finest level has stride {strides[-1]}, common_stride is {common_stride}")
+            raise ValueError(
+                f"the finest level has stride {strides[-1]}, common_stride is {common_stride}: "
+                "MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES must end at COMMON_STRIDE"
+            )
         for name, value, known in (
             ("context", context, tuple(CONTEXTS)),
             ("relabelling", relabelling, POLICIES),
@@ -173,6 +177,20 @@ class PyramidalOutputHead(SemanticHead):
             ],
         }
         return {name: torch.stack(each).mean() * self.loss_weight for name, each in terms.items()}
+
+    def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
+        """What the levels of a pyramidal output say; nothing of the other outputs, which leave no level a choice.
+
+        "levels", uint8: the level that answers, 0 for the coarsest. "labels_<stride>", uint8 or int16: the class that
+        each level would give. "unity_<stride>", float32, of each but the finest: the probability of one class.
+        """
+        said = prediction.auxiliary
+        if "levels" not in said:
+            return {}
+        maps = {"levels": said["levels"].to(torch.uint8)}
+        maps |= {f"unity_{stride}": said[f"unity_{stride}"].float().sigmoid() for stride in self.strides[:-1]}
+        maps |= {f"labels_{stride}": winners(said[f"semantic_{stride}"].transpose(0, 1)) for stride in self.strides}
+        return maps
 
 
 def _finest(valid: Tensor | None, finest: Tensor) -> Tensor | None:

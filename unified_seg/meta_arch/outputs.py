@@ -2,18 +2,21 @@
 
 "detectron2": `sem_seg` (K, H, W) logits; `instances` with `pred_masks` (N, H, W) bool; `panoptic_seg`.
 "compact":    `sem_seg_labels` (H, W); `instances` with `pred_masks` a BoxMasks; `panoptic_seg`; and, where the fusion
-              refines, `unfused`: a dict with the `sem_seg_labels` and the `instances` from before the fusion.
+              refines, `unfused`: a dict with the `sem_seg_labels` and the `instances` from before the fusion; and,
+              where the semantic head describes its answer, `semantic_maps`: a dict of CellMaps.
 
 Both say the same: labels are the argmax of the logits, and the cropped masks pasted are the full ones.
 (H, W) = the original image, N = instances, K = classes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from detectron2.structures import Instances
 from torch import Tensor
 
 from unified_seg.functional.box_masks import BoxMasks
+from unified_seg.functional.cell_map import CellMap
 from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
 from unified_seg.fusion.base import PanopticFusion
 
@@ -23,6 +26,7 @@ OUTPUT_FORMATS = ("detectron2", "compact")
 def finish_image(
     semantic: LogitMap | LogitEnsemble | None,
     instances: Instances | None,
+    maps: Mapping[str, CellMap] | None = None,
     *,
     output_size: tuple[int, int],
     fusion: PanopticFusion | None,
@@ -33,6 +37,7 @@ def finish_image(
     Args:
         semantic: what the semantic head says, or None.
         instances: the detector's, boxes in pixels of their `image_size`, soft masks (N, 1, M, M); or None.
+        maps: what the semantic head says beside its logits, by name, if anything.
         output_size: (H, W).
         fusion: joins labels and instances where both are there.
         output_format: one of OUTPUT_FORMATS.
@@ -58,6 +63,8 @@ def finish_image(
         outputs["sem_seg_labels"] = labels
         if unfused:
             outputs["unfused"] = unfused
+        if maps:
+            outputs["semantic_maps"] = dict(maps)
     elif semantic is not None:
         outputs["sem_seg"] = semantic.logits(output_size)
         if unfused and labels is not None:

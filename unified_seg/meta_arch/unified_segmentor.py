@@ -1,7 +1,8 @@
 """The one model: a backbone, an optional detector, an optional semantic head, an optional panoptic fusion."""
 
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
 from unified_seg.data.class_counts import class_table_of, with_class_counts
+from unified_seg.functional.cell_map import CellMap
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
 from unified_seg.functional.windows import SlidingWindows
@@ -26,6 +28,21 @@ from unified_seg.heads import SemanticHead, build_semantic_head
 from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
 
 Batch = list[dict[str, Any]]
+
+
+class ImagePrediction(NamedTuple):
+    """What the parts of the model say of an image, on the grid of the network's input.
+
+    Attributes:
+        semantic: the semantic head's logits.
+        instances: the detector's.
+        maps: what the semantic head says beside its logits (`SemanticHead.describe`), in compact output alone; empty
+            in sliding windows, which have no single map.
+    """
+
+    semantic: LogitMap | None
+    instances: Instances | None
+    maps: Mapping[str, CellMap]
 
 
 @META_ARCH_REGISTRY.register()
@@ -150,13 +167,14 @@ class UnifiedSegmentor(nn.Module):
         """The outputs of each image of a batch, at the size of the original image."""
         return [self.finish(x, *said) for x, said in zip(batched_inputs, self.predict(batched_inputs))]
 
-    def predict(self, batched_inputs: Batch) -> list[tuple[LogitMap | None, Instances | None]]:
-        """What the semantic head and the detector say of each image of a batch, on the grid of the network's input.
+    def predict(self, batched_inputs: Batch) -> list[ImagePrediction]:
+        """What the semantic head and the detector say of each image of a batch.
 
         Semantic maps of images larger than the window are run when they are read.
         """
         semantic: list[LogitMap | None] = [None] * len(batched_inputs)
         instances: list[Instances | None] = [None] * len(batched_inputs)
+        maps: list[dict[str, CellMap]] = [{}] * len(batched_inputs)
         in_windows = self.sem_seg_head is not None and any(self._exceeds_window(x["image"]) for x in batched_inputs)
         if in_windows:
             semantic = [self._semantic_in_windows(x["image"]) for x in batched_inputs]
@@ -164,26 +182,33 @@ class UnifiedSegmentor(nn.Module):
             images, features = self.extract(batched_inputs)
             if self.sem_seg_head is not None and not in_windows:
                 stride = self.sem_seg_head.common_stride
-                logits = self.sem_seg_head.predict(self._head_features(images, features)).logits
-                semantic = [LogitMap.whole(each, stride, size) for each, size in zip(logits, images.image_sizes)]
+                said = self.sem_seg_head.predict(self._head_features(images, features))
+                semantic = [LogitMap.whole(each, stride, size) for each, size in zip(said.logits, images.image_sizes)]
+                if self.output_format == "compact":
+                    maps = _cell_maps(self.sem_seg_head.describe(said), images)
             if self.proposal_generator is not None and self.roi_heads is not None:
                 proposals, _ = self.proposal_generator(images, features, None)
                 instances, _ = self.roi_heads(images, features, proposals, None)
-        return list(zip(semantic, instances))
+        return [ImagePrediction(*said) for said in zip(semantic, instances, maps)]
 
     def finish(
-        self, x: dict[str, Any], semantic: LogitMap | LogitEnsemble | None, instances: Instances | None
+        self,
+        x: dict[str, Any],
+        semantic: LogitMap | LogitEnsemble | None,
+        instances: Instances | None,
+        maps: Mapping[str, CellMap] | None = None,
     ) -> dict[str, Any]:
         """The outputs of an image of which the parts of the model say this.
 
         Args:
             x: the image's element of the batch.
-            semantic, instances: as of `finish_image`.
+            semantic, instances, maps: as of `finish_image`.
         """
         height, width = x["image"].shape[-2:]
         return finish_image(
             semantic,
             instances,
+            maps,
             output_size=(x.get("height", height), x.get("width", width)),
             fusion=self.panoptic_fusion,
             output_format=self.output_format,
@@ -233,6 +258,18 @@ def _valid_pixels(images: ImageList) -> Tensor:
     for mask, (height, width) in zip(valid, images.image_sizes):
         mask[:, :height, :width] = True
     return valid
+
+
+def _cell_maps(described: Mapping[str, Tensor], images: ImageList) -> list[dict[str, CellMap]]:
+    """Maps (N, h, w) of a batch, by name -> those of each image."""
+    height = images.tensor.shape[-2]
+    return [
+        {
+            name: CellMap.without_padding(values[i], height // values.shape[-2], size)
+            for name, values in described.items()
+        }
+        for i, size in enumerate(images.image_sizes)
+    ]
 
 
 def _windows(size: int, overlap: float, step: int) -> SlidingWindows | None:

@@ -1,4 +1,4 @@
-"""The outputs of a model as panels: the image, its semantic map, its instances, its panoptic segments.
+"""The outputs of a model as panels: the image, its semantic map, its instances, its panoptic segments, its levels.
 
 T: N = instances, K = semantic classes, (H, W) = the image.
 """
@@ -15,6 +15,7 @@ from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
 from unified_seg.visualization.colors import Color, assign_shades
+from unified_seg.visualization.pyramid import draw_pyramid
 from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
 
 LegendMode = Literal["present", "all", "none"]
@@ -62,6 +63,7 @@ def draw_panels(
 
     Of a fusion that refines, semantic map and instances are drawn before and after it, beside each other: after it
     without the detections that it dropped, and with the instances that it found by semantics, whatever their score.
+    Of a pyramidal output, what its levels say is below (`draw_pyramid`).
 
     A class has one colour in every panel and picture, and instances of a class have shades of it. Images narrower
     than 512 pixels are enlarged by a whole factor, so that the labels can be read.
@@ -91,13 +93,15 @@ def draw_panels(
         pictures += [panel.draw(image) for panel in panels.values()]
         # Two by two for wide images; beside each other for tall ones, and for fewer than four.
         columns = 2 if len(pictures) == 4 and image.shape[1] > image.shape[0] else len(pictures)
-        return with_legend(grid(pictures, columns), list(panels.values()), table, legend)
+        sheet = _above_pyramid(grid(pictures, columns), image, outputs, columns)
+        return with_legend(sheet, list(panels.values()), table, legend)
     before = make_panels(outputs["unfused"], table, confidence_threshold)
     _check_fused(panels, before)
     pictures += _before_and_after(image, before["semantic"], panels["semantic"])
     pictures += [panels["panoptic"].draw(image)]
     pictures += _before_and_after(image, before["instances"], panels["instances"])
-    return with_legend(grid(pictures, 3), [*before.values(), *panels.values()], table, legend)
+    sheet = _above_pyramid(grid(pictures, 3), image, outputs, 3)
+    return with_legend(sheet, [*before.values(), *panels.values()], table, legend)
 
 
 def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_threshold: float = 0.5) -> dict[str, Panel]:
@@ -122,6 +126,11 @@ def with_legend(picture: np.ndarray, panels: Sequence[Panel], table: ClassTable,
     if legend == "none" or not shown:
         return picture
     return stack([picture, draw_legend(list(shown.items()), picture.shape[1])])
+
+
+def _above_pyramid(sheet: np.ndarray, image: np.ndarray, outputs: Mapping[str, Any], columns: int) -> np.ndarray:
+    maps = outputs.get("semantic_maps", {})
+    return stack([sheet, draw_pyramid(image, maps, columns)]) if "levels" in maps else sheet
 
 
 def _before_and_after(image: np.ndarray, before: Panel, after: Panel) -> list[np.ndarray]:

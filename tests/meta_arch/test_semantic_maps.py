@@ -1,0 +1,137 @@
+"""What a semantic head says beside its logits, on its way to the outputs of an image."""
+
+from typing import Any
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from point_model import point_model, random_image
+from torch import Tensor
+
+from unified_seg.functional.cell_map import CellMap
+from unified_seg.heads.base import SemanticPrediction
+from unified_seg.inference import AugmentedSegmentor
+from unified_seg.inference.augmentation import with_augmentation
+from unified_seg.meta_arch import UnifiedSegmentor, build_model
+
+STRIDES = (32, 16, 8, 4)
+THRESHOLD = 0.4  # in the middle of what an untrained network says
+SIZES = [(50, 70), (33, 100)]
+
+
+@pytest.fixture
+def config(tiny_config: CfgNode) -> CfgNode:
+    """A pyramidal output without a detector."""
+    cfg = tiny_config
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    cfg.MODEL.MASK_ON, cfg.MODEL.UNIFIED.OUTPUT = False, "compact"
+    head = cfg.MODEL.SEM_SEG_HEAD
+    head.NAME, head.PYRAMID.UNITY_DIM, head.PYRAMID.THRESHOLD = "PyramidalOutputHead", 16, THRESHOLD
+    return cfg
+
+
+def build(cfg: CfgNode) -> UnifiedSegmentor:
+    torch.manual_seed(0)
+    model = build_model(cfg).eval()
+    assert isinstance(model, UnifiedSegmentor)
+    return model
+
+
+def batch(sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    return [{"image": random_image(*size, seed=i), "height": 64, "width": 90} for i, size in enumerate(sizes)]
+
+
+@torch.no_grad()
+def infer(model: torch.nn.Module, sizes: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    return model(batch(sizes))
+
+
+def at_the_finest(cells: CellMap, like: Tensor) -> Tensor:
+    """Every cell repeated for those of stride 4 in it."""
+    factor = cells.stride // 4
+    return cells.values.repeat_interleave(factor, 0).repeat_interleave(factor, 1)[: like.shape[0], : like.shape[1]]
+
+
+def test_the_maps_of_each_image_say_what_the_logits_say(config: CfgNode) -> None:
+    """Sizes that are padded, each to the common one and to a multiple of 32."""
+    model = build(config)
+    outputs = infer(model, SIZES)
+    with torch.no_grad():
+        logits = [said.semantic.kept() for said in model.predict(batch(SIZES))]
+    answered = set()
+    for (height, width), output, whole in zip(SIZES, outputs, logits, strict=True):
+        maps = output["semantic_maps"]
+        assert maps.keys() == {"levels"} | {f"unity_{s}" for s in STRIDES[:-1]} | {f"labels_{s}" for s in STRIDES}
+        assert all(cells.input_size == (height, width) for cells in maps.values())
+        for stride in STRIDES:
+            labels = maps[f"labels_{stride}"]
+            assert labels.stride == stride and labels.values.dtype == torch.uint8
+            assert labels.values.shape == (-(-height // stride), -(-width // stride))
+        levels = maps["levels"].values
+        assert levels.dtype == torch.uint8 and maps["levels"].stride == 4
+        expected = torch.full_like(levels, 3)
+        for level in (2, 1, 0):
+            unity = maps[f"unity_{STRIDES[level]}"]
+            assert unity.stride == STRIDES[level] and unity.values.dtype == torch.float32
+            expected[at_the_finest(unity, levels) >= THRESHOLD] = level
+        assert torch.equal(levels, expected)
+        _, grid = next(whole.bands())
+        winners = grid.argmax(0)[: levels.shape[0], : levels.shape[1]]
+        for level, stride in enumerate(STRIDES):
+            here = levels == level
+            assert torch.equal(at_the_finest(maps[f"labels_{stride}"], levels)[here].long(), winners[here])
+        answered |= set(levels.unique().tolist())
+    assert len(answered) > 1  # else the test shows little
+
+
+def test_the_levels_are_read_at_the_original_size(config: CfgNode) -> None:
+    output = infer(build(config), SIZES[:1])[0]
+    levels = output["semantic_maps"]["levels"]
+    assert output["sem_seg_labels"].shape == levels.read((64, 90)).shape == (64, 90)
+    # The last pixel's centre is inside the last cell that holds a pixel of the image.
+    assert levels.read((64, 90))[-1, -1] == levels.values[-1, -1]
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["MODEL.UNIFIED.OUTPUT", "detectron2"],
+        ["TEST.WINDOW.SIZE", 64],
+        ["MODEL.SEM_SEG_HEAD.PYRAMID.OUTPUT", "finest"],
+        ["MODEL.SEM_SEG_HEAD.PYRAMID.OUTPUT", "single"],
+        ["MODEL.SEM_SEG_HEAD.NAME", "ASPRefinementHead"],
+    ],
+)
+def test_where_there_is_nothing_to_say_there_is_no_key(config: CfgNode, overrides: list[Any]) -> None:
+    config.merge_from_list(overrides)
+    assert all("semantic_maps" not in output for output in infer(build(config), SIZES))
+
+
+def test_images_that_fit_into_a_window_have_maps(config: CfgNode) -> None:
+    config.TEST.WINDOW.SIZE = 128
+    assert all("semantic_maps" in output for output in infer(build(config), SIZES))
+
+
+def test_several_views_have_no_single_map(config: CfgNode) -> None:
+    config.TEST.AUG.ENABLED, config.INPUT.MIN_SIZE_TEST = True, 50
+    for scales, flip in (([1.0], False), ([1.0], True), ([1.0, 1.5], False)):
+        config.TEST.AUG.SCALES, config.TEST.AUG.FLIP = scales, flip
+        model = with_augmentation(config, build(config))[1]
+        assert isinstance(model, AugmentedSegmentor)
+        one = scales == [1.0] and not flip
+        assert all(("semantic_maps" in output) is one for output in infer(model, SIZES))
+
+
+def test_any_head_may_describe_its_answer() -> None:
+    """Maps of any stride; the head of the point model has logits of stride 4 and the input's sides multiples of 8."""
+
+    def describe(prediction: SemanticPrediction) -> dict[str, Tensor]:
+        largest = prediction.logits.amax(1)
+        return {"largest": largest, "coarse": largest[:, ::2, ::2]}
+
+    model = point_model(output_format="compact")
+    model.sem_seg_head.describe = describe
+    output = infer(model, [(21, 37)])[0]
+    assert {name: cells.stride for name, cells in output["semantic_maps"].items()} == {"largest": 4, "coarse": 8}
+    largest, coarse = output["semantic_maps"].values()
+    assert largest.values.shape == (6, 10) and torch.equal(coarse.values, largest.values[::2, ::2])
