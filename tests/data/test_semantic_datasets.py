@@ -1,4 +1,4 @@
-"""ADE20K and PASCAL VOC, on small trees in their official layouts."""
+"""ADE20K, PASCAL VOC, COCO-Stuff 10k and Pascal-Context, on small trees in their layouts."""
 
 import shutil
 from collections.abc import Callable
@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data.datasets.pascal_voc import CLASS_NAMES as VOC_NAMES
 from PIL import Image
 
 from unified_seg.data.checks import check_labels
 from unified_seg.data.class_counts import class_table_of
 from unified_seg.data.datasets.ade20k import load_ade20k
+from unified_seg.data.datasets.coco_stuff import load_coco_stuff10k
+from unified_seg.data.datasets.pascal_context import load_pascal_context60
 from unified_seg.data.datasets.voc import load_voc
 from unified_seg.data.reading import DataError, read_label
 
@@ -63,6 +66,31 @@ def voc(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def coco_stuff(tmp_path: Path) -> Path:
+    root = tmp_path / "coco/coco_stuff_10k"
+    for split, numbers in (("train", (77, 92)), ("test", (64,))):
+        for number in numbers:
+            name = f"COCO_train2014_{number:012d}"  # of the test split, too
+            write_image(root / "images_detectron2" / split / f"{name}.jpg")
+            write_label(root / "annotations_detectron2" / split / f"{name}.png", [0, 170, 255])
+    return root
+
+
+@pytest.fixture
+def pascal_context(tmp_path: Path) -> Path:
+    root = tmp_path / "VOC2010"
+    for split, names in {"train": ["2008_000003", "2007_000032"], "val": ["2008_000002"]}.items():
+        file = root / "ImageSets/SegmentationContext" / f"{split}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            write_image(root / "JPEGImages" / f"{name}.jpg")
+            write_label(root / "SegmentationClassContext" / f"{name}.png", [0, 59, 255])
+    write_image(root / "JPEGImages" / "2010_000001.jpg")  # a picture for VOC's other tasks
+    return root
+
+
 def test_ade20k_records(ade20k: Path) -> None:
     records = load_ade20k(ade20k, "train")
     assert [record["image_id"] for record in records] == [f"ADE_train_{i:08d}" for i in (1, 2, 3)]
@@ -90,7 +118,36 @@ def test_voc_reads_its_own_labels_and_for_trainaug_the_augmented_ones(voc: Path)
     assert np.unique(read_label(augmented["sem_seg_file_name"])).tolist() == [0, 20, 255]
 
 
-@pytest.mark.parametrize(("data_set", "splits", "classes"), [("ade20k", 2, 150), ("voc2012", 3, 21)])
+def test_coco_stuff_records(coco_stuff: Path) -> None:
+    records = load_coco_stuff10k(coco_stuff, "train")
+    assert [record["image_id"] for record in records] == ["COCO_train2014_000000000077", "COCO_train2014_000000000092"]
+    (record,) = load_coco_stuff10k(coco_stuff, "test")
+    assert record == {
+        "file_name": str(coco_stuff / "images_detectron2/test/COCO_train2014_000000000064.jpg"),
+        "sem_seg_file_name": str(coco_stuff / "annotations_detectron2/test/COCO_train2014_000000000064.png"),
+        "image_id": "COCO_train2014_000000000064",
+        "height": 20,
+        "width": 30,
+    }
+
+
+def test_pascal_context_records_are_those_of_its_lists(pascal_context: Path) -> None:
+    records = load_pascal_context60(pascal_context, "train")
+    assert [record["image_id"] for record in records] == ["2008_000003", "2007_000032"]
+    (record,) = load_pascal_context60(pascal_context, "val")
+    assert record == {
+        "file_name": str(pascal_context / "JPEGImages/2008_000002.jpg"),
+        "sem_seg_file_name": str(pascal_context / "SegmentationClassContext/2008_000002.png"),
+        "image_id": "2008_000002",
+        "height": 20,
+        "width": 30,
+    }
+
+
+@pytest.mark.parametrize(
+    ("data_set", "splits", "classes"),
+    [("ade20k", 2, 150), ("voc2012", 3, 21), ("coco_stuff10k", 2, 171), ("pascal_context60", 2, 60)],
+)
 def test_they_are_registered_with_their_classes(data_set: str, splits: int, classes: int) -> None:
     names = [name for name in DatasetCatalog.list() if name.startswith(f"unified_{data_set}_")]
     assert len(names) == splits
@@ -126,7 +183,43 @@ def test_ade20k_classes_are_detectron2s() -> None:
     assert table.semantic_names[0] == "wall" and table.semantic_names[149] == "flag"
 
 
-@pytest.mark.parametrize(("load", "name", "root"), [(load_ade20k, "ade20k", "ade20k"), (load_voc, "voc2012", "voc")])
+def test_coco_stuff_classes_have_their_official_order() -> None:
+    names = class_table_of(MetadataCatalog.get("unified_coco_stuff10k_train")).semantic_names
+    # labels.txt of COCO-Stuff has 1 person .. 90 toothbrush for things, 92 banner .. 182 wood for stuff; eleven ids of
+    # things have no pixel. So stop sign, 13 there, is 13 - 1 - 1 = 11 here: 12 is unused; book, 84, is 84 - 1 - 10
+    # = 73; all stuff is its id - 12.
+    official = {1: "person", 13: "stop sign", 84: "book", 90: "toothbrush", 92: "banner", 96: "building-other"}
+    official |= {124: "grass", 149: "road", 157: "sky-other", 169: "tree", 173: "wall-other", 182: "wood"}
+    unused = [12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91]
+    assert {i: names[i - 1 - sum(u < i for u in unused)] for i in official} == official
+    assert names[11] == "stop sign" and names[73] == "book" and names[170] == "wood"
+    # 80 things and 91 kinds of stuff, which the official code (CocoStuffClasses.m) sorts.
+    assert len(names[80:]) == 91 and names[80:] == sorted(names[80:])
+
+
+def test_pascal_context_classes_have_their_official_order() -> None:
+    table = class_table_of(MetadataCatalog.get("unified_pascal_context60_train"))
+    names = table.semantic_names
+    assert names[0] == "background" and table.semantic_colors[0] == (0, 0, 0)
+    # By their id among the authors' 459 classes (labels.txt), which are sorted: 2 aeroplane, 9 bag, 18 bed,
+    # 19 bedclothes, 22 bench, 23 bicycle, 25 bird, 31 boat, 33 book, 34 bottle, ..., 454 window, 458 wood.
+    assert " ".join(names[1:11]) == "aeroplane bag bed bedclothes bench bicycle bird boat book bottle"
+    assert names[58:] == ["window", "wood"] and names[1:] == sorted(names[1:])
+    # mmsegmentation's PascalContextDataset.
+    assert (names[30], names[37], names[47], names[53]) == ("ground", "person", "sky", "tree")
+    # VOC's classes are among them, the dining table under the name of all tables.
+    assert set(VOC_NAMES) - set(names) == {"diningtable"} and "table" in names
+
+
+@pytest.mark.parametrize(
+    ("load", "name", "root"),
+    [
+        (load_ade20k, "ade20k", "ade20k"),
+        (load_voc, "voc2012", "voc"),
+        (load_coco_stuff10k, "coco_stuff10k", "coco_stuff"),
+        (load_pascal_context60, "pascal_context60", "pascal_context"),
+    ],
+)
 def test_the_labels_are_consistent(
     load: Callable[..., Any], name: str, root: str, request: pytest.FixtureRequest
 ) -> None:
@@ -143,6 +236,28 @@ def test_labels_as_downloaded_do_not_pass_for_prepared_ones(ade20k: Path) -> Non
     table = class_table_of(MetadataCatalog.get("unified_ade20k_train"))
     with pytest.raises(DataError, match=r"train_00000002\.png: label id 150 is neither a class \(0 to 149\)"):
         check_labels(load_ade20k(ade20k, "train"), table, "ade20k")
+
+
+def test_coco_stuff_labels_of_another_preparation_are_refused(coco_stuff: Path) -> None:
+    labels = coco_stuff / "annotations_detectron2/train"
+    # mmsegmentation's labels count from 1, so that its last class is 171, and have names of their own.
+    write_label(labels / "COCO_train2014_000000000092.png", [1, 171])
+    table = class_table_of(MetadataCatalog.get("unified_coco_stuff10k_train"))
+    with pytest.raises(DataError, match=r"000092\.png: label id 171 is neither a class \(0 to 170\)"):
+        check_labels(load_coco_stuff10k(coco_stuff, "train"), table, "coco_stuff10k")
+    for file in list(labels.iterdir()):
+        file.rename(labels / f"{file.stem}_labelTrainIds.png")
+    with pytest.raises(
+        DataError, match=r"000077\.jpg: its label .*_000000000077\.png is not there; cocostuff-10k-v1\.0"
+    ):
+        load_coco_stuff10k(coco_stuff, "train")
+
+
+@pytest.mark.parametrize("folder", ["images_detectron2/test", "annotations_detectron2/test"])
+def test_a_missing_coco_stuff_folder_says_how_to_get_it(folder: str, coco_stuff: Path) -> None:
+    shutil.rmtree(coco_stuff / folder)
+    with pytest.raises(DataError, match=rf"{folder}: there is no such folder; .*prepare_coco_stuff_10k_v1\.0"):
+        load_coco_stuff10k(coco_stuff, "test")
 
 
 @pytest.mark.parametrize("folder", ["images/training", "annotations_detectron2/training"])
@@ -210,3 +325,32 @@ def test_a_wrong_voc_list_is_named(content: bytes, message: str, voc: Path) -> N
     (voc / "ImageSets/Segmentation/val.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
         load_voc(voc, "val")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("ImageSets/SegmentationContext/train.txt", r"train\.txt: there is no such file; .*pascal_context\.py"),
+        ("SegmentationClassContext/2008_000003.png", r"2008_000003\.jpg: its label .*Context/2008_000003\.png is not"),
+        ("JPEGImages/2008_000003.jpg", r"JPEGImages/2008_000003: no image of that name \(\.jpg, .*03-May-2010"),
+    ],
+)
+def test_what_a_pascal_context_list_needs_is_named(file: str, message: str, pascal_context: Path) -> None:
+    (pascal_context / file).unlink()
+    with pytest.raises(DataError, match=message):
+        load_pascal_context60(pascal_context, "train")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\n", r"val\.txt: it names no image"),
+        (b"2008_000002\n\n../../secret\n", r"val\.txt, line 3: '../../secret' is not the name of an image"),
+        (b"JPEGImages/a.jpg GroundTruth/a.png\n", r"val\.txt, line 1: .* is not the name of an image"),
+        (b"\xff\xfe\x00", r"val\.txt: not a list of image names"),
+    ],
+)
+def test_a_wrong_pascal_context_list_is_named(content: bytes, message: str, pascal_context: Path) -> None:
+    (pascal_context / "ImageSets/SegmentationContext/val.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        load_pascal_context60(pascal_context, "val")

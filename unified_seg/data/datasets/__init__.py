@@ -10,6 +10,8 @@ Folders are looked for under DETECTRON2_DATASETS (default ./datasets):
 | unified_cityscapes_<split>        | cityscapes       | Cityscapes, fine annotations          |
 | unified_ade20k_<split>            | ADEChallengeData2016 | ADE20K scene parsing, semantic    |
 | unified_voc2012_<split>           | VOC2012          | PASCAL VOC 2012, semantic             |
+| unified_coco_stuff10k_<split>     | coco/coco_stuff_10k | COCO-Stuff 10k, semantic           |
+| unified_pascal_context60_<split>  | VOC2010          | Pascal-Context, 59 classes and the background |
 """
 
 import os
@@ -17,6 +19,8 @@ from pathlib import Path
 
 from unified_seg.data.datasets.ade20k import register_ade20k
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
+from unified_seg.data.datasets.coco_stuff import register_coco_stuff10k
+from unified_seg.data.datasets.pascal_context import register_pascal_context60
 from unified_seg.data.datasets.voc import register_voc
 
 TOYSCAPES_VARIANTS = ("", "_demo", "_256x512", "_512x1024")
@@ -38,6 +42,10 @@ def register_all(root: Path) -> None:
         register_ade20k(f"unified_ade20k_{split}", root / "ADEChallengeData2016", split)
     for split in ("train", "trainaug", "val"):
         register_voc(f"unified_voc2012_{split}", root / "VOC2012", split)
+    for split in ("train", "test"):
+        register_coco_stuff10k(f"unified_coco_stuff10k_{split}", root / "coco" / "coco_stuff_10k", split)
+    for split in ("train", "val"):
+        register_pascal_context60(f"unified_pascal_context60_{split}", root / "VOC2010", split)
 
 
 register_all(datasets_root())

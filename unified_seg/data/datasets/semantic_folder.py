@@ -70,6 +70,29 @@ def load_semantic_folder(
     ]
 
 
+def read_names(file: Path, how_to_get: str) -> list[str]:
+    """The image names of a split's list, one a line.
+
+    Raises:
+        DataError: there is no such file, or it is none of image names.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(f"{file}: there is no such file; {how_to_get}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: not a list of image names: {error}") from None
+    names = []
+    for number, line in enumerate(lines, start=1):
+        if name := line.strip():
+            if not name.replace("_", "").isalnum():
+                raise DataError(f"{file}, line {number}: {name!r} is not the name of an image, such as 2007_000033")
+            names.append(name)
+    if not names:
+        raise DataError(f"{file}: it names no image")
+    return names
+
+
 def _files_by_name(folder: Path, suffixes: tuple[str, ...], how_to_get: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; {how_to_get}")

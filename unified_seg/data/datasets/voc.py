@@ -11,8 +11,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
-from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
-from unified_seg.data.reading import DataError
+from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
 from unified_seg.functional.class_table import bit_palette
 
 LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}
@@ -46,24 +45,5 @@ def load_voc(root: Path, split: str) -> list[dict[str, Any]]:
     Raises:
         DataError: a list, folder, image or label that is not there, or a list that is none of image names.
     """
-    names = _names(root / "ImageSets" / "Segmentation" / f"{split}.txt")
+    names = read_names(root / "ImageSets" / "Segmentation" / f"{split}.txt", HOW_TO_GET)
     return load_semantic_folder(root / "JPEGImages", root / LABEL_FOLDERS[split], names, how_to_get=HOW_TO_GET)
-
-
-def _names(file: Path) -> list[str]:
-    """The image names of a list, one a line."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file; {HOW_TO_GET}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a list of image names: {error}") from None
-    names = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            names.append(line.strip())
-            if not names[-1].replace("_", "").isalnum():
-                raise DataError(f"{file}, line {number}: {line!r} is not the name of an image, such as 2007_000033")
-    if not names:
-        raise DataError(f"{file}: it names no image")
-    return names
