@@ -179,8 +179,11 @@ def _add_pyramidal_output(cfg: CfgNode) -> None:
     # Of build_timm_backbone and build_timm_fpn_backbone: "hrnet_w18", "hrnet_w32", "hrnet_w48" or another network of
     # timm that gives its features.
     cfg.MODEL.TIMM.NAME = "hrnet_w48"
-    # Fetch timm's ImageNet weights; give it RGB input, as configs/base/imagenet_r50.yaml has it.
+    # Fetch timm's ImageNet weights, unless MODEL.WEIGHTS names some; give it RGB input, as
+    # configs/base/imagenet_r50.yaml has it.
     cfg.MODEL.TIMM.PRETRAINED = False
+    # "SyncBN": the batch statistics of its BatchNorms over all GPUs, for a few images on each; "BN": as timm has them.
+    cfg.MODEL.TIMM.NORM = "BN"
 
     cfg.MODEL.LIGHT_DECODER = CfgNode()
     # Of build_light_decoder_backbone: channels that the stages of the ResNet are brought to, from fine to coarse; those

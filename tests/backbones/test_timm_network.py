@@ -50,11 +50,46 @@ def test_other_networks_of_timm() -> None:
     assert shapes["res5"] == ShapeSpec(channels=512, stride=32) and list(shapes) == ["res2", "res3", "res4", "res5"]
 
 
+def test_synchronised_norms_have_the_same_weights() -> None:
+    with torch.device("meta"):
+        plain, synchronised = TimmNetwork("hrnet_w18_small"), TimmNetwork("hrnet_w18_small", norm="SyncBN")
+    assert synchronised.state_dict().keys() == plain.state_dict().keys()
+    batch_norms = [m for m in synchronised.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert batch_norms and all(isinstance(m, torch.nn.SyncBatchNorm) for m in batch_norms)
+    with pytest.raises(ValueError, match=r"MODEL\.TIMM\.NORM must be BN or SyncBN, got 'GN'"):
+        TimmNetwork("hrnet_w18_small", norm="GN")
+
+
+@pytest.mark.parametrize(("weights", "fetched"), [("", True), ("model_final.pth", False)])
+def test_weights_are_fetched_unless_a_checkpoint_has_them(
+    weights: str, fetched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def build(name: str, **arguments: Any) -> torch.nn.Module:
+        asked.append(arguments)
+        return TimmNetwork(name)
+
+    monkeypatch.setattr("unified_seg.backbones.timm_network.TimmNetwork", build)
+    cfg = get_config()
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.WEIGHTS = "build_timm_backbone", weights
+    cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.PRETRAINED, cfg.MODEL.TIMM.NORM = "hrnet_w18_small", True, "SyncBN"
+    with torch.device("meta"):
+        build_backbone(cfg)
+    assert asked == [{"pretrained": fetched, "in_channels": 3, "norm": "SyncBN"}]
+
+
 def test_bad_names() -> None:
     with pytest.raises(ValueError, match=r"timm has no 'hrnet_w17'; hrnet_w18"):
         TimmNetwork("hrnet_w17")
     with pytest.raises(ValueError, match=r"timm has no 'no such net'; see timm.list_models"):
         TimmNetwork("no such net")
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_networks_without_a_map_for_each_stride(name: str) -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=rf"MODEL.TIMM.NAME: the features of {name} are no maps"):
+        TimmNetwork(name)
 
 
 def test_without_timm(monkeypatch: pytest.MonkeyPatch) -> None:

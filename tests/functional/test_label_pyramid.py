@@ -18,6 +18,7 @@ from unified_seg.functional.label_pyramid import (
     check_strides,
     done_by_coarser,
     fuse_pyramid,
+    label_cells,
     relabel,
 )
 
@@ -244,6 +245,11 @@ def test_finest_label_against_brute_force(stride: int) -> None:
     strides = (3 * stride, stride)
     finest = build_label_pyramid(torch.from_numpy(labels)[None], strides, -1).semantic[-1][0]
     assert finest.tolist() == reference.pyramid(labels, strides, -1)[0][-1].tolist()
+    # Alone they are padded to their own stride, not to the coarsest's: the last row and column of cells are cut.
+    rows, columns = max(8 * stride, 1) + 1, 5 * stride + 1
+    alone = label_cells(torch.from_numpy(labels[:rows, :columns])[None], stride, -1)[0]
+    padded = np.pad(labels[:rows, :columns], ((0, 9 * stride - rows), (0, 6 * stride - columns)), constant_values=-1)
+    assert alone.tolist() == reference.pyramid(padded, strides, -1)[0][-1].tolist()
 
 
 @dataclass(frozen=True)

@@ -107,9 +107,20 @@ def test_what_the_levels_say(classes: int) -> None:
         assert torch.equal(labels.long(), auxiliary[f"semantic_{stride}"].argmax(1))
     for stride in STRIDES[:-1]:
         assert torch.equal(described[f"unity_{stride}"], auxiliary[f"unity_{stride}"].sigmoid())
-    # In bfloat16 the probabilities are those that the threshold is compared with.
+
+
+def test_the_threshold_meets_probabilities_in_float32() -> None:
+    head = build()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert head.describe(head.predict(features()))["unity_8"].dtype == torch.float32
+        exact = head.describe(head.predict(features()))["unity_8"]
+        rounded = exact.bfloat16().float()
+        # Between a probability and what it would be rounded to the threshold tells the two apart.
+        for value, other in zip(exact.flatten()[:8].tolist(), rounded.flatten()[:8].tolist()):
+            head.threshold = (value + other) / 2
+            described = head.describe(head.predict(features()))
+            unity = [described[f"unity_{s}"] for s in STRIDES[:-1]]
+            assert all(level.dtype == torch.float32 for level in unity)
+            assert torch.equal(described["levels"].long(), assign_levels(unity, STRIDES, head.threshold))
 
 
 @pytest.mark.parametrize("output", ["finest", "single"])
@@ -132,7 +143,7 @@ def test_single_is_the_network_without_the_pyramids() -> None:
     head, targets = build(output="single"), targets_of()
     prediction = head.predict(features())
     assert prediction.logits.shape == (2, CLASSES, 16, 24) and not prediction.auxiliary and len(head.classifiers) == 1
-    labels = build_label_pyramid(targets, STRIDES, IGNORE).semantic[-1]
+    labels = build_label_pyramid(targets, STRIDES, IGNORE).semantic[-1]  # which the pyramidal output learns too
     expected = F.cross_entropy(prediction.logits, labels, ignore_index=IGNORE)
     torch.testing.assert_close(head.losses(prediction, targets), {"loss_sem_seg": expected})
     assert len(head.context.aggregations) == 4  # context is carried through the levels all the same
@@ -192,14 +203,16 @@ def test_every_key_of_the_config_arrives() -> None:
     ("options", "message"),
     [
         ({"strides": (32, 12, 4)}, "each a multiple of the next"),
-        ({"strides": (4,)}, "two levels or more"),
+        ({"strides": (4,)}, "PYRAMID.STRIDES: a pyramid has two levels or more"),
         ({"strides": (32, 16, 8)}, "finest level has stride 8, common_stride is 4"),
-        ({"threshold": 1.01}, "must be 0 to 1, got 1.01"),
-        ({"threshold": -0.1}, "must be 0 to 1, got -0.1"),
-        ({"context": "psp"}, "context must be one of none, anl, anl_multi, coarse_to_fine, got 'psp'"),
-        ({"relabelling": "all"}, "relabelling must be one of none, truth, true_positives"),
-        ({"output": "both"}, "output must be one of pyramidal, finest, single"),
-        ({"output": "single", "context": "anl_multi"}, "a single output has none, use anl"),
+        ({"threshold": 1.01}, "THRESHOLD must be 0 to 1, got 1.01"),
+        ({"threshold": -0.1}, "THRESHOLD must be 0 to 1, got -0.1"),
+        ({"threshold": float("nan")}, "THRESHOLD must be 0 to 1, got nan"),
+        ({"unity_dim": 0}, "UNITY_DIM must be 1 or more, got 0"),
+        ({"context": "psp"}, "CONTEXT must be one of none, anl, anl_multi, coarse_to_fine, got 'psp'"),
+        ({"relabelling": "all"}, "RELABELLING must be one of none, truth, true_positives"),
+        ({"output": "both"}, "OUTPUT must be one of pyramidal, finest, single"),
+        ({"output": "single", "context": "anl_multi"}, "CONTEXT: anl_multi .* the output single has not; use anl"),
     ],
 )
 def test_bad_options(options: dict[str, object], message: str) -> None:

@@ -268,6 +268,16 @@ def test_padding_is_outside_the_loss(tiny_config: CfgNode) -> None:
         assert torch.equal(model.losses([small])["loss_sem_seg"], model.losses([padded])["loss_sem_seg"])
 
 
+def test_sizes_suit_the_backbone_and_the_head(tiny_config: CfgNode) -> None:
+    # An FPN halves down to stride 32, cells of 24 pixels need multiples of 24: together 96, which neither is alone.
+    without_detector(tiny_config)
+    tiny_config.MODEL.SEM_SEG_HEAD.NAME = "PyramidalOutputHead"
+    tiny_config.MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES = [24, 12, 4]
+    model = build(tiny_config)
+    assert model.size_divisibility == 96
+    assert_trains(model, training_batch(tiny_config, (0, 2)))
+
+
 def test_frozen_statistics_survive_training(tiny_config: CfgNode) -> None:
     without_detector(tiny_config)
     plain = build(tiny_config)

@@ -15,7 +15,10 @@ NAMES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> "TimmNetwork":
     """The network MODEL.TIMM.NAME; its features are res2 to res5, of strides 4 to 32."""
-    return TimmNetwork(cfg.MODEL.TIMM.NAME, pretrained=cfg.MODEL.TIMM.PRETRAINED, in_channels=input_shape.channels)
+    timm = cfg.MODEL.TIMM
+    # A checkpoint has the backbone's weights: scoring one must not need a network.
+    pretrained = timm.PRETRAINED and not cfg.MODEL.WEIGHTS
+    return TimmNetwork(timm.NAME, pretrained=pretrained, in_channels=input_shape.channels, norm=timm.NORM)
 
 
 @BACKBONE_REGISTRY.register()
@@ -41,13 +44,16 @@ class TimmNetwork(Backbone):
         pretrained: fetch timm's weights; needs a network, or timm's cache. They expect RGB input, see
             configs/base/imagenet_r50.yaml.
         in_channels: of the input.
+        norm: "BN", or "SyncBN" for BatchNorms whose statistics are of all processes.
 
     Raises:
-        ValueError: timm is not installed, has no network of that name, or none with these features.
+        ValueError: timm is not installed, has no network of that name, or none with such features; or another norm.
     """
 
-    def __init__(self, name: str, *, pretrained: bool = False, in_channels: int = 3):
+    def __init__(self, name: str, *, pretrained: bool = False, in_channels: int = 3, norm: str = "BN"):
         super().__init__()
+        if norm not in ("BN", "SyncBN"):
+            raise ValueError(f"MODEL.TIMM.NORM must be BN or SyncBN, got {norm!r}")
         try:
             import timm
         except ImportError:
@@ -63,6 +69,8 @@ class TimmNetwork(Backbone):
             )
         except (AttributeError, RuntimeError, TypeError) as error:
             raise ValueError(f"MODEL.TIMM.NAME: {name} doesn't give its features: {error}") from None
+        if norm == "SyncBN":
+            self.network = timm.layers.convert_sync_batchnorm(self.network)
         info: Any = self.network.feature_info
         self._shapes = {
             NAMES[stride]: ShapeSpec(channels=channels, stride=stride)
@@ -72,6 +80,9 @@ class TimmNetwork(Backbone):
         self._positions = [index for index, stride in enumerate(info.reduction()) if stride in NAMES]
         if not self._shapes:
             raise ValueError(f"MODEL.TIMM.NAME: {name} has no feature of stride {', '.join(map(str, NAMES))}")
+        # Transformers: some give several maps of one stride, others have their channels last.
+        if len(self._positions) > len(self._shapes) or getattr(self.network, "output_fmt", None) == "NHWC":
+            raise ValueError(f"MODEL.TIMM.NAME: the features of {name} are no maps (N, C, H, W) of a stride each")
 
     @property
     def size_divisibility(self) -> int:

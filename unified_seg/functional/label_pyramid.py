@@ -76,11 +76,8 @@ def build_label_pyramid(labels: Tensor, strides: Sequence[int], ignore_value: in
     check_strides(strides)
     if labels.dim() != 3 or labels.dtype != torch.int64:
         raise ValueError(f"labels must be (N, H, W) int64, got {tuple(labels.shape)} {labels.dtype}")
-    height, width = labels.shape[1:]
-    if height % strides[0] or width % strides[0]:
-        labels = F.pad(labels, (0, -width % strides[0], 0, -height % strides[0]), value=ignore_value)
-
-    semantic = [_label_nearest_centre(labels, strides[-1], ignore_value)]
+    labels = _padded(labels, strides[0], ignore_value)
+    semantic = [label_cells(labels, strides[-1], ignore_value)]
     unity: list[Tensor] = []
     # Ignored pixels neither lower the minimum nor raise the maximum: a cell is void where the minimum is the larger.
     ignored, limits = labels == ignore_value, torch.iinfo(labels.dtype)
@@ -98,8 +95,18 @@ def build_label_pyramid(labels: Tensor, strides: Sequence[int], ignore_value: in
     return LabelPyramid(tuple(semantic), tuple(unity), tuple(strides), ignore_value)
 
 
-def _label_nearest_centre(labels: Tensor, stride: int, ignore_value: int) -> Tensor:
-    """(N, H, W) -> (N, H / stride, W / stride)."""
+def label_cells(labels: Tensor, stride: int, ignore_value: int) -> Tensor:
+    """The labels of one level as `build_label_pyramid` has them at the finest, also of mix-cells.
+
+    Args:
+        labels: (N, H, W) int64; padded at the right and at the bottom to multiples of the stride.
+        stride: the side of a cell.
+        ignore_value: the label of pixels that are not valid.
+
+    Returns:
+        (N, ceil(H / stride), ceil(W / stride)) int64.
+    """
+    labels = _padded(labels, stride, ignore_value)
     offsets = [(row, column) for row in range(stride) for column in range(stride)]
     # In half pixels, so that all are whole; sorting is stable, which leaves equal distances in reading order.
     offsets.sort(key=lambda offset: sum((2 * along + 1 - stride) ** 2 for along in offset))
@@ -108,6 +115,14 @@ def _label_nearest_centre(labels: Tensor, stride: int, ignore_value: int) -> Ten
         pixels = labels[:, row::stride, column::stride]
         nearest = torch.where(pixels != ignore_value, pixels, nearest)
     return nearest
+
+
+def _padded(labels: Tensor, divisor: int, ignore_value: int) -> Tensor:
+    """(N, H, W) -> (N, H', W'), the next multiples of the divisor."""
+    height, width = labels.shape[1:]
+    if height % divisor or width % divisor:
+        labels = F.pad(labels, (0, -width % divisor, 0, -height % divisor), value=ignore_value)
+    return labels
 
 
 def _pool(values: Tensor, factor: int, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:

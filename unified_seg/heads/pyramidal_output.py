@@ -17,6 +17,7 @@ from unified_seg.functional.label_pyramid import (
     build_label_pyramid,
     check_strides,
     fuse_pyramid,
+    label_cells,
     relabel,
 )
 from unified_seg.functional.pixel_losses import mean_binary_cross_entropy, mean_cross_entropy
@@ -82,23 +83,31 @@ class PyramidalOutputHead(SemanticHead):
         super().__init__(
             num_classes=num_classes, ignore_value=ignore_value, common_stride=common_stride, loss_weight=loss_weight
         )
-        check_strides(strides)
+        try:
+            check_strides(strides)
+        except ValueError as error:
+            raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES: {error}") from None
         if strides[-1] != common_stride:
             raise ValueError(
                 f"the finest level has stride {strides[-1]}, common_stride is {common_stride}: "
                 "MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES must end at COMMON_STRIDE"
             )
-        for name, value, known in (
-            ("context", context, tuple(CONTEXTS)),
-            ("relabelling", relabelling, POLICIES),
-            ("output", output, OUTPUTS),
+        for key, value, known in (
+            ("CONTEXT", context, tuple(CONTEXTS)),
+            ("RELABELLING", relabelling, POLICIES),
+            ("OUTPUT", output, OUTPUTS),
         ):
             if value not in known:
-                raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+                raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.{key} must be one of {', '.join(known)}, got {value!r}")
         if not 0 <= threshold <= 1:
-            raise ValueError(f"the threshold of unity must be 0 to 1, got {threshold}")
+            raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.THRESHOLD must be 0 to 1, got {threshold}")
+        if unity_dim < 1:
+            raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM must be 1 or more, got {unity_dim}")
         if output == "single" and context == "anl_multi":
-            raise ValueError("the context anl_multi is one of several levels: a single output has none, use anl")
+            raise ValueError(
+                "MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT: anl_multi is one of several levels, which the output single has "
+                "not; use anl"
+            )
         self.strides, self.size_divisibility = tuple(strides), strides[0]
         self.relabelling, self.threshold, self.output = relabelling, threshold, output
         fine_to_coarse = sort_levels(input_shape, common_stride)
@@ -153,16 +162,19 @@ class PyramidalOutputHead(SemanticHead):
         auxiliary |= {f"unity_{stride}": logits for stride, logits in zip(self.strides, unity)}
         logits = semantic[-1]
         if self.output == "pyramidal":
-            auxiliary["levels"] = assign_levels([logits.sigmoid() for logits in unity], self.strides, self.threshold)
+            # In float32, as the losses have them: in half precision they would be rounded over the threshold.
+            probabilities = [logits.float().sigmoid() for logits in unity]
+            auxiliary["levels"] = assign_levels(probabilities, self.strides, self.threshold)
             logits = fuse_pyramid(auxiliary["levels"], semantic)
         return SemanticPrediction(logits, auxiliary=auxiliary, **described)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         """Equation 1: the mean cross-entropy of the semantic levels, and the mean binary one of the unity levels."""
-        pyramid = build_label_pyramid(targets, self.strides, self.ignore_value)
         if self.unity is None:
-            loss = mean_cross_entropy(prediction.logits, pyramid.semantic[-1], self.ignore_value)
+            labels = label_cells(targets, self.strides[-1], self.ignore_value)
+            loss = mean_cross_entropy(prediction.logits, labels, self.ignore_value)
             return {"loss_sem_seg": loss * self.loss_weight}
+        pyramid = build_label_pyramid(targets, self.strides, self.ignore_value)
         semantic = [prediction.auxiliary[f"semantic_{stride}"] for stride in self.strides]
         unity = [prediction.auxiliary[f"unity_{stride}"] for stride in self.strides[:-1]]
         probabilities = [logits.detach().float().sigmoid() for logits in unity]

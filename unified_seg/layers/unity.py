@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -13,9 +14,10 @@ class UnityPyramid(nn.Module):
     """Compares every position with the centroid of its cell; a cell is as much one as its most deviating position.
 
     Source: Hsiao et al., Specialize and Fuse, 4.1. There the D_u channels of the difference between position and
-    centroid are brought to one by a shared 1x1 convolution. Being linear, it is applied to positions and centroids
-    before they are subtracted, which is the same and needs no map of D_u channels per level. The paper does not say
-    whether the first convolution has a norm; here it has, and a ReLU.
+    centroid are brought to one by a shared 1x1 convolution. Everything from the embedding to there is linear, so it is
+    said of a position by two numbers, its own and its share of the centroid, which are pooled and subtracted: the same,
+    without a map of D_u channels per level. The paper does not say whether the first convolution has a norm; here it
+    has, and a ReLU.
 
     Args:
         level_channels: of the features, from the finest level to the coarsest; their sum is D.
@@ -41,19 +43,26 @@ class UnityPyramid(nn.Module):
             valid: (N, 1, h, w) 0 or 1, finest positions that cells are judged by; None for all. A cell without any is
                 judged by nothing, and its logit means nothing.
         """
+        assert self.compare.bias is not None
         embedded = F.relu(self.norm(self.embed(levels)))
-        positions = self.compare(self.position(embedded))
+        parts = [self._compared(conv) for conv in (self.position, self.centroid)]
+        weight, bias = (torch.cat(each) for each in zip(*parts))
+        positions, centroids = F.conv2d(embedded, weight, bias).split(1, dim=1)
         if valid is not None:
             positions = positions.masked_fill(valid == 0, float("inf"))
-            embedded = embedded * valid
+            centroids = centroids * valid
         result = []
         for factor in self.factors:
-            means = F.avg_pool2d(embedded, factor)
+            means = F.avg_pool2d(centroids, factor)
             if valid is not None:
                 means = means / F.avg_pool2d(valid.to(means.dtype), factor).clamp(min=1 / factor**2)
             # Within a cell the centroid is constant, so the smallest difference is that of the smallest position.
             smallest = -F.max_pool2d(-positions, factor)
-            # The bias of `compare` is in the positions already.
-            centroids = F.conv2d(self.centroid(means), self.compare.weight)
-            result.append((smallest - centroids)[:, 0])
+            result.append((smallest - means)[:, 0] + self.compare.bias)
         return result
+
+    def _compared(self, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+        """Weight (1, D_u, 1, 1) and bias (1,) of a convolution with `compare` after it, without the bias of that."""
+        assert conv.bias is not None
+        weight = self.compare.weight.flatten(1)
+        return (weight @ conv.weight.flatten(1))[:, :, None, None], weight @ conv.bias

@@ -1,5 +1,6 @@
 """The one model: a backbone, an optional detector, an optional semantic head, an optional panoptic fusion."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -104,9 +105,9 @@ class UnifiedSegmentor(nn.Module):
         self.input_format = input_format
         # A plain ResNet asks for no padding, but logits of stride s are upsampled to a multiple of s.
         divisibility = 1 if sem_seg_head is None else sem_seg_head.size_divisibility
-        self.size_divisibility = max(backbone.size_divisibility, divisibility)
+        self.size_divisibility = math.lcm(max(backbone.size_divisibility, 1), divisibility)
         self.output_format = output_format
-        self.windows = _windows(window_size, window_overlap, max(self.size_divisibility, 1))
+        self.windows = _windows(window_size, window_overlap, self.size_divisibility)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
 
