@@ -81,6 +81,7 @@ def one_of_two(rank: int, folder: Path) -> None:
 
 
 def test_two_processes_average_to_what_one_computes(tmp_path: Path) -> None:
+    torch.set_num_threads(1)  # threads do not survive a fork
     # Forked, the two start at once; spawned, each would import torch again.
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=one_of_two, args=(rank, tmp_path)) for rank in range(2)]
