@@ -4,6 +4,7 @@ Every image is 64 x 128 and its colours are its classes: where a class is drawn,
 """
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,16 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyDatas
     for name in names.values():
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
+
+
+@pytest.fixture(autouse=True)
+def log_handlers() -> Iterator[None]:
+    """A run in a test gives its loggers handlers that write to what pytest captures of that test; they go with it."""
+    loggers = [logging.getLogger(name) for name in ("unified_seg", "detectron2", "fvcore")]
+    before = [list(logger.handlers) for logger in loggers]
+    yield
+    for logger, handlers in zip(loggers, before):
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture
