@@ -28,6 +28,7 @@ from unified_seg import load_config
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.data.reading import DataError, read_image
+from unified_seg.evaluation.outputs import label_map
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.inference import Predictor
 from unified_seg.training.checkpoint import CheckpointError
@@ -88,11 +89,8 @@ def label_maps(predictors: Sequence[Predictor], table: ClassTable, record: dict[
 
 def semantic_labels(outputs: dict[str, Any], side: str) -> np.ndarray:
     """(H, W) semantic ids of a model's outputs, in either form of MODEL.UNIFIED.OUTPUT."""
-    if "sem_seg_labels" in outputs:
-        labels = outputs["sem_seg_labels"]
-    elif "sem_seg" in outputs:
-        labels = outputs["sem_seg"].argmax(dim=0)
-    else:
+    labels = label_map(outputs)
+    if labels is None:
         raise ConfigError(f"--{side}: the model has no semantic head, so there is no semantic map to compare")
     return labels.cpu().numpy()
 

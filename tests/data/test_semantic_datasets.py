@@ -313,21 +313,6 @@ def test_what_a_voc_list_needs_is_named(file: str, message: str, voc: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", r"val\.txt: it names no image"),
-        (b"2007_000033\n\n../../secret\n", r"val\.txt, line 3: '../../secret' is not the name of an image"),
-        (b"/JPEGImages/a.jpg /SegmentationClassAug/a.png\n", r"val\.txt, line 1: .* is not the name of an image"),
-        (b"\xff\xfe\x00", r"val\.txt: not a list of image names"),
-    ],
-)
-def test_a_wrong_voc_list_is_named(content: bytes, message: str, voc: Path) -> None:
-    (voc / "ImageSets/Segmentation/val.txt").write_bytes(content)
-    with pytest.raises(DataError, match=message):
-        load_voc(voc, "val")
-
-
-@pytest.mark.parametrize(
     ("file", "message"),
     [
         ("ImageSets/SegmentationContext/train.txt", r"train\.txt: there is no such file; .*pascal_context\.py"),
@@ -344,13 +329,27 @@ def test_what_a_pascal_context_list_needs_is_named(file: str, message: str, pasc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (b"", r"val\.txt: it names no image"),
         (b"\n", r"val\.txt: it names no image"),
-        (b"2008_000002\n\n../../secret\n", r"val\.txt, line 3: '../../secret' is not the name of an image"),
+        (b"2007_000033\n\n../../secret\n", r"val\.txt, line 3: '../../secret' is not the name of an image"),
+        (b"/JPEGImages/a.jpg /SegmentationClassAug/a.png\n", r"val\.txt, line 1: .* is not the name of an image"),
         (b"JPEGImages/a.jpg GroundTruth/a.png\n", r"val\.txt, line 1: .* is not the name of an image"),
         (b"\xff\xfe\x00", r"val\.txt: not a list of image names"),
     ],
 )
-def test_a_wrong_pascal_context_list_is_named(content: bytes, message: str, pascal_context: Path) -> None:
-    (pascal_context / "ImageSets/SegmentationContext/val.txt").write_bytes(content)
+@pytest.mark.parametrize(
+    ("tree", "folder", "load"),
+    [("voc", "Segmentation", load_voc), ("pascal_context", "SegmentationContext", load_pascal_context60)],
+)
+def test_a_wrong_list_is_named(
+    tree: str,
+    folder: str,
+    load: Callable[[Path, str], list[dict[str, Any]]],
+    content: bytes,
+    message: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    root = request.getfixturevalue(tree)
+    (root / "ImageSets" / folder / "val.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        load_pascal_context60(pascal_context, "val")
+        load(root, "val")

@@ -1,32 +1,11 @@
 """tools/benchmark.py: the harness that all its sub-commands share, and the sub-command `train`."""
 
-import importlib.util
 import json
-import sys
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-
-TOOLS = Path(__file__).resolve().parents[2] / "tools"
-
-
-@pytest.fixture(scope="module")
-def tool():
-    """The tool and its modules, imported as Python does when the tool is run."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        spec = importlib.util.spec_from_file_location("benchmark", TOOLS / "benchmark.py")
-        benchmark = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(benchmark)
-        from benchmarks import harness, inputs, memory, train
-
-        yield SimpleNamespace(benchmark=benchmark, harness=harness, memory=memory, train=train, inputs=inputs)
-    finally:
-        sys.path.remove(str(TOOLS))
 
 
 def ones(megabytes: int):
@@ -34,7 +13,7 @@ def ones(megabytes: int):
     return partial(partial, np.ones, megabytes * 125_000)
 
 
-def test_calls_take_turns(tool):
+def test_calls_take_turns(benchmark_tool):
     calls = []
     clock = iter(range(100))
 
@@ -43,63 +22,65 @@ def test_calls_take_turns(tool):
         return next(clock)
 
     ours, peer = (partial(calls.append, name) for name in ("ours", "peer"))
-    times = tool.harness.take_turns(ours, peer, 3, timed)
+    times = benchmark_tool.harness.take_turns(ours, peer, 3, timed)
     # After two untimed calls of each, each timed call after an untimed one.
     assert calls[4:] == [side for side in ("ours", "peer", "peer", "ours", "ours", "peer") for _ in range(2)]
     assert times == ([0, 3, 4], [1, 2, 5])
 
 
-def test_quartiles(tool):
+def test_quartiles(benchmark_tool):
     # Inclusive: of 1 .. 5 the quartiles are the second and the fourth value.
-    assert tool.harness.quartiles([5, 1, 4, 2, 3]) == (2, 4)
-    assert tool.harness.quartiles([7]) == (7, 7)
+    assert benchmark_tool.harness.quartiles([5, 1, 4, 2, 3]) == (2, 4)
+    assert benchmark_tool.harness.quartiles([7]) == (7, 7)
 
 
-def test_peak_memory_of_a_call(tool):
-    if not tool.memory.can_reset_peak():
+def test_peak_memory_of_a_call(benchmark_tool):
+    if not benchmark_tool.memory.can_reset_peak():
         pytest.skip("this system does not tell a process's highest memory use anew")
-    peak = tool.memory.peak_on_cpu(ones(40), threads=1)
+    peak = benchmark_tool.memory.peak_on_cpu(ones(40), threads=1)
     assert 39 < peak < 45
 
 
-def test_a_failure_while_measuring_memory_is_an_error(tool, capfd):
-    if not tool.memory.can_reset_peak():
+def test_a_failure_while_measuring_memory_is_an_error(benchmark_tool, capfd):
+    if not benchmark_tool.memory.can_reset_peak():
         pytest.skip("this system does not tell a process's highest memory use anew")
     with pytest.raises(RuntimeError, match="ended with 1, see above"):
-        tool.memory.peak_on_cpu(partial(int, "no number"), threads=1)
+        benchmark_tool.memory.peak_on_cpu(partial(int, "no number"), threads=1)
     assert "'no number'" in capfd.readouterr().err
 
 
-def comparison(tool, assert_equal):
-    return tool.harness.Comparison("sum", "numpy", "ones", ones(1), ones(8), "sums", assert_equal)
+def comparison(benchmark_tool, assert_equal):
+    return benchmark_tool.harness.Comparison("sum", "numpy", "ones", ones(1), ones(8), "sums", assert_equal)
 
 
-def test_measure(tool, tmp_path):
+def test_measure(benchmark_tool, tmp_path):
     compared = []
-    measured = tool.harness.measure(comparison(tool, lambda a, b: compared.append((a.sum(), b.sum()))), "cpu", 5, 1)
+    measured = benchmark_tool.harness.measure(
+        comparison(benchmark_tool, lambda a, b: compared.append((a.sum(), b.sum()))), "cpu", 5, 1
+    )
     assert compared == [(125_000, 1_000_000)]
     assert measured.ratio == measured.peer_ms / measured.ours_ms
     assert measured.ratio_quartiles[0] <= measured.ratio_quartiles[1]
     assert measured.ratio > 2  # the peer has eight times the work
     assert measured.ours_quartiles_ms[0] <= measured.ours_ms <= measured.ours_quartiles_ms[1]
-    text = tool.harness.as_table([measured], "cpu", "Some CPU")
+    text = benchmark_tool.harness.as_table([measured], "cpu", "Some CPU")
     for words in ("sums", "sum: against numpy, on ones", "machine: Some CPU", "5 calls each"):
         assert words in text
-    tool.harness.save_measurements(tmp_path / "new" / "a.json", [measured], "cpu", "Some CPU")
+    benchmark_tool.harness.save_measurements(tmp_path / "new" / "a.json", [measured], "cpu", "Some CPU")
     (read,) = json.loads((tmp_path / "new" / "a.json").read_text())
     assert read["ratio"] == measured.ratio and read["machine"] == "Some CPU" and read["device"] == "cpu"
     assert {"name", "ours_ms", "peer_ms", "ours_peak_mb", "peer_peak_mb", "peak_by"} <= read.keys()
 
 
-def test_equality_comes_first(tool, monkeypatch):
+def test_equality_comes_first(benchmark_tool, monkeypatch):
     for name in ("take_turns", "peak_on_cpu"):
-        monkeypatch.setattr(tool.harness, name, lambda *_: pytest.fail("measured"))
+        monkeypatch.setattr(benchmark_tool.harness, name, lambda *_: pytest.fail("measured"))
 
     def differ(ours, peer):
         assert ours.sum() == peer.sum()
 
     with pytest.raises(AssertionError):
-        tool.harness.measure(comparison(tool, differ), "cpu", 1, 1)
+        benchmark_tool.harness.measure(comparison(benchmark_tool, differ), "cpu", 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -113,19 +94,19 @@ def test_equality_comes_first(tool, monkeypatch):
         (["training"], "invalid choice"),
     ],
 )
-def test_wrong_arguments(tool, arguments, message, capsys):
+def test_wrong_arguments(benchmark_tool, arguments, message, capsys):
     with pytest.raises(SystemExit):
-        tool.benchmark.parse(arguments)
+        benchmark_tool.benchmark.parse(arguments)
     assert message in capsys.readouterr().err
 
 
-def test_the_size_depends_on_the_command(tool):
-    assert tool.benchmark.parse(["train"]).size == (128, 256)
-    assert tool.benchmark.parse(["fusion"]).size == (1024, 2048)
-    assert tool.benchmark.parse(["fusion", "--size", "64x96"]).size == (64, 96)
+def test_the_size_depends_on_the_command(benchmark_tool):
+    assert benchmark_tool.benchmark.parse(["train"]).size == (128, 256)
+    assert benchmark_tool.benchmark.parse(["fusion"]).size == (1024, 2048)
+    assert benchmark_tool.benchmark.parse(["fusion", "--size", "64x96"]).size == (64, 96)
 
 
-def test_times_of_one_thing_alone(tool):
+def test_times_of_one_thing_alone(benchmark_tool):
     calls = []
     clock = iter(range(10))
 
@@ -133,12 +114,12 @@ def test_times_of_one_thing_alone(tool):
         call()
         return next(clock)
 
-    assert tool.harness.take_times(partial(calls.append, "call"), 3, timed) == [0, 1, 2]
-    assert len(calls) == 3 + tool.harness.WARM_UP_CALLS
+    assert benchmark_tool.harness.take_times(partial(calls.append, "call"), 3, timed) == [0, 1, 2]
+    assert len(calls) == 3 + benchmark_tool.harness.WARM_UP_CALLS
 
 
-def test_inputs_have_what_both_models_read(tool):
-    first, again = (tool.inputs.toyscapes_batch((64, 128), 2, 0, "BGR") for _ in range(2))
+def test_inputs_have_what_both_models_read(benchmark_tool):
+    first, again = (benchmark_tool.inputs.toyscapes_batch((64, 128), 2, 0, "BGR") for _ in range(2))
     assert len(first) == 2 and sum(len(each["instances"]) for each in first) > 0
     for one, other in zip(first, again):
         assert one["image"].shape == (3, 64, 128) and one["image"].dtype == torch.uint8
@@ -149,22 +130,25 @@ def test_inputs_have_what_both_models_read(tool):
     assert not torch.equal(first[0]["image"], first[1]["image"])
 
 
-def test_a_training_step_of_both(tool):
+def test_a_training_step_of_both(benchmark_tool):
     """The same detector losses, a head of its own each, and weights that stay as they are."""
-    ours, peer = (tool.train.prepare_step(tool.train.CONFIG, "cpu", (64, 128), 2, peer=side) for side in (False, True))
+    ours, peer = (
+        benchmark_tool.train.prepare_step(benchmark_tool.train.CONFIG, "cpu", (64, 128), 2, peer=side)
+        for side in (False, True)
+    )
     assert type(peer.model).__name__ == "PanopticFPN" and type(ours.model).__name__ == "UnifiedSegmentor"
     first = ours()
-    tool.train.assert_equal_detector_losses(first, peer())
+    benchmark_tool.train.assert_equal_detector_losses(first, peer())
     assert torch.isfinite(torch.stack(list(first.values()))).all() and first["loss_mask"] > 0
     torch.testing.assert_close(ours()["loss_sem_seg"], first["loss_sem_seg"], rtol=1e-3, atol=0)
     wrong = {**first, "loss_cls": first["loss_cls"] * 1.01}
     with pytest.raises(AssertionError, match="loss_cls"):
-        tool.train.assert_equal_detector_losses(first, wrong)
+        benchmark_tool.train.assert_equal_detector_losses(first, wrong)
 
 
-def test_a_config_without_a_detector(tool, tmp_path):
+def test_a_config_without_a_detector(benchmark_tool, tmp_path):
     path = tmp_path / "c.yaml"
     model = "{META_ARCHITECTURE: UnifiedSegmentor, ROI_HEADS: {NAME: ''}}"
     path.write_text(f"DATASETS: {{TRAIN: [unified_toyscapes_train]}}\nMODEL: {model}\n")
     with pytest.raises(SystemExit, match="the config must have them"):
-        tool.benchmark.main(["train", "--config-file", str(path)])
+        benchmark_tool.benchmark.main(["train", "--config-file", str(path)])

@@ -6,8 +6,6 @@ Sizes are tiny; the promises of the inputs at full size are checked at full size
 import importlib
 import importlib.util
 import json
-import sys
-from argparse import Namespace
 from pathlib import Path
 
 import cv2
@@ -20,29 +18,14 @@ SIZE = (96, 192)
 PARTS = ("fusion", "argmax", "post", "semantic_eval", "panoptic_eval", "infer")
 
 
-@pytest.fixture(scope="module")
-def tool():
-    """The tool and its modules by name, imported as Python does when the tool is run."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        spec = importlib.util.spec_from_file_location("benchmark", TOOLS / "benchmark.py")
-        benchmark = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(benchmark)
-        names = (*PARTS, "growth", "harness", "logits", "plain_fusion", "streets")
-        modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
-        yield Namespace(benchmark=benchmark, **modules)
-    finally:
-        sys.path.remove(str(TOOLS))
-
-
 @pytest.fixture
-def no_memory(tool, monkeypatch):
+def no_memory(benchmark_tool, monkeypatch):
     """Without the processes that measure memory: they import everything anew, and the harness' tests have them."""
-    monkeypatch.setattr(tool.harness, "peak_on_cpu", lambda prepare, threads: None)
+    monkeypatch.setattr(benchmark_tool.harness, "peak_on_cpu", lambda prepare, threads: None)
 
 
-def first_comparison(tool, part, *arguments):
-    args = tool.benchmark.parse([part.replace("_", "-"), "--size", "96x192", *arguments])
+def first_comparison(benchmark_tool, part, *arguments):
+    args = benchmark_tool.benchmark.parse([part.replace("_", "-"), "--size", "96x192", *arguments])
     return args.command.comparisons(args)[0]
 
 
@@ -69,12 +52,12 @@ def first_comparison(tool, part, *arguments):
         (["infer"], ["inference, ASPRefinementHead, ScoreOrderFusion"], "a score threshold of 0"),
     ],
 )
-def test_a_command_measures_and_writes(tool, no_memory, tmp_path, capsys, command, names, words):
+def test_a_command_measures_and_writes(benchmark_tool, no_memory, tmp_path, capsys, command, names, words):
     """Its equality is asserted on the way."""
     path, readme = tmp_path / "measured.json", tmp_path / "README.md"
     readme.write_text(f"before\n<!-- benchmark-{command[0]}:begin -->\n<!-- benchmark-{command[0]}:end -->\nafter\n")
     options = ["--size", "96x192", "--repeats", "2", "--threads", "1", "--json", str(path), "--into", str(readme)]
-    tool.benchmark.main([*command, *options])
+    benchmark_tool.benchmark.main([*command, *options])
     measured = json.loads(path.read_text())
     assert [each["name"] for each in measured] == names
     for each in measured:
@@ -88,30 +71,30 @@ def test_a_command_measures_and_writes(tool, no_memory, tmp_path, capsys, comman
         assert f"| {each['name']}" in published and f"{each['ratio']:.3g} [" in published
 
 
-def test_a_readme_without_a_place_is_refused_before_measuring(tool, tmp_path):
+def test_a_readme_without_a_place_is_refused_before_measuring(benchmark_tool, tmp_path):
     with pytest.raises(SystemExit, match="needs <!-- benchmark-argmax:begin -->"):
-        tool.benchmark.main(["argmax", "--size", "96x192", "--into", str(TOOLS / "benchmark.py")])
+        benchmark_tool.benchmark.main(["argmax", "--size", "96x192", "--into", str(TOOLS / "benchmark.py")])
 
 
-def test_memory_of_compiled_loops_is_that_of_a_later_call(tool):
+def test_memory_of_compiled_loops_is_that_of_a_later_call(benchmark_tool):
     """A process of its own prepares, and compiles before it measures: 4 x 2 MB of maps, not numba's 100 MB."""
     memory = importlib.import_module("benchmarks.memory")
     if not memory.can_reset_peak():
         pytest.skip("this system does not tell a process's highest memory use anew")
-    comparison = first_comparison(tool, "fusion", "--instances", "6")
+    comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
     assert memory.peak_on_cpu(comparison.ours, threads=1) < 8
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_inputs_are_the_same_each_time(tool, part):
-    comparison = first_comparison(tool, part)
+def test_inputs_are_the_same_each_time(benchmark_tool, part):
+    comparison = first_comparison(benchmark_tool, part)
     comparison.assert_equal(comparison.ours()(), comparison.peer()())
-    again = first_comparison(tool, part)
+    again = first_comparison(benchmark_tool, part)
     again.assert_equal(again.ours()(), comparison.peer()())
 
 
-def test_fusion_that_breaks_its_rule(tool):
-    comparison = first_comparison(tool, "fusion", "--instances", "6")
+def test_fusion_that_breaks_its_rule(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
     ours, peer = comparison.ours()(), comparison.peer()()
     comparison.assert_equal(ours, peer)
     segment = ours.panoptic.segments_info[0]
@@ -124,16 +107,16 @@ def test_fusion_that_breaks_its_rule(tool):
         comparison.assert_equal(ours, peer)
 
 
-def test_fusion_with_wrong_labels(tool):
-    comparison = first_comparison(tool, "fusion", "--instances", "6")
+def test_fusion_with_wrong_labels(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
     ours, peer = comparison.ours()(), comparison.peer()()
     ours.labels[0, 0] += 1
     with pytest.raises(AssertionError, match="refined labels"):
         comparison.assert_equal(ours, peer)
 
 
-def test_fusion_with_a_wrong_mask(tool):
-    comparison = first_comparison(tool, "fusion", "--instances", "6")
+def test_fusion_with_a_wrong_mask(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
     ours, peer = comparison.ours()(), comparison.peer()()
     kept = next(info["instance_id"] for info in ours.panoptic.segments_info if info["isthing"])
     ours.masks.masks[kept] = ~ours.masks.masks[kept]
@@ -141,16 +124,16 @@ def test_fusion_with_a_wrong_mask(tool):
         comparison.assert_equal(ours, peer)
 
 
-def test_a_merge_that_is_not_the_peers(tool):
-    comparison = first_comparison(tool, "fusion", "--instances", "6")
+def test_a_merge_that_is_not_the_peers(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
     ids, infos = comparison.peer()()
     with pytest.raises(AssertionError, match="segments"):
         comparison.assert_equal(comparison.ours()(), (ids, infos[:-1]))
 
 
-def test_filling_with_one_wrong_owner(tool):
-    args = tool.benchmark.parse(["fusion", "--size", "96x192", "--instances", "6"])
-    comparison = tool.fusion.comparisons(args)[-1]
+def test_filling_with_one_wrong_owner(benchmark_tool):
+    args = benchmark_tool.benchmark.parse(["fusion", "--size", "96x192", "--instances", "6"])
+    comparison = benchmark_tool.fusion.comparisons(args)[-1]
     ours, peer = comparison.ours()(), comparison.peer()()
     comparison.assert_equal(ours, peer)
     ours[50, 50] += 1
@@ -158,26 +141,26 @@ def test_filling_with_one_wrong_owner(tool):
         comparison.assert_equal(ours, peer)
 
 
-def test_a_label_that_is_no_tie(tool):
+def test_a_label_that_is_no_tie(benchmark_tool):
     resized = torch.tensor([[[1.0, 1.0, 0.0]], [[1.0 + 4e-6, 0.5, 2.0]]])
     peer = torch.tensor([[1, 0, 1]])
-    check = tool.logits.assert_equal_but_for_ties
+    check = benchmark_tool.logits.assert_equal_but_for_ties
     # At the first pixel the two logits differ by 4e-6, at the second by 0.5.
     assert check(torch.tensor([[0, 0, 1]]), peer, resized).tolist() == [[True, False, False]]
     with pytest.raises(AssertionError, match="1 labels differ"):
         check(torch.tensor([[1, 1, 1]]), peer, resized)
 
 
-def test_wrong_labels_of_argmax(tool):
-    comparison = first_comparison(tool, "argmax")
+def test_wrong_labels_of_argmax(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "argmax")
     ours, peer = comparison.ours()(), comparison.peer()()
     ours[10, 10] = (ours[10, 10] + 1) % 19
     with pytest.raises(AssertionError, match="differ by more than a tie"):
         comparison.assert_equal(ours, peer)
 
 
-def test_wrong_results_of_postprocessing(tool):
-    comparison = first_comparison(tool, "post", "--instances", "6")
+def test_wrong_results_of_postprocessing(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "post", "--instances", "6")
     ours, peer = comparison.ours()(), comparison.peer()()
     ids, infos = ours["panoptic_seg"]
     with pytest.raises(AssertionError):
@@ -188,8 +171,8 @@ def test_wrong_results_of_postprocessing(tool):
         comparison.assert_equal(ours, peer)
 
 
-def test_a_wrong_confusion_matrix(tool):
-    comparison = first_comparison(tool, "semantic_eval")
+def test_a_wrong_confusion_matrix(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "semantic_eval")
     ours, peer = comparison.ours()(), comparison.peer()()
     comparison.assert_equal(ours, peer)
     peer.evaluator._conf_matrix[3, 5] += 1  # rows of the peer are predictions
@@ -197,8 +180,8 @@ def test_a_wrong_confusion_matrix(tool):
         comparison.assert_equal(ours, peer)
 
 
-def test_a_wrong_panoptic_quality(tool):
-    comparison = first_comparison(tool, "panoptic_eval", "--instances", "12")
+def test_a_wrong_panoptic_quality(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "panoptic_eval", "--instances", "12")
     ours, peer = comparison.ours()(), comparison.peer()()
     comparison.assert_equal(ours, peer)
     matched = next(each for each in peer.pq_per_cat.values() if each.tp)
@@ -207,8 +190,8 @@ def test_a_wrong_panoptic_quality(tool):
         comparison.assert_equal(ours, peer)
 
 
-def test_a_wrong_match(tool):
-    args = tool.benchmark.parse(["panoptic-eval", "--size", "96x192", "--instances", "12"])
+def test_a_wrong_match(benchmark_tool):
+    args = benchmark_tool.benchmark.parse(["panoptic-eval", "--size", "96x192", "--instances", "12"])
     comparison = args.command.comparisons(args)[1]
     ours, peer = comparison.ours()(), comparison.peer()()
     comparison.assert_equal(ours, peer)
@@ -217,28 +200,31 @@ def test_a_wrong_match(tool):
         comparison.assert_equal(ours, peer)
 
 
-def test_wrong_detections(tool):
-    comparison = first_comparison(tool, "infer")
+def test_wrong_detections(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "infer")
     ours, peer = comparison.ours()(), comparison.peer()()
     ours["instances"].scores[0] += 0.01
     with pytest.raises(AssertionError, match=r"scores differ by up to 0\.01"):
         comparison.assert_equal(ours, peer)
 
 
-def test_sizes_that_the_stride_does_not_divide(tool):
+def test_sizes_that_the_stride_does_not_divide(benchmark_tool):
     for command in ("argmax", "post"):
         with pytest.raises(SystemExit, match="multiples of 4 pixels"):
-            tool.benchmark.main([command, "--size", "97x192"])
+            benchmark_tool.benchmark.main([command, "--size", "97x192"])
 
 
-def test_the_street_at_full_size(tool):
+def test_the_street_at_full_size(benchmark_tool):
     """19 classes, 40 instances, and at least 100,000 pixels to fill, over thousands of breadth-first levels."""
-    street, table = tool.streets.make_street((1024, 2048), 40, winding=True), tool.streets.unified_table()
+    street, table = (
+        benchmark_tool.streets.make_street((1024, 2048), 40, winding=True),
+        benchmark_tool.streets.unified_table(),
+    )
     assert street.labels.unique().tolist() == list(range(19)) and table.num_semantic == 19
     assert len(street.boxes) == len(street.soft_masks) == len(street.scores) == len(street.thing_ids) == 40
-    owners, regions, kept = tool.plain_fusion.match_plainly(street, table)
+    owners, regions, kept = benchmark_tool.plain_fusion.match_plainly(street, table)
     assert len(kept) == 40
-    filled, levels = tool.plain_fusion.grow_plainly(owners, regions)
+    filled, levels = benchmark_tool.plain_fusion.grow_plainly(owners, regions)
     assert np.count_nonzero(filled != owners) > 100_000 and levels > 5_000
     # Some parts have no detection: one of at least 0.0005 of the image, 1049 pixels, and smaller ones.
     left = ((filled == 0) & (regions > 0)).astype(np.uint8)
@@ -246,39 +232,41 @@ def test_the_street_at_full_size(tool):
     assert areas.max() > 1049 > areas.min()
 
 
-def test_the_panoptic_truth_at_full_size(tool):
-    ids, infos = tool.panoptic_eval.true_segments((1024, 2048), 200)
+def test_the_panoptic_truth_at_full_size(benchmark_tool):
+    ids, infos = benchmark_tool.panoptic_eval.true_segments((1024, 2048), 200)
     assert 205 <= len(infos) <= 225 and ids.shape == (1024, 2048)
 
 
-def test_the_field_at_full_size(tool):
-    field = tool.logits.smooth_field((1024, 2048), 19)
+def test_the_field_at_full_size(benchmark_tool):
+    field = benchmark_tool.logits.smooth_field((1024, 2048), 19)
     assert field.shape == (19, 256, 512) and field.is_contiguous()
-    assert 0.82 < tool.logits.uniform_share(field) < 0.86
+    assert 0.82 < benchmark_tool.logits.uniform_share(field) < 0.86
 
 
-def test_share_of_uniform_cells(tool):
+def test_share_of_uniform_cells(benchmark_tool):
     # 3 x 4 logits, class 1 wins in the last two columns: of 2 x 3 squares those in the middle column are mixed.
     logits = torch.zeros(2, 3, 4)
     logits[1, :, 2:] = 1
     logits[0, :, :2] = 1
-    assert tool.logits.uniform_share(logits) == pytest.approx(4 / 6)
+    assert benchmark_tool.logits.uniform_share(logits) == pytest.approx(4 / 6)
 
 
-def test_plain_growth_by_hand(tool):
+def test_plain_growth_by_hand(benchmark_tool):
     # One row; owners 2 and 1 at the ends of region 1. The pixel in the middle is two steps from both: owner 1 has it.
     # The last pixel is of region 2, where nobody is.
     owners = np.array([[2, 0, 0, 0, 1, 0]], dtype=np.int32)
     regions = np.array([[1, 1, 1, 1, 1, 2]])
-    filled, levels = tool.plain_fusion.grow_plainly(owners, regions)
+    filled, levels = benchmark_tool.plain_fusion.grow_plainly(owners, regions)
     assert filled.tolist() == [[2, 2, 1, 1, 1, 0]] and levels == 2
 
 
-def test_growth_is_drawn(tool, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(tool.growth, "INSTANCES", (1, 4))
-    monkeypatch.setattr(tool.growth, "MEGAPIXELS", (0.01, 0.02))
+def test_growth_is_drawn(benchmark_tool, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(benchmark_tool.growth, "INSTANCES", (1, 4))
+    monkeypatch.setattr(benchmark_tool.growth, "MEGAPIXELS", (0.01, 0.02))
     path = tmp_path / "new" / "growth.png"
-    tool.benchmark.main(["fusion", "--growth", str(path), "--size", "96x192", "--instances", "3", "--repeats", "2"])
+    benchmark_tool.benchmark.main(
+        ["fusion", "--growth", str(path), "--size", "96x192", "--instances", "3", "--repeats", "2"]
+    )
     picture = cv2.imread(str(path))
     assert picture.shape[0] > 400 and picture.shape[1] > 1000 and picture.std() > 0
     points = json.loads(path.with_suffix(".json").read_text())

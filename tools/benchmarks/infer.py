@@ -54,10 +54,11 @@ def prepare_inference(config_file: Path, device: str, size: tuple[int, int], pee
     cfg = read_config(config_file, device, OVERRIDES)
     model = build_peer(cfg) if peer else build_ours(cfg)
     (scene,) = toyscapes_batch(size, 1, SEED, cfg.INPUT.FORMAT)
-    return partial(_infer, model.eval(), [{key: scene[key] for key in ("image", "height", "width")}])
+    return partial(infer, model.eval(), [{key: scene[key] for key in ("image", "height", "width")}])
 
 
-def _infer(model: nn.Module, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+def infer(model: nn.Module, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The outputs of the one image of a batch."""
     with torch.no_grad():
         return model(inputs)[0]
 

@@ -20,6 +20,7 @@ from unified_seg.training.optimizer import build_optimizer
 
 from .arguments import positive
 from .harness import Call, Comparison
+from .infer import infer
 from .inputs import toyscapes_batch
 from .models import SEED
 from .train import OVERRIDES, TrainingStep
@@ -115,12 +116,7 @@ def prepare_inference(config_file: Path, device: str, size: tuple[int, int], sin
     model = build(config_file, device, single).eval()
     (scene,) = toyscapes_batch(size, 1, SEED, cfg.INPUT.FORMAT)
     inputs = [{key: scene[key] for key in ("image", "height", "width")}]
-    return SharedWeights(model, partial(_infer, model, inputs))
-
-
-def _infer(model: nn.Module, inputs: list[dict[str, Any]]) -> Any:
-    with torch.no_grad():
-        return model(inputs)
+    return SharedWeights(model, partial(infer, model, inputs))
 
 
 def assert_shared_weights(ours: dict[str, torch.Tensor], peer: dict[str, torch.Tensor]) -> None:

@@ -69,9 +69,7 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
             confusion = level_confusion(truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
         except ValueError as error:
             raise DataError(f"{file_name}: {error}") from None
-        entries = np.flatnonzero(confusion)
-        valid_pixels = int(np.count_nonzero(truth != self.table.ignore_label))
-        return ImageConfusion(entries, confusion.reshape(-1)[entries], valid_pixels)
+        return ImageConfusion.of(confusion, int(np.count_nonzero(truth != self.table.ignore_label)))
 
     def summarize(self, items: dict[Any, ImageConfusion | None]) -> dict[str, Scores]:
         file = self.output_folder / "levels.npz"

@@ -16,16 +16,22 @@ from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 
 
+def label_map(output: Output) -> torch.Tensor | None:
+    """(H, W) the predicted semantic ids; None where there is no semantic prediction."""
+    if "sem_seg_labels" in output:
+        return output["sem_seg_labels"]
+    return output["sem_seg"].argmax(dim=0) if "sem_seg" in output else None
+
+
 def semantic_labels(record: Record, output: Output) -> np.ndarray:
     """(H, W) integers, the predicted semantic ids.
 
     Raises:
         ValueError: the model gave no semantic prediction, or one of another size.
     """
-    if "sem_seg_labels" in output:
-        labels = output["sem_seg_labels"]
-    else:
-        labels = _part(record, output, "sem_seg").argmax(dim=0)
+    labels = label_map(output)
+    if labels is None:
+        raise ValueError(f"{_name(record)}: the model gave no 'sem_seg', only {sorted(output)}")
     size = (record["height"], record["width"])
     if tuple(labels.shape) != size:
         raise ValueError(f"{_name(record)}: a semantic map of {tuple(labels.shape)} for an image of {size} (H, W)")

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class ImageConfusion(NamedTuple):
-    """One image's confusion matrix without its zeros: of K * K entries a few dozen are used.
+    """One image's confusion matrix, or several, without zeros: of K * K entries a few dozen are used.
 
     Attributes:
         entries: (M,) int64 indices into the flat matrix.
@@ -30,6 +30,12 @@ class ImageConfusion(NamedTuple):
     entries: np.ndarray
     counts: np.ndarray
     valid_pixels: int
+
+    @classmethod
+    def of(cls, confusion: np.ndarray, valid_pixels: int) -> "ImageConfusion":
+        """Of a matrix of any shape."""
+        entries = np.flatnonzero(confusion)
+        return cls(entries, confusion.reshape(-1)[entries], valid_pixels)
 
 
 class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
@@ -67,8 +73,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
                 confusion = confusion_matrix(truth, labels, self.table.num_semantic, self.table.ignore_label)
             except ValueError as error:
                 raise DataError(f"{file_name}: {error}") from None
-            entries = np.flatnonzero(confusion)
-            result[task] = ImageConfusion(entries, confusion.reshape(-1)[entries], valid_pixels)
+            result[task] = ImageConfusion.of(confusion, valid_pixels)
         return result
 
     def summarize(self, items: dict[Any, dict[str, ImageConfusion]]) -> dict[str, Scores]:

@@ -9,7 +9,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import nn
 
-from unified_seg.heads.base import Features, SemanticHead, SemanticPrediction, sort_levels
+from unified_seg.heads.base import Features, SemanticHead, SemanticPrediction, common_arguments, sort_levels
 from unified_seg.layers.atrous_pyramid import AtrousSpatialPyramid
 from unified_seg.layers.conv import two_convs
 from unified_seg.layers.level_conv import LevelClassifier, concatenate
@@ -78,19 +78,13 @@ class ASPRefinementHead(SemanticHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        head = cfg.MODEL.SEM_SEG_HEAD
+        node = cfg.MODEL.SEM_SEG_HEAD.ASP_REFINEMENT
         return {
-            "input_shape": {name: shape for name, shape in input_shape.items() if name in head.IN_FEATURES},
-            "num_classes": head.NUM_CLASSES,
-            "ignore_value": head.IGNORE_VALUE,
-            "common_stride": head.COMMON_STRIDE,
-            "loss_weight": head.LOSS_WEIGHT,
-            "conv_dim": head.CONVS_DIM,
-            "norm": head.NORM,
-            "asp": head.ASP_REFINEMENT.ASP,
-            "asp_rates": head.ASP_REFINEMENT.RATES,
-            "asp_branch_dim": head.ASP_REFINEMENT.BRANCH_DIM,
-            "refinement": head.ASP_REFINEMENT.REFINEMENT,
+            **common_arguments(cfg, input_shape),
+            "asp": node.ASP,
+            "asp_rates": node.RATES,
+            "asp_branch_dim": node.BRANCH_DIM,
+            "refinement": node.REFINEMENT,
         }
 
     def predict(self, features: Features) -> SemanticPrediction:

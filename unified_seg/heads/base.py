@@ -6,8 +6,9 @@ N = images, K = classes, (h, w) = the map at the head's own stride, (H, W) = the
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -118,6 +119,20 @@ class SemanticHead(nn.Module):
                 raise ValueError("a semantic head needs targets in training")
             return None, self.losses(prediction, targets)
         return self.upsample(prediction.logits), {}
+
+
+def common_arguments(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+    """What every head of this project reads of MODEL.SEM_SEG_HEAD, as arguments; `input_shape` of IN_FEATURES alone."""
+    head = cfg.MODEL.SEM_SEG_HEAD
+    return {
+        "input_shape": {name: shape for name, shape in input_shape.items() if name in head.IN_FEATURES},
+        "num_classes": head.NUM_CLASSES,
+        "ignore_value": head.IGNORE_VALUE,
+        "common_stride": head.COMMON_STRIDE,
+        "loss_weight": head.LOSS_WEIGHT,
+        "conv_dim": head.CONVS_DIM,
+        "norm": head.NORM,
+    }
 
 
 def sort_levels(input_shape: dict[str, ShapeSpec], common_stride: int) -> list[tuple[str, ShapeSpec]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unified_seg.functional.pixel_losses import mean_cross_entropy
 from unified_seg.functional.resampling import upsample_to
-from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, sort_levels
+from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, common_arguments, sort_levels
 from unified_seg.layers.conv import conv_norm_relu, two_convs
 from unified_seg.layers.level_conv import LevelClassifier, concatenate
 from unified_seg.layers.pyramid_pooling import PyramidPooling
@@ -93,16 +93,9 @@ class PSPHead(SemanticHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        head = cfg.MODEL.SEM_SEG_HEAD
-        psp = head.PSP
+        psp = cfg.MODEL.SEM_SEG_HEAD.PSP
         return {
-            "input_shape": {name: shape for name, shape in input_shape.items() if name in head.IN_FEATURES},
-            "num_classes": head.NUM_CLASSES,
-            "ignore_value": head.IGNORE_VALUE,
-            "common_stride": head.COMMON_STRIDE,
-            "loss_weight": head.LOSS_WEIGHT,
-            "conv_dim": head.CONVS_DIM,
-            "norm": head.NORM,
+            **common_arguments(cfg, input_shape),
             "bins": psp.BINS,
             "pool": psp.POOL,
             "reduction": psp.REDUCTION,

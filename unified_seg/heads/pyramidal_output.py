@@ -22,7 +22,7 @@ from unified_seg.functional.label_pyramid import (
 )
 from unified_seg.functional.pixel_losses import mean_binary_cross_entropy, mean_cross_entropy
 from unified_seg.functional.resampling import winners
-from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, sort_levels
+from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, common_arguments, sort_levels
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 from unified_seg.layers.level_context import CONTEXTS
 from unified_seg.layers.level_conv import LevelConv, concatenate
@@ -130,16 +130,9 @@ class PyramidalOutputHead(SemanticHead):
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        head = cfg.MODEL.SEM_SEG_HEAD
-        pyramid = head.PYRAMID
+        pyramid = cfg.MODEL.SEM_SEG_HEAD.PYRAMID
         return {
-            "input_shape": {name: shape for name, shape in input_shape.items() if name in head.IN_FEATURES},
-            "num_classes": head.NUM_CLASSES,
-            "ignore_value": head.IGNORE_VALUE,
-            "common_stride": head.COMMON_STRIDE,
-            "loss_weight": head.LOSS_WEIGHT,
-            "conv_dim": head.CONVS_DIM,
-            "norm": head.NORM,
+            **common_arguments(cfg, input_shape),
             "strides": pyramid.STRIDES,
             "unity_dim": pyramid.UNITY_DIM,
             "context": pyramid.CONTEXT,
