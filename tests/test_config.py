@@ -9,7 +9,7 @@ import pytest
 from detectron2.config import CfgNode, get_cfg
 
 import unified_seg
-from unified_seg.config import ConfigError, get_config, load_config, merge_file
+from unified_seg.config import ConfigError, add_unified_seg_config, get_config, load_config, merge_file
 
 SOURCE = Path(unified_seg.__file__).parent
 
@@ -35,7 +35,14 @@ def leaves(node: CfgNode, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-OURS = sorted(leaves(get_config()).keys() - leaves(get_cfg()).keys())
+def keys_of_ours() -> list[str]:
+    """Without those of Detectron2's DeepLab alone, which `get_config` has too."""
+    cfg = get_cfg()
+    add_unified_seg_config(cfg)
+    return sorted(leaves(cfg).keys() - leaves(get_cfg()).keys())
+
+
+OURS = keys_of_ours()
 
 
 def attributes_read() -> set[str]:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from unified_seg.heads import SemanticHead, SemanticPrediction, build_semantic_head, registered_heads
 
 with contextlib.suppress(ImportError):  # an editable install of Detectron2 may lack its projects
-    import detectron2.projects.deeplab
     import detectron2.projects.panoptic_deeplab
     import detectron2.projects.point_rend  # noqa: F401  (registration)
 
@@ -33,9 +32,6 @@ HEADS = sorted(set(registered_heads()) - set(NOT_BY_ITSELF))
 
 
 def deeplab_plus(cfg: CfgNode) -> None:
-    from detectron2.projects.deeplab import add_deeplab_config
-
-    add_deeplab_config(cfg)
     head = cfg.MODEL.SEM_SEG_HEAD
     head.IN_FEATURES, head.PROJECT_FEATURES, head.PROJECT_CHANNELS = ["p2", "p5"], ["p2"], [32]
     head.ASPP_CHANNELS, head.ASPP_DILATIONS, head.ASPP_DROPOUT = 32, [1, 2, 3], 0.0
@@ -47,8 +43,26 @@ def psp_on_fpn(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.PSP.DROPOUT = 0.0
 
 
+def dense_prediction_cell(cfg: CfgNode) -> None:
+    cfg.MODEL.SEM_SEG_HEAD.DPC.BRANCH_DIM = 32
+    cfg.MODEL.SEM_SEG_HEAD.DPC.DROPOUT = 0.0
+
+
+def error_correction(cfg: CfgNode) -> None:
+    node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
+    node.BASE, node.DETAIL_FEATURES = "SemSegFPNHead", ["p4", "p3", "p2"]
+    node.ERROR_DIM, node.DETAIL_DIM = 32, 32
+    # Untrained, the error branch is sure of nothing.
+    node.THRESHOLD = 0.4
+
+
 # Keys that a head needs beyond the defaults.
-OWN_CONFIG: dict[str, Callable[[CfgNode], None]] = {"DeepLabV3PlusHead": deeplab_plus, "PSPHead": psp_on_fpn}
+OWN_CONFIG: dict[str, Callable[[CfgNode], None]] = {
+    "DeepLabV3PlusHead": deeplab_plus,
+    "DPCHead": dense_prediction_cell,
+    "ErrorCorrectionHead": error_correction,
+    "PSPHead": psp_on_fpn,
+}
 
 
 @pytest.fixture(params=HEADS)
@@ -108,7 +122,7 @@ def test_every_exception_is_a_head_of_detectron2() -> None:
 
     for name in set(NOT_BY_ITSELF) & set(registered_heads()):
         assert SEM_SEG_HEADS_REGISTRY.get(name).__module__.startswith("detectron2.")
-    assert {"ASPRefinementHead", "SemSegFPNHead"} <= set(HEADS)
+    assert {"ASPRefinementHead", "DPCHead", "DeepLabV3PlusHead", "SemSegFPNHead"} <= set(HEADS)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (32, 32), (96, 160), (32, 224)])

@@ -2,6 +2,7 @@
 
 import torch
 from detectron2.config import CfgNode, get_cfg
+from detectron2.projects.deeplab import add_deeplab_config
 
 
 def add_unified_seg_config(cfg: CfgNode) -> None:
@@ -12,9 +13,12 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_model(cfg)
     _add_asp_refinement(cfg)
     _add_psp(cfg)
+    _add_dense_prediction_cell(cfg)
     _add_pyramidal_output(cfg)
+    _add_error_correction(cfg)
     _add_augmentation(cfg)
     _add_solver(cfg)
+    _add_stages(cfg)
     _add_inference(cfg)
 
     # Read every label of the data sets before training and stop at the first wrong one. Turn it off for a huge data
@@ -102,6 +106,16 @@ def _add_psp(cfg: CfgNode) -> None:
     node.AUX_LOSS_WEIGHT = 0.4
 
 
+def _add_dense_prediction_cell(cfg: CfgNode) -> None:
+    """DPCHead; CONVS_DIM 256 is the paper's."""
+    cfg.MODEL.SEM_SEG_HEAD.DPC = CfgNode()
+    node = cfg.MODEL.SEM_SEG_HEAD.DPC
+    # Width of each of the cell's five branches. Narrower is faster.
+    node.BRANCH_DIM = 256
+    # Before the classifier; raise it for a small data set.
+    node.DROPOUT = 0.1
+
+
 def _add_augmentation(cfg: CfgNode) -> None:
     """Training images only, beside Detectron2's MIN_SIZE_TRAIN, CROP and RANDOM_FLIP; each is off by default."""
     # Range of a factor on the size that MIN_SIZE_TRAIN and MAX_SIZE_TRAIN give (the limit holds before the factor).
@@ -171,6 +185,42 @@ def _add_pyramidal_output(cfg: CfgNode) -> None:
     cfg.MODEL.LIGHT_DECODER.NORM = "GN"
 
 
+def _add_error_correction(cfg: CfgNode) -> None:
+    """ErrorCorrectionHead, around another head; COMMON_STRIDE and the like are those of the head inside."""
+    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION = CfgNode()
+    node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
+    # The head whose errors are predicted and corrected, by its name in the registry.
+    node.BASE = ""
+    # What the detail branch looks at, from coarse to fine, one decoder block each. Of an FPN: p4, p3, p2.
+    node.DETAIL_FEATURES = ["res4", "res3", "res2"]
+    # Width of the error branch, which the paper leaves open. Narrower is faster.
+    node.ERROR_DIM = 64
+    # Width of the detail branch; the paper says that its weights take 11.6 MB, as 128 channels do on a ResNet-50.
+    node.DETAIL_DIM = 128
+    # Any norm that Detectron2 knows, of both branches.
+    node.NORM = "GN"
+    # Of the channel attention: "sigmoid" or "relu"; published versions disagree.
+    node.GATE = "sigmoid"
+    # An error of which the head inside is surer than this is a hard one, 0 to 1.
+    node.HARD_CONFIDENCE = 0.95
+    # Weight of hard errors in the error branch's loss, where easy ones have 1. Raise it for more of them, and more
+    # false alarms.
+    node.HARD_WEIGHT = 1.5
+    # Error probability above which a pixel is taken to be wrong: it is learned by the detail branch and corrected.
+    node.THRESHOLD = 0.7
+    # Which pixels are taken to be wrong, and corrected: "predicted", of the error branch, or for comparison "unsure",
+    # of which the head inside is not surer than HARD_CONFIDENCE (layer cascade).
+    node.ERRORS = "predicted"
+    # What the detail branch learns from: the "errors", or for comparison "all" pixels or the "hardest" fifth of them.
+    node.LEARN = "errors"
+    # "corrected"; or for comparison and before the detail branch is trained "base", the answer of the head inside;
+    # "detail", that of the detail branch everywhere; "average", the mean of the two.
+    node.OUTPUT = "corrected"
+    # In inference the last decoder block answers only where pixels are taken to be wrong. Off: everywhere, as in
+    # training; slower, and the same but for the statistics of the norms.
+    node.SPARSE = True
+
+
 def _add_solver(cfg: CfgNode) -> None:
     # "SGD", "ADAM" or "ADAMW". AdamW is the quicker one from scratch.
     cfg.SOLVER.OPTIMIZER = "SGD"
@@ -185,6 +235,18 @@ def _add_solver(cfg: CfgNode) -> None:
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # With SOLVER.AMP.ENABLED: "float16" (with loss scaling; CUDA only) or "bfloat16" (Ampere and newer, and CPUs).
     cfg.SOLVER.AMP.PRECISION = "float16"
+
+
+def _add_stages(cfg: CfgNode) -> None:
+    # Parts of the model that train, by the names of its modules ("backbone", "sem_seg_head.error_branch" ...); all
+    # else stays as the weights brought it, bit by bit. Empty: everything trains.
+    cfg.SOLVER.TRAIN_PARTS = []
+    # Trainings to run one after another, each on the weights of the one before, by their names in STAGES; empty: one
+    # training.
+    cfg.SOLVER.STAGES = []
+    # By name of a stage: the keys that have another value in it (STAGES.error.SOLVER.MAX_ITER: 60000 ...), and RESULT:
+    # weights that somebody else trained, with which the stage is done.
+    cfg.STAGES = CfgNode(new_allowed=True)
 
 
 def _add_inference(cfg: CfgNode) -> None:
@@ -203,7 +265,9 @@ def _add_inference(cfg: CfgNode) -> None:
 
 
 def get_config() -> CfgNode:
-    """Detectron2's default config with this project's keys."""
+    """Detectron2's default config, with the keys of its DeepLab project and of this one."""
     cfg = get_cfg()
+    # First, since some of its keys are ours too.
+    add_deeplab_config(cfg)
     add_unified_seg_config(cfg)
     return cfg

@@ -1,13 +1,20 @@
 """Semantic heads; importing registers them."""
 
+# Registers DeepLabV3PlusHead.
+import detectron2.projects.deeplab  # noqa: F401
+
 from unified_seg.heads.asp_refinement import ASPRefinementHead
 from unified_seg.heads.base import SemanticHead, SemanticPrediction
 from unified_seg.heads.build import build_semantic_head, registered_heads
+from unified_seg.heads.dense_prediction_cell import DPCHead
 from unified_seg.heads.psp import PSPHead
 from unified_seg.heads.pyramidal_output import PyramidalOutputHead
+from unified_seg.heads.wrappers import ErrorCorrectionHead
 
 __all__ = [
     "ASPRefinementHead",
+    "DPCHead",
+    "ErrorCorrectionHead",
     "PSPHead",
     "PyramidalOutputHead",
     "SemanticHead",

@@ -1,10 +1,13 @@
 """Detectron2's own semantic heads, under this project's contract."""
 
-from typing import Any
+from contextlib import ExitStack
 
+from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
+from detectron2.projects.deeplab import DeepLabV3PlusHead
 from torch import Tensor, nn
 
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
+from unified_seg.heads.hidden_name import hide_name
 
 
 class Detectron2Head(SemanticHead):
@@ -12,6 +15,9 @@ class Detectron2Head(SemanticHead):
 
     The adapter adds no name of its own to the state dict, so weights trained in Detectron2's PanopticFPN or
     SemanticSegmentor load, and the other way round.
+
+    Of these two heads and what is derived from them the prediction has a context, and of every head with a `predictor`
+    the feature that goes into it.
 
     Args:
         head: the module; it must have `layers(features) -> logits`, `losses(logits, targets)`, `common_stride`,
@@ -29,11 +35,21 @@ class Detectron2Head(SemanticHead):
         stride, ignore = int(head.common_stride), int(head.ignore_value)  # type: ignore[arg-type]
         super().__init__(num_classes=num_classes, ignore_value=ignore, common_stride=stride)
         self.head = head
-        self.register_state_dict_post_hook(_drop_own_name)
-        self.register_load_state_dict_pre_hook(_add_own_name)
+        hide_name(self, "head")
 
     def predict(self, features: Features) -> SemanticPrediction:
-        return SemanticPrediction(self.head.layers(features))  # type: ignore[operator]
+        said: dict[str, Tensor] = {}
+        context, classifier = _context_module(self.head), getattr(self.head, "predictor", None)
+        # Its `layers` give the logits alone; what it computes on the way is overheard, in this one call.
+        with ExitStack() as hooks:
+            if context is not None:
+                hooks.enter_context(context.register_forward_hook(lambda _, args, result: said.update(context=result)))
+            if classifier is not None:
+                hooks.enter_context(classifier.register_forward_pre_hook(lambda _, args: said.update(feature=args[0])))
+            logits = self.head.layers(features)  # type: ignore[operator]
+        feature = said.get("feature")
+        make_feature = None if feature is None else lambda: feature
+        return SemanticPrediction(logits, said.get("context"), make_feature=make_feature)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         if (targets == self.ignore_value).all():
@@ -42,14 +58,10 @@ class Detectron2Head(SemanticHead):
         return self.head.losses(prediction.logits, targets)  # type: ignore[operator]
 
 
-def _drop_own_name(module: nn.Module, state_dict: dict[str, Any], prefix: str, local_metadata: object) -> None:
-    _rename(state_dict, f"{prefix}head.", prefix)
-
-
-def _add_own_name(module: nn.Module, state_dict: dict[str, Any], prefix: str, *unused: object) -> None:
-    _rename(state_dict, prefix, f"{prefix}head.")
-
-
-def _rename(state_dict: dict[str, Any], old: str, new: str) -> None:
-    for key in [key for key in state_dict if key.startswith(old)]:
-        state_dict[new + key[len(old) :]] = state_dict.pop(key)
+def _context_module(head: nn.Module) -> nn.Module | None:
+    """What gives the high-level feature: DeepLab's atrous pyramid, or what an FPN's coarsest level goes through."""
+    if isinstance(head, DeepLabV3PlusHead):
+        return head.decoder[head.in_features[-1]]["project_conv"]
+    if isinstance(head, SemSegFPNHead):
+        return head.scale_heads[-1]
+    return None

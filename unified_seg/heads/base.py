@@ -6,7 +6,7 @@ N = images, K = classes, (h, w) = the map at the head's own stride, (H, W) = the
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
@@ -29,12 +29,14 @@ class SemanticPrediction:
         context: (N, C', h', w'), the high-level feature (ASP's coarsest level, the output of PSP or DeepLab).
         auxiliary: further maps by name, for the head's own losses and for pictures.
         make_feature: computes `feature`, which is large and seldom asked for; None if there is no such thing.
+        base: of a wrapper, what the head inside says.
     """
 
     logits: Tensor
     context: Tensor | None = None
     auxiliary: Features = field(default_factory=dict)
     make_feature: Callable[[], Tensor] | None = None
+    base: "SemanticPrediction | None" = None
 
     @cached_property
     def feature(self) -> Tensor | None:
@@ -59,10 +61,10 @@ class SemanticHead(nn.Module):
     """
 
     #: A head that looks at the input asks for the feature "image"; only UnifiedSegmentor gives it.
-    needs_image: ClassVar[bool] = False
+    needs_image: bool = False
     #: A head that must know the border that pads an image asks for the feature "valid"; UnifiedSegmentor gives it, and
     #: elsewhere the border counts as image.
-    needs_valid: ClassVar[bool] = False
+    needs_valid: bool = False
 
     def __init__(self, *, num_classes: int, ignore_value: int, common_stride: int, loss_weight: float = 1.0):
         super().__init__()
@@ -99,6 +101,24 @@ class SemanticHead(nn.Module):
 
         Returns:
             (N, H / s, W / s) each, of any type and with any stride s.
+        """
+        return {}
+
+    def training_order(self) -> list[str]:
+        """Paths of the modules, within the head, in the order in which they must be trained; "" is the head itself.
+
+        A module that learns from what another says comes after it: a wrapper lists those of the head inside, each as
+        `base.<path>`, and then its own.
+        """
+        return [""]
+
+    def logit_maps(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
+        """Logits beside those of the answer, by name, for pictures and analysis; most heads have none.
+
+        UnifiedSegmentor gives them as `semantic_logit_maps` of each image, to be read at any size.
+
+        Returns:
+            (N, C, H / s, W / s) each, with any number of channels C and any stride s.
         """
         return {}
 

@@ -12,7 +12,8 @@ def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> Sema
     """The head named MODEL.SEM_SEG_HEAD.NAME; Detectron2's own come wrapped in an adapter.
 
     Raises:
-        ValueError: no head of that name; the message lists the known ones.
+        ValueError: no head of that name (the message lists the known ones), a feature that the backbone lacks, or
+            anything else that the head refuses.
     """
     name = cfg.MODEL.SEM_SEG_HEAD.NAME
     known = sorted(registered_heads())
@@ -23,7 +24,12 @@ def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> Sema
         raise ValueError(
             f"MODEL.SEM_SEG_HEAD.IN_FEATURES: the backbone has no {', '.join(unknown)}; it has {', '.join(input_shape)}"
         )
-    head = SEM_SEG_HEADS_REGISTRY.get(name)(cfg, input_shape)
+    try:
+        head = SEM_SEG_HEADS_REGISTRY.get(name)(cfg, input_shape)
+    except AssertionError as error:
+        # The way of Detectron2's own, some of them without a word.
+        reason = str(error) or "see the assertion above"
+        raise ValueError(f"MODEL.SEM_SEG_HEAD: {name} refuses this config: {reason}") from error
     return head if isinstance(head, SemanticHead) else Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
 
 

@@ -2,23 +2,24 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from torch import Tensor, nn
+from torch import Tensor
 
 from unified_seg.functional.pixel_losses import mean_cross_entropy
 from unified_seg.functional.resampling import upsample_to
-from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, common_arguments, sort_levels
-from unified_seg.layers.conv import conv_norm_relu, two_convs
-from unified_seg.layers.level_conv import LevelClassifier, concatenate
+from unified_seg.heads.base import Features, Losses, SemanticPrediction, common_arguments
+from unified_seg.heads.coarse_context import CoarseContextHead
+from unified_seg.layers.conv import conv_norm_relu
+from unified_seg.layers.level_conv import LevelClassifier
 from unified_seg.layers.pyramid_pooling import PyramidPooling
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class PSPHead(SemanticHead):
+class PSPHead(CoarseContextHead):
     """Pyramid pooling on the coarsest level; the paper's network where it is the only one.
 
     On the res5 of a dilated ResNet: pyramid pooling, a 3x3 convolution, dropout, the classifier (3.2). On the levels of
@@ -45,6 +46,8 @@ class PSPHead(SemanticHead):
         ValueError: `common_stride` is not the stride of the finest feature, or a value out of its range.
     """
 
+    config_node: ClassVar[str] = "PSP"
+
     @configurable
     def __init__(
         self,
@@ -65,20 +68,17 @@ class PSPHead(SemanticHead):
         auxiliary_weight: float = 0.4,
     ):
         super().__init__(
-            num_classes=num_classes, ignore_value=ignore_value, common_stride=common_stride, loss_weight=loss_weight
+            input_shape,
+            partial(PyramidPooling, bins=bins, pool=pool, reduction=reduction, norm=norm),
+            kernel_size=3,
+            num_classes=num_classes,
+            ignore_value=ignore_value,
+            common_stride=common_stride,
+            loss_weight=loss_weight,
+            conv_dim=conv_dim,
+            norm=norm,
+            dropout=dropout,
         )
-        if not 0 <= dropout < 1:
-            raise ValueError(f"MODEL.SEM_SEG_HEAD.PSP.DROPOUT must be 0 to 1, without 1, got {dropout}")
-        *finer, (coarsest, coarsest_shape) = sort_levels(input_shape, common_stride)
-        self.in_features = [*(name for name, _ in finer), coarsest]
-        try:
-            pooling = PyramidPooling(coarsest_shape.channels, bins=bins, pool=pool, reduction=reduction, norm=norm)
-        except ValueError as error:
-            raise ValueError(f"MODEL.SEM_SEG_HEAD.PSP: {error}") from None
-        self.levels = nn.ModuleList(two_convs(shape.channels, conv_dim, norm=norm) for _, shape in finer)
-        self.levels.append(nn.Sequential(pooling, conv_norm_relu(pooling.out_channels, conv_dim, 3, norm=norm)))
-        self.dropout = nn.Dropout2d(dropout)
-        self.classifier = LevelClassifier([conv_dim] * len(self.levels), num_classes)
         self.auxiliary_feature = None
         if auxiliary is not None:
             if auxiliary_weight <= 0:
@@ -106,14 +106,11 @@ class PSPHead(SemanticHead):
         }
 
     def predict(self, features: Features) -> SemanticPrediction:
-        levels = [level(features[name]) for name, level in zip(self.in_features, self.levels)]
-        return SemanticPrediction(
-            self.classifier([self.dropout(level) for level in levels]),
-            context=levels[-1],
+        prediction = super().predict(features)
+        if self.auxiliary_feature is not None:
             # Not its logits: only the loss asks for them.
-            auxiliary={} if self.auxiliary_feature is None else {"auxiliary": features[self.auxiliary_feature]},
-            make_feature=partial(concatenate, levels),
-        )
+            prediction.auxiliary["auxiliary"] = features[self.auxiliary_feature]
+        return prediction
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         losses = super().losses(prediction, targets)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -60,7 +60,7 @@ class PyramidalOutputHead(SemanticHead):
     """
 
     #: The border that pads an image must not decide what a cell is.
-    needs_valid: ClassVar[bool] = True
+    needs_valid = True
 
     @configurable
     def __init__(

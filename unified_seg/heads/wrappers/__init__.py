@@ -1,0 +1,5 @@
+"""Heads around other heads; importing registers them."""
+
+from unified_seg.heads.wrappers.error_correction import ErrorCorrectionHead
+
+__all__ = ["ErrorCorrectionHead"]

@@ -1,0 +1,56 @@
+"""The head inside a wrapper: found by name, and asked what its prediction looks like."""
+
+import math
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+
+from unified_seg.heads.base import SemanticHead, SemanticPrediction
+from unified_seg.heads.build import build_semantic_head
+
+IMAGE_CHANNELS = 3
+# Marks the name of a wrapper in the config of what is inside it.
+_INSIDE = "inside "
+
+
+def build_base(cfg: CfgNode, input_shape: dict[str, ShapeSpec], node: str) -> SemanticHead:
+    """The head that MODEL.SEM_SEG_HEAD.<node>.BASE names; it reads the config as it would by itself.
+
+    Raises:
+        ValueError: no name, the name of the wrapper itself or of one that it is already inside of, an unknown name.
+    """
+    key, name = f"MODEL.SEM_SEG_HEAD.{node}.BASE", cfg.MODEL.SEM_SEG_HEAD[node].BASE
+    around = cfg.MODEL.SEM_SEG_HEAD.NAME
+    if not name:
+        raise ValueError(f"{key} is empty: name the head that {around} is put around, or leave {around} out")
+    if name == around or name.startswith(_INSIDE):
+        raise ValueError(f"{key}: {name.removeprefix(_INSIDE)} would be put around itself")
+    inner = cfg.clone()
+    inner.defrost()
+    inner.MODEL.SEM_SEG_HEAD.NAME = name
+    # Where a wrapper further inside names this one again.
+    inner.MODEL.SEM_SEG_HEAD[node].BASE = _INSIDE + around
+    return build_semantic_head(inner, input_shape)
+
+
+@torch.no_grad()
+def probe(head: SemanticHead, input_shape: dict[str, ShapeSpec]) -> SemanticPrediction:
+    """The prediction of a head for two small images that are zero everywhere, to see the shapes of its parts."""
+    # More than one image and one cell: torch's GroupNorm refuses a single value.
+    images, side = 2, 2 * math.lcm(head.size_divisibility, *(_stride(shape) for shape in input_shape.values()))
+    features = {
+        name: torch.zeros(images, shape.channels, side // _stride(shape), side // _stride(shape))
+        for name, shape in input_shape.items()
+    }
+    features["image"] = torch.zeros(images, IMAGE_CHANNELS, side, side)
+    features["valid"] = torch.ones(images, 1, side, side, dtype=torch.bool)
+    training = head.training
+    said = head.eval().predict(features)
+    head.train(training)
+    return said
+
+
+def _stride(shape: ShapeSpec) -> int:
+    assert shape.stride is not None
+    return shape.stride

@@ -1,0 +1,47 @@
+"""The error branch: how probably a semantic head is wrong at each pixel.
+
+Source: Error prediction and detail correction, 3.3. N = images, K = classes, (h, w) = the head's logits.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unified_seg.layers.conv import conv_norm_relu, init_classifier
+from unified_seg.layers.global_attention import GlobalAttentionUpsample
+
+
+class ErrorBranch(nn.Module):
+    """Looks at what the head says, at the image, and at the head's context.
+
+    Args:
+        num_classes: K.
+        image_channels: of the network's input.
+        context_channels: of the head's high-level feature.
+        dim: width of the branch, at least 2: half of it sees the probabilities, half the image.
+        gate, norm: as of GlobalAttentionUpsample.
+    """
+
+    def __init__(
+        self, num_classes: int, image_channels: int, context_channels: int, dim: int, *, gate: str, norm: str = "GN"
+    ):
+        super().__init__()
+        self.probabilities = conv_norm_relu(num_classes, dim // 2, 3, norm=norm)
+        self.image = conv_norm_relu(image_channels, dim - dim // 2, 3, norm=norm)
+        self.attention = GlobalAttentionUpsample(dim, context_channels, dim, gate=gate, norm=norm)
+        self.classifier = init_classifier(nn.Conv2d(dim, 1, 1))
+
+    def forward(self, logits: Tensor, image: Tensor, context: Tensor) -> Tensor:
+        """The logits of an error.
+
+        Args:
+            logits: (N, K, h, w), the head's.
+            image: (N, C, H, W), the network's input.
+            context: (N, C', h', w').
+
+        Returns:
+            (N, 1, h, w).
+        """
+        seen = self.image(F.adaptive_avg_pool2d(image, (logits.shape[2], logits.shape[3])))
+        low = torch.cat([self.probabilities(logits.float().softmax(1)), seen], dim=1)
+        return self.classifier(F.relu(self.attention(low, context)))
