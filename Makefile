@@ -11,7 +11,7 @@ demo: setup
 	$(PYTHON) tools/run_demo.py --output output/demo
 
 test: setup
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n auto --dist loadfile
 
 lint: setup
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy

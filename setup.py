@@ -33,6 +33,6 @@ setup(
         "timm": ["timm>=1.0"],
         # Cityscapes' own instance AP, and the class list that Toyscapes shares with Cityscapes
         "cityscapes": ["cityscapesscripts>=2.2"],
-        "dev": ["pytest", "hypothesis", "ruff", "mypy", "types-PyYAML", "types-tabulate", "types-tqdm"],
+        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "types-PyYAML", "types-tabulate", "types-tqdm"],
     },
 )

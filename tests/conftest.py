@@ -100,6 +100,20 @@ def tiny_config(tiny_dataset: TinyDataset, tmp_path: Path) -> CfgNode:
     return cfg
 
 
+@pytest.fixture
+def correcting_config(tiny_config: CfgNode) -> CfgNode:
+    """The config of a small semantic model that predicts its errors and corrects them."""
+    cfg, head = tiny_config, tiny_config.MODEL.SEM_SEG_HEAD
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    cfg.MODEL.MASK_ON = False
+    cfg.MODEL.UNIFIED.OUTPUT = "compact"
+    head.ERROR_CORRECTION.BASE, head.NAME = head.NAME, "ErrorCorrectionHead"
+    head.ERROR_CORRECTION.DETAIL_FEATURES = ["p4", "p3", "p2"]
+    head.ERROR_CORRECTION.ERROR_DIM = head.ERROR_CORRECTION.DETAIL_DIM = 16
+    head.ERROR_CORRECTION.THRESHOLD = 0.5
+    return cfg
+
+
 def write_split(root: Path, split: str, scenes: list[list[Any]]) -> None:
     """Images, labels and the panoptic JSON of one split, as cityscapesScripts leaves them."""
     table = ClassTable.from_metadata(_Metadata())

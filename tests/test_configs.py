@@ -8,7 +8,7 @@ import torch
 from detectron2.modeling import build_model
 from torch import nn
 
-from unified_seg.config import load_config
+from unified_seg.config import CfgNode, load_config, read_stages
 from unified_seg.data.augmentation import build_augmentations
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.heads import registered_heads
@@ -58,7 +58,13 @@ def test_models_build(path: Path) -> None:
     # Nothing is fetched.
     cfg = load_config(path, ["MODEL.DEVICE", "meta", "MODEL.TIMM.PRETRAINED", "False"])
     assert cfg.DATASETS.TRAIN and cfg.DATASETS.TEST
-    cfg = with_class_counts(cfg)
+    for each in [stage.config for stage in read_stages(cfg)] or [cfg]:
+        check_model(with_class_counts(each))
+    build_augmentations(cfg, is_train=True)
+    precision_of(load_config(path))
+
+
+def check_model(cfg: CfgNode) -> None:
     # On the meta device nothing is computed, so that the large ones are as quick as the small.
     with torch.device("meta"):
         model = build_model(cfg)
@@ -68,8 +74,6 @@ def test_models_build(path: Path) -> None:
     if model.roi_heads is not None:
         assert model.roi_heads.num_classes == model.class_table.num_things
     build_lr_scheduler(cfg, build_optimizer(cfg, nn.Linear(2, 2)))
-    build_augmentations(cfg, is_train=True)
-    precision_of(load_config(path))
 
 
 @pytest.mark.parametrize("path", MODELS, ids=name_of)

@@ -4,16 +4,17 @@
     python tools/demo.py --config-file configs/toyscapes/unified_demo.yaml --input street.png --output drawn.png \\
         --opts MODEL.WEIGHTS output/demo/model_final.pth
     python tools/demo.py --config-file ... --input 'folder/*.png' --output drawn/ --opts MODEL.WEIGHTS ...
+    python tools/demo.py --config-file ... --dataset unified_toyscapes_val --output drawn/ --opts MODEL.WEIGHTS ...
     python tools/demo.py --config-file ... --video-input drive.mp4 --output drawn.mp4 --opts MODEL.WEIGHTS ...
 
 Every picture shows the input beside the semantic, instance and panoptic answers, as far as the model gives them;
 where a fusion refines the first two (MODEL.PANOPTIC_FUSION.NAME SemanticGuidedFusion), before and after it; below
 them, of a pyramidal output, the level that answers at each pixel and the cells that a level takes for one class.
+Where a head corrects its errors (MODEL.SEM_SEG_HEAD.NAME ErrorCorrectionHead), the semantic answer is shown before and
+after that, with the error probability of each pixel and, of a data set, the true errors.
 """
 
 import argparse
-import glob
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,13 +26,14 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.data.reading import DataError, read_image
 from unified_seg.inference import Predictor
+from unified_seg.inference.images import find_records, make_writable
 from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.visualization import draw_panels
+from unified_seg.visualization.change_sheets import true_labels
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
 # What OpenCV can write here; other names get .png.
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 VIDEO_SUFFIX = ".mp4"
@@ -47,6 +49,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or quoted patterns")
+    source.add_argument("--dataset", metavar="NAME", help="a registered data set, with its truth where it has some")
     source.add_argument("--video-input", type=Path, metavar="FILE", help="a video that OpenCV reads")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="PATH", help="a folder, or a file for one image or a video"
@@ -64,38 +67,17 @@ def setup(args: argparse.Namespace) -> CfgNode:
     scores = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH"]
     overrides = [word for key in scores for word in (key, str(threshold))]
     cfg = load_config(args.config_file, [*overrides, *args.opts], defaults=COMPACT)
+    if args.dataset:
+        cfg.DATASETS.TEST = (args.dataset,)
     return with_class_counts(cfg)
-
-
-def find_images(inputs: Sequence[str]) -> list[Path]:
-    """The image files that files, folders and patterns name, each once, in order.
-
-    Raises:
-        DemoError: one of the inputs names nothing.
-    """
-    found: list[Path] = []
-    for text in inputs:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        elif path.is_file():  # before patterns: a name may hold brackets
-            matches = [path]
-        else:
-            matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
-        if not matches:
-            raise DemoError(
-                f"--input {text}: no image there (of a folder: {', '.join(IMAGE_SUFFIXES)} in it, not below it)"
-            )
-        found += matches
-    return list(dict.fromkeys(found))
 
 
 def output_files(images: Sequence[Path], output: Path) -> list[Path]:
     """Where the picture of each image goes; folders are made.
 
     Raises:
-        DemoError: several images for one file, two images for one name, a picture over its own input, or a place that
-            can't be written to.
+        DataError: a place that can't be written to.
+        DemoError: several images for one file, two images for one name, or a picture over its own input.
     """
     if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
         if len(images) > 1:
@@ -115,24 +97,19 @@ def output_files(images: Sequence[Path], output: Path) -> list[Path]:
     return files
 
 
-def make_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DemoError(f"--output: the folder {folder} can't be made: {error.strerror}") from None
-    if not os.access(folder, os.W_OK):
-        raise DemoError(f"--output: the folder {folder} can't be written to")
-
-
-def draw_images(predictor: Predictor, images: Sequence[Path], files: Sequence[Path], threshold: float) -> None:
-    with tqdm(total=len(images), desc="drawing", unit="img", disable=None) as bar:
-        for path, file in zip(images, files):
-            image = read_image(path, "BGR")
+def draw_images(
+    predictor: Predictor, records: Sequence[dict[str, Any]], files: Sequence[Path], threshold: float
+) -> None:
+    table = class_table_of(predictor.metadata)
+    with tqdm(total=len(records), desc="drawing", unit="img", disable=None) as bar:
+        for record, file in zip(records, files):
+            image = read_image(record["file_name"], "BGR")
+            truth = true_labels(record, image.shape[:2], table) if "sem_seg_file_name" in record else None
             outputs = predictor(image)
-            picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold)
+            picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, truth=truth)
             _write_picture(file, picture)
             bar.update()
-            bar.write(f"{path} -> {file} ({_describe(outputs)})")
+            bar.write(f"{record['file_name']} -> {file} ({_describe(outputs)})")
 
 
 def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) -> int:
@@ -220,9 +197,10 @@ def run(args: argparse.Namespace) -> None:
         frames = draw_video(Predictor(setup(args)), args.video_input, file, args.confidence_threshold)
         print(f"{args.video_input} -> {file} ({frames} frames)")
         return
-    images = find_images(args.input)
-    files = output_files(images, args.output)
-    draw_images(Predictor(setup(args)), images, files, args.confidence_threshold)
+    cfg = setup(args)
+    records = find_records(args.input, args.dataset)
+    files = output_files([Path(record["file_name"]) for record in records], args.output)
+    draw_images(Predictor(cfg), records, files, args.confidence_threshold)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

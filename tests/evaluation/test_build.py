@@ -77,6 +77,16 @@ def test_levels_of_a_pyramidal_output(record: dict, tmp_path: Path, output: str)
         assert build_evaluators(cfg, NAME, tmp_path)._evaluators[1].strides == (16, 4)
 
 
+def test_errors_of_a_head_that_corrects_them(record: dict, tmp_path: Path):
+    cfg = config(True, False)
+    cfg.MODEL.SEM_SEG_HEAD.NAME = "ErrorCorrectionHead"
+    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD = 0.6
+    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.HARD_CONFIDENCE = 0.9
+    semantic, errors = build_evaluators(cfg, NAME, tmp_path)._evaluators
+    assert (type(semantic).__name__, type(errors).__name__) == ("SemanticEvaluator", "ErrorEvaluator")
+    assert (errors.threshold, errors.hard_confidence) == (0.6, 0.9)
+
+
 def test_annotations_are_a_truth_of_instances(record: dict, tmp_path: Path):
     for key in ("pan_seg_file_name", "instance_ids_file_name"):
         del record[key]

@@ -99,6 +99,14 @@ def test_before_and_after_a_fusion_and_recognition():
     ]
 
 
+def test_before_and_after_a_correction():
+    tasks = {"sem_seg": {"mIoU": 76.0, "IoU-car": 90.0}, "sem_seg_uncorrected": {"mIoU": 72.5, "IoU-car": 85.0}}
+    headline, by_class = (table.splitlines() for table in format_results({"streets": tasks}).split("\n\n"))
+    assert headline[0].split() == ["data", "set", "mIoU", "mIoU", "uncorrected"]
+    assert headline[2].split() == ["streets", "76.00", "72.50"]
+    assert by_class[3].split() == ["car", "90.00", "85.00"]
+
+
 def test_a_data_set_that_was_only_exported(tmp_path: Path):
     assert format_results({"streets_test": {}}).splitlines()[2:] == ["streets_test"]
     assert save_results(tmp_path / "r.json", {"streets_test": {}}, eval_s=1, weights="w")["results"] == {

@@ -50,6 +50,32 @@ def test_a_whole_map_is_resampled(height: int, width: int, output_size: tuple[in
     assert torch.equal(whole.logits(output_size), resample_logits(logits, *sizes))
 
 
+@pytest.mark.parametrize("stripe_values", [1, 4 * 21 * 5, 10**6])
+def test_entropy_is_that_of_the_softmax(stripe_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "STRIPE_VALUES", stripe_values)
+    logits = random_logits(4, 8, 10)
+    whole = LogitMap.whole(logits, 2, (15, 19))
+    probabilities = whole.logits((17, 21)).softmax(0)
+    expected = torch.distributions.Categorical(probabilities.permute(1, 2, 0)).entropy() / torch.tensor(4.0).log()
+    torch.testing.assert_close(whole.entropy((17, 21)), expected)
+
+
+def test_entropy_by_hand() -> None:
+    # Two of four classes are as likely, the others impossible: log 2 / log 4. All alike: 1. One alone: 0.
+    logits = torch.tensor([[0.0, 5.0, 300.0], [0.0, 5.0, 0.0], [-300.0, 5.0, 0.0], [-300.0, 5.0, -300.0]])[:, None]
+    assert LogitMap.whole(logits, 1, (1, 3)).entropy((1, 3)).tolist() == [pytest.approx([0.5, 1.0, 0.0])]
+
+
+def test_the_probability_of_one_logit() -> None:
+    # Of one row at stride 2: columns at -0.25, 0.25, 0.75 and 1.25, so logits 0, 1, 3, 4.
+    whole = LogitMap.whole(torch.tensor([[[0.0, 4.0]]]), 2, (2, 4))
+    probability = whole.probability((1, 4))
+    assert probability.dtype == torch.float32
+    torch.testing.assert_close(probability, torch.tensor([[0.0, 1.0, 3.0, 4.0]]).sigmoid())
+    with pytest.raises(ValueError, match="a map of 2 logits"):
+        LogitMap.whole(torch.zeros(2, 1, 2), 2, (2, 4)).probability((1, 4))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(17, 20), st.integers(25, 28), OUTPUT, st.booleans(), st.integers(0, 99))
 def test_windows_say_what_the_whole_says(

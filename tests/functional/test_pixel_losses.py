@@ -1,24 +1,18 @@
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, distributed, multiprocessing
+from losses_of_two_processes import IGNORE, example, uneven_batch
 from torch.nn import functional as F
 
 from unified_seg.functional.pixel_losses import mean_binary_cross_entropy, mean_cross_entropy
 
-IGNORE = 255
-
-
-def example(seed: int, images: int = 2, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(images, 5, 6, 7, generator=generator)
-    targets = torch.randint(0, 5, (images, 6, 7), generator=generator)
-    targets[torch.rand(targets.shape, generator=generator) < ignored] = IGNORE
-    return logits, targets
+SCRIPT = Path(__file__).with_name("losses_of_two_processes.py")
 
 
 @settings(max_examples=30, deadline=None)
@@ -62,34 +56,8 @@ def test_binary_cross_entropy_of_nothing_is_zero() -> None:
     assert mean_binary_cross_entropy(torch.zeros(3).bfloat16(), torch.ones(3)).dtype == torch.float32
 
 
-def uneven_batch() -> tuple[Tensor, Tensor]:
-    """Four images, of which the last two have far fewer valid pixels."""
-    logits, targets = example(3, images=4, ignored=0.1)
-    targets[2:, 1:] = IGNORE
-    return logits, targets
-
-
-def one_of_two(rank: int, folder: Path) -> None:
-    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting_point", rank=rank, world_size=2)
-    logits, targets = uneven_batch()
-    mine = slice(2 * rank, 2 * rank + 2)
-    scale = torch.ones((), requires_grad=True)
-    loss = mean_cross_entropy(logits[mine] * scale, targets[mine], IGNORE)
-    loss.backward()
-    torch.save((loss.detach(), scale.grad), folder / f"{rank}.pt")
-    distributed.destroy_process_group()
-
-
 def test_two_processes_average_to_what_one_computes(tmp_path: Path) -> None:
-    torch.set_num_threads(1)  # threads do not survive a fork
-    # Forked, the two start at once; spawned, each would import torch again.
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=one_of_two, args=(rank, tmp_path)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
+    subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, timeout=120)
     shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
     logits, targets = uneven_batch()

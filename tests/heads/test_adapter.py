@@ -255,7 +255,15 @@ def test_what_a_head_of_detectron2_asserts_is_said(deeplab_config: CfgNode) -> N
     deeplab_config.MODEL.SEM_SEG_HEAD.PROJECT_CHANNELS = [32, 32, 32]
     with pytest.raises(ValueError, match="DeepLabV3PlusHead refuses this config: Expected 1 project_channels, got 3"):
         build_semantic_head(deeplab_config, SHAPES)
-    # An assertion without a word.
-    deeplab_config.INPUT.CROP.ENABLED = True
-    with pytest.raises(ValueError, match="DeepLabV3PlusHead refuses this config: see the assertion above"):
-        build_semantic_head(deeplab_config, SHAPES)
+
+
+def test_deeplab_pools_the_whole_image_whatever_the_crop(deeplab_config: CfgNode) -> None:
+    """Detectron2 would pool windows of the crop's size, and refuse images of which it is no divisor."""
+    deeplab_config.INPUT.CROP.ENABLED, deeplab_config.INPUT.CROP.TYPE = True, "absolute"
+    deeplab_config.INPUT.CROP.SIZE = [96, 96]
+    torch.manual_seed(0)
+    cropped = build_semantic_head(deeplab_config, SHAPES).eval()
+    deeplab_config.INPUT.CROP.ENABLED = False
+    torch.manual_seed(0)
+    whole = build_semantic_head(deeplab_config, SHAPES).eval()
+    assert torch.equal(cropped.predict(features()).logits, whole.predict(features()).logits)

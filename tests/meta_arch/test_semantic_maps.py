@@ -7,6 +7,7 @@ import torch
 from detectron2.config import CfgNode
 from point_model import point_model, random_image
 from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 from unified_seg.functional.cell_map import CellMap
 from unified_seg.heads.base import SemanticPrediction
@@ -135,3 +136,28 @@ def test_any_head_may_describe_its_answer() -> None:
     assert {name: cells.stride for name, cells in output["semantic_maps"].items()} == {"largest": 4, "coarse": 8}
     largest, coarse = output["semantic_maps"].values()
     assert largest.values.shape == (6, 10) and torch.equal(coarse.values, largest.values[::2, ::2])
+
+
+def test_maps_of_logits_are_read_at_the_original_size(correcting_config: CfgNode) -> None:
+    """Before the correction the answer is that of the head inside by itself."""
+    model = build(correcting_config)
+    corrected = infer(model, SIZES)
+    model.sem_seg_head = model.sem_seg_head.base
+    for (height, width), output, alone in zip(SIZES, corrected, infer(model, SIZES), strict=True):
+        maps = output["semantic_logit_maps"]
+        assert maps.keys() == {"uncorrected", "error"}
+        assert all((m.stride, m.input_size) == (4, (height, width)) for m in maps.values())
+        assert torch.equal(maps["uncorrected"].labels((64, 90)), alone["sem_seg_labels"])
+        _, logits = next(maps["error"].bands())
+        wrong = CellMap.without_padding(logits[0] > 0, 4, (height, width)).read((64, 90))
+        # Cells are corrected; pixels between them and others, of some five pixels each, are of both.
+        changed = output["sem_seg_labels"] != alone["sem_seg_labels"]
+        near = max_pool2d(wrong[None].float(), 13, stride=1, padding=6)[0] > 0
+        assert changed.any() and not (changed & ~near).any() and not near.all()
+        assert "semantic_logit_maps" not in alone
+
+
+@pytest.mark.parametrize("overrides", [["MODEL.UNIFIED.OUTPUT", "detectron2"], ["TEST.WINDOW.SIZE", 64]])
+def test_without_a_single_map_there_are_no_logits_of_it(correcting_config: CfgNode, overrides: list[Any]) -> None:
+    correcting_config.merge_from_list(overrides)
+    assert all("semantic_logit_maps" not in output for output in infer(build(correcting_config), SIZES))

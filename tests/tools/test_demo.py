@@ -10,9 +10,12 @@ import pytest
 import torch
 from detectron2.modeling import build_model
 
+from unified_seg import visualization
 from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.reading import DataError
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "demo.py"
+SKY = 10  # Cityscapes' semantic id
 
 
 @pytest.fixture(scope="module")
@@ -79,24 +82,41 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(demo, tiny_config, command,
     assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 4 * 256
 
 
+def test_a_data_set_is_drawn_with_the_true_errors_of_a_head_that_corrects_them(
+    demo, correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
+):
+    (tmp_path / "config.yaml").write_text(correcting_config.dump())
+    torch.save({"model": build_model(with_class_counts(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    truths = []
+
+    def draw_panels(*arguments, truth, **keywords):
+        truths.append(truth)
+        return visualization.draw_panels(*arguments, truth=truth, **keywords)
+
+    monkeypatch.setattr(demo, "draw_panels", draw_panels)
+    demo.main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "drawn"))
+    files = sorted((tmp_path / "drawn").iterdir())
+    assert [file.name for file in files] == [f"alpha_00000{i}_000019_leftImg8bit.png" for i in range(2)]
+    # Input, semantic map before and after correction, error probability, true errors: rows of three.
+    picture = cv2.imread(str(files[0]))
+    assert picture.shape[1] == 3 * 512 + 2 * 4 and picture.shape[0] > 2 * 256
+    assert [(truth.shape, truth[63, 0], truth[0, 127]) for truth in truths] == [((64, 128), 255, SKY)] * 2
+    # The same as an image of nobody's data set has no truth.
+    demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
+    assert truths[2] is None
+    assert cv2.imread(str(tmp_path / "drawn.png")).shape[1] == 2 * 512 + 4
+
+
+def test_an_unknown_data_set(demo, command, tmp_path):
+    with pytest.raises(SystemExit, match=r"ConfigError: there is no data set 'no_such_set'"):
+        demo.main(command("--dataset", "no_such_set", "--output", tmp_path / "drawn"))
+
+
 def test_drawing_twice_gives_the_same_picture(demo, command, images, tmp_path):
     source = images / "street [0].png"
     for name in ("a.png", "b.png"):
         demo.main(command("--input", source, "--output", tmp_path / name))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
-def test_inputs_are_files_folders_and_patterns_each_once(demo, images):
-    first, second = images / "street [0].png", images / "street [1].png"
-    found = demo.find_images([str(second), f"{images}/street*.png", str(images), str(first)])
-    assert found == [second, first, images / "street [2].png"]
-
-
-@pytest.mark.parametrize("pattern", ["nothing", "*.jpg", "empty"])
-def test_an_input_that_names_nothing(demo, tmp_path, pattern):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(demo.DemoError, match="no image there"):
-        demo.find_images([str(tmp_path / pattern)])
 
 
 def test_outputs_have_names_of_their_own(demo, tmp_path):
@@ -114,7 +134,7 @@ def test_outputs_have_names_of_their_own(demo, tmp_path):
 
 def test_an_output_in_the_place_of_a_file(demo, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(demo.DemoError, match=r"folder .*file/drawn can't be made"):
+    with pytest.raises(DataError, match=r"folder .*file/drawn can't be made"):
         demo.output_files([tmp_path / "street.png"], tmp_path / "file" / "drawn")
 
 

@@ -1,12 +1,13 @@
 """Reading ablation.yaml: every mistake is one error that names the file and the row."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
 from unified_seg.training.ablation.plan import read_plan
-from unified_seg.training.ablation.runs import plan_runs
+from unified_seg.training.ablation.runs import State, plan_runs, write_record
 
 ROOT = Path(__file__).resolve().parents[2]
 TOYSCAPES = {"preset": "standard", "size": "128x256", "train": 8, "heldout": 2, "val": 2, "seed": 0, "version": "1"}
@@ -102,6 +103,41 @@ def test_overrides_become_a_command_line(tmp_path):
     ]
     assert "--eval-only" in fusion.command("python", Path("t.py"), resume=False)
     assert fusion.config["MODEL.WEIGHTS"] == "output/asp/seed5/model_final.pth"
+
+
+STAGED = {"SOLVER.STAGES": ["first", "last"], "STAGES.first.SOLVER.MAX_ITER": 2, "STAGES.last.SOLVER.MAX_ITER": 3}
+
+
+def staged_run(tmp_path, overrides):
+    plan = read(tmp_path, with_row(0, overrides=overrides))
+    (run,) = plan_runs(plan, plan.rows[:1], [0], tmp_path / "output", tmp_path, "cpu")
+    return run
+
+
+def test_a_staged_run_that_was_interrupted_in_its_first_stage_is_resumed(tmp_path):
+    run = staged_run(tmp_path, STAGED)
+    (run.folder / "first").mkdir(parents=True)
+    write_record(run.folder, {"config": run.config, "base_finished": None, "finished": None})
+    assert run.state() is State.ABSENT
+    (run.folder / "first" / "model_0000001.pth").touch()
+    assert run.state() is State.INTERRUPTED
+    assert "--resume" in run.command("python", Path("t.py"), resume=True)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {**STAGED, "STAGES.last.SOLVER.MAX_ITER": 4},
+        {**STAGED, "STAGES.first.SOLVER.BASE_LR": 0.5},
+        {key: value for key, value in STAGED.items() if "first.SOLVER" not in key} | {"STAGES.first.SEED": 1},
+    ],
+)
+def test_other_keys_of_a_stage_are_another_run(tmp_path, changed):
+    before = staged_run(tmp_path, STAGED)
+    record = json.loads(json.dumps({"config": before.config, "base_finished": None}))
+    assert before.differences(record) == []
+    (difference,) = staged_run(tmp_path, changed).differences(record)
+    assert difference.startswith("STAGES was")
 
 
 @pytest.mark.parametrize("place", ["row", "budget"])

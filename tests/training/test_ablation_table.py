@@ -1,6 +1,7 @@
 """The table, from results.json alone."""
 
-from unified_seg.training.ablation.table import render, render_classes
+from unified_seg.training.ablation.plan import METRICS
+from unified_seg.training.ablation.table import TITLES, render, render_classes
 
 RESULTS = {
     "project": "p",
@@ -51,6 +52,10 @@ RESULTS = {
         },
     ],
 }
+
+
+def test_every_metric_has_a_column():
+    assert TITLES.keys() == METRICS.keys()
 
 
 def test_render():

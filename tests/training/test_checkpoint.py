@@ -9,6 +9,7 @@ from detectron2.modeling import build_backbone
 from torch import nn
 
 from unified_seg import get_config
+from unified_seg.heads.adapter import Detectron2Head
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 
 
@@ -112,6 +113,63 @@ def test_fine_tuning_takes_what_fits_and_evaluation_wants_all(tmp_path):
     assert torch.equal(source.first.weight, target.first.weight)
     with pytest.raises(CheckpointError, match=r"1 of 4 parameters.*second\.weight"):
         Checkpointer(model(), complete=True).load(path)
+
+
+def test_what_is_required_must_be_there_and_the_rest_need_not(tmp_path):
+    class Frozen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm, self.head = nn.BatchNorm1d(3), nn.Linear(3, 5)
+
+    required = ["norm.weight", "norm.running_mean", "head.weight"]
+    state = Frozen().state_dict()
+    state["norm.running_mean"] += 2
+    del state["head.bias"]
+    target = Frozen()
+    Checkpointer(target, required=required).load(save(tmp_path / "m.pth", state))
+    assert target.norm.running_mean.tolist() == [2, 2, 2]
+
+    del state["norm.running_mean"]
+    message = r"m\.pth: 1 of 3 parameters and buffers that SOLVER\.TRAIN_PARTS freezes.*, norm\.running_mean for one"
+    with pytest.raises(CheckpointError, match=message):
+        Checkpointer(Frozen(), required=required).load(save(tmp_path / "m.pth", state))
+    state["head.weight"] = torch.zeros(19, 3)  # of other classes, which says more
+    message = r"m\.pth: 2 of 3 .*, for one head\.weight: \(19, 3\) in the file, \(5, 3\) here"
+    with pytest.raises(CheckpointError, match=message):
+        Checkpointer(Frozen(), required=required).load(save(tmp_path / "m.pth", state))
+    message = r"MODEL\.WEIGHTS is empty: 3 .* SOLVER\.TRAIN_PARTS freezes must come from weights, head\.weight for one"
+    with pytest.raises(CheckpointError, match=message):
+        Checkpointer(Frozen(), required=required).load("")
+    Checkpointer(Frozen()).load("")
+
+
+def test_required_parts_of_a_head_of_detectron2_have_its_names_in_the_message():
+    class Bare(nn.Module):
+        common_stride, ignore_value = 4, 255
+
+        def __init__(self):
+            super().__init__()
+            self.predictor = nn.Conv2d(2, 5, 1)
+
+        def layers(self, features):
+            return self.predictor(features["p2"])
+
+        def losses(self, logits, targets):
+            raise NotImplementedError
+
+    def whole():
+        return nn.ModuleDict({"backbone": nn.Linear(1, 1), "sem_seg_head": Detectron2Head(Bare(), 5)})
+
+    state, required = whole().state_dict(), ["sem_seg_head.head.predictor.weight"]
+    Checkpointer(whole(), required=required).load_weights(state, "x")
+    other = {**state, "sem_seg_head.predictor.weight": torch.zeros(19, 2, 1, 1)}
+    message = r"weights x: .* sem_seg_head\.predictor\.weight: \(19, 2, 1, 1\) in the file, \(5, 2, 1, 1\) here"
+    with pytest.raises(CheckpointError, match=message):
+        Checkpointer(whole(), required=required).load_weights(other, "x")
+    del state["sem_seg_head.predictor.weight"]
+    with pytest.raises(CheckpointError, match=r"weights x: 1 of 1 .*, sem_seg_head\.predictor\.weight for one"):
+        Checkpointer(whole(), required=required).load_weights(state, "x")
+    assert len(other) == 4  # the caller's dictionary is left alone
 
 
 def resnet(name="build_dilated_resnet_backbone"):

@@ -4,5 +4,17 @@ from detectron2.config import CfgNode
 
 from unified_seg.config.keys import add_unified_seg_config, get_config
 from unified_seg.config.reading import COMPACT, ConfigError, load_config, merge_file
+from unified_seg.config.stages import Stage, final_config, read_stages
 
-__all__ = ["COMPACT", "CfgNode", "ConfigError", "add_unified_seg_config", "get_config", "load_config", "merge_file"]
+__all__ = [
+    "COMPACT",
+    "CfgNode",
+    "ConfigError",
+    "Stage",
+    "add_unified_seg_config",
+    "final_config",
+    "get_config",
+    "load_config",
+    "merge_file",
+    "read_stages",
+]

@@ -4,6 +4,7 @@ A config file is data: it is read without running anything that it says, and its
 own project or of this one. Detectron2's own reader evaluates `!!python/...` tags and follows `_BASE_` to any URL.
 """
 
+import copy
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,11 @@ BASE_KEY = "_BASE_"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 # What marks the top folder of a project, beyond which a config file's `_BASE_` may not point.
 ROOT_MARKERS = (".git", "pyproject.toml", "setup.py")
+
+# Of a stage: the weights with which it is done.
+RESULT = "RESULT"
+# What holds for a run as a whole, so that a stage can't have its own.
+NOT_IN_STAGES = ("STAGES", "SOLVER.STAGES", "OUTPUT_DIR", "CUDNN_BENCHMARK")
 
 # The default of our own tools: the same answers in a fraction of the memory.
 COMPACT = ("MODEL.UNIFIED.OUTPUT", "compact")
@@ -46,7 +52,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
     if len(overrides) % 2:
         raise ConfigError(f"overrides come in pairs KEY VALUE, got {len(overrides)} words: {' '.join(overrides)}")
     for key, value in zip(overrides[::2], overrides[1::2]):
-        _check_key(cfg, key, "command line")
+        _prepare_key(cfg, key, "command line")
         try:
             cfg.merge_from_list([key, value])
         except (AssertionError, ValueError) as error:
@@ -61,7 +67,7 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
         raise ConfigError(f"config file {path} does not exist")
     values = _read_with_base(path.resolve(), ())
     for key in _leaves(values):
-        _check_key(cfg, key, str(path))
+        _prepare_key(cfg, key, str(path))
     try:
         cfg.merge_from_other_cfg(CfgNode(values))
     except (AssertionError, KeyError, ValueError) as error:
@@ -85,8 +91,13 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         if target in (path, *above):
             raise ConfigError(f"{path}: {BASE_KEY} {base} leads back to itself")
         _merge(merged, _read_with_base(target, (path, *above)))
-    _merge(merged, values)
+    _merge(merged, _with_words_as_keys(values))
     return merged
+
+
+def _with_words_as_keys(values: dict[Any, Any]) -> dict[str, Any]:
+    """Yaml reads 1 and yes as no words; as the name of a stage they are."""
+    return {str(k): _with_words_as_keys(v) if isinstance(v, dict) else v for k, v in values.items()}
 
 
 def _resolve_base(path: Path, base: str) -> Path:
@@ -125,13 +136,30 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
     return keys
 
 
-def _check_key(cfg: CfgNode, key: str, source: str) -> None:
+def _prepare_key(cfg: CfgNode, key: str, source: str) -> None:
+    """Check that there is this key; one of a stage is put there, with the value that it has outside the stages."""
+    top, *stage = key.split(".", 2)
+    if top != "STAGES" or not stage:
+        _check_key(cfg, key, source)
+        return
+    name, inner = stage[0], ".".join(stage[1:])
+    if any(inner == whole or inner.startswith(f"{whole}.") for whole in NOT_IN_STAGES):
+        raise ConfigError(f"{source}: {key}: {inner} is of the whole run, a stage has none of its own")
+    if inner and inner != RESULT:
+        _check_key(cfg, inner, source, prefix=f"STAGES.{name}.")
+    node, value = cfg.STAGES.setdefault(name, CfgNode()), cfg
+    for part in inner.split(".") if inner else ():
+        value = "" if part == RESULT else value[part]
+        node = node.setdefault(part, CfgNode() if isinstance(value, CfgNode) else copy.deepcopy(value))
+
+
+def _check_key(cfg: CfgNode, key: str, source: str, prefix: str = "") -> None:
+    """`prefix` stands before the key where it is one of a stage."""
     node: Any = cfg
-    known: list[str] = []
     for part in key.split("."):
         if not isinstance(node, CfgNode) or part not in node:
-            known = _leaves(cfg)
+            known = [RESULT, *(k for k in _leaves(cfg) if not k.startswith("STAGES."))] if prefix else _leaves(cfg)
             close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise ConfigError(f"{source}: there is no config key {key}{hint}")
+            hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+            raise ConfigError(f"{source}: there is no config key {prefix}{key}{hint}")
         node = node[part]

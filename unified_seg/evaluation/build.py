@@ -8,6 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
 from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.evaluation.errors import ErrorEvaluator
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.levels import LevelEvaluator
@@ -57,6 +58,10 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
         head = cfg.MODEL.SEM_SEG_HEAD
         if head.NAME == "PyramidalOutputHead" and head.PYRAMID.OUTPUT == "pyramidal":
             evaluators.append(LevelEvaluator(table, records, folder, head.PYRAMID.STRIDES))
+        if head.NAME == "ErrorCorrectionHead":
+            node = head.ERROR_CORRECTION
+            chosen = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
+            evaluators.append(ErrorEvaluator(table, records, folder, **chosen))
     if "instances" in made and ("annotations" in records[0] or "pan_seg_file_name" in has):
         evaluators.append(InstanceEvaluator(table, records, folder, with_masks="masks" in made, truth=truth))
     if "masks" in made and "instance_ids_file_name" in has:

@@ -14,7 +14,14 @@ import numpy as np
 import torch
 
 from unified_seg.data.json_file import write_json
-from unified_seg.evaluation.tables import cell, class_names, level_table_text, recognition_table_text, table_text
+from unified_seg.evaluation.tables import (
+    cell,
+    class_names,
+    error_table_text,
+    level_table_text,
+    recognition_table_text,
+    table_text,
+)
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]  # data set -> task -> metric -> percent
 
@@ -22,6 +29,7 @@ Results = Mapping[str, Mapping[str, Mapping[str, float]]]  # data set -> task ->
 HEADLINES = (
     ("mIoU", "sem_seg", "mIoU"),
     ("mIoU unfused", "sem_seg_unfused", "mIoU"),
+    ("mIoU uncorrected", "sem_seg_uncorrected", "mIoU"),
     ("mIoU categories", "sem_seg", "mIoU_category"),
     ("pACC", "sem_seg", "pACC"),
     ("box AP", "bbox", "AP"),
@@ -38,6 +46,7 @@ HEADLINES = (
 CLASS_COLUMNS = (
     ("IoU", "sem_seg", "IoU"),
     ("IoU unfused", "sem_seg_unfused", "IoU"),
+    ("IoU uncorrected", "sem_seg_uncorrected", "IoU"),
     ("box AP", "bbox", "AP"),
     ("mask AP", "segm", "AP"),
     ("mask AP unfused", "segm_unfused", "AP"),
@@ -79,7 +88,7 @@ def add_to_results(path: str | Path, **values: Any) -> None:
 
 
 def format_results(results: Results) -> str:
-    """One table of headline scores with a row per data set; then of each data set a row per class, recognition, levels.
+    """One table of headline scores with a row per data set; then of each a row per class, recognition, levels, errors.
 
     A data set without scores (its predictions were only exported) has its row, and no table of its own.
     """
@@ -98,6 +107,8 @@ def format_results(results: Results) -> str:
         if "levels" in tasks:
             title = f"{name}, levels by stride: mIoU of their answers on the pixels assigned to each"
             parts.append(f"{title}\n{level_table_text(tasks['levels'])}")
+        if "errors" in tasks:
+            parts.append(f"{name}, errors found: {error_table_text(tasks['errors'])}")
     return "\n\n".join(parts)
 
 

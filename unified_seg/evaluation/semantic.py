@@ -17,6 +17,8 @@ from unified_seg.functional.confusion import category_confusion, confusion_matri
 
 logger = logging.getLogger(__name__)
 
+TASKS = ("sem_seg", "sem_seg_unfused", "sem_seg_uncorrected")
+
 
 class ImageConfusion(NamedTuple):
     """One image's confusion matrix, or several, without zeros: of K * K entries a few dozen are used.
@@ -42,12 +44,14 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
     """Scores of "sem_seg": mIoU, fwIoU, mACC, pACC, IoU-<class> and ACC-<class>, in percent.
 
     Which classes enter the mean is said in `semantic_scores`; NaN marks a class without a value. Where the classes
-    have categories, also mIoU_category and cIoU-<category>, see `category_confusion`. Where the outputs hold
-    `unfused`, the same scores of what the semantic head said before the fusion are "sem_seg_unfused".
+    have categories, also mIoU_category and cIoU-<category>, see `category_confusion`. The same scores of earlier
+    answers are "sem_seg_unfused", where the outputs hold `unfused`: what the semantic head said before the fusion; and
+    "sem_seg_uncorrected", where the `semantic_logit_maps` of all outputs hold "uncorrected": what the head inside an
+    ErrorCorrectionHead said.
 
-    For each of the two it also writes a file, sem_seg.npz and sem_seg_unfused.npz: `confusion` (K, K) int64, rows
-    truth, columns prediction; `per_image` (N, 3, K) int64: intersection, true and predicted pixels of each class among
-    the pixels that count; `image_ids` (N,); `class_names` (K,).
+    For each of the three it also writes a file, sem_seg.npz and so on: `confusion` (K, K) int64, rows truth, columns
+    prediction; `per_image` (N, 3, K) int64: intersection, true and predicted pixels of each class among the pixels that
+    count; `image_ids` (N,); `class_names` (K,).
 
     Args:
         table: the classes.
@@ -58,34 +62,32 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
     truth_file = "sem_seg_file_name"
 
     def score_image(self, record: Record, output: Output) -> dict[str, ImageConfusion]:
-        file_name = record["sem_seg_file_name"]
-        truth = read_label(file_name)
-        size = (record["height"], record["width"])
-        if truth.shape != size:
-            raise DataError(f"{file_name}: labels of {truth.shape}, but its image is {size} (H, W)")
+        truth = true_labels(record)
         valid_pixels = int(np.count_nonzero(truth != self.table.ignore_label))
         result = {}
-        for task, out in (("sem_seg", output), ("sem_seg_unfused", output.get("unfused"))):
-            if out is None:
-                continue
-            labels = semantic_labels(record, out)
+        for task, labels in _answers(record, output).items():
             try:
                 confusion = confusion_matrix(truth, labels, self.table.num_semantic, self.table.ignore_label)
             except ValueError as error:
-                raise DataError(f"{file_name}: {error}") from None
+                raise DataError(f"{record['sem_seg_file_name']}: {error}") from None
             result[task] = ImageConfusion.of(confusion, valid_pixels)
         return result
 
     def summarize(self, items: dict[Any, dict[str, ImageConfusion]]) -> dict[str, Scores]:
         results = {}
-        for task in ("sem_seg", "sem_seg_unfused"):
+        for task in TASKS:
             of_task = {image_id: item[task] for image_id, item in items.items() if task in item}
             file = self.output_folder / f"{task}.npz"
             file.unlink(missing_ok=True)
             if not of_task:
                 continue
             if len(of_task) != len(items):
-                raise ValueError(f"{len(of_task)} of {len(items)} images have a result before the fusion")
+                answered = f"{len(of_task)} of {len(items)} images have a result before the"
+                if task == "sem_seg_unfused":
+                    raise ValueError(f"{answered} fusion")
+                # In sliding windows only images that fit into one have maps of logits.
+                logger.info("%s: %s correction; no scores", task, answered)
+                continue
             confusion = self._save(file, of_task)
             results[task] = self._scores(confusion)
             logger.info("%s by class:\n%s", task, class_table_text(results[task], ("IoU", "ACC")))
@@ -132,3 +134,28 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
             result["mIoU_category"] = 100 * of_categories.mean_iou
             result |= {f"cIoU-{name}": 100 * float(iou) for name, iou in zip(categories, of_categories.iou)}
         return result
+
+
+def true_labels(record: Record) -> np.ndarray:
+    """(H, W) integers, the semantic truth of a record.
+
+    Raises:
+        DataError: as `read_label`, or labels of another size than the image.
+    """
+    file_name = record["sem_seg_file_name"]
+    truth = read_label(file_name)
+    size = (record["height"], record["width"])
+    if truth.shape != size:
+        raise DataError(f"{file_name}: labels of {truth.shape}, but its image is {size} (H, W)")
+    return truth
+
+
+def _answers(record: Record, output: Output) -> dict[str, np.ndarray]:
+    """The semantic maps (H, W) of an output, by task."""
+    answers = {"sem_seg": semantic_labels(record, output)}
+    if "unfused" in output:
+        answers["sem_seg_unfused"] = semantic_labels(record, output["unfused"])
+    uncorrected = output.get("semantic_logit_maps", {}).get("uncorrected")
+    if uncorrected is not None:
+        answers["sem_seg_uncorrected"] = uncorrected.labels(answers["sem_seg"].shape).cpu().numpy()
+    return answers

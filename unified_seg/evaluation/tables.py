@@ -52,6 +52,24 @@ def level_table_text(scores: Mapping[str, float]) -> str:
     return table_text(["answers of", "all pixels", *(f"level {s}'s" for s in strides)], rows)
 
 
+def error_table_text(scores: Mapping[str, float]) -> str:
+    """Table 1 of the error prediction from the scores of "errors", and beside it what the head's own doubt finds.
+
+    A row per threshold of the error probability, or of 1 - confidence; then those that the config and the data choose.
+    """
+    columns = {"errors: IoU": "IoU", "hard recall": "hard_recall"}
+    columns |= {"1 - confidence: IoU": "confidence_IoU", "its hard recall": "confidence_hard_recall"}
+    rows = []
+    for threshold in [key.removeprefix("IoU-") for key in scores if key.startswith("IoU-")]:
+        of_threshold = (cell(scores[f"{metric}-{threshold}"]) for metric in columns.values())
+        rows.append([f"{100 * float(threshold):g}", *of_threshold])
+    rows.append([f"set: {scores['threshold']:g}", *(cell(scores[metric]) for metric in columns.values())])
+    for title, metric in (("best", "best_IoU"), ("best threshold", "best_threshold")):
+        rows.append([title, cell(scores[metric]), "", cell(scores[f"confidence_{metric}"]), ""])
+    of_pixels = f"wrong are {cell(scores['error_rate'])} % of the pixels, {cell(scores['hard_ratio'])} % of them hard"
+    return f"{of_pixels}\n{table_text(['threshold, %', *columns], rows)}"
+
+
 def table_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     alignment = ["left"] + ["right"] * (len(headers) - 1)
     return tabulate(rows, headers=headers, tablefmt="simple", colalign=alignment, disable_numparse=True)

@@ -5,6 +5,7 @@ A map of logits, whole or made window by window while it is read; or several, of
 K = classes, (h, w) = logits, (H, W) = the answer.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -80,6 +81,20 @@ class LogitMap:
     def confidence(self, output_size: Size) -> Tensor:
         """The softmax probability of every pixel's winning class: (H, W) float32."""
         return _join([sample_confidence(*part) for part in self._parts(output_size)])
+
+    def entropy(self, output_size: Size) -> Tensor:
+        """The entropy of every pixel's softmax as a share of the largest one, log K: (H, W) float32, 0 to 1."""
+        parts = [
+            torch.special.entr(stripe.softmax(0)).sum(0) / math.log(len(stripe)) for stripe in self.stripes(output_size)
+        ]
+        return _join(parts)
+
+    def probability(self, output_size: Size) -> Tensor:
+        """Of a map of one logit, K = 1, the sigmoid at every pixel: (H, W) float32; ValueError of another map."""
+        logits = self.logits(output_size)
+        if len(logits) != 1:
+            raise ValueError(f"a map of {len(logits)} logits a pixel has no single probability")
+        return logits[0].sigmoid()
 
     def logits(self, output_size: Size) -> Tensor:
         """(K, H, W) float32."""

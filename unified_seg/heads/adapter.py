@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 
+from detectron2.config import CfgNode
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 from detectron2.projects.deeplab import DeepLabV3PlusHead
 from torch import Tensor, nn
@@ -56,6 +57,18 @@ class Detectron2Head(SemanticHead):
             # Detectron2's mean over no pixel would be NaN.
             return {"loss_sem_seg": prediction.logits.float().sum() * 0.0}
         return self.head.losses(prediction.logits, targets)  # type: ignore[operator]
+
+
+def adapted_config(cfg: CfgNode) -> CfgNode:
+    """The config as Detectron2's heads should read it.
+
+    DeepLabV3PlusHead would take the size of INPUT.CROP for the window of its image pooling, and refuse every image that
+    is no multiple of it. Without a crop it pools the whole image, as its paper says.
+    """
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.INPUT.CROP.ENABLED = False
+    return cfg
 
 
 def _context_module(head: nn.Module) -> nn.Module | None:

@@ -4,7 +4,7 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
-from unified_seg.heads.adapter import Detectron2Head
+from unified_seg.heads.adapter import Detectron2Head, adapted_config
 from unified_seg.heads.base import SemanticHead
 
 
@@ -24,13 +24,15 @@ def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> Sema
         raise ValueError(
             f"MODEL.SEM_SEG_HEAD.IN_FEATURES: the backbone has no {', '.join(unknown)}; it has {', '.join(input_shape)}"
         )
+    make = SEM_SEG_HEADS_REGISTRY.get(name)
+    is_ours = isinstance(make, type) and issubclass(make, SemanticHead)
     try:
-        head = SEM_SEG_HEADS_REGISTRY.get(name)(cfg, input_shape)
+        head = make(cfg if is_ours else adapted_config(cfg), input_shape)
     except AssertionError as error:
         # The way of Detectron2's own, some of them without a word.
         reason = str(error) or "see the assertion above"
         raise ValueError(f"MODEL.SEM_SEG_HEAD: {name} refuses this config: {reason}") from error
-    return head if isinstance(head, SemanticHead) else Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    return head if is_ours else Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
 
 
 def registered_heads() -> list[str]:

@@ -87,7 +87,7 @@ class AugmentedSegmentor(nn.Module):
         maps, found = [], []
         with _without_masks(self.model.roi_heads):
             for view in views:
-                semantic, instances, _ = self.model.predict([{"image": view.of(image)}])[0]
+                semantic, instances, *_ = self.model.predict([{"image": view.of(image)}])[0]
                 if semantic is not None:
                     maps.append(replace(semantic.kept(), mirrored=view.mirrored))
                 if instances is not None:

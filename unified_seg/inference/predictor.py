@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 
+from unified_seg.config import final_config
 from unified_seg.data.augmentation import build_augmentations
 from unified_seg.inference.augmentation import with_augmentation
 from unified_seg.meta_arch import build_model
@@ -17,7 +18,8 @@ from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 class Predictor:
     """Like Detectron2's DefaultPredictor: loads MODEL.WEIGHTS, takes one BGR image, returns its outputs.
 
-    With TEST.AUG.ENABLED they are those of several views of the image.
+    Of a config with stages it is the model that the last one ends with. With TEST.AUG.ENABLED the outputs are those of
+    several views of the image.
 
     Attributes:
         metadata: of the data set whose classes the model knows.
@@ -29,6 +31,7 @@ class Predictor:
     """
 
     def __init__(self, cfg: CfgNode):
+        cfg = final_config(cfg)
         if not cfg.MODEL.WEIGHTS:
             raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
         model = build_model(cfg).eval()

@@ -7,16 +7,18 @@ from detectron2.modeling import build_model as build_detectron2_model
 from torch import nn
 
 from unified_seg.config import ConfigError
+from unified_seg.meta_arch.freezing import FreezableModel
 
 
 def build_model(cfg: CfgNode) -> nn.Module:
     """The model of a config, on MODEL.DEVICE.
 
     Raises:
-        ConfigError: unknown names, parts that do not go together, values that a part refuses.
+        ConfigError: unknown names, parts that do not go together, values that a part refuses; SOLVER.TRAIN_PARTS with
+            nothing to train, or for a model of another project.
     """
     try:
-        return build_detectron2_model(cfg)
+        model = build_detectron2_model(cfg)
     except (AssertionError, KeyError, ValueError) as error:
         # Detectron2 reports config mistakes by all three; the traceback is for who writes a part.
         logging.getLogger(__name__).debug("the model can't be built", exc_info=True)
@@ -25,3 +27,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
             # A table of Detectron2's that lacks what a key names; registries speak in sentences.
             message = f"there is no {message!r}, which a key names"
         raise ConfigError(f"the model can't be built from this config: {message}") from error
+    if cfg.SOLVER.TRAIN_PARTS and not isinstance(model, FreezableModel):
+        raise ConfigError(
+            f"SOLVER.TRAIN_PARTS needs MODEL.META_ARCHITECTURE UnifiedSegmentor, and it is {type(model).__name__}"
+        )
+    return model

@@ -3,7 +3,8 @@
 "detectron2": `sem_seg` (K, H, W) logits; `instances` with `pred_masks` (N, H, W) bool; `panoptic_seg`.
 "compact":    `sem_seg_labels` (H, W); `instances` with `pred_masks` a BoxMasks; `panoptic_seg`; and, where the fusion
               refines, `unfused`: a dict with the `sem_seg_labels` and the `instances` from before the fusion; and,
-              where the semantic head describes its answer, `semantic_maps`: a dict of CellMaps.
+              where the semantic head describes its answer, `semantic_maps`: a dict of CellMaps, and
+              `semantic_logit_maps`: a dict of LogitMaps.
 
 Both say the same: labels are the argmax of the logits, and the cropped masks pasted are the full ones.
 (H, W) = the original image, N = instances, K = classes.
@@ -27,6 +28,7 @@ def finish_image(
     semantic: LogitMap | LogitEnsemble | None,
     instances: Instances | None,
     maps: Mapping[str, CellMap] | None = None,
+    logit_maps: Mapping[str, LogitMap] | None = None,
     *,
     output_size: tuple[int, int],
     fusion: PanopticFusion | None,
@@ -37,7 +39,7 @@ def finish_image(
     Args:
         semantic: what the semantic head says, or None.
         instances: the detector's, boxes in pixels of their `image_size`, soft masks (N, 1, M, M); or None.
-        maps: what the semantic head says beside its logits, by name, if anything.
+        maps, logit_maps: what the semantic head says beside its logits, by name, if anything.
         output_size: (H, W).
         fusion: joins labels and instances where both are there.
         output_format: one of OUTPUT_FORMATS.
@@ -65,6 +67,8 @@ def finish_image(
             outputs["unfused"] = unfused
         if maps:
             outputs["semantic_maps"] = dict(maps)
+        if logit_maps:
+            outputs["semantic_logit_maps"] = dict(logit_maps)
     elif semantic is not None:
         outputs["sem_seg"] = semantic.logits(output_size)
         if unfused and labels is not None:

@@ -1,9 +1,9 @@
 """The one model: a backbone, an optional detector, an optional semantic head, an optional panoptic fusion."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -26,28 +26,15 @@ from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
 from unified_seg.functional.windows import SlidingWindows
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import SemanticHead, build_semantic_head
+from unified_seg.meta_arch.freezing import FreezableModel, learns
 from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
+from unified_seg.meta_arch.predictions import ImagePrediction, cell_maps_of, logit_maps_of, valid_pixels
 
 Batch = list[dict[str, Any]]
 
 
-class ImagePrediction(NamedTuple):
-    """What the parts of the model say of an image, on the grid of the network's input.
-
-    Attributes:
-        semantic: the semantic head's logits.
-        instances: the detector's.
-        maps: what the semantic head says beside its logits (`SemanticHead.describe`), in compact output alone; empty
-            in sliding windows, which have no single map.
-    """
-
-    semantic: LogitMap | None
-    instances: Instances | None
-    maps: Mapping[str, CellMap]
-
-
 @META_ARCH_REGISTRY.register()
-class UnifiedSegmentor(nn.Module):
+class UnifiedSegmentor(FreezableModel):
     """Wires the parts together; every part but the backbone may be absent, as long as one has something to say.
 
     Args:
@@ -63,6 +50,7 @@ class UnifiedSegmentor(nn.Module):
         window_size: in inference the semantic head sees larger images in square windows of this side, pixels, a
             multiple of the network's stride; 0 = every image at once.
         window_overlap: share of a window that the next one covers again, at least; 0 <= overlap < 1.
+        train_parts: paths of the modules that train, see `train_only`; () = all.
 
     Raises:
         ValueError: a combination of parts that can't work.
@@ -84,6 +72,7 @@ class UnifiedSegmentor(nn.Module):
         output_format: str = "detectron2",
         window_size: int = 0,
         window_overlap: float = 1 / 3,
+        train_parts: Sequence[str] = (),
     ):
         super().__init__()
         if (proposal_generator is None) != (roi_heads is None):
@@ -110,6 +99,7 @@ class UnifiedSegmentor(nn.Module):
         self.windows = _windows(window_size, window_overlap, self.size_divisibility)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.train_only(train_parts)
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -134,7 +124,14 @@ class UnifiedSegmentor(nn.Module):
             "output_format": model.UNIFIED.OUTPUT,
             "window_size": cfg.TEST.WINDOW.SIZE,
             "window_overlap": cfg.TEST.WINDOW.OVERLAP,
+            "train_parts": cfg.SOLVER.TRAIN_PARTS,
         }
+
+    def training_order(self) -> list[list[str]]:
+        """The backbone and what the semantic head's first part is, then the head's further parts one by one."""
+        parts = self.sem_seg_head.training_order() if self.sem_seg_head is not None else []
+        first, *others = [[f"sem_seg_head.{part}".rstrip(".")] for part in parts] or [[]]
+        return [["backbone", *first], *others]
 
     @property
     def device(self) -> torch.device:
@@ -150,18 +147,35 @@ class UnifiedSegmentor(nn.Module):
         return self.losses(batched_inputs) if self.training else self.inference(batched_inputs)
 
     def losses(self, batched_inputs: Batch) -> dict[str, Tensor]:
-        """The weighted loss terms of a batch."""
+        """The weighted loss terms of a batch, of the parts that they can teach.
+
+        A frozen semantic head still teaches the backbone, a frozen detector doesn't: it is in inference mode.
+
+        Raises:
+            ValueError: there is none.
+        """
         images, features = self.extract(batched_inputs)
         losses: dict[str, Tensor] = {}
-        if self.sem_seg_head is not None:
+        if self.sem_seg_head is not None and learns(self.backbone, self.sem_seg_head):
             prediction = self.sem_seg_head.predict(self._head_features(images, features))
             losses.update(self.sem_seg_head.losses(prediction, self._semantic_targets(batched_inputs)))
-        if self.proposal_generator is not None and self.roi_heads is not None:
-            truth = [x["instances"].to(self.device) for x in batched_inputs]
-            proposals, proposal_losses = self.proposal_generator(images, features, truth)
-            _, detector_losses = self.roi_heads(images, features, proposals, truth)
-            losses.update(proposal_losses)
-            losses.update(detector_losses)
+        losses.update(self._detector_losses(images, features, batched_inputs))
+        if not losses:
+            raise ValueError("no part of the model has a loss: nothing that SOLVER.TRAIN_PARTS trains depends on one")
+        return losses
+
+    def _detector_losses(
+        self, images: ImageList, features: dict[str, Tensor], batched_inputs: Batch
+    ) -> dict[str, Tensor]:
+        first, second = self.proposal_generator, self.roi_heads
+        if first is None or second is None or not learns(self.backbone, first, second):
+            return {}
+        if not (first.training or second.training):
+            return {}
+        truth = [x["instances"].to(self.device) for x in batched_inputs]
+        proposals, losses = first(images, features, truth)
+        if second.training:
+            losses = {**losses, **second(images, features, proposals, truth)[1]}
         return losses
 
     def inference(self, batched_inputs: Batch) -> list[dict[str, Any]]:
@@ -176,6 +190,7 @@ class UnifiedSegmentor(nn.Module):
         semantic: list[LogitMap | None] = [None] * len(batched_inputs)
         instances: list[Instances | None] = [None] * len(batched_inputs)
         maps: list[dict[str, CellMap]] = [{}] * len(batched_inputs)
+        logit_maps: list[dict[str, LogitMap]] = [{}] * len(batched_inputs)
         in_windows = self.sem_seg_head is not None and any(self._exceeds_window(x["image"]) for x in batched_inputs)
         if in_windows:
             semantic = [self._semantic_in_windows(x["image"]) for x in batched_inputs]
@@ -186,11 +201,12 @@ class UnifiedSegmentor(nn.Module):
                 said = self.sem_seg_head.predict(self._head_features(images, features))
                 semantic = [LogitMap.whole(each, stride, size) for each, size in zip(said.logits, images.image_sizes)]
                 if self.output_format == "compact":
-                    maps = _cell_maps(self.sem_seg_head.describe(said), images)
+                    maps = cell_maps_of(self.sem_seg_head.describe(said), images)
+                    logit_maps = logit_maps_of(self.sem_seg_head.logit_maps(said), images)
             if self.proposal_generator is not None and self.roi_heads is not None:
                 proposals, _ = self.proposal_generator(images, features, None)
                 instances, _ = self.roi_heads(images, features, proposals, None)
-        return [ImagePrediction(*said) for said in zip(semantic, instances, maps)]
+        return [ImagePrediction(*said) for said in zip(semantic, instances, maps, logit_maps)]
 
     def finish(
         self,
@@ -198,18 +214,20 @@ class UnifiedSegmentor(nn.Module):
         semantic: LogitMap | LogitEnsemble | None,
         instances: Instances | None,
         maps: Mapping[str, CellMap] | None = None,
+        logit_maps: Mapping[str, LogitMap] | None = None,
     ) -> dict[str, Any]:
         """The outputs of an image of which the parts of the model say this.
 
         Args:
             x: the image's element of the batch.
-            semantic, instances, maps: as of `finish_image`.
+            semantic, instances, maps, logit_maps: as of `finish_image`.
         """
         height, width = x["image"].shape[-2:]
         return finish_image(
             semantic,
             instances,
             maps,
+            logit_maps,
             output_size=(x.get("height", height), x.get("width", width)),
             fusion=self.panoptic_fusion,
             output_format=self.output_format,
@@ -242,7 +260,7 @@ class UnifiedSegmentor(nn.Module):
         if head is not None and head.needs_image:
             features = {**features, "image": images.tensor}
         if head is not None and head.needs_valid:
-            features = {**features, "valid": _valid_pixels(images)}
+            features = {**features, "valid": valid_pixels(images)}
         return features
 
     def _semantic_targets(self, batched_inputs: Batch) -> Tensor:
@@ -251,26 +269,6 @@ class UnifiedSegmentor(nn.Module):
         targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
         ignore = self.sem_seg_head.ignore_value
         return ImageList.from_tensors(targets, self.size_divisibility, ignore).tensor
-
-
-def _valid_pixels(images: ImageList) -> Tensor:
-    """(N, 1, H, W) bool: not of the border that pads an image."""
-    valid = torch.zeros_like(images.tensor[:, :1], dtype=torch.bool)
-    for mask, (height, width) in zip(valid, images.image_sizes):
-        mask[:, :height, :width] = True
-    return valid
-
-
-def _cell_maps(described: Mapping[str, Tensor], images: ImageList) -> list[dict[str, CellMap]]:
-    """Maps (N, h, w) of a batch, by name -> those of each image."""
-    height = images.tensor.shape[-2]
-    return [
-        {
-            name: CellMap.without_padding(values[i], height // values.shape[-2], size)
-            for name, values in described.items()
-        }
-        for i, size in enumerate(images.image_sizes)
-    ]
 
 
 def _windows(size: int, overlap: float, step: int) -> SlidingWindows | None:

@@ -7,13 +7,14 @@ warning in the log, when no weight of a file fits.
 import hashlib
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
-from torch import nn
+from torch import Tensor, nn
 
 from unified_seg.training.torchvision_weights import is_torchvision_resnet, with_detectron2_names
 
@@ -41,11 +42,22 @@ class Checkpointer(DetectionCheckpointer):
         model, save_dir, checkpointables: as of Detectron2.
         complete: every parameter of the model must be in the file, as evaluation and prediction need; otherwise, as
             fine-tuning needs, one that fits is enough.
+        required: names of parameters and buffers that must be in the file in any case, since SOLVER.TRAIN_PARTS
+            freezes them.
     """
 
-    def __init__(self, model: nn.Module, save_dir: str = "", *, complete: bool = False, **checkpointables: Any):
+    def __init__(
+        self,
+        model: nn.Module,
+        save_dir: str = "",
+        *,
+        complete: bool = False,
+        required: Collection[str] = (),
+        **checkpointables: Any,
+    ):
         super().__init__(model, save_dir, **checkpointables)
         self.complete = complete
+        self.required = frozenset(required)
         self._source = ""
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -53,8 +65,14 @@ class Checkpointer(DetectionCheckpointer):
 
         Raises:
             CheckpointError: the file is missing, not what the digest in its URL promises, or not a checkpoint; none of
-                its weights fits the model, or, with `complete`, not all; it holds a ResNet of another depth.
+                its weights fits the model, or, with `complete`, not all, or not all that are `required`; it holds a
+                ResNet of another depth.
         """
+        if not path and self.required:
+            raise CheckpointError(
+                f"MODEL.WEIGHTS is empty: {len(self.required)} parameters and buffers that SOLVER.TRAIN_PARTS freezes "
+                f"must come from weights, {min(self.required)} for one"
+            )
         if path and "://" not in path and not Path(path).is_file():
             raise CheckpointError(f"weights {path}: there is no such file")
         self._source = path
@@ -64,6 +82,11 @@ class Checkpointer(DetectionCheckpointer):
             raise CheckpointError(f"weights {path}: can't be fetched: {error}") from None
         _check_digest(path, local)
         return super().load(local, *args, **kwargs)
+
+    def load_weights(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """Load a state dict; raises CheckpointError, with `source` in place of a file's name, as `load` does."""
+        self._source = source
+        self._load_model({"model": dict(weights)})
 
     def _load_file(self, filename: str) -> dict[str, Any]:
         try:
@@ -87,7 +110,9 @@ class Checkpointer(DetectionCheckpointer):
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         matched_by_suffix = checkpoint.get("matching_heuristics", False)
+        misshapen = self._take_misshapen(checkpoint["model"])
         incompatible = super()._load_model(checkpoint)
+        incompatible.incorrect_shapes.extend(misshapen)
         names = {name for name, _ in self.model.named_parameters()}
         absent = names & set(incompatible.missing_keys)
         misshapen = [entry for entry in incompatible.incorrect_shapes if entry[0] in names]
@@ -104,7 +129,39 @@ class Checkpointer(DetectionCheckpointer):
                 f"weights {self._source}: {len(absent)} of {len(names)} parameters are missing or of another shape, "
                 f"{min(absent)} for one: the file was not made by this config"
             )
+        self._check_required(incompatible)
         return incompatible
+
+    def _take_misshapen(self, weights: dict[str, Any]) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
+        """Remove weights of another shape than the model's; returns their names, their shapes and the model's.
+
+        fvcore would look for their modules by the names in the file, and stop where a part hides its own name.
+        """
+        shapes = {name: tuple(value.shape) for name, value in self.model.state_dict().items()}
+        found = {
+            key: (key.removeprefix("module."), tuple(getattr(value, "shape", ()))) for key, value in weights.items()
+        }
+        misshapen = {key: entry for key, entry in found.items() if shapes.get(entry[0], entry[1]) != entry[1]}
+        for key in misshapen:
+            del weights[key]
+        return [(name, shape, shapes[name]) for name, shape in misshapen.values()]
+
+    def _check_required(self, incompatible: Any) -> None:
+        absent = self.required & set(incompatible.missing_keys)
+        if not absent:
+            return
+        # Files have the names of the state dict, which those of the modules are not where a part hides its own.
+        in_file = {id(value): key for key, value in self.model.state_dict(keep_vars=True).items()}
+        tensors = dict(chain(self.model.named_parameters(), self.model.named_buffers()))
+        keys = sorted(in_file[id(tensors[name])] for name in absent)
+        detail = f"{keys[0]} for one"
+        if misshapen := [entry for entry in incompatible.incorrect_shapes if entry[0] in keys]:
+            key, found, expected = misshapen[0]
+            detail = f"for one {key}: {tuple(found)} in the file, {tuple(expected)} here"
+        raise CheckpointError(
+            f"weights {self._source}: {len(absent)} of {len(self.required)} parameters and buffers that "
+            f"SOLVER.TRAIN_PARTS freezes, and that must come from weights, are missing or of another shape, {detail}"
+        )
 
     def _check_depth(self, incompatible: Any) -> None:
         """Refuse a ResNet that shares some blocks with the model's: the others would stay as they were drawn."""

@@ -11,13 +11,14 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from unified_seg.config import COMPACT, ConfigError, load_config
+from unified_seg.config import COMPACT, ConfigError, final_config, load_config
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError
 from unified_seg.inference import with_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 from unified_seg.training.launch import launch
+from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 
 
@@ -36,7 +37,9 @@ def main(args: argparse.Namespace) -> Any:
     try:
         cfg = setup(args)
         if args.eval_only:
-            return evaluate(cfg)
+            return evaluate(final_config(cfg))
+        if cfg.SOLVER.STAGES:
+            return run_stages(cfg, resume=args.resume)
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         return trainer.train()

@@ -19,7 +19,7 @@ from unified_seg.data.build import build_test_loader, build_train_loader
 from unified_seg.data.checks import check_datasets
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
-from unified_seg.meta_arch import build_model
+from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.checkpoint import Checkpointer
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
@@ -49,7 +49,9 @@ class Trainer(DefaultTrainer):
             distribute(model), self.build_train_loader(cfg), optimizer, precision=precision_of(cfg)
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
-        self.checkpointer = Checkpointer(model, cfg.OUTPUT_DIR, trainer=weakref.proxy(self))
+        self.checkpointer = Checkpointer(
+            model, cfg.OUTPUT_DIR, required=required_weights(model), trainer=weakref.proxy(self)
+        )
         self.start_iter = 0
         self.train_s = 0.0  # seconds spent in training steps, waiting for data included
         self.max_iter = cfg.SOLVER.MAX_ITER
@@ -141,6 +143,11 @@ class Trainer(DefaultTrainer):
             print_results(results)
             save_results(results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
         return next(iter(results.values())) if len(results) == 1 else results
+
+
+def required_weights(model: nn.Module) -> list[str]:
+    """Names of what must come from weights before this model is trained, see `FreezableModel`."""
+    return model.required_weights() if isinstance(model, FreezableModel) else []
 
 
 def results_file(cfg: CfgNode) -> Path:

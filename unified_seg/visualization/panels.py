@@ -15,6 +15,7 @@ from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
 from unified_seg.visualization.colors import Color, assign_shades
+from unified_seg.visualization.errors import draw_errors
 from unified_seg.visualization.pyramid import draw_pyramid
 from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
 
@@ -58,12 +59,14 @@ def draw_panels(
     metadata: Any,
     confidence_threshold: float = 0.5,
     legend: LegendMode = "present",
+    truth: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw the image beside everything that a model says about it.
 
     Of a fusion that refines, semantic map and instances are drawn before and after it, beside each other: after it
     without the detections that it dropped, and with the instances that it found by semantics, whatever their score.
-    Of a pyramidal output, what its levels say is below (`draw_pyramid`).
+    Of a pyramidal output, what its levels say is below (`draw_pyramid`). Of a head that corrects its errors, the
+    semantic map before that comes too, and where it is thought to be wrong (`draw_errors`).
 
     A class has one colour in every panel and picture, and instances of a class have shades of it. Images narrower
     than 512 pixels are enlarged by a whole factor, so that the labels can be read.
@@ -76,32 +79,41 @@ def draw_panels(
         confidence_threshold: instances below this score, 0 to 1, are not drawn.
         legend: explain the colours of the classes that are "present", of "all" (pictures of one size for a video),
             or "none".
+        truth: (H, W) semantic ids or the ignore label; where errors are predicted, the true ones are drawn beside them.
 
     Returns:
         (h, w, 3) uint8, RGB.
 
     Raises:
-        ValueError: the image is not (H, W, 3), an output has another size, a class id that the metadata lacks, or
-            `unfused` without all that a fusion makes.
+        ValueError: the image is not (H, W, 3), an output or the truth has another size, a class id that the metadata
+            lacks, or `unfused` without all that a fusion makes.
     """
     _check_image(image)
     image = np.ascontiguousarray(image)  # a BGR image turned by [::-1] is a view that OpenCV does not take
     table = ClassTable.from_metadata(metadata)
     panels = make_panels(outputs, table, confidence_threshold)
     pictures = [add_caption(to_canvas(image), f"input {image.shape[1]}×{image.shape[0]}")]
-    if "unfused" not in outputs:
+    uncorrected = _uncorrected_panel(image, outputs, table)
+    shown = list(panels.values())
+    if "unfused" in outputs:
+        before = make_panels(outputs["unfused"], table, confidence_threshold)
+        _check_fused(panels, before)
+        shown = [*before.values(), *shown]
+        pictures += _before_and_after(image, before["semantic"], panels["semantic"], "fusion")
+        pictures += [panels["panoptic"].draw(image)]
+        pictures += _before_and_after(image, before["instances"], panels["instances"], "fusion")
+        if uncorrected is not None:
+            pictures.append(uncorrected.draw(image, "before correction · "))
+    else:
+        if uncorrected is not None:
+            pictures += _before_and_after(image, uncorrected, panels.pop("semantic"), "correction")
         pictures += [panel.draw(image) for panel in panels.values()]
-        # Two by two for wide images; beside each other for tall ones, and for fewer than four.
-        columns = 2 if len(pictures) == 4 and image.shape[1] > image.shape[0] else len(pictures)
-        sheet = _above_pyramid(grid(pictures, columns), image, outputs, columns)
-        return with_legend(sheet, list(panels.values()), table, legend)
-    before = make_panels(outputs["unfused"], table, confidence_threshold)
-    _check_fused(panels, before)
-    pictures += _before_and_after(image, before["semantic"], panels["semantic"])
-    pictures += [panels["panoptic"].draw(image)]
-    pictures += _before_and_after(image, before["instances"], panels["instances"])
-    sheet = _above_pyramid(grid(pictures, 3), image, outputs, 3)
-    return with_legend(sheet, [*before.values(), *panels.values()], table, legend)
+    if uncorrected is not None:
+        shown.append(uncorrected)
+        size = (image.shape[0], image.shape[1])
+        pictures += draw_errors(size, outputs["semantic_logit_maps"], table.ignore_label, truth)
+    columns = _columns(len(pictures), wide=image.shape[1] > image.shape[0])
+    return with_legend(_above_pyramid(grid(pictures, columns), image, outputs, columns), shown, table, legend)
 
 
 def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_threshold: float = 0.5) -> dict[str, Panel]:
@@ -133,8 +145,21 @@ def _above_pyramid(sheet: np.ndarray, image: np.ndarray, outputs: Mapping[str, A
     return stack([sheet, draw_pyramid(image, maps, columns)]) if "levels" in maps else sheet
 
 
-def _before_and_after(image: np.ndarray, before: Panel, after: Panel) -> list[np.ndarray]:
-    return [before.draw(image, "before fusion · "), after.draw(image, "after fusion · ")]
+def _columns(pictures: int, wide: bool) -> int:
+    """Four wide pictures are shown two by two."""
+    return (2 if wide else 4) if pictures == 4 else min(pictures, 3)
+
+
+def _uncorrected_panel(image: np.ndarray, outputs: Mapping[str, Any], table: ClassTable) -> Panel | None:
+    """The semantic panel from before a correction; None where nothing says what was wrong."""
+    maps = outputs.get("semantic_logit_maps", {})
+    if not {"uncorrected", "error"} <= maps.keys():
+        return None
+    return _semantic_panel({"sem_seg_labels": maps["uncorrected"].labels(image.shape[:2])}, table)
+
+
+def _before_and_after(image: np.ndarray, before: Panel, after: Panel, what: str) -> list[np.ndarray]:
+    return [before.draw(image, f"before {what} · "), after.draw(image, f"after {what} · ")]
 
 
 def _check_fused(panels: Mapping[str, Panel], before: Mapping[str, Panel]) -> None:

@@ -163,16 +163,25 @@ def _train_seconds(run: Run, seconds: Sequence[float | None]) -> float | None:
 
 
 def _progress(run: Run) -> str:
-    """The last iteration that the run's metrics.json tells of."""
-    path = run.folder / "metrics.json"
+    """The last iteration that the metrics.json of its latest training tells of."""
+    trainings = run.trainings()
+    budget = sum(iterations for _, iterations in trainings)
+    before = budget
+    for folder, iterations in reversed(trainings):
+        before -= iterations
+        if (done := _iterations_done(folder / "metrics.json")) is not None:
+            return f"iteration {before + done}/{budget}" if before + done < budget else "evaluating"
+    return "starting"
+
+
+def _iterations_done(path: Path) -> int | None:
+    """None where there are no metrics yet, or a line that is being written."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 65536), os.SEEK_SET)
-            last = json.loads(file.read().rstrip().rsplit(b"\n", 1)[-1])
-        done, budget = last["iteration"] + 1, run.config["SOLVER.MAX_ITER"]
-        return f"iteration {done}/{budget}" if done < budget else "evaluating"
+            return json.loads(file.read().rstrip().rsplit(b"\n", 1)[-1])["iteration"] + 1
     except (OSError, ValueError, KeyError, TypeError):
-        return "starting"  # no metrics yet, or a line that is being written
+        return None
 
 
 def _log_tail(run: Run) -> str:

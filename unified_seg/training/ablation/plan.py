@@ -19,6 +19,13 @@ METRICS = {
     "vehicle_pixels": ("recognition", "pixels_category-vehicle"),
     "vehicle_pixels_fused": ("recognition", "pixels_fused_category-vehicle"),
     "vehicle_boxes": ("recognition", "boxes_category-vehicle"),
+    # Of error prediction and correction: mIoU of the head inside; how well its errors are found, at the threshold set
+    # and at the best one, and by the head's own doubt at its best one; the share of hard errors found.
+    "miou_uncorrected": ("sem_seg_uncorrected", "mIoU"),
+    "error_iou": ("errors", "IoU"),
+    "error_iou_best": ("errors", "best_IoU"),
+    "confidence_error_iou": ("errors", "confidence_best_IoU"),
+    "hard_recall": ("errors", "hard_recall"),
 }
 KINDS = ("train", "evaluate")
 

@@ -70,7 +70,20 @@ class Run:
             return State.OTHER
         if record["finished"] is not None and (self.folder / RESULTS).is_file():
             return State.DONE
-        return State.INTERRUPTED if any(self.folder.glob("*.pth")) else State.ABSENT
+        resumable = any(any(folder.glob("*.pth")) for folder, _ in self.trainings())
+        return State.INTERRUPTED if resumable else State.ABSENT
+
+    def trainings(self) -> list[tuple[Path, int]]:
+        """The folder and the iterations of each of its trainings in turn; several where it has stages."""
+        names, stages, iterations = self.config["SOLVER.STAGES"], self.config["STAGES"], self.config["SOLVER.MAX_ITER"]
+        if not names:
+            return [(self.folder, iterations)]
+        folders = [*(self.folder / name for name in names[:-1]), self.folder]
+        return [
+            (folder, stages.get(f"{name}.SOLVER.MAX_ITER", iterations))
+            for name, folder in zip(names, folders)
+            if not stages.get(f"{name}.RESULT")
+        ]
 
     def differences(self, record: Mapping[str, Any]) -> list[str]:
         """What the recorded run had otherwise than this one, in words; empty where they are the same run."""
@@ -126,10 +139,12 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
     for key, value in settings.items():
         overrides += [str(key), _as_word(value)]
     try:
-        config = dict(_flatten(load_config(root / row.config, overrides)))
+        cfg = load_config(root / row.config, overrides)
     except ConfigError as error:
         raise ValueError(f"row {row.name!r}: {error}") from None
-    config = {key: value for key, value in config.items() if key not in NOT_COMPARED}
+    # A key of a stage that comes or goes is a change of the run, not of the project.
+    stages = dict(_flatten(cfg.pop("STAGES")))
+    config = {key: value for key, value in _flatten(cfg) if key not in NOT_COMPARED} | {"STAGES": stages}
     # Another version of the data is another run, though the config names the same data set.
     config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None
     return Run(row, seed, folder, base, tuple(overrides), config)

@@ -16,6 +16,11 @@ TITLES = {
     "vehicle_pixels": "vehicles right by pixels",
     "vehicle_pixels_fused": "by fused pixels",
     "vehicle_boxes": "by boxes",
+    "miou_uncorrected": "mIoU uncorrected",
+    "error_iou": "error IoU",
+    "error_iou_best": "best error IoU",
+    "confidence_error_iou": "best error IoU by confidence",
+    "hard_recall": "hard recall",
 }
 NOTHING = "–"
 

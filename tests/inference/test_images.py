@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+from detectron2.data import DatasetCatalog
+
+from unified_seg.data.reading import DataError
+from unified_seg.inference.images import find_images, find_records, make_writable
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("street [0].png", "street [1].PNG", "street [2].png", "notes.txt"):
+        (folder / name).touch()
+    return folder
+
+
+def test_inputs_are_files_folders_and_patterns_each_once(images: Path) -> None:
+    first, second = images / "street [0].png", images / "street [1].PNG"
+    found = find_images([str(second), f"{images}/street*.png", str(images), str(first)])
+    assert found == [second, first, images / "street [2].png"]
+
+
+@pytest.mark.parametrize("pattern", ["nothing", "*.jpg", "empty"])
+def test_an_input_that_names_nothing(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image there"):
+        find_images([str(tmp_path / pattern)])
+
+
+def test_records_are_of_files_or_of_a_data_set(images: Path) -> None:
+    assert find_records([str(images / "street [0].png")], None) == [{"file_name": str(images / "street [0].png")}]
+    name, records = "unified_test_of_images", [{"file_name": "a.png", "image_id": 1}]
+    DatasetCatalog.register(name, lambda: records)
+    try:
+        assert find_records(None, name) == records
+        records = []
+        with pytest.raises(DataError, match=f"--dataset {name}: it has no records"):
+            find_records(None, name)
+    finally:
+        DatasetCatalog.remove(name)
+
+
+def test_a_folder_for_results(tmp_path: Path) -> None:
+    make_writable(tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"--output: the folder .*file/folder can't be made: Not a directory"):
+        make_writable(tmp_path / "file" / "folder")

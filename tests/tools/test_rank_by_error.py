@@ -1,0 +1,278 @@
+"""tools/rank_by_error.py, on the hand-drawn data set and a small model with random weights."""
+
+import csv
+import importlib.util
+import json
+import math
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from scipy.stats import spearmanr
+
+from unified_seg.config import load_config
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.reading import read_image, read_label
+from unified_seg.functional.logit_maps import LogitMap
+from unified_seg.inference import Predictor
+from unified_seg.meta_arch import build_model
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "rank_by_error.py"
+ROAD, SKY = 0, 10  # Cityscapes' semantic ids
+
+
+@pytest.fixture(scope="module")
+def tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rank_by_error", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def command(correcting_config, tmp_path):
+    """Builds a command line about a model with random weights."""
+    torch.manual_seed(0)
+    config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
+    config.write_text(correcting_config.dump())
+    torch.save({"model": build_model(with_class_counts(correcting_config)).state_dict()}, weights)
+
+    def build(*arguments: object, opts: tuple = ()) -> list[str]:
+        words = ["--config-file", config, "--output", tmp_path / "out", *arguments]
+        return [str(word) for word in [*words, "--opts", "MODEL.WEIGHTS", weights, *opts]]
+
+    return build
+
+
+def read_ranking(folder: Path) -> list[dict[str, str]]:
+    with (folder / "ranking.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_data_set_is_ranked_and_the_ranking_compared_with_its_truth(tool, command, tiny_dataset, tmp_path, capsys):
+    tool.main(command("--dataset", tiny_dataset.train, "--top", 3))
+    rows = read_ranking(tmp_path / "out")
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+    predicted = [float(row["predicted_error"]) for row in rows]
+    assert predicted == sorted(predicted, reverse=True) and len(set(predicted)) == 4
+    # The same from the model's answers, in plain words.
+    predictor = Predictor(with_class_counts(load_config(tmp_path / "config.yaml", command()[-2:])))
+    truth_of = {r["file_name"]: r["sem_seg_file_name"] for r in DatasetCatalog.get(tiny_dataset.train)}
+    for row in rows:
+        maps = predictor(read_image(row["file_name"]))["semantic_logit_maps"]
+        probability = maps["error"].logits((64, 128))[0].sigmoid()
+        answer = maps["uncorrected"].logits((64, 128)).softmax(0)
+        truth = torch.from_numpy(read_label(truth_of[row["file_name"]])).long()
+        expected = {
+            "predicted_error": probability.mean(),
+            "predicted_error_share": (probability > 0.5).float().mean(),
+            "mean_entropy": -(answer * answer.log()).sum(0).mean() / math.log(19),
+            "true_error": (answer.argmax(0) != truth)[truth != 255].float().mean(),
+        }
+        assert {name: float(row[name]) for name in expected} == pytest.approx(
+            {name: float(value) for name, value in expected.items()}, abs=2e-6
+        )
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["images"], summary["images_with_truth"], summary["threshold"]) == (4, 4, 0.5)
+    assert summary["dataset"] == tiny_dataset.train
+    columns = {name: [float(row[name]) for row in rows] for name in rows[0] if name not in ("rank", "file_name")}
+    assert summary["mean"] == pytest.approx({name: np.mean(values) for name, values in columns.items()}, abs=2e-6)
+    found = summary["rank_correlation"]
+    for name in ("predicted_error", "mean_entropy"):
+        assert found[name]["value"] == pytest.approx(spearmanr(columns[name], columns["true_error"]).statistic)
+        assert -1 <= found[name]["low"] <= found[name]["high"] <= 1
+    difference = found["predicted_error"]["value"] - found["mean_entropy"]["value"]
+    assert found["difference"]["value"] == pytest.approx(difference)
+    assert "rank correlation with the true error over 4 images" in capsys.readouterr().out
+    # Three rows of four pictures of 512 x 256 under captions of their own and of the row, 4 pixels apart; a legend.
+    height, width = cv2.imread(str(tmp_path / "out" / "contact_sheet.png")).shape[:2]
+    assert width == 4 * 512 + 3 * 4 and 0 < height - (3 * (256 + 2 * 22) + 2 * 4) < 100
+
+
+@pytest.fixture
+def answers(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
+    """What a model in place of the real one says of an image, by its brightness: the error probability on its left
+    half and on its right half, and the probability of road everywhere; the rest of it is sky's."""
+    said: dict[int, tuple[float, float, float]] = {}
+
+    def predict(image: np.ndarray) -> dict[str, Any]:
+        left, right, road = said[int(image[0, 0, 0])]
+        error = torch.cat([torch.full((1, 64, 64), p) for p in (left, right)], dim=2).logit()
+        logits = torch.full((19, 64, 128), -100.0)
+        logits[[ROAD, SKY]] = torch.tensor([road, 1 - road]).clamp(min=1e-30).log()[:, None, None]
+        maps = {"error": error, "uncorrected": logits}
+        labels = torch.full((64, 128), ROAD if road > 0.5 else SKY)
+        whole = {name: LogitMap.whole(values, 1, (64, 128)) for name, values in maps.items()}
+        return {"sem_seg_labels": labels, "semantic_logit_maps": whole}
+
+    class Stub:
+        def __init__(self, cfg: CfgNode):
+            self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+
+        def __call__(self, image: np.ndarray) -> dict[str, Any]:
+            return predict(image)
+
+    monkeypatch.setattr(tool, "Predictor", Stub)
+    return said
+
+
+def write_grey(folder: Path, brightness: int, size: tuple[int, int] = (64, 128)) -> Path:
+    folder.mkdir(exist_ok=True)
+    file = folder / f"grey_{brightness}.png"
+    assert cv2.imwrite(str(file), np.full((*size, 3), brightness, np.uint8))
+    return file
+
+
+def test_the_most_wrong_image_comes_first(tool, command, answers, tmp_path, capsys):
+    # Means of the error probability: 0.3, 0.55 and 0.3. Of two that are alike the first stays so.
+    answers |= {10: (0.5, 0.1, 0.5), 20: (0.2, 0.9, 1.0), 30: (0.5, 0.1, 0.8)}
+    for brightness in answers:
+        write_grey(tmp_path / "images", brightness)
+    tool.main(command("--input", tmp_path / "images"))
+    rows = read_ranking(tmp_path / "out")
+    assert rows[0].keys() == {"rank", "file_name", "predicted_error", "predicted_error_share", "mean_entropy"}
+    assert [Path(row["file_name"]).name for row in rows] == ["grey_20.png", "grey_10.png", "grey_30.png"]
+    assert [float(row["predicted_error"]) for row in rows] == pytest.approx([0.55, 0.3, 0.3], abs=1e-6)
+    # Above 0.5, and not just at it.
+    assert [float(row["predicted_error_share"]) for row in rows] == pytest.approx([0.5, 0, 0])
+    # A coin's entropy is log 2.
+    skewed = -0.8 * math.log(0.8) - 0.2 * math.log(0.2)
+    expected = [0, math.log(2) / math.log(19), skewed / math.log(19)]
+    assert [float(row["mean_entropy"]) for row in rows] == pytest.approx(expected, abs=1e-6)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["images_with_truth"] == 0 and "rank_correlation" not in summary
+    assert summary["mean"].keys() == {"predicted_error", "predicted_error_share", "mean_entropy"}
+    assert "correlation" not in capsys.readouterr().out
+    # Three pictures in a row: there are no true errors.
+    assert cv2.imread(str(tmp_path / "out" / "contact_sheet.png")).shape[1] == 3 * 512 + 2 * 4
+
+
+@pytest.fixture
+def grey_dataset(tiny_dataset, tmp_path):
+    """Three images: the upper half of the first is sky, the second is road, the third is not labelled."""
+    name, records = "unified_test_grey", []
+    labels = np.full((3, 64, 128), ROAD, np.uint8)
+    labels[0, :32], labels[2] = SKY, 255
+    for index, truth in enumerate(labels):
+        file = write_grey(tmp_path / "grey", index)
+        label = file.with_name(f"labels_{index}.png")
+        assert cv2.imwrite(str(label), truth)
+        records.append({"file_name": str(file), "image_id": index, "sem_seg_file_name": str(label)})
+    DatasetCatalog.register(name, lambda: records)
+    MetadataCatalog.get(name).set(
+        **{k: v for k, v in MetadataCatalog.get(tiny_dataset.val).as_dict().items() if k != "name"}
+    )
+    yield name, records
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+def test_the_true_error_is_that_of_the_answer_before_correction(tool, command, answers, grey_dataset, tmp_path, capsys):
+    answers |= {0: (0.2, 0.2, 0.9), 1: (0.1, 0.1, 0.8), 2: (0.3, 0.3, 0.9)}
+    tool.main(command("--dataset", grey_dataset[0]))
+    rows = read_ranking(tmp_path / "out")
+    # Road everywhere: half of the first image is wrong, nothing of the second; of the third nobody knows.
+    assert [row["true_error"] for row in rows] == ["", "0.500000", "0.000000"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["images"], summary["images_with_truth"], summary["mean"]["true_error"]) == (3, 2, 0.25)
+    # The predicted error has the two in their order, the entropy (0.8 is less sure) has not; a resample of one image
+    # drawn twice has no order.
+    found = summary["rank_correlation"]
+    assert found["predicted_error"] == pytest.approx({"value": 1, "low": 1, "high": 1})
+    assert found["mean_entropy"] == pytest.approx({"value": -1, "low": -1, "high": -1})
+    assert found["difference"] == pytest.approx({"value": 2, "low": 2, "high": 2})
+    assert "over 2 images, 95 % interval: predicted error +1.000 [+1.000, +1.000]" in capsys.readouterr().out
+
+
+def test_a_data_set_without_truth(tool, command, answers, grey_dataset, tmp_path):
+    answers |= {i: (0.1 * i + 0.1, 0.1, 0.9) for i in range(3)}
+    for record in grey_dataset[1]:
+        del record["sem_seg_file_name"]
+    tool.main(command("--dataset", grey_dataset[0]))
+    rows = read_ranking(tmp_path / "out")
+    assert "true_error" not in rows[0] and [Path(row["file_name"]).stem for row in rows] == [
+        "grey_2",
+        "grey_1",
+        "grey_0",
+    ]
+
+
+def test_equal_errors_have_no_rank_correlation(tool, command, answers, grey_dataset, tmp_path, capsys):
+    answers |= dict.fromkeys(range(3), (0.1, 0.1, 0.9))
+    tool.main(command("--dataset", grey_dataset[0]))
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())["rank_correlation"]
+    assert found["predicted_error"] == {"value": None, "low": None, "high": None}
+    assert "predicted error +nan" in capsys.readouterr().out
+
+
+def test_large_images_are_small_on_the_sheet(tool, command, answers, grey_dataset, tmp_path):
+    model = tool.ErrorPredictor(tool.setup(tool.parse_args(command("--dataset", grey_dataset[0]))))
+    answers |= {0: (0.2, 0.9, 0.9)}
+    record = grey_dataset[1][0]
+    write_grey(tmp_path / "grey", 0, (700, 1300))
+    assert cv2.imwrite(record["sem_seg_file_name"], np.repeat(np.uint8([SKY, ROAD]), 350)[:, None].repeat(1300, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        said = model.predictor(np.zeros((1, 1, 3), np.uint8))
+        labels = torch.full((700, 1300), ROAD)
+        patch.setattr(model, "predictor", lambda image: said | {"sem_seg_labels": labels})
+        row, _ = model.draw(record)
+    # 700 x 1300 are 345 x 640; the last two pictures are error probabilities, dark and bright, and true errors.
+    assert row.shape == (345 + 22, 4 * 640 + 3 * 4, 3)
+    pictures = [row[22:, k * 644 : k * 644 + 640] for k in range(4)]
+    assert [pictures[2][100, column].tolist() for column in (10, 600)] == [[51, 0, 0], [230, 0, 0]]
+    assert [pictures[3][y, 300].tolist() for y in (10, 300)] == [[255, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("opts", "message"),
+    [
+        (("TEST.AUG.ENABLED", True), r"TEST\.AUG\.ENABLED: .*set it to False"),
+        (("TEST.WINDOW.SIZE", 64), r"TEST\.WINDOW\.SIZE: .*set it to 0"),
+        (("NO.SUCH.KEY", 1), "there is no config key NO"),
+    ],
+)
+def test_configs_that_predict_no_errors(tool, command, tiny_dataset, opts, message):
+    with pytest.raises(SystemExit, match=f"ConfigError: .*{message}"):
+        tool.main(command("--dataset", tiny_dataset.val, opts=opts))
+
+
+def test_a_model_without_an_error_branch(tool, command, correcting_config, tiny_dataset, tmp_path):
+    head = correcting_config.MODEL.SEM_SEG_HEAD
+    head.NAME = head.ERROR_CORRECTION.BASE
+    (tmp_path / "config.yaml").write_text(correcting_config.dump())
+    torch.save({"model": build_model(with_class_counts(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    with pytest.raises(SystemExit, match=r"ConfigError: MODEL.SEM_SEG_HEAD.NAME: ASPRefinementHead predicts no errors"):
+        tool.main(command("--dataset", tiny_dataset.val))
+
+
+def test_what_a_user_can_mend_ends_in_one_line(tool, command, tiny_dataset, tmp_path):
+    with pytest.raises(SystemExit, match=r"DataError: --input .*absent: no image there"):
+        tool.main(command("--input", tmp_path / "absent"))
+    with pytest.raises(SystemExit, match=r"ConfigError: there is no data set 'no_such_set'"):
+        tool.main(command("--dataset", "no_such_set"))
+    with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth"):
+        tool.main(command("--dataset", tiny_dataset.val, opts=("MODEL.WEIGHTS", "absent.pth")))
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"DataError: --output: the folder .*file can't be made"):
+        tool.main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "file"))
+
+
+def test_an_answer_that_is_none(tool, command, answers, tmp_path):
+    answers[10] = (math.nan, 0.1, 0.5)
+    with pytest.raises(
+        SystemExit, match=r"DataError: .*grey_10\.png: the model answers with logits that are not finite"
+    ):
+        tool.main(command("--input", write_grey(tmp_path / "images", 10)))
+
+
+@pytest.mark.parametrize("arguments", [("--dataset", "a", "--top", "0"), ("--dataset", "a", "--input", "b"), ()])
+def test_arguments_that_are_wrong(tool, command, arguments, capsys):
+    with pytest.raises(SystemExit):
+        tool.parse_args(command(*arguments))
+    assert capsys.readouterr().err

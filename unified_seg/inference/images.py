@@ -1,0 +1,71 @@
+"""The images that a tool is asked to predict for, and where it puts what it makes of them."""
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from detectron2.data import DatasetCatalog
+
+from unified_seg.data.reading import DataError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+
+
+def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict[str, Any]]:
+    """What --input or --dataset names, one of which is given.
+
+    Args:
+        inputs: as of `find_images`.
+        dataset: registered in Detectron2's catalog.
+
+    Returns:
+        Records: of a data set its own, of files their `file_name` alone.
+
+    Raises:
+        DataError: as `find_images`, or a data set without records.
+    """
+    if dataset is None:
+        return [{"file_name": str(path)} for path in find_images(inputs or ())]
+    records = DatasetCatalog.get(dataset)
+    if not records:
+        raise DataError(f"--dataset {dataset}: it has no records")
+    return records
+
+
+def find_images(inputs: Sequence[str]) -> list[Path]:
+    """The image files that files, folders and patterns name, each once, in order.
+
+    Raises:
+        DataError: one of the inputs names nothing.
+    """
+    found: list[Path] = []
+    for text in inputs:
+        path = Path(text).expanduser()
+        if path.is_dir():
+            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        elif path.is_file():  # before patterns: a name may hold brackets
+            matches = [path]
+        else:
+            matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+        if not matches:
+            raise DataError(
+                f"--input {text}: no image there (of a folder: {', '.join(IMAGE_SUFFIXES)} in it, not below it)"
+            )
+        found += matches
+    return list(dict.fromkeys(found))
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder that --output names.
+
+    Raises:
+        DataError: it can't be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"--output: the folder {folder} can't be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK):
+        raise DataError(f"--output: the folder {folder} can't be written to")

@@ -1,0 +1,158 @@
+"""Trainings that follow each other in one run, each on the weights of the one before."""
+
+import gc
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils import comm
+from detectron2.utils.env import seed_all_rng
+from torch import nn
+
+from unified_seg.config import ConfigError, Stage, read_stages
+from unified_seg.config.stages import FINAL_WEIGHTS
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.evaluation import add_to_results
+from unified_seg.meta_arch import FreezableModel, build_model
+from unified_seg.training.checkpoint import Checkpointer, CheckpointError
+from unified_seg.training.optimizer import build_optimizer
+from unified_seg.training.step import precision_of
+from unified_seg.training.trainer import Trainer, required_weights, results_file
+
+LAST_CHECKPOINT = "last_checkpoint"
+
+logger = logging.getLogger(__name__)
+
+
+def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
+    """Train the stages of SOLVER.STAGES one after another.
+
+    Args:
+        cfg: a full config.
+        resume: go on in the stage, and at the checkpoint, where an earlier run was interrupted; otherwise every stage
+            starts from its beginning. Stages up to the last one that has a RESULT are never trained.
+
+    Returns:
+        The results of the last stage's evaluation; None on other processes than the first.
+
+    Raises:
+        ConfigError, CheckpointError: before anything is trained, as `read_stages`, `check_stages` and `Trainer`.
+    """
+    stages = read_stages(cfg)
+    check_stages(stages)
+    given = max((number for number, stage in enumerate(stages, 1) if stage.result), default=0)
+    results = None
+    for number, stage in enumerate(stages, 1):
+        title, is_last = f"stage {stage.name} ({number} of {len(stages)})", number == len(stages)
+        checkpoint = _last_checkpoint(stage) if resume else ""
+        if number <= given:
+            logger.info(f"{title}: not trained, the result is {stages[given - 1].result}")
+        elif checkpoint == FINAL_WEIGHTS and not is_last:
+            logger.info(f"{title}: done before")
+        else:
+            logger.info(f"{title}: {f'goes on from {checkpoint}' if checkpoint else 'starts from its beginning'}")
+            if not checkpoint:
+                _forget_checkpoints(stages[number - 1 :])
+            if not is_last:
+                _write_config(stage)
+            results = _train(stage, resume=bool(checkpoint))
+    if comm.is_main_process() and results:
+        seconds = sum(_train_seconds(stage) for stage in stages[given:])
+        add_to_results(results_file(stages[-1].config), train_s=seconds)
+    return results
+
+
+def check_stages(stages: Sequence[Stage]) -> None:
+    """Find what would stop a stage before the first one starts, by building the model of each on the CPU.
+
+    Raises:
+        ConfigError: a model or optimizer that can't be built, parts that do not exist or have nothing to train, stages
+            out of order.
+        CheckpointError: a RESULT that does not exist; parts that a stage freezes and the one before does not have.
+    """
+    for stage in stages:
+        if stage.result and "://" not in stage.result and not Path(stage.result).is_file():
+            raise CheckpointError(f"STAGES.{stage.name}.RESULT {stage.result}: there is no such file")
+    models = [_build(stage) for stage in stages]
+    _check_order(stages, models)
+    for (before, source), (stage, model) in pairwise(zip(stages, models)):
+        # A RESULT is read before anything is trained anyway.
+        if not before.result:
+            checkpointer = Checkpointer(model, required=required_weights(model))
+            checkpointer.load_weights(source.state_dict(), f"of stage {before.name} for stage {stage.name}")
+
+
+def _build(stage: Stage) -> nn.Module:
+    try:
+        precision_of(stage.config)
+        cfg = with_class_counts(stage.config)
+        cfg.defrost()
+        cfg.MODEL.DEVICE = "cpu"
+        model = build_model(cfg)
+        build_optimizer(cfg, model)
+    except ConfigError as error:
+        raise ConfigError(f"stage {stage.name}: {error}") from None
+    return model
+
+
+def _check_order(stages: Sequence[Stage], models: Sequence[nn.Module]) -> None:
+    """Refuse stages after which a part has learned from another that was trained again since."""
+    trained: dict[int, str] = {}
+    outdated: dict[int, str] = {}
+    for stage, model in zip(stages, models):
+        if not isinstance(model, FreezableModel):
+            continue  # all of it is trained, always
+        steps = model.trained_steps()
+        for step in trained.keys() - steps:
+            if steps and step > min(steps):
+                changed = ", ".join(model.training_order()[min(steps)])
+                outdated[step] = f"stage {stage.name} trains {changed} after {trained[step]}, which learns from it"
+        for step in steps:
+            trained[step] = f"stage {stage.name} trained {', '.join(model.training_order()[step])}"
+            outdated.pop(step, None)
+    if outdated:
+        raise ConfigError(f"SOLVER.STAGES are out of order: {outdated[min(outdated)]}")
+
+
+def _train(stage: Stage, resume: bool) -> OrderedDict[str, Any] | None:
+    if stage.config.SEED >= 0:
+        # A stage is the same whether those before it were trained in this process or in another.
+        seed_all_rng(stage.config.SEED + comm.get_rank())
+    trainer = Trainer(stage.config)
+    trainer.resume_or_load(resume)
+    results = trainer.train()
+    # It refers to itself through its hooks, and would keep its model on the GPU while the next stage trains.
+    del trainer
+    gc.collect()
+    return results
+
+
+def _last_checkpoint(stage: Stage) -> str:
+    """The file from which a stage goes on; "" where there is none."""
+    file = Path(stage.config.OUTPUT_DIR) / LAST_CHECKPOINT
+    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+
+
+def _forget_checkpoints(stages: Sequence[Stage]) -> None:
+    """What an earlier run left of these stages is nothing to go on from; the weights stay where they are."""
+    if comm.is_main_process():
+        for stage in stages:
+            (Path(stage.config.OUTPUT_DIR) / LAST_CHECKPOINT).unlink(missing_ok=True)
+
+
+def _write_config(stage: Stage) -> None:
+    if comm.is_main_process():
+        file = Path(stage.config.OUTPUT_DIR) / "config.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(stage.config.dump(), encoding="utf-8")
+
+
+def _train_seconds(stage: Stage) -> float:
+    """Of the stage's training, in however many runs."""
+    file = Path(stage.config.OUTPUT_DIR) / FINAL_WEIGHTS
+    return torch.load(file, map_location="cpu", weights_only=True, mmap=True)["trainer"].get("train_s", 0.0)
