@@ -23,14 +23,11 @@ def test_against_its_description():
     branch, (logits, image, context) = build(), inputs()
     probabilities = logits.exp() / logits.exp().sum(1, keepdim=True)
     small = image.unfold(2, 4, 4).unfold(3, 4, 4).mean((-2, -1))
-    low = torch.cat(
-        [
-            F.relu(F.conv2d(values, conv.weight, conv.bias, padding=1))
-            for values, conv in ((probabilities, branch.probabilities), (small, branch.image))
-        ],
-        dim=1,
-    )
-    attended = F.relu(branch.attention(low, context))
+    for conv in branch.probabilities:
+        probabilities = F.relu(F.conv2d(probabilities, conv.weight, conv.bias, padding=1))
+    for conv in branch.image:
+        small = F.relu(F.conv2d(small, conv.weight, conv.bias, padding=1))
+    attended = F.relu(branch.attention(torch.cat([probabilities, small], dim=1), context))
     expected = F.conv2d(attended, branch.classifier.weight, branch.classifier.bias)
     torch.testing.assert_close(branch(logits, image, context), expected)
     assert expected.shape == (2, 1, 8, 12)

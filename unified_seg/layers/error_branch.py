@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.layers.conv import conv_norm_relu, init_classifier
+from unified_seg.layers.conv import init_classifier, two_convs
 from unified_seg.layers.global_attention import GlobalAttentionUpsample
 
 
@@ -26,8 +26,8 @@ class ErrorBranch(nn.Module):
         self, num_classes: int, image_channels: int, context_channels: int, dim: int, *, gate: str, norm: str = "GN"
     ):
         super().__init__()
-        self.probabilities = conv_norm_relu(num_classes, dim // 2, 3, norm=norm)
-        self.image = conv_norm_relu(image_channels, dim - dim // 2, 3, norm=norm)
+        self.probabilities = two_convs(num_classes, dim // 2, norm=norm)
+        self.image = two_convs(image_channels, dim - dim // 2, norm=norm)
         self.attention = GlobalAttentionUpsample(dim, context_channels, dim, gate=gate, norm=norm)
         self.classifier = init_classifier(nn.Conv2d(dim, 1, 1))
 
