@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.reading import DataError, read_label
+from unified_seg.data.reading import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
-from unified_seg.evaluation.semantic import ImageConfusion
+from unified_seg.evaluation.semantic import ImageConfusion, true_labels
 from unified_seg.evaluation.tables import class_table_text, level_table_text
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.confusion import confusion_matrix, semantic_scores
@@ -61,14 +61,12 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         needed = ["levels", *(f"labels_{stride}" for stride in self.strides)]
         if missing := [name for name in needed if name not in maps]:
             raise ValueError(f"image {record['image_id']!r}: no {missing} in its semantic maps, only {sorted(maps)}")
-        size = (record["height"], record["width"])
-        levels, *labels = (maps[name].read(size).cpu().numpy() for name in needed)
-        file_name = record["sem_seg_file_name"]
-        truth = read_label(file_name)
+        truth = true_labels(record)
+        levels, *labels = (maps[name].read((truth.shape[0], truth.shape[1])).cpu().numpy() for name in needed)
         try:
             confusion = level_confusion(truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
         except ValueError as error:
-            raise DataError(f"{file_name}: {error}") from None
+            raise DataError(f"{record['sem_seg_file_name']}: {error}") from None
         return ImageConfusion.of(confusion, int(np.count_nonzero(truth != self.table.ignore_label)))
 
     def summarize(self, items: dict[Any, ImageConfusion | None]) -> dict[str, Scores]:
