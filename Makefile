@@ -18,7 +18,7 @@ lint: setup
 
 # Half an hour; on an idle machine, since a busy one doubles the spread.
 bench: setup
-	for command in fusion argmax post semantic-eval panoptic-eval infer train pyramidal; do \
+	for command in fusion argmax post semantic-eval panoptic-eval infer train pyramidal correction; do \
 		$(PYTHON) tools/benchmark.py $$command --repeats 20 --into docs/benchmarks.md \
 			--json docs/benchmarks/$$command.json || exit 1; \
 	done
