@@ -162,6 +162,7 @@ def test_a_stage_without_a_mapping_is_named(folder: Path) -> None:
         (["SOLVER.STAGES", "['a/b']", "STAGES.a/b.SEED", "1"], "'a/b' would be a folder"),
         (["SOLVER.STAGES", "['']", "STAGES..SEED", "1"], "'' would be a folder"),
         (["STAGES.error.RESULT", "x.pth"], r"STAGES\.error\.RESULT: the last stage is done, .* nothing to train"),
+        (["STAGES.bass.RESULT", "x.pth"], r"STAGES\.bass\.RESULT: bass is none of SOLVER\.STAGES, .* base, error"),
         (
             ["STAGES.error.MODEL.WEIGHTS", "x.pth"],
             r"error\.MODEL\.WEIGHTS: .* those of others are STAGES\.base\.RESULT",

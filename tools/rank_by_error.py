@@ -32,7 +32,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.config import CfgNode, ConfigError
+from unified_seg.config import CfgNode, ConfigError, final_config
 from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError, read_image
@@ -89,7 +89,8 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Raises:
         ConfigError: it can't be used, or its answers have no maps of error probabilities.
     """
-    cfg = load_config(args.config_file, args.opts)
+    cfg = final_config(load_config(args.config_file, args.opts)).clone()
+    cfg.defrost()
     for key, is_on in (("TEST.AUG.ENABLED", cfg.TEST.AUG.ENABLED), ("TEST.WINDOW.SIZE", cfg.TEST.WINDOW.SIZE)):
         if is_on:
             off = "False" if key == "TEST.AUG.ENABLED" else "0"

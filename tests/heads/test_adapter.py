@@ -72,7 +72,7 @@ def test_it_says_the_same_as_the_bare_head(fpn_config: CfgNode) -> None:
 
 
 def test_what_is_no_semantic_head_is_refused() -> None:
-    with pytest.raises(TypeError, match="Linear is not a semantic head: it has no layers, losses"):
+    with pytest.raises(ValueError, match="Linear is no head that can be adapted: it has no layers, losses"):
         Detectron2Head(nn.Linear(1, 1), 5)
 
 

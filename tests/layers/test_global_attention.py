@@ -139,30 +139,6 @@ def test_a_decoder_block_is_two_convolutions_more(low: tuple[int, int], high: tu
     torch.testing.assert_close(block(fine, coarse), expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("width", [10, 12])
-def test_one_tile_that_is_the_whole_map_is_the_map(width: int) -> None:
-    block = DecoderBlock(6, 10, width)
-    fine, coarse = maps((9, 14), (3, 5))
-    near = F.interpolate(block.project(coarse), size=(9, 14), mode="bilinear", align_corners=False)
-    assert torch.equal(block.convs(block.fuse(fine, near, block.attention(coarse))), block(fine, coarse))
-
-
-@pytest.mark.parametrize("gate", ["sigmoid", "relu"])
-def test_tiles_without_norms_are_cut_outs(gate: str) -> None:
-    """Away from a tile's border, three 3x3 convolutions deep, nothing tells it from the whole map."""
-    block = DecoderBlock(6, 10, 12, gate=gate, norm="")
-    fine, coarse = maps((16, 24), (4, 6))
-    whole, gates = block(fine, coarse), block.attention(coarse)
-    near = F.interpolate(block.project(coarse), size=(16, 24), mode="bilinear", align_corners=False)
-    parts = fine[:, :, 4:14, 6:20], near[:, :, 4:14, 6:20]
-    tile = block.convs(block.fuse(*parts, gates))
-    torch.testing.assert_close(tile[:, :, 3:-3, 3:-3], whole[:, :, 7:11, 9:17])
-    assert not torch.allclose(tile[:, :, :3], whole[:, :, 4:7, 6:20])
-    # The gate of the tile alone would be another.
-    other = block.convs(block.fuse(*parts, block.attention(coarse[:, :, 1:3, 2:4])))
-    assert not torch.allclose(other[:, :, 3:-3, 3:-3], whole[:, :, 7:11, 9:17])
-
-
 @pytest.mark.parametrize("norm", ["GN", "BN", "SyncBN"])
 @pytest.mark.parametrize("high", [(4, 5), (1, 2)])
 def test_trains_at_batch_size_one(norm: str, high: tuple[int, int]) -> None:

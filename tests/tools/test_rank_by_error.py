@@ -229,6 +229,16 @@ def test_large_images_are_small_on_the_sheet(tool, command, answers, grey_datase
     assert [pictures[3][y, 300].tolist() for y in (10, 300)] == [[255, 0, 0], [0, 0, 0]]
 
 
+def test_of_a_config_with_stages_the_last_one_counts(tool, command, answers, tmp_path):
+    answers[10] = (0.2, 0.6, 0.9)
+    stages = ("SOLVER.STAGES", "['detail']", "STAGES.detail.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD", 0.7)
+    tool.main(command("--input", write_grey(tmp_path / "images", 10), opts=stages))
+    assert read_ranking(tmp_path / "out")[0]["predicted_error_share"] == "0.000000"  # 0.5 outside the stage
+    window = ("STAGES.detail.TEST.WINDOW.SIZE", 64)
+    with pytest.raises(SystemExit, match=r"ConfigError: TEST\.WINDOW\.SIZE"):
+        tool.main(command("--input", tmp_path / "images", opts=(*stages, *window)))
+
+
 @pytest.mark.parametrize(
     ("opts", "message"),
     [

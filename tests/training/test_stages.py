@@ -293,6 +293,12 @@ def test_what_can_not_work_is_said_before_training(config: CfgNode, overrides: l
     assert not any(Path(config.OUTPUT_DIR).rglob("*.pth"))
 
 
+def test_a_stage_that_is_left_out_is_named(config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(CheckpointError):
+        run_directly(config, "SOLVER.STAGES", "['second', 'third']", "STAGES.tihrd.SOLVER.MAX_ITER", "9")
+    assert "SOLVER.STAGES leaves out base, tihrd" in caplog.messages
+
+
 def test_a_base_with_other_classes_is_refused(config: CfgNode, tmp_path: Path) -> None:
     state = Trainer.build_model(config).state_dict()
     state["sem_seg_head.base.classifier.weight"] = torch.zeros(5, 8, 1, 1)

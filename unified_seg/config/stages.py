@@ -35,7 +35,8 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
 
     Raises:
         ConfigError: a stage that STAGES lacks or that comes twice, a name that can't be a folder's, weights of its own
-            for a stage that starts from those of another, a last stage that is done already.
+            for a stage that starts from those of another, a last stage that is done already, a RESULT of a stage that
+            is none of them.
     """
     names = [str(name) for name in cfg.SOLVER.STAGES]
     stages: list[Stage] = []
@@ -57,6 +58,9 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
             config.OUTPUT_DIR = str(Path(cfg.OUTPUT_DIR) / name)
         config.freeze()
         stages.append(Stage(name, config, own.get(RESULT, "")))
+    for name in cfg.STAGES if names else ():
+        if name not in names and cfg.STAGES[name].get(RESULT, ""):
+            raise ConfigError(f"STAGES.{name}.RESULT: {name} is none of SOLVER.STAGES, which are {', '.join(names)}")
     if stages and stages[-1].result:
         raise ConfigError(
             f"STAGES.{stages[-1].name}.RESULT: the last stage is done, so there is nothing to train; evaluate with "

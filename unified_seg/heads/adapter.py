@@ -26,13 +26,13 @@ class Detectron2Head(SemanticHead):
         num_classes: K.
 
     Raises:
-        TypeError: the module lacks one of these.
+        ValueError: the module lacks one of these.
     """
 
     def __init__(self, head: nn.Module, num_classes: int):
         missing = [n for n in ("layers", "losses", "common_stride", "ignore_value") if not hasattr(head, n)]
         if missing:
-            raise TypeError(f"{type(head).__name__} is not a semantic head: it has no {', '.join(missing)}")
+            raise ValueError(f"{type(head).__name__} is no head that can be adapted: it has no {', '.join(missing)}")
         stride, ignore = int(head.common_stride), int(head.ignore_value)  # type: ignore[arg-type]
         super().__init__(num_classes=num_classes, ignore_value=ignore, common_stride=stride)
         self.head = head

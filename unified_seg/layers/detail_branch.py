@@ -76,12 +76,13 @@ class DetailBranch(nn.Module):
         """`at` for one image, (1, C, h, w), (1, C', h', w') and (h, w) -> (1, K, h, w), in its last block."""
         block = self.blocks[-1]
         assert isinstance(block, DecoderBlock)
+        logits = low.new_zeros(1, self.classifier.out_channels, *mask.shape)
+        if not mask.any():
+            return logits
         if not worth_while(mask):
             return self.classifier(block(low, high))
-        logits = low.new_zeros(1, self.classifier.out_channels, *mask.shape)
-        if mask.any():
-            near = upsample_to(block.project(high), like=low)
-            refined = block_at(block, low[0], near[0], block.attention(high), mask)
-            found = F.linear(refined, self.classifier.weight[:, :, 0, 0], self.classifier.bias)
-            logits[0, :, mask] = found.T.to(logits.dtype)
+        near = upsample_to(block.project(high), like=low)
+        refined = block_at(block, low[0], near[0], block.attention(high), mask)
+        found = F.linear(refined, self.classifier.weight[:, :, 0, 0], self.classifier.bias)
+        logits[0, :, mask] = found.T.to(logits.dtype)
         return logits

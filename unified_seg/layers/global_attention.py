@@ -22,9 +22,6 @@ class GlobalAttentionUpsample(nn.Module):
     pooling: normalised over itself one position would be zero whatever the input. A coarse map of another width than
     the result's is brought to it by a 1x1 convolution.
 
-    For a part of the result alone, take the steps of `forward` one by one, the last with a part of the two maps: the
-    gate still looks at the whole of the coarse one.
-
     Args:
         low_channels, high_channels, out_channels: C_low, C_high, C.
         gate: "sigmoid" or "relu"; published versions of the method disagree.
@@ -48,24 +45,11 @@ class GlobalAttentionUpsample(nn.Module):
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """(N, C_low, h, w) and (N, C_high, h', w') -> (N, C, h, w)."""
-        return self.fuse(low, upsample_to(self.project(high), like=low), self.attention(high))
+        return self.low(low) * self.attention(high) + upsample_to(self.project(high), like=low)
 
     def attention(self, high: Tensor) -> Tensor:
         """The gate: (N, C_high, h', w') -> (N, C, 1, 1)."""
         return self.gate(self.weigh(F.adaptive_avg_pool2d(high, 1)))
-
-    def fuse(self, low: Tensor, high: Tensor, gate: Tensor) -> Tensor:
-        """low * gate + high, of which `low` gets its convolution here.
-
-        Args:
-            low: (N, C_low, h, w).
-            high: (N, C, h, w), of `project`, brought to the size of `low`.
-            gate: (N, C, 1, 1), of `attention`.
-
-        Returns:
-            (N, C, h, w).
-        """
-        return self.low(low) * gate + high
 
 
 class DecoderBlock(GlobalAttentionUpsample):

@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from unified_seg.layers.global_attention import DecoderBlock
 
-# Cells to each side on which the block's output at a cell depends: three 3x3 convolutions.
-REACH = 3
 # Cells at least from which a norm's statistics are taken, and of the map the largest share that is worth while.
 SAMPLES = 96
 LARGEST_SHARE = 0.5

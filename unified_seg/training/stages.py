@@ -44,6 +44,8 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
         ConfigError, CheckpointError: before anything is trained, as `read_stages`, `check_stages` and `Trainer`.
     """
     stages = read_stages(cfg)
+    if unused := sorted(cfg.STAGES.keys() - {stage.name for stage in stages}):
+        logger.warning(f"SOLVER.STAGES leaves out {', '.join(unused)}")
     check_stages(stages)
     given = max((number for number, stage in enumerate(stages, 1) if stage.result), default=0)
     results = None

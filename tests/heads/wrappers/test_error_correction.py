@@ -8,8 +8,10 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from torch import Tensor
 
+from unified_seg.config import ConfigError
 from unified_seg.heads import ASPRefinementHead, SemanticHead, SemanticPrediction, build_semantic_head
 from unified_seg.heads.wrappers import ErrorCorrectionHead
+from unified_seg.meta_arch import build_model
 
 CLASSES, IGNORE = 5, 255
 SHAPES = {f"p{i}": ShapeSpec(channels=8, stride=2**i) for i in (2, 3, 4, 5)}
@@ -143,6 +145,40 @@ def test_asked_for_at_a_few_cells_the_detail_branch_answers_as_on_the_whole_map(
     torch.testing.assert_close(few.logits, whole.logits)
     asked = wrong.expand_as(few.logits)
     assert few.auxiliary["detail"][asked].all() and not few.auxiliary["detail"][~asked].any()
+
+
+@pytest.mark.parametrize("learn", ["errors", "all", "hardest"])
+def test_a_loss_that_is_only_measured_is_that_of_the_whole_map(learn: str):
+    wrapper, seen, labels = head(sparse=True, learn=learn), features(height=256, width=512), targets(2, 256, 512)
+    wrong = torch.zeros(2, 1, 64, 128, dtype=torch.bool)
+    wrong[0, 0, 6:9, 7] = True
+    sure_of(wrapper, wrong)
+    learned = wrapper.losses(wrapper.predict(seen), labels)["loss_detail"]
+    with torch.no_grad():
+        measured = wrapper.losses(wrapper.predict(seen), labels)["loss_detail"]
+    assert torch.equal(measured, learned)
+
+
+def test_a_detail_branch_that_is_left_out_is_not_trained(correcting_config: CfgNode):
+    wrapper = head(output="base")
+    losses = wrapper.losses(wrapper.predict(features()), targets())
+    assert losses.keys() == {"loss_sem_seg", "loss_error"}
+    sum(losses.values()).backward()
+    # Without a gradient DistributedDataParallel would wait for one.
+    assert all(p.grad is not None for p in wrapper.parameters() if p.requires_grad)
+    correcting_config.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.OUTPUT = "base"
+    correcting_config.SOLVER.TRAIN_PARTS = ["sem_seg_head.detail_branch"]
+    with pytest.raises(ConfigError, match=r"nothing to train in sem_seg_head\.detail_branch"):
+        build_model(correcting_config)
+
+
+def test_a_head_without_a_context_is_refused():
+    class Bare(SemanticHead):
+        def predict(self, features: dict[str, Tensor]) -> SemanticPrediction:
+            return SemanticPrediction(features["p2"][:, :CLASSES])
+
+    with pytest.raises(ValueError, match=r"ERROR_CORRECTION\.BASE: the head inside gives no context"):
+        head(Bare(num_classes=CLASSES, ignore_value=IGNORE, common_stride=4))
 
 
 def test_coarser_logits_inside_come_to_the_finest_feature():

@@ -44,7 +44,7 @@ class ErrorCorrectionHead(SemanticHead):
         threshold: error probability above which a pixel is taken to be wrong; 0 <= t < 1.
         errors: what is taken to be wrong: "predicted", or "unsure", where `base` is not surer than `hard_confidence`.
         learn: what the detail branch learns from: "errors", "all" or "hardest".
-        output: "corrected", "base", "detail" or "average".
+        output: "corrected", "base" (the detail branch is left out and can't be trained), "detail" or "average".
         sparse: in inference the detail branch's last block answers only where the answer is wanted.
 
     Raises:
@@ -88,7 +88,7 @@ class ErrorCorrectionHead(SemanticHead):
             loss_weight=loss_weight,
         )
         context = probe(base, input_shape).context
-        _check(context is not None, "BASE", f"{type(base).__name__} gives no context, which the branches look at")
+        _check(context is not None, "BASE", "the head inside gives no context, which the branches look at")
         assert context is not None
         self.size_divisibility, self.needs_valid = base.size_divisibility, base.needs_valid
         self.detail_features = list(detail_features)
@@ -109,6 +109,8 @@ class ErrorCorrectionHead(SemanticHead):
             )
         except ValueError as error:
             raise ValueError(f"MODEL.SEM_SEG_HEAD.ERROR_CORRECTION: {error}") from None
+        # It says nothing then, so there is nothing to teach it.
+        self.detail_branch.requires_grad_(output != "base")
         hide_name(self, "base")
 
     @classmethod
@@ -186,8 +188,9 @@ class ErrorCorrectionHead(SemanticHead):
         return error.float().sigmoid() > self.threshold
 
     def _classify_anew(self, lows: Sequence[Tensor], context: Tensor, mask: Tensor) -> Tensor:
-        # What learns must see every pixel.
-        if self.sparse and self.output == "corrected" and not torch.is_grad_enabled():
+        # Losses look at every pixel, also where they are only measured.
+        learning = self.training or torch.is_grad_enabled()
+        if self.sparse and self.output == "corrected" and not learning:
             return self.detail_branch.at(lows, context, mask)
         return self.detail_branch(lows, context)
 
