@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.config import ConfigError
+from unified_seg.config import ConfigError, final_config
 from unified_seg.data.build import build_test_loader
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError
@@ -170,7 +170,8 @@ def build(cfg: CfgNode, required: bool) -> nn.Module:
 
 def run(args: argparse.Namespace) -> None:
     overrides = ["DATALOADER.NUM_WORKERS", "0", *args.opts]
-    cfg = with_class_counts(load_config(args.config_file, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"]))
+    cfg = load_config(args.config_file, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"])
+    cfg = with_class_counts(final_config(cfg))
     model = build(cfg, required="MODEL.WEIGHTS" in args.opts)
     for task in args.tasks:
         if task == "structure":

@@ -104,8 +104,9 @@ def draw_images(
     with tqdm(total=len(records), desc="drawing", unit="img", disable=None) as bar:
         for record, file in zip(records, files):
             image = read_image(record["file_name"], "BGR")
-            truth = true_labels(record, image.shape[:2], table) if "sem_seg_file_name" in record else None
             outputs = predictor(image)
+            compares = "semantic_logit_maps" in outputs and "sem_seg_file_name" in record
+            truth = true_labels(record, image.shape[:2], table) if compares else None
             picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, truth=truth)
             _write_picture(file, picture)
             bar.update()

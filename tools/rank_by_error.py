@@ -8,7 +8,8 @@
 The model needs a head that predicts its errors (MODEL.SEM_SEG_HEAD.NAME ErrorCorrectionHead). The folder gets
 ranking.csv, with of each image
 
-    predicted_error        mean error probability of its pixels, by which it is ranked
+    predicted_error        mean error probability of its pixels, without the balance that the error branch was trained
+                           with, by which it is ranked
     predicted_error_share  share of its pixels whose error probability is above ERROR_CORRECTION.THRESHOLD
     mean_entropy           mean softmax entropy of the answer before correction, as a share of the largest: what a
                            ranking without an error branch would go by
@@ -126,7 +127,7 @@ class ErrorPredictor:
         probability = maps["error"].probability(size)
         wrong, labelled = self.errors(record, maps, size)
         measures = Measures(
-            predicted_error=float(probability.mean()),
+            predicted_error=float(maps["error_unbalanced"].probability(size).mean()),
             predicted_error_share=float((probability > self.threshold).float().mean()),
             mean_entropy=float(maps["uncorrected"].entropy(size).mean()),
             true_error=float(wrong.sum() / labelled.sum()) if labelled.any() else math.nan,
@@ -171,7 +172,7 @@ class ErrorPredictor:
 
     def _maps(self, outputs: Mapping[str, Any]) -> Mapping[str, LogitMap]:
         maps = outputs.get("semantic_logit_maps", {})
-        if not {"error", "uncorrected"} <= maps.keys():
+        if not {"error", "error_unbalanced", "uncorrected"} <= maps.keys():
             raise ConfigError(
                 f"MODEL.SEM_SEG_HEAD.NAME: {self.head or 'no head'} predicts no errors, ErrorCorrectionHead does"
             )

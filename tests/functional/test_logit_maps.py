@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -58,6 +59,16 @@ def test_entropy_is_that_of_the_softmax(stripe_values: int, monkeypatch: pytest.
     probabilities = whole.logits((17, 21)).softmax(0)
     expected = torch.distributions.Categorical(probabilities.permute(1, 2, 0)).entropy() / torch.tensor(4.0).log()
     torch.testing.assert_close(whole.entropy((17, 21)), expected)
+
+
+def test_one_class_leaves_nothing_to_be_unsure_of() -> None:
+    assert not LogitMap.whole(torch.randn(1, 2, 3), 4, (8, 12)).entropy((8, 12)).any()
+
+
+def test_a_whole_map_goes_to_other_processes() -> None:
+    logits = torch.randn(2, 3, 4)
+    _, rows = next(pickle.loads(pickle.dumps(LogitMap.whole(logits, 4, (12, 16)))).bands())
+    assert torch.equal(rows, logits)
 
 
 def test_entropy_by_hand() -> None:

@@ -145,7 +145,7 @@ def test_maps_of_logits_are_read_at_the_original_size(correcting_config: CfgNode
     model.sem_seg_head = model.sem_seg_head.base
     for (height, width), output, alone in zip(SIZES, corrected, infer(model, SIZES), strict=True):
         maps = output["semantic_logit_maps"]
-        assert maps.keys() == {"uncorrected", "error"}
+        assert maps.keys() == {"uncorrected", "error", "error_unbalanced"}
         assert all((m.stride, m.input_size) == (4, (height, width)) for m in maps.values())
         assert torch.equal(maps["uncorrected"].labels((64, 90)), alone["sem_seg_labels"])
         _, logits = next(maps["error"].bands())

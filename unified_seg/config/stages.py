@@ -72,14 +72,14 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
 def final_config(cfg: CfgNode) -> CfgNode:
     """The config of the model that a run ends with: that of the last stage, with the MODEL.WEIGHTS of `cfg`.
 
+    The model is to answer, not to learn, so no part of it is frozen.
+
     Raises:
         ConfigError: as `read_stages`.
     """
-    if not cfg.SOLVER.STAGES:
-        return cfg
-    config = read_stages(cfg)[-1].config.clone()
+    config = (read_stages(cfg)[-1].config if cfg.SOLVER.STAGES else cfg).clone()
     config.defrost()
-    config.MODEL.WEIGHTS = cfg.MODEL.WEIGHTS
+    config.MODEL.WEIGHTS, config.SOLVER.TRAIN_PARTS = cfg.MODEL.WEIGHTS, []
     config.freeze()
     return config
 
@@ -90,6 +90,8 @@ def _check_name(cfg: CfgNode, name: str, names: list[str]) -> None:
         raise ConfigError(f"SOLVER.STAGES: there is no STAGES.{name}; known: {known}")
     if names.count(name) > 1:
         raise ConfigError(f"SOLVER.STAGES: {name} is there twice")
+    if name == "inference":
+        raise ConfigError("SOLVER.STAGES: inference is the folder of the scores, a stage can't have its name")
     if NAME.fullmatch(name) is None:
         raise ConfigError(f"SOLVER.STAGES: {name!r} would be a folder: only letters, digits, _ and - are allowed")
 

@@ -45,6 +45,12 @@ def find_errors(logits: Tensor, targets: Tensor, ignore_value: int, hard_confide
     return ErrorMap(errors, errors & (confidence > hard_confidence), valid)
 
 
+def error_balance(error_map: ErrorMap) -> Tensor:
+    """(N,) w3 of equation 2: how many errors an image has for each correct pixel."""
+    errors, _, valid = error_map
+    return errors.sum((1, 2)) / (valid & ~errors).sum((1, 2)).clamp(min=1)
+
+
 def error_loss(error_logits: Tensor, error_map: ErrorMap, hard_weight: float = 1.5) -> Tensor:
     """The balanced binary cross-entropy of equation 2, over the valid pixels of the global batch.
 
@@ -61,8 +67,7 @@ def error_loss(error_logits: Tensor, error_map: ErrorMap, hard_weight: float = 1
         whatever their logits.
     """
     errors, hard, valid = error_map
-    correct_pixels = (valid & ~errors).sum((1, 2), keepdim=True)
-    balance = errors.sum((1, 2), keepdim=True) / correct_pixels.clamp(min=1)
+    balance = error_balance(error_map)[:, None, None]
     weights = torch.where(errors, torch.where(hard, hard_weight, 1.0), balance) * valid
     logits = error_logits.float().reshape(errors.shape).masked_fill(~valid, 0)
     total = F.binary_cross_entropy_with_logits(logits, errors.float(), weights, reduction="sum")

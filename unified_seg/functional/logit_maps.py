@@ -8,6 +8,7 @@ K = classes, (h, w) = logits, (H, W) = the answer.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -50,7 +51,7 @@ class LogitMap:
     def whole(cls, logits: Tensor, stride: int, input_size: Size, mirrored: bool = False) -> "LogitMap":
         """Of logits (K, h, w)."""
         grid_size = (logits.shape[1], logits.shape[2])
-        return cls(lambda: iter([(0, logits)]), grid_size, stride, input_size, mirrored)
+        return cls(partial(_one_band, logits), grid_size, stride, input_size, mirrored)
 
     @classmethod
     def in_windows(cls, predict: Predict, windows: SlidingWindows, stride: int, input_size: Size) -> "LogitMap":
@@ -84,8 +85,10 @@ class LogitMap:
 
     def entropy(self, output_size: Size) -> Tensor:
         """The entropy of every pixel's softmax as a share of the largest one, log K: (H, W) float32, 0 to 1."""
+        # Of a single class there is nothing to be unsure of.
         parts = [
-            torch.special.entr(stripe.softmax(0)).sum(0) / math.log(len(stripe)) for stripe in self.stripes(output_size)
+            torch.special.entr(stripe.softmax(0)).sum(0) / math.log(max(len(stripe), 2))
+            for stripe in self.stripes(output_size)
         ]
         return _join(parts)
 
@@ -153,6 +156,10 @@ class LogitEnsemble:
             for other in others:
                 mean += next(other).softmax(0)
             yield mean.div_(len(self.members))
+
+
+def _one_band(logits: Tensor) -> Bands:
+    return iter([(0, logits)])
 
 
 def _join(parts: Sequence[Tensor], dim: int = 0) -> Tensor:

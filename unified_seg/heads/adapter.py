@@ -63,7 +63,8 @@ def adapted_config(cfg: CfgNode) -> CfgNode:
     """The config as Detectron2's heads should read it.
 
     DeepLabV3PlusHead would take the size of INPUT.CROP for the window of its image pooling, and refuse every image that
-    is no multiple of it. Without a crop it pools the whole image, as its paper says.
+    is no multiple of it. Without a crop it pools the whole image, as its paper says; weights that Detectron2 trained
+    with a crop load, and answer a little differently here.
     """
     cfg = cfg.clone()
     cfg.defrost()

@@ -12,7 +12,14 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor
 
-from unified_seg.functional.error_map import correct, error_loss, find_errors, hardest_pixels, masked_cross_entropy
+from unified_seg.functional.error_map import (
+    correct,
+    error_balance,
+    error_loss,
+    find_errors,
+    hardest_pixels,
+    masked_cross_entropy,
+)
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.hidden_name import hide_name
@@ -160,10 +167,14 @@ class ErrorCorrectionHead(SemanticHead):
         if _learns(prediction.base.logits):
             losses.update(self.base.losses(prediction.base, targets))
         error, detail = prediction.auxiliary["error"], prediction.auxiliary.get("detail")
-        own = upsample_to(prediction.base.logits.detach().float(), like=targets)
+        own = prediction.base.logits.detach()
         error = upsample_to(error.float(), like=targets)
         if _learns(error):
-            found = find_errors(own, targets, self.ignore_value, self.hard_confidence)
+            found = find_errors(
+                upsample_to(own.float(), like=targets), targets, self.ignore_value, self.hard_confidence
+            )
+            if self.error_branch.training:
+                self.error_branch.remember(error_balance(found))
             losses["loss_error"] = error_loss(error, found, self.hard_weight) * self.loss_weight
         if detail is not None and _learns(detail):
             detail = upsample_to(detail.float(), like=targets)
@@ -172,10 +183,16 @@ class ErrorCorrectionHead(SemanticHead):
         return losses
 
     def logit_maps(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        """What the head inside gives; "uncorrected": its own logits; "error": (N, 1, h, w), those of an error."""
+        """What the head inside gives, and
+
+        - "uncorrected": its logits;
+        - "error": (N, 1, h, w), what THRESHOLD is a threshold of;
+        - "error_unbalanced": the same as probabilities that can be compared between images, and added up.
+        """
         assert prediction.base is not None
-        own = {"uncorrected": prediction.base.logits, "error": prediction.auxiliary["error"]}
-        return {**self.base.logit_maps(prediction.base), **own}
+        error = prediction.auxiliary["error"]
+        own = {"error": error, "error_unbalanced": self.error_branch.unbalanced(error)}
+        return {**self.base.logit_maps(prediction.base), "uncorrected": prediction.base.logits, **own}
 
     def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
         assert prediction.base is not None
@@ -202,11 +219,13 @@ class ErrorCorrectionHead(SemanticHead):
         return correct(base, detail, mask)
 
     def _learned(self, detail: Tensor, error: Tensor, base: Tensor, targets: Tensor) -> Tensor:
-        """(N, H, W) bool: the pixels of the detail branch's loss; logits at the size of the targets."""
+        """(N, H, W) bool: the pixels of the detail branch's loss; `detail` and `error` have the size of the targets."""
         if self.learn == "all":
             return torch.ones_like(targets, dtype=torch.bool)
         if self.learn == "hardest":
             return hardest_pixels(detail, targets, self.ignore_value)
+        if self.errors == "unsure":
+            base = upsample_to(base.float(), like=targets)
         return self._taken_to_be_wrong(error, base)[:, 0]
 
 

@@ -79,10 +79,10 @@ class Run:
         if not names:
             return [(self.folder, iterations)]
         folders = [*(self.folder / name for name in names[:-1]), self.folder]
-        return [
-            (folder, stages.get(f"{name}.SOLVER.MAX_ITER", iterations))
-            for name, folder in zip(names, folders)
-            if not stages.get(f"{name}.RESULT")
+        # A result stands for the stages before it too.
+        given = max((number for number, name in enumerate(names, 1) if stages.get(f"{name}.RESULT")), default=0)
+        return [(folder, stages.get(f"{name}.SOLVER.MAX_ITER", iterations)) for name, folder in zip(names, folders)][
+            given:
         ]
 
     def differences(self, record: Mapping[str, Any]) -> list[str]:
