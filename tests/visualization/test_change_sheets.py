@@ -111,7 +111,7 @@ def test_files_that_cannot_be_written_are_named(records, compare, table, tmp_pat
     ("label", "message"),
     [
         (np.full((10, 10), 77, np.uint8), r"worse_label\.png: the ids \[77\] are no class"),
-        (np.zeros((9, 10), np.uint8), r"worse_label\.png: \(9, 10\) pixels, the image has \(10, 10\)"),
+        (np.zeros((9, 10), np.uint8), r"worse_label\.png: labels of \(9, 10\), but its image is \(10, 10\)"),
     ],
 )
 def test_truth_that_does_not_fit_is_named(records, table, label, message):

@@ -1,6 +1,8 @@
 """Readers of images and label files. Every error names the file; nothing but an image is ever opened."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from detectron2.data.detection_utils import convert_PIL_to_numpy
@@ -48,6 +50,27 @@ def read_label(path: str | Path) -> np.ndarray:
         if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
             raise DataError(f"{path}: a label map has one channel of ids, this is a {image.mode} image")
         return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
+
+
+def read_true_labels(record: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
+    """The semantic truth of a record of a data set.
+
+    Args:
+        record: with `sem_seg_file_name`, and `file_name` for the error.
+        size: (H, W) of its image.
+
+    Returns:
+        (H, W), as `read_label`.
+
+    Raises:
+        DataError: as `read_label`, no truth, or one of another size than the image.
+    """
+    if "sem_seg_file_name" not in record:
+        raise DataError(f"{record['file_name']}: no semantic label (sem_seg_file_name) to compare with")
+    labels = read_label(record["sem_seg_file_name"])
+    if labels.shape != tuple(size):
+        raise DataError(f"{record['sem_seg_file_name']}: labels of {labels.shape}, but its image is {size} (H, W)")
+    return labels
 
 
 def read_panoptic_ids(path: str | Path) -> np.ndarray:

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from unified_seg.data.reading import read_true_labels
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
-from unified_seg.evaluation.semantic import ImageConfusion, true_labels
+from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import error_table_text
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.error_scores import THRESHOLDS, count_by_score, error_scores
@@ -76,7 +77,7 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
         image = f"image {record['image_id']!r}"
         if missing := {"uncorrected", "error"} - maps.keys():
             raise ValueError(f"{image}: no {sorted(missing)} in its maps of logits, only {sorted(maps)}")
-        truth = true_labels(record)
+        truth = read_true_labels(record, (record["height"], record["width"]))
         size = (truth.shape[0], truth.shape[1])
         valid = truth != self.table.ignore_label
         errors = maps["uncorrected"].labels(size).cpu().numpy() != truth

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.reading import DataError
+from unified_seg.data.reading import DataError, read_true_labels
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
-from unified_seg.evaluation.semantic import ImageConfusion, true_labels
+from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import class_table_text, level_table_text
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.confusion import confusion_matrix, semantic_scores
@@ -61,7 +61,7 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         needed = ["levels", *(f"labels_{stride}" for stride in self.strides)]
         if missing := [name for name in needed if name not in maps]:
             raise ValueError(f"image {record['image_id']!r}: no {missing} in its semantic maps, only {sorted(maps)}")
-        truth = true_labels(record)
+        truth = read_true_labels(record, (record["height"], record["width"]))
         levels, *labels = (maps[name].read((truth.shape[0], truth.shape[1])).cpu().numpy() for name in needed)
         try:
             confusion = level_confusion(truth, levels, labels, self.table.num_semantic, self.table.ignore_label)

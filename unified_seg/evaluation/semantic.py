@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unified_seg.data.reading import DataError, read_label
+from unified_seg.data.reading import DataError, read_true_labels
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.outputs import semantic_labels
 from unified_seg.evaluation.tables import class_table_text
@@ -62,7 +62,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
     truth_file = "sem_seg_file_name"
 
     def score_image(self, record: Record, output: Output) -> dict[str, ImageConfusion]:
-        truth = true_labels(record)
+        truth = read_true_labels(record, (record["height"], record["width"]))
         valid_pixels = int(np.count_nonzero(truth != self.table.ignore_label))
         result = {}
         for task, labels in _answers(record, output).items():
@@ -134,20 +134,6 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
             result["mIoU_category"] = 100 * of_categories.mean_iou
             result |= {f"cIoU-{name}": 100 * float(iou) for name, iou in zip(categories, of_categories.iou)}
         return result
-
-
-def true_labels(record: Record) -> np.ndarray:
-    """(H, W) integers, the semantic truth of a record.
-
-    Raises:
-        DataError: as `read_label`, or labels of another size than the image.
-    """
-    file_name = record["sem_seg_file_name"]
-    truth = read_label(file_name)
-    size = (record["height"], record["width"])
-    if truth.shape != size:
-        raise DataError(f"{file_name}: labels of {truth.shape}, but its image is {size} (H, W)")
-    return truth
 
 
 def _answers(record: Record, output: Output) -> dict[str, np.ndarray]:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from unified_seg.data.reading import DataError, read_image, read_label
+from unified_seg.data.reading import DataError, read_image, read_true_labels
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, semantic_change
 from unified_seg.visualization.panels import with_legend
@@ -43,16 +43,11 @@ def true_labels(record: Record, size: tuple[int, int], table: ClassTable) -> np.
         (H, W) integers: semantic ids and the ignore label.
 
     Raises:
-        DataError: there is no truth, or it has another size than the image, or an id that is no class.
+        DataError: as `read_true_labels`, or an id that is no class.
     """
-    if "sem_seg_file_name" not in record:
-        raise DataError(f"{record['file_name']}: no semantic label (sem_seg_file_name) to compare with")
-    file = record["sem_seg_file_name"]
-    truth = read_label(file)
-    if truth.shape != size:
-        raise DataError(f"{file}: {truth.shape} pixels, the image has {size} (H, W)")
+    truth = read_true_labels(record, size)
     if unknown := set(np.unique(truth).tolist()) - {*range(table.num_semantic), table.ignore_label}:
-        raise DataError(f"{file}: the ids {sorted(unknown)} are no class and not ignored")
+        raise DataError(f"{record['sem_seg_file_name']}: the ids {sorted(unknown)} are no class and not ignored")
     return truth
 
 
