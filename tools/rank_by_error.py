@@ -90,7 +90,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Raises:
         ConfigError: it can't be used, or its answers have no maps of error probabilities.
     """
-    cfg = final_config(load_config(args.config_file, args.opts)).clone()
+    cfg = final_config(load_config(args.config_file, args.opts))
     cfg.defrost()
     for key, is_on in (("TEST.AUG.ENABLED", cfg.TEST.AUG.ENABLED), ("TEST.WINDOW.SIZE", cfg.TEST.WINDOW.SIZE)):
         if is_on:

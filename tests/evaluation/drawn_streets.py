@@ -219,6 +219,15 @@ def noisy_output(scene: Scene, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
+def record_of(folder: Path, truth: np.ndarray, name: str = "street") -> dict[str, Any]:
+    """Of an image with this semantic truth, which is written to a file."""
+    file = folder / f"{name}_labels.png"
+    Image.fromarray(truth.astype(np.uint8)).save(file)
+    height, width = truth.shape
+    known = {"image_id": name, "file_name": f"{name}.png", "sem_seg_file_name": str(file)}
+    return {**known, "height": height, "width": width}
+
+
 def run(evaluator: Any, records: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> dict[str, Any]:
     evaluator.reset()
     for record, output in zip(records, outputs, strict=True):

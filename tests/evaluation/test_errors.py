@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
-from drawn_streets import IGNORE, ROAD, SIZE, SKY, Streets, draw_street, run
+from drawn_streets import IGNORE, ROAD, SIZE, SKY, Streets, draw_street, record_of, run
 from PIL import Image
 
 from unified_seg.data.reading import DataError
@@ -22,14 +22,6 @@ from unified_seg.training.run import run as train_net
 
 def logits_of(probabilities: list[float]) -> torch.Tensor:
     return torch.tensor(probabilities).logit()
-
-
-def record_of(folder: Path, truth: np.ndarray, name: str = "street") -> dict[str, Any]:
-    file = folder / f"{name}_labels.png"
-    Image.fromarray(truth.astype(np.uint8)).save(file)
-    height, width = truth.shape
-    known = {"image_id": name, "file_name": f"{name}.png", "sem_seg_file_name": str(file)}
-    return {**known, "height": height, "width": width}
 
 
 def output_of(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
-from drawn_streets import IGNORE, METADATA, ROAD, SKY, Streets, draw_street, run
+from drawn_streets import IGNORE, METADATA, ROAD, SKY, Streets, draw_street, record_of, run
 from PIL import Image
 
 from unified_seg.data.reading import DataError
@@ -21,14 +21,6 @@ from unified_seg.meta_arch import build_model
 from unified_seg.training.run import run as train_net
 
 CLASSES = METADATA["stuff_classes"]
-
-
-def record_of(folder: Path, truth: np.ndarray, name: str = "street") -> dict[str, Any]:
-    file = folder / f"{name}_labels.png"
-    Image.fromarray(truth.astype(np.uint8)).save(file)
-    height, width = truth.shape
-    known = {"image_id": name, "file_name": f"{name}.png", "sem_seg_file_name": str(file)}
-    return {**known, "height": height, "width": width}
 
 
 def output_of(levels: Any, labels: dict[int, Any], input_size: tuple[int, int]) -> dict[str, Any]:

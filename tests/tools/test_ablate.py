@@ -4,7 +4,6 @@ The subject is the planner, so the runs are those of a script of a few lines tha
 its files.
 """
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -72,11 +71,8 @@ PLAN = {
 
 
 @pytest.fixture(scope="module")
-def ablate():
-    spec = importlib.util.spec_from_file_location("ablate", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def ablate(load_tool):
+    return load_tool("ablate")
 
 
 class Repository:

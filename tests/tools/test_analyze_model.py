@@ -1,9 +1,7 @@
 """tools/analyze_model.py: counts that can be derived by hand, and the whole tool on a small model."""
 
-import importlib.util
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -16,15 +14,10 @@ from torch import nn
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
 from unified_seg.data.reading import DataError
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "analyze_model.py"
-
 
 @pytest.fixture(scope="module")
-def analyze_model() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("analyze_model", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def analyze_model(load_tool) -> ModuleType:
+    return load_tool("analyze_model")
 
 
 class TwoParts(nn.Module):

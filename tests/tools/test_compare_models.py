@@ -1,7 +1,6 @@
 """tools/compare_models.py, on the hand-drawn data set and two small models with random weights."""
 
 import csv
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,17 +14,13 @@ from detectron2.modeling import build_model
 
 from unified_seg.data.class_counts import with_class_counts
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "compare_models.py"
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 SEMANTIC_ONLY = ["MODEL.PANOPTIC_FUSION.NAME", "", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""]
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("compare_models", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool) -> ModuleType:
+    return load_tool("compare_models")
 
 
 @pytest.fixture

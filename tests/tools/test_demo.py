@@ -1,6 +1,5 @@
 """tools/demo.py, on a small model with random weights."""
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -14,16 +13,12 @@ from unified_seg import visualization
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "demo.py"
 SKY = 10  # Cityscapes' semantic id
 
 
 @pytest.fixture(scope="module")
-def demo() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("demo", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def demo(load_tool) -> ModuleType:
+    return load_tool("demo")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ the road 44. Image 2 is a road without anything.
 """
 
 import copy
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -28,7 +27,6 @@ from unified_seg.data.reading import read_label, read_panoptic_ids
 from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.panoptic_fusion import semantic_guided_fusion
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "fuse_predictions.py"
 SIZE = (8, 16)
 SKY, ROAD, CAR, TRUCK = 23, 7, 26, 27  # ids in the files; in this order the semantic ids 0 to 3
 CATEGORIES = [
@@ -42,11 +40,8 @@ CAR_COLUMNS, TRUCK_COLUMNS = slice(2, 8), slice(10, 14)
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuse_predictions", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool) -> ModuleType:
+    return load_tool("fuse_predictions")
 
 
 def street() -> np.ndarray:

@@ -1,7 +1,6 @@
 """tools/rank_by_error.py, on the hand-drawn data set and a small model with random weights."""
 
 import csv
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -23,16 +22,12 @@ from unified_seg.functional.logit_maps import LogitMap
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "rank_by_error.py"
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 
 
 @pytest.fixture(scope="module")
-def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rank_by_error", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def tool(load_tool) -> ModuleType:
+    return load_tool("rank_by_error")
 
 
 @pytest.fixture

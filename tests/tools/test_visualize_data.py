@@ -1,7 +1,5 @@
 """tools/visualize_data.py, on the hand-drawn data set, whose images show their classes' colours."""
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import cv2
@@ -10,15 +8,10 @@ import pytest
 
 from unified_seg.visualization.panels import SEMANTIC_OPACITY
 
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "visualize_data.py"
-
 
 @pytest.fixture(scope="module")
-def visualize_data() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("visualize_data", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def visualize_data(load_tool) -> ModuleType:
+    return load_tool("visualize_data")
 
 
 @pytest.fixture

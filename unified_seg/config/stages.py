@@ -1,6 +1,7 @@
 """Stages: trainings that follow each other in one run, each the config with some keys of its own."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,11 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
             "--eval-only MODEL.WEIGHTS ..."
         )
     return stages
+
+
+def given(stages: Sequence[Stage]) -> int:
+    """How many stages, from the first on, are never trained: a RESULT stands for those before it too."""
+    return max((number for number, stage in enumerate(stages, 1) if stage.result), default=0)
 
 
 def final_config(cfg: CfgNode) -> CfgNode:

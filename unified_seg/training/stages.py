@@ -15,7 +15,7 @@ from detectron2.utils.env import seed_all_rng
 from torch import nn
 
 from unified_seg.config import ConfigError, Stage, read_stages
-from unified_seg.config.stages import FINAL_WEIGHTS
+from unified_seg.config.stages import FINAL_WEIGHTS, given
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
@@ -47,13 +47,13 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
     if unused := sorted(cfg.STAGES.keys() - {stage.name for stage in stages}):
         logger.warning(f"SOLVER.STAGES leaves out {', '.join(unused)}")
     check_stages(stages)
-    given = max((number for number, stage in enumerate(stages, 1) if stage.result), default=0)
+    untrained = given(stages)
     results = None
     for number, stage in enumerate(stages, 1):
         title, is_last = f"stage {stage.name} ({number} of {len(stages)})", number == len(stages)
         checkpoint = _last_checkpoint(stage) if resume else ""
-        if number <= given:
-            logger.info(f"{title}: not trained, the result is {stages[given - 1].result}")
+        if number <= untrained:
+            logger.info(f"{title}: not trained, the result is {stages[untrained - 1].result}")
         elif checkpoint == FINAL_WEIGHTS and not is_last:
             logger.info(f"{title}: done before")
         else:
@@ -64,7 +64,7 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
                 _write_config(stage)
             results = _train(stage, resume=bool(checkpoint))
     if comm.is_main_process() and results:
-        seconds = sum(_train_seconds(stage) for stage in stages[given:])
+        seconds = sum(_train_seconds(stage) for stage in stages[untrained:])
         add_to_results(results_file(stages[-1].config), train_s=seconds)
     return results
 

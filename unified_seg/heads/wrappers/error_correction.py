@@ -23,7 +23,7 @@ from unified_seg.functional.error_map import (
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.hidden_name import hide_name
-from unified_seg.heads.wrappers.inside import IMAGE_CHANNELS, build_base, probe
+from unified_seg.heads.wrappers.inside import IMAGE_CHANNELS, build_base, probe, stride_of
 from unified_seg.layers.detail_branch import DetailBranch
 from unified_seg.layers.error_branch import ErrorBranch
 
@@ -91,7 +91,7 @@ class ErrorCorrectionHead(SemanticHead):
         super().__init__(
             num_classes=base.num_classes,
             ignore_value=base.ignore_value,
-            common_stride=_stride(shapes[-1]),
+            common_stride=stride_of(shapes[-1]),
             loss_weight=loss_weight,
         )
         context = probe(base, input_shape).context
@@ -246,7 +246,7 @@ def _detail_shapes(input_shape: dict[str, ShapeSpec], names: Sequence[str], base
         bool(names) and not unknown, "DETAIL_FEATURES", f"the backbone has {has}, not {', '.join(unknown) or 'none'}"
     )
     shapes = [input_shape[name] for name in names]
-    strides = [_stride(shape) for shape in shapes]
+    strides = [stride_of(shape) for shape in shapes]
     _check(strides == sorted(strides, reverse=True), "DETAIL_FEATURES", f"go from coarse to fine, not {strides}")
     _check(
         strides[-1] <= base_stride,
@@ -254,8 +254,3 @@ def _detail_shapes(input_shape: dict[str, ShapeSpec], names: Sequence[str], base
         f"end at stride {strides[-1]}, coarser than the logits to correct, of stride {base_stride}",
     )
     return shapes
-
-
-def _stride(shape: ShapeSpec) -> int:
-    assert shape.stride is not None
-    return shape.stride

@@ -38,9 +38,9 @@ def build_base(cfg: CfgNode, input_shape: dict[str, ShapeSpec], node: str) -> Se
 def probe(head: SemanticHead, input_shape: dict[str, ShapeSpec]) -> SemanticPrediction:
     """The prediction of a head for two small images that are zero everywhere, to see the shapes of its parts."""
     # More than one image and one cell: torch's GroupNorm refuses a single value.
-    images, side = 2, 2 * math.lcm(head.size_divisibility, *(_stride(shape) for shape in input_shape.values()))
+    images, side = 2, 2 * math.lcm(head.size_divisibility, *(stride_of(shape) for shape in input_shape.values()))
     features = {
-        name: torch.zeros(images, shape.channels, side // _stride(shape), side // _stride(shape))
+        name: torch.zeros(images, shape.channels, side // stride_of(shape), side // stride_of(shape))
         for name, shape in input_shape.items()
     }
     features["image"] = torch.zeros(images, IMAGE_CHANNELS, side, side)
@@ -51,6 +51,7 @@ def probe(head: SemanticHead, input_shape: dict[str, ShapeSpec]) -> SemanticPred
     return said
 
 
-def _stride(shape: ShapeSpec) -> int:
+def stride_of(shape: ShapeSpec) -> int:
+    """Input pixels per pixel of a feature, which every backbone says."""
     assert shape.stride is not None
     return shape.stride

@@ -164,10 +164,9 @@ def _train_seconds(run: Run, seconds: Sequence[float | None]) -> float | None:
 
 def _progress(run: Run) -> str:
     """The last iteration that the metrics.json of its latest training tells of."""
-    trainings = run.trainings()
-    budget = sum(iterations for _, iterations in trainings)
+    budget = sum(iterations for _, iterations in run.trainings)
     before = budget
-    for folder, iterations in reversed(trainings):
+    for folder, iterations in reversed(run.trainings):
         before -= iterations
         if (done := _iterations_done(folder / "metrics.json")) is not None:
             return f"iteration {before + done}/{budget}" if before + done < budget else "evaluating"

@@ -12,7 +12,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from unified_seg.config import CfgNode, ConfigError, load_config
+from unified_seg.config import CfgNode, ConfigError, load_config, read_stages
+from unified_seg.config.stages import given
 from unified_seg.data.json_file import write_json
 
 from .plan import AblationPlan, Row
@@ -44,6 +45,7 @@ class Run:
         base: the folder of its base row's run with the same seed.
         overrides: KEY, VALUE, ... for the command line, all strings.
         config: the resolved config, flat.
+        trainings: the folder and the iterations of each of its trainings in turn; several where it has stages.
     """
 
     row: Row
@@ -52,6 +54,7 @@ class Run:
     base: Path | None
     overrides: tuple[str, ...]
     config: Mapping[str, Any]
+    trainings: tuple[tuple[Path, int], ...]
 
     def __str__(self) -> str:
         return f"{self.row.name}, seed {self.seed}"
@@ -70,20 +73,8 @@ class Run:
             return State.OTHER
         if record["finished"] is not None and (self.folder / RESULTS).is_file():
             return State.DONE
-        resumable = any(any(folder.glob("*.pth")) for folder, _ in self.trainings())
+        resumable = any(any(folder.glob("*.pth")) for folder, _ in self.trainings)
         return State.INTERRUPTED if resumable else State.ABSENT
-
-    def trainings(self) -> list[tuple[Path, int]]:
-        """The folder and the iterations of each of its trainings in turn; several where it has stages."""
-        names, stages, iterations = self.config["SOLVER.STAGES"], self.config["STAGES"], self.config["SOLVER.MAX_ITER"]
-        if not names:
-            return [(self.folder, iterations)]
-        folders = [*(self.folder / name for name in names[:-1]), self.folder]
-        # A result stands for the stages before it too.
-        given = max((number for number, name in enumerate(names, 1) if stages.get(f"{name}.RESULT")), default=0)
-        return [(folder, stages.get(f"{name}.SOLVER.MAX_ITER", iterations)) for name, folder in zip(names, folders)][
-            given:
-        ]
 
     def differences(self, record: Mapping[str, Any]) -> list[str]:
         """What the recorded run had otherwise than this one, in words; empty where they are the same run."""
@@ -121,7 +112,7 @@ def plan_runs(
         device: MODEL.DEVICE; None: what the configs say.
 
     Raises:
-        ValueError: a config key that does not exist or a value of another type; it names the row and the key.
+        ValueError: a config key that does not exist, a value of another type, or stages that can't be; it names the row.
     """
     return [_resolve(plan, row, seed, output, root, device) for seed in seeds for row in rows]
 
@@ -140,14 +131,17 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
         overrides += [str(key), _as_word(value)]
     try:
         cfg = load_config(root / row.config, overrides)
+        stages = read_stages(cfg)
     except ConfigError as error:
         raise ValueError(f"row {row.name!r}: {error}") from None
     # A key of a stage that comes or goes is a change of the run, not of the project.
-    stages = dict(_flatten(cfg.pop("STAGES")))
-    config = {key: value for key, value in _flatten(cfg) if key not in NOT_COMPARED} | {"STAGES": stages}
+    of_stages = dict(_flatten(cfg.pop("STAGES")))
+    config = {key: value for key, value in _flatten(cfg) if key not in NOT_COMPARED} | {"STAGES": of_stages}
     # Another version of the data is another run, though the config names the same data set.
     config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None
-    return Run(row, seed, folder, base, tuple(overrides), config)
+    trained = [stage.config for stage in stages[given(stages) :]] if stages else [cfg]
+    trainings = tuple((root / each.OUTPUT_DIR, each.SOLVER.MAX_ITER) for each in trained)
+    return Run(row, seed, folder, base, tuple(overrides), config, trainings)
 
 
 def _from_root(path: Path, root: Path) -> str:

@@ -55,7 +55,7 @@ def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[Run]]
         "kind": row.kind,
         "base": row.base,
         "baseline": row.baseline,
-        "iterations": sum(i for _, i in runs[0].trainings()) if runs and row.kind == "train" else 0,
+        "iterations": sum(i for _, i in runs[0].trainings) if runs and row.kind == "train" else 0,
         "batch": runs[0].config["SOLVER.IMS_PER_BATCH"] if runs else None,
         "seeds": [run.seed for run in runs],
         **_metrics(row, runs, plan.datasets["val"]),
