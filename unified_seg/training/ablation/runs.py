@@ -112,7 +112,7 @@ def plan_runs(
         device: MODEL.DEVICE; None: what the configs say.
 
     Raises:
-        ValueError: a config key that does not exist, a value of another type, or stages that can't be; it names the row.
+        ValueError: a config key that does not exist, a value of another type, stages that can't be; it names the row.
     """
     return [_resolve(plan, row, seed, output, root, device) for seed in seeds for row in rows]
 
