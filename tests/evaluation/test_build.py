@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,21 @@ def kinds(cfg: CfgNode, folder: Path) -> list[str]:
 )
 def test_what_the_model_makes(record: dict, tmp_path: Path, cfg: CfgNode, expected: list[str]):
     assert kinds(cfg, tmp_path) == expected
+
+
+@pytest.mark.parametrize("names", [["PyramidalOutputHead"], ["ErrorCorrectionHead", "ConfusionGroupHead", "PSPHead"]])
+def test_what_the_head_inside_makes(record: dict, tmp_path: Path, names: list[str]):
+    """In whatever order heads are around each other, or not."""
+    nodes = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFUSION_GROUPS"}
+    of_head = {"PyramidalOutputHead": "Level", "ErrorCorrectionHead": "Error"}
+    for order in (names, ["ConfusionGroupHead", *names], names[1::-1] + names[2:]):
+        cfg = config(True, False)
+        head = cfg.MODEL.SEM_SEG_HEAD
+        chain = list(dict.fromkeys(order))
+        head.NAME = chain[0]
+        for outer, inner in pairwise(chain):
+            head[nodes[outer]].BASE = inner
+        assert kinds(cfg, tmp_path) == ["Semantic", *(of_head[name] for name in names[:1])]
 
 
 @pytest.mark.parametrize(

@@ -222,19 +222,20 @@ def test_a_fusion_of_some_images_only(streets: Streets):
         run(evaluator, records, [output | {"unfused": output}, output])
 
 
-def test_before_and_after_a_correction(streets: Streets):
+@pytest.mark.parametrize("name", ["uncorrected", "ungrouped"])
+def test_before_and_after_what_is_around_a_head(streets: Streets, name: str):
     scene = draw_street()
     records = [streets.add(f"street_{i}", scene) for i in range(2)]
     before = np.where(scene.semantic == CAR, PERSON, scene.semantic % 4)  # 920 pixels of cars called person
     logits = torch.nn.functional.one_hot(torch.from_numpy(before), 4).permute(2, 0, 1).float()
     without = perfect_output(scene, compact=True)
-    output = without | {"semantic_logit_maps": {"uncorrected": LogitMap.whole(logits, 1, SIZE)}}
+    output = without | {"semantic_logit_maps": {name: LogitMap.whole(logits, 1, SIZE)}}
     evaluator = SemanticEvaluator(streets.table, records, streets.folder / "out")
     scores = run(evaluator, records, [output, output])
     assert {task: of_task["mIoU"] for task, of_task in scores.items()} == pytest.approx(
-        {"sem_seg": 100, "sem_seg_uncorrected": 100 * (2 + 300 / 1220) / 4}  # as before a fusion, above
+        {"sem_seg": 100, f"sem_seg_{name}": 100 * (2 + 300 / 1220) / 4}  # as before a fusion, above
     )
-    assert (streets.folder / "out" / "sem_seg_uncorrected.npz").is_file()
+    assert (streets.folder / "out" / f"sem_seg_{name}.npz").is_file()
     # In sliding windows images that are larger than one have no such map: a mean over the others would mislead.
     assert run(evaluator, records, [output, without]).keys() == {"sem_seg"}
     assert sorted(path.name for path in (streets.folder / "out").iterdir()) == ["sem_seg.npz"]

@@ -56,8 +56,17 @@ def error_correction(cfg: CfgNode) -> None:
     node.THRESHOLD = 0.4
 
 
+def confusion_groups(cfg: CfgNode) -> None:
+    node = cfg.MODEL.SEM_SEG_HEAD
+    node.CLASS_NAMES = ["road", "sidewalk", "building", "wall", "fence"]
+    node.CONFUSION_GROUPS.BASE = "SemSegFPNHead"
+    node.CONFUSION_GROUPS.GROUPS = [["road", "sidewalk"], ["wall", "building"]]
+    node.CONFUSION_GROUPS.DIM = 32
+
+
 # Keys that a head needs beyond the defaults.
 OWN_CONFIG: dict[str, Callable[[CfgNode], None]] = {
+    "ConfusionGroupHead": confusion_groups,
     "DeepLabV3PlusHead": deeplab_plus,
     "DPCHead": dense_prediction_cell,
     "ErrorCorrectionHead": error_correction,

@@ -121,6 +121,23 @@ def test_before_and_after_stand_beside_each_other(image, compact, maps, truth, t
         assert np.array_equal(panel(picture, row, column), drawn)
 
 
+def test_before_the_subnets_comes_before_the_correction(image, compact, maps, table, metadata) -> None:
+    maps["ungrouped"] = LogitMap.whole(logits_of(np.full((64, 128), PERSON)), 1, (64, 128))
+    outputs = {"sem_seg_labels": compact["sem_seg_labels"]}
+    drawn = [
+        make_panels({"sem_seg_labels": maps[name].labels((64, 128))}, table) for name in ("ungrouped", "uncorrected")
+    ]
+    first, second, last = (each["semantic"].draw(image)[CAPTION:] for each in (*drawn, make_panels(outputs, table)))
+    # Input, before the subnets, before the correction; after it, predicted errors.
+    picture = draw_panels(image, outputs | {"semantic_logit_maps": maps}, metadata, legend="none")
+    for (row, column), expected in {(0, 1): first, (0, 2): second, (1, 0): last}.items():
+        assert np.array_equal(panel(picture, row, column), expected)
+    # Of subnets alone: input, before, after.
+    outputs["semantic_logit_maps"] = {"ungrouped": maps["ungrouped"]}
+    picture = draw_panels(image, outputs, metadata, legend="none")
+    assert np.array_equal(panel(picture, 0, 1), first) and np.array_equal(panel(picture, 0, 2), last)
+
+
 def test_below_a_fusion_that_refines(image, fused, maps, truth, metadata) -> None:
     plain = draw_panels(image, fused, metadata, legend="none")
     picture = draw_panels(image, fused | {"semantic_logit_maps": maps}, metadata, legend="none", truth=truth)
@@ -143,7 +160,7 @@ def test_the_legend_has_the_classes_from_before(image, compact, maps, table, met
 
 
 def test_other_maps_of_logits_are_not_drawn(image, compact, maps, truth, metadata) -> None:
-    del maps["error"]
+    del maps["uncorrected"]
     outputs = compact | {"semantic_logit_maps": maps}
     drawn = draw_panels(image, outputs, metadata, truth=truth)
     assert np.array_equal(drawn, draw_panels(image, compact, metadata))

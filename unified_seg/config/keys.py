@@ -16,6 +16,7 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_dense_prediction_cell(cfg)
     _add_pyramidal_output(cfg)
     _add_error_correction(cfg)
+    _add_confusion(cfg)
     _add_augmentation(cfg)
     _add_solver(cfg)
     _add_stages(cfg)
@@ -219,6 +220,35 @@ def _add_error_correction(cfg: CfgNode) -> None:
     # In inference the last decoder block answers only where pixels are taken to be wrong. Off: everywhere, as in
     # training; slower, and the same but for the statistics of the norms.
     node.SPARSE = True
+
+
+def _add_confusion(cfg: CfgNode) -> None:
+    """The confusion-weighted loss of any head, and ConfusionGroupHead, around another head."""
+    # Names of the semantic classes. They come from the data set, as NUM_CLASSES does.
+    cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = []
+
+    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS = CfgNode()
+    # The sem_seg.npz of an evaluation, on images that are neither trained on nor used for the final score. With it a
+    # pixel's loss grows with the probability of the classes that its own is confused with. Take that of a model which
+    # finds all classes: one that was never found has no weight at all. Empty: cross-entropy.
+    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = ""
+    # Weight of these classes. Lower it where a class is hardly found any more.
+    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.LAMBDA = 5.0
+
+    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS = CfgNode()
+    node = cfg.MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS
+    # The head whose feature the subnets look at and whose answer they join, by its name in the registry.
+    node.BASE = ""
+    # One subnet for each: lists of class names. tools/confusion_groups.py proposes them, as a file to put under _BASE_.
+    node.GROUPS = []
+    # How answers are joined: the "sum" or the "product" of probabilities. Choose it on held-out images.
+    node.RULE = "sum"
+    # Width of a subnet. Narrower is faster.
+    node.DIM = 128
+    # 3x3 convolutions of a subnet, after one that brings the feature to DIM.
+    node.CONVS = 2
+    # Any norm that Detectron2 knows.
+    node.NORM = "GN"
 
 
 def _add_solver(cfg: CfgNode) -> None:

@@ -1,4 +1,4 @@
-"""How many classes the heads have: asked of the data set, never typed by hand."""
+"""How many classes the heads have, and which: asked of the data set, never typed by hand."""
 
 import logging
 from typing import Any
@@ -19,7 +19,7 @@ def class_table_of(metadata: Any) -> ClassTable:
 
 
 def with_class_counts(cfg: CfgNode) -> CfgNode:
-    """A copy of `cfg` whose heads have the number of classes, and the ignore label, of the training set.
+    """A copy of `cfg` whose heads have the classes, and the ignore label, of the training set.
 
     Raises:
         ConfigError: no training set, an unknown one, or data sets whose classes differ.
@@ -40,13 +40,14 @@ def with_class_counts(cfg: CfgNode) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     _set(cfg.MODEL.SEM_SEG_HEAD, "NUM_CLASSES", table.num_semantic)
+    _set(cfg.MODEL.SEM_SEG_HEAD, "CLASS_NAMES", table.semantic_names)
     _set(cfg.MODEL.SEM_SEG_HEAD, "IGNORE_VALUE", table.ignore_label)
     _set(cfg.MODEL.ROI_HEADS, "NUM_CLASSES", table.num_things)
     cfg.freeze()
     return cfg
 
 
-def _set(node: CfgNode, key: str, value: int) -> None:
+def _set(node: CfgNode, key: str, value: int | list[str]) -> None:
     if node[key] != value:
         logging.getLogger(__name__).debug(f"{key} {node[key]} -> {value}, from the data set")
         node[key] = value

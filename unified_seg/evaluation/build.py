@@ -18,6 +18,9 @@ from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.evaluation.truth import PanopticTruth
 from unified_seg.functional.class_table import ClassTable
 
+#: Heads around others: by name, the node below MODEL.SEM_SEG_HEAD whose BASE is the head inside.
+WRAPPERS = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFUSION_GROUPS"}
+
 Evaluators = list[PerImageEvaluator]
 Exporter = Callable[[ClassTable, Sequence[Record], Path], PerImageEvaluator]
 
@@ -56,9 +59,10 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
     if "semantic" in made and "sem_seg_file_name" in has:
         evaluators.append(SemanticEvaluator(table, records, folder))
         head = cfg.MODEL.SEM_SEG_HEAD
-        if head.NAME == "PyramidalOutputHead" and head.PYRAMID.OUTPUT == "pyramidal":
+        names = _heads(cfg)
+        if "PyramidalOutputHead" in names and head.PYRAMID.OUTPUT == "pyramidal":
             evaluators.append(LevelEvaluator(table, records, folder, head.PYRAMID.STRIDES))
-        if head.NAME == "ErrorCorrectionHead":
+        if "ErrorCorrectionHead" in names:
             node = head.ERROR_CORRECTION
             chosen = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
             evaluators.append(ErrorEvaluator(table, records, folder, **chosen))
@@ -104,6 +108,14 @@ def _cityscapes_instances(table: ClassTable, records: Sequence[Record], folder: 
     from unified_seg.evaluation.cityscapes import CityscapesInstanceExporter
 
     return CityscapesInstanceExporter(table, records, folder)
+
+
+def _heads(cfg: CfgNode) -> list[str]:
+    """The name of the semantic head, and those of the heads inside it."""
+    names = [cfg.MODEL.SEM_SEG_HEAD.NAME]
+    while names[-1] in WRAPPERS:
+        names.append(cfg.MODEL.SEM_SEG_HEAD[WRAPPERS[names[-1]]].BASE)
+    return names
 
 
 def _parts(cfg: CfgNode) -> set[str]:

@@ -17,7 +17,9 @@ from unified_seg.functional.confusion import category_confusion, confusion_matri
 
 logger = logging.getLogger(__name__)
 
-TASKS = ("sem_seg", "sem_seg_unfused", "sem_seg_uncorrected")
+#: Names of the `semantic_logit_maps` that are earlier answers, and what came after each.
+EARLIER = {"uncorrected": "the correction", "ungrouped": "the subnets"}
+TASKS = ("sem_seg", "sem_seg_unfused", *(f"sem_seg_{name}" for name in EARLIER))
 
 
 class ImageConfusion(NamedTuple):
@@ -45,11 +47,11 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
 
     Which classes enter the mean is said in `semantic_scores`; NaN marks a class without a value. Where the classes
     have categories, also mIoU_category and cIoU-<category>, see `category_confusion`. The same scores of earlier
-    answers are "sem_seg_unfused", where the outputs hold `unfused`: what the semantic head said before the fusion; and
-    "sem_seg_uncorrected", where the `semantic_logit_maps` of all outputs hold "uncorrected": what the head inside an
-    ErrorCorrectionHead said.
+    answers are "sem_seg_unfused", where the outputs hold `unfused`: what the semantic head said before the fusion; and,
+    where the `semantic_logit_maps` of all outputs hold "uncorrected" or "ungrouped", "sem_seg_uncorrected" and
+    "sem_seg_ungrouped": what the head inside an ErrorCorrectionHead or a ConfusionGroupHead said.
 
-    For each of the three it also writes a file, sem_seg.npz and so on: `confusion` (K, K) int64, rows truth, columns
+    For each of them it also writes a file, sem_seg.npz and so on: `confusion` (K, K) int64, rows truth, columns
     prediction; `per_image` (N, 3, K) int64: intersection, true and predicted pixels of each class among the pixels that
     count; `image_ids` (N,); `class_names` (K,).
 
@@ -82,11 +84,11 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
             if not of_task:
                 continue
             if len(of_task) != len(items):
-                answered = f"{len(of_task)} of {len(items)} images have a result before the"
+                answered = f"{len(of_task)} of {len(items)} images have a result before"
                 if task == "sem_seg_unfused":
-                    raise ValueError(f"{answered} fusion")
+                    raise ValueError(f"{answered} the fusion")
                 # In sliding windows only images that fit into one have maps of logits.
-                logger.info("%s: %s correction; no scores", task, answered)
+                logger.info("%s: %s %s; no scores", task, answered, EARLIER[task.removeprefix("sem_seg_")])
                 continue
             confusion = self._save(file, of_task)
             results[task] = self._scores(confusion)
@@ -141,7 +143,7 @@ def _answers(record: Record, output: Output) -> dict[str, np.ndarray]:
     answers = {"sem_seg": semantic_labels(record, output)}
     if "unfused" in output:
         answers["sem_seg_unfused"] = semantic_labels(record, output["unfused"])
-    uncorrected = output.get("semantic_logit_maps", {}).get("uncorrected")
-    if uncorrected is not None:
-        answers["sem_seg_uncorrected"] = uncorrected.labels(answers["sem_seg"].shape).cpu().numpy()
+    maps = output.get("semantic_logit_maps", {})
+    for name in (name for name in EARLIER if name in maps):
+        answers[f"sem_seg_{name}"] = maps[name].labels(answers["sem_seg"].shape).cpu().numpy()
     return answers

@@ -9,10 +9,11 @@ from unified_seg.heads.build import build_semantic_head, registered_heads
 from unified_seg.heads.dense_prediction_cell import DPCHead
 from unified_seg.heads.psp import PSPHead
 from unified_seg.heads.pyramidal_output import PyramidalOutputHead
-from unified_seg.heads.wrappers import ErrorCorrectionHead
+from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
 
 __all__ = [
     "ASPRefinementHead",
+    "ConfusionGroupHead",
     "DPCHead",
     "ErrorCorrectionHead",
     "PSPHead",

@@ -7,6 +7,7 @@ from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 from detectron2.projects.deeplab import DeepLabV3PlusHead
 from torch import Tensor, nn
 
+from unified_seg.functional.pixel_losses import mean_cross_entropy
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.hidden_name import hide_name
 
@@ -34,7 +35,8 @@ class Detectron2Head(SemanticHead):
         if missing:
             raise ValueError(f"{type(head).__name__} is no head that can be adapted: it has no {', '.join(missing)}")
         stride, ignore = int(head.common_stride), int(head.ignore_value)  # type: ignore[arg-type]
-        super().__init__(num_classes=num_classes, ignore_value=ignore, common_stride=stride)
+        weight = float(getattr(head, "loss_weight", 1.0))
+        super().__init__(num_classes=num_classes, ignore_value=ignore, common_stride=stride, loss_weight=weight)
         self.head = head
         hide_name(self, "head")
 
@@ -53,6 +55,9 @@ class Detectron2Head(SemanticHead):
         return SemanticPrediction(logits, said.get("context"), make_feature=make_feature)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
+        """Those of the head itself, or this project's where `pixel_loss` was replaced."""
+        if self.pixel_loss is not mean_cross_entropy:
+            return super().losses(prediction, targets)
         if (targets == self.ignore_value).all():
             # Detectron2's mean over no pixel would be NaN.
             return {"loss_sem_seg": prediction.logits.float().sum() * 0.0}

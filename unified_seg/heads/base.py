@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from unified_seg.functional.pixel_losses import mean_cross_entropy
 from unified_seg.functional.resampling import upsample_to
+from unified_seg.heads.pixel_loss import PixelLoss
 
 Features = dict[str, Tensor]
 Losses = dict[str, Tensor]
@@ -58,6 +59,8 @@ class SemanticHead(nn.Module):
 
     Attributes:
         size_divisibility: the height and width of the padded input must be multiples of it.
+        pixel_loss: what `losses` compares logits with targets by; cross-entropy, where `build_semantic_head` does not
+            put another.
     """
 
     #: A head that looks at the input asks for the feature "image"; only UnifiedSegmentor gives it.
@@ -73,6 +76,7 @@ class SemanticHead(nn.Module):
         self.common_stride = common_stride
         self.size_divisibility = common_stride
         self.loss_weight = loss_weight
+        self.pixel_loss: PixelLoss = mean_cross_entropy
 
     def predict(self, features: Features) -> SemanticPrediction:
         """The prediction for a batch; the same in training and in inference.
@@ -91,7 +95,7 @@ class SemanticHead(nn.Module):
             targets: (N, H, W) int64, semantic ids or `ignore_value`.
         """
         logits = upsample_to(prediction.logits.float(), like=targets)
-        loss = mean_cross_entropy(logits, targets, self.ignore_value)
+        loss = self.pixel_loss(logits, targets, self.ignore_value)
         return {"loss_sem_seg": loss * self.loss_weight}
 
     def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:

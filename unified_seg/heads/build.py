@@ -6,14 +6,15 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
 from unified_seg.heads.adapter import Detectron2Head, adapted_config
 from unified_seg.heads.base import SemanticHead
+from unified_seg.heads.pixel_loss import build_pixel_loss
 
 
 def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> SemanticHead:
-    """The head named MODEL.SEM_SEG_HEAD.NAME; Detectron2's own come wrapped in an adapter.
+    """The head named MODEL.SEM_SEG_HEAD.NAME, with the loss of CONFUSION_LOSS; Detectron2's own come in an adapter.
 
     Raises:
         ValueError: no head of that name (the message lists the known ones), a feature that the backbone lacks, or
-            anything else that the head refuses.
+            anything else that the head or its loss refuses.
     """
     name = cfg.MODEL.SEM_SEG_HEAD.NAME
     known = sorted(registered_heads())
@@ -32,7 +33,9 @@ def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> Sema
         # The way of Detectron2's own, some of them without a word.
         reason = str(error) or "see the assertion above"
         raise ValueError(f"MODEL.SEM_SEG_HEAD: {name} refuses this config: {reason}") from error
-    return head if is_ours else Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    head = head if is_ours else Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
+    head.pixel_loss = build_pixel_loss(cfg)
+    return head
 
 
 def registered_heads() -> list[str]:

@@ -20,7 +20,7 @@ from unified_seg.functional.label_pyramid import (
     label_cells,
     relabel,
 )
-from unified_seg.functional.pixel_losses import mean_binary_cross_entropy, mean_cross_entropy
+from unified_seg.functional.pixel_losses import mean_binary_cross_entropy
 from unified_seg.functional.resampling import winners
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, common_arguments, sort_levels
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
@@ -165,7 +165,7 @@ class PyramidalOutputHead(SemanticHead):
         """Equation 1: the mean cross-entropy of the semantic levels, and the mean binary one of the unity levels."""
         if self.unity is None:
             labels = label_cells(targets, self.strides[-1], self.ignore_value)
-            loss = mean_cross_entropy(prediction.logits, labels, self.ignore_value)
+            loss = self.pixel_loss(prediction.logits, labels, self.ignore_value)
             return {"loss_sem_seg": loss * self.loss_weight}
         pyramid = build_label_pyramid(targets, self.strides, self.ignore_value)
         semantic = [prediction.auxiliary[f"semantic_{stride}"] for stride in self.strides]
@@ -174,7 +174,7 @@ class PyramidalOutputHead(SemanticHead):
         pyramid = relabel(pyramid, self.relabelling, probabilities, self.threshold)
         terms = {
             "loss_sem_seg": [
-                mean_cross_entropy(logits, labels, self.ignore_value)
+                self.pixel_loss(logits, labels, self.ignore_value)
                 for logits, labels in zip(semantic, pyramid.semantic, strict=True)
             ],
             "loss_unity": [

@@ -65,8 +65,8 @@ def draw_panels(
 
     Of a fusion that refines, semantic map and instances are drawn before and after it, beside each other: after it
     without the detections that it dropped, and with the instances that it found by semantics, whatever their score.
-    Of a pyramidal output, what its levels say is below (`draw_pyramid`). Of a head that corrects its errors, the
-    semantic map before that comes too, and where it is thought to be wrong (`draw_errors`).
+    Of a pyramidal output, what its levels say is below (`draw_pyramid`). Of a head around others, the semantic maps
+    before its subnets and its correction come too, and where it is thought to be wrong (`draw_errors`).
 
     A class has one colour in every panel and picture, and instances of a class have shades of it. Images narrower
     than 512 pixels are enlarged by a whole factor, so that the labels can be read.
@@ -93,8 +93,9 @@ def draw_panels(
     table = ClassTable.from_metadata(metadata)
     panels = make_panels(outputs, table, confidence_threshold)
     pictures = [add_caption(to_canvas(image), f"input {image.shape[1]}×{image.shape[0]}")]
-    uncorrected = _uncorrected_panel(image, outputs, table)
-    shown = list(panels.values())
+    earlier = _earlier_panels(image, outputs, table)
+    earlier_pictures = [panel.draw(image, f"before {what} · ") for what, panel in earlier.items()]
+    shown = [*earlier.values(), *panels.values()]
     if "unfused" in outputs:
         before = make_panels(outputs["unfused"], table, confidence_threshold)
         _check_fused(panels, before)
@@ -102,14 +103,13 @@ def draw_panels(
         pictures += _before_and_after(image, before["semantic"], panels["semantic"], "fusion")
         pictures += [panels["panoptic"].draw(image)]
         pictures += _before_and_after(image, before["instances"], panels["instances"], "fusion")
-        if uncorrected is not None:
-            pictures.append(uncorrected.draw(image, "before correction · "))
+        pictures += earlier_pictures
     else:
-        if uncorrected is not None:
-            pictures += _before_and_after(image, uncorrected, panels.pop("semantic"), "correction")
+        if earlier:
+            last = list(earlier)[-1]
+            pictures += [*earlier_pictures, panels.pop("semantic").draw(image, f"after {last} · ")]
         pictures += [panel.draw(image) for panel in panels.values()]
-    if uncorrected is not None:
-        shown.append(uncorrected)
+    if {"uncorrected", "error"} <= outputs.get("semantic_logit_maps", {}).keys():
         size = (image.shape[0], image.shape[1])
         pictures += draw_errors(size, outputs["semantic_logit_maps"], table.ignore_label, truth)
     columns = _columns(len(pictures), wide=image.shape[1] > image.shape[0])
@@ -150,12 +150,14 @@ def _columns(pictures: int, wide: bool) -> int:
     return (2 if wide else 4) if pictures == 4 else min(pictures, 3)
 
 
-def _uncorrected_panel(image: np.ndarray, outputs: Mapping[str, Any], table: ClassTable) -> Panel | None:
-    """The semantic panel from before a correction; None where nothing says what was wrong."""
+def _earlier_panels(image: np.ndarray, outputs: Mapping[str, Any], table: ClassTable) -> dict[str, Panel]:
+    """The semantic panels from before what heads around others do, by what that is."""
     maps = outputs.get("semantic_logit_maps", {})
-    if not {"uncorrected", "error"} <= maps.keys():
-        return None
-    return _semantic_panel({"sem_seg_labels": maps["uncorrected"].labels(image.shape[:2])}, table)
+    return {
+        what: _semantic_panel({"sem_seg_labels": maps[name].labels(image.shape[:2])}, table)
+        for what, name in (("subnets", "ungrouped"), ("correction", "uncorrected"))
+        if name in maps
+    }
 
 
 def _before_and_after(image: np.ndarray, before: Panel, after: Panel, what: str) -> list[np.ndarray]:

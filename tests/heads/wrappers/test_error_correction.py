@@ -6,6 +6,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
+from inner_heads import BASES, CLASSES, IGNORE, SHAPES, asp, features, targets, wrap
 from torch import Tensor
 
 from unified_seg.config import ConfigError
@@ -13,26 +14,7 @@ from unified_seg.heads import ASPRefinementHead, SemanticHead, SemanticPredictio
 from unified_seg.heads.wrappers import ErrorCorrectionHead
 from unified_seg.meta_arch import build_model
 
-CLASSES, IGNORE = 5, 255
-SHAPES = {f"p{i}": ShapeSpec(channels=8, stride=2**i) for i in (2, 3, 4, 5)}
 LOWS = ["p4", "p3", "p2"]
-
-
-def features(images: int = 2, seed: int = 1, height: int = 64, width: int = 96) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    sizes = {name: (8, height // shape.stride, width // shape.stride) for name, shape in SHAPES.items()}
-    sizes["image"] = (3, height, width)
-    return {name: torch.randn(images, *size, generator=generator) for name, size in sizes.items()}
-
-
-def targets(images: int = 2, height: int = 64, width: int = 96) -> Tensor:
-    labels = torch.randint(0, CLASSES, (images, height, width), generator=torch.Generator().manual_seed(2))
-    labels[:, -3:] = IGNORE
-    return labels
-
-
-def asp() -> ASPRefinementHead:
-    return ASPRefinementHead(SHAPES, num_classes=CLASSES, conv_dim=8, asp_branch_dim=8, asp_rates=(1, 2, 3))
 
 
 def head(base: SemanticHead | None = None, **options: Any) -> ErrorCorrectionHead:
@@ -219,32 +201,11 @@ def test_the_balance_of_the_training_images_is_remembered_and_undone():
     torch.testing.assert_close(wrapper.error_branch.balance, torch.tensor(2 / 3))
 
 
-BASES: dict[str, dict[str, Any]] = {
-    "ASPRefinementHead": {},
-    "PSPHead": {"PSP.AUX_FEATURE": "p4"},
-    "PyramidalOutputHead": {"PYRAMID.UNITY_DIM": 16},
-    "DPCHead": {"DPC.BRANCH_DIM": 16},
-    "SemSegFPNHead": {},
-    "DeepLabV3PlusHead": {
-        "IN_FEATURES": ["p2", "p5"],
-        "PROJECT_FEATURES": ["p2"],
-        "PROJECT_CHANNELS": [32],
-        "ASPP_CHANNELS": 32,
-        "ASPP_DILATIONS": [1, 2, 3],
-    },
-}
-
-
 def config(cfg: CfgNode, base: str) -> CfgNode:
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
-    node = cfg.MODEL.SEM_SEG_HEAD
-    node.NAME, node.NUM_CLASSES, node.ERROR_CORRECTION.BASE = "ErrorCorrectionHead", CLASSES, base
-    node.ERROR_CORRECTION.DETAIL_FEATURES = LOWS
-    node.ERROR_CORRECTION.ERROR_DIM = node.ERROR_CORRECTION.DETAIL_DIM = 16
-    node.ERROR_CORRECTION.THRESHOLD = 0.0
-    for key, value in BASES.get(base, {}).items():
-        cfg.merge_from_list([f"MODEL.SEM_SEG_HEAD.{key}", value])
+    node = wrap(cfg, "ErrorCorrectionHead", base).MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
+    node.DETAIL_FEATURES = LOWS
+    node.ERROR_DIM = node.DETAIL_DIM = 16
+    node.THRESHOLD = 0.0
     return cfg
 
 

@@ -23,7 +23,7 @@ from unified_seg.functional.error_map import (
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.hidden_name import hide_name
-from unified_seg.heads.wrappers.inside import IMAGE_CHANNELS, build_base, probe, stride_of
+from unified_seg.heads.wrappers.inside import IMAGE_CHANNELS, build_base, learns, probe, stride_of
 from unified_seg.layers.detail_branch import DetailBranch
 from unified_seg.layers.error_branch import ErrorBranch
 
@@ -164,19 +164,19 @@ class ErrorCorrectionHead(SemanticHead):
         """The losses of the head inside, equation 2 of the error branch, equation 3 of the detail branch."""
         assert prediction.base is not None
         losses: Losses = {}
-        if _learns(prediction.base.logits):
+        if learns(prediction.base.logits):
             losses.update(self.base.losses(prediction.base, targets))
         error, detail = prediction.auxiliary["error"], prediction.auxiliary.get("detail")
         own = prediction.base.logits.detach()
         error = upsample_to(error.float(), like=targets)
-        if _learns(error):
+        if learns(error):
             found = find_errors(
                 upsample_to(own.float(), like=targets), targets, self.ignore_value, self.hard_confidence
             )
             if self.error_branch.training:
                 self.error_branch.remember(error_balance(found))
             losses["loss_error"] = error_loss(error, found, self.hard_weight) * self.loss_weight
-        if detail is not None and _learns(detail):
+        if detail is not None and learns(detail):
             detail = upsample_to(detail.float(), like=targets)
             mask = self._learned(detail, error, own, targets)
             losses["loss_detail"] = masked_cross_entropy(detail, targets, mask, self.ignore_value) * self.loss_weight
@@ -227,11 +227,6 @@ class ErrorCorrectionHead(SemanticHead):
         if self.errors == "unsure":
             base = upsample_to(base.float(), like=targets)
         return self._taken_to_be_wrong(error, base)[:, 0]
-
-
-def _learns(logits: Tensor) -> bool:
-    """Whether a part of the model that these depend on is trained; without gradients all losses are of interest."""
-    return logits.requires_grad or not torch.is_grad_enabled()
 
 
 def _check(holds: bool, key: str, fault: str) -> None:

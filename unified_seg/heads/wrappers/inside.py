@@ -1,10 +1,11 @@
-"""The head inside a wrapper: found by name, and asked what its prediction looks like."""
+"""The head inside a wrapper: found by name, asked what its prediction looks like, and whether it learns."""
 
 import math
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
+from torch import Tensor
 
 from unified_seg.heads.base import SemanticHead, SemanticPrediction
 from unified_seg.heads.build import build_semantic_head
@@ -49,6 +50,11 @@ def probe(head: SemanticHead, input_shape: dict[str, ShapeSpec]) -> SemanticPred
     said = head.eval().predict(features)
     head.train(training)
     return said
+
+
+def learns(logits: Tensor) -> bool:
+    """Whether a part of the model that these depend on is trained; without gradients all losses are of interest."""
+    return logits.requires_grad or not torch.is_grad_enabled()
 
 
 def stride_of(shape: ShapeSpec) -> int:

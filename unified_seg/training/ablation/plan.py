@@ -26,6 +26,8 @@ METRICS = {
     "error_iou_best": ("errors", "best_IoU"),
     "confidence_error_iou": ("errors", "confidence_best_IoU"),
     "hard_recall": ("errors", "hard_recall"),
+    # Of confusion groups: mIoU of the head inside.
+    "miou_ungrouped": ("sem_seg_ungrouped", "mIoU"),
 }
 KINDS = ("train", "evaluate")
 

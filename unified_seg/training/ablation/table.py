@@ -21,6 +21,7 @@ TITLES = {
     "error_iou_best": "best error IoU",
     "confidence_error_iou": "best error IoU by confidence",
     "hard_recall": "hard recall",
+    "miou_ungrouped": "mIoU ungrouped",
 }
 NOTHING = "–"
 

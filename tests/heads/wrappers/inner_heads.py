@@ -1,0 +1,60 @@
+"""Small heads to put wrappers around, and what they see."""
+
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+from torch import Tensor
+
+from unified_seg.heads import ASPRefinementHead
+
+CLASSES, IGNORE = 5, 255
+SHAPES = {f"p{i}": ShapeSpec(channels=8, stride=2**i) for i in (2, 3, 4, 5)}
+
+
+def features(images: int = 2, seed: int = 1, height: int = 64, width: int = 96) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    sizes = {name: (8, height // shape.stride, width // shape.stride) for name, shape in SHAPES.items()}
+    sizes["image"] = (3, height, width)
+    return {name: torch.randn(images, *size, generator=generator) for name, size in sizes.items()}
+
+
+def targets(images: int = 2, height: int = 64, width: int = 96) -> Tensor:
+    labels = torch.randint(0, CLASSES, (images, height, width), generator=torch.Generator().manual_seed(2))
+    labels[:, -3:] = IGNORE
+    return labels
+
+
+def asp() -> ASPRefinementHead:
+    return ASPRefinementHead(SHAPES, num_classes=CLASSES, conv_dim=8, asp_branch_dim=8, asp_rates=(1, 2, 3))
+
+
+# By name, the keys below MODEL.SEM_SEG_HEAD that they need beyond the defaults.
+BASES: dict[str, dict[str, Any]] = {
+    "ASPRefinementHead": {},
+    "PSPHead": {"PSP.AUX_FEATURE": "p4"},
+    "PyramidalOutputHead": {"PYRAMID.UNITY_DIM": 16},
+    "DPCHead": {"DPC.BRANCH_DIM": 16},
+    "SemSegFPNHead": {},
+    "DeepLabV3PlusHead": {
+        "IN_FEATURES": ["p2", "p5"],
+        "PROJECT_FEATURES": ["p2"],
+        "PROJECT_CHANNELS": [32],
+        "ASPP_CHANNELS": 32,
+        "ASPP_DILATIONS": [1, 2, 3],
+    },
+}
+
+NODES = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFUSION_GROUPS"}
+
+
+def wrap(cfg: CfgNode, name: str, base: str) -> CfgNode:
+    """The config of a model without a detector that has this wrapper around that head."""
+    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    cfg.MODEL.MASK_ON = False
+    node = cfg.MODEL.SEM_SEG_HEAD
+    node.NAME, node.NUM_CLASSES, node[NODES[name]].BASE = name, CLASSES, base
+    for key, value in BASES.get(base, {}).items():
+        cfg.merge_from_list([f"MODEL.SEM_SEG_HEAD.{key}", value])
+    return cfg

@@ -1,0 +1,76 @@
+"""The loss that a head compares its logits with the truth by."""
+
+from collections.abc import Callable
+
+import torch
+from detectron2.config import CfgNode
+from torch import Tensor, nn
+
+from unified_seg.functional.confusion_loss import confusion_weighted_loss, normalize_rows
+from unified_seg.functional.pixel_losses import mean_cross_entropy
+from unified_seg.heads.confusion_file import read_confusion
+
+#: (logits (N, K, H, W), targets (N, H, W), ignore_value) -> a scalar.
+PixelLoss = Callable[[Tensor, Tensor, int], Tensor]
+
+
+class ConfusionWeightedLoss(nn.Module):
+    """`confusion_weighted_loss` with the weights of a confusion matrix.
+
+    Args:
+        confusion: (K, K), rows the truth; see `normalize_rows`.
+        wrong_weight: lambda, 0 or more.
+
+    Raises:
+        ValueError: no confusion matrix, or a negative weight.
+    """
+
+    weights: Tensor
+
+    def __init__(self, confusion: Tensor, wrong_weight: float = 5.0):
+        super().__init__()
+        if not wrong_weight >= 0:  # NaN too
+            raise ValueError(f"the weight of wrong classes must be 0 or more, got {wrong_weight}")
+        self.wrong_weight = wrong_weight
+        # No part of what a model is: a checkpoint neither needs nor brings it.
+        self.register_buffer("weights", normalize_rows(confusion).float(), persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
+        return confusion_weighted_loss(logits, targets, self.weights, ignore_value, self.wrong_weight)
+
+
+def build_pixel_loss(cfg: CfgNode) -> PixelLoss:
+    """Cross-entropy, or what MODEL.SEM_SEG_HEAD.CONFUSION_LOSS makes of it.
+
+    Raises:
+        ValueError: a file that is no confusion matrix of the head's classes, or a weight below 0.
+    """
+    confusion = configured_confusion(cfg)
+    if confusion is None:
+        return mean_cross_entropy
+    try:
+        return ConfusionWeightedLoss(confusion, cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.LAMBDA)
+    except ValueError as error:
+        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS: {error}") from None
+
+
+def configured_confusion(cfg: CfgNode) -> Tensor | None:
+    """The (K, K) matrix of CONFUSION_LOSS.MATRIX; None where the key is empty."""
+    head = cfg.MODEL.SEM_SEG_HEAD
+    if not head.CONFUSION_LOSS.MATRIX:
+        return None
+    try:
+        matrix, names = read_confusion(head.CONFUSION_LOSS.MATRIX, head.CLASS_NAMES)
+    except ValueError as error:
+        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX: {error}") from None
+    if len(names) != head.NUM_CLASSES:
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX: {head.CONFUSION_LOSS.MATRIX} is of {len(names)} classes, the "
+            f"head has {head.NUM_CLASSES}"
+        )
+    confusion = torch.from_numpy(matrix.astype("float64"))
+    try:
+        normalize_rows(confusion)
+    except ValueError as error:
+        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX: {head.CONFUSION_LOSS.MATRIX}: {error}") from None
+    return confusion

@@ -1,0 +1,211 @@
+"""Subnets for groups of classes that are confused with each other, around any semantic head.
+
+Source: A Network Structure to Explicitly Reduce Confusion Errors, 3 and 3.3. N = images, K = classes, M = groups,
+(h, w) = the logits of the head inside.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+from torch import Tensor, nn
+
+from unified_seg.functional.class_groups import (
+    RULES,
+    channels_of,
+    group_confusion,
+    group_targets,
+    join,
+    to_all_classes,
+)
+from unified_seg.functional.pixel_losses import mean_cross_entropy
+from unified_seg.functional.resampling import upsample_to
+from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
+from unified_seg.heads.hidden_name import hide_name
+from unified_seg.heads.pixel_loss import ConfusionWeightedLoss, PixelLoss, configured_confusion
+from unified_seg.heads.wrappers.inside import build_base, learns, probe
+from unified_seg.layers.conv import conv_norm_relu, init_classifier
+
+
+class GroupSubnet(nn.Module):
+    """Tells the classes of one group from each other and from all others.
+
+    Args:
+        in_channels: of the feature that it looks at.
+        channels: (K,) int64, of the group; see `channels_of`.
+        dim: width.
+        convs: 3x3 convolutions after the 1x1 convolution that brings the feature to `dim`.
+        norm: a name that Detectron2's `get_norm` knows.
+        pixel_loss: what it learns by.
+    """
+
+    channels: Tensor
+
+    def __init__(
+        self, in_channels: int, channels: Tensor, dim: int, convs: int, *, norm: str = "GN", pixel_loss: PixelLoss
+    ):
+        super().__init__()
+        # What the classes are, not what was learned.
+        self.register_buffer("channels", channels, persistent=False)
+        self.pixel_loss = pixel_loss
+        self.project = conv_norm_relu(in_channels, dim, 1, norm=norm)
+        self.convs = nn.Sequential(*(conv_norm_relu(dim, dim, 3, norm=norm) for _ in range(convs)))
+        self.classifier = init_classifier(nn.Conv2d(dim, int(channels.max()) + 1, 1))
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(N, C, h', w') -> logits (N, G + 1, h', w')."""
+        return self.classifier(self.convs(self.project(feature)))
+
+    def loss(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
+        """A scalar; targets (N, H, W) int64, classes or `ignore_value`."""
+        wanted = group_targets(targets, self.channels, ignore_value)
+        return self.pixel_loss(upsample_to(logits.float(), like=targets), wanted, ignore_value)
+
+
+@SEM_SEG_HEADS_REGISTRY.register()
+class ConfusionGroupHead(SemanticHead):
+    """The answer of the head inside, joined with those of one subnet for each group of classes.
+
+    The subnets look at what the classifier of the head inside looks at, without its gradient, so that they don't change
+    that head.
+
+    Args:
+        base: the head inside, the paper's subnet 0.
+        input_shape: channels and stride of the backbone's features, those of `base` among them.
+        groups: class ids of each group; a class may be in several, and counts once in each.
+        rule: "sum" or "product": how the M + 1 answers are joined.
+        loss_weight: factor of the subnets' losses; `base` has its own.
+        dim, convs, norm: of each GroupSubnet.
+        confusion: (K, K), rows the truth: the subnets learn by the loss that it weights; None for cross-entropy.
+        wrong_weight: lambda of that loss.
+
+    Raises:
+        ValueError: no group, an empty one or one of all classes, a value out of its range, or a head inside that gives
+            no feature.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        base: SemanticHead,
+        input_shape: dict[str, ShapeSpec],
+        *,
+        groups: Sequence[Sequence[int]],
+        rule: str = "sum",
+        loss_weight: float = 1.0,
+        dim: int = 128,
+        convs: int = 2,
+        norm: str = "GN",
+        confusion: Tensor | None = None,
+        wrong_weight: float = 5.0,
+    ):
+        _check(len(groups) > 0, "GROUPS", "there is no group; tools/confusion_groups.py proposes some")
+        _check(rule in RULES, "RULE", f"{rule!r} is not one of {', '.join(RULES)}")
+        _check(dim >= 1, "DIM", f"must be 1 or more, got {dim}")
+        _check(convs >= 0, "CONVS", f"must be 0 or more, got {convs}")
+        super().__init__(
+            num_classes=base.num_classes,
+            ignore_value=base.ignore_value,
+            common_stride=base.common_stride,
+            loss_weight=loss_weight,
+        )
+        feature = probe(base, input_shape).feature
+        _check(feature is not None, "BASE", "the head inside gives no feature, which the subnets look at")
+        assert feature is not None
+        self.size_divisibility = base.size_divisibility
+        self.needs_image, self.needs_valid = base.needs_image, base.needs_valid
+        self.rule = rule
+        self.base = base
+        self.subnets = nn.ModuleList()
+        for number, group in enumerate(groups, 1):
+            pixel_loss: PixelLoss = mean_cross_entropy
+            try:
+                channels = channels_of(group, base.num_classes)
+                if confusion is not None:
+                    pixel_loss = ConfusionWeightedLoss(group_confusion(confusion, channels), wrong_weight)
+                subnet = GroupSubnet(feature.shape[1], channels, dim, convs, norm=norm, pixel_loss=pixel_loss)
+            except ValueError as error:
+                raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS: group {number}: {error}") from None
+            self.subnets.append(subnet)
+        hide_name(self, "base")
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
+        head = cfg.MODEL.SEM_SEG_HEAD
+        node = head.CONFUSION_GROUPS
+        return {
+            "base": build_base(cfg, input_shape, "CONFUSION_GROUPS"),
+            "input_shape": input_shape,
+            "groups": [_ids_of(group, head.CLASS_NAMES) for group in node.GROUPS],
+            "rule": node.RULE,
+            "loss_weight": head.LOSS_WEIGHT,
+            "dim": node.DIM,
+            "convs": node.CONVS,
+            "norm": node.NORM,
+            "confusion": configured_confusion(cfg),
+            "wrong_weight": head.CONFUSION_LOSS.LAMBDA,
+        }
+
+    def training_order(self) -> list[str]:
+        return [f"base.{part}".rstrip(".") for part in self.base.training_order()] + ["subnets"]
+
+    def predict(self, features: Features) -> SemanticPrediction:
+        base = self.base.predict(features)
+        assert base.feature is not None
+        feature, auxiliary, answers = base.feature.detach(), {}, [base.logits.float().log_softmax(1)]
+        for number, subnet in enumerate(self._subnets, 1):
+            auxiliary[f"group_{number}"] = logits = subnet(feature)
+            answers.append(to_all_classes(upsample_to(logits, like=base.logits), subnet.channels))
+        return SemanticPrediction(
+            join(answers, self.rule).to(base.logits.dtype),
+            context=base.context,
+            auxiliary=auxiliary,
+            make_feature=base.make_feature,
+            base=base,
+        )
+
+    def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
+        """The losses of the head inside, and "loss_group_<m>" of each subnet."""
+        assert prediction.base is not None
+        losses: Losses = {}
+        if learns(prediction.base.logits):
+            losses.update(self.base.losses(prediction.base, targets))
+        for number, subnet in enumerate(self._subnets, 1):
+            logits = prediction.auxiliary[f"group_{number}"]
+            if learns(logits):
+                loss = subnet.loss(logits, targets, self.ignore_value)
+                losses[f"loss_group_{number}"] = loss * self.loss_weight
+        return losses
+
+    def logit_maps(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
+        """What the head inside gives, and "ungrouped", its logits."""
+        assert prediction.base is not None
+        return {**self.base.logit_maps(prediction.base), "ungrouped": prediction.base.logits}
+
+    def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
+        assert prediction.base is not None
+        return self.base.describe(prediction.base)
+
+    @property
+    def _subnets(self) -> list[GroupSubnet]:
+        return cast(list[GroupSubnet], list(self.subnets))
+
+
+def _ids_of(group: Sequence[str], class_names: Sequence[str]) -> list[int]:
+    """The class ids of a group of names."""
+    if isinstance(group, str):
+        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS: a group is a list of class names, not {group!r}")
+    names = [str(name) for name in group]
+    if unknown := [name for name in names if name not in class_names]:
+        known = ", ".join(class_names) or "unknown: they come from the data set, see with_class_counts"
+        raise ValueError(
+            f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS: there is no class {unknown[0]!r}; the classes are {known}"
+        )
+    return [list(class_names).index(name) for name in names]
+
+
+def _check(holds: bool, key: str, fault: str) -> None:
+    if not holds:
+        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.{key}: {fault}")
