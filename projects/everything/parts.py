@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Put the table of what each part adds into this folder's README: scores, time and parameters side by side.
+
+    python tools/ablate.py everything
+    python tools/benchmark.py everything --weights output/everything/toyscapes/model_final.pth \\
+        --json docs/benchmarks/everything.json
+    python projects/everything/parts.py
+
+Scores are those of results.json, which the first command writes; milliseconds for an image those of the second. The
+parameters are counted here.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.modeling import build_model
+from tabulate import tabulate
+
+from unified_seg import load_config
+from unified_seg.config import ConfigError, final_config
+from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.json_file import read_json
+from unified_seg.data.reading import DataError
+from unified_seg.evaluation.readme import put_into
+
+FOLDER = Path(__file__).resolve().parent
+ROOT = FOLDER.parents[1]
+SCORES = {"mIoU": "miou", "mask AP": "ap", "PQ": "pq"}
+
+
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--results", type=Path, default=FOLDER / "results.json", metavar="FILE", help="default: results.json beside it")
+    times = ROOT / "docs/benchmarks/everything.json"
+    add("--times", type=Path, default=times, metavar="FILE", help="default: docs/benchmarks/everything.json")
+    add("--readme", type=Path, default=FOLDER / "README.md", metavar="FILE", help="default: that of this folder")
+    return parser.parse_args(arguments)
+
+
+def millions_of_parameters(row: Mapping[str, Any]) -> float:
+    """Of the model that a row of results.json ends with."""
+    overrides = [part for key, value in row["overrides"].items() for part in (key, str(value))]
+    cfg = load_config(ROOT / row["config"], ["MODEL.DEVICE", "meta", *overrides])
+    with torch.device("meta"):
+        model = build_model(with_class_counts(final_config(cfg)))
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6
+
+
+def milliseconds(times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """By the name of a model; of the first, against which all others are timed, the median over these."""
+    measured = {each["name"]: each["ours_ms"] for each in times}
+    first = sorted(each["peer_ms"] for each in times)
+    return {times[0]["against"]: first[len(first) // 2], **measured}
+
+
+def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown."""
+    of_model = milliseconds(times)
+    lines = []
+    for row in results["rows"]:
+        scores = [_mean(row[metric]) for metric in SCORES.values()]
+        # The last row has the parts of the second.
+        time = of_model.get(row["name"])
+        lines.append(
+            [
+                row["name"],
+                *scores,
+                "–" if time is None else f"{time:.0f}",
+                f"{millions_of_parameters(row):.2f}",
+                _minutes(row),
+            ]
+        )
+    headers = ["", *SCORES, "ms an image", "parameters, millions", "training, minutes"]
+    notes = [
+        "Each row but the last adds its part to the row above it, whose weights stay as they are.",
+        f"Scores: `{results['command']}`, seeds {', '.join(map(str, results['rows'][0]['seeds']))}.",
+        f"Times: `python tools/benchmark.py everything`, {times[0]['inputs']}; {times[0]['machine']}.",
+    ]
+    return "\n".join(
+        [tabulate(lines, headers, tablefmt="github", disable_numparse=True), "", *(f"- {note}" for note in notes)]
+    )
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.2f}" if known else "–"
+
+
+def _minutes(row: Mapping[str, Any]) -> str:
+    seconds = [value for value in row["train_s"] if value]
+    return f"{sum(seconds) / len(seconds) / 60:.1f}" if seconds else "–"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse_args(arguments)
+    try:
+        text = table(read_json(args.results), read_json(args.times))
+        put_into(args.readme, text, "parts")
+    except (ConfigError, DataError, ValueError) as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The script of projects/everything that joins scores, times and parameters into one table."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[2] / "projects/everything"
+
+
+@pytest.fixture(scope="module")
+def parts() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("parts", PROJECT / "parts.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Results of the real rows, times of the first four, and a README, as arguments."""
+    rows: list[dict[str, Any]] = yaml.safe_load((PROJECT / "ablation.yaml").read_text())["rows"]
+    for number, row in enumerate(rows):
+        row |= {"seeds": [0], "miou": [60.0 + number], "ap": [30.0], "pq": [None], "train_s": [90.0 * number]}
+        row.setdefault("overrides", {})
+    (tmp_path / "results.json").write_text(json.dumps({"command": "python tools/ablate.py everything", "rows": rows}))
+    against = {"against": rows[0]["name"], "peer_ms": 100.0, "inputs": "a scene", "machine": "a machine"}
+    times = [{"name": row["name"], "ours_ms": 110.0 + number, **against} for number, row in enumerate(rows[1:4])]
+    (tmp_path / "times.json").write_text(json.dumps(times))
+    (tmp_path / "README.md").write_text("# Title\n<!-- parts:begin -->\nold\n<!-- parts:end -->\nmore\n")
+    names = {"--results": "results.json", "--times": "times.json", "--readme": "README.md"}
+    return [part for flag, name in names.items() for part in (flag, str(tmp_path / name))]
+
+
+def test_scores_times_and_parameters_stand_in_one_table(parts: ModuleType, files: list[str]) -> None:
+    parts.main(files)
+    content = Path(files[-1]).read_text()
+    assert content.startswith("# Title\n<!-- parts:begin -->\n|") and content.endswith("<!-- parts:end -->\nmore\n")
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in content.splitlines() if line[:1] == "|"][2:]
+    assert [line[1:5] for line in lines[:4]] == [
+        ["60.00", "30.00", "–", "100"],
+        ["61.00", "30.00", "–", "110"],
+        ["62.00", "30.00", "–", "111"],
+        ["63.00", "30.00", "–", "112"],
+    ]
+    assert [line[4] for line in lines[4:]] == ["–"] and [line[6] for line in lines] == ["–", "1.5", "3.0", "4.5", "6.0"]
+    # A fusion has no parameters; subnets and branches have; the last row is the second, trained for longer.
+    millions = [float(line[5]) for line in lines]
+    assert millions[0] == millions[1] == millions[4] < millions[2] < millions[3]
+
+
+def test_a_readme_without_a_place_is_an_error(parts: ModuleType, files: list[str]) -> None:
+    Path(files[-1]).write_text("# Title\n")
+    with pytest.raises(SystemExit, match=r"ValueError: .*README\.md: needs <!-- parts:begin -->"):
+        parts.main(files)
+    Path(files[3]).write_text("no json")
+    with pytest.raises(SystemExit, match=r"DataError: .*times\.json: not readable as JSON"):
+        parts.main(files)
