@@ -19,12 +19,12 @@ from pathlib import Path
 
 from unified_seg.data.json_file import write_json
 from unified_seg.evaluation.readme import check_markers, markers, put_into
+from unified_seg.training.ablation import table
 from unified_seg.training.ablation.data import prepare_toyscapes
 from unified_seg.training.ablation.execute import Executor, RunFailed
 from unified_seg.training.ablation.plan import AblationPlan, read_plan
 from unified_seg.training.ablation.runs import plan_runs
 from unified_seg.training.ablation.summary import summarize
-from unified_seg.training.ablation.table import CLASSES, MAIN, render, render_classes, user_command
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,12 +71,12 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     # The table publishes every run that was made, also those that this command was not asked for.
     published = sorted({*seeds, *seeds_on_disk(plan, output)})
     all_runs = plan_runs(plan, plan.in_order(), published, output, root, args.device)
-    check_markers(project / "README.md", MAIN)
+    check_markers(project / "README.md", table.MAIN)
     if plan.toyscapes is not None:
         prepare_toyscapes(plan.toyscapes, root)
 
     def write_results() -> None:
-        results = summarize(plan, all_runs, user_command(plan.project, published, args.device))
+        results = summarize(plan, all_runs, table.user_command(plan.project, published, args.device))
         write_json(project / "results.json", results)
 
     executor.do_all(runs, write_results)
@@ -99,10 +99,11 @@ def publish(project: Path) -> None:
         raise ValueError(f"{path}: no such file; without --render-only this command makes it") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
-    text, readme = render(results), project / "README.md"
-    put_into(readme, text, MAIN)
-    if markers(CLASSES)[0] in readme.read_text(encoding="utf-8"):
-        put_into(readme, render_classes(results), CLASSES)
+    text, readme = table.render(results), project / "README.md"
+    put_into(readme, text, table.MAIN)
+    for name, render_more in ((table.CLASSES, table.render_classes), (table.LEVELS, table.render_levels)):
+        if markers(name)[0] in readme.read_text(encoding="utf-8"):
+            put_into(readme, render_more(results), name)
     print(f"\n{text}\n\nwritten to {path} and {readme}")
 
 

@@ -1,7 +1,7 @@
 """The table, from results.json alone."""
 
 from unified_seg.training.ablation.plan import METRICS
-from unified_seg.training.ablation.table import TITLES, render, render_classes
+from unified_seg.training.ablation.table import TITLES, render, render_classes, render_levels
 
 RESULTS = {
     "project": "p",
@@ -88,3 +88,14 @@ def test_classes_have_a_table_of_their_own():
     assert rows[0] == ["class", "base", "more"]
     assert rows[2:] == [["road", "90.5", "92.2"], ["truck", "10.0", "–"]]
     assert "mean over the seeds" in note
+
+
+def test_levels_have_a_table_of_their_own():
+    levels = {"mIoU_8_8": [50.0, 51.0], "mIoU_8_4": [50.0, 50.0], "mIoU_4_8": [30.0, None], "mIoU_4_4": [41.0, 42.0]}
+    rows = [RESULTS["rows"][0], {**RESULTS["rows"][0], "name": "pyramidal", "levels": levels}]
+    table, _, note = render_levels({**RESULTS, "rows": rows}).partition("\n\n")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert lines[0] == ["pyramidal", "pixels of stride 8", "pixels of stride 4"]
+    # By column the pixels that a level is assigned, by row the level whose answer is taken.
+    assert lines[2:] == [["stride 8 answers", "**50.5**", "30.0"], ["stride 4 answers", "50.0", "**41.5**"]]
+    assert note.startswith("- mIoU in percent")

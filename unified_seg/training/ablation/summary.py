@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -60,6 +61,7 @@ def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[Run]]
         "seeds": [run.seed for run in runs],
         **_metrics(row, runs, plan.datasets["val"]),
         "iou": _class_iou(row, runs, plan.datasets["val"]),
+        "levels": _levels(runs, plan.datasets["val"]),
         "train_s": [_rounded(record.get("train_s"), 1) for record in records],
     }
     if "heldout" in plan.datasets:
@@ -83,6 +85,13 @@ def _class_iou(row: Row, runs: Sequence[Run], dataset: str) -> dict[str, list[fl
     scores = [_task_scores(run, dataset, "sem_seg") for run in runs]
     names = [key.removeprefix("IoU-") for key in scores[0] if key.startswith("IoU-")] if scores else []
     return {name: [each.get(f"IoU-{name}") for each in scores] for name in names}
+
+
+def _levels(runs: Sequence[Run], dataset: str) -> dict[str, list[float | None]]:
+    """Of a pyramidal output, mIoU_<assigned>_<answering> of the strides, one value a run; empty for other models."""
+    scores = [_task_scores(run, dataset, "levels") for run in runs]
+    names = [key for key in scores[0] if re.fullmatch(r"mIoU_\d+_\d+", key)] if scores else []
+    return {name: [each.get(name) for each in scores] for name in names}
 
 
 def _metric(run: Run, dataset: str, metric: str) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-#: The names of the tables' places. Every ablation's README has the first; the second goes where there is one.
-MAIN, CLASSES = "ablation", "ablation-classes"
+#: The names of the tables' places. Every ablation's README has the first; the others go where there are places.
+MAIN, CLASSES, LEVELS = "ablation", "ablation-classes", "ablation-levels"
 TITLES = {
     "miou": "mIoU",
     "ap": "mask AP",
@@ -53,6 +53,26 @@ def render_classes(results: Mapping[str, Any]) -> str:
         columns[row["name"]] = [_mean(row["iou"].get(name, [])) for name in names]
     table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
     return f"{table}\n\n- IoU in percent, mean over the seeds of the runs above."
+
+
+def render_levels(results: Mapping[str, Any]) -> str:
+    """Markdown: of each row with a pyramidal output, who answers (by row) and the pixels asked (by column)."""
+    tables = []
+    for row in results["rows"]:
+        levels = row.get("levels") or {}
+        strides = list(dict.fromkeys(key.split("_")[1] for key in levels))
+        if not strides:
+            continue
+        columns = {row["name"]: [f"stride {answering} answers" for answering in strides]}
+        for assigned in strides:
+            values = {answering: _mean(levels[f"mIoU_{assigned}_{answering}"]) for answering in strides}
+            best = max(values.values(), key=lambda value: float(value) if value != NOTHING else -1)
+            columns[f"pixels of stride {assigned}"] = [
+                f"**{value}**" if value == best else value for value in values.values()
+            ]
+        tables.append(tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True))
+    tables.append("- mIoU in percent, mean over the seeds of the runs above; the best of each column is bold.")
+    return "\n\n".join(tables)
 
 
 def _minutes(row: Mapping[str, Any]) -> str:
