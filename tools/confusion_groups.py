@@ -151,8 +151,13 @@ def run(args: argparse.Namespace) -> None:
     groups = propose_groups(rates[0], max_size=args.max_size, max_groups=args.max_groups, min_rate=args.min_rate)
     if not groups:
         raise DataError(f"{args.matrix.path}: {why_no_groups(rates[0], args.min_rate)}; nothing is written")
+    group_names = [[names[label] for label in group.classes] for group in groups]
+    if shared := [name for group in group_names for name in group if names.count(name) > 1]:
+        raise DataError(
+            f"{args.matrix.path}: {shared[0]!r} is the name of several classes, and a config knows them by their names"
+        )
     picture = draw_confusions(list(zip(rates, titles_of(sources))), names, [group.classes for group in groups])
-    write(args, [[names[label] for label in group.classes] for group in groups], picture)
+    write(args, group_names, picture)
     print(group_table(groups, rates[0], names))
     print(f"written to {args.output}, to name under _BASE_ of a config, and drawn in {args.picture}")
 

@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -54,8 +55,7 @@ def millions_of_parameters(row: Mapping[str, Any]) -> float:
 def milliseconds(times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """By the name of a model; of the first, against which all others are timed, the median over these."""
     measured = {each["name"]: each["ours_ms"] for each in times}
-    first = sorted(each["peer_ms"] for each in times)
-    return {times[0]["against"]: first[len(first) // 2], **measured}
+    return {times[0]["against"]: median(each["peer_ms"] for each in times), **measured}
 
 
 def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str:
@@ -64,7 +64,7 @@ def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str
     lines = []
     for row in results["rows"]:
         scores = [_mean(row[metric]) for metric in SCORES.values()]
-        # The last row has the parts of the second.
+        # The last row is as fast as the second, which has the same parts.
         time = of_model.get(row["name"])
         lines.append(
             [

@@ -156,6 +156,18 @@ def test_no_group_writes_nothing(tool, tmp_path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"run", "two"}
 
 
+def test_a_name_of_two_classes_in_a_group(tool, tmp_path) -> None:
+    output = tmp_path / "groups.json"
+    source = write(tmp_path / "run", names=("road", "sidewalk", "car", "car", "truck"))
+    with pytest.raises(SystemExit, match=r"DataError: .*run/sem_seg\.npz: 'car' is the name of several classes"):
+        tool.main([source, "--output", str(output)])
+    assert not output.exists()
+    # Outside the groups it harms nobody.
+    source = write(tmp_path / "run", names=("road", "road", "sky", "car", "truck"))
+    tool.main([source, "--output", str(output), "--max-groups", "1"])
+    assert groups_in(output) == [["car", "truck"]]
+
+
 def test_files_that_hold_no_matrix_of_these_classes(tool, tmp_path) -> None:
     good, output = write(tmp_path / "run"), str(tmp_path / "groups.json")
     text = tmp_path / "text.npz"

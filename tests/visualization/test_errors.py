@@ -121,8 +121,8 @@ def test_before_and_after_stand_beside_each_other(image, compact, maps, truth, t
         assert np.array_equal(panel(picture, row, column), drawn)
 
 
-def test_before_the_subnets_comes_before_the_correction(image, compact, maps, table, metadata) -> None:
-    maps["ungrouped"] = LogitMap.whole(logits_of(np.full((64, 128), PERSON)), 1, (64, 128))
+def test_answers_stand_in_the_order_of_the_heads(image, compact, maps, table, metadata, monkeypatch) -> None:
+    maps = {"ungrouped": LogitMap.whole(logits_of(np.full((64, 128), PERSON)), 1, (64, 128)), **maps}
     outputs = {"sem_seg_labels": compact["sem_seg_labels"]}
     drawn = [
         make_panels({"sem_seg_labels": maps[name].labels((64, 128))}, table) for name in ("ungrouped", "uncorrected")
@@ -132,6 +132,15 @@ def test_before_the_subnets_comes_before_the_correction(image, compact, maps, ta
     picture = draw_panels(image, outputs | {"semantic_logit_maps": maps}, metadata, legend="none")
     for (row, column), expected in {(0, 1): first, (0, 2): second, (1, 0): last}.items():
         assert np.array_equal(panel(picture, row, column), expected)
+    # With the subnets around the correction it is the other way round.
+    around = {name: maps[name] for name in ("uncorrected", "error", "ungrouped")}
+    written = []
+    monkeypatch.setattr(
+        "unified_seg.visualization.panels.add_caption", lambda picture, text: written.append(text) or picture
+    )
+    draw_panels(image, outputs | {"semantic_logit_maps": around}, metadata, legend="none")
+    assert [text.split(" · ")[0] for text in written[1:]] == ["before correction", "before subnets", "after subnets"]
+    monkeypatch.undo()
     # Of subnets alone: input, before, after.
     outputs["semantic_logit_maps"] = {"ungrouped": maps["ungrouped"]}
     picture = draw_panels(image, outputs, metadata, legend="none")

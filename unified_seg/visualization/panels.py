@@ -21,6 +21,8 @@ from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stac
 
 LegendMode = Literal["present", "all", "none"]
 KINDS = ("semantic", "instances", "panoptic")
+#: What heads around others do, by the name of the map of logits from before it.
+EARLIER = {"ungrouped": "subnets", "uncorrected": "correction"}
 
 SEMANTIC_OPACITY = 0.8
 INSTANCE_OPACITY = 0.7
@@ -66,7 +68,7 @@ def draw_panels(
     Of a fusion that refines, semantic map and instances are drawn before and after it, beside each other: after it
     without the detections that it dropped, and with the instances that it found by semantics, whatever their score.
     Of a pyramidal output, what its levels say is below (`draw_pyramid`). Of a head around others, the semantic maps
-    before its subnets and its correction come too, and where it is thought to be wrong (`draw_errors`).
+    before its subnets and its correction come too, in their order, and where it is thought to be wrong (`draw_errors`).
 
     A class has one colour in every panel and picture, and instances of a class have shades of it. Images narrower
     than 512 pixels are enlarged by a whole factor, so that the labels can be read.
@@ -151,12 +153,12 @@ def _columns(pictures: int, wide: bool) -> int:
 
 
 def _earlier_panels(image: np.ndarray, outputs: Mapping[str, Any], table: ClassTable) -> dict[str, Panel]:
-    """The semantic panels from before what heads around others do, by what that is."""
-    maps = outputs.get("semantic_logit_maps", {})
+    """The semantic panels from before what heads around others do, by what that is; the innermost head's first."""
+    # A head around another puts its maps behind those of the head inside.
     return {
-        what: _semantic_panel({"sem_seg_labels": maps[name].labels(image.shape[:2])}, table)
-        for what, name in (("subnets", "ungrouped"), ("correction", "uncorrected"))
-        if name in maps
+        EARLIER[name]: _semantic_panel({"sem_seg_labels": logits.labels(image.shape[:2])}, table)
+        for name, logits in outputs.get("semantic_logit_maps", {}).items()
+        if name in EARLIER
     }
 
 

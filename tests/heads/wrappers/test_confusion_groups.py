@@ -237,6 +237,7 @@ def test_a_head_without_a_feature_is_refused() -> None:
         ({"GROUPS": [["car", "car"]]}, r"CONFUSION_GROUPS: group 1: a class is twice in a group"),
         ({"GROUPS": [NAMES]}, r"CONFUSION_GROUPS: group 1: a group holds every class"),
         ({"GROUPS": ["car"]}, r"GROUPS: a group is a list of class names, not 'car'"),
+        ({"GROUPS": [["road"], 1]}, r"GROUPS: a group is a list of class names, not 1"),
         ({"RULE": "max"}, r"RULE: 'max' is not one of sum, product"),
         ({"DIM": 0}, r"DIM: must be 1 or more, got 0"),
         ({"CONVS": -1}, r"CONVS: must be 0 or more, got -1"),
@@ -248,6 +249,16 @@ def test_bad_input(tiny_config: CfgNode, changes: dict[str, Any], message: str) 
     for key, value in changes.items():
         cfg.MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS[key] = value
     with pytest.raises(ValueError, match=message):
+        build_semantic_head(cfg, SHAPES)
+
+
+def test_a_name_of_two_classes_names_neither(tiny_config: CfgNode) -> None:
+    cfg = config(tiny_config, "ASPRefinementHead")
+    cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = ["road", "car", "truck", "person", "car"]
+    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS = [["truck", "person"]]
+    assert build_semantic_head(cfg, SHAPES).subnets[0].channels.tolist() == [0, 0, 1, 2, 0]
+    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS = [["truck", "car"]]
+    with pytest.raises(ValueError, match=r"CONFUSION_GROUPS\.GROUPS: 'car' is the name of several classes"):
         build_semantic_head(cfg, SHAPES)
 
 

@@ -5,7 +5,7 @@ Source: A Network Structure to Explicitly Reduce Confusion Errors, 3 and 3.3. N 
 """
 
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -23,9 +23,9 @@ from unified_seg.functional.class_groups import (
 from unified_seg.functional.pixel_losses import mean_cross_entropy
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
-from unified_seg.heads.hidden_name import hide_name
 from unified_seg.heads.pixel_loss import ConfusionWeightedLoss, PixelLoss, configured_confusion
-from unified_seg.heads.wrappers.inside import build_base, learns, probe
+from unified_seg.heads.wrappers.base import WrapperHead
+from unified_seg.heads.wrappers.inside import learns, probe
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 
 
@@ -65,7 +65,7 @@ class GroupSubnet(nn.Module):
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class ConfusionGroupHead(SemanticHead):
+class ConfusionGroupHead(WrapperHead):
     """The answer of the head inside, joined with those of one subnet for each group of classes.
 
     The subnets look at what the classifier of the head inside looks at, without its gradient, so that they don't change
@@ -86,6 +86,9 @@ class ConfusionGroupHead(SemanticHead):
             no feature.
     """
 
+    config_node: ClassVar[str] = "CONFUSION_GROUPS"
+    own_parts: ClassVar[tuple[str, ...]] = ("subnets",)
+
     @configurable
     def __init__(
         self,
@@ -101,23 +104,15 @@ class ConfusionGroupHead(SemanticHead):
         confusion: Tensor | None = None,
         wrong_weight: float = 5.0,
     ):
-        _check(len(groups) > 0, "GROUPS", "there is no group; tools/confusion_groups.py proposes some")
-        _check(rule in RULES, "RULE", f"{rule!r} is not one of {', '.join(RULES)}")
-        _check(dim >= 1, "DIM", f"must be 1 or more, got {dim}")
-        _check(convs >= 0, "CONVS", f"must be 0 or more, got {convs}")
-        super().__init__(
-            num_classes=base.num_classes,
-            ignore_value=base.ignore_value,
-            common_stride=base.common_stride,
-            loss_weight=loss_weight,
-        )
+        self.check(len(groups) > 0, "GROUPS", "there is no group; tools/confusion_groups.py proposes some")
+        self.check(rule in RULES, "RULE", f"{rule!r} is not one of {', '.join(RULES)}")
+        self.check(dim >= 1, "DIM", f"must be 1 or more, got {dim}")
+        self.check(convs >= 0, "CONVS", f"must be 0 or more, got {convs}")
+        super().__init__(base, common_stride=base.common_stride, loss_weight=loss_weight)
         feature = probe(base, input_shape).feature
-        _check(feature is not None, "BASE", "the head inside gives no feature, which the subnets look at")
+        self.check(feature is not None, "BASE", "the head inside gives no feature, which the subnets look at")
         assert feature is not None
-        self.size_divisibility = base.size_divisibility
-        self.needs_image, self.needs_valid = base.needs_image, base.needs_valid
         self.rule = rule
-        self.base = base
         self.subnets = nn.ModuleList()
         for number, group in enumerate(groups, 1):
             pixel_loss: PixelLoss = mean_cross_entropy
@@ -129,27 +124,21 @@ class ConfusionGroupHead(SemanticHead):
             except ValueError as error:
                 raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS: group {number}: {error}") from None
             self.subnets.append(subnet)
-        hide_name(self, "base")
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         head = cfg.MODEL.SEM_SEG_HEAD
         node = head.CONFUSION_GROUPS
         return {
-            "base": build_base(cfg, input_shape, "CONFUSION_GROUPS"),
-            "input_shape": input_shape,
-            "groups": [_ids_of(group, head.CLASS_NAMES) for group in node.GROUPS],
+            **cls.common_arguments(cfg, input_shape),
+            "groups": [cls._ids_of(group, head.CLASS_NAMES) for group in node.GROUPS],
             "rule": node.RULE,
-            "loss_weight": head.LOSS_WEIGHT,
             "dim": node.DIM,
             "convs": node.CONVS,
             "norm": node.NORM,
             "confusion": configured_confusion(cfg),
             "wrong_weight": head.CONFUSION_LOSS.LAMBDA,
         }
-
-    def training_order(self) -> list[str]:
-        return [f"base.{part}".rstrip(".") for part in self.base.training_order()] + ["subnets"]
 
     def predict(self, features: Features) -> SemanticPrediction:
         base = self.base.predict(features)
@@ -168,10 +157,7 @@ class ConfusionGroupHead(SemanticHead):
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         """The losses of the head inside, and "loss_group_<m>" of each subnet."""
-        assert prediction.base is not None
-        losses: Losses = {}
-        if learns(prediction.base.logits):
-            losses.update(self.base.losses(prediction.base, targets))
+        losses = super().losses(prediction, targets)
         for number, subnet in enumerate(self._subnets, 1):
             logits = prediction.auxiliary[f"group_{number}"]
             if learns(logits):
@@ -182,30 +168,20 @@ class ConfusionGroupHead(SemanticHead):
     def logit_maps(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
         """What the head inside gives, and "ungrouped", its logits."""
         assert prediction.base is not None
-        return {**self.base.logit_maps(prediction.base), "ungrouped": prediction.base.logits}
-
-    def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        assert prediction.base is not None
-        return self.base.describe(prediction.base)
+        return {**super().logit_maps(prediction), "ungrouped": prediction.base.logits}
 
     @property
     def _subnets(self) -> list[GroupSubnet]:
         return cast(list[GroupSubnet], list(self.subnets))
 
-
-def _ids_of(group: Sequence[str], class_names: Sequence[str]) -> list[int]:
-    """The class ids of a group of names."""
-    if isinstance(group, str):
-        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS: a group is a list of class names, not {group!r}")
-    names = [str(name) for name in group]
-    if unknown := [name for name in names if name not in class_names]:
+    @classmethod
+    def _ids_of(cls, group: Sequence[str], class_names: Sequence[str]) -> list[int]:
+        """The class ids of a group of names."""
+        cls.check(isinstance(group, (list, tuple)), "GROUPS", f"a group is a list of class names, not {group!r}")
         known = ", ".join(class_names) or "unknown: they come from the data set, see with_class_counts"
-        raise ValueError(
-            f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS: there is no class {unknown[0]!r}; the classes are {known}"
-        )
-    return [list(class_names).index(name) for name in names]
-
-
-def _check(holds: bool, key: str, fault: str) -> None:
-    if not holds:
-        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.{key}: {fault}")
+        ids = []
+        for name in map(str, group):
+            cls.check(name in class_names, "GROUPS", f"there is no class {name!r}; the classes are {known}")
+            cls.check(class_names.count(name) == 1, "GROUPS", f"{name!r} is the name of several classes")
+            ids.append(class_names.index(name))
+        return ids

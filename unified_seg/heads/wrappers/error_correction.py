@@ -4,7 +4,7 @@ Source: the paper of that name (erroneous pixel prediction), 3 and 4. N = images
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -22,8 +22,8 @@ from unified_seg.functional.error_map import (
 )
 from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
-from unified_seg.heads.hidden_name import hide_name
-from unified_seg.heads.wrappers.inside import IMAGE_CHANNELS, build_base, learns, probe, stride_of
+from unified_seg.heads.wrappers.base import WrapperHead
+from unified_seg.heads.wrappers.inside import IMAGE_CHANNELS, learns, probe, stride_of
 from unified_seg.layers.detail_branch import DetailBranch
 from unified_seg.layers.error_branch import ErrorBranch
 
@@ -33,7 +33,7 @@ OUTPUTS = ("corrected", "base", "detail", "average")
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class ErrorCorrectionHead(SemanticHead):
+class ErrorCorrectionHead(WrapperHead):
     """Predicts where the head inside is wrong, classifies these pixels anew, and joins the two answers.
 
     Neither branch changes the head inside: they get what it says, and the backbone's features, without their
@@ -58,6 +58,8 @@ class ErrorCorrectionHead(SemanticHead):
         ValueError: a value out of its range, features that do not fit, or a head inside that has no context.
     """
 
+    config_node: ClassVar[str] = "ERROR_CORRECTION"
+    own_parts: ClassVar[tuple[str, ...]] = ("error_branch", "detail_branch")
     needs_image = True
 
     @configurable
@@ -81,27 +83,20 @@ class ErrorCorrectionHead(SemanticHead):
         sparse: bool = True,
     ):
         for key, value, known in (("ERRORS", errors, ERRORS), ("LEARN", learn, LEARN), ("OUTPUT", output, OUTPUTS)):
-            _check(value in known, key, f"{value!r} is not one of {', '.join(known)}")
-        _check(0 <= threshold < 1, "THRESHOLD", f"must be 0 to 1, without 1, got {threshold}")
-        _check(0 <= hard_confidence <= 1, "HARD_CONFIDENCE", f"must be 0 to 1, got {hard_confidence}")
-        _check(hard_weight > 0, "HARD_WEIGHT", f"must be above 0, got {hard_weight}")
-        _check(error_dim >= 2, "ERROR_DIM", f"must be 2 or more, got {error_dim}")
-        _check(detail_dim >= 1, "DETAIL_DIM", f"must be 1 or more, got {detail_dim}")
-        shapes = _detail_shapes(input_shape, detail_features, base.common_stride)
-        super().__init__(
-            num_classes=base.num_classes,
-            ignore_value=base.ignore_value,
-            common_stride=stride_of(shapes[-1]),
-            loss_weight=loss_weight,
-        )
+            self.check(value in known, key, f"{value!r} is not one of {', '.join(known)}")
+        self.check(0 <= threshold < 1, "THRESHOLD", f"must be 0 to 1, without 1, got {threshold}")
+        self.check(0 <= hard_confidence <= 1, "HARD_CONFIDENCE", f"must be 0 to 1, got {hard_confidence}")
+        self.check(hard_weight > 0, "HARD_WEIGHT", f"must be above 0, got {hard_weight}")
+        self.check(error_dim >= 2, "ERROR_DIM", f"must be 2 or more, got {error_dim}")
+        self.check(detail_dim >= 1, "DETAIL_DIM", f"must be 1 or more, got {detail_dim}")
+        shapes = self._detail_shapes(input_shape, detail_features, base.common_stride)
+        super().__init__(base, common_stride=stride_of(shapes[-1]), loss_weight=loss_weight)
         context = probe(base, input_shape).context
-        _check(context is not None, "BASE", "the head inside gives no context, which the branches look at")
+        self.check(context is not None, "BASE", "the head inside gives no context, which the branches look at")
         assert context is not None
-        self.size_divisibility, self.needs_valid = base.size_divisibility, base.needs_valid
         self.detail_features = list(detail_features)
         self.hard_confidence, self.hard_weight, self.threshold = hard_confidence, hard_weight, threshold
         self.errors, self.learn, self.output, self.sparse = errors, learn, output, sparse
-        self.base = base
         try:
             self.error_branch = ErrorBranch(
                 base.num_classes, IMAGE_CHANNELS, context.shape[1], error_dim, gate=gate, norm=norm
@@ -118,16 +113,13 @@ class ErrorCorrectionHead(SemanticHead):
             raise ValueError(f"MODEL.SEM_SEG_HEAD.ERROR_CORRECTION: {error}") from None
         # It says nothing then, so there is nothing to teach it.
         self.detail_branch.requires_grad_(output != "base")
-        hide_name(self, "base")
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
         return {
-            "base": build_base(cfg, input_shape, "ERROR_CORRECTION"),
-            "input_shape": input_shape,
+            **cls.common_arguments(cfg, input_shape),
             "detail_features": node.DETAIL_FEATURES,
-            "loss_weight": cfg.MODEL.SEM_SEG_HEAD.LOSS_WEIGHT,
             "error_dim": node.ERROR_DIM,
             "detail_dim": node.DETAIL_DIM,
             "gate": node.GATE,
@@ -140,9 +132,6 @@ class ErrorCorrectionHead(SemanticHead):
             "output": node.OUTPUT,
             "sparse": node.SPARSE,
         }
-
-    def training_order(self) -> list[str]:
-        return [f"base.{part}".rstrip(".") for part in self.base.training_order()] + ["error_branch", "detail_branch"]
 
     def predict(self, features: Features) -> SemanticPrediction:
         base = self.base.predict(features)
@@ -162,10 +151,8 @@ class ErrorCorrectionHead(SemanticHead):
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         """The losses of the head inside, equation 2 of the error branch, equation 3 of the detail branch."""
+        losses = super().losses(prediction, targets)
         assert prediction.base is not None
-        losses: Losses = {}
-        if learns(prediction.base.logits):
-            losses.update(self.base.losses(prediction.base, targets))
         error, detail = prediction.auxiliary["error"], prediction.auxiliary.get("detail")
         own = prediction.base.logits.detach()
         error = upsample_to(error.float(), like=targets)
@@ -192,11 +179,7 @@ class ErrorCorrectionHead(SemanticHead):
         assert prediction.base is not None
         error = prediction.auxiliary["error"]
         own = {"error": error, "error_unbalanced": self.error_branch.unbalanced(error)}
-        return {**self.base.logit_maps(prediction.base), "uncorrected": prediction.base.logits, **own}
-
-    def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        assert prediction.base is not None
-        return self.base.describe(prediction.base)
+        return {**super().logit_maps(prediction), "uncorrected": prediction.base.logits, **own}
 
     def _taken_to_be_wrong(self, error: Tensor, base: Tensor) -> Tensor:
         """Equation 4: (N, 1, h, w) bool of logits (N, 1, h, w) of an error and (N, K, h, w) of classes."""
@@ -228,24 +211,23 @@ class ErrorCorrectionHead(SemanticHead):
             base = upsample_to(base.float(), like=targets)
         return self._taken_to_be_wrong(error, base)[:, 0]
 
-
-def _check(holds: bool, key: str, fault: str) -> None:
-    if not holds:
-        raise ValueError(f"MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.{key}: {fault}")
-
-
-def _detail_shapes(input_shape: dict[str, ShapeSpec], names: Sequence[str], base_stride: int) -> list[ShapeSpec]:
-    unknown = [name for name in names if name not in input_shape]
-    has = ", ".join(input_shape)
-    _check(
-        bool(names) and not unknown, "DETAIL_FEATURES", f"the backbone has {has}, not {', '.join(unknown) or 'none'}"
-    )
-    shapes = [input_shape[name] for name in names]
-    strides = [stride_of(shape) for shape in shapes]
-    _check(strides == sorted(strides, reverse=True), "DETAIL_FEATURES", f"go from coarse to fine, not {strides}")
-    _check(
-        strides[-1] <= base_stride,
-        "DETAIL_FEATURES",
-        f"end at stride {strides[-1]}, coarser than the logits to correct, of stride {base_stride}",
-    )
-    return shapes
+    @classmethod
+    def _detail_shapes(
+        cls, input_shape: dict[str, ShapeSpec], names: Sequence[str], base_stride: int
+    ) -> list[ShapeSpec]:
+        unknown = [name for name in names if name not in input_shape]
+        has = ", ".join(input_shape)
+        cls.check(
+            bool(names) and not unknown,
+            "DETAIL_FEATURES",
+            f"the backbone has {has}, not {', '.join(unknown) or 'none'}",
+        )
+        shapes = [input_shape[name] for name in names]
+        strides = [stride_of(shape) for shape in shapes]
+        cls.check(strides == sorted(strides, reverse=True), "DETAIL_FEATURES", f"go from coarse to fine, not {strides}")
+        cls.check(
+            strides[-1] <= base_stride,
+            "DETAIL_FEATURES",
+            f"end at stride {strides[-1]}, coarser than the logits to correct, of stride {base_stride}",
+        )
+        return shapes
