@@ -183,3 +183,9 @@ def test_the_final_config_is_that_of_the_last_stage_with_weights_of_ones_own(fol
     assert final.SOLVER.STAGES == [] and final.STAGES == {} and final.SOLVER.TRAIN_PARTS == []
     assert final_config(final) == final
     assert read_stages(final) == []
+
+
+def test_a_model_that_answers_needs_no_matrix(folder: Path) -> None:
+    """It learns nothing, and may be far from the file that its loss came from."""
+    cfg = load(folder, "MODEL: {SEM_SEG_HEAD: {CONFUSION_LOSS: {MATRIX: sem_seg.npz}}}")
+    assert final_config(cfg).MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX == ""

@@ -29,7 +29,7 @@ from tabulate import tabulate
 
 from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError
-from unified_seg.functional.confusion_groups import ClassGroup, check_bounds, confusion_rates, propose_groups
+from unified_seg.functional.group_proposal import ClassGroup, check_bounds, confusion_rates, propose_groups
 from unified_seg.heads.confusion_file import read_confusion
 from unified_seg.visualization.confusion import draw_confusions
 

@@ -50,6 +50,14 @@ def test_the_answer_is_that_of_the_assigned_levels() -> None:
     assert torch.equal(prediction.logits, fuse_pyramid(levels, [auxiliary[f"semantic_{s}"] for s in STRIDES]))
 
 
+@pytest.mark.parametrize("output", ["pyramidal", "single"])
+def test_the_feature_is_what_the_finest_classifier_reads(output: str) -> None:
+    head = build(output=output).eval()
+    prediction = head.predict(features())
+    finest = prediction.auxiliary.get("semantic_4", prediction.logits)
+    assert torch.equal(head.classifiers[-1](prediction.feature), finest)
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_the_losses_are_equation_1(policy: str) -> None:
     head, targets = build(relabelling=policy, threshold=0.5, loss_weight=2.0), targets_of()

@@ -130,6 +130,14 @@ def test_other_architectures_have_no_parts(tiny_config: CfgNode) -> None:
         build_model(tiny_config)
 
 
+def test_other_architectures_have_no_weighted_loss(tiny_config: CfgNode) -> None:
+    """They build their heads without it, and would learn by cross-entropy without a word."""
+    tiny_config.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
+    tiny_config.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = "sem_seg.npz"
+    with pytest.raises(ConfigError, match=r"CONFUSION_LOSS\.MATRIX needs .* UnifiedSegmentor, and it is SemanticSeg"):
+        build_model(tiny_config)
+
+
 @pytest.mark.parametrize("factor", [1.0, 10.0])
 def test_the_optimizer_gets_the_parts_alone(tiny_config: CfgNode, factor: float) -> None:
     cfg = chain_config(tiny_config)

@@ -41,6 +41,9 @@ def test_each_stage_changes_its_part_and_nothing_else(correcting_config: CfgNode
         assert all(name.startswith(f"sem_seg_head.{part}.") for name in changed)
         # The detail branch is there, as it was made, from the error branch's stage on.
         assert (changed or added) and {name.split(".")[1] for name in added} <= {part, "detail_branch"}
+    # Biases start at 0.
+    for name in ("subnets.0", "subnets.1", "error_branch", "detail_branch"):
+        assert weights[-1][f"sem_seg_head.{name}.classifier.bias"].any()
     # By the names that they have alone: each is the part's own, below the head.
     names = {name.split(".")[1] for name in weights[-1].keys() - weights[0].keys()}
     assert names == set(parts)

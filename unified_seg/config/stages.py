@@ -78,7 +78,7 @@ def given(stages: Sequence[Stage]) -> int:
 def final_config(cfg: CfgNode) -> CfgNode:
     """The config of the model that a run ends with: that of the last stage, with the MODEL.WEIGHTS of `cfg`.
 
-    The model is to answer, not to learn, so no part of it is frozen.
+    The model is to answer, not to learn, so no part of it is frozen, and it needs no file for its loss.
 
     Raises:
         ConfigError: as `read_stages`.
@@ -86,6 +86,7 @@ def final_config(cfg: CfgNode) -> CfgNode:
     config = (read_stages(cfg)[-1].config if cfg.SOLVER.STAGES else cfg).clone()
     config.defrost()
     config.MODEL.WEIGHTS, config.SOLVER.TRAIN_PARTS = cfg.MODEL.WEIGHTS, []
+    config.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = ""
     config.freeze()
     return config
 

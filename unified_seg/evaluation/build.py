@@ -113,7 +113,8 @@ def _cityscapes_instances(table: ClassTable, records: Sequence[Record], folder: 
 def _heads(cfg: CfgNode) -> list[str]:
     """The name of the semantic head, and those of the heads inside it."""
     names = [cfg.MODEL.SEM_SEG_HEAD.NAME]
-    while names[-1] in WRAPPERS:
+    # No model can be built of a head that is inside itself, but evaluators can.
+    while names[-1] in WRAPPERS and names[-1] not in names[:-1]:
         names.append(cfg.MODEL.SEM_SEG_HEAD[WRAPPERS[names[-1]]].BASE)
     return names
 

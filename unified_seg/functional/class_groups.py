@@ -96,7 +96,8 @@ def group_confusion(confusion: Tensor, channels: Tensor) -> Tensor:
     """The confusion matrix of a group's classifier, (G + 1, G + 1), from that of all classes.
 
     Args:
-        confusion: (K, K), rows the truth; a row of NaN, a class never seen, counts as no pixel.
+        confusion: (K, K) pixels, rows the truth; a row of NaN, a class never seen, counts as no pixel. With shares in
+            place of pixels the rare classes among the others count as much as the common ones.
         channels: of the group.
     """
     members = nn.functional.one_hot(channels).T.to(confusion)

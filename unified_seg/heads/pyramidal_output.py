@@ -1,7 +1,6 @@
 """The semantic head of Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from unified_seg.functional.resampling import winners
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, common_arguments, sort_levels
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 from unified_seg.layers.level_context import CONTEXTS
-from unified_seg.layers.level_conv import LevelConv, concatenate
+from unified_seg.layers.level_conv import LevelConv
 from unified_seg.layers.unity import UnityPyramid
 
 OUTPUTS = ("pyramidal", "finest", "single")
@@ -147,7 +146,7 @@ class PyramidalOutputHead(SemanticHead):
         semantic = [
             classify(level) for classify, level in zip(self.classifiers, refined[-len(self.classifiers) :], strict=True)
         ]
-        described = {"context": refined[0], "make_feature": partial(concatenate, levels)}
+        described = {"context": refined[0], "make_feature": lambda: refined[-1]}
         if self.unity is None:
             return SemanticPrediction(semantic[-1], **described)
         unity = self.unity(levels, _finest(features.get("valid"), levels[0]))

@@ -15,7 +15,7 @@ def build_model(cfg: CfgNode) -> nn.Module:
 
     Raises:
         ConfigError: unknown names, parts that do not go together, values that a part refuses; SOLVER.TRAIN_PARTS with
-            nothing to train, or for a model of another project.
+            nothing to train; keys that only UnifiedSegmentor reads, for another model.
     """
     try:
         model = build_detectron2_model(cfg)
@@ -27,8 +27,11 @@ def build_model(cfg: CfgNode) -> nn.Module:
             # A table of Detectron2's that lacks what a key names; registries speak in sentences.
             message = f"there is no {message!r}, which a key names"
         raise ConfigError(f"the model can't be built from this config: {message}") from error
-    if cfg.SOLVER.TRAIN_PARTS and not isinstance(model, FreezableModel):
-        raise ConfigError(
-            f"SOLVER.TRAIN_PARTS needs MODEL.META_ARCHITECTURE UnifiedSegmentor, and it is {type(model).__name__}"
-        )
+    ours = {
+        "SOLVER.TRAIN_PARTS": cfg.SOLVER.TRAIN_PARTS,
+        "MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX": cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX,
+    }
+    for key, value in ours.items():
+        if value and not isinstance(model, FreezableModel):
+            raise ConfigError(f"{key} needs MODEL.META_ARCHITECTURE UnifiedSegmentor, and it is {type(model).__name__}")
     return model

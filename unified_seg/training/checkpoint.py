@@ -111,7 +111,10 @@ class Checkpointer(DetectionCheckpointer):
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         matched_by_suffix = checkpoint.get("matching_heuristics", False)
         misshapen = self._take_misshapen(checkpoint["model"])
-        incompatible = super()._load_model(checkpoint)
+        try:
+            incompatible = super()._load_model(checkpoint)
+        except RuntimeError as error:  # what a part of the model itself refuses
+            raise CheckpointError(f"weights {self._source}: {' '.join(str(error).split())}") from None
         incompatible.incorrect_shapes.extend(misshapen)
         names = {name for name, _ in self.model.named_parameters()}
         absent = names & set(incompatible.missing_keys)

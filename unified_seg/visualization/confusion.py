@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from unified_seg.functional.confusion_groups import confusion_rates, group_order
+from unified_seg.functional.group_proposal import confusion_rates, group_order
 
 MOST_NUMBERED = 40  # classes; the cells of more are too small for numbers
 

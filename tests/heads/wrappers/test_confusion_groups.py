@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from unified_seg.functional.confusion_loss import confusion_weighted_loss, normalize_rows
 from unified_seg.heads import SemanticHead, SemanticPrediction, build_semantic_head
 from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
+from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 
 NAMES = ["road", "car", "truck", "person", "rider"]
 GROUPS = [[1, 2], [3, 4]]
@@ -304,3 +305,15 @@ def test_a_class_never_seen_weighs_as_in_cross_entropy(tiny_config: CfgNode, tmp
         of_group = wrapper.subnets[0].pixel_loss.weights  # others, car, truck
         assert of_group[2].tolist() == [0, 0, 1] and of_group[1].tolist() == pytest.approx([3 / 5, 1 / 5, 1 / 5])
         assert not any("pixel_loss" in name for name in wrapper.state_dict())
+
+
+def test_weights_of_other_groups_are_refused() -> None:
+    """They have the same shapes, and would name other classes."""
+    wrapper = head()
+    wrapper.load_state_dict(head().state_dict())
+    with pytest.raises(RuntimeError, match=r"subnets\.1\.channels: these weights are of a group of other classes"):
+        head(groups=[[1, 2], [4, 3]]).load_state_dict(wrapper.state_dict())
+    with pytest.raises(CheckpointError, match=r"old\.pth: .*subnets\.0\.channels: these weights are of a group"):
+        Checkpointer(head(groups=[[2, 1], [3, 4]])).load_weights(wrapper.state_dict(), "old.pth")
+    plain = {name: value for name, value in wrapper.state_dict().items() if not name.startswith("subnets.")}
+    assert all(name.startswith("subnets.") for name in head().load_state_dict(plain, strict=False).missing_keys)

@@ -7,6 +7,7 @@ Source: A Network Structure to Explicitly Reduce Confusion Errors, 3 and 3.3. N 
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
 
+import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
@@ -47,12 +48,24 @@ class GroupSubnet(nn.Module):
         self, in_channels: int, channels: Tensor, dim: int, convs: int, *, norm: str = "GN", pixel_loss: PixelLoss
     ):
         super().__init__()
-        # What the classes are, not what was learned.
-        self.register_buffer("channels", channels, persistent=False)
+        # Saved with the weights, which mean nothing without it.
+        self.register_buffer("channels", channels)
         self.pixel_loss = pixel_loss
         self.project = conv_norm_relu(in_channels, dim, 1, norm=norm)
         self.convs = nn.Sequential(*(conv_norm_relu(dim, dim, 3, norm=norm) for _ in range(convs)))
         self.classifier = init_classifier(nn.Conv2d(dim, int(channels.max()) + 1, 1))
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: object, strict: bool, *lists: list[str]
+    ) -> None:
+        saved = state_dict.get(f"{prefix}channels")
+        if saved is not None and not torch.equal(saved.to(self.channels), self.channels):
+            *_, errors = lists
+            errors.append(
+                f"{prefix}channels: these weights are of a group of other classes than the config's, or of the same in "
+                "another order (MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS)"
+            )
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)
 
     def forward(self, feature: Tensor) -> Tensor:
         """(N, C, h', w') -> logits (N, G + 1, h', w')."""

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from unified_seg.functional.confusion_groups import ClassGroup, confusion_rates, group_order, propose_groups
+from unified_seg.functional.group_proposal import ClassGroup, confusion_rates, group_order, propose_groups
 
 CITYSCAPES = (
     "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
