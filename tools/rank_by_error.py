@@ -16,7 +16,7 @@ ranking.csv, with of each image
     true_error             of a data set with truth, share of its labelled pixels that this answer has wrong
 
 then contact_sheet.png, the first images with their answers and error probabilities; and summary.json: with truth, the
-rank correlations (Spearman) of predicted_error and of mean_entropy with true_error.
+rank correlations (Spearman) of predicted_error and of mean_entropy with true_error, which --into puts into a README.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg import load_config
@@ -38,6 +39,7 @@ from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError, read_image
 from unified_seg.evaluation.outputs import label_map
+from unified_seg.evaluation.readme import check_markers, put_into
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.logit_maps import LogitMap
 from unified_seg.functional.rank_correlation import RankComparison, compare_rankings
@@ -50,6 +52,7 @@ from unified_seg.visualization.change_sheets import true_labels
 from unified_seg.visualization.errors import draw_probability, draw_true_errors
 from unified_seg.visualization.panels import Panel, make_panels
 
+MARKERS = "ranking"  # of the place in a README
 SHEET_WIDTH = 640  # pixels of a picture on the contact sheet, at most
 
 Record = dict[str, Any]
@@ -77,10 +80,13 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     source.add_argument("--dataset", metavar="NAME", help="a registered data set")
     add("--output", type=Path, required=True, metavar="FOLDER", help="where results go")
     add("--top", type=int, default=12, metavar="N", help="images on the contact sheet; default: 12")
+    add("--into", type=Path, metavar="README", help="put the rank correlations between the markers 'ranking' there")
     add("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
     args = parser.parse_args(arguments)
     if args.top < 1:
         parser.error(f"--top {args.top}: at least one image")
+    if args.into is not None and args.dataset is None:
+        parser.error("--into needs the truth of a --dataset")
     return args
 
 
@@ -239,8 +245,21 @@ def describe(comparison: RankComparison, images: int) -> str:
     return f"rank correlation with the true error over {images} images, 95 % interval: {', '.join(parts)}"
 
 
+def as_markdown(comparison: RankComparison, images: int, args: argparse.Namespace) -> str:
+    words = ("predicted error", "mean softmax entropy", "difference")
+    lines = [[word, f"{i.value:+.3f} [{i.low:+.3f}, {i.high:+.3f}]"] for word, i in zip(words, comparison)]
+    headers = ["ranked by", "rank correlation with the true error"]
+    table = tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return (
+        f"{table}\n\n- {images} images of `{args.dataset}`, `{Path(args.config_file).as_posix()}`; in brackets the 95 % "
+        "bootstrap interval over the images."
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
+    if args.into is not None:
+        check_readme(args.into)
     records = find_records(args.input, args.dataset)
     make_writable(args.output)
     model = ErrorPredictor(cfg)
@@ -253,8 +272,19 @@ def run(args: argparse.Namespace) -> None:
     source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}
     write_json(args.output / "summary.json", {**source, "threshold": model.threshold, **summary})
     print(f"{len(ranked)} images ranked: {args.output}")
-    if comparison is not None:
-        print(describe(comparison, summary["images_with_truth"]))
+    if comparison is None:
+        return
+    print(describe(comparison, summary["images_with_truth"]))
+    if args.into is not None:
+        put_into(args.into, as_markdown(comparison, summary["images_with_truth"], args), MARKERS)
+
+
+def check_readme(path: Path) -> None:
+    """Raises DataError where there is no place for the table."""
+    try:
+        check_markers(path, MARKERS)
+    except ValueError as error:
+        raise DataError(f"--into {error}") from None
 
 
 def _shrunk(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:

@@ -206,6 +206,23 @@ def test_equal_errors_have_no_rank_correlation(tool, command, answers, grey_data
     assert "predicted error +nan" in capsys.readouterr().out
 
 
+def test_the_correlations_go_into_a_readme(tool, command, answers, grey_dataset, tmp_path):
+    answers |= {0: (0.1, 0.2, 0.9), 1: (0.2, 0.3, 0.9), 2: (0.3, 0.4, 0.9)}
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- ranking:begin -->\nold\n<!-- ranking:end -->\nafter\n")
+    tool.main(command("--dataset", grey_dataset[0], "--into", readme))
+    value = json.loads((tmp_path / "out" / "summary.json").read_text())["rank_correlation"]["predicted_error"]["value"]
+    content = readme.read_text()
+    assert content.startswith("before\n") and content.endswith("-->\nafter\n") and "old" not in content
+    assert (
+        f"| predicted error | {value:+.3f} [" in " ".join(content.split())
+        and f"2 images of `{grey_dataset[0]}`" in content
+    )
+    readme.write_text("no place")
+    with pytest.raises(SystemExit, match=r"DataError: --into .*README\.md: needs <!-- ranking:begin -->"):
+        tool.main(command("--dataset", grey_dataset[0], "--into", readme))
+
+
 def test_large_images_are_small_on_the_sheet(tool, command, answers, grey_dataset, tmp_path):
     model = tool.ErrorPredictor(tool.setup(tool.parse_args(command("--dataset", grey_dataset[0]))))
     answers |= {0: (0.2, 0.9, 0.9)}
@@ -276,7 +293,10 @@ def test_an_answer_that_is_none(tool, command, answers, tmp_path):
         tool.main(command("--input", write_grey(tmp_path / "images", 10)))
 
 
-@pytest.mark.parametrize("arguments", [("--dataset", "a", "--top", "0"), ("--dataset", "a", "--input", "b"), ()])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--dataset", "a", "--top", "0"), ("--dataset", "a", "--input", "b"), ("--input", "a", "--into", "b"), ()],
+)
 def test_arguments_that_are_wrong(tool, command, arguments, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args(command(*arguments))
