@@ -251,8 +251,8 @@ def as_markdown(comparison: RankComparison, images: int, args: argparse.Namespac
     headers = ["ranked by", "rank correlation with the true error"]
     table = tabulate(lines, headers, tablefmt="github", disable_numparse=True)
     return (
-        f"{table}\n\n- {images} images of `{args.dataset}`, `{Path(args.config_file).as_posix()}`; in brackets the 95 % "
-        "bootstrap interval over the images."
+        f"{table}\n\n- {images} images of `{args.dataset}`, `{Path(args.config_file).as_posix()}`; in brackets the "
+        "95 % bootstrap interval over the images."
     )
 
 
