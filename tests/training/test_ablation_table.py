@@ -97,5 +97,5 @@ def test_levels_have_a_table_of_their_own():
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     assert lines[0] == ["pyramidal", "pixels of stride 8", "pixels of stride 4"]
     # By column the pixels that a level is assigned, by row the level whose answer is taken.
-    assert lines[2:] == [["stride 8 answers", "**50.5**", "30.0"], ["stride 4 answers", "50.0", "**41.5**"]]
+    assert lines[2:] == [["stride 8 answers", "**50.50**", "30.00"], ["stride 4 answers", "50.00", "**41.50**"]]
     assert note.startswith("- mIoU in percent")

@@ -65,10 +65,11 @@ def render_levels(results: Mapping[str, Any]) -> str:
             continue
         columns = {row["name"]: [f"stride {answering} answers" for answering in strides]}
         for assigned in strides:
-            values = {answering: _mean(levels[f"mIoU_{assigned}_{answering}"]) for answering in strides}
-            best = max(values.values(), key=lambda value: float(value) if value != NOTHING else -1)
+            known = [_known(levels[f"mIoU_{assigned}_{answering}"]) for answering in strides]
+            means = [statistics.fmean(values) if values else -1 for values in known]
+            cells = [f"{mean:.2f}" if mean >= 0 else NOTHING for mean in means]
             columns[f"pixels of stride {assigned}"] = [
-                f"**{value}**" if value == best else value for value in values.values()
+                f"**{cell}**" if mean == max(means) else cell for cell, mean in zip(cells, means)
             ]
         tables.append(tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True))
     tables.append("- mIoU in percent, mean over the seeds of the runs above; the best of each column is bold.")
