@@ -68,6 +68,8 @@ class SemanticHead(nn.Module):
     #: A head that must know the border that pads an image asks for the feature "valid"; UnifiedSegmentor gives it, and
     #: elsewhere the border counts as image.
     needs_valid: bool = False
+    #: Whether `losses` compares the head's own logits with targets; a head around another leaves it to that head.
+    compares_logits: bool = True
 
     def __init__(self, *, num_classes: int, ignore_value: int, common_stride: int, loss_weight: float = 1.0):
         super().__init__()

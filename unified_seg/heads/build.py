@@ -34,7 +34,8 @@ def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> Sema
         reason = str(error) or "see the assertion above"
         raise ValueError(f"MODEL.SEM_SEG_HEAD: {name} refuses this config: {reason}") from error
     head = head if is_ours else Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES)
-    head.pixel_loss = build_pixel_loss(cfg)
+    if head.compares_logits:
+        head.pixel_loss = build_pixel_loss(cfg)
     return head
 
 

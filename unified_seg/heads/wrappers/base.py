@@ -14,8 +14,7 @@ from unified_seg.heads.wrappers.inside import build_base, learns
 class WrapperHead(SemanticHead):
     """A head around another, to whose losses, maps and parts it adds its own.
 
-    The weights of the head inside have the names that they have without the wrapper. Its loss is its own: the
-    wrapper's `pixel_loss` has nothing to compare.
+    The weights of the head inside have the names that they have without the wrapper.
 
     Args:
         base: the head inside.
@@ -27,6 +26,7 @@ class WrapperHead(SemanticHead):
     config_node: ClassVar[str]
     #: The wrapper's own modules, in the order in which they must be trained.
     own_parts: ClassVar[tuple[str, ...]]
+    compares_logits = False
 
     def __init__(self, base: SemanticHead, *, common_stride: int, loss_weight: float):
         super().__init__(
