@@ -27,6 +27,7 @@ from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.json_file import read_json
 from unified_seg.data.reading import DataError
 from unified_seg.evaluation.readme import put_into
+from unified_seg.training.ablation.table import mean
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
@@ -63,16 +64,16 @@ def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str
     of_model = milliseconds(times)
     lines = []
     for row in results["rows"]:
-        scores = [_mean(row[metric]) for metric in SCORES.values()]
+        scores = [mean(row[metric], digits=2) for metric in SCORES.values()]
         # The last row is as fast as the second, which has the same parts.
         time = of_model.get(row["name"])
         lines.append(
             [
                 row["name"],
                 *scores,
-                "–" if time is None else f"{time:.0f}",
+                mean([time], digits=0),
                 f"{millions_of_parameters(row):.2f}",
-                _minutes(row),
+                mean([seconds / 60 for seconds in row["train_s"] if seconds]),
             ]
         )
     headers = ["", *SCORES, "ms an image", "parameters, millions", "training, minutes"]
@@ -84,16 +85,6 @@ def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str
     return "\n".join(
         [tabulate(lines, headers, tablefmt="github", disable_numparse=True), "", *(f"- {note}" for note in notes)]
     )
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{sum(known) / len(known):.2f}" if known else "–"
-
-
-def _minutes(row: Mapping[str, Any]) -> str:
-    seconds = [value for value in row["train_s"] if value]
-    return f"{sum(seconds) / len(seconds) / 60:.1f}" if seconds else "–"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

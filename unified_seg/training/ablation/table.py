@@ -50,7 +50,7 @@ def render_classes(results: Mapping[str, Any]) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row["iou"]))
     columns = {"class": names}
     for row in rows:
-        columns[row["name"]] = [_mean(row["iou"].get(name, [])) for name in names]
+        columns[row["name"]] = [mean(row["iou"].get(name, [])) for name in names]
     table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
     return f"{table}\n\n- IoU in percent, mean over the seeds of the runs above."
 
@@ -66,10 +66,10 @@ def render_levels(results: Mapping[str, Any]) -> str:
         columns = {row["name"]: [f"stride {answering} answers" for answering in strides]}
         for assigned in strides:
             known = [_known(levels[f"mIoU_{assigned}_{answering}"]) for answering in strides]
-            means = [statistics.fmean(values) if values else -1 for values in known]
-            cells = [f"{mean:.2f}" if mean >= 0 else NOTHING for mean in means]
+            exact = [statistics.fmean(values) if values else -1 for values in known]
+            cells = [mean(values, digits=2) for values in known]
             columns[f"pixels of stride {assigned}"] = [
-                f"**{cell}**" if mean == max(means) else cell for cell, mean in zip(cells, means)
+                f"**{cell}**" if value == max(exact) else cell for cell, value in zip(cells, exact)
             ]
         tables.append(tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True))
     tables.append("- mIoU in percent, mean over the seeds of the runs above; the best of each column is bold.")
@@ -77,13 +77,13 @@ def render_levels(results: Mapping[str, Any]) -> str:
 
 
 def _minutes(row: Mapping[str, Any]) -> str:
-    seconds = _known(row["train_s"])
-    return f"{statistics.fmean(seconds) / 60:.1f}" if row["iterations"] and seconds else NOTHING
+    return mean([seconds / 60 for seconds in _known(row["train_s"])]) if row["iterations"] else NOTHING
 
 
-def _mean(values: Sequence[float | None]) -> str:
+def mean(values: Sequence[float | None], digits: int = 1) -> str:
+    """A cell with the mean over the runs that have a value, or NOTHING."""
     known = _known(values)
-    return f"{statistics.fmean(known):.1f}" if known else NOTHING
+    return f"{statistics.fmean(known):.{digits}f}" if known else NOTHING
 
 
 def _mean_and_spread(values: Sequence[float | None]) -> str:
