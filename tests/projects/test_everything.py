@@ -1,7 +1,7 @@
 """The script of projects/everything that joins scores, times and parameters into one table."""
 
-import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,12 +13,8 @@ PROJECT = Path(__file__).parents[2] / "projects/everything"
 
 
 @pytest.fixture(scope="module")
-def parts() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("parts", PROJECT / "parts.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def parts(load_script: Callable[[Path], ModuleType]) -> ModuleType:
+    return load_script(PROJECT / "parts.py")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The scripts of projects/fusion_scheme, on the hand-drawn data set and a small model with random weights."""
 
 import csv
-import importlib.util
 import json
 import os
 import sys
@@ -27,31 +26,24 @@ PROJECT = Path(__file__).parents[2] / "projects" / "fusion_scheme"
 sys.path.append(str(PROJECT))  # as for a script that is run: the scripts import their neighbour `shared`
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, PROJECT / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def draw_changes(load_script) -> ModuleType:
+    return load_script(PROJECT / "draw_changes.py")
 
 
 @pytest.fixture(scope="module")
-def draw_changes() -> ModuleType:
-    return load("draw_changes")
+def detector_quality(load_script) -> ModuleType:
+    return load_script(PROJECT / "detector_quality.py")
 
 
 @pytest.fixture(scope="module")
-def detector_quality() -> ModuleType:
-    return load("detector_quality")
+def object_size(load_script) -> ModuleType:
+    return load_script(PROJECT / "object_size.py")
 
 
 @pytest.fixture(scope="module")
-def object_size() -> ModuleType:
-    return load("object_size")
-
-
-@pytest.fixture(scope="module")
-def semantic_quality() -> ModuleType:
-    return load("semantic_quality")
+def semantic_quality(load_script) -> ModuleType:
+    return load_script(PROJECT / "semantic_quality.py")
 
 
 @pytest.fixture

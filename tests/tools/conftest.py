@@ -1,7 +1,6 @@
 """What the tests of several tools share."""
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from argparse import Namespace
@@ -14,25 +13,18 @@ import pytest
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 
-def _module_of(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
-def load_tool() -> Callable[[str], ModuleType]:
-    """Makes a module of tools/<name>.py, which is no package, anew at each call."""
-    return _module_of
+def load_tool(load_script: Callable[[Path], ModuleType]) -> Callable[[str], ModuleType]:
+    """Makes a module of tools/<name>.py, anew at each call."""
+    return lambda name: load_script(TOOLS / f"{name}.py")
 
 
 @pytest.fixture(scope="module")
-def benchmark_tool() -> Iterator[Namespace]:
+def benchmark_tool(load_tool: Callable[[str], ModuleType]) -> Iterator[Namespace]:
     """tools/benchmark.py and its modules by name, imported as Python does when the tool is run."""
     sys.path.insert(0, str(TOOLS))
     try:
-        benchmark = _module_of("benchmark")
+        benchmark = load_tool("benchmark")
         names = [info.name for info in pkgutil.iter_modules(benchmark.benchmarks.__path__)]
         modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
         yield Namespace(benchmark=benchmark, **modules)
