@@ -28,11 +28,12 @@ from unified_seg import load_config
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.data.reading import DataError, read_image
+from unified_seg.data.semantic_labels import semantic_truth
 from unified_seg.evaluation.outputs import label_map
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.inference import Predictor
 from unified_seg.training.checkpoint import CheckpointError
-from unified_seg.visualization.change_sheets import true_labels, write_changes
+from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
 
 SIDES = ("before", "after")
@@ -78,11 +79,11 @@ def label_maps(predictors: Sequence[Predictor], table: ClassTable, record: dict[
     """Truth of one record, and the predictions of the two models.
 
     Raises:
-        DataError: as `true_labels`.
+        DataError: as `semantic_truth`.
         ConfigError: one of the models gives no semantic map.
     """
     image = read_image(record["file_name"], "BGR")
-    truth = true_labels(record, image.shape[:2], table)
+    truth = semantic_truth(record, table, size=image.shape[:2])
     before, after = (semantic_labels(predictor(image), side) for predictor, side in zip(predictors, SIDES))
     return LabelMaps(truth, before, after)
 

@@ -28,11 +28,11 @@ from unified_seg import load_config
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.data.reading import DataError, read_image
+from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
 from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.visualization import draw_panels
-from unified_seg.visualization.change_sheets import true_labels
 
 # What OpenCV can write here; other names get .png.
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -105,8 +105,8 @@ def draw_images(
         for record, file in zip(records, files):
             image = read_image(record["file_name"], "BGR")
             outputs = predictor(image)
-            compares = "semantic_logit_maps" in outputs and "sem_seg_file_name" in record
-            truth = true_labels(record, image.shape[:2], table) if compares else None
+            compares = "semantic_logit_maps" in outputs and has_semantic_truth(record)
+            truth = semantic_truth(record, table, size=image.shape[:2]) if compares else None
             picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, truth=truth)
             _write_picture(file, picture)
             bar.update()

@@ -25,20 +25,19 @@ from PIL import Image
 from tqdm import tqdm
 
 import unified_seg  # noqa: F401  registers the data sets
+from unified_seg.data.coco_json import read_categories
 from unified_seg.data.json_file import write_json
 from unified_seg.data.predictions import (
-    ID_KINDS,
     Detection,
     ImageInfo,
     find_semantic,
-    pixel_values,
-    read_categories,
     read_detections,
     read_images,
     read_masks,
     read_semantic,
 )
 from unified_seg.data.reading import DataError
+from unified_seg.data.semantic_labels import ID_KINDS, pixel_values
 from unified_seg.evaluation.export import coco_categories, write_panoptic_png
 from unified_seg.evaluation.rle import encode_masks
 from unified_seg.functional.class_table import ClassTable

@@ -38,6 +38,7 @@ from unified_seg.config import CfgNode, ConfigError, final_config
 from unified_seg.data.class_counts import class_table_of, with_class_counts
 from unified_seg.data.json_file import write_json
 from unified_seg.data.reading import DataError, read_image
+from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.evaluation.outputs import label_map
 from unified_seg.evaluation.readme import check_markers, put_into
 from unified_seg.functional.class_table import ClassTable
@@ -48,7 +49,6 @@ from unified_seg.inference.images import find_records, make_writable
 from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.visualization import add_caption, contact_sheet, grid, with_legend
 from unified_seg.visualization.canvas import to_canvas
-from unified_seg.visualization.change_sheets import true_labels
 from unified_seg.visualization.errors import draw_probability, draw_true_errors
 from unified_seg.visualization.panels import Panel, make_panels
 
@@ -170,9 +170,9 @@ class ErrorPredictor:
 
     def errors(self, record: Record, maps: Mapping[str, LogitMap], size: Size) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) bool each: the pixels that the answer before correction has wrong, and those that have a label."""
-        if "sem_seg_file_name" not in record:
+        if not has_semantic_truth(record):
             return np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        truth = true_labels(record, size, self.table)
+        truth = semantic_truth(record, self.table, size=size)
         labelled = truth != self.table.ignore_label
         return labelled & (maps["uncorrected"].labels(size).cpu().numpy() != truth), labelled
 

@@ -18,9 +18,10 @@ from detectron2.data import DatasetCatalog
 from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 
 from unified_seg.data.reading import read_image
+from unified_seg.data.semantic_labels import semantic_truth
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.inference import Predictor
-from unified_seg.visualization.change_sheets import true_labels, write_changes
+from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
 
 NAMES = ("before fusion", "after fusion")
@@ -39,11 +40,11 @@ def label_maps(predictor: Predictor, table: ClassTable, record: dict[str, Any]) 
     """Truth of one record, and predictions before and after the fusion.
 
     Raises:
-        DataError: as `true_labels`.
+        DataError: as `semantic_truth`.
         ConfigError: the model has no fusion that refines the semantic map.
     """
     image = read_image(record["file_name"], "BGR")
-    truth = true_labels(record, image.shape[:2], table)
+    truth = semantic_truth(record, table, size=image.shape[:2])
     outputs = predictor(image)
     before, after = (o["sem_seg_labels"].cpu().numpy() for o in (before_fusion(outputs), outputs))
     return LabelMaps(truth, before, after)

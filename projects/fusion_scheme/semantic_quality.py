@@ -30,7 +30,8 @@ from matplotlib import pyplot as plt
 from shared import argument_parser, make_folder, run_to_end, setup
 
 from unified_seg.data.json_file import write_json
-from unified_seg.data.reading import DataError, read_image, read_label
+from unified_seg.data.reading import DataError, read_image
+from unified_seg.data.semantic_labels import semantic_truth
 from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
@@ -101,8 +102,8 @@ def draw(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 
 def run(args: argparse.Namespace) -> None:
     records = DatasetCatalog.get(args.dataset)
-    if missing := [r for r in records if not {"sem_seg_file_name", "pan_seg_file_name"} <= r.keys()]:
-        raise DataError(f"{missing[0]['file_name']}: no semantic and panoptic truth")
+    if missing := [r for r in records if "pan_seg_file_name" not in r]:
+        raise DataError(f"{missing[0]['file_name']}: no panoptic truth")
     make_folder(args.output)
     predictor = Predictor(setup(args, "MODEL.PANOPTIC_FUSION.NAME", ""))
     table = ClassTable.from_metadata(predictor.metadata)
@@ -113,7 +114,7 @@ def run(args: argparse.Namespace) -> None:
         scored = {(kind, name): evaluators(table, records, folder) for kind in maps for name in FUSIONS}
         for record in tqdm(records, desc="fusing", unit="img", disable=None):
             outputs = predictor(read_image(record["file_name"], "BGR"))
-            truth = torch.from_numpy(read_label(record["sem_seg_file_name"]))
+            truth = torch.from_numpy(semantic_truth(record, table))
             labels = [outputs["sem_seg_labels"].cpu(), *(coarse(truth, stride, table) for stride in STRIDES)]
             for (kind, name), each in scored.items():
                 made = fused(fusions[name], labels[maps.index(kind)], outputs["instances"].to("cpu"), table)

@@ -28,6 +28,7 @@ FILL = torch.tensor([104, 116, 124])  # of PIXEL_MEAN 103.53, 116.28, 123.675
 def config_with(**values: Any) -> CfgNode:
     """Detectron2's default model with a detector and a semantic head; keys are those of INPUT, with _ for the dot."""
     cfg = get_config()
+    cfg.DATASETS.TRAIN = ("unified_cityscapes_train",)  # whose classes the drawn streets have
     cfg.INPUT.MIN_SIZE_TRAIN = (0,)
     nodes = ("CROP", "ROTATION", "BLUR")
     for name, value in values.items():

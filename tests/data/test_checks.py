@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
 from PIL import Image
 
-from unified_seg.data.checks import check_datasets, check_fields, check_labels
+from unified_seg.data.checks import check_datasets, check_fields, check_labels, check_record
 from unified_seg.data.class_counts import class_table_of
+from unified_seg.data.problems import Problem
 from unified_seg.data.reading import DataError, read_label
 from unified_seg.functional.class_table import ClassTable
 
@@ -138,20 +140,20 @@ def test_a_wrong_segment_is_named(
 def test_a_segment_of_the_json_alone_is_named(records: list[Record], table: ClassTable) -> None:
     extra = {"id": 26999, "category_id": 2, "isthing": True, "iscrowd": 0}
     records[0]["segments_info"].append(extra)
-    with pytest.raises(DataError, match=r"panoptic\.png: the segments \[26999\] are in segments_info but not"):
+    with pytest.raises(DataError, match=r"panoptic\.png: the segment 26999 is in segments_info but not"):
         check_labels(records, table, "x")
 
 
 def test_a_segment_listed_twice_is_named(records: list[Record], table: ClassTable) -> None:
     segments = records[0]["segments_info"]
     segments.append(dict(segments[0]))
-    with pytest.raises(DataError, match=r"panoptic\.png: segments_info describes a segment twice"):
+    with pytest.raises(DataError, match=r"panoptic\.png: segments_info describes the segment \d+ twice"):
         check_labels(records, table, "x")
 
 
 def test_an_annotation_of_an_unknown_class_is_named(records: list[Record], table: ClassTable) -> None:
     records[0]["annotations"] = [{"category_id": 8}]
-    with pytest.raises(DataError, match=r"leftImg8bit\.png: an annotation has category_id 8, thing ids go from 0 to 7"):
+    with pytest.raises(DataError, match=r"leftImg8bit\.png: annotation 0: category_id 8, thing ids go from 0 to 7"):
         check_labels(records, table, "x")
 
 
@@ -172,24 +174,103 @@ def test_check_datasets_stops_training(tiny_config: CfgNode, records: list[Recor
 
 
 def test_fields_that_the_model_needs(records: list[Record]) -> None:
-    check_fields(records, "x", semantic=True, instances=True)
-    del records[1]["sem_seg_file_name"]
-    check_fields(records, "x", semantic=False, instances=True)
+    check_fields({"x": records}, semantic=True, instances=True)
+    del records[1]["sem_seg_file_name"]  # its segments have classes
+    check_fields({"x": records}, semantic=True, instances=True)
+    del records[1]["pan_seg_file_name"]
+    check_fields({"x": records}, semantic=False, instances=False)
     with pytest.raises(DataError, match=r"000001_000019_leftImg8bit\.png: no semantic label"):
-        check_fields(records, "x", semantic=True, instances=False)
-    del records[2]["pan_seg_file_name"]
-    with pytest.raises(DataError, match=r"000002_000019_leftImg8bit\.png: no instances"):
-        check_fields(records, "x", semantic=False, instances=True)
-    records[2]["annotations"] = []
-    check_fields(records, "x", semantic=False, instances=True)
+        check_fields({"x": records}, semantic=True, instances=False)
+    with pytest.raises(DataError, match=r"000001_000019_leftImg8bit\.png: no instances"):
+        check_fields({"x": records}, semantic=False, instances=True)
+    records[1]["annotations"] = []
+    check_fields({"x": records}, semantic=False, instances=True)
+
+
+def test_data_sets_that_teach_different_parts(records: list[Record], caplog: pytest.LogCaptureFixture) -> None:
+    def only(*keys: str) -> list[Record]:
+        return [{k: r[k] for k in ("file_name", "image_id", "height", "width", *keys)} for r in records]
+
+    semantic = only("sem_seg_file_name")
+    instances = [{**r, "annotations": []} for r in only()]
+    check_fields({"a": semantic, "b": instances}, semantic=True, instances=True)
+    assert [r.message.split(" (")[0] for r in caplog.records] == ["b: no semantic label", "a: no instances"]
+    assert "the detector learns nothing of these 4 images" in caplog.text
+    with pytest.raises(DataError, match=r"no semantic label .* which the semantic head learns from"):
+        check_fields({"b": instances}, semantic=True, instances=True)
 
 
 def test_an_empty_data_set_is_an_error() -> None:
     with pytest.raises(DataError, match="data set 'x' has no records"):
-        check_fields([], "x", semantic=True, instances=True)
+        check_fields({"x": []}, semantic=True, instances=True)
 
 
 def test_image_ids_are_unique(records: list[Record]) -> None:
     records[3]["image_id"] = records[0]["image_id"]
     with pytest.raises(DataError, match=r"000003_000019_leftImg8bit\.png: its image id 'alpha_000000_000019' .* twice"):
-        check_fields(records, "x", semantic=True, instances=True)
+        check_fields({"x": records}, semantic=True, instances=True)
+
+
+BOX = {"category_id": 0, "bbox_mode": BoxMode.XYWH_ABS, "bbox": [2.0, 3.0, 10.0, 5.0]}
+# (annotation, kind, the message)
+ANNOTATIONS: list[tuple[dict[str, Any], str, str]] = [
+    ({**BOX, "category_id": 8}, "class", "category_id 8"),
+    ({**BOX, "bbox": [2.0, 3.0, -10.0, 5.0]}, "box", "a box of"),
+    ({**BOX, "bbox": [2.0, float("nan"), 10.0, 5.0]}, "box", "a box of"),
+    ({**BOX, "bbox": [2.0, 3.0, 10.0, 64.0]}, "box-outside", r"image of (64, 128)"),
+    ({**BOX, "segmentation": [[1.0, 1.0, 2.0, 2.0]]}, "mask", "needs at least 3 points"),
+    ({**BOX, "segmentation": {"size": [64, 128], "counts": [5]}}, "mask", "do not add up"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "kind", "message"), ANNOTATIONS)
+def test_a_wrong_annotation_is_named(
+    annotation: dict[str, Any], kind: str, message: str, records: list[Record], table: ClassTable
+) -> None:
+    found: list[Problem] = []
+    check_record({**records[0], "annotations": [BOX, {**annotation, "id": 31}]}, table, found.append)
+    (problem,) = found
+    assert (problem.kind, problem.file, problem.record) == (kind, records[0]["file_name"], "annotation 31")
+    assert problem.cause.startswith(message) or message in problem.cause
+
+
+def test_everything_wrong_is_reported(records: list[Record], table: ClassTable, tmp_path: Path) -> None:
+    record = records[0]
+    redraw(record, "sem_seg_file_name", tmp_path, painted(19))
+    redraw(record, "pan_seg_file_name", tmp_path, painted((9, 9, 0)))
+    record["segments_info"][0]["category_id"] = 99
+    record["segments_info"][1]["area"] = 3
+    record["file_name"] = "/nowhere/gone.png"
+    found: list[Problem] = []
+    check_record(record, table, found.append)
+    kinds = {(p.kind, p.file.rpartition("/")[2]) for p in found}
+    label, panoptic = "changed_sem_seg_file_name.png", "changed_pan_seg_file_name.png"
+    assert kinds == {
+        ("missing-file", "gone.png"),
+        ("label-id", label),
+        ("segments", panoptic),
+        ("class", panoptic),
+        ("area", panoptic),
+    }
+    assert [p.is_error for p in found if p.kind == "area"] == [False]
+
+
+def test_an_area_that_differs_does_not_stop_training(records: list[Record], table: ClassTable) -> None:
+    records[0]["segments_info"][0]["area"] = 1  # areas are counted in the PNG
+    assert check_labels(records, table, "x").sum() == 4 * 60 * 128
+
+
+@pytest.mark.parametrize(("orientation", "kinds"), [(3, ["orientation"]), (6, ["orientation", "size"])])
+def test_a_turned_image_is_reported(
+    orientation: int, kinds: list[str], records: list[Record], table: ClassTable, tmp_path: Path
+) -> None:
+    # The label is of the pixels as they are stored: after a quarter turn its size is another, after a half turn only a
+    # person can see it.
+    with Image.open(records[0]["file_name"]) as image:
+        exif = image.getexif()
+        exif[0x0112] = orientation
+        image.save(tmp_path / "turned.jpg", exif=exif)
+    records[0]["file_name"] = str(tmp_path / "turned.jpg")
+    found: list[Problem] = []
+    check_record(records[0], table, found.append)
+    assert [problem.kind for problem in found] == kinds

@@ -51,10 +51,14 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path):
     assert read_json(file) == "new"
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[1, 2", b"\xff", b"[" * 100_000], ids=lambda c: repr(c)[:20])
-def test_files_that_are_no_json(tmp_path: Path, content: bytes | None):
+@pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff", b"[" * 100_000], ids=lambda c: repr(c)[:20])
+def test_files_that_are_no_json(tmp_path: Path, content: bytes):
     file = tmp_path / "a.json"
-    if content is not None:
-        file.write_bytes(content)
+    file.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.json: not readable as JSON: "):
         read_json(file)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    with pytest.raises(DataError, match=r"a\.json: there is no such file"):
+        read_json(tmp_path / "a.json")

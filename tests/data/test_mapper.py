@@ -1,11 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data import transforms as T
 from detectron2.structures import BoxMode
 from PIL import Image
@@ -16,6 +17,7 @@ from unified_seg.data.datasets.cityscapes import cityscapes_metadata
 from unified_seg.data.mapper import UnifiedMapper
 from unified_seg.data.reading import DataError
 from unified_seg.data.transforms import Crop, Pad, PadToSize, ResizeCrop, Rotate
+from unified_seg.functional.class_table import ClassTable
 
 COLORS = torch.tensor([*cityscapes_metadata()["stuff_colors"], *[(0, 0, 0)] * 237])  # void is drawn black
 PERSON, CAR = 0, 2  # thing ids
@@ -27,7 +29,8 @@ def records_of(cfg: CfgNode, split: str = "TRAIN") -> list[dict[str, Any]]:
 
 
 def mapper_with(*steps: T.Augmentation, **options: Any) -> UnifiedMapper:
-    settings = {"is_train": True, "image_format": "RGB", **options}
+    table = ClassTable.from_metadata(SimpleNamespace(**cityscapes_metadata()))
+    settings = {"is_train": True, "image_format": "RGB", "class_table": table, **options}
     return UnifiedMapper(augmentations=T.AugmentationList(list(steps)), **settings)
 
 
@@ -208,7 +211,7 @@ def test_boxes_alone_are_enough_for_a_detector_without_masks(tmp_path: Path) -> 
     assert instances.gt_boxes.tensor.tolist() == [[16.0, 5.0, 26.0, 15.0], [4.0, 2.0, 10.0, 8.0]]
     assert instances.gt_classes.tolist() == [1, 3]
     assert not instances.has("gt_masks")
-    with pytest.raises(DataError, match=r"image\.png: an annotation has no segmentation"):
+    with pytest.raises(DataError, match=r"image\.png: annotation 0 has no segmentation"):
         mapper_with(with_semantic=False)(record)
 
 
@@ -241,19 +244,26 @@ def test_only_what_the_model_learns_from_is_read(tiny_config: CfgNode) -> None:
     assert "instances" in result and "sem_seg" not in result
 
 
-@pytest.mark.parametrize("key", ["file_name", "sem_seg_file_name", "pan_seg_file_name"])
-def test_a_file_of_another_size_is_named(key: str, tiny_config: CfgNode, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("file_name", "the record says 64x128"),
+        ("sem_seg_file_name", "its image has 64x128"),
+        ("pan_seg_file_name", "its image has 64x128"),
+    ],
+)
+def test_a_file_of_another_size_is_named(key: str, message: str, tiny_config: CfgNode, tmp_path: Path) -> None:
     other = tmp_path / "other.png"
     with Image.open(records_of(tiny_config)[0][key]) as image:
         image.resize((100, 64), Image.Resampling.NEAREST).save(other)
-    with pytest.raises(DataError, match=r"other\.png: 64x100 pixels, the record says 64x128"):
+    with pytest.raises(DataError, match=rf"other\.png: 64x100 pixels, {message}"):
         UnifiedMapper(tiny_config, True)({**records_of(tiny_config)[0], key: str(other)})
 
 
-def test_label_ids_beyond_a_byte_are_an_error(tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_label_ids_that_are_no_class_are_an_error(tiny_config: CfgNode, tmp_path: Path) -> None:
     file = tmp_path / "label.png"
     Image.fromarray(np.full((64, 128), 300, dtype=np.uint16)).save(file)
-    with pytest.raises(DataError, match=r"label\.png: label id 300 is above 255"):
+    with pytest.raises(DataError, match=r"label\.png: label id 300 is neither a class"):
         UnifiedMapper(tiny_config, True)({**records_of(tiny_config)[0], "sem_seg_file_name": str(file)})
 
 
@@ -265,10 +275,11 @@ def test_a_crop_may_avoid_a_single_category(tiny_config: CfgNode) -> None:
     assert result["sem_seg"].shape == (20, 20)
 
 
-@pytest.mark.parametrize("ignore", [255, 19, 0])
+@pytest.mark.parametrize("ignore", [255, 19])
 def test_new_pixels_of_labels_are_ignored(ignore: int, tmp_path: Path) -> None:
-    # Every id there is, one a column: all come back, and the frame of two pixels is the ignore value.
-    Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (4, 1))).save(tmp_path / "label.png")
+    # Every id there is, one a column: all come back, and the frame of two pixels is void.
+    columns = (np.arange(256) % (ignore + 1)).astype(np.uint8)
+    Image.fromarray(np.tile(columns, (4, 1))).save(tmp_path / "label.png")
     Image.fromarray(np.zeros((4, 256, 3), dtype=np.uint8)).save(tmp_path / "image.png")
     record = {
         "file_name": str(tmp_path / "image.png"),
@@ -276,26 +287,52 @@ def test_new_pixels_of_labels_are_ignored(ignore: int, tmp_path: Path) -> None:
         "height": 4,
         "width": 256,
     }
-    mapper = mapper_with(PadToSize((8, 260), FILL), with_instances=False, ignore_value=ignore)
-    label = mapper(record)["sem_seg"]
-    assert torch.equal(label[2:6, 2:258], torch.arange(256).expand(4, 256))
+    names = [f"class {i}" for i in range(ignore)]
+    table = ClassTable.from_metadata(SimpleNamespace(stuff_classes=names, ignore_label=ignore))
+    label = mapper_with(PadToSize((8, 260), FILL), with_instances=False, class_table=table)(record)["sem_seg"]
+    assert torch.equal(label[2:6, 2:258], torch.from_numpy(columns).long().expand(4, 256))
     label[2:6, 2:258] = ignore
     assert (label == ignore).all()
 
 
 @pytest.mark.parametrize("ignore", [-1, 256])
-def test_an_ignore_value_that_no_label_can_have(ignore: int, tiny_config: CfgNode) -> None:
-    tiny_config.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = ignore
-    with pytest.raises(ConfigError, match=rf"IGNORE_VALUE must be 0 to 255 as label ids are, got {ignore}"):
+def test_an_ignore_label_that_no_file_can_have(
+    ignore: int, tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = tiny_config.DATASETS.TRAIN[0]
+    monkeypatch.setitem(MetadataCatalog.get(name).__dict__, "ignore_label", ignore)
+    with pytest.raises(ConfigError, match=rf"{name}: the ignore label must be 0 to 255, got {ignore}"):
         UnifiedMapper(tiny_config, True)
 
 
-def test_the_ignore_value_is_the_configs(tiny_config: CfgNode) -> None:
-    tiny_config.MODEL.SEM_SEG_HEAD.IGNORE_VALUE = 10
-    source = tiny_config.INPUT
-    source.MIN_SIZE_TRAIN = (64, 64)
-    source.CROP.ENABLED, source.CROP.TYPE, source.CROP.SIZE, source.CROP.PAD = True, "absolute", [68, 128], True
-    label = UnifiedMapper(tiny_config, True)(records_of(tiny_config)[2])["sem_seg"]
-    assert (label[:2] == 10).all() and (label[-2:] == 10).all()
-    # The bonnet, which is no longer void.
-    assert (label[62:66] == 255).all()
+def test_the_semantic_truth_of_a_panoptic_record(tiny_config: CfgNode) -> None:
+    # The labels of the drawn streets say the same as the segments' classes.
+    mapper = mapper_with()
+    for record in records_of(tiny_config):
+        without = {key: value for key, value in record.items() if key != "sem_seg_file_name"}
+        assert torch.equal(mapper(without)["sem_seg"], mapper(record)["sem_seg"])
+
+
+def test_a_record_without_truth(tiny_config: CfgNode) -> None:
+    record = records_of(tiny_config)[0]
+    alone = {key: record[key] for key in ("file_name", "image_id", "height", "width")}
+    result = mapper_with(T.RandomFlip(1.0))(alone)
+    assert (result["sem_seg"] == 255).all() and result["sem_seg"].shape == (64, 128)
+    assert "instances" not in result
+
+
+BAD_MASKS: dict[str, tuple[Any, str]] = {
+    "a point at infinity": ([[0.0, 0.0, float("inf"), 5.0, 5.0, 5.0]], "the coordinate inf"),
+    "run lengths that do not fill the image": ({"size": [64, 128], "counts": [10, 10]}, "do not add up to 64 x 128"),
+    "another size": ({"size": [4, 4], "counts": [16]}, r"of the size \[4, 4\]"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_MASKS)
+def test_masks_are_checked_before_anything_reads_them(name: str, tiny_config: CfgNode) -> None:
+    segmentation, message = BAD_MASKS[name]
+    record = {key: records_of(tiny_config)[0][key] for key in ("file_name", "image_id", "height", "width")}
+    box = {"bbox": [0.0, 0.0, 5.0, 5.0], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
+    record["annotations"] = [{**box, "segmentation": segmentation, "id": 7}]
+    with pytest.raises(DataError, match=rf"leftImg8bit\.png: annotation 7: .*{message}"):
+        mapper_with(with_semantic=False)(record)

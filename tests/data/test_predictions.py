@@ -1,7 +1,6 @@
 """The readers of predictions, each by itself; tests/tools/test_fuse_predictions.py has what a run says to bad files."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,13 @@ from unified_seg.data.predictions import (
     Detection,
     ImageInfo,
     find_semantic,
-    pixel_values,
-    read_categories,
     read_detections,
     read_images,
     read_masks,
     read_semantic,
 )
 from unified_seg.data.reading import DataError
+from unified_seg.data.semantic_labels import pixel_values
 from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 
@@ -58,75 +56,6 @@ def test_images(tmp_path: Path):
         ImageInfo(7, "a/one.jpg", "a/one.png", (4, 6)),
         ImageInfo("two", "two", "two.png", (2, 3)),
     ]
-
-
-class TestCategories:
-    records = (
-        {"id": SKY, "name": "sky", "isthing": 0, "supercategory": "sky", "color": [70, 130, 180]},
-        {"id": CAR, "name": "car", "isthing": 1, "supercategory": "vehicle", "color": [0, 0, 142]},
-        {"id": TRUCK, "name": "truck", "isthing": True, "supercategory": "vehicle", "color": [0, 0, 70]},
-    )
-
-    @pytest.mark.parametrize("key", [None, "categories"])
-    def test_each_class_is_its_own_category(self, tmp_path: Path, key: str | None):
-        file = write(tmp_path, {key: self.records} if key else self.records)
-        assert read_categories(file, use_supercategories=False).classes == TABLE.classes
-
-    def test_look_alikes(self, tmp_path: Path):
-        table = read_categories(write(tmp_path, self.records), use_supercategories=True)
-        assert [c.category for c in table.classes] == ["sky", "vehicle", "vehicle"]
-
-    def test_classes_of_one_name_are_no_look_alikes(self, tmp_path: Path):
-        records = [{**record, "name": "car"} for record in self.records]
-        table = read_categories(write(tmp_path, records), use_supercategories=False)
-        assert table.semantic_names == ["car"] * 3
-        assert table.category_of.tolist() == [0, 1, 2]
-
-    def test_what_is_missing(self, tmp_path: Path):
-        bare = [{key: record[key] for key in ("id", "name", "isthing")} for record in self.records]
-        table = read_categories(write(tmp_path, bare), use_supercategories=False)
-        assert len({c.color for c in table.classes}) == 3
-        with pytest.raises(DataError, match=r"file\.json: record 0: supercategory must be str, got None"):
-            read_categories(write(tmp_path, bare), use_supercategories=True)
-
-
-class TestPixelValues:
-    def test_dataset_ids(self):
-        values = pixel_values(TABLE, "dataset")
-        meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
-        assert meant == {0: 255, SKY: 0, CAR: 1, TRUCK: 2, 255: 255}
-        assert values.from_semantic[[0, 1, 2, 255]].tolist() == [SKY, CAR, TRUCK, 255]
-        assert values.from_semantic.dtype == np.uint8
-
-    def test_contiguous_ids(self):
-        values = pixel_values(TABLE, "contiguous")
-        meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
-        assert meant == {0: 0, 1: 1, 2: 2, 255: 255}
-        assert values.from_semantic[[0, 1, 2, 255]].tolist() == [0, 1, 2, 255]
-
-    def test_a_class_with_the_id_of_void(self):
-        values = pixel_values(ClassTable([replace(TABLE.classes[0], dataset_id=255)]), "dataset")
-        assert (values.to_semantic[0], values.to_semantic[255]) == (255, 0)
-        assert values.from_semantic[[0, 255]].tolist() == [255, 0]
-
-    def test_ids_that_need_two_bytes(self):
-        values = pixel_values(ClassTable([replace(TABLE.classes[0], dataset_id=65535)]), "dataset")
-        assert values.from_semantic[[0, 255]].tolist() == [65535, 255]
-
-    def test_things_that_share_a_semantic_id(self):
-        table = ClassTable([replace(c, semantic_id=0, thing_id=i) for i, c in enumerate(TABLE.classes)])
-        assert pixel_values(table, "contiguous").to_semantic[0] == 0
-        with pytest.raises(DataError, match="several things share a semantic id"):
-            pixel_values(table, "dataset")
-
-    @pytest.mark.parametrize("ignore_label", [-1, 65536])
-    def test_an_ignore_label_that_no_map_holds(self, ignore_label: int):
-        with pytest.raises(DataError, match=f"ignore label of the classes is {ignore_label}, it must be 0 .. 65535"):
-            pixel_values(ClassTable(TABLE.classes, ignore_label), "contiguous")
-
-    def test_an_unknown_kind(self):
-        with pytest.raises(ValueError, match="must be dataset or contiguous, got 'coco'"):
-            pixel_values(TABLE, "coco")
 
 
 def test_detections(tmp_path: Path):
@@ -192,5 +121,5 @@ def test_semantic_maps(tmp_path: Path):
 
 def test_a_name_that_leads_out(tmp_path: Path):
     assert image("a/../b.jpg").png_in(tmp_path) == tmp_path / "a/../b.png"
-    with pytest.raises(DataError, match=r"image 1: its file_name '\.\./b\.jpg' leads out of"):
+    with pytest.raises(DataError, match=r"image 1: its file_name '\.\./b\.png' leads out of"):
         image("../b.jpg").png_in(tmp_path)

@@ -70,7 +70,7 @@ def test_what_the_head_inside_makes(record: dict, tmp_path: Path, names: list[st
 @pytest.mark.parametrize(
     ("lacking", "expected"),
     [
-        ({"sem_seg_file_name"}, ["Instance", "CityscapesInstance", "Panoptic", "Recognition"]),
+        ({"sem_seg_file_name"}, ["Semantic", "Instance", "CityscapesInstance", "Panoptic", "Recognition"]),
         ({"instance_ids_file_name"}, ["Semantic", "Instance", "Panoptic", "Recognition"]),
         ({"pan_seg_file_name", "instance_ids_file_name"}, ["Semantic"]),
     ],
@@ -208,7 +208,7 @@ def test_a_detector_of_boxes_is_asked_for_boxes(record: dict, tmp_path: Path):
 
 
 def test_nothing_to_evaluate(record: dict, tmp_path: Path):
-    del record["sem_seg_file_name"]
+    del record["sem_seg_file_name"], record["pan_seg_file_name"]
     with pytest.raises(ValueError, match=rf"nothing to evaluate on {NAME}: the model makes semantic, .*file_name"):
         build_evaluators(config(True, False), NAME, tmp_path)
     with pytest.raises(ValueError, match="the model makes nothing"):

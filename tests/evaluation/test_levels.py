@@ -193,7 +193,7 @@ class TestRefuses:
     def test_a_truth_of_another_size(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         Image.fromarray(np.zeros((4, 5), np.uint8)).save(record["sem_seg_file_name"])
-        with pytest.raises(DataError, match=r"street_labels\.png: labels of \(4, 5\), but its image is \(4, 4\)"):
+        with pytest.raises(DataError, match=r"street_labels\.png: 4x5 pixels, its image has 4x4"):
             evaluator.process([record], [output])
 
     def test_a_class_out_of_range(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:

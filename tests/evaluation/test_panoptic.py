@@ -222,7 +222,7 @@ class TestRefuses:
 
     def test_a_true_description_without_pixels(self, streets: Streets, record: dict, output: dict):
         record["segments_info"].append({"id": 5, "category_id": ROAD, "isthing": False, "iscrowd": 0})
-        with pytest.raises(ValueError, match=r"street_gtFine_panoptic.png: the segments \[5\] are in segments_info"):
+        with pytest.raises(ValueError, match=r"street_gtFine_panoptic.png: the segment 5 is in segments_info"):
             evaluate(streets, [record], [output])
 
     def test_an_unknown_true_class(self, streets: Streets, record: dict, output: dict):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unified_seg.functional.id_maps import UnknownIdsError, pair_counts, segment_extents
+from unified_seg.functional.id_maps import UnknownIdsError, pair_counts, replaced_ids, segment_extents
 
 IDS = [70001, -3, 0, 2, 12]
 
@@ -40,4 +40,19 @@ def test_extents_are_area_and_tight_window(ids: np.ndarray):
 def test_unknown_ids_have_no_extent():
     with pytest.raises(UnknownIdsError) as error:
         segment_extents(np.array([[0, 5], [7, 5]]), [0, 7])
+    assert error.value.ids == [5]
+
+
+@given(arrays(np.int32, (4, 9), elements=st.sampled_from(IDS)))
+@settings(deadline=None)
+def test_ids_are_replaced(ids: np.ndarray):
+    known = sorted(IDS)
+    values = [7, 0, 255, 3, 7]
+    expected = [[values[known.index(i)] for i in row] for row in ids.tolist()]
+    assert replaced_ids(ids, known, values).tolist() == expected
+
+
+def test_unknown_ids_are_not_replaced():
+    with pytest.raises(UnknownIdsError) as error:
+        replaced_ids(np.array([[0, 5], [7, 5]]), [0, 1, 7], [1, 2, 3])
     assert error.value.ids == [5]

@@ -106,6 +106,39 @@ def test_it_takes_what_the_loader_gives(tiny_config: CfgNode) -> None:
     assert_trains(model, next(iter(build_train_loader(tiny_config))))
 
 
+def without(batch: list[dict[str, Any]], key: str, *indices: int) -> list[dict[str, Any]]:
+    return [{k: v for k, v in x.items() if i not in indices or k != key} for i, x in enumerate(batch)]
+
+
+def detector_losses(model: UnifiedSegmentor, batch: list[dict[str, Any]]) -> dict[str, float]:
+    torch.manual_seed(0)  # the samplers of proposals
+    return {name: float(loss) for name, loss in model.train()(batch).items() if name != "loss_sem_seg"}
+
+
+def test_the_detector_learns_of_images_with_known_instances(tiny_config: CfgNode) -> None:
+    tiny_config.INPUT.MIN_SIZE_TRAIN = (64, 64)  # images of one size: the batch pads none
+    tiny_config.MODEL.FPN.NORM = tiny_config.MODEL.RESNETS.NORM = "FrozenBN"  # an image doesn't see the others
+    model = build(tiny_config)
+    batch = training_batch(tiny_config, (0, 1, 3))
+    assert detector_losses(model, without(batch, "instances", 0, 2)) == pytest.approx(
+        detector_losses(model, batch[1:2]), rel=1e-4
+    )
+
+
+def test_a_batch_without_known_instances_teaches_the_detector_nothing(tiny_config: CfgNode) -> None:
+    model = build(tiny_config)
+    batch = training_batch(tiny_config, (0, 1))
+    losses = assert_trains(model, without(batch, "instances", 0, 1))
+    assert losses.keys() == model(batch).keys()
+    assert all(loss == 0 for name, loss in losses.items() if name != "loss_sem_seg")
+    assert losses["loss_sem_seg"] > 0
+    # All parameters have a gradient, as distributed training asks for; the detector's is zero.
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        if name.startswith(("proposal_generator", "roi_heads")):
+            assert not parameter.grad.any(), name
+
+
 IMPOSSIBLE = {
     "neither": (
         [("MODEL.PROPOSAL_GENERATOR.NAME", ""), ("MODEL.ROI_HEADS.NAME", ""), ("MODEL.SEM_SEG_HEAD.NAME", "")],

@@ -135,7 +135,7 @@ def test_an_output_in_the_place_of_a_file(demo, tmp_path):
 
 def test_an_unreadable_image_is_named(demo, command, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not a picture")
-    with pytest.raises(SystemExit, match=r"DataError: .*broken\.png"):
+    with pytest.raises(SystemExit, match=r"UnreadableError: .*broken\.png"):
         demo.main(command("--input", tmp_path / "broken.png", "--output", tmp_path / "drawn.png"))
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
-from unified_seg.data.predictions import read_categories
+from unified_seg.data.coco_json import read_categories
 from unified_seg.data.reading import read_label, read_panoptic_ids
 from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.panoptic_fusion import semantic_guided_fusion

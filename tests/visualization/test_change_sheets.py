@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from unified_seg.data.reading import DataError
+from unified_seg.data.semantic_labels import semantic_truth
 from unified_seg.functional.class_table import ClassTable
-from unified_seg.visualization.change_sheets import caption, measure, true_labels, write_changes, write_csv
+from unified_seg.visualization.change_sheets import caption, measure, write_changes, write_csv
 from unified_seg.visualization.changes import LabelMaps
 
 ROAD, CAR, IGNORE = 1, 2, 255
@@ -25,7 +26,7 @@ def records(tmp_path: Path) -> list[dict[str, Any]]:
     """Images whose truth is all road, but for one without a labelled pixel."""
     made = []
     for name in CARS:
-        record = {"image_id": name, "file_name": str(tmp_path / f"{name}.png")}
+        record = {"image_id": name, "file_name": str(tmp_path / f"{name}.png"), "height": 10, "width": 10}
         record["sem_seg_file_name"] = str(tmp_path / f"{name}_label.png")
         Image.fromarray(np.zeros((10, 10, 3), np.uint8)).save(record["file_name"])
         label = np.full((10, 10), IGNORE if name == "void" else ROAD, np.uint8)
@@ -42,7 +43,7 @@ def compare(table: ClassTable):
             labels = np.full((10, 10), ROAD)
             labels[:rows] = CAR
             answers.append(labels)
-        return LabelMaps(true_labels(record, (10, 10), table), *answers)
+        return LabelMaps(semantic_truth(record, table), *answers)
 
     return maps
 
@@ -105,22 +106,3 @@ def test_files_that_cannot_be_written_are_named(records, compare, table, tmp_pat
     (tmp_path / "worst.png").mkdir()
     with pytest.raises(DataError, match=r"worst\.png can't be written"):
         write_changes(tmp_path, compare, records, table, names=NAMES, top=1)
-
-
-@pytest.mark.parametrize(
-    ("label", "message"),
-    [
-        (np.full((10, 10), 77, np.uint8), r"worse_label\.png: the ids \[77\] are no class"),
-        (np.zeros((9, 10), np.uint8), r"worse_label\.png: labels of \(9, 10\), but its image is \(10, 10\)"),
-    ],
-)
-def test_truth_that_does_not_fit_is_named(records, table, label, message):
-    Image.fromarray(label).save(records[0]["sem_seg_file_name"])
-    with pytest.raises(DataError, match=message):
-        true_labels(records[0], (10, 10), table)
-
-
-def test_a_record_without_truth_is_named(records, table):
-    record = {key: value for key, value in records[0].items() if key != "sem_seg_file_name"}
-    with pytest.raises(DataError, match=r"worse\.png: no semantic label"):
-        true_labels(record, (10, 10), table)

@@ -26,6 +26,14 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     # set that was checked once.
     cfg.DATASETS.CHECK_LABELS = True
 
+    # Your own data sets, each a dict of NAME, IMAGES and PANOPTIC, INSTANCES or SEMANTIC; docs/data.md has examples and
+    # all keys. DATASETS.TRAIN and DATASETS.TEST mean them by NAME.
+    cfg.DATASETS.CUSTOM = []
+
+    # Training goes on without images or labels that turn out to be damaged; above so many it stops. 0 stops at the
+    # first. They are listed in OUTPUT_DIR/unreadable.txt.
+    cfg.DATASETS.MAX_UNREADABLE = 10
+
     # Files that an evaluation writes for others to read: "coco_panoptic" (PNGs + JSON), "cityscapes_semantic" and
     # "cityscapes_instances" (what the benchmark's server takes). They need no truth.
     cfg.TEST.EXPORT = []

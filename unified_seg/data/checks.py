@@ -1,22 +1,33 @@
-"""What is looked at before training starts, so that nothing is silently wrong after hours of it."""
+"""What is looked at before training starts, so that nothing is silently wrong after hours of it.
+
+`tools/check_dataset.py` looks at the same, does not stop at the first error, and looks at more.
+"""
 
 import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
 from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg.data.class_counts import class_table_of
-from unified_seg.data.reading import DataError, image_size, read_label
-from unified_seg.data.segments import true_segments
+from unified_seg.data.coco_masks import checked_segmentation
+from unified_seg.data.problems import Problem, Report, stop
+from unified_seg.data.reading import QUARTER_TURNS, DataError, image_header
+from unified_seg.data.segments import TrueSegment, true_segments
+from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.functional.class_table import ClassTable
 
 Record = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 def check_datasets(cfg: CfgNode) -> None:
@@ -27,38 +38,93 @@ def check_datasets(cfg: CfgNode) -> None:
     Raises:
         DataError: the first thing wrong, with its file and cause.
     """
-    for name in dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]):
-        records = DatasetCatalog.get(name)
+    records = {name: DatasetCatalog.get(name) for name in dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])}
+    check_fields(
+        {name: records[name] for name in cfg.DATASETS.TRAIN},
+        semantic=bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
+        instances=bool(cfg.MODEL.ROI_HEADS.NAME),
+    )
+    tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
+    for name in records if cfg.DATASETS.CHECK_LABELS else ():
         table = class_table_of(MetadataCatalog.get(name))
-        if name in cfg.DATASETS.TRAIN:
-            check_fields(
-                records, name, semantic=bool(cfg.MODEL.SEM_SEG_HEAD.NAME), instances=bool(cfg.MODEL.ROI_HEADS.NAME)
-            )
-        if cfg.DATASETS.CHECK_LABELS:
-            report(name, check_labels(records, table, name), table)
+        report = tolerant if name in cfg.DATASETS.TRAIN else stop
+        report_classes(name, check_labels(records[name], table, name, report=report), table)
 
 
-def check_fields(records: list[Record], name: str, *, semantic: bool, instances: bool) -> None:
-    """Check that each record has what the parts of the model learn from, and that ids are unique.
+class TolerantReport:
+    """Logs files that can't be read, up to a limit, since training goes on without them; stops at any other error.
+
+    Args:
+        limit: how many files may be unreadable.
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self.files: set[str] = set()
+
+    def __call__(self, problem: Problem) -> None:
+        if problem.kind != "unreadable":
+            return stop(problem)
+        logger.warning(f"{problem}; training goes on without it")
+        self.files.add(problem.file)
+        if len(self.files) > self.limit:
+            raise DataError(f"{problem}; DATASETS.MAX_UNREADABLE is {self.limit}, this is file {len(self.files)}")
+        return None
+
+
+def has_instances(record: Mapping[str, Any]) -> bool:
+    """Whether it is known which instances there are."""
+    return "annotations" in record or bool(record.get("pan_seg_file_name"))
+
+
+def check_fields(datasets: Mapping[str, Sequence[Record]], *, semantic: bool, instances: bool) -> None:
+    """Check that there is what each part of the model learns from, and that image ids are unique.
+
+    Of several training sets some may lack the truth of a part; in one set all images have it or none.
+
+    Args:
+        datasets: the records of each training set.
+        semantic: the model has a semantic head.
+        instances: the model has a detector.
 
     Raises:
-        DataError: naming the record.
+        DataError: naming the data set, and the record where it is a single one.
     """
-    if not records:
-        raise DataError(f"data set {name!r} has no records")
+    for name, records in datasets.items():
+        if not records:
+            raise DataError(f"data set {name!r} has no records")
+        check_image_ids(records, name)
+    every = [(name, record) for name, records in datasets.items() for record in records]
+    parts = []
+    if semantic:
+        parts.append(("semantic head", "semantic label (sem_seg_file_name or pan_seg_file_name)", has_semantic_truth))
+    if instances:
+        parts.append(("detector", "instances (pan_seg_file_name or annotations)", has_instances))
+    for part, what, has in parts:
+        lacking = [(name, record) for name, record in every if not has(record)]
+        count = Counter(name for name, _ in lacking)
+        for name, record in lacking:
+            if len(lacking) == len(every) or count[name] < len(datasets[name]):
+                raise DataError(f"{record['file_name']}: no {what}, which the {part} learns from")
+        if lacking:
+            logger.warning(
+                f"{', '.join(count)}: no {what}, so the {part} learns nothing of these {len(lacking)} images"
+            )
+
+
+def check_image_ids(records: Sequence[Record], name: str, report: Report = stop) -> None:
+    """Report image ids that are in a data set twice."""
     seen: set[Any] = set()
     for record in records:
-        file = record["file_name"]
         if record["image_id"] in seen:
-            raise DataError(f"{file}: its image id {record['image_id']!r} is in data set {name!r} twice")
+            cause = f"its image id {record['image_id']!r} is in data set {name!r} twice"
+            report(Problem("duplicate", record["file_name"], cause))
         seen.add(record["image_id"])
-        if semantic and "sem_seg_file_name" not in record:
-            raise DataError(f"{file}: no semantic label (sem_seg_file_name), which the semantic head learns from")
-        if instances and "pan_seg_file_name" not in record and "annotations" not in record:
-            raise DataError(f"{file}: no instances (pan_seg_file_name or annotations), which the detector learns from")
 
 
-def check_labels(records: list[Record], table: ClassTable, name: str, workers: int = 8) -> np.ndarray:
+def check_labels(
+    records: Sequence[Record], table: ClassTable, name: str, workers: int = 8, report: Report = stop
+) -> np.ndarray:
     """Read every label of the records, with a progress bar.
 
     Args:
@@ -66,63 +132,106 @@ def check_labels(records: list[Record], table: ClassTable, name: str, workers: i
         table: its classes.
         name: of the data set, for the bar.
         workers: threads.
+        report: gets what is wrong.
 
     Returns:
         (K,) int64: pixels of each semantic id.
 
     Raises:
-        DataError: a file that is missing or unreadable, another size than its image's, an id out of range, a segment
-            in the PNG but not in the JSON or the other way round; the file is named.
+        DataError: by the default report, a file that is missing or unreadable, another size than its image's, an id out
+            of range, a segment in the PNG but not in the JSON or the other way round, a mask that is none; the file is
+            named.
     """
     histogram = np.zeros(table.num_semantic, dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
-        counts = pool.map(partial(check_record, table=table), records)
-        for count in tqdm(counts, total=len(records), desc=f"checking {name}", unit="img", leave=False):
-            histogram += count
+        contents = pool.map(partial(check_record, table=table, report=report), records)
+        for content in tqdm(contents, total=len(records), desc=f"checking {name}", unit="img", leave=False):
+            histogram += content.pixels
     return histogram
 
 
-def check_record(record: Record, table: ClassTable) -> np.ndarray:
-    """Check one record's files against each other; returns and raises as `check_labels`."""
-    size = image_size(record["file_name"])
-    if size != (record["height"], record["width"]):
-        raise DataError(
-            f"{record['file_name']}: {size[0]}x{size[1]} pixels, the record says {record['height']}x{record['width']}"
-        )
-    histogram = np.zeros(table.num_semantic, dtype=np.int64)
-    if "sem_seg_file_name" in record:
-        file = record["sem_seg_file_name"]
-        label = read_label(file)
-        _check_same_size(label, size, file)
-        valid = label[label != table.ignore_label]
-        outside = valid[(valid < 0) | (valid >= table.num_semantic)]
-        if outside.size:
-            raise DataError(
-                f"{file}: label id {outside[0]} is neither a class (0 to {table.num_semantic - 1}) nor the ignore "
-                f"label {table.ignore_label}; {outside.size} pixels have such ids"
-            )
-        histogram += np.bincount(valid, minlength=table.num_semantic)
-    if "pan_seg_file_name" in record:
-        true_segments(record, table)
-    for annotation in record.get("annotations", ()):
-        if not 0 <= annotation["category_id"] < table.num_things:
-            raise DataError(
-                f"{record['file_name']}: an annotation has category_id {annotation['category_id']}, "
-                f"thing ids go from 0 to {table.num_things - 1}"
-            )
-    return histogram
+class Contents(NamedTuple):
+    """What the label files of a record hold.
+
+    Attributes:
+        pixels: (K,) int64, of each semantic id.
+        segments: of the panoptic PNG, where there is one.
+    """
+
+    pixels: np.ndarray
+    segments: list[TrueSegment]
 
 
-def _check_same_size(label: np.ndarray, size: tuple[int, int], file: str) -> None:
-    if label.shape != size:
-        raise DataError(
-            f"{file}: {label.shape[0]}x{label.shape[1]} pixels, its image has {size[0]}x{size[1]} (height x width)"
-        )
+def check_record(record: Record, table: ClassTable, report: Report = stop) -> Contents:
+    """Check one record's files against each other.
+
+    Args:
+        record: of a data set.
+        table: its classes.
+        report: gets what is wrong.
+
+    Returns:
+        What could be read.
+    """
+    try:
+        _check_image(record, report)
+    except DataError as error:
+        report(Problem.of(error, record["file_name"]))
+    pixels = np.zeros(table.num_semantic, dtype=np.int64)
+    segments: list[TrueSegment] = []
+    if record.get("sem_seg_file_name"):
+        try:
+            labels = semantic_truth(record, table, report)
+            pixels = np.bincount(labels[labels != table.ignore_label], minlength=table.num_semantic)
+        except DataError as error:
+            report(Problem.of(error, record["sem_seg_file_name"]))
+    if record.get("pan_seg_file_name"):
+        try:
+            segments = true_segments(record, table, report)[1]
+        except DataError as error:
+            report(Problem.of(error, record["pan_seg_file_name"]))
+        if not record.get("sem_seg_file_name"):
+            np.add.at(pixels, [s.cls.semantic_id for s in segments], [s.area for s in segments])
+    for index in range(len(record.get("annotations", ()))):
+        _check_annotation(record, index, table, report)
+    return Contents(pixels, segments)
 
 
-def report(name: str, histogram: np.ndarray, table: ClassTable) -> None:
+def _check_image(record: Record, report: Report) -> None:
+    file = record["file_name"]
+    height, width, orientation = image_header(file)
+    if orientation != 1:
+        report(Problem("orientation", file, f"an EXIF tag says orientation {orientation}; images are turned upright"))
+    if orientation in QUARTER_TURNS:
+        height, width = width, height
+    if (height, width) != (record["height"], record["width"]):
+        cause = f"{height}x{width} pixels, the record says {record['height']}x{record['width']}"
+        report(Problem("size", file, cause))
+
+
+def _check_annotation(record: Record, index: int, table: ClassTable, report: Report) -> None:
+    annotation = record["annotations"][index]
+    file, where = record["file_name"], f"annotation {annotation.get('id', index)}"
+    if not 0 <= annotation["category_id"] < table.num_things:
+        cause = f"category_id {annotation['category_id']}, thing ids go from 0 to {table.num_things - 1}"
+        report(Problem("class", file, cause, where))
+    size = (record["height"], record["width"])
+    if annotation.get("segmentation"):
+        try:
+            checked_segmentation(annotation["segmentation"], size, where)
+        except DataError as error:
+            report(Problem.of(error, file, where))
+    if "bbox" in annotation:
+        left, top, right, bottom = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
+        if not (left <= right and top <= bottom):  # NaN too
+            report(Problem("box", file, f"a box of {annotation['bbox']}", where))
+        # Annotators' boxes lie up to a pixel outside at times.
+        elif min(left, top) < -1 or right > size[1] + 1 or bottom > size[0] + 1:
+            report(Problem("box-outside", file, f"a box of {annotation['bbox']} in an image of {size} (H, W)", where))
+
+
+def report_classes(name: str, histogram: np.ndarray, table: ClassTable) -> None:
     """Log the share of pixels of each class; warn of classes that never occur."""
-    logger = logging.getLogger(__name__)
     total = histogram.sum()
     if not total:
         return

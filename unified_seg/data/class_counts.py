@@ -1,5 +1,6 @@
 """How many classes the heads have, and which: asked of the data set, never typed by hand."""
 
+import difflib
 import logging
 from typing import Any
 
@@ -7,6 +8,8 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
+from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets.custom import register_custom
 from unified_seg.functional.class_table import ClassTable
 
 
@@ -21,16 +24,22 @@ def class_table_of(metadata: Any) -> ClassTable:
 def with_class_counts(cfg: CfgNode) -> CfgNode:
     """A copy of `cfg` whose heads have the classes, and the ignore label, of the training set.
 
+    The data sets of DATASETS.CUSTOM are registered on the way.
+
     Raises:
-        ConfigError: no training set, an unknown one, or data sets whose classes differ.
+        ConfigError: no training set, an unknown one, or data sets whose classes differ; or an entry of DATASETS.CUSTOM
+            that can't be used.
+        DataError: a file of classes that can't be.
     """
+    register_custom(cfg.DATASETS.CUSTOM, datasets_root())
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: the classes of a model come from its training set")
     for name in names:
         if name not in DatasetCatalog.list():
-            known = ", ".join(n for n in sorted(DatasetCatalog.list()) if n.startswith("unified_"))
-            raise ConfigError(f"there is no data set {name!r}; this project's are {known}")
+            close = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
+            hint = f"did you mean {' or '.join(close)}?" if close else "datasets/README.md lists them"
+            raise ConfigError(f"there is no data set {name!r}, in DATASETS.CUSTOM neither; {hint}")
     tables = {name: class_table_of(MetadataCatalog.get(name)) for name in dict.fromkeys(names)}
     first, table = next(iter(tables.items()))
     for name, other in tables.items():

@@ -12,6 +12,13 @@ from pycocotools import mask as mask_util
 
 from unified_seg.data.reading import DataError
 
+
+class MaskError(DataError):
+    """A mask that is none of COCO's forms, or doesn't fit its image."""
+
+    kind = "mask"
+
+
 Rle = dict[str, Any]  # {"size": [H, W], "counts": str}
 
 # A number of six characters has 30 bits, more than an image has pixels; the C code overflows from the seventh on.
@@ -37,14 +44,28 @@ def checked_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> R
         DataError: neither of the forms, of another image size, run lengths that do not fill the image, or a polygon
             with less than three points, far outside the image, or with an outline too long to be one.
     """
+    checked = checked_segmentation(segmentation, image_size, where)
+    if isinstance(checked, dict):
+        return checked
+    return as_text(mask_util.merge(mask_util.frPyObjects(checked, *image_size)))
+
+
+def checked_segmentation(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle | list[list[float]]:
+    """A mask in the one of COCO's forms that it has: polygons stay what transforms can move by fractions of a pixel.
+
+    Args, raises:
+        As `checked_rle`.
+
+    Returns:
+        {"size": [H, W], "counts": str} of run lengths, or polygons [[x, y, x, y, ...], ...].
+    """
     try:
         if isinstance(segmentation, dict):
             counts = _without_empty_runs(_run_lengths(segmentation, image_size))
             return as_text(mask_util.frPyObjects({"size": list(image_size), "counts": counts}, *image_size))
-        polygons = _checked_polygons(segmentation, image_size)
+        return _checked_polygons(segmentation, image_size)
     except DataError as error:
-        raise DataError(f"{where}: {error}") from None
-    return as_text(mask_util.merge(mask_util.frPyObjects(polygons, *image_size)))
+        raise MaskError(f"{where}: {error}") from None
 
 
 def as_text(rle: Rle) -> Rle:

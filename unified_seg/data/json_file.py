@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.reading import DataError
+from unified_seg.data.reading import DataError, MissingFileError
 
 
 def read_json(path: Path) -> Any:
@@ -16,6 +16,8 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: there is no such file") from None
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: {error}") from None
 

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import detection_utils
+from detectron2.data import MetadataCatalog, detection_utils
 from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
 from unified_seg.config import ConfigError
 from unified_seg.data.augmentation import build_augmentations
-from unified_seg.data.reading import DataError, read_image, read_label, read_panoptic_ids
+from unified_seg.data.class_counts import class_table_of
+from unified_seg.data.coco_masks import checked_segmentation
+from unified_seg.data.reading import DataError, of_size, read_image, read_panoptic_ids
+from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.functional.class_table import ClassTable
 
 Record = dict[str, Any]
 
@@ -30,7 +34,7 @@ class UnifiedMapper:
         with_semantic: the model has a semantic head, so `sem_seg` is needed.
         with_instances: the model has a detector, so `instances` is needed.
         with_masks: the detector learns masks, so `annotations` must have them.
-        ignore_value: void in semantic labels, 0 to 255.
+        class_table: of the data sets; its ignore label is 0 to 255.
     """
 
     @configurable
@@ -43,7 +47,7 @@ class UnifiedMapper:
         with_semantic: bool = True,
         with_instances: bool = True,
         with_masks: bool = True,
-        ignore_value: int = 255,
+        class_table: ClassTable,
     ):
         self.is_train = is_train
         self.augmentations = augmentations
@@ -51,14 +55,14 @@ class UnifiedMapper:
         self.with_semantic = with_semantic
         self.with_instances = with_instances
         self.with_masks = with_masks
-        self.ignore_value = ignore_value
+        self.class_table = class_table
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
-        """Raises ConfigError: values that no image can be augmented with, an ignore value that is no byte."""
-        ignore_value = cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE
-        if not 0 <= ignore_value <= 255:
-            raise ConfigError(f"MODEL.SEM_SEG_HEAD.IGNORE_VALUE must be 0 to 255 as label ids are, got {ignore_value}")
+        """Raises ConfigError: values that no image can be augmented with, an ignore label that is no byte."""
+        table = class_table_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        if not 0 <= table.ignore_label <= 255:
+            raise ConfigError(f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be 0 to 255, got {table.ignore_label}")
         return {
             "is_train": is_train,
             "augmentations": build_augmentations(cfg, is_train),
@@ -66,11 +70,13 @@ class UnifiedMapper:
             "with_semantic": bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
             "with_instances": bool(cfg.MODEL.ROI_HEADS.NAME),
             "with_masks": cfg.MODEL.MASK_ON,
-            "ignore_value": ignore_value,
+            "class_table": table,
         }
 
     def __call__(self, record: Record) -> Record:
         """The record with `image` (C, H, W) uint8, and in training `sem_seg` (H, W) int64 and `instances`.
+
+        Without a semantic truth `sem_seg` is void, without a truth of instances there are no `instances`.
 
         Raises:
             DataError: a file that can't be read, or whose size is not the record's; it names the file.
@@ -80,18 +86,27 @@ class UnifiedMapper:
         _check_size(image, record, record["file_name"])
         semantic = None
         if self.is_train and self.with_semantic:
-            # Counted from the ignore value on, round 255, void is 0: what transforms put where there was nothing.
-            semantic = _read_semantic(record) - np.uint8(self.ignore_value)
+            # Counted from the ignore label on, round 255, void is 0: what transforms put where there was nothing.
+            semantic = self._read_semantic(record) - np.uint8(self.class_table.ignore_label)
         augmented = T.AugInput(image, sem_seg=semantic)
         transforms = self.augmentations(augmented)
         result["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         if semantic is not None:
-            label = augmented.sem_seg + np.uint8(self.ignore_value)
+            label = augmented.sem_seg + np.uint8(self.class_table.ignore_label)
             result["sem_seg"] = torch.from_numpy(label.astype(np.int64))
         if self.is_train and self.with_instances:
-            read = _instances_of_annotations if "annotations" in record else _instances_of_segments
-            result["instances"] = read(record, transforms, augmented.image.shape[:2], self.with_masks)
+            size = augmented.image.shape[:2]
+            if "annotations" in record:
+                result["instances"] = _instances_of_annotations(record, transforms, size, self.with_masks)
+            elif "pan_seg_file_name" in record:
+                result["instances"] = _instances_of_segments(record, transforms, size)
         return result
+
+    def _read_semantic(self, record: Record) -> np.ndarray:
+        """(H, W) uint8, which resizes by nearest pixel centre as images do; wider integers would not."""
+        if not has_semantic_truth(record):
+            return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
+        return semantic_truth(record, self.class_table).astype(np.uint8)
 
 
 def _check_size(array: np.ndarray, record: Record, file: str) -> None:
@@ -102,21 +117,10 @@ def _check_size(array: np.ndarray, record: Record, file: str) -> None:
         )
 
 
-def _read_semantic(record: Record) -> np.ndarray:
-    """(H, W) uint8, which resizes by nearest pixel centre as images do; wider integers would not."""
-    label = read_label(record["sem_seg_file_name"])
-    _check_size(label, record, record["sem_seg_file_name"])
-    if label.max(initial=0) > 255:
-        raise DataError(f"{record['sem_seg_file_name']}: label id {label.max()} is above 255")
-    return label.astype(np.uint8)
-
-
-def _instances_of_segments(
-    record: Record, transforms: T.TransformList, size: tuple[int, int], with_masks: bool
-) -> Instances:
+def _instances_of_segments(record: Record, transforms: T.TransformList, size: tuple[int, int]) -> Instances:
     """The thing segments that are still visible, without crowds; their masks come for free."""
-    ids = read_panoptic_ids(record["pan_seg_file_name"])
-    _check_size(ids, record, record["pan_seg_file_name"])
+    file = record["pan_seg_file_name"]
+    ids = of_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
     # As three bytes again: transforms move uint8 images by nearest pixel centre, and integers otherwise.
     rgb = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
     rgb = transforms.apply_segmentation(rgb).astype(np.int32)
@@ -132,11 +136,15 @@ def _instances_of_annotations(
 ) -> Instances:
     """COCO-style boxes with polygons or RLEs, for data sets without panoptic labels."""
     given = [dict(annotation) for annotation in record["annotations"] if not annotation.get("iscrowd", 0)]
-    for annotation in given:
+    for index, annotation in enumerate(given):
+        where = f"{record['file_name']}: annotation {annotation.get('id', index)}"
         if not with_masks:
             annotation.pop("segmentation", None)
         elif not annotation.get("segmentation"):
-            raise DataError(f"{record['file_name']}: an annotation has no segmentation, and MODEL.MASK_ON is set")
+            raise DataError(f"{where} has no segmentation, and MODEL.MASK_ON is set")
+        else:
+            image_size = (record["height"], record["width"])
+            annotation["segmentation"] = checked_segmentation(annotation["segmentation"], image_size, where)
     moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in given]
     instances = detection_utils.annotations_to_instances(moved, size, mask_format="bitmask")
     if not with_masks:

@@ -1,8 +1,6 @@
 """Readers of images and label files. Every error names the file; nothing but an image is ever opened."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from detectron2.data.detection_utils import convert_PIL_to_numpy
@@ -13,10 +11,36 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 # EXIF orientations that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
+# A file of a few kilobytes can claim more pixels than memory holds. From these on Pillow warns: 9,459 x 9,459.
+MAX_PIXELS = 89_478_485
 
 
 class DataError(ValueError):
-    """A record or file that can't be used; the message names the file and the cause."""
+    """A record or file that can't be used; the message names the file and the cause.
+
+    Attributes:
+        kind: of `problems.KINDS`.
+    """
+
+    kind = "format"
+
+
+class MissingFileError(DataError):
+    """There is no such file."""
+
+    kind = "missing-file"
+
+
+class SizeError(DataError):
+    """A label of another size than its image."""
+
+    kind = "size"
+
+
+class UnreadableError(DataError):
+    """A file that is no image of the formats that are read, is damaged, or has more pixels than MAX_PIXELS."""
+
+    kind = "unreadable"
 
 
 def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
@@ -52,27 +76,6 @@ def read_label(path: str | Path) -> np.ndarray:
         return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
 
 
-def read_true_labels(record: Mapping[str, Any], size: tuple[int, int]) -> np.ndarray:
-    """The semantic truth of a record of a data set.
-
-    Args:
-        record: with `sem_seg_file_name`, and `file_name` for the error.
-        size: (H, W) of its image.
-
-    Returns:
-        (H, W), as `read_label`.
-
-    Raises:
-        DataError: as `read_label`, no truth, or one of another size than the image.
-    """
-    if "sem_seg_file_name" not in record:
-        raise DataError(f"{record['file_name']}: no semantic label (sem_seg_file_name) to compare with")
-    labels = read_label(record["sem_seg_file_name"])
-    if labels.shape != tuple(size):
-        raise DataError(f"{record['sem_seg_file_name']}: labels of {labels.shape}, but its image is {size} (H, W)")
-    return labels
-
-
 def read_panoptic_ids(path: str | Path) -> np.ndarray:
     """Segment ids of a COCO panoptic PNG: R + 256 G + 65536 B.
 
@@ -90,20 +93,45 @@ def read_panoptic_ids(path: str | Path) -> np.ndarray:
     return (padded & 0xFFFFFF).view(np.int32)
 
 
+def of_size(labels: np.ndarray, size: tuple[int, int], path: str | Path) -> np.ndarray:
+    """The map (H, W), where it has the size of its image.
+
+    Raises:
+        SizeError: it has another.
+    """
+    if labels.shape != tuple(size):
+        raise SizeError(
+            f"{path}: {labels.shape[0]}x{labels.shape[1]} pixels, its image has {size[0]}x{size[1]} (height x width)"
+        )
+    return labels
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `read_image` returns, from the file's header alone."""
+    height, width, orientation = image_header(path)
+    return (width, height) if orientation in QUARTER_TURNS else (height, width)
+
+
+def image_header(path: str | Path) -> tuple[int, int, int]:
+    """(height, width, orientation): the size as it is stored, and the EXIF tag, 1 where an image is upright.
+
+    Raises:
+        DataError: absent, or no readable image; damage behind the header isn't seen.
+    """
     with _open(path, IMAGE_FORMATS, decode=False) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) in QUARTER_TURNS
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return image.height, image.width, int(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Image.Image:
     try:
         image = Image.open(path, formats=formats)
-        if decode:
+        pixels = image.width * image.height
+        if decode and pixels <= MAX_PIXELS:
             image.load()
-        return image
     except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
+        raise MissingFileError(f"{path}: there is no such file") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None
+        raise UnreadableError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None
+    if pixels > MAX_PIXELS:
+        raise UnreadableError(f"{path}: {image.height}x{image.width} pixels, more than {MAX_PIXELS} aren't read")
+    return image

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.reading import DataError, read_panoptic_ids
+from unified_seg.data.problems import Problem, Report, stop
+from unified_seg.data.reading import DataError, of_size, read_panoptic_ids
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 from unified_seg.functional.id_maps import UnknownIdsError, segment_extents
 
@@ -31,43 +32,67 @@ class TrueSegment:
     window: tuple[slice, slice]
 
 
-def true_segments(record: Record, table: ClassTable) -> tuple[np.ndarray, list[TrueSegment]]:
+def true_segments(record: Record, table: ClassTable, report: Report = stop) -> tuple[np.ndarray, list[TrueSegment]]:
     """The panoptic map of a record.
+
+    Args:
+        record: with `pan_seg_file_name`, `segments_info`, `height` and `width`.
+        table: the classes.
+        report: gets what is wrong with a segment, which is then left out.
 
     Returns:
         (H, W) int32 segment ids with 0 = void, and the segments.
 
     Raises:
-        DataError: the PNG has another size than the record says, there is no segments_info, segments of the PNG and
-            of segments_info differ, an id occurs twice, or a class is unknown.
+        DataError: the PNG can't be read or has another size than the record says, there is no segments_info; and, by
+            the default report, segments of the PNG and of segments_info differ, an id occurs twice, or a class is
+            unknown.
     """
     file_name = record["pan_seg_file_name"]
-    ids = read_panoptic_ids(file_name)
-    height, width = record["height"], record["width"]
-    if ids.shape != (height, width):
-        raise DataError(f"{file_name}: {ids.shape[0]}x{ids.shape[1]} pixels, its image has {height}x{width}")
+    ids = of_size(read_panoptic_ids(file_name), (record["height"], record["width"]), file_name)
     infos = record.get("segments_info")
     if infos is None:
         raise DataError(f"{file_name}: its record has no segments_info")
-    described = [int(info["id"]) for info in infos]
-    if len(set(described)) != len(described):
-        raise DataError(f"{file_name}: segments_info describes a segment twice: {sorted(described)}")
-    known = sorted({0, *described})
+    extent_of = _extents(ids, infos, file_name, report)
+    segments = []
+    seen: set[int] = set()
+    for info in infos:
+        cause = ""
+        if info["id"] in seen:
+            cause = f"segments_info describes the segment {info['id']} twice"
+        elif info["id"] == 0 or not extent_of[info["id"]][0]:
+            cause = f"the segment {info['id']} is in segments_info but not in the PNG"
+        if cause:
+            report(Problem("segments", file_name, cause))
+            continue
+        seen.add(info["id"])
+        if (segment := _true_segment(info, extent_of[info["id"]], table, file_name, report)) is not None:
+            segments.append(segment)
+    return ids, segments
+
+
+def _extents(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) -> dict[int, list[int]]:
+    """Of each segment of segments_info: its pixels and window in the PNG, which should hold no others."""
+    known = sorted({0, *(info["id"] for info in infos)})
     try:
-        extents = segment_extents(ids, known)
+        return dict(zip(known, segment_extents(ids, known).tolist()))
     except UnknownIdsError as error:
-        raise DataError(f"{file_name}: the segments {error.ids} are in the PNG but not in segments_info") from None
-    extent_of = dict(zip(known, extents.tolist()))
-    if only_info := [i for i in sorted(described) if i == 0 or not extent_of[i][0]]:
-        raise DataError(f"{file_name}: the segments {only_info} are in segments_info but not in the PNG")
-    return ids, [_true_segment(info, extent_of[int(info["id"])], table, file_name) for info in infos]
+        cause = f"the segments {error.ids} are in the PNG but not in segments_info"
+        report(Problem("segments", file_name, cause))
+        everything = sorted({*known, *error.ids})
+        return dict(zip(everything, segment_extents(ids, everything).tolist()))
 
 
-def _true_segment(info: Any, extent: list[int], table: ClassTable, file_name: str) -> TrueSegment:
+def _true_segment(
+    info: Any, extent: list[int], table: ClassTable, file_name: str, report: Report
+) -> TrueSegment | None:
     try:
         cls = table.segment_class(info["category_id"], bool(info["isthing"]))
     except ValueError as error:
-        raise DataError(f"{file_name}: segment {info['id']}: {error}") from None
+        report(Problem("class", file_name, str(error), f"segment {info['id']}"))
+        return None
     area, top, bottom, left, right = extent
+    if info.get("area", area) != area:
+        report(Problem("area", file_name, f"{area} pixels, its area says {info['area']}", f"segment {info['id']}"))
     window = (slice(top, bottom), slice(left, right))
-    return TrueSegment(int(info["id"]), cls, bool(info.get("iscrowd", 0)), area, window)
+    return TrueSegment(info["id"], cls, bool(info.get("iscrowd", 0)), area, window)

@@ -36,13 +36,14 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
         DataError: a record whose file of truth is missing.
     """
 
-    truth_file = ""  # the key of the file that every record must have, "" if the evaluator reads none
+    # Keys of files of truth, of which every record must have one; () if the evaluator reads none.
+    truth_files: tuple[str, ...] = ()
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         self.table = table
         self.records = _by_image_id(records)
-        if self.truth_file:
-            require_files(records, self.truth_file)
+        if self.truth_files:
+            require_files(records, *self.truth_files)
         self.output_folder = Path(output_folder)
         self.output_folder.mkdir(parents=True, exist_ok=True)
         self._items: dict[Any, Item] = {}
@@ -97,17 +98,21 @@ def file_stem(image_id: Any) -> str:
     return quote(str(image_id), safe="")
 
 
-def require_files(records: Sequence[Record], key: str) -> None:
-    """Look for the files of truth before anything is scored.
+def require_files(records: Sequence[Record], *keys: str) -> None:
+    """Look for the files of truth before anything is scored: each record's first of these.
 
     Raises:
         DataError: a record without such a file; the first one is named, and how many there are.
     """
-    missing = [r for r in records if not r.get(key) or not Path(r[key]).is_file()]
+    missing = []
+    for record in records:
+        named = next((record[key] for key in keys if record.get(key)), None)
+        if named is None or not Path(named).is_file():
+            missing.append((record, named))
     if missing:
-        first = missing[0]
-        cause = f"{first[key]} is not there" if first.get(key) else f"its record has no {key}"
-        raise DataError(f"{first['file_name']}: {cause}; so it is with {len(missing)} of {len(records)} images")
+        record, named = missing[0]
+        cause = f"{named} is not there" if named else f"its record has no {' or '.join(keys)}"
+        raise DataError(f"{record['file_name']}: {cause}; so it is with {len(missing)} of {len(records)} images")
 
 
 def empty_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
+from unified_seg.data.semantic_labels import has_semantic_truth
 from unified_seg.evaluation.base import PerImageEvaluator, Record
 from unified_seg.evaluation.errors import ErrorEvaluator
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
@@ -53,10 +54,10 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
 
 
 def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[Record], folder: Path) -> Evaluators:
-    has = {key for key in ("sem_seg_file_name", "pan_seg_file_name", "instance_ids_file_name") if records[0].get(key)}
+    has = {key for key in ("pan_seg_file_name", "instance_ids_file_name", "annotations") if key in records[0]}
     truth = PanopticTruth(table)
     evaluators: Evaluators = []
-    if "semantic" in made and "sem_seg_file_name" in has:
+    if "semantic" in made and has_semantic_truth(records[0]):
         evaluators.append(SemanticEvaluator(table, records, folder))
         head = cfg.MODEL.SEM_SEG_HEAD
         names = _heads(cfg)
@@ -66,7 +67,7 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
             node = head.ERROR_CORRECTION
             chosen = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
             evaluators.append(ErrorEvaluator(table, records, folder, **chosen))
-    if "instances" in made and ("annotations" in records[0] or "pan_seg_file_name" in has):
+    if "instances" in made and has & {"annotations", "pan_seg_file_name"}:
         evaluators.append(InstanceEvaluator(table, records, folder, with_masks="masks" in made, truth=truth))
     if "masks" in made and "instance_ids_file_name" in has:
         # Here, since cityscapesScripts is only needed for data sets of its kind.

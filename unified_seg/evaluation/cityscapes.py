@@ -45,7 +45,7 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
         ValueError: a thing class that Cityscapes does not have.
     """
 
-    truth_file = "instance_ids_file_name"
+    truth_files = ("instance_ids_file_name",)
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         super().__init__(table, records, output_folder)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.reading import read_true_labels
+from unified_seg.data.semantic_labels import SEMANTIC_FILES, semantic_truth
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import error_table_text
@@ -48,13 +48,13 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
 
     Args:
         table: the classes.
-        records: the data set; each needs sem_seg_file_name.
+        records: the data set; each needs a semantic truth, see `semantic_truth`.
         output_folder: where the file goes.
         threshold: of the error probability, 0 to 1.
         hard_confidence: 0 to 1.
     """
 
-    truth_file = "sem_seg_file_name"
+    truth_files = SEMANTIC_FILES
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
         image = f"image {record['image_id']!r}"
         if missing := {"uncorrected", "error"} - maps.keys():
             raise ValueError(f"{image}: no {sorted(missing)} in its maps of logits, only {sorted(maps)}")
-        truth = read_true_labels(record, (record["height"], record["width"]))
+        truth = semantic_truth(record, self.table)
         size = (truth.shape[0], truth.shape[1])
         valid = truth != self.table.ignore_label
         errors = maps["uncorrected"].labels(size).cpu().numpy() != truth

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.reading import DataError, read_true_labels
+from unified_seg.data.reading import DataError
+from unified_seg.data.semantic_labels import SEMANTIC_FILES, semantic_file, semantic_truth
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import class_table_text, level_table_text
@@ -43,12 +44,12 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
 
     Args:
         table: the classes.
-        records: the data set; each needs sem_seg_file_name.
+        records: the data set; each needs a semantic truth, see `semantic_truth`.
         output_folder: where the file goes.
         strides: of the L levels.
     """
 
-    truth_file = "sem_seg_file_name"
+    truth_files = SEMANTIC_FILES
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path, strides: Sequence[int]):
         super().__init__(table, records, output_folder)
@@ -61,12 +62,12 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         needed = ["levels", *(f"labels_{stride}" for stride in self.strides)]
         if missing := [name for name in needed if name not in maps]:
             raise ValueError(f"image {record['image_id']!r}: no {missing} in its semantic maps, only {sorted(maps)}")
-        truth = read_true_labels(record, (record["height"], record["width"]))
+        truth = semantic_truth(record, self.table)
         levels, *labels = (maps[name].read((truth.shape[0], truth.shape[1])).cpu().numpy() for name in needed)
         try:
             confusion = level_confusion(truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
         except ValueError as error:
-            raise DataError(f"{record['sem_seg_file_name']}: {error}") from None
+            raise DataError(f"{semantic_file(record)}: {error}") from None
         return ImageConfusion.of(confusion, int(np.count_nonzero(truth != self.table.ignore_label)))
 
     def summarize(self, items: dict[Any, ImageConfusion | None]) -> dict[str, Scores]:

@@ -37,7 +37,7 @@ class PanopticEvaluator(PanopticTruthEvaluator[PanopticMatches]):
         truth: the reader of the truth that evaluators of one data set share.
     """
 
-    truth_file = "pan_seg_file_name"
+    truth_files = ("pan_seg_file_name",)
 
     def __init__(
         self,

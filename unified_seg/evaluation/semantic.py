@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unified_seg.data.reading import DataError, read_true_labels
+from unified_seg.data.reading import DataError
+from unified_seg.data.semantic_labels import SEMANTIC_FILES, semantic_file, semantic_truth
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.outputs import semantic_labels
 from unified_seg.evaluation.tables import class_table_text
@@ -57,21 +58,21 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
 
     Args:
         table: the classes.
-        records: the data set; each needs sem_seg_file_name.
+        records: the data set; each needs a semantic truth, see `semantic_truth`.
         output_folder: where the files go.
     """
 
-    truth_file = "sem_seg_file_name"
+    truth_files = SEMANTIC_FILES
 
     def score_image(self, record: Record, output: Output) -> dict[str, ImageConfusion]:
-        truth = read_true_labels(record, (record["height"], record["width"]))
+        truth = semantic_truth(record, self.table)
         valid_pixels = int(np.count_nonzero(truth != self.table.ignore_label))
         result = {}
         for task, labels in _answers(record, output).items():
             try:
                 confusion = confusion_matrix(truth, labels, self.table.num_semantic, self.table.ignore_label)
             except ValueError as error:
-                raise DataError(f"{record['sem_seg_file_name']}: {error}") from None
+                raise DataError(f"{semantic_file(record)}: {error}") from None
             result[task] = ImageConfusion.of(confusion, valid_pixels)
         return result
 

@@ -228,6 +228,29 @@ class ClassTable:
             classes.append(entry(name, contiguous, None, dataset_id, stuff_colors[contiguous]))
         return cls(classes, getattr(metadata, "ignore_label", IGNORE_LABEL))
 
+    def as_metadata(self) -> dict[str, Any]:
+        """Detectron2's metadata, of which `from_metadata` makes this table again.
+
+        Raises:
+            ValueError: two classes have one name, by which metadata says which thing is which semantic class, or
+                several things share a semantic id.
+        """
+        names = [c.name for c in self.classes]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two classes have the name {', '.join(twice)}")
+        if len(names) != self.num_semantic:
+            raise ValueError("several things share a semantic id")
+        return {
+            "stuff_classes": names,
+            "stuff_colors": [c.color for c in self.classes],
+            "stuff_dataset_id_to_contiguous_id": {c.dataset_id: c.semantic_id for c in self.classes},
+            "thing_classes": [c.name for c in self.things],
+            "thing_colors": [c.color for c in self.things],
+            "thing_dataset_id_to_contiguous_id": {c.dataset_id: c.thing_id for c in self.things},
+            "class_categories": {c.name: c.category for c in self.classes},
+            "ignore_label": self.ignore_label,
+        }
+
 
 def _contiguous_ids(metadata: Any, kind: str, names: list[str]) -> dict[int, int]:
     """dataset id -> contiguous id; data sets whose files hold contiguous ids publish no mapping."""

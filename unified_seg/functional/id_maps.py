@@ -77,6 +77,27 @@ def segment_extents(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
     return extents
 
 
+def replaced_ids(ids: np.ndarray, known: Sequence[int], values: Sequence[int]) -> np.ndarray:
+    """Put a value in the place of each id, in one pass that also checks the ids.
+
+    Args:
+        ids: (H, W), any integer type.
+        known: the M ids that may occur, each once, ascending.
+        values: M of them, 0 .. 2**31 - 1.
+
+    Returns:
+        (H, W) int32.
+
+    Raises:
+        UnknownIdsError: an id that is not among those that may occur.
+    """
+    allowed = np.asarray(known, dtype=np.int64)
+    result = np.empty(ids.shape, dtype=np.int32)
+    if not _replace(ids, allowed, np.asarray(values, dtype=np.int32), result):
+        raise UnknownIdsError(True, np.setdiff1d(ids, allowed).tolist())
+    return result
+
+
 @compiled
 def _position(ids: np.ndarray, wanted: int) -> int:
     """The index of `wanted` in ascending `ids`, -1 where it is not among them."""
@@ -137,4 +158,19 @@ def _measure(ids: np.ndarray, known: np.ndarray, extents: np.ndarray) -> bool:
             extents[row, 3] = min(left, start) if area else start
             extents[row, 4] = max(right, end)
             start = end
+    return True
+
+
+@compiled
+def _replace(ids: np.ndarray, known: np.ndarray, values: np.ndarray, result: np.ndarray) -> bool:
+    """Fill `result`; False, with values that mean nothing, at an id that is unknown. Known ids ascending."""
+    height, width = ids.shape
+    row = 0
+    for y in range(height):
+        for x in range(width):
+            if known[row] != ids[y, x]:
+                row = _position(known, np.int64(ids[y, x]))
+                if row < 0:
+                    return False
+            result[y, x] = values[row]
     return True

@@ -15,7 +15,7 @@ from detectron2.modeling import (
     build_proposal_generator,
     build_roi_heads,
 )
-from detectron2.structures import ImageList, Instances
+from detectron2.structures import BitMasks, Boxes, ImageList, Instances
 from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
@@ -142,13 +142,15 @@ class UnifiedSegmentor(FreezableModel):
 
         Args:
             batched_inputs: one dict an image: `image` (C, H, W); in training `sem_seg` (H, W) int64 for a semantic
-                head and `instances` for a detector; in inference `height` and `width` of the original image.
+                head and, where they are known, `instances` for a detector; in inference `height` and `width` of the
+                original image.
         """
         return self.losses(batched_inputs) if self.training else self.inference(batched_inputs)
 
     def losses(self, batched_inputs: Batch) -> dict[str, Tensor]:
         """The weighted loss terms of a batch, of the parts that they can teach.
 
+        The detector learns of the images whose instances are known; of all others it isn't said that they have none.
         A frozen semantic head still teaches the backbone, a frozen detector doesn't: it is in inference mode.
 
         Raises:
@@ -172,11 +174,18 @@ class UnifiedSegmentor(FreezableModel):
             return {}
         if not (first.training or second.training):
             return {}
-        truth = [x["instances"].to(self.device) for x in batched_inputs]
+        labelled = [i for i, x in enumerate(batched_inputs) if "instances" in x]
+        # With none the first image stands in at no weight, so that each process has all losses and gradients.
+        chosen = labelled or [0]
+        if len(chosen) < len(batched_inputs):
+            images = ImageList(images.tensor[chosen], [images.image_sizes[i] for i in chosen])
+            features = {name: feature[chosen] for name, feature in features.items()}
+        given = [batched_inputs[i]["instances"] for i in labelled] or [_no_instances(images.image_sizes[0])]
+        truth = [instances.to(self.device) for instances in given]
         proposals, losses = first(images, features, truth)
         if second.training:
             losses = {**losses, **second(images, features, proposals, truth)[1]}
-        return losses
+        return losses if labelled else {name: 0 * loss for name, loss in losses.items()}
 
     def inference(self, batched_inputs: Batch) -> list[dict[str, Any]]:
         """The outputs of each image of a batch, at the size of the original image."""
@@ -269,6 +278,15 @@ class UnifiedSegmentor(FreezableModel):
         targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
         ignore = self.sem_seg_head.ignore_value
         return ImageList.from_tensors(targets, self.size_divisibility, ignore).tensor
+
+
+def _no_instances(size: tuple[int, int]) -> Instances:
+    return Instances(
+        size,
+        gt_boxes=Boxes(torch.zeros(0, 4)),
+        gt_classes=torch.zeros(0, dtype=torch.int64),
+        gt_masks=BitMasks(torch.zeros((0, *size), dtype=torch.bool)),
+    )
 
 
 def _windows(size: int, overlap: float, step: int) -> SlidingWindows | None:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from unified_seg.data.reading import DataError, read_image, read_true_labels
+from unified_seg.data.reading import DataError, read_image
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, semantic_change
 from unified_seg.visualization.panels import with_legend
@@ -29,26 +29,6 @@ class Measured(NamedTuple):
 
     record: Record
     change: SemanticChange
-
-
-def true_labels(record: Record, size: tuple[int, int], table: ClassTable) -> np.ndarray:
-    """The semantic truth of a record.
-
-    Args:
-        record: of a data set, with `file_name` and `sem_seg_file_name`.
-        size: (H, W) of its image.
-        table: of the data set.
-
-    Returns:
-        (H, W) integers: semantic ids and the ignore label.
-
-    Raises:
-        DataError: as `read_true_labels`, or an id that is no class.
-    """
-    truth = read_true_labels(record, size)
-    if unknown := set(np.unique(truth).tolist()) - {*range(table.num_semantic), table.ignore_label}:
-        raise DataError(f"{record['sem_seg_file_name']}: the ids {sorted(unknown)} are no class and not ignored")
-    return truth
 
 
 def write_changes(

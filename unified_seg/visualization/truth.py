@@ -13,7 +13,8 @@ from detectron2.structures.masks import polygons_to_bitmask
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from unified_seg.data.reading import DataError, read_image, read_label, read_panoptic_ids
+from unified_seg.data.reading import DataError, of_size, read_image, read_panoptic_ids
+from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.functional.box_masks import BoxMasks
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
@@ -95,15 +96,12 @@ def read_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str, Any]:
     """
     size = (record["height"], record["width"])
     truth: dict[str, Any] = {}
-    if "sem_seg_file_name" in record:
-        labels = read_label(record["sem_seg_file_name"])
-        _check_size(record["sem_seg_file_name"], labels, size)
-        truth["sem_seg_labels"] = torch.from_numpy(labels)
+    if has_semantic_truth(record):
+        truth["sem_seg_labels"] = torch.from_numpy(semantic_truth(record, table))
     if "annotations" in record:
         truth["instances"] = _from_annotations(record["annotations"], size)
     if "pan_seg_file_name" in record:
-        ids = read_panoptic_ids(record["pan_seg_file_name"])
-        _check_size(record["pan_seg_file_name"], ids, size)
+        ids = of_size(read_panoptic_ids(record["pan_seg_file_name"]), size, record["pan_seg_file_name"])
         truth["panoptic_seg"] = (torch.from_numpy(ids), record["segments_info"])
         if "annotations" not in record and table.num_things:
             truth["instances"] = _from_segments(ids, record["segments_info"])
@@ -186,8 +184,3 @@ def _full_masks(masks: Any, size: tuple[int, int]) -> Tensor:
     if isinstance(masks, PolygonMasks):
         masks = BitMasks.from_polygon_masks(masks, *size)
     return masks.tensor if isinstance(masks, BitMasks) else masks
-
-
-def _check_size(path: str, labels: np.ndarray, size: tuple[int, int]) -> None:
-    if labels.shape != size:
-        raise DataError(f"{path}: labels of {labels.shape} pixels for an image of {size} (height, width)")

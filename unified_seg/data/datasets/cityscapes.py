@@ -4,15 +4,18 @@ Detectron2's own `cityscapes_fine_panoptic_*` have no instance annotations and i
 panoptic ones; a unified model needs all three. Instances are read from the panoptic PNG, where they are whole.
 """
 
-import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from unified_seg.data.reading import DataError, image_size
+from unified_seg.data.coco_json import read_image_entries, read_object
+from unified_seg.data.datasets.coco_panoptic import read_panoptic_annotations
+from unified_seg.data.reading import DataError, MissingFileError, image_size
+from unified_seg.functional.class_table import ClassTable
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 
@@ -27,10 +30,6 @@ CATEGORY_MEMBERS = {
     "vehicle": ("car", "truck", "bus", "train", "motorcycle", "bicycle"),
 }
 
-# Detectron2's category_id of a panoptic segment, by Cityscapes' label id: thing id of things, semantic id of stuff.
-THING_IDS = {c["id"]: i for i, c in enumerate(c for c in CITYSCAPES_CATEGORIES if c["isthing"])}
-STUFF_IDS = {c["id"]: c["trainId"] for c in CITYSCAPES_CATEGORIES if not c["isthing"]}
-
 
 def cityscapes_metadata() -> dict[str, Any]:
     """Metadata in Detectron2's terms: semantic ids are Cityscapes' train ids, thing ids count its 8 things."""
@@ -41,7 +40,7 @@ def cityscapes_metadata() -> dict[str, Any]:
         "stuff_dataset_id_to_contiguous_id": {c["id"]: c["trainId"] for c in CITYSCAPES_CATEGORIES},
         "thing_classes": [c["name"] for c in things],
         "thing_colors": [c["color"] for c in things],
-        "thing_dataset_id_to_contiguous_id": dict(THING_IDS),
+        "thing_dataset_id_to_contiguous_id": {c["id"]: i for i, c in enumerate(things)},
         "class_categories": {name: category for category, names in CATEGORY_MEMBERS.items() for name in names},
         "ignore_label": 255,
         "label_divisor": 1000,
@@ -125,43 +124,12 @@ def _label_files(root: Path, split: str, image: Path, stem: str) -> dict[str, st
     return {key: str(file) for key, file in files.items()}
 
 
-def _panoptic_annotations(root: Path, split: str) -> dict[str, dict[str, Any]]:
+def _panoptic_annotations(root: Path, split: str) -> dict[Any, dict[str, Any]]:
     """By image id: height, width, pan_seg_file_name, segments_info in Detectron2's terms."""
     file = root / "gtFine" / f"cityscapes_panoptic_{split}.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in content["images"]}
-        return {entry["image_id"]: _annotation(entry, sizes, file) for entry in content["annotations"]}
-    except FileNotFoundError:
-        raise DataError(
-            f"{file}: there is no such file; python -m cityscapesscripts.preparation.createPanopticImgs writes it"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: not JSON: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{file}: not in COCO's panoptic format: {type(error).__name__}: {error}") from None
-
-
-def _annotation(entry: dict[str, Any], sizes: dict[str, tuple[int, int]], file: Path) -> dict[str, Any]:
-    """The part of a record that one entry of a panoptic JSON gives."""
-    where = f"{file}: image {entry['image_id']}"
-    if entry["image_id"] not in sizes:
-        raise DataError(f"{where} has annotations but no entry under images")
-    png = Path(entry["file_name"])
-    if png.is_absolute() or ".." in png.parts:
-        raise DataError(f"{where}: file_name {entry['file_name']!r} leads out of the folder of its PNGs")
-    segments = []
-    for segment in entry["segments_info"]:
-        dataset_id = segment["category_id"]
-        if dataset_id not in THING_IDS and dataset_id not in STUFF_IDS:
-            raise DataError(f"{where}: unknown category_id {dataset_id}")
-        is_thing = dataset_id in THING_IDS
-        category = THING_IDS[dataset_id] if is_thing else STUFF_IDS[dataset_id]
-        segments.append({**segment, "category_id": category, "isthing": is_thing})
-    height, width = sizes[entry["image_id"]]
-    return {
-        "height": height,
-        "width": width,
-        "pan_seg_file_name": str(file.with_suffix("") / png),
-        "segments_info": segments,
-    }
+        content = read_object(file)
+    except MissingFileError as error:
+        raise DataError(f"{error}; python -m cityscapesscripts.preparation.createPanopticImgs writes it") from None
+    table = ClassTable.from_metadata(SimpleNamespace(**cityscapes_metadata()))
+    return read_panoptic_annotations(file, content, read_image_entries(file, content), file.with_suffix(""), table)

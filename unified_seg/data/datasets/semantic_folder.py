@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.reading import DataError, image_size
+from unified_seg.data.problems import Problem, Report, stop
+from unified_seg.data.reading import DataError, UnreadableError, image_size
 from unified_seg.functional.class_table import IGNORE_LABEL
 
 Record = dict[str, Any]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 def semantic_metadata(names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
@@ -30,44 +32,72 @@ def semantic_metadata(names: Sequence[str], colors: Sequence[tuple[int, int, int
 
 
 def load_semantic_folder(
-    image_dir: Path, label_dir: Path, names: Sequence[str] | None = None, *, how_to_get: str
+    image_dir: Path,
+    label_dir: Path,
+    names: Sequence[str] | None = None,
+    *,
+    how_to_get: str,
+    image_ending: str = "",
+    label_ending: str = ".png",
+    report: Report = stop,
 ) -> list[Record]:
     """A record for each image that has a label: file_name, sem_seg_file_name, image_id, height, width.
 
     Of the images only the headers are read.
 
     Args:
-        image_dir: holds <name>.jpg (or another of IMAGE_SUFFIXES).
+        image_dir: holds <name>.jpg (or another of IMAGE_SUFFIXES); a name may have sub-folders.
         label_dir: holds <name>.png, whose pixels are class ids and 255 where there is none.
         names: the images of the split, in order; None: all of `image_dir`, sorted.
         how_to_get: ends the errors about what is not there.
+        image_ending: what follows the name of an image; "" = any of IMAGE_SUFFIXES.
+        label_ending: what follows the name of a label.
+        report: gets images without a label and those that are, as their label is, unreadable; they are left out then.
 
     Raises:
-        DataError: a folder, image or label that is not there, a name that two images have, an unreadable image.
+        DataError: a folder that is not there, an image of the split that is not, a name that two images have; and, by
+            the default report, an image without a label, or unreadable with it.
     """
-    images = _files_by_name(image_dir, IMAGE_SUFFIXES, how_to_get)
-    labels = _files_by_name(label_dir, (".png",), how_to_get)
+    images = _files_by_name(image_dir, (image_ending,) if image_ending else IMAGE_SUFFIXES, how_to_get)
+    labels = _files_by_name(label_dir, (label_ending,), how_to_get)
     if names is None:
         _report_left_out(sorted(labels.keys() - images.keys()), label_dir, image_dir)
         names = sorted(images)
+    usable = []
     for name in names:
         if name not in images:
             raise DataError(f"{image_dir / name}: no image of that name ({', '.join(IMAGE_SUFFIXES)}); {how_to_get}")
         if name not in labels:
-            raise DataError(f"{images[name]}: its label {label_dir / name}.png is not there; {how_to_get}")
+            cause = f"its label {label_dir / name}{label_ending} is not there; {how_to_get}"
+            report(Problem("missing-truth", str(images[name]), cause))
+        else:
+            usable.append(name)
     # On a remote disk, opening tens of thousands of files is waiting.
     with ThreadPoolExecutor(8) as pool:
-        sizes = list(pool.map(image_size, [images[name] for name in names]))
+        sizes = list(pool.map(partial(_size, report=report), *zip(*((images[n], labels[n]) for n in usable))))
     return [
         {
             "file_name": str(images[name]),
             "sem_seg_file_name": str(labels[name]),
             "image_id": name,
-            "height": height,
-            "width": width,
+            "height": size[0],
+            "width": size[1],
         }
-        for name, (height, width) in zip(names, sizes)
+        for name, size in zip(usable, sizes)
+        if size is not None
     ]
+
+
+def _size(image: Path, label: Path, report: Report) -> tuple[int, int] | None:
+    """That of the label, where the image is damaged: whether training goes on without it is decided there."""
+    try:
+        return image_size(image)
+    except UnreadableError as error:
+        try:
+            return image_size(label)
+        except DataError:
+            report(Problem.of(error, str(image)))
+            return None
 
 
 def read_names(file: Path, how_to_get: str) -> list[str]:
@@ -93,17 +123,22 @@ def read_names(file: Path, how_to_get: str) -> list[str]:
     return names
 
 
-def _files_by_name(folder: Path, suffixes: tuple[str, ...], how_to_get: str) -> dict[str, Path]:
+def _files_by_name(folder: Path, endings: tuple[str, ...], how_to_get: str) -> dict[str, Path]:
+    """The files with one of these endings, by their path in the folder without it."""
     if not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder; {how_to_get}")
     files: dict[str, Path] = {}
-    for file in folder.iterdir():
-        if file.suffix.lower() in suffixes:
-            if file.stem in files:
-                raise DataError(f"{folder}: both {file.name} and {files[file.stem].name} are images of one name")
-            files[file.stem] = file
+    for file in folder.rglob("*"):
+        path = file.relative_to(folder).as_posix()
+        ending = next((ending for ending in endings if path.lower().endswith(ending.lower())), None)
+        if ending is None:
+            continue
+        name = path[: -len(ending)]
+        if name in files:
+            raise DataError(f"{folder}: both {file.name} and {files[name].name} are images of one name")
+        files[name] = file
     if not files:
-        raise DataError(f"{folder}: no {' or '.join(suffixes)} file in it; {how_to_get}")
+        raise DataError(f"{folder}: no {' or '.join(endings)} file in it; {how_to_get}")
     return files
 
 
