@@ -46,7 +46,7 @@ def test_data_sets_with_different_classes_are_an_error(tiny_config: CfgNode, oth
 @pytest.mark.parametrize("split", ["TRAIN", "TEST"])
 def test_an_unknown_data_set_has_a_hint(split: str, tiny_config: CfgNode) -> None:
     tiny_config.DATASETS[split] = ("unified_toyscape_train",)
-    message = "no data set 'unified_toyscape_train', in DATASETS.CUSTOM neither; did you mean unified_toyscapes_train or"
+    message = "no data set .unified_toyscape_train., in DATASETS.CUSTOM neither; did you mean unified_toyscapes"
     with pytest.raises(ConfigError, match=message):
         with_class_counts(tiny_config)
 

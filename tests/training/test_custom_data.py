@@ -1,0 +1,160 @@
+"""Data of one's own, as the README says: a folder, fifteen lines of YAML, no code."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from PIL import Image
+
+from unified_seg.training.run import run
+
+ROOT = Path(__file__).parents[2]
+SIZE = (64, 96)
+SKY, FIELD, BARN, TRACTOR = 5, 9, 12, 30
+CATEGORIES = [
+    {"id": SKY, "name": "sky", "isthing": 0},
+    {"id": FIELD, "name": "field", "isthing": 0},
+    {"id": BARN, "name": "barn $", "isthing": 1},
+    {"id": TRACTOR, "name": "tractor", "isthing": 1},
+]
+# Of each scene: (segment id, category, rows, columns).
+SCENES = [
+    [(300, BARN, slice(12, 40), slice(8, 40)), (7, TRACTOR, slice(36, 54), slice(50, 80))],
+    [(1, TRACTOR, slice(30, 50), slice(10, 36)), (2, TRACTOR, slice(34, 56), slice(56, 90))],
+]
+# A model that answers in a moment. The weights aren't here, and untrained ones must not blow up.
+TINY = [
+    *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RESNETS.NORM", "BN", "MODEL.RESNETS.DEPTH", "18"),
+    *("MODEL.RESNETS.RES2_OUT_CHANNELS", "64", "MODEL.FPN.OUT_CHANNELS", "32", "MODEL.ROI_BOX_HEAD.FC_DIM", "32"),
+    *("MODEL.ROI_MASK_HEAD.CONV_DIM", "32", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32", "MODEL.BACKBONE.FREEZE_AT", "0"),
+    *("INPUT.MIN_SIZE_TRAIN", "(64, 64)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "INPUT.MIN_SIZE_TEST", "64"),
+    *("SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2", "SOLVER.BASE_LR", "0.001", "DATALOADER.NUM_WORKERS", "0"),
+]
+
+
+@pytest.fixture
+def scenes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder `scenes` of two drawn images, one to train on and one to score."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    folder = tmp_path / "scenes"
+    (folder / "images").mkdir(parents=True)
+    for index, split in enumerate(("train", "val")):
+        draw(folder, split, f"scene {index}", SCENES[index])
+    return folder
+
+
+def draw(folder: Path, split: str, name: str, shapes: list[Any]) -> None:
+    ids = np.full(SIZE, 70000)  # more than two bytes
+    ids[28:] = 4
+    classes = {70000: SKY, 4: FIELD}
+    for segment_id, category, rows, columns in shapes:
+        ids[rows, columns] = segment_id
+        classes[segment_id] = category
+    picture = np.stack([ids * 7 % 256, ids * 31 % 256, ids * 101 % 256], axis=-1).astype(np.uint8)
+    Image.fromarray(picture).save(folder / "images" / f"{name}.png")
+    (folder / split).mkdir()
+    coded = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
+    Image.fromarray(coded).save(folder / split / f"{name}.png")
+    image = {"id": 1, "file_name": f"{name}.png", "height": SIZE[0], "width": SIZE[1]}
+    segments = [{"id": i, "category_id": c, "iscrowd": 0} for i, c in classes.items()]
+    annotation = {"image_id": 1, "file_name": f"{name}.png", "segments_info": segments}
+    content = {"images": [image], "annotations": [annotation], "categories": CATEGORIES}
+    (folder / f"{split}.json").write_text(json.dumps(content))
+
+
+@pytest.fixture(autouse=True)
+def forget() -> Iterator[None]:
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def readme_config(folder: Path) -> Path:
+    """The README's config as a file somewhere else, where its `_BASE_` needs the whole path."""
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Your own data")[2].partition("\n## ")[0]
+    (text,) = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
+    assert len(text.splitlines()) == 15
+    file = folder / "scenes.yaml"
+    file.write_text(text.replace("configs/base", f"{ROOT}/configs/base"))
+    return file
+
+
+def arguments(config: Path, folder: Path, *more: str) -> list[str]:
+    return ["--config-file", str(config), *more, "OUTPUT_DIR", str(folder / "output"), *TINY]
+
+
+def test_the_readmes_config_trains_and_evaluates(scenes: Path, tmp_path: Path) -> None:
+    config = readme_config(tmp_path)
+    trained = run(arguments(config, tmp_path))
+    assert {"sem_seg", "bbox", "segm", "panoptic_seg"} <= trained.keys()
+    names = {key.removeprefix("IoU-") for key in trained["sem_seg"] if key.startswith("IoU-")}
+    assert names == {"sky", "field", "barn $", "tractor"}
+    weights = ["MODEL.WEIGHTS", str(tmp_path / "output/model_final.pth")]
+    evaluated = run([*arguments(config, tmp_path, "--eval-only"), *weights])
+    for task in ("sem_seg", "panoptic_seg"):
+        assert evaluated[task] == pytest.approx(trained[task], nan_ok=True)
+
+
+ALONE = {
+    "semantic": ({"SEMANTIC": "scenes/ids", "CLASSES": "scenes/train.json"}, {"sem_seg"}),
+    "instances": ({"INSTANCES": "scenes/instances.json", "CLASSES": "scenes/train.json"}, {"bbox", "segm"}),
+}
+NO_DETECTOR = [
+    *("MODEL.MASK_ON", "False", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""),
+    *("MODEL.PANOPTIC_FUSION.NAME", ""),
+]
+NO_SEMANTICS = ["MODEL.SEM_SEG_HEAD.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
+
+
+def custom_config(folder: Path, entries: list[dict[str, Any]]) -> Path:
+    file = folder / "custom.yaml"
+    names = [entry["NAME"] for entry in entries]
+    bases = [f"{ROOT}/configs/base/unified_fpn.yaml", f"{ROOT}/configs/base/imagenet_r50.yaml"]
+    datasets = {"CUSTOM": entries, "TRAIN": names, "TEST": names}
+    file.write_text(yaml.safe_dump({"_BASE_": bases, "DATASETS": datasets}))
+    return file
+
+
+@pytest.fixture
+def other_truths(scenes: Path) -> Path:
+    """Beside the panoptic truth of the training image: a semantic PNG, and COCO instances as boxes and polygons."""
+    content = json.loads((scenes / "train.json").read_text())
+    coded = np.array(Image.open(scenes / "train/scene 0.png")).astype(int)
+    ids = coded @ [1, 256, 65536]
+    labels = np.zeros(SIZE, dtype=np.uint8)
+    for segment in content["annotations"][0]["segments_info"]:
+        labels[ids == segment["id"]] = segment["category_id"]
+    (scenes / "ids").mkdir()
+    (scenes / "images/scene 1.png").unlink()
+    Image.fromarray(labels).save(scenes / "ids/scene 0.png")
+    annotations = []
+    for segment_id, category, rows, columns in SCENES[0]:
+        x, y, right, bottom = columns.start, rows.start, columns.stop, rows.stop
+        outline = [x, y, right, y, right, bottom, x, bottom]
+        box = {"bbox": [x, y, right - x, bottom - y], "segmentation": [outline]}
+        annotations.append({"id": segment_id, "image_id": 1, "category_id": category, **box})
+    (scenes / "instances.json").write_text(json.dumps({**content, "annotations": annotations}))
+    return scenes
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_part_of_the_truth_alone(kind: str, other_truths: Path, tmp_path: Path) -> None:
+    truth, tasks = ALONE[kind]
+    config = custom_config(tmp_path, [{"NAME": "scenes_alone", "IMAGES": "scenes/images", **truth}])
+    results = run([*arguments(config, tmp_path), *(NO_DETECTOR if kind == "semantic" else NO_SEMANTICS)])
+    assert results.keys() == tasks
+
+
+def test_sets_with_different_truths_train_one_model(other_truths: Path, tmp_path: Path) -> None:
+    entries = [{"NAME": f"scenes_{kind}", "IMAGES": "scenes/images", **truth} for kind, (truth, _) in ALONE.items()]
+    results = run(arguments(custom_config(tmp_path, entries), tmp_path))
+    assert results["scenes_semantic"].keys() == {"sem_seg"}
+    assert results["scenes_instances"].keys() == {"bbox", "segm"}
