@@ -33,6 +33,18 @@ setup(
         "timm": ["timm>=1.0"],
         # Cityscapes' own instance AP, and the class list that Toyscapes shares with Cityscapes
         "cityscapes": ["cityscapesscripts>=2.2"],
-        "dev": ["pytest", "pytest-xdist", "hypothesis", "ruff", "mypy", "types-PyYAML", "types-tabulate", "types-tqdm"],
+        # datasets/prepare_coco_stuff10k.py, whose download holds MATLAB files of version 7.3
+        "coco-stuff": ["h5py"],
+        "dev": [
+            "h5py",
+            "hypothesis",
+            "mypy",
+            "pytest",
+            "pytest-xdist",
+            "ruff",
+            "types-PyYAML",
+            "types-tabulate",
+            "types-tqdm",
+        ],
     },
 )

@@ -1,5 +1,6 @@
 """ADE20K, PASCAL VOC, COCO-Stuff 10k and Pascal-Context, on small trees in their layouts."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_pascal_context_records_are_those_of_its_lists(pascal_context: Path) -> 
     [("ade20k", 2, 150), ("voc2012", 3, 21), ("coco_stuff10k", 2, 171), ("pascal_context60", 2, 60)],
 )
 def test_they_are_registered_with_their_classes(data_set: str, splits: int, classes: int) -> None:
-    names = [name for name in DatasetCatalog.list() if name.startswith(f"unified_{data_set}_")]
+    names = [name for name in DatasetCatalog.list() if re.fullmatch(rf"unified_{data_set}_[a-z]+", name)]
     assert len(names) == splits
     for name in names:
         metadata = MetadataCatalog.get(name)
@@ -176,11 +177,40 @@ def test_voc_classes_have_their_official_ids_and_colours() -> None:
     assert found == official
 
 
-def test_ade20k_classes_are_detectron2s() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_ade20k_train"))
+@pytest.mark.parametrize("name", ["unified_ade20k_train", "unified_ade20k_panoptic_train"])
+def test_ade20k_classes_are_detectron2s(name: str) -> None:
+    table = class_table_of(MetadataCatalog.get(name))
     theirs = class_table_of(MetadataCatalog.get("ade20k_sem_seg_train"))
     assert table.semantic_names == [name.strip() for name in theirs.semantic_names]
     assert table.semantic_names[0] == "wall" and table.semantic_names[149] == "flag"
+    # color150.mat of the challenge's code.
+    official = {0: (120, 120, 120), 1: (180, 120, 120), 2: (6, 230, 230), 12: (150, 5, 61), 149: (92, 0, 255)}
+    assert {i: table.semantic_colors[i] for i in official} == official
+
+
+def test_ade20k_things_are_those_of_the_challenge() -> None:
+    table = class_table_of(MetadataCatalog.get("unified_ade20k_panoptic_train"))
+    # ade20k_instance_catid_mapping.txt of Mask2Former, from categoryMapping.txt of the Places challenge 2017: the class
+    # 1 .. 150 of each of the 100.
+    mapping = """
+        8 9 11 13 15 16 19 20 21 23 24 25 28 31 32 33 34 36 37 38 39 40 42 43 44 45 46 48 50 51 54 56 57 58 59 63 65 66
+        67 68 70 71 72 73 74 75 76 77 79 81 82 83 84 86 87 88 89 90 91 93 94 96 98 99 103 104 105 108 109 111 112 113
+        116 117 119 120 121 122 124 125 126 127 128 130 131 133 134 135 136 137 138 139 140 143 144 145 147 148 149 150
+    """
+    assert [thing.semantic_id + 1 for thing in table.things] == [int(number) for number in mapping.split()]
+    assert (table.num_things, table.num_semantic - table.num_things) == (100, 50)
+    # Of instanceInfo100_train.txt: number -> name, where it is that of the 150.
+    official = {1: "bed", 4: "person", 9: "car", 16: "fence", 50: "bus", 64: "bottle", 83: "bicycle", 100: "flag"}
+    assert {number: table.thing(number - 1).name for number in official} == official
+    assert {c.name for c in table.classes if not c.is_thing} >= {"wall", "sky", "tree", "plant", "house", "tent"}
+    # In the files, ids are those of the 150, from 0.
+    assert table.thing(0).dataset_id == 7
+
+
+def test_voc_classes_are_in_the_four_groups_of_the_challenge() -> None:
+    table = class_table_of(MetadataCatalog.get("unified_voc2012_val"))
+    assert table.categories == ["background", "vehicle", "animal", "indoor", "person"]
+    assert np.bincount(table.category_of).tolist() == [1, 7, 6, 6, 1]
 
 
 def test_coco_stuff_classes_have_their_official_order() -> None:
@@ -195,6 +225,18 @@ def test_coco_stuff_classes_have_their_official_order() -> None:
     assert names[11] == "stop sign" and names[73] == "book" and names[170] == "wood"
     # 80 things and 91 kinds of stuff, which the official code (CocoStuffClasses.m) sorts.
     assert len(names[80:]) == 91 and names[80:] == sorted(names[80:])
+
+
+def test_coco_stuff_and_coco_panoptic_group_classes_alike() -> None:
+    """Their hierarchies were published apart: CocoStuffClasses.m and panoptic_coco_categories.json."""
+    ten_thousand = class_table_of(MetadataCatalog.get("unified_coco_stuff10k_train"))
+    panoptic = class_table_of(MetadataCatalog.get("unified_coco_panoptic_train"))
+    category_of = {c.name: c.category for c in ten_thousand.classes}
+    assert len(ten_thousand.categories) == 12 + 15
+    of_panoptic = {c.name.removesuffix("-merged"): c.category for c in panoptic.classes}
+    assert of_panoptic.keys() - category_of.keys() == {"ceiling"}
+    assert {category_of[f"ceiling-{kind}"] for kind in ("tile", "other")} == {of_panoptic.pop("ceiling")}
+    assert {name: category_of[name] for name in of_panoptic} == of_panoptic
 
 
 def test_pascal_context_classes_have_their_official_order() -> None:
@@ -248,7 +290,7 @@ def test_coco_stuff_labels_of_another_preparation_are_refused(coco_stuff: Path) 
     for file in list(labels.iterdir()):
         file.rename(labels / f"{file.stem}_labelTrainIds.png")
     with pytest.raises(
-        DataError, match=r"000077\.jpg: its label .*_000000000077\.png is not there; cocostuff-10k-v1\.0"
+        DataError, match=r"000077\.jpg: its label .*_000000000077\.png is not there; put cocostuff-10k-v1\.0"
     ):
         load_coco_stuff10k(coco_stuff, "train")
 
@@ -256,21 +298,21 @@ def test_coco_stuff_labels_of_another_preparation_are_refused(coco_stuff: Path) 
 @pytest.mark.parametrize("folder", ["images_detectron2/test", "annotations_detectron2/test"])
 def test_a_missing_coco_stuff_folder_says_how_to_get_it(folder: str, coco_stuff: Path) -> None:
     shutil.rmtree(coco_stuff / folder)
-    with pytest.raises(DataError, match=rf"{folder}: there is no such folder; .*prepare_coco_stuff_10k_v1\.0"):
+    with pytest.raises(DataError, match=rf"{folder}: there is no such folder; .*prepare_coco_stuff10k\.py"):
         load_coco_stuff10k(coco_stuff, "test")
 
 
 @pytest.mark.parametrize("folder", ["images/training", "annotations_detectron2/training"])
 def test_a_missing_folder_says_how_to_get_it(folder: str, ade20k: Path) -> None:
     shutil.rmtree(ade20k / folder)
-    with pytest.raises(DataError, match=rf"{folder}: there is no such folder; .*prepare_ade20k_sem_seg\.py"):
+    with pytest.raises(DataError, match=rf"{folder}: there is no such folder; .*prepare_ade20k\.py"):
         load_ade20k(ade20k, "train")
 
 
 def test_an_empty_folder_is_an_error(ade20k: Path) -> None:
     shutil.rmtree(ade20k / "images/training")
     (ade20k / "images/training").mkdir()
-    with pytest.raises(DataError, match=r"images/training: no \.jpg or .* file in it; ADEChallengeData2016\.zip"):
+    with pytest.raises(DataError, match=r"images/training: no \.jpg or .* file in it; put ADEChallengeData2016\.zip"):
         load_ade20k(ade20k, "train")
 
 
@@ -292,8 +334,11 @@ def test_two_images_of_one_name_are_an_error(ade20k: Path) -> None:
         load_ade20k(ade20k, "train")
 
 
-def test_an_unreadable_image_is_named(ade20k: Path) -> None:
+def test_an_unreadable_image_has_the_size_of_its_label_or_is_named(ade20k: Path) -> None:
     (ade20k / "images/training/ADE_train_00000002.jpg").write_text("<html>")
+    record = load_ade20k(ade20k, "train")[1]
+    assert (record["height"], record["width"]) == SIZE
+    (ade20k / "annotations_detectron2/training/ADE_train_00000002.png").write_text("<html>")
     with pytest.raises(DataError, match=r"ADE_train_00000002\.jpg: not a readable image"):
         load_ade20k(ade20k, "train")
 
@@ -303,7 +348,7 @@ def test_an_unreadable_image_is_named(ade20k: Path) -> None:
     [
         ("ImageSets/Segmentation/trainaug.txt", r"trainaug\.txt: there is no such file; .*Semantic Boundaries Dataset"),
         ("SegmentationClassAug/2008_000002.png", r"2008_000002\.jpg: its label .*Aug/2008_000002\.png is not there"),
-        ("JPEGImages/2008_000002.jpg", r"JPEGImages/2008_000002: no image of that name \(\.jpg, .*\); VOCtrainval"),
+        ("JPEGImages/2008_000002.jpg", r"JPEGImages/2008_000002: no image of that name \(\.jpg, .*\); put VOCtrainval"),
     ],
 )
 def test_what_a_voc_list_needs_is_named(file: str, message: str, voc: Path) -> None:
@@ -315,7 +360,7 @@ def test_what_a_voc_list_needs_is_named(file: str, message: str, voc: Path) -> N
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("ImageSets/SegmentationContext/train.txt", r"train\.txt: there is no such file; .*pascal_context\.py"),
+        ("ImageSets/SegmentationContext/train.txt", r"train\.txt: there is no such file; .*prepare_pascal_context\.py"),
         ("SegmentationClassContext/2008_000003.png", r"2008_000003\.jpg: its label .*Context/2008_000003\.png is not"),
         ("JPEGImages/2008_000003.jpg", r"JPEGImages/2008_000003: no image of that name \(\.jpg, .*03-May-2010"),
     ],

@@ -105,6 +105,9 @@ def test_values_of_a_table_become_semantic_ids(tmp_path: Path):
     wrong = labelled(tmp_path, np.array([[SKY, 1], [28, 28]], dtype=np.uint8), sem_seg_values=values)
     with pytest.raises(DataError, match=r"label\.png: the values \[1, 28\] are no class and not void, of 3 pixels"):
         semantic_truth(wrong, TABLE)
+    found: list[Problem] = []
+    assert semantic_truth(wrong, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
+    assert [problem.kind for problem in found] == ["label-id"]
 
 
 def test_segments_have_the_classes_of_a_semantic_label(tmp_path: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg.data.reading import DataError, MissingFileError
+from unified_seg.data.replacing import replacing
 
 
 def read_json(path: Path) -> Any:
@@ -37,13 +38,7 @@ def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
         text = json.dumps(content, indent=indent, allow_nan=False)
     except ValueError as error:
         raise DataError(f"{path}: can't be written: {error}") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -80,7 +80,9 @@ def _checked_void_values(semantic_of: Mapping[int, int], ignored: tuple[int, ...
     return list(ignored)
 
 
-def to_semantic_ids(pixels: np.ndarray, to_semantic: np.ndarray, file: str, report: Report = stop) -> np.ndarray:
+def to_semantic_ids(
+    pixels: np.ndarray, to_semantic: np.ndarray, file: str, report: Report = stop, void: int = IGNORE_LABEL
+) -> np.ndarray:
     """The semantic ids of a label map.
 
     Args:
@@ -88,6 +90,7 @@ def to_semantic_ids(pixels: np.ndarray, to_semantic: np.ndarray, file: str, repo
         to_semantic: (V,), as of `PixelValues`.
         file: the map's, for errors.
         report: gets the values that mean nothing; they are void then.
+        void: the ignore label.
 
     Returns:
         (H, W) int32: semantic ids and the ignore label.
@@ -98,6 +101,7 @@ def to_semantic_ids(pixels: np.ndarray, to_semantic: np.ndarray, file: str, repo
     if wrong.any():
         values = np.unique(pixels[wrong])[:10].tolist()
         report(Problem("label-id", file, f"the values {values} are no class and not void, of {wrong.sum()} pixels"))
+        labels[wrong] = void
     return labels
 
 
@@ -143,7 +147,7 @@ def semantic_truth(
     if record.get("sem_seg_file_name"):
         pixels = of_size(read_label(file), size, file)
         if "sem_seg_values" in record:
-            return to_semantic_ids(pixels, record["sem_seg_values"], file, report)
+            return to_semantic_ids(pixels, record["sem_seg_values"], file, report, table.ignore_label)
         return _checked_ids(pixels, table, file, report)
     return _classes_of_segments(of_size(read_panoptic_ids(file), size, file), record, table, file)
 

@@ -8,7 +8,9 @@ Folders are looked for under DETECTRON2_DATASETS (default ./datasets):
 | unified_toyscapes_256x512_<split> | toyscapes_256x512| the same scenes, larger               |
 | unified_toyscapes_512x1024_<split>| toyscapes_512x1024|                                      |
 | unified_cityscapes_<split>        | cityscapes       | Cityscapes, fine annotations          |
+| unified_coco_panoptic_<split>     | coco             | COCO panoptic 2017                    |
 | unified_ade20k_<split>            | ADEChallengeData2016 | ADE20K scene parsing, semantic    |
+| unified_ade20k_panoptic_<split>   | ADEChallengeData2016 | the same with 100 classes of things |
 | unified_voc2012_<split>           | VOC2012          | PASCAL VOC 2012, semantic             |
 | unified_coco_stuff10k_<split>     | coco/coco_stuff_10k | COCO-Stuff 10k, semantic           |
 | unified_pascal_context60_<split>  | VOC2010          | Pascal-Context, 59 classes and the background |
@@ -17,8 +19,9 @@ Folders are looked for under DETECTRON2_DATASETS (default ./datasets):
 import os
 from pathlib import Path
 
-from unified_seg.data.datasets.ade20k import register_ade20k
+from unified_seg.data.datasets.ade20k import register_ade20k, register_ade20k_panoptic
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
+from unified_seg.data.datasets.coco_panoptic_2017 import register_coco_panoptic
 from unified_seg.data.datasets.coco_stuff import register_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import register_pascal_context60
 from unified_seg.data.datasets.voc import register_voc
@@ -39,7 +42,9 @@ def register_all(root: Path) -> None:
     for split in ("train", "val", "test"):
         register_cityscapes_like(f"unified_cityscapes_{split}", root / "cityscapes", split)
     for split in ("train", "val"):
+        register_coco_panoptic(f"unified_coco_panoptic_{split}", root / "coco", split)
         register_ade20k(f"unified_ade20k_{split}", root / "ADEChallengeData2016", split)
+        register_ade20k_panoptic(f"unified_ade20k_panoptic_{split}", root / "ADEChallengeData2016", split)
     for split in ("train", "trainaug", "val"):
         register_voc(f"unified_voc2012_{split}", root / "VOC2012", split)
     for split in ("train", "test"):

@@ -106,7 +106,10 @@ def _how_to_get(root: Path) -> str:
             f"make it with python tools/make_toyscapes.py --output {root} --preset standard --size {size} "
             "--train 2000 --heldout 300 --val 300"
         )
-    return "see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
+    return (
+        "python datasets/prepare_cityscapes.py makes it of the archives, see datasets/README.md; or set "
+        "DETECTRON2_DATASETS to the folder that holds your data sets"
+    )
 
 
 def _label_files(root: Path, split: str, image: Path, stem: str) -> dict[str, str]:
@@ -119,7 +122,7 @@ def _label_files(root: Path, split: str, image: Path, stem: str) -> dict[str, st
         if not file.is_file():
             raise DataError(
                 f"{image}: its label {file} is not there; instanceIds come with the download of Cityscapes, "
-                "python -m cityscapesscripts.preparation.createTrainIdLabelImgs writes labelTrainIds"
+                "python datasets/prepare_cityscapes.py writes labelTrainIds"
             )
     return {key: str(file) for key, file in files.items()}
 
@@ -130,6 +133,6 @@ def _panoptic_annotations(root: Path, split: str) -> dict[Any, dict[str, Any]]:
     try:
         content = read_object(file)
     except MissingFileError as error:
-        raise DataError(f"{error}; python -m cityscapesscripts.preparation.createPanopticImgs writes it") from None
+        raise DataError(f"{error}; python datasets/prepare_cityscapes.py writes it") from None
     table = ClassTable.from_metadata(SimpleNamespace(**cityscapes_metadata()))
     return read_panoptic_annotations(file, content, read_image_entries(file, content), file.with_suffix(""), table)

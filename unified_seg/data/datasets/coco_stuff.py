@@ -1,8 +1,8 @@
 """COCO-Stuff 10k: 80 things and 91 kinds of stuff, semantic labels alone; 9,000 images to train on and 1,000 to test.
 
-The files are those of version 1.0 (Caesar, Uijlings, Ferrari, CVPR 2018; github.com/nightrome/cocostuff10k) as
-MaskFormer, a Detectron2 project too, prepares them: its datasets/prepare_coco_stuff_10k_v1.0_sem_seg.py sorts the
-images by split, and turns the download's labels, where 1 is unlabelled and classes count from 2, into 0 .. 170 and 255.
+The files are those of version 1.0 (Caesar, Uijlings, Ferrari, CVPR 2018; github.com/nightrome/cocostuff10k), which
+datasets/prepare_coco_stuff10k.py sorts by split; it turns the download's labels, where 1 is unlabelled and classes
+count from 2, into 0 .. 170 and 255. MaskFormer, a Detectron2 project too, has the same files.
 
 mmsegmentation's preparation is another: its <name>_labelTrainIds.png have 0 where there is no class and 1 .. 171. They
 are not taken for these, which have the name of their image.
@@ -14,33 +14,43 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
+from unified_seg.data.datasets.coco_categories import THING_CATEGORIES, category_by_name
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
 from unified_seg.functional.class_table import bit_palette
 
-# Official ids 92 to 182 (labels.txt of github.com/nightrome/cocostuff), in that order. They are not those of COCO's
-# panoptic challenge, which merged them to 53.
-STUFF_NAMES = """
-    banner blanket branch bridge building-other bush cabinet cage cardboard carpet ceiling-other ceiling-tile cloth
-    clothes clouds counter cupboard curtain desk-stuff dirt door-stuff fence floor-marble floor-other floor-stone
-    floor-tile floor-wood flower fog food-other fruit furniture-other grass gravel ground-other hill house leaves
-    light mat metal mirror-stuff moss mountain mud napkin net paper pavement pillow plant-other plastic platform
-    playingfield railing railroad river road rock roof rug salad sand sea shelf sky-other skyscraper snow
-    solid-other stairs stone straw structural-other table tent textile-other towel tree vegetable wall-brick
-    wall-concrete wall-other wall-panel wall-stone wall-tile wall-wood water-other waterdrops window-blind
-    window-other wood
-"""
+IMAGES = {"train": 9_000, "test": 1_000}
+# The official hierarchy (CocoStuffClasses.m of github.com/nightrome/cocostuff10k); categories are spelled as in COCO's
+# panoptic challenge, which merged the 91 kinds to 53.
+STUFF_CATEGORIES = {
+    "raw-material": "cardboard, paper, plastic, metal",
+    "wall": "wall-tile, wall-panel, wall-wood, wall-brick, wall-stone, wall-concrete, wall-other",
+    "ceiling": "ceiling-tile, ceiling-other",
+    "floor": "carpet, floor-tile, floor-wood, floor-marble, floor-stone, floor-other",
+    "window": "window-blind, window-other",
+    "furniture-stuff": "door-stuff, desk-stuff, table, shelf, cabinet, cupboard, mirror-stuff, counter, light, stairs, "
+    "furniture-other",
+    "textile": "rug, mat, towel, napkin, clothes, cloth, curtain, blanket, pillow, banner, textile-other",
+    "food-stuff": "fruit, salad, vegetable, food-other",
+    "building": "house, skyscraper, bridge, tent, roof, building-other",
+    "structural": "fence, cage, net, railing, structural-other",
+    "plant": "grass, tree, bush, leaves, flower, branch, moss, straw, plant-other",
+    "sky": "clouds, sky-other",
+    "solid": "wood, rock, stone, mountain, hill, solid-other",
+    "ground": "sand, snow, dirt, mud, gravel, road, pavement, railroad, platform, playingfield, ground-other",
+    "water": "fog, river, sea, waterdrops, water-other",
+}
 HOW_TO_GET = (
-    "cocostuff-10k-v1.0.zip has the images and labels, MaskFormer's prepare_coco_stuff_10k_v1.0_sem_seg.py writes "
-    "images_detectron2 and annotations_detectron2; see datasets/README.md, or set DETECTRON2_DATASETS to the folder "
-    "that holds your data sets"
+    "put cocostuff-10k-v1.0.zip into the folder coco/coco_stuff_10k and run python datasets/prepare_coco_stuff10k.py; "
+    "see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
 )
 
 
 def coco_stuff10k_metadata() -> dict[str, Any]:
-    """Metadata in Detectron2's terms: things, in COCO's order, then stuff; all of them semantic classes alone."""
+    """Metadata in Detectron2's terms: things, in COCO's order, then stuff by name; all semantic classes alone."""
     things = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]
-    names = [*things, *STUFF_NAMES.split()]
-    return semantic_metadata(names, bit_palette(len(names)))
+    categories = category_by_name(THING_CATEGORIES | STUFF_CATEGORIES)
+    names = [*things, *sorted(category_by_name(STUFF_CATEGORIES))]
+    return {**semantic_metadata(names, bit_palette(len(names))), "class_categories": categories}
 
 
 def register_coco_stuff10k(name: str, root: Path, split: str) -> None:

@@ -1,9 +1,9 @@
 """Pascal-Context: 59 classes and the background on images of VOC 2010, semantic labels alone.
 
 4,998 images to train on and 5,105 to validate (Mottaghi et al., CVPR 2014). The authors labelled 459 classes; the 59
-most frequent are what papers use. The files are those that mmsegmentation's tools/dataset_converters/pascal_context.py
-writes from trainval_merged.json: 0 is the background, 1 .. 59 are the classes in the order of their ids among the 459,
-which is the alphabet's.
+most frequent are what papers use. datasets/prepare_pascal_context.py makes the files from the authors' own: 0 is the
+background, 1 .. 59 are the classes in the order of their ids among the 459, which is the alphabet's, as in
+mmsegmentation.
 
 Other code orders the 59 otherwise, VOC's classes first, say: its labels have the same ids with other meanings, which
 nothing can tell from the files.
@@ -24,10 +24,11 @@ CLASS_NAMES = """
     mountain mouse person plate platform pottedplant road rock sheep shelves sidewalk sign sky snow sofa table track
     train tree truck tvmonitor wall water window wood
 """
+IMAGES = {"train": 4_998, "val": 5_105}
 HOW_TO_GET = (
-    "VOCtrainval_03-May-2010.tar has the images, mmsegmentation's tools/dataset_converters/pascal_context.py writes "
-    "the labels and the lists; see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data "
-    "sets"
+    "put VOCtrainval_03-May-2010.tar and trainval.tar.gz and labels.txt of Pascal-Context into the folder VOC2010 and "
+    "run python datasets/prepare_pascal_context.py; see datasets/README.md, or set DETECTRON2_DATASETS to the folder "
+    "that holds your data sets"
 )
 
 

@@ -2,7 +2,8 @@
 
 1,464 images to train on and 1,449 to validate have VOC's own labels (SegmentationClass). `trainaug`, which papers train
 on, has 10,582: those 1,464 and more of VOC's images, which the Semantic Boundaries Dataset (Hariharan et al., ICCV
-2011) labelled; all its labels are in SegmentationClassAug, none of its images is one of `val`.
+2011) labelled; all its labels are in SegmentationClassAug, none of its images is one of `val`. datasets/
+prepare_voc2012.py makes it.
 """
 
 from pathlib import Path
@@ -14,18 +15,27 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
 from unified_seg.functional.class_table import bit_palette
 
+IMAGES = {"train": 1_464, "trainaug": 10_582, "val": 1_449}
 LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}
 HOW_TO_GET = (
-    "VOCtrainval_11-May-2012.tar has the images and the labels of train and val, trainaug.txt and "
-    "SegmentationClassAug are made from the Semantic Boundaries Dataset; see datasets/README.md, or set "
-    "DETECTRON2_DATASETS to the folder that holds your data sets"
+    "put VOCtrainval_11-May-2012.tar and, for trainaug, benchmark.tgz of the Semantic Boundaries Dataset into the "
+    "folder VOC2012 and run python datasets/prepare_voc2012.py; see datasets/README.md, or set DETECTRON2_DATASETS to "
+    "the folder that holds your data sets"
 )
+# The four groups of the challenge (host.robots.ox.ac.uk/pascal/VOC/voc2012, section 2).
+CATEGORIES = {
+    "person": "person",
+    "animal": "bird, cat, cow, dog, horse, sheep",
+    "vehicle": "aeroplane, bicycle, boat, bus, car, motorbike, train",
+    "indoor": "bottle, chair, diningtable, pottedplant, sofa, tvmonitor",
+}
 
 
 def voc_metadata() -> dict[str, Any]:
     """Metadata in Detectron2's terms; the colours are those of VOC's own label PNGs."""
     names = ["background", *CLASS_NAMES]
-    return semantic_metadata(names, bit_palette(len(names), first=0))
+    categories = {name: category for category, members in CATEGORIES.items() for name in members.split(", ")}
+    return {**semantic_metadata(names, bit_palette(len(names), first=0)), "class_categories": categories}
 
 
 def register_voc(name: str, root: Path, split: str) -> None:

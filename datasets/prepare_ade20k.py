@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+"""Prepare ADE20K: unpack the archives in its folder, write the semantic labels and the panoptic files.
+
+    python datasets/prepare_ade20k.py [--root datasets/ADEChallengeData2016] [--workers 8]
+
+Reads ADEChallengeData2016.zip and, for the panoptic files, annotations_instance.tar, or what they hold. See
+datasets/README.md.
+
+Panoptic files, as Mask2Former's prepare_ade20k_pan_seg.py makes them: stuff is what the semantic label says, and
+instances lie over it. A pixel of a thing class without an instance is void, whatever the semantic label says.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, ade20k_categories
+from unified_seg.data.preparation.archives import unpack
+from unified_seg.data.preparation.command import check_counts, count_files, run_script
+from unified_seg.data.preparation.labels import Label, in_parallel, write_labels
+from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
+from unified_seg.data.reading import DataError, read_label, read_panoptic_ids
+from unified_seg.functional.id_maps import segment_extents
+
+CATEGORIES = ade20k_categories()
+# The ids of segments: this times the id in the semantic label, 1 .. 150, and the instance's number; 0 for stuff. So a
+# PNG says all that its entry in the JSON does.
+INSTANCES = 256
+
+
+def prepare(root: Path, workers: int, allow_subset: bool) -> int:
+    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    written = unpack(root / "ADEChallengeData2016.zip", root, inside="ADEChallengeData2016")
+    written += unpack(root / "annotations_instance.tar", root, only=("annotations_instance",))
+    kinds = {"images": "*.jpg", "annotations": "*.png"}
+    if with_instances := (root / "annotations_instance").is_dir():
+        kinds["annotations_instance"] = "*.png"
+    else:
+        logging.getLogger(__name__).warning(
+            f"{root}: no annotations_instance, so unified_ade20k_panoptic_* is left out; {HOW_TO_GET}"
+        )
+    counts = {
+        f"{split} {kind}": (count_files(root / kind / FOLDERS[split], pattern), number)
+        for split, number in IMAGES.items()
+        for kind, pattern in kinds.items()
+    }
+    check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
+    for split in IMAGES:
+        written += write_semantic(root, split, workers)
+        if with_instances:
+            written += write_panoptic(root, split, workers)
+    return written
+
+
+def write_semantic(root: Path, split: str, workers: int) -> int:
+    """Write annotations_detectron2; how many files were written."""
+    folder = FOLDERS[split]
+    labels = [
+        Label(image, (root / "annotations" / folder / f"{image.stem}.png",), output)
+        for image in sorted((root / "images" / folder).glob("*.jpg"))
+        for output in [root / "annotations_detectron2" / folder / f"{image.stem}.png"]
+    ]
+    return write_labels(labels, semantic_ids, workers, f"{split}: semantic labels")
+
+
+def semantic_ids(file: Path) -> np.ndarray:
+    """(H, W) uint8, 0 .. 149 and 255, of a label of the challenge: 1 .. 150 and 0."""
+    return _challenge_ids(file) - np.uint8(1)
+
+
+def _challenge_ids(file: Path) -> np.ndarray:
+    ids = read_label(file)
+    if ids.dtype != np.uint8 or ids.max() > len(CATEGORIES):
+        raise DataError(f"{file}: label ids are 0 .. {len(CATEGORIES)}, this has {ids.max()}")
+    return ids
+
+
+def write_panoptic(root: Path, split: str, workers: int) -> int:
+    """Write ade20k_panoptic_<split>.json and its PNGs; how many files were written."""
+    folder, json_file = FOLDERS[split], root / f"ade20k_panoptic_{split}.json"
+    labels = []
+    for image in sorted((root / "images" / folder).glob("*.jpg")):
+        sources = [root / kind / folder / f"{image.stem}.png" for kind in ("annotations", "annotations_instance")]
+        labels.append(Label(image, tuple(sources), json_file.with_suffix("") / f"{image.stem}.png"))
+    written = write_labels(labels, panoptic_ids, workers, f"{split}: panoptic")
+    if listed_images(json_file) == [label.image.stem for label in labels]:
+        return written
+    write_panoptic_json(json_file, in_parallel(describe, labels, workers, f"{split}: segments"), CATEGORIES)
+    return written + 1
+
+
+def panoptic_ids(semantic_file: Path, instance_file: Path) -> np.ndarray:
+    """(H, W) int32 segment ids, 0 = void, of the semantic label and the instances: R = class 1 .. 100, G = number."""
+    is_thing = np.array([False, *(bool(c["isthing"]) for c in CATEGORIES)])
+    thing_ids = np.zeros(256, dtype=np.int32)
+    thing_ids[1 : 1 + is_thing.sum()] = np.flatnonzero(is_thing)
+    semantic = _challenge_ids(semantic_file)
+    coded = read_panoptic_ids(instance_file)
+    if coded.shape != semantic.shape:
+        raise DataError(f"{instance_file}: {coded.shape} pixels, {semantic_file} has {semantic.shape} (H, W)")
+    number = coded >> 8 & 255
+    thing = np.where(number > 0, thing_ids[coded & 255], 0)
+    if (wrong := (number > 0) & (thing == 0)).any():
+        raise DataError(f"{instance_file}: an instance of class {(coded & 255)[wrong][0]}; they go from 1 to 100")
+    stuff = np.where(is_thing[semantic], 0, semantic).astype(np.int32)
+    return np.where(number > 0, thing * INSTANCES + number, stuff * INSTANCES)
+
+
+def describe(label: Label) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The entries under images and annotations of a panoptic PNG."""
+    ids = read_panoptic_ids(label.output)
+    found = np.unique(ids)
+    segments = [
+        {
+            "id": segment_id,
+            "category_id": segment_id // INSTANCES - 1,
+            "area": area,
+            "bbox": [left, top, right - left, bottom - top],
+            "iscrowd": 0,
+        }
+        for segment_id, (area, top, bottom, left, right) in zip(
+            found.tolist(), segment_extents(ids, found.tolist()).tolist()
+        )
+        if segment_id
+    ]
+    height, width = ids.shape
+    image = {"id": label.image.stem, "file_name": label.image.name, "height": height, "width": width}
+    return image, {"image_id": label.image.stem, "file_name": label.output.name, "segments_info": segments}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_script(prepare, datasets_root() / "ADEChallengeData2016", __doc__, arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Prepare COCO panoptic 2017: unpack the archives in its folder, check that images, PNGs and JSON belong together.
+
+    python datasets/prepare_coco_panoptic.py [--root datasets/coco] [--workers 8]
+
+Reads train2017.zip, val2017.zip and panoptic_annotations_trainval2017.zip, or what they hold. Nothing else is made:
+semantic labels are read from the panoptic PNGs. See datasets/README.md.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets.coco_panoptic_2017 import HOW_TO_GET, IMAGES, load_coco_panoptic_2017
+from unified_seg.data.preparation.archives import unpack
+from unified_seg.data.preparation.command import check_counts, run_script
+from unified_seg.data.preparation.labels import in_parallel
+from unified_seg.data.reading import DataError
+
+
+def prepare(root: Path, workers: int, allow_subset: bool) -> int:
+    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    written = unpack(root / "panoptic_annotations_trainval2017.zip", root, only=("annotations",))
+    for split in IMAGES:
+        written += unpack(root / f"{split}2017.zip", root, only=(f"{split}2017",))
+        pngs = f"panoptic_{split}2017"
+        written += unpack(root / "annotations" / f"{pngs}.zip", root, only=(pngs,))
+    stems = in_parallel(partial(stems_of, root), list(IMAGES), min(workers, len(IMAGES)), "checking")
+    counts = {}
+    for (split, number), kinds in zip(IMAGES.items(), stems):
+        counts.update({f"{split} {kind}": (len(found), number) for kind, found in kinds.items()})
+    check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
+    for split, kinds in zip(IMAGES, stems):
+        check_split(root, split, kinds)
+    return written
+
+
+def stems_of(root: Path, split: str) -> dict[str, set[str]]:
+    """The images of a split, by their names without suffix: on disk, as PNGs, in the JSON."""
+    there = (root / "annotations" / f"panoptic_{split}2017.json").is_file()
+    records = load_coco_panoptic_2017(root, split) if there else []
+    return {
+        "images": {file.stem for file in (root / f"{split}2017").glob("*.jpg")},
+        "PNGs": {file.stem for file in (root / f"panoptic_{split}2017").glob("*.png")},
+        "annotations": {Path(record["pan_seg_file_name"]).stem for record in records},
+    }
+
+
+def check_split(root: Path, split: str, kinds: dict[str, set[str]]) -> None:
+    """Every annotation has its image and its PNG.
+
+    Raises:
+        DataError: naming one that has not.
+    """
+    for kind in ("images", "PNGs"):
+        if missing := sorted(kinds["annotations"] - kinds[kind]):
+            json_file = root / "annotations" / f"panoptic_{split}2017.json"
+            raise DataError(
+                f"{json_file}: {len(missing)} of its annotations have no file among the {kind}, {missing[0]} first"
+            )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_script(prepare, datasets_root() / "coco", __doc__, arguments)
+
+
+if __name__ == "__main__":
+    main()
