@@ -16,7 +16,14 @@ from unified_seg.data.augmentation import build_augmentations
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
 from unified_seg.data.mapper import UnifiedMapper
 from unified_seg.data.reading import read_image, read_label
-from unified_seg.data.transforms import PadToSize, RandomBrightness, RandomCrop, RandomScale, RandomScaleCrop
+from unified_seg.data.transforms import (
+    PadToSize,
+    RandomBrightness,
+    RandomCrop,
+    RandomScale,
+    RandomScaleCrop,
+    ResizeShortestEdge,
+)
 
 IGNORE = 255
 # In BGR, as the default config reads images; void is drawn black.
@@ -54,7 +61,7 @@ def sample(cfg: CfgNode, record: dict[str, Any], seed: int) -> dict[str, Any]:
 def test_augmentations_are_those_of_the_config() -> None:
     cfg = config_with(MIN_SIZE_TRAIN=(51, 64), MIN_SIZE_TRAIN_SAMPLING="range", MAX_SIZE_TRAIN=99)
     resize, flip = steps_of(cfg)
-    assert type(resize) is T.ResizeShortestEdge and isinstance(flip, T.RandomFlip)
+    assert type(resize) is ResizeShortestEdge and isinstance(flip, T.RandomFlip)
     assert (tuple(resize.short_edge_length), resize.max_size, resize.is_range) == ((51, 64), 99, True)
     assert flip.horizontal and not flip.vertical
     cfg.INPUT.RANDOM_FLIP = "vertical"

@@ -336,3 +336,51 @@ def test_masks_are_checked_before_anything_reads_them(name: str, tiny_config: Cf
     record["annotations"] = [{**box, "segmentation": segmentation, "id": 7}]
     with pytest.raises(DataError, match=rf"leftImg8bit\.png: annotation 7: .*{message}"):
         mapper_with(with_semantic=False)(record)
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 1)])
+def test_images_of_odd_sizes(size: tuple[int, int], is_train: bool, tiny_config: CfgNode, tmp_path: Path) -> None:
+    """Items 19 and 24: of 1 x 5000 pixels at most 128 long nothing would be left of the shorter side."""
+    labels = np.zeros(size, dtype=np.uint8)
+    for name, array in (("image", np.stack([labels] * 3, axis=-1)), ("label", labels)):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    record = {
+        "file_name": str(tmp_path / "image.png"),
+        "sem_seg_file_name": str(tmp_path / "label.png"),
+        "annotations": [],
+        "height": size[0],
+        "width": size[1],
+    }
+    result = UnifiedMapper(tiny_config, is_train)(record)
+    height, width = result["image"].shape[1:]
+    assert (height == 1 or height <= 128) and (width == 1 or width <= 128)
+    if is_train:
+        assert result["sem_seg"].shape == (height, width) and not result["sem_seg"].any()
+
+
+KINDS = [("L", "grau é 1.png"), ("CMYK", "druck 中.jpg"), ("RGBA", "a b.png"), ("I;16", "x.png")]
+
+
+@pytest.mark.parametrize(("mode", "name"), KINDS)
+def test_images_of_odd_kinds(mode: str, name: str, tiny_config: CfgNode, tmp_path: Path) -> None:
+    """Item 24."""
+    grey = np.full((4, 6), 129, dtype=np.uint16 if mode == "I;16" else np.uint8)
+    image = Image.fromarray(grey)
+    (image if mode == "I;16" else image.convert(mode)).save(tmp_path / name)
+    result = UnifiedMapper(tiny_config, False)({"file_name": str(tmp_path / name), "height": 4, "width": 6})
+    assert result["image"].shape[0] == 3 and result["image"].dtype == torch.uint8
+
+
+def test_a_palette_label_means_its_ids(tiny_config: CfgNode, tmp_path: Path) -> None:
+    """Item 22: training, the checks and evaluation read a label by one function, the ids and not the colours."""
+    record = records_of(tiny_config)[0]
+    label = Image.open(record["sem_seg_file_name"])
+    label.putpalette([value for i in range(256) for value in (255 - i, 3 * i % 256, 7 * i % 256)])
+    label.save(tmp_path / "palette.png")
+    assert Image.open(tmp_path / "palette.png").mode == "P"
+    np.random.seed(0)
+    expected = UnifiedMapper(tiny_config, True)(record)["sem_seg"]
+    np.random.seed(0)
+    result = UnifiedMapper(tiny_config, True)({**record, "sem_seg_file_name": str(tmp_path / "palette.png")})
+    assert torch.equal(result["sem_seg"], expected)

@@ -35,6 +35,18 @@ def test_images_of_every_mode_become_three_channels(mode: str, tmp_path: Path) -
     assert read_image(file).shape == (4, 6, 3)
 
 
+@pytest.mark.parametrize("name", ["x.png", "x.tiff"])
+def test_of_16_bits_the_higher_are_taken(name: str, tmp_path: Path) -> None:
+    # 65535 is white, 256 * 100 + 7 the grey 100.
+    file = save(tmp_path / name, np.array([[65535, 25607, 7]], dtype=np.uint16))
+    assert read_image(file).tolist() == [[[255] * 3, [100] * 3, [0] * 3]]
+
+
+def test_an_image_of_floats_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.tiff: an image of floats"):
+        read_image(save(tmp_path / "x.tiff", np.zeros((2, 3), dtype=np.float32)))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_size_and_image_agree_for_every_orientation(orientation: int, tmp_path: Path) -> None:
     image = Image.fromarray(RGB)

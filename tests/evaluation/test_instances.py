@@ -86,6 +86,16 @@ def test_a_detection_inside_a_crowd_is_no_error(streets: Streets):
     assert run(evaluator, [record], [output])["segm"]["AP-car"] == pytest.approx(100 * 51 / 101 / 2)
 
 
+@pytest.mark.parametrize("first_id", [0, 7])
+def test_ids_of_annotations_are_no_matter(streets: Streets, first_id: int):
+    """Item 37: pycocotools takes the id 0 for no match, and a perfect detection for a wrong one."""
+    scene = draw_street((CAR_A,))
+    annotations = [{**annotation, "id": first_id + i} for i, annotation in enumerate(annotations_of(scene))]
+    record = {**streets.add("street", scene), "annotations": annotations}
+    evaluator = InstanceEvaluator(streets.table, [record], streets.folder / "out")
+    assert run(evaluator, [record], [perfect_output(scene)])["segm"]["AP"] == pytest.approx(100)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_equal_to_detectron2(streets: Streets, seed: int):
     rng = np.random.default_rng(seed)

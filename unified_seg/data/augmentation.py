@@ -14,6 +14,7 @@ from unified_seg.data.transforms import (
     RandomRotation,
     RandomScale,
     RandomScaleCrop,
+    ResizeShortestEdge,
 )
 
 # What Detectron2 knows.
@@ -38,7 +39,7 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
     """
     source = cfg.INPUT
     if not is_train:
-        return T.AugmentationList([T.ResizeShortestEdge(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST, "choice")])
+        return T.AugmentationList([ResizeShortestEdge(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST, "choice")])
     _check(source)
     fill = cfg.MODEL.PIXEL_MEAN
     steps: list[T.Augmentation] = []
@@ -61,7 +62,7 @@ def _build_resize_and_crop(cfg: CfgNode) -> list[T.Augmentation]:
     source = cfg.INPUT
     lengths = (source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN, source.MIN_SIZE_TRAIN_SAMPLING)
     if tuple(source.RANDOM_SCALE) == (1.0, 1.0):
-        resize = T.ResizeShortestEdge(*lengths)
+        resize = ResizeShortestEdge(*lengths)
         return [resize, _build_crop(cfg)] if source.CROP.ENABLED else [resize]
     scale = RandomScale(*lengths, factors=source.RANDOM_SCALE, step=source.RANDOM_SCALE_STEP)
     return [RandomScaleCrop(scale, _build_crop(cfg))] if source.CROP.ENABLED else [scale]

@@ -46,6 +46,8 @@ class UnreadableError(DataError):
 def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
     """An image in the order of channels that the model wants, turned upright by its EXIF tag.
 
+    Of 16 bits the higher 8 are taken.
+
     Args:
         path: a file of one of IMAGE_FORMATS.
         format: "BGR" or "RGB" (or another of Detectron2's INPUT.FORMAT values).
@@ -54,11 +56,16 @@ def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
         (H, W, C) uint8.
 
     Raises:
-        DataError: absent, unreadable, or not an image.
+        DataError: absent, unreadable, or not an image; one of floats, whose white may be anything.
     """
-    with _open(path, IMAGE_FORMATS) as image:
+    with _open(path, IMAGE_FORMATS) as stored:
+        image = ImageOps.exif_transpose(stored)
+        if image.mode == "F":
+            raise DataError(f"{path}: an image of floats; convert it to 8 or 16 bits")
+        if image.mode.startswith("I"):  # Pillow would cut at 255
+            image = Image.fromarray((np.asarray(image, dtype=np.int32) >> 8).clip(0, 255).astype(np.uint8))
         # A copy of its own: Pillow's memory is read-only, which torch warns of.
-        return np.array(convert_PIL_to_numpy(ImageOps.exif_transpose(image), format), order="C")
+        return np.array(convert_PIL_to_numpy(image, format), order="C")
 
 
 def read_label(path: str | Path) -> np.ndarray:

@@ -19,7 +19,18 @@ VOID = 0
 CROP_DRAWS = 10
 
 
-class RandomScale(T.ResizeShortestEdge):
+class ResizeShortestEdge(T.ResizeShortestEdge):
+    """Detectron2's, but that a side which would round to no pixel keeps one, as of an image of 1 x 5000."""
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        transform = super().get_transform(image)
+        if isinstance(transform, T.NoOpTransform):
+            return transform
+        transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
+        return transform
+
+
+class RandomScale(ResizeShortestEdge):
     """Detectron2's resize times a random factor, in a single interpolation.
 
     Args:
