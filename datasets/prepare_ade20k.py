@@ -19,9 +19,10 @@ import numpy as np
 
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, ade20k_categories
+from unified_seg.data.parallel import in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
-from unified_seg.data.preparation.labels import Label, in_parallel, write_labels
+from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
 from unified_seg.data.reading import DataError, read_label, read_panoptic_ids
 from unified_seg.functional.id_maps import segment_extents

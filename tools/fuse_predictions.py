@@ -25,7 +25,7 @@ from PIL import Image
 from tqdm import tqdm
 
 import unified_seg  # noqa: F401  registers the data sets
-from unified_seg.data.coco_json import read_categories
+from unified_seg.data.coco_json import coco_categories, read_categories
 from unified_seg.data.json_file import write_json
 from unified_seg.data.predictions import (
     Detection,
@@ -38,7 +38,7 @@ from unified_seg.data.predictions import (
 )
 from unified_seg.data.reading import DataError
 from unified_seg.data.semantic_labels import ID_KINDS, pixel_values
-from unified_seg.evaluation.export import coco_categories, write_panoptic_png
+from unified_seg.data.writing import write_png
 from unified_seg.evaluation.rle import encode_masks
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.panoptic_fusion import (
@@ -155,7 +155,7 @@ class Fuser:
 
     def write_panoptic(self, image: ImageInfo, panoptic: PanopticMap) -> Json:
         """Write the PNG; returns the image's entry of panoptic.json."""
-        write_panoptic_png(writable(self.args.output / "panoptic", image), panoptic.ids.numpy())
+        write_png(writable(self.args.output / "panoptic", image), panoptic.ids.numpy())
         classes = [self.table.segment_class(s["category_id"], s["isthing"]) for s in panoptic.segments_info]
         segments = [
             {"id": s["id"], "category_id": c.dataset_id, "area": s["area"], "iscrowd": 0}
@@ -166,7 +166,7 @@ class Fuser:
     def header(self) -> Json:
         """What COCO's panoptic JSON says beside its annotations."""
         images = [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in self.images]
-        return {"images": images, "categories": coco_categories(self.table)}
+        return {"images": images, "categories": coco_categories(self.table.classes)}
 
 
 def refined_records(

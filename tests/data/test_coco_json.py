@@ -10,6 +10,7 @@ from unified_seg.data.coco_json import (
     ImageEntry,
     RecordError,
     class_table,
+    coco_categories,
     flag,
     numbers,
     path_in,
@@ -70,6 +71,13 @@ class TestCategories:
     def test_a_file_of_instances_has_things_alone(self):
         table = class_table(FILE, [{"id": 3, "name": "cat"}, {"id": 1, "name": "dog"}], use_supercategories=False)
         assert [(c.name, c.thing_id, c.dataset_id) for c in table.classes] == [("cat", 0, 3), ("dog", 1, 1)]
+
+    def test_written_categories_are_read_as_they_were(self):
+        table = class_table(FILE, [*self.records], use_supercategories=True)
+        written = coco_categories(table.classes)
+        # Sky is its own category; of the vehicles it has to be said.
+        assert [c.get("supercategory") for c in written] == [None, "vehicle", "vehicle"]
+        assert class_table(FILE, written).classes == table.classes
 
     @pytest.mark.parametrize(
         ("categories", "message"),

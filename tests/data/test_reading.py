@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from unified_seg.data.reading import DataError, image_size, read_image, read_label, read_panoptic_ids
+from unified_seg.data.reading import DataError, UnreadableError, image_size, read_image, read_label, read_panoptic_ids
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -139,6 +139,20 @@ def test_truncated_files_are_named(reader: object, tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"x\.png: not a readable image"):
         reader(file)  # type: ignore[operator]
+
+
+def test_the_header_of_a_truncated_png(tmp_path: Path) -> None:
+    file = save(tmp_path / "x.png", RNG.integers(0, 256, (64, 48, 3), dtype=np.uint8))
+    file.write_bytes(file.read_bytes()[:2000])
+    assert image_size(file) == (64, 48)  # nothing behind it is looked at
+
+
+@pytest.mark.parametrize("reader", [read_image, image_size])
+def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
+    """Item 18: of one bit each they are a few kilobytes."""
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "x.png")
+    with pytest.raises(UnreadableError, match=r"x\.png: 9000x10000 pixels, more than"):
+        reader(tmp_path / "x.png")  # type: ignore[operator]
 
 
 def test_formats_that_run_other_programs_are_not_opened(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
 from unified_seg.data.reading import read_label, read_panoptic_ids
-from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter, write_panoptic_png
+from unified_seg.data.writing import write_png
+from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.functional.class_table import ClassTable
@@ -65,10 +66,10 @@ class TestCocoPanoptic:
 
     def test_a_png_holds_three_bytes(self, tmp_path: Path):
         ids = np.array([[0, 255, 256], [65536, 26001, 256**3 - 1]])
-        write_panoptic_png(tmp_path / "ids.png", ids)
+        write_png(tmp_path / "ids.png", ids)
         assert (read_panoptic_ids(tmp_path / "ids.png") == ids).all()
         with pytest.raises(ValueError, match=r"got 0 \.\. 16777216"):
-            write_panoptic_png(tmp_path / "ids.png", ids + np.array([[0, 0, 0], [0, 0, 1]]))
+            write_png(tmp_path / "ids.png", ids + np.array([[0, 0, 0], [0, 0, 1]]))
 
 
 class TestCityscapesSemantic:

@@ -4,7 +4,7 @@ H, W = an image.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -189,7 +189,7 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
         path: the file, for errors.
         categories: the list of them. Where none has an isthing, as in files of instances, all are things.
         use_supercategories: classes of one supercategory are look-alikes; else each class has its category to itself.
-            None: where all have a supercategory.
+            None: those of one supercategory, where they have any.
 
     Returns:
         The classes; semantic ids and thing ids count in their order.
@@ -199,8 +199,6 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
     """
     records = list(records_of(path, categories))
     things_alone = not any("isthing" in record for _, record in records)
-    if use_supercategories is None:
-        use_supercategories = all(isinstance(record.get("supercategory"), str) for _, record in records)
     names = [record.get("name") for _, record in records]
     # Two classes of one name are not one category.
     own_names = names if len({str(name) for name in names}) == len(names) else [str(i) for i in range(len(names))]
@@ -214,7 +212,7 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
                 semantic_id=index,
                 thing_id=sum(c.is_thing for c in classes) if is_thing else None,
                 dataset_id=field(record, "id", int),
-                category=field(record, "supercategory", str) if use_supercategories else str(own_names[index]),
+                category=_category(record, str(own_names[index]), use_supercategories),
                 color=_color(record.get("color", palette[index % len(palette)])),
             )
         except RecordError as error:
@@ -226,7 +224,22 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
         raise DataError(f"{path}: {error}") from None
 
 
+def _category(record: Json, own: str, use_supercategories: bool | None) -> str:
+    if use_supercategories or (use_supercategories is None and "supercategory" in record):
+        return field(record, "supercategory", str)
+    return own
+
+
 def _color(color: Any) -> tuple[int, int, int]:
     if not isinstance(color, list) or len(color) != 3 or not all(type(c) is int and c in range(256) for c in color):
         raise RecordError(f"color must be three numbers 0 .. 255, got {color!r:.80}")
     return color[0], color[1], color[2]
+
+
+def coco_categories(classes: Iterable[SegmentClass]) -> list[Json]:
+    """COCO's categories, of which `class_table` makes the same classes."""
+    categories = []
+    for c in classes:
+        category = {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
+        categories.append(category if c.category == c.name else {**category, "supercategory": c.category})
+    return categories

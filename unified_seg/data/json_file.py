@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg.data.reading import DataError, MissingFileError
-from unified_seg.data.replacing import replacing
+from unified_seg.data.writing import replacing
 
 
 def read_json(path: Path) -> Any:

@@ -11,6 +11,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 # EXIF orientations that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
+# Where PNGs keep them.
+PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # A file of a few kilobytes can claim more pixels than memory holds. From these on Pillow warns: 9,459 x 9,459.
 MAX_PIXELS = 89_478_485
 
@@ -126,7 +128,12 @@ def image_header(path: str | Path) -> tuple[int, int, int]:
         DataError: absent, or no readable image; damage behind the header isn't seen.
     """
     with _open(path, IMAGE_FORMATS, decode=False) as image:
-        return image.height, image.width, int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        if image.format == "PNG" and not PNG_EXIF & image.info.keys():
+            return image.height, image.width, 1  # Pillow would look for it behind the pixels, and decode them all
+        try:
+            return image.height, image.width, int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
 
 
 def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Image.Image:

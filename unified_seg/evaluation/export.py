@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from unified_seg.data.coco_json import coco_categories
 from unified_seg.data.json_file import write_json
+from unified_seg.data.writing import write_png
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
 from unified_seg.evaluation.outputs import panoptic_segments, segment_class, semantic_labels
 from unified_seg.functional.class_table import ClassTable
-
-MAX_SEGMENT_ID = 256**3 - 1  # what an RGB pixel holds
 
 
 class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
@@ -45,7 +45,7 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
                 for info in infos
             ],
         }
-        write_panoptic_png(self.folder / annotation["file_name"], ids)
+        write_png(self.folder / annotation["file_name"], ids)
         return annotation
 
     def summarize(self, items: dict[Any, dict[str, Any]]) -> dict[str, Scores]:
@@ -56,7 +56,7 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
                 for r in records
             ],
             "annotations": list(items.values()),
-            "categories": coco_categories(self.table),
+            "categories": coco_categories(self.table.classes),
         }
         write_json(self.folder / "predictions.json", content, indent=None)
         return {}
@@ -104,27 +104,3 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
 
     def summarize(self, items: dict[Any, None]) -> dict[str, Scores]:
         return {}
-
-
-def coco_categories(table: ClassTable) -> list[dict[str, Any]]:
-    """The `categories` of a COCO panoptic JSON."""
-    return [
-        {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)} for c in table.classes
-    ]
-
-
-def write_panoptic_png(path: Path, ids: np.ndarray) -> None:
-    """Write segment ids as COCO does: R + 256 G + 65536 B.
-
-    Args:
-        path: a .png file.
-        ids: (H, W) integers, 0 to 256^3 - 1.
-
-    Raises:
-        ValueError: an id that three bytes can't hold.
-    """
-    if ids.min() < 0 or ids.max() > MAX_SEGMENT_ID:
-        raise ValueError(f"{path}: segment ids must be 0 .. {MAX_SEGMENT_ID}, got {ids.min()} .. {ids.max()}")
-    four_bytes = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(*ids.shape, 4)
-    # Segment maps are flat areas: the strongest compression takes several times as long and gains little.
-    Image.fromarray(np.ascontiguousarray(four_bytes[..., :3])).save(path, compress_level=1)

@@ -13,7 +13,7 @@ from typing import IO, NamedTuple
 from tqdm import tqdm
 
 from unified_seg.data.reading import DataError
-from unified_seg.data.replacing import replacing
+from unified_seg.data.writing import replacing
 
 # What the readers of archives raise about damaged ones; RuntimeError is zipfile's of an encrypted one.
 BROKEN = (

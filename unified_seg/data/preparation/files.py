@@ -5,23 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
-from unified_seg.data.replacing import replacing
-
-
-def write_png(path: Path, ids: np.ndarray) -> None:
-    """Write a map of ids as a PNG.
-
-    Args:
-        path: its folder is made if need be.
-        ids: (H, W); uint8 as a grey PNG, wider integers below 2**24 as a COCO panoptic PNG: R + 256 G + 65536 B.
-    """
-    if ids.dtype != np.uint8:
-        ids = np.stack([ids & 255, ids >> 8 & 255, ids >> 16 & 255], axis=-1).astype(np.uint8)
-    with replacing(path) as temporary:
-        Image.fromarray(ids).save(temporary, format="PNG")
+from unified_seg.data.writing import replacing
 
 
 def write_names(path: Path, names: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from unified_seg.data.json_file import read_json
 from unified_seg.data.reading import DataError
-from unified_seg.data.replacing import replacing
+from unified_seg.data.writing import replacing
 
 Json = dict[str, Any]
 

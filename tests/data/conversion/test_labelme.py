@@ -1,0 +1,207 @@
+"""What people draw with labelme, as COCO's instances: by hand, and as pycocotools reads it.
+
+The pond is 6 x 10 pixels.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+from unified_seg.data.checks import check_record
+from unified_seg.data.conversion.labelme import convert_labelme, shape_polygon
+from unified_seg.data.datasets.custom import CustomDataset
+from unified_seg.data.reading import DataError
+
+SIZE = (6, 10)
+
+
+def shape(label: str, kind: str, *points: tuple[float, float], group: int | None = None) -> dict[str, Any]:
+    return {"label": label, "points": [list(p) for p in points], "group_id": group, "shape_type": kind, "flags": {}}
+
+
+def drawn(image: str, *shapes: dict[str, Any]) -> dict[str, Any]:
+    head = {"version": "5.5.0", "flags": {}, "shapes": list(shapes)}
+    return {**head, "imagePath": image, "imageData": "no picture", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+
+
+# Rows 1 and 2, columns 2 to 4.
+DUCK = shape("duck", "rectangle", (5, 3), (2, 1))
+# Rows 3 and 4, columns 0 and 1, and columns 6 and 7: one reed behind a post.
+REED = [shape("reed", "polygon", (x, 3), (x + 2, 3), (x + 2, 5), (x, 5), group=4) for x in (0, 6)]
+
+
+@pytest.fixture
+def pond(tmp_path: Path) -> Path:
+    """One drawing beside its image, and one in another folder than its image."""
+    for folder in ("drawn/images", "drawn/labels"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a.png", "images/b c.jpg"):
+        Image.new("RGB", SIZE[::-1]).save(tmp_path / "drawn" / name)
+    write(tmp_path, "a.json", drawn("a.png", DUCK, REED[0], DUCK, REED[1]))
+    write(tmp_path, "labels/b.json", drawn("..\\images\\b c.jpg", {**DUCK, "group_id": 4}, REED[0]))
+    return tmp_path
+
+
+def write(folder: Path, name: str, content: Any) -> None:
+    (folder / "drawn" / name).write_text(json.dumps(content))
+
+
+def convert(folder: Path, **options: Any) -> Any:
+    return convert_labelme(folder / "drawn", folder / "instances.json", **options)
+
+
+def masks(folder: Path) -> list[tuple[int, int, np.ndarray]]:
+    coco = COCO(str(folder / "instances.json"))
+    return [(a["image_id"], a["category_id"], coco.annToMask(a)) for a in coco.loadAnns(coco.getAnnIds())]
+
+
+def test_the_file_by_hand(pond: Path) -> None:
+    assert convert(pond) == (2, 5, 0, 2)
+    content = json.loads((pond / "instances.json").read_text())
+    assert content["images"] == [
+        {"id": 1, "file_name": "a.png", "height": 6, "width": 10},
+        {"id": 2, "file_name": "images/b c.jpg", "height": 6, "width": 10},
+    ]
+    assert [(c["id"], c["name"]) for c in content["categories"]] == [(1, "duck"), (2, "reed")]
+    fields = ("id", "image_id", "category_id", "area", "bbox", "iscrowd")
+    # Shapes without a group are instances of their own; so are those of one group and two labels.
+    assert [tuple(a[field] for field in fields) for a in content["annotations"]] == [
+        (1, 1, 1, 6, [2, 1, 3, 2], 0),
+        (2, 1, 2, 8, [0, 3, 8, 2], 0),
+        (3, 1, 1, 6, [2, 1, 3, 2], 0),
+        (4, 2, 1, 6, [2, 1, 3, 2], 0),
+        (5, 2, 2, 4, [0, 3, 2, 2], 0),
+    ]
+    assert content["annotations"][0]["segmentation"] == [[5, 3, 2, 3, 2, 1, 5, 1]]
+
+
+def test_pycocotools_reads_the_file(pond: Path) -> None:
+    convert(pond)
+    duck, reed = np.zeros(SIZE), np.zeros(SIZE)
+    duck[1:3, 2:5] = 1
+    reed[3:5, [0, 1, 6, 7]] = 1
+    first, second = masks(pond)[:2]
+    assert np.array_equal(first[2], duck) and np.array_equal(second[2], reed)
+
+
+def test_a_custom_data_set_reads_the_file(pond: Path) -> None:
+    convert(pond)
+    dataset = CustomDataset.of({"NAME": "pond", "IMAGES": "drawn", "INSTANCES": "instances.json"}, pond)
+    records = dataset.load()
+    for record in records:
+        check_record(record, dataset.table())
+    assert [len(record["annotations"]) for record in records] == [3, 2]
+
+
+def test_classes_of_a_file(pond: Path) -> None:
+    classes = "[{name: water, id: 3}, {name: reed, id: 9, isthing: 1}, {name: duck, id: 5, isthing: 1}]"
+    (pond / "classes.yaml").write_text(classes)
+    assert convert(pond, classes_file=pond / "classes.yaml").classes == 2
+    content = json.loads((pond / "instances.json").read_text())
+    assert [(c["id"], c["name"], c["isthing"]) for c in content["categories"]] == [(9, "reed", 1), (5, "duck", 1)]
+    assert [a["category_id"] for a in content["annotations"]] == [5, 9, 5, 5, 9]
+
+
+def test_what_has_no_pixel_is_left_out(pond: Path) -> None:
+    outside, point = shape("duck", "rectangle", (-5, 0), (-1, 3)), shape("eel", "circle", (2.5, 2.5), (2.5, 2.5))
+    write(pond, "a.json", drawn("a.png", outside, DUCK, point))
+    assert convert(pond) == (2, 3, 2, 3)
+    assert [a["id"] for a in json.loads((pond / "instances.json").read_text())["annotations"]] == [1, 2, 3]
+
+
+def test_old_files_have_polygons_without_a_type(pond: Path) -> None:
+    write(pond, "a.json", drawn("a.png", {"label": "reed", "points": REED[0]["points"]}))
+    assert convert(pond).instances == 3
+
+
+@pytest.mark.parametrize("radius", [0.1, 1.0, 7.3, 400.0])
+def test_circles_are_nearly_round(radius: float) -> None:
+    edge = (50 + radius * math.cos(1), 60 + radius * math.sin(1))
+    polygon = np.array(shape_polygon(shape("x", "circle", (50, 60), edge), (1000, 1000))).reshape(-1, 2) - [50, 60]
+    middles = (polygon + np.roll(polygon, 1, axis=0)) / 2
+    assert np.allclose(np.hypot(*polygon.T), radius)
+    assert (np.hypot(*middles.T) > radius - 0.251).all()
+    assert len(polygon) >= 12
+
+
+def changed(**values: Any) -> Callable[[Path], None]:
+    return lambda folder: write(folder, "a.json", {**drawn("a.png", DUCK), **values})
+
+
+def with_shape(**values: Any) -> Callable[[Path], None]:
+    return lambda folder: write(folder, "a.json", drawn("a.png", DUCK, {**DUCK, **values}))
+
+
+def no_drawing(folder: Path) -> None:
+    for path in (folder / "drawn").rglob("*.json"):
+        path.unlink()
+
+
+LINE = [[0, 0], [3, 3]]
+BAD = {
+    "no JSON": (lambda f: (f / "drawn/a.json").write_text("["), r"a\.json: not readable as JSON"),
+    "a list": (lambda f: write(f, "a.json", []), r"a\.json: expected an object"),
+    "nothing": (no_drawing, r"drawn: no \.json file in it"),
+    "another JSON": (lambda f: write(f, "x.json", {"images": []}), r"x\.json: imageHeight must be int, got None"),
+    "no shapes": (changed(shapes=None), r"a\.json: expected a list of shapes records"),
+    "huge": (changed(imageHeight=10**9), r"a\.json: imageHeight and imageWidth are \[1000000000, 10\]"),
+    "empty": (changed(imageWidth=0), r"a\.json: imageHeight and imageWidth are \[6, 0\]"),
+    "another size": (changed(imageHeight=10, imageWidth=6), r"a\.json: 10x6 pixels, its image .*a\.png has 6x10"),
+    "above": (changed(imagePath="../../a.png"), r"a\.json: imagePath: .* leads out of"),
+    "from the root": (changed(imagePath="/etc/a.png"), r"a\.json: imagePath: .* leads out of"),
+    "no file's name": (changed(imagePath="a\0.png"), r"a\.json: imagePath: .* names no file"),
+    "one image": (changed(imagePath="images/b c.jpg"), r"b\.json: its image images/b c\.jpg is also that of .*a\.json"),
+    "a line": (with_shape(shape_type="line"), r"a\.json: shapes record 1: shape_type 'line' is not read"),
+    "two corners": (with_shape(shape_type="polygon", points=LINE), "record 1: a polygon has at least 3 points"),
+    "three points": (with_shape(points=[*LINE, [4, 4]]), "record 1: a rectangle has 2 points, this one 3"),
+    "one point": (with_shape(shape_type="circle", points=LINE[:1]), "record 1: a circle has 2 points, this one 1"),
+    "no points": (with_shape(points=None), "record 1: points must be a list, got None"),
+    "a point in space": (with_shape(points=[[1, 2, 3], [4, 5, 6]]), r"a point must be two numbers x, y, got \[1, 2"),
+    "no number": (with_shape(points=[[1, 2], [True, 5]]), r"a point must be two numbers x, y, got \[True, 5\]"),
+    "NaN": (with_shape(points=[[1, 2], [math.nan, 5]]), r"the point \[nan, 5\] is far outside"),
+    "far": (with_shape(shape_type="circle", points=[[1, 2], [1e300, 5]]), r"the point \[1e\+300, 5\] is far outside"),
+    "no label": (with_shape(label=None), "record 1: label must be str, got None"),
+    "a group's name": (with_shape(group_id="x"), "record 1: group_id must be int or NoneType, got 'x'"),
+    "none drawn": (lambda f: [write(f, n, drawn(i)) for n, i in (("a.json", "a"), ("labels/b.json", "b"))], "at least"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_error(pond: Path, name: str) -> None:
+    change, message = BAD[name]
+    change(pond)
+    with pytest.raises(DataError, match=message):
+        convert(pond)
+    assert not (pond / "instances.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ("[{name: duck, isthing: 1}]", r"a\.json: shapes record 1: its label 'reed' is no class of .*classes\.yaml"),
+        ("[duck, {name: reed, isthing: 1}]", r"a\.json: shapes record 0: its label 'duck' is stuff in .*classes\.yaml"),
+    ],
+)
+def test_labels_that_are_no_things(pond: Path, classes: str, message: str) -> None:
+    (pond / "classes.yaml").write_text(classes)
+    with pytest.raises(DataError, match=message):
+        convert(pond, classes_file=pond / "classes.yaml")
+
+
+def test_links_out_of_the_folder_are_not_followed(pond: Path) -> None:
+    (pond / "drawn/a.png").rename(pond / "a.png")
+    (pond / "drawn/a.png").symlink_to(pond / "a.png")
+    with pytest.raises(DataError, match=r"a\.json: imagePath: .* leads out of"):
+        convert(pond)
+
+
+def test_the_folder_is_not_written_to(pond: Path) -> None:
+    with pytest.raises(DataError, match="nothing is written into the input"):
+        convert_labelme(pond / "drawn", pond / "drawn/instances.json")

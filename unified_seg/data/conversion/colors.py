@@ -1,0 +1,178 @@
+"""Maps of class ids, of label pictures whose colours are classes.
+
+H, W = an image.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from unified_seg.data.coco_json import coco_categories
+from unified_seg.data.conversion.legends import Color, read_legend
+from unified_seg.data.conversion.paths import check_apart, files_in
+from unified_seg.data.datasets.semantic_folder import IMAGE_SUFFIXES
+from unified_seg.data.parallel import in_parallel
+from unified_seg.data.reading import IMAGE_FORMATS, DataError, read_image
+from unified_seg.data.writing import replacing, write_png
+from unified_seg.functional.class_table import SegmentClass
+
+LOSSY_FORMATS = ("JPEG", "WEBP")
+# Pillow's names of what has colours of 8 bits, grey, palettes and an alpha channel included.
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
+# Below all ids.
+NO_CLASS = -1
+
+
+class Summary(NamedTuple):
+    """Of a folder: how many files and pixels; pixels of unknown colours, files with some, and the first of these."""
+
+    files: int
+    pixels: int
+    unknown_pixels: int
+    unknown_files: int
+    first_unknown: Path | None
+
+
+def convert_colors(
+    source: Path,
+    legend_file: Path,
+    output: Path,
+    *,
+    void: Sequence[str] = (),
+    tolerance: int = 0,
+    unknown: int | None = None,
+    workers: int = 1,
+) -> Summary:
+    """Write an 8-bit grey PNG of ids for each picture, and classes.yaml: DATASETS.CUSTOM's SEMANTIC and CLASSES.
+
+    Args:
+        source: the folder of the pictures, in any format without loss; a PNG has the name of its picture.
+        legend_file, void: as `read_legend`.
+        output: the folder to write to.
+        tolerance: a pixel whose red, green and blue differ by no more than this from a colour of the legend has it.
+        unknown: the id of pixels in a colour that the legend lacks, such as 255, void; None: they are an error.
+        workers: processes.
+
+    Raises:
+        DataError: the first thing that is wrong, with file and cause.
+    """
+    check_apart([output], [source])
+    check_apart([output / "classes.yaml"], [legend_file])
+    legend = read_legend(legend_file, void)
+    _check_tolerance(legend_file, list(legend.values), tolerance)
+    files = files_in(source, IMAGE_SUFFIXES)
+    outputs = {file: output / file.relative_to(source).with_suffix(".png") for file in files}
+    _check_names(outputs)
+    values = tuple(legend.values.items())
+    convert = partial(_convert_file, values=values, tolerance=tolerance, unknown=unknown)
+    counts = in_parallel(convert, list(outputs.items()), workers, "colours to ids")
+    _write_classes(output / "classes.yaml", legend.classes)
+    lacking = [file for file, (_, pixels) in zip(files, counts) if pixels]
+    return Summary(
+        files=len(files),
+        pixels=sum(pixels for pixels, _ in counts),
+        unknown_pixels=sum(pixels for _, pixels in counts),
+        unknown_files=len(lacking),
+        first_unknown=lacking[0] if lacking else None,
+    )
+
+
+def read_colors(path: Path) -> np.ndarray:
+    """The colours of a label picture, upright; of a palette image those that its indices mean.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        DataError: absent or unreadable, in a format with loss, of more than 8 bits a channel, or (partly) transparent.
+    """
+    pixels = read_image(path, "RGBA")
+    with Image.open(path, formats=IMAGE_FORMATS) as image:
+        kind, mode = str(image.format), image.mode
+    if kind in LOSSY_FORMATS:
+        raise DataError(f"{path}: a {kind} file, whose compression changes colours; export the labels as PNG")
+    if mode not in MODES:
+        raise DataError(f"{path}: colours have 8 bits a channel, this is a {mode} image")
+    solid = pixels[..., 3] == 255
+    if not solid.all():
+        row, column = (int(v) for v in np.argwhere(~solid)[0])
+        raise DataError(f"{path}: {(~solid).sum()} pixels are transparent, first at row {row}, column {column}")
+    return pixels[..., :3]
+
+
+def color_ids(colors: np.ndarray, values: tuple[tuple[Color, int], ...], tolerance: int = 0) -> np.ndarray:
+    """The id of each pixel's colour.
+
+    Args:
+        colors: (H, W, 3) uint8, RGB.
+        values: (colour, id 0 .. 255), no two colours within twice the tolerance.
+        tolerance: the largest difference of a channel.
+
+    Returns:
+        (H, W) int16: ids, and NO_CLASS where the colour is none of these.
+    """
+    red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
+    return _lookup(values, tolerance)[red << 16 | green << 8 | blue]
+
+
+@lru_cache(maxsize=1)  # 32 MB
+def _lookup(values: tuple[tuple[Color, int], ...], tolerance: int) -> np.ndarray:
+    """(256^3,) int16: the id of each colour."""
+    ids = np.full((256, 256, 256), NO_CLASS, dtype=np.int16)
+    for color, value in values:
+        ids[tuple(slice(max(0, channel - tolerance), channel + tolerance + 1) for channel in color)] = value
+    return ids.reshape(-1)
+
+
+def _check_tolerance(legend_file: Path, colors: Sequence[Color], tolerance: int) -> None:
+    for one, other in combinations(colors, 2):
+        distance = max(abs(a - b) for a, b in zip(one, other))
+        if distance <= 2 * tolerance:
+            raise DataError(
+                f"{legend_file}: with a tolerance of {tolerance} a colour between {one} and {other} would mean both; "
+                f"it must be below {(distance + 1) // 2}"
+            )
+
+
+def _check_names(outputs: dict[Path, Path]) -> None:
+    pictures: dict[Path, Path] = {}
+    for picture, output in outputs.items():
+        if output in pictures:
+            raise DataError(f"{picture}: {pictures[output].name} would have the same PNG, {output}")
+        pictures[output] = picture
+
+
+def _convert_file(
+    item: tuple[Path, Path], *, values: tuple[tuple[Color, int], ...], tolerance: int, unknown: int | None
+) -> tuple[int, int]:
+    """Write the ids of a picture; returns how many pixels it has, and how many of an unknown colour."""
+    file, output = item
+    colors = read_colors(file)
+    ids = color_ids(colors, values, tolerance)
+    lacking = ids == NO_CLASS
+    if lacking.any():
+        if unknown is None:
+            raise DataError(f"{file}: {_first_unknown(colors, lacking)}")
+        ids[lacking] = unknown
+    write_png(output, ids.astype(np.uint8))
+    return ids.size, int(lacking.sum())
+
+
+def _first_unknown(colors: np.ndarray, lacking: np.ndarray) -> str:
+    row, column = (int(v) for v in np.argwhere(lacking)[0])
+    color = colors[row, column]
+    count = (colors == color).all(axis=-1).sum()
+    where = f"{count} pixels, first at row {row}, column {column}"
+    return f"the colour {tuple(color.tolist())} is not in the legend: {where}; --unknown 255 makes such pixels void"
+
+
+def _write_classes(path: Path, classes: Sequence[SegmentClass]) -> None:
+    with replacing(path) as temporary:
+        text = yaml.safe_dump(coco_categories(classes), sort_keys=False, allow_unicode=True, default_flow_style=None)
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,243 @@
+"""COCO's instance format, of what people draw with labelme (https://github.com/wkentaro/labelme).
+
+H, W = an image.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pycocotools import mask as mask_util
+
+from unified_seg.data.coco_json import (
+    Json,
+    RecordError,
+    class_table,
+    coco_categories,
+    field,
+    path_in,
+    read_object,
+    records_of,
+)
+from unified_seg.data.coco_masks import MAX_DISTANCE, checked_rle
+from unified_seg.data.conversion.paths import check_apart, files_in
+from unified_seg.data.datasets.custom import read_classes
+from unified_seg.data.json_file import write_json
+from unified_seg.data.parallel import in_parallel
+from unified_seg.data.reading import MAX_PIXELS, DataError, SizeError, image_size
+from unified_seg.functional.class_table import ClassTable
+
+# A polygon in the place of a circle is nowhere farther inside than this, in pixels.
+CIRCLE_ERROR = 0.25
+
+Point = tuple[float, float]
+
+
+class DrawnInstance(NamedTuple):
+    """Shapes that are one instance.
+
+    Attributes:
+        label: the name of its class.
+        polygons: of its parts, [x, y, x, y, ...] in pixels.
+        area: its pixels in the image.
+        box: x, y, width, height of these pixels.
+        where: names it in errors.
+    """
+
+    label: str
+    polygons: list[list[float]]
+    area: int
+    box: list[float]
+    where: str
+
+
+class DrawnImage(NamedTuple):
+    """A labelme file.
+
+    Attributes:
+        file_name: of the image, relative to the folder.
+        size: (H, W).
+        instances: those without a pixel in the image too.
+    """
+
+    file_name: str
+    size: tuple[int, int]
+    instances: list[DrawnInstance]
+
+
+class Summary(NamedTuple):
+    """Of a folder: images, instances, those without a pixel in their image, which are left out, and classes."""
+
+    images: int
+    instances: int
+    hidden: int
+    classes: int
+
+
+def convert_labelme(source: Path, output: Path, *, classes_file: Path | None = None, workers: int = 1) -> Summary:
+    """Write one COCO instance JSON of a folder's labelme files, which DATASETS.CUSTOM reads as INSTANCES.
+
+    Polygons, rectangles and circles are read; shapes of one label and group_id are one instance. Image names are
+    relative to the folder.
+
+    Args:
+        source: the folder, sub-folders included; every .json in it is labelme's.
+        output: the JSON file to write.
+        classes_file: as `read_classes`; None: the labels that occur, in alphabetical order, with ids from 1.
+        workers: processes.
+
+    Raises:
+        DataError: the first thing that is wrong, with file, record and cause.
+    """
+    check_apart([output], [source, classes_file])
+    files = files_in(source, (".json",))
+    drawn = in_parallel(partial(read_labelme, root=source), files, workers, "labelme")
+    _check_images(files, drawn)
+    table = read_classes(classes_file) if classes_file else _classes_of(source, drawn)
+    category_ids = _category_ids(drawn, table, classes_file)
+    images: list[Json] = []
+    annotations: list[Json] = []
+    for image_id, image in enumerate(drawn, start=1):
+        height, width = image.size
+        images.append({"id": image_id, "file_name": image.file_name, "height": height, "width": width})
+        for instance in (one for one in image.instances if one.area):
+            annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_ids[instance.label]}
+            mask = {"segmentation": instance.polygons, "area": instance.area, "bbox": instance.box, "iscrowd": 0}
+            annotations.append({**annotation, **mask})
+    categories = coco_categories(table.things)
+    write_json(output, {"images": images, "annotations": annotations, "categories": categories}, indent=None)
+    every = sum(len(image.instances) for image in drawn)
+    return Summary(len(images), len(annotations), every - len(annotations), len(categories))
+
+
+def read_labelme(path: Path, root: Path) -> DrawnImage:
+    """One labelme file; the picture that it may hold as imageData is not looked at.
+
+    Args:
+        path: the file, in the folder `root`.
+        root: what image names are relative to.
+
+    Raises:
+        DataError: not such a file, an imagePath that leads out of the folder or to an image of another size, or a shape
+            that is no area; what is not there can't have another size.
+    """
+    content = read_object(path)
+    try:
+        size = (field(content, "imageHeight", int), field(content, "imageWidth", int))
+        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
+            raise RecordError(f"imageHeight and imageWidth are {list(size)}, not 1 to {MAX_PIXELS} pixels")
+        file_name = _image_name(field(content, "imagePath", str), path, root)
+    except RecordError as error:
+        raise DataError(f"{path}: {error}") from None
+    image = root / file_name
+    if image.is_file() and image_size(image) != size:
+        found = image_size(image)
+        raise SizeError(
+            f"{path}: {size[0]}x{size[1]} pixels, its image {image} has {found[0]}x{found[1]} (height x width)"
+        )
+    return DrawnImage(file_name, size, _instances(path, content, size))
+
+
+def _image_name(image_path: str, path: Path, root: Path) -> str:
+    """The image's name relative to the root, without "..": labelme's is relative to its file, on Windows with \\."""
+    try:
+        image = path_in(root, str(path.parent.relative_to(root) / image_path.replace("\\", "/")))
+    except RecordError as error:
+        raise RecordError(f"imagePath: {error}") from None
+    return image.resolve().relative_to(root.resolve()).as_posix()
+
+
+def _instances(path: Path, content: Json, size: tuple[int, int]) -> list[DrawnInstance]:
+    """The shapes, those of one instance together, in the order of the file."""
+    parts: dict[tuple[Any, ...], list[list[float]]] = {}
+    places: dict[tuple[Any, ...], str] = {}
+    for index, (where, shape) in enumerate(records_of(path, content.get("shapes"), "shapes")):
+        try:
+            label, group = field(shape, "label", str), field(shape, "group_id", int, type(None))
+            key = (label, "shape", index) if group is None else (label, "group", group)
+            parts.setdefault(key, []).append(shape_polygon(shape, size))
+        except RecordError as error:
+            raise DataError(f"{path}: {where}: {error}") from None
+        places.setdefault(key, f"{path}: {where}")
+    instances = []
+    for key, polygons in parts.items():
+        rle = checked_rle(polygons, size, places[key])
+        box = mask_util.toBbox(rle).tolist()
+        instances.append(DrawnInstance(key[0], polygons, int(mask_util.area(rle)), box, places[key]))
+    return instances
+
+
+def shape_polygon(shape: Json, size: tuple[int, int]) -> list[float]:
+    """A shape as a polygon [x, y, x, y, ...], in pixels.
+
+    Args:
+        shape: shape_type, which is "polygon" if it is absent, and points: the corners of a polygon, two opposite ones
+            of a rectangle, or the centre of a circle and a point on it.
+        size: (H, W).
+
+    Raises:
+        RecordError: another type, or not such points.
+    """
+    kind = shape.get("shape_type", "polygon")
+    points = _points(shape, size)
+    if kind == "polygon":
+        if len(points) < 3:
+            raise RecordError(f"a polygon has at least 3 points, this one {len(points)}")
+    elif kind not in ("rectangle", "circle"):
+        raise RecordError(f"shape_type {kind!r:.80} is not read; polygon, rectangle and circle are")
+    elif len(points) != 2:
+        raise RecordError(f"a {kind} has 2 points, this one {len(points)}")
+    elif kind == "rectangle":
+        (left, top), (right, bottom) = points
+        points = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    else:
+        points = _circle(*points)
+    return [value for point in points for value in point]
+
+
+def _points(shape: Json, size: tuple[int, int]) -> list[Point]:
+    farthest = MAX_DISTANCE * max(size)
+    points = shape.get("points")
+    if not isinstance(points, list):
+        raise RecordError(f"points must be a list, got {points!r:.80}")
+    for point in points:
+        if not isinstance(point, list) or len(point) != 2 or any(type(v) not in (int, float) for v in point):
+            raise RecordError(f"a point must be two numbers x, y, got {point!r:.80}")
+        if not all(-farthest <= v <= farthest for v in point):  # NaN is not
+            raise RecordError(f"the point {point!r:.80} is far outside the image")
+    return [(float(x), float(y)) for x, y in points]
+
+
+def _circle(center: Point, edge: Point) -> list[Point]:
+    """Corners on the circle, as many as make the polygon's sides come no nearer to the centre than CIRCLE_ERROR."""
+    radius = math.dist(center, edge)
+    # The middle of a side is radius * cos(pi / corners) from the centre.
+    corners = max(12, math.ceil(math.pi / math.acos(1 - CIRCLE_ERROR / max(radius, CIRCLE_ERROR))))
+    angles = (2 * math.pi * corner / corners for corner in range(corners))
+    return [(center[0] + radius * math.cos(angle), center[1] + radius * math.sin(angle)) for angle in angles]
+
+
+def _check_images(files: Sequence[Path], drawn: Sequence[DrawnImage]) -> None:
+    seen: dict[str, Path] = {}
+    for file, image in zip(files, drawn):
+        if image.file_name in seen:
+            raise DataError(f"{file}: its image {image.file_name} is also that of {seen[image.file_name]}")
+        seen[image.file_name] = file
+
+
+def _classes_of(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
+    labels = sorted({instance.label for image in drawn for instance in image.instances})
+    return class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
+
+
+def _category_ids(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> dict[str, int]:
+    """The category id of each label."""
+    classes = {cls.name: cls for cls in table.classes}
+    for instance in (instance for image in drawn for instance in image.instances):
+        if instance.label not in classes:
+            raise DataError(f"{instance.where}: its label {instance.label!r} is no class of {classes_file}")
+        if not classes[instance.label].is_thing:
+            raise DataError(f"{instance.where}: its label {instance.label!r} is stuff in {classes_file}, not instances")
+    return {cls.name: cls.dataset_id for cls in table.things}

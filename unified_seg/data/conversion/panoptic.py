@@ -1,0 +1,266 @@
+"""COCO's panoptic format, of COCO's instances and semantic label maps.
+
+Things come from the instances, stuff from the semantic maps; what an instance covers is the instance's, whatever the
+semantic map says. H, W = an image; K = classes.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pycocotools import mask as mask_util
+from scipy.ndimage import find_objects
+
+from unified_seg.data.coco_json import (
+    ImageId,
+    Json,
+    RecordError,
+    class_table,
+    coco_categories,
+    field,
+    flag,
+    path_in,
+    read_object,
+    records_of,
+    thing_of,
+)
+from unified_seg.data.coco_masks import checked_rle
+from unified_seg.data.conversion.paths import check_apart
+from unified_seg.data.datasets.custom import read_classes
+from unified_seg.data.json_file import write_json
+from unified_seg.data.parallel import in_parallel
+from unified_seg.data.predictions import ImageInfo, find_semantic, read_images, read_semantic
+from unified_seg.data.reading import DataError, SizeError, image_size
+from unified_seg.data.semantic_labels import PixelValues, pixel_values
+from unified_seg.data.writing import write_png
+from unified_seg.functional.class_table import ClassTable, SegmentClass
+
+# What is in front where instances overlap: the smaller one, or the later one of the file.
+ORDERS = ("area", "file")
+
+
+class Instance(NamedTuple):
+    """An annotation of an image.
+
+    Attributes:
+        cls: its class, a thing.
+        is_crowd: it is a group of its class.
+        segmentation: its mask as in the file, not yet checked.
+        where: names it in errors.
+    """
+
+    cls: SegmentClass
+    is_crowd: bool
+    segmentation: Any
+    where: str
+
+
+class Panoptic(NamedTuple):
+    """An image in COCO's panoptic format.
+
+    Attributes:
+        ids: (H, W) int32, segment ids, 0 = void.
+        segments: segments_info: id, category_id, area, bbox (x, y, width, height in pixels), iscrowd.
+        hidden: instances, and crowds, without a visible pixel.
+        uncovered: pixels of a thing class in the semantic map that no instance covers, so they are void.
+    """
+
+    ids: np.ndarray
+    segments: list[Json]
+    hidden: int
+    uncovered: int
+
+
+class Summary(NamedTuple):
+    """Of a data set: images, segments and pixels in all; hidden and uncovered as of `Panoptic`."""
+
+    images: int
+    segments: int
+    pixels: int
+    hidden: int
+    uncovered: int
+
+
+def convert_to_panoptic(
+    instances_file: Path,
+    semantic_root: Path,
+    output: Path,
+    *,
+    classes_file: Path | None = None,
+    image_root: Path | None = None,
+    order: str = "area",
+    workers: int = 1,
+) -> Summary:
+    """Write panoptic.json and panoptic/*.png, which DATASETS.CUSTOM reads as PANOPTIC.
+
+    Args:
+        instances_file: COCO's instance JSON; an image without annotations is one without instances.
+        semantic_root: the semantic PNG of each image, named as it is, in its sub-folder or in none. Values are the
+            categories' ids; 255, and 0 where it is no category's, are void.
+        output: the folder to write to.
+        classes_file: as `read_classes`; None: the categories of the instance JSON, which must then have stuff.
+        image_root: the images; None: whether they are there, and of the size that the JSON says, is not looked at.
+        order: of ORDERS.
+        workers: processes.
+
+    Raises:
+        DataError: the first thing that is wrong, with file, record and cause; no JSON is written then.
+    """
+    json_file, png_root = output / "panoptic.json", output / "panoptic"
+    check_apart([json_file, png_root], [instances_file, semantic_root, classes_file, image_root])
+    images = read_images(instances_file)
+    content = read_object(instances_file)
+    table = _classes(instances_file, content, classes_file)
+    try:
+        values = pixel_values(table, "dataset")
+    except DataError as error:
+        raise DataError(f"{classes_file or instances_file}: {error}") from None
+    semantic = find_semantic(semantic_root, images)
+    instances = _instances(instances_file, content, images, table)
+    convert = partial(_convert_image, table=table, values=values, order=order, image_root=image_root, png_root=png_root)
+    items = [(image, semantic[image.id], instances[image.id]) for image in images]
+    made = in_parallel(convert, items, workers, "panoptic")
+    result = {
+        "images": [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in images],
+        "annotations": [
+            {"image_id": image.id, "file_name": image.png, "segments_info": segments}
+            for image, (segments, _, _) in zip(images, made)
+        ],
+        "categories": coco_categories(table.classes),
+    }
+    write_json(json_file, result, indent=None)
+    return Summary(
+        images=len(images),
+        segments=sum(len(segments) for segments, _, _ in made),
+        pixels=sum(image.size[0] * image.size[1] for image in images),
+        hidden=sum(hidden for _, hidden, _ in made),
+        uncovered=sum(uncovered for _, _, uncovered in made),
+    )
+
+
+def draw_panoptic(
+    labels: np.ndarray, instances: Sequence[Instance], table: ClassTable, order: str = "area"
+) -> Panoptic:
+    """Instances over the stuff of a semantic map.
+
+    Crowds are behind all other instances, and those of one class are one segment. Which of two instances is in front
+    no file of COCO's says. By default it is the smaller one: a tie on a person, a person before a bus; behind the
+    larger one it might not be seen at all. Of equal ones the later one of the file is in front.
+
+    Args:
+        labels: (H, W) semantic ids and the ignore label.
+        instances: N; the k-th has the segment id k, counted from 1, a crowd that of its class's first.
+        table: the classes; a stuff class has the segment id N + 1 + its semantic id.
+        order: of ORDERS.
+
+    Raises:
+        DataError: a mask that is none, or doesn't fit the image.
+    """
+    rles = [checked_rle(i.segmentation, labels.shape, f"{i.where}: segmentation") for i in instances]
+    areas = [int(mask_util.area(rle)) if order == "area" else 0 for rle in rles]
+    crowds: dict[SegmentClass, int] = {}
+    segment_ids = [crowds.setdefault(i.cls, n) if i.is_crowd else n for n, i in enumerate(instances, start=1)]
+    classes = {segment_id: instance.cls for segment_id, instance in zip(segment_ids, instances)}
+    stuff = {len(instances) + 1 + cls.semantic_id: cls for cls in table.classes if not cls.is_thing}
+    segment_of = np.zeros(table.ignore_label + 1, dtype=np.int32)
+    segment_of[[cls.semantic_id for cls in stuff.values()]] = list(stuff)
+    ids = segment_of[labels]
+    # From behind to the front, each over those before it.
+    for index in sorted(range(len(instances)), key=lambda i: (not instances[i].is_crowd, -areas[i], i)):
+        _paint(ids, rles[index], segment_ids[index])
+    segments = _segments(ids, {**classes, **stuff}, set(crowds.values()))
+    visible = {segment["id"] for segment in segments}
+    hidden = len(classes.keys() - visible)
+    uncovered = int(((ids == 0) & (labels != table.ignore_label)).sum())
+    return Panoptic(ids, segments, hidden, uncovered)
+
+
+def _paint(ids: np.ndarray, rle: Mapping[str, Any], segment_id: int) -> None:
+    x, y, width, height = (int(v) for v in mask_util.toBbox(rle))
+    rows, columns = slice(y, y + height), slice(x, x + width)
+    ids[rows, columns][mask_util.decode(rle)[rows, columns] != 0] = segment_id
+
+
+def _segments(ids: np.ndarray, classes: Mapping[int, SegmentClass], crowds: set[int]) -> list[Json]:
+    areas = np.bincount(ids.ravel())
+    segments = []
+    for segment_id, window in enumerate(find_objects(ids), start=1):
+        if window is not None:
+            rows, columns = window
+            box = [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start]
+            segment = {"id": segment_id, "category_id": classes[segment_id].dataset_id}
+            is_crowd = int(segment_id in crowds)
+            segments.append({**segment, "area": int(areas[segment_id]), "bbox": box, "iscrowd": is_crowd})
+    return segments
+
+
+def _classes(instances_file: Path, content: Json, classes_file: Path | None) -> ClassTable:
+    """The classes, of which some are stuff; two files that tell of a class must call it by one name."""
+    table = read_classes(classes_file) if classes_file else class_table(instances_file, content.get("categories"))
+    if len(table.things) == len(table.classes):
+        raise DataError(
+            f"{classes_file or instances_file}: all its classes are things, so the stuff in the semantic maps is "
+            "unknown; --classes names a file of things and stuff"
+        )
+    for where, record in records_of(instances_file, content.get("categories", []), "categories"):
+        try:
+            cls = table.by_dataset_id.get(field(record, "id", int))
+            if cls is not None and cls.name != field(record, "name", str):
+                raise RecordError(f"the id {cls.dataset_id} is {record['name']!r}, but {cls.name!r} in {classes_file}")
+        except RecordError as error:
+            raise DataError(f"{instances_file}: {where}: {error}") from None
+    return table
+
+
+def _instances(
+    file: Path, content: Json, images: Sequence[ImageInfo], table: ClassTable
+) -> dict[ImageId, list[Instance]]:
+    """The annotations by image id; what is there has its class, and its mask is not yet looked at."""
+    known = {image.id for image in images}
+    instances: dict[ImageId, list[Instance]] = defaultdict(list)
+    for where, record in records_of(file, content.get("annotations"), "annotations"):
+        try:
+            image_id = field(record, "image_id", int, str)
+            where = f"{where} (image {image_id!r})"
+            if image_id not in known:
+                raise RecordError("the image is not among the images")
+            cls = table.thing(thing_of(record, table))
+            instance = Instance(cls, flag(record, "iscrowd"), record.get("segmentation"), f"{file}: {where}")
+        except RecordError as error:
+            raise DataError(f"{file}: {where}: {error}") from None
+        instances[image_id].append(instance)
+    return instances
+
+
+def _convert_image(
+    item: tuple[ImageInfo, Path, list[Instance]],
+    *,
+    table: ClassTable,
+    values: PixelValues,
+    order: str,
+    image_root: Path | None,
+    png_root: Path,
+) -> tuple[list[Json], int, int]:
+    """Write the PNG of an image; returns its segments, and how many instances and pixels found no place."""
+    image, semantic_file, instances = item
+    if image_root is not None:
+        _check_image(image, image_root)
+    # Before the masks, none of which may then be larger than a real PNG.
+    labels = read_semantic(semantic_file, image, values).numpy()
+    ids, segments, hidden, uncovered = draw_panoptic(labels, instances, table, order)
+    write_png(image.png_in(png_root), ids)
+    return segments, hidden, uncovered
+
+
+def _check_image(image: ImageInfo, root: Path) -> None:
+    try:
+        path = path_in(root, image.file_name)
+    except RecordError as error:
+        raise DataError(f"image {image.id!r}: its {error}") from None
+    height, width = image_size(path)
+    if (height, width) != image.size:
+        said = f"{image.size[0]}x{image.size[1]}"
+        raise SizeError(f"{path}: {height}x{width} pixels, but its labels say {said} (height x width)")
