@@ -22,6 +22,7 @@ setup(
         "pillow",
         "fvcore",
         "pyyaml",
+        "jinja2",
         "pycocotools>=2.0.7",
         "tabulate",
         "tqdm",

@@ -45,7 +45,7 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], worke
             return list(progress(pool.map(function, items, chunksize=4)))
     except BrokenProcessPool:
         raise DataError(
-            f"{title}: a process was ended, for want of memory perhaps; run it again with fewer --workers, it goes on"
+            f"{title}: a process was ended, for want of memory perhaps; run it again with fewer --workers"
         ) from None
 
 

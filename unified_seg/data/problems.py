@@ -96,3 +96,8 @@ def stop(problem: Problem) -> None:
         error = DataError(str(problem))
         error.kind = problem.kind
         raise error
+
+
+def printable(text: str) -> str:
+    """On one line, and without what a terminal would obey or no file may hold: names may be anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -72,7 +72,7 @@ def load_cityscapes_like(root: Path, split: str) -> list[dict[str, Any]]:
     """
     image_dir = root / "leftImg8bit" / split
     if not image_dir.is_dir():
-        raise DataError(f"{image_dir}: there is no such folder; {_how_to_get(root)}")
+        raise MissingFileError(f"{image_dir}: there is no such folder; {_how_to_get(root)}")
     images = sorted(image_dir.glob(f"*/*{IMAGE_SUFFIX}"))
     if not images:
         raise DataError(f"{image_dir}: no */*{IMAGE_SUFFIX} in it")

@@ -131,11 +131,13 @@ class CustomDataset(NamedTuple):
                 label_ending=self.semantic_ending,
                 report=report,
             )
-            return [{**record, "sem_seg_values": self._values(table)} for record in records]
+            values = self._values(table)
+            return [{**record, "sem_seg_values": values} for record in records]
         records = _joined(parts, self.name, report)
         if self.semantic is None:
             return records
-        return [{**record, **self._semantic_label(record), "sem_seg_values": self._values(table)} for record in records]
+        values = self._values(table)
+        return [{**record, **self._semantic_label(record), "sem_seg_values": values} for record in records]
 
     def _values(self, table: ClassTable) -> np.ndarray:
         try:

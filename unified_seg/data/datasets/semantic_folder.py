@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import DataError, UnreadableError, image_size
+from unified_seg.data.reading import DataError, MissingFileError, UnreadableError, image_size
 from unified_seg.functional.class_table import IGNORE_LABEL
 
 Record = dict[str, Any]
@@ -126,7 +126,7 @@ def read_names(file: Path, how_to_get: str) -> list[str]:
 def _files_by_name(folder: Path, endings: tuple[str, ...], how_to_get: str) -> dict[str, Path]:
     """The files with one of these endings, by their path in the folder without it."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder; {how_to_get}")
+        raise MissingFileError(f"{folder}: there is no such folder; {how_to_get}")
     files: dict[str, Path] = {}
     for file in folder.rglob("*"):
         path = file.relative_to(folder).as_posix()
