@@ -251,6 +251,10 @@ def _add_confusion(cfg: CfgNode) -> None:
     node.GROUPS = []
     # How answers are joined: the "sum" or the "product" of probabilities. Choose it on held-out images.
     node.RULE = "sum"
+    # Input pixels per pixel of the joint answer. Coarser than 1 the sum rule loses thin things and borders, the product
+    # hardly; 1 takes the memory of K x H x W numbers. 0 = 1, or inside another head that of BASE, whose logits error
+    # correction needs: choose "product" there.
+    node.STRIDE = 0
     # Width of a subnet. Narrower is faster.
     node.DIM = 128
     # 3x3 convolutions of a subnet, after one that brings the feature to DIM.

@@ -4,7 +4,7 @@ Source: A Network Structure to Explicitly Reduce Confusion Errors, 3.3. N = imag
 classifier of a group of G classes has G + 1 channels: "others" is the first, then the group's classes in their order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -71,14 +71,18 @@ def to_all_classes(logits: Tensor, channels: Tensor) -> Tensor:
     return logits.float()[:, channels].log_softmax(1)
 
 
-def join(log_probabilities: Sequence[Tensor], rule: str) -> Tensor:
+def join(log_probabilities: Iterable[Tensor], rule: str) -> Tensor:
     """What several classifiers say together.
 
     "sum" is the mean of the probabilities, "product" their product, brought back to a sum of 1 (Kittler's rules). A
     class in several groups counts once in each.
 
+    The mean wants probabilities pixel by pixel. Between coarser cells its logarithm is interpolated, which no sure
+    classifier among several can bring far below the others': unlike the logits of one it says little of where between
+    two cells a border lies. The product has no such limit.
+
     Args:
-        log_probabilities: (N, K, h, w) of each; softmax sums to 1 over the classes.
+        log_probabilities: (N, K, h, w) of each, at least one; softmax sums to 1 over the classes.
         rule: a name of RULES.
 
     Returns:
@@ -86,7 +90,8 @@ def join(log_probabilities: Sequence[Tensor], rule: str) -> Tensor:
     """
     if rule not in RULES:
         raise ValueError(f"the rule {rule!r} is not one of {', '.join(RULES)}")
-    total, *others = log_probabilities
+    others = iter(log_probabilities)
+    total = next(others)
     for more in others:
         total = torch.logaddexp(total, more) if rule == "sum" else total + more
     return total.log_softmax(1)

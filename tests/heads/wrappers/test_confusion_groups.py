@@ -12,6 +12,7 @@ from inner_heads import BASES, CLASSES, IGNORE, SHAPES, asp, features, targets, 
 from torch import Tensor
 from torch.nn import functional as F
 
+from unified_seg.functional.class_groups import join
 from unified_seg.functional.confusion_loss import confusion_weighted_loss, normalize_rows
 from unified_seg.heads import SemanticHead, SemanticPrediction, build_semantic_head
 from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
@@ -56,6 +57,56 @@ def test_the_answers_are_joined(rule: str, expected: list[float]) -> None:
     # By itself the head inside says car; the subnet knows that it is a truck.
     assert inside.logits.argmax(1).unique() == 1 and said.logits.argmax(1).unique() == 2
     assert torch.equal(wrapper.logit_maps(said)["ungrouped"], inside.logits)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@pytest.mark.parametrize("rule", ["sum", "product"])
+def test_logits_are_brought_to_the_stride_before_they_are_joined(rule: str, stride: int) -> None:
+    wrapper = head(rule=rule, stride=stride).eval()
+    with torch.no_grad():
+        said = wrapper.predict(features())
+        assert said.base is not None
+        size = (64 // stride, 96 // stride)
+
+        def softmax(logits: Tensor) -> Tensor:
+            return F.interpolate(logits, size=size, mode="bilinear", align_corners=False).softmax(1)
+
+        answers = [softmax(said.base.logits)]
+        for number, group in enumerate(GROUPS, 1):
+            others, *inside = softmax(said.auxiliary[f"group_{number}"]).split(1, 1)
+            answer = others.repeat(1, len(NAMES), 1, 1)
+            answer[:, group] = torch.cat(inside, 1)
+            answers.append(answer / answer.sum(1, keepdim=True))
+    expected = sum(answers) if rule == "sum" else answers[0] * answers[1] * answers[2]
+    expected = expected / expected.sum(1, keepdim=True)
+    torch.testing.assert_close(said.logits.softmax(1), expected)
+
+
+def test_a_coarse_sum_moves_borders() -> None:
+    """Why it isn't joined at the stride of the head inside.
+
+    Of two classes in two cells, 4 pixels apart, the head inside has a margin of +9 in the first and of -3 in the
+    second. Interpolated between their centres the border is 9 / 12 of the way, 3 pixels. A classifier that knows
+    nothing says 1/2, 1/2. The mean with it has the margins log((1/2 + p) / (1/2 + 1 - p)) with p = sigmoid(9),
+    sigmoid(-3), which are 1.098 and -0.972, so the border is 0.53 of the way if these are interpolated: 2.1 pixels.
+    Pixel by pixel the mean changes no winner.
+    """
+    margins = torch.tensor([9.0, -3.0])
+    coarse = torch.stack([margins, torch.zeros(2)]).view(1, 2, 1, 2)
+    nothing = torch.zeros(1, 2, 1, 2).log_softmax(1)
+
+    def border(logits: Tensor) -> float:
+        """Pixels from the first centre to where the margin changes its sign; 400 steps between the two."""
+        margin = logits[0, 0, 0] - logits[0, 1, 0]
+        return 4 * int((margin > 0).sum()) / len(margin)
+
+    def finer(logits: Tensor) -> Tensor:
+        return F.interpolate(logits, size=(1, 400), mode="bilinear", align_corners=True)
+
+    assert border(finer(coarse)) == pytest.approx(3, abs=0.02)
+    assert border(finer(join([coarse.log_softmax(1), nothing], "sum"))) == pytest.approx(2.12, abs=0.02)
+    assert border(join([finer(coarse).log_softmax(1), finer(nothing)], "sum")) == pytest.approx(3, abs=0.02)
+    assert border(finer(join([coarse.log_softmax(1), nothing], "product"))) == pytest.approx(3, abs=0.02)
 
 
 def test_each_subnet_learns_its_own_question() -> None:
@@ -153,7 +204,7 @@ def test_every_head_can_be_inside(base: str, tiny_config: CfgNode) -> None:
         said = wrapper.eval().predict(seen)
         assert said.base is not None
         torch.testing.assert_close(said.base.logits, alone.eval().predict(seen).logits, rtol=0, atol=0)
-    assert said.logits.shape == said.base.logits.shape
+    assert said.logits.shape == (2, 5, 64, 96)  # of the input
     losses = wrapper.train().losses(wrapper.predict(seen), targets())
     assert {"loss_sem_seg", "loss_group_1", "loss_group_2"} <= losses.keys()
     sum(losses.values()).backward()
@@ -195,6 +246,8 @@ def test_wrappers_nest(tiny_config: CfgNode) -> None:
     node.NAME, node.ERROR_CORRECTION.BASE = "ErrorCorrectionHead", "ConfusionGroupHead"
     node.ERROR_CORRECTION.DETAIL_FEATURES = ["p4", "p3", "p2"]
     corrected = build_semantic_head(cfg, SHAPES)
+    # What is corrected has the stride of the head inside; by itself the answer is one of the input's size.
+    assert (grouped.common_stride, corrected.base.common_stride) == (1, 4)
     assert isinstance(corrected, ErrorCorrectionHead) and isinstance(corrected.base, ConfusionGroupHead)
     assert corrected.training_order() == ["base.base", "base.subnets", "error_branch", "detail_branch"]
     loaded = corrected.load_state_dict(grouped.state_dict(), strict=False)
@@ -202,7 +255,11 @@ def test_wrappers_nest(tiny_config: CfgNode) -> None:
     assert all(name.startswith(("error_branch.", "detail_branch.")) for name in loaded.missing_keys)
     with torch.no_grad():
         said = corrected.eval().predict(features())
-        torch.testing.assert_close(said.base.logits, grouped.eval().predict(features()).logits, rtol=0, atol=0)
+        node.NAME, node.CONFUSION_GROUPS.STRIDE = "ConfusionGroupHead", 4
+        coarse = build_semantic_head(cfg, SHAPES)
+        coarse.load_state_dict(grouped.state_dict())
+        torch.testing.assert_close(said.base.logits, coarse.eval().predict(features()).logits, rtol=0, atol=0)
+    node.NAME, node.CONFUSION_GROUPS.STRIDE = "ErrorCorrectionHead", 0
     assert corrected.logit_maps(said).keys() == {"ungrouped", "uncorrected", "error", "error_unbalanced"}
     losses = corrected.train().losses(corrected.predict(features()), targets())
     groups = {"loss_group_1", "loss_group_2"}
@@ -240,6 +297,8 @@ def test_a_head_without_a_feature_is_refused() -> None:
         ({"GROUPS": ["car"]}, r"GROUPS: a group is a list of class names, not 'car'"),
         ({"GROUPS": [["road"], 1]}, r"GROUPS: a group is a list of class names, not 1"),
         ({"RULE": "max"}, r"RULE: 'max' is not one of sum, product"),
+        ({"STRIDE": 3}, r"STRIDE: the head inside has stride 4, no multiple of 3"),
+        ({"STRIDE": 8}, r"STRIDE: the head inside has stride 4, no multiple of 8"),
         ({"DIM": 0}, r"DIM: must be 1 or more, got 0"),
         ({"CONVS": -1}, r"CONVS: must be 0 or more, got -1"),
         ({"NORM": "XN"}, r"CONFUSION_GROUPS: group 1: there is no norm 'XN'"),

@@ -4,7 +4,7 @@ Source: A Network Structure to Explicitly Reduce Confusion Errors, 3 and 3.3. N 
 (h, w) = the logits of the head inside.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
@@ -26,7 +26,7 @@ from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.pixel_loss import ConfusionWeightedLoss, PixelLoss, configured_confusion
 from unified_seg.heads.wrappers.base import WrapperHead
-from unified_seg.heads.wrappers.inside import learns, probe
+from unified_seg.heads.wrappers.inside import is_inside, learns, probe
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 
 
@@ -89,6 +89,7 @@ class ConfusionGroupHead(WrapperHead):
         input_shape: channels and stride of the backbone's features, those of `base` among them.
         groups: class ids of each group; a class may be in several, and counts once in each.
         rule: "sum" or "product": how the M + 1 answers are joined.
+        stride: input pixels per pixel of the joint answer, of which that of `base` is a multiple; 0: as of `base`.
         loss_weight: factor of the subnets' losses; `base` has its own.
         dim, convs, norm: of each GroupSubnet.
         confusion: (K, K), rows the truth: the subnets learn by the loss that it weights; None for cross-entropy.
@@ -110,6 +111,7 @@ class ConfusionGroupHead(WrapperHead):
         *,
         groups: Sequence[Sequence[int]],
         rule: str = "sum",
+        stride: int = 1,
         loss_weight: float = 1.0,
         dim: int = 128,
         convs: int = 2,
@@ -121,7 +123,10 @@ class ConfusionGroupHead(WrapperHead):
         self.check(rule in RULES, "RULE", f"{rule!r} is not one of {', '.join(RULES)}")
         self.check(dim >= 1, "DIM", f"must be 1 or more, got {dim}")
         self.check(convs >= 0, "CONVS", f"must be 0 or more, got {convs}")
-        super().__init__(base, common_stride=base.common_stride, loss_weight=loss_weight)
+        stride = stride or base.common_stride
+        possible = 0 < stride <= base.common_stride and base.common_stride % stride == 0
+        self.check(possible, "STRIDE", f"the head inside has stride {base.common_stride}, no multiple of {stride}")
+        super().__init__(base, common_stride=stride, loss_weight=loss_weight)
         feature = probe(base, input_shape).feature
         self.check(feature is not None, "BASE", "the head inside gives no feature, which the subnets look at")
         assert feature is not None
@@ -146,6 +151,7 @@ class ConfusionGroupHead(WrapperHead):
             **cls.common_arguments(cfg, input_shape),
             "groups": [cls._ids_of(group, head.CLASS_NAMES) for group in node.GROUPS],
             "rule": node.RULE,
+            "stride": node.STRIDE or int(not is_inside(cfg)),
             "dim": node.DIM,
             "convs": node.CONVS,
             "norm": node.NORM,
@@ -156,17 +162,28 @@ class ConfusionGroupHead(WrapperHead):
     def predict(self, features: Features) -> SemanticPrediction:
         base = self.base.predict(features)
         assert base.feature is not None
-        feature, auxiliary, answers = base.feature.detach(), {}, [base.logits.float().log_softmax(1)]
-        for number, subnet in enumerate(self._subnets, 1):
-            auxiliary[f"group_{number}"] = logits = subnet(feature)
-            answers.append(to_all_classes(upsample_to(logits, like=base.logits), subnet.channels))
+        feature = base.feature.detach()
+        auxiliary = {f"group_{number}": subnet(feature) for number, subnet in enumerate(self._subnets, 1)}
         return SemanticPrediction(
-            join(answers, self.rule).to(base.logits.dtype),
+            self._join(base.logits, auxiliary),
             context=base.context,
             auxiliary=auxiliary,
             make_feature=base.make_feature,
             base=base,
         )
+
+    @torch.no_grad()  # no loss looks at it
+    def _join(self, base_logits: Tensor, group_logits: Features) -> Tensor:
+        """(N, K, h, w) logarithms of probabilities, at the wrapper's own stride."""
+        finer = self.base.common_stride // self.common_stride
+        like = base_logits.new_empty(()).expand(*(side * finer for side in base_logits.shape[-2:]))
+
+        def answers() -> Iterator[Tensor]:
+            yield upsample_to(base_logits.float(), like=like).log_softmax(1)
+            for logits, subnet in zip(group_logits.values(), self._subnets, strict=True):
+                yield to_all_classes(upsample_to(logits.float(), like=like), subnet.channels)
+
+        return join(answers(), self.rule).to(base_logits.dtype)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         """The losses of the head inside, and "loss_group_<m>" of each subnet."""
