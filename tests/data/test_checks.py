@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from unified_seg.data.checks import check_datasets, check_fields, check_labels, check_record
+from unified_seg.data.checks import TolerantReport, check_datasets, check_fields, check_labels, check_record
 from unified_seg.data.class_counts import class_table_of
 from unified_seg.data.problems import Problem
 from unified_seg.data.reading import DataError, read_label
@@ -185,6 +185,33 @@ def test_fields_that_the_model_needs(records: list[Record]) -> None:
         check_fields({"x": records}, semantic=False, instances=True)
     records[1]["annotations"] = []
     check_fields({"x": records}, semantic=False, instances=True)
+
+
+def test_masks_that_the_detector_learns(records: list[Record]) -> None:
+    records[1]["annotations"] = [{"id": 4, "category_id": 0, "iscrowd": 1}, {"id": 5, "category_id": 0}]
+    check_fields({"x": records}, semantic=False, instances=True)
+    with pytest.raises(DataError, match=r"000001_000019_leftImg8bit\.png: annotation 5 has no segmentation"):
+        check_fields({"x": records}, semantic=False, instances=True, masks=True)
+
+
+def test_images_of_a_test_set_are_read_in_full(tiny_config: CfgNode, records: list[Record], tmp_path: Path) -> None:
+    """Damage behind the header would end the evaluation after the training."""
+    file = tmp_path / "cut.png"
+    file.write_bytes(Path(records[0]["file_name"]).read_bytes()[:-60])
+    records[0]["file_name"] = str(file)
+    table = class_table_of(MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]))
+    check_labels(records, table, "x")
+    with pytest.raises(DataError, match=r"cut\.png: not a readable image"):
+        check_labels(records, table, "x", decode=True)
+
+
+def test_damaged_training_images_are_tolerated_up_to_a_limit(records: list[Record], table: ClassTable) -> None:
+    for index in (0, 1):
+        records[index]["file_name"] = __file__
+    check_labels(records[:1], table, "x", report=TolerantReport(1))
+    records[1]["file_name"] = str(Path(__file__).with_name("__init__.py").parent / "test_mapper.py")
+    with pytest.raises(DataError, match=r"MAX_UNREADABLE is 1, this is file 2"):
+        check_labels(records, table, "x", report=TolerantReport(1))
 
 
 def test_data_sets_that_teach_different_parts(records: list[Record], caplog: pytest.LogCaptureFixture) -> None:

@@ -69,7 +69,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "a class out of range": (annotation(id=1, category_id=-1), "class", "its category_id -1 is no class"),
     "no box": (annotation(id=1, bbox=None), "format", "bbox must be 4 numbers, got None"),
     "a box at infinity": (annotation(id=1, bbox=[0, 0, float("inf"), 4]), "format", "4 finite numbers"),
-    "an empty box": (annotation(id=1, bbox=[1, 2, 0, 4]), "box", "a width and height above 0"),
+    "a box below 0": (annotation(id=1, bbox=[1, 2, -1, 4]), "box", "none of them below 0"),
     "a crowd of 2": (annotation(id=1, iscrowd=2), "format", "iscrowd must be 0 or 1, got 2"),
 }
 
@@ -84,6 +84,15 @@ def test_a_wrong_annotation_is_named_and_left_out(name: str, tmp_path: Path) -> 
     found: list[Problem] = []
     assert [len(record["annotations"]) for record in load(file, report=found.append)] == [0, 1]
     assert [(p.kind, p.record) for p in found] == [(kind, "annotations record 1")]
+
+
+def test_instances_without_area_are_left_out(tmp_path: Path) -> None:
+    """COCO's own training annotations have two."""
+    file = write(tmp_path, annotation(bbox=[1, 2, 3, 0]), annotation(id=1))
+    assert [a["id"] for a in load(file)[1]["annotations"]] == [1]
+    found: list[Problem] = []
+    load(file, report=found.append)
+    assert [(p.kind, p.is_error) for p in found] == [("no-area", False)]
 
 
 def test_an_image_outside_of_its_folder(tmp_path: Path) -> None:

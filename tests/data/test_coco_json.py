@@ -79,6 +79,12 @@ class TestCategories:
         assert [c.get("supercategory") for c in written] == [None, "vehicle", "vehicle"]
         assert class_table(FILE, written).classes == table.classes
 
+    @pytest.mark.parametrize("said", ["", "none", None, "everything"])
+    def test_one_supercategory_of_all_is_none(self, said: str | None):
+        """What annotation tools write who ask for none."""
+        categories = [{"id": i, "name": name, "supercategory": said} for i, name in enumerate("abc")]
+        assert [c.category for c in class_table(FILE, categories).classes] == ["a", "b", "c"]
+
     @pytest.mark.parametrize(
         ("categories", "message"),
         [
@@ -86,6 +92,7 @@ class TestCategories:
             ([{"id": 1}], "record 0: name must be str, got None"),
             ([{"id": 1, "name": "a", "isthing": 2}], "record 0: isthing must be 0 or 1, got 2"),
             ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "a dataset id names two classes"),
+            ([{"id": 1, "name": " "}], "record 0: its name is empty"),
             ([], "a class table needs at least one class"),
         ],
     )
@@ -110,6 +117,8 @@ IMAGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "an id that is there": (entry(file_name="b.jpg"), "duplicate", "the image id 1 is there twice"),
     "a name that is there": (entry(id=2), "duplicate", r"images 1 and 2 both have the file_name 'a\.jpg'"),
     "no height": (entry(id=2, file_name="b", height=None), "format", "height must be int, got None"),
+    "the same file by another name": (entry(id=2, file_name="./a.jpg"), "duplicate", "both have the file_name"),
+    "more pixels than are read": (entry(id=2, file_name="b", width=10**9), "size", "more than 89478485 aren't read"),
     "no pixel": (entry(id=2, file_name="b", width=0), "size", r"must be at least 1, got \[4, 0\]"),
     "an id that is true": (entry(id=True, file_name="b"), "format", "id must be int or str, got True"),
 }
@@ -129,11 +138,13 @@ def test_names_stay_in_their_folder(tmp_path: Path):
     (tmp_path / "root").mkdir()
     assert path_in(tmp_path / "root", "a/../b c.jpg").resolve() == tmp_path / "root" / "b c.jpg"
     (tmp_path / "root" / "link").symlink_to(tmp_path)
-    for name in ("../root2/a.jpg", "/etc/passwd", "a/../../b.jpg", "link/a.jpg"):
+    assert path_in(tmp_path / "root", str(tmp_path / "root/a.jpg")) == tmp_path / "root/a.jpg"
+    (tmp_path / "root" / "link.jpg").symlink_to(tmp_path / "elsewhere.jpg")
+    for name in ("../root2/a.jpg", "/etc/passwd", "a/../../b.jpg", "link/a.jpg", "link.jpg", "", "."):
         with pytest.raises(RecordError, match="leads out of") as error:
             path_in(tmp_path / "root", name)
         assert error.value.kind == "path"
-    with pytest.raises(RecordError, match="names no file"):
+    with pytest.raises(RecordError, match=r"leads out of .* or names no file"):
         path_in(tmp_path, "a\0b")
 
 

@@ -168,11 +168,19 @@ class TestClasses:
             ("[{name: yes}]", "record 0: name must be str, got True"),
             ("[a, {name: b, id: 0}]", "a dataset id names two classes"),
             ("[", "not readable as plain YAML"),
+            ("[&a [x], *a]", r"not readable as plain YAML: aliases \(\*name\) are not read"),
+            ("[{name: a, is_thing: 1}]", "record 0: a class has name, id, .* and no 'is_thing'"),
         ],
     )
     def test_what_is_no_list_of_classes(self, text: str, message: str, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=rf"c\.yaml: {message}"):
             self.read(tmp_path, text)
+
+    @pytest.mark.parametrize("suffix", ["json", "yaml"])
+    def test_a_byte_order_mark_is_no_matter(self, suffix: str, tmp_path: Path) -> None:
+        file = tmp_path / f"c.{suffix}"
+        file.write_text('[{"name": "road", "id": 3, "isthing": 0}]', encoding="utf-8-sig")
+        assert [(c.name, c.dataset_id, c.is_thing) for c in read_classes(file).classes] == [("road", 3, False)]
 
     def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"c\.yaml: there is no such file"):
@@ -186,6 +194,7 @@ ENTRIES: dict[str, tuple[Any, str]] = {
     "no truth": (entry(), f"{NAME}: no truth; it needs PANOPTIC, INSTANCES or SEMANTIC"),
     "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: SEMANTIC alone says no classes"),
     "a key that is none": (entry(PANOPTIK="x"), f"{NAME}: there is no key PANOPTIK; the keys are NAME, IMAGES"),
+    "a name that is a path": ({**entry(**PANOPTIC), "NAME": "../up"}, r"\.\./up: NAME may have letters, digits"),
     "values to ignore": (entry(**{**SEMANTIC, "IGNORE": ["0"]}), f"{NAME}: IGNORE must be a list of whole numbers"),
 }
 

@@ -155,6 +155,13 @@ def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
         reader(tmp_path / "x.png")  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("reader", [read_image, image_size])
+def test_exif_tags_that_are_none(reader: object, tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "x.webp", exif=b"Exif\0\0no tiff header")
+    with pytest.raises(UnreadableError, match=r"x\.webp: its EXIF tags can't be read"):
+        reader(tmp_path / "x.webp")  # type: ignore[operator]
+
+
 def test_formats_that_run_other_programs_are_not_opened(tmp_path: Path) -> None:
     # Pillow would hand an EPS to Ghostscript, whatever the file is called.
     Image.fromarray(RGB).save(tmp_path / "x.eps")

@@ -99,7 +99,7 @@ def test_semantic_ids_are_taken_as_they_are(tmp_path: Path):
 
 
 def test_values_of_a_table_become_semantic_ids(tmp_path: Path):
-    values = pixel_values(TABLE, "dataset", ignored=(0,)).to_semantic
+    values = pixel_values(TABLE, "dataset", ignored=(0,)).by_value()
     record = labelled(tmp_path, np.array([[SKY, 0], [TRUCK, CAR]], dtype=np.uint8), sem_seg_values=values)
     assert semantic_truth(record, TABLE).tolist() == [[0, 255], [2, 1]]
     wrong = labelled(tmp_path, np.array([[SKY, 1], [28, 28]], dtype=np.uint8), sem_seg_values=values)
@@ -159,6 +159,6 @@ def test_a_record_without_truth_is_named():
 
 def test_ids_of_two_bytes(tmp_path: Path):
     table = ClassTable([replace(TABLE.classes[0], dataset_id=40000)])
-    values = pixel_values(table, "dataset").to_semantic
+    values = pixel_values(table, "dataset").by_value()
     record = labelled(tmp_path, np.array([[40000, 0]], dtype=np.uint16), sem_seg_values=values)
     assert semantic_truth(record, table).tolist() == [[0, 255]]

@@ -137,6 +137,7 @@ SPOILT: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
     "area": ("panoptic", lambda y: segment(y, area=11), "panoptic/one.png", f"segment {HEN}"),
     "mask": ("instances", lambda y: hen(y, segmentation=[[1, 1, 2, 2]]), "images/one.png", "annotation 0"),
     "box": ("instances", lambda y: hen(y, bbox=[3, 2, -4, 3]), "instances.json", "annotations record 0"),
+    "no-area": ("instances", lambda y: hen(y, bbox=[3, 2, 4, 0]), "instances.json", "annotations record 0"),
     "box-outside": ("instances", lambda y: hen(y, bbox=[3, 2, 40, 3]), "images/one.png", "annotation 0"),
     "empty-class": (
         "panoptic",

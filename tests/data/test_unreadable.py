@@ -48,6 +48,22 @@ def test_processes_count_together(tmp_path: Path) -> None:
         both[1](RECORDS[3])
 
 
+def test_a_set_without_a_readable_file_does_not_hang(tmp_path: Path) -> None:
+    mapper = SkipUnreadable(mapper_that_fails(0, 1, 2, 3, 4), RECORDS, tmp_path / "list.txt", limit=10)
+    with pytest.raises(DataError, match="none of 100 records"):
+        mapper(RECORDS[0])
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    def mapper(record: dict[str, Any]) -> dict[str, Any]:
+        if "ok" not in record:
+            raise UnreadableError("a\udcff.jpg: damaged")
+        return record
+
+    SkipUnreadable(mapper, [{"ok": True}], tmp_path / "list.txt", limit=1)({})
+    assert (tmp_path / "list.txt").read_text() == "a\\udcff.jpg: damaged\n"
+
+
 def test_other_errors_are_errors(tmp_path: Path) -> None:
     def mapper(record: dict[str, Any]) -> dict[str, Any]:
         raise DataError("x.json: wrong")

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from torch import nn
@@ -137,6 +137,15 @@ def test_a_batch_without_known_instances_teaches_the_detector_nothing(tiny_confi
         assert parameter.grad is not None, name
         if name.startswith(("proposal_generator", "roi_heads")):
             assert not parameter.grad.any(), name
+
+
+def test_a_detector_of_nothing_is_refused(tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*tiny_config.DATASETS.TRAIN, *tiny_config.DATASETS.TEST):
+        metadata = MetadataCatalog.get(name).__dict__
+        for key in [key for key in metadata if key.startswith("thing_")]:
+            monkeypatch.delitem(metadata, key)
+    with pytest.raises(ValueError, match=r"has no things to detect: leave the detector out, as configs/base/semantic"):
+        build(tiny_config)
 
 
 IMPOSSIBLE = {

@@ -11,18 +11,34 @@ from detectron2.data import (
     build_detection_test_loader,
     build_detection_train_loader,
 )
-from detectron2.data.build import filter_images_with_only_crowd_annotations
 
+from unified_seg.config import ConfigError
 from unified_seg.data.mapper import UnifiedMapper
+from unified_seg.data.reading import DataError
 from unified_seg.data.unreadable import SkipUnreadable
 
 
 def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
-    """Endless batches of DATASETS.TRAIN, without files that can't be read, see `SkipUnreadable`."""
-    records = DatasetFromList(training_records(cfg), copy=False)
-    ledger = Path(cfg.OUTPUT_DIR) / "unreadable.txt"
-    mapper = SkipUnreadable(UnifiedMapper(cfg, True), records, ledger, cfg.DATASETS.MAX_UNREADABLE)
+    """Endless batches of DATASETS.TRAIN, without files that can't be read, see `SkipUnreadable`.
+
+    Raises:
+        ConfigError: a sampler that the data sets are nothing for.
+        DataError: as `training_records`.
+    """
+    made = training_records(cfg)
+    if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler" and any("annotations" not in r for r in made):
+        raise ConfigError(
+            "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler counts annotations, of which some images have none: "
+            "their instances are in panoptic PNGs or unknown"
+        )
+    records = DatasetFromList(made, copy=False)
+    mapper = SkipUnreadable(UnifiedMapper(cfg, True), records, unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
     return build_detection_train_loader(cfg, dataset=records, mapper=mapper)
+
+
+def unreadable_list(cfg: CfgNode) -> Path:
+    """Where a run lists the files that it can't read."""
+    return Path(cfg.OUTPUT_DIR) / "unreadable.txt"
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
@@ -35,12 +51,20 @@ def training_records(cfg: CfgNode) -> list[dict[str, Any]]:
 
     With DATALOADER.FILTER_EMPTY_ANNOTATIONS, images without an instance are left out where a detector learns alone;
     a semantic head learns from them.
+
+    Raises:
+        DataError: a data set without a record to learn from.
     """
     records: list[dict[str, Any]] = []
     for name in cfg.DATASETS.TRAIN:
         of_set = DatasetCatalog.get(name)
-        detector_alone = not cfg.MODEL.SEM_SEG_HEAD.NAME and "annotations" in of_set[0]
-        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and detector_alone:
-            of_set = filter_images_with_only_crowd_annotations(of_set)
+        if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not cfg.MODEL.SEM_SEG_HEAD.NAME:
+            of_set = [record for record in of_set if "annotations" not in record or _has_instance(record)]
+        if not of_set:
+            raise DataError(f"data set {name!r}: there is no image to learn from, or none with an instance")
         records += of_set
     return records
+
+
+def _has_instance(record: dict[str, Any]) -> bool:
+    return any(not annotation.get("iscrowd", 0) for annotation in record["annotations"])

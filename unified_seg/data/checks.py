@@ -20,7 +20,7 @@ from tqdm import tqdm
 from unified_seg.data.class_counts import class_table_of
 from unified_seg.data.coco_masks import checked_segmentation
 from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import QUARTER_TURNS, DataError, image_header
+from unified_seg.data.reading import QUARTER_TURNS, DataError, image_header, read_image
 from unified_seg.data.segments import TrueSegment, true_segments
 from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.functional.class_table import ClassTable
@@ -43,12 +43,15 @@ def check_datasets(cfg: CfgNode) -> None:
         {name: records[name] for name in cfg.DATASETS.TRAIN},
         semantic=bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
         instances=bool(cfg.MODEL.ROI_HEADS.NAME),
+        masks=cfg.MODEL.MASK_ON,
     )
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
     for name in records if cfg.DATASETS.CHECK_LABELS else ():
         table = class_table_of(MetadataCatalog.get(name))
-        report = tolerant if name in cfg.DATASETS.TRAIN else stop
-        report_classes(name, check_labels(records[name], table, name, report=report), table)
+        trains = name in cfg.DATASETS.TRAIN
+        # Without a training image training goes on; without a test image the evaluation after it does not.
+        options = {"report": tolerant} if trains else {"decode": True}
+        report_classes(name, check_labels(records[name], table, name, **options), table)
 
 
 class TolerantReport:
@@ -77,7 +80,9 @@ def has_instances(record: Mapping[str, Any]) -> bool:
     return "annotations" in record or bool(record.get("pan_seg_file_name"))
 
 
-def check_fields(datasets: Mapping[str, Sequence[Record]], *, semantic: bool, instances: bool) -> None:
+def check_fields(
+    datasets: Mapping[str, Sequence[Record]], *, semantic: bool, instances: bool, masks: bool = False
+) -> None:
     """Check that there is what each part of the model learns from, and that image ids are unique.
 
     Of several training sets some may lack the truth of a part; in one set all images have it or none.
@@ -86,6 +91,7 @@ def check_fields(datasets: Mapping[str, Sequence[Record]], *, semantic: bool, in
         datasets: the records of each training set.
         semantic: the model has a semantic head.
         instances: the model has a detector.
+        masks: the detector learns masks.
 
     Raises:
         DataError: naming the data set, and the record where it is a single one.
@@ -110,6 +116,17 @@ def check_fields(datasets: Mapping[str, Sequence[Record]], *, semantic: bool, in
             logger.warning(
                 f"{', '.join(count)}: no {what}, so the {part} learns nothing of these {len(lacking)} images"
             )
+    if instances and masks:
+        for _, record in every:
+            check_masks(record)
+
+
+def check_masks(record: Mapping[str, Any]) -> None:
+    """Raises DataError where an annotation of the record, but a crowd, has no mask."""
+    for index, annotation in enumerate(record.get("annotations", ())):
+        if not annotation.get("segmentation") and not annotation.get("iscrowd", 0):
+            where = f"{record['file_name']}: annotation {annotation.get('id', index)}"
+            raise DataError(f"{where} has no segmentation, and MODEL.MASK_ON is set")
 
 
 def check_image_ids(records: Sequence[Record], name: str, report: Report = stop) -> None:
@@ -123,7 +140,12 @@ def check_image_ids(records: Sequence[Record], name: str, report: Report = stop)
 
 
 def check_labels(
-    records: Sequence[Record], table: ClassTable, name: str, workers: int = 8, report: Report = stop
+    records: Sequence[Record],
+    table: ClassTable,
+    name: str,
+    workers: int = 8,
+    report: Report = stop,
+    decode: bool = False,
 ) -> np.ndarray:
     """Read every label of the records, with a progress bar.
 
@@ -133,6 +155,7 @@ def check_labels(
         name: of the data set, for the bar.
         workers: threads.
         report: gets what is wrong.
+        decode: read the images in full; else their headers.
 
     Returns:
         (K,) int64: pixels of each semantic id.
@@ -144,7 +167,7 @@ def check_labels(
     """
     histogram = np.zeros(table.num_semantic, dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
-        contents = pool.map(partial(check_record, table=table, report=report), records)
+        contents = pool.map(partial(check_record, table=table, report=report, decode=decode), records)
         for content in tqdm(contents, total=len(records), desc=f"checking {name}", unit="img", leave=False):
             histogram += content.pixels
     return histogram
@@ -162,19 +185,22 @@ class Contents(NamedTuple):
     segments: list[TrueSegment]
 
 
-def check_record(record: Record, table: ClassTable, report: Report = stop) -> Contents:
+def check_record(record: Record, table: ClassTable, report: Report = stop, decode: bool = False) -> Contents:
     """Check one record's files against each other.
 
     Args:
         record: of a data set.
         table: its classes.
         report: gets what is wrong.
+        decode: read the image in full; else its header.
 
     Returns:
         What could be read.
     """
     try:
         _check_image(record, report)
+        if decode:
+            read_image(record["file_name"])
     except DataError as error:
         report(Problem.of(error, record["file_name"]))
     pixels = np.zeros(table.num_semantic, dtype=np.int64)

@@ -4,7 +4,10 @@ H, W = an image.
 """
 
 import math
+import os
+import posixpath
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +15,7 @@ from detectron2.utils.colormap import colormap
 
 from unified_seg.data.json_file import read_json
 from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import DataError
+from unified_seg.data.reading import MAX_PIXELS, DataError
 from unified_seg.functional.class_table import ClassTable, SegmentClass
 
 Json = dict[str, Any]
@@ -110,14 +113,24 @@ def path_in(root: Path, name: str) -> Path:
     Raises:
         RecordError: a name that leads out of it, through links too, or that no file can have.
     """
-    path = root / name
     try:
-        inside = path.resolve().is_relative_to(root.resolve())
+        path = root / os.path.normpath(name)
+        if Path(name).is_absolute():
+            path = root / path.resolve().relative_to(_resolved(root))
+        # Resolving is slow, and a data set's files are in few folders.
+        parent = _resolved(path.parent)
+        target = path.resolve() if path.is_symlink() else parent / path.name
+        inside = "\0" not in name and path != root and target.is_relative_to(_resolved(root))
     except ValueError as error:
-        raise RecordError(f"file_name {name!r} names no file: {error}", kind="path") from None
+        raise RecordError(f"file_name {name!r} leads out of {root} or names no file: {error}", kind="path") from None
     if not inside:
-        raise RecordError(f"file_name {name!r} leads out of {root}", kind="path")
+        raise RecordError(f"file_name {name!r} leads out of {root} or names no file", kind="path")
     return path
+
+
+@lru_cache(maxsize=4096)
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
 
 
 def class_of(record: Json, table: ClassTable) -> SegmentClass:
@@ -141,6 +154,8 @@ def image_entry(record: Json) -> ImageEntry:
     size = (field(record, "height", int), field(record, "width", int))
     if min(size) < 1:
         raise RecordError(f"height and width must be at least 1, got {list(size)}", kind="size")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise RecordError(f"{size[0]}x{size[1]} pixels, more than {MAX_PIXELS} aren't read", kind="size")
     return ImageEntry(field(record, "id", int, str), field(record, "file_name", str), size)
 
 
@@ -162,12 +177,13 @@ def read_image_entries(path: Path, content: Json, report: Report = stop) -> dict
             entry = image_entry(record)
             if entry.id in entries:
                 raise RecordError(f"the image id {entry.id!r} is there twice", kind="duplicate")
-            if entry.file_name in names:
+            file = posixpath.normpath(entry.file_name)
+            if file in names:
                 raise RecordError(
-                    f"images {names[entry.file_name]!r} and {entry.id!r} both have the file_name {entry.file_name!r}",
+                    f"images {names[file]!r} and {entry.id!r} both have the file_name {entry.file_name!r}",
                     kind="duplicate",
                 )
-            entries[entry.id], names[entry.file_name] = entry, entry.id
+            entries[entry.id], names[file] = entry, entry.id
         except RecordError as error:
             report(Problem(error.kind, str(path), str(error), where))
     return entries
@@ -189,7 +205,7 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
         path: the file, for errors.
         categories: the list of them. Where none has an isthing, as in files of instances, all are things.
         use_supercategories: classes of one supercategory are look-alikes; else each class has its category to itself.
-            None: those of one supercategory, where they have any.
+            None: those of one supercategory, where they have any and not all have the same one.
 
     Returns:
         The classes; semantic ids and thing ids count in their order.
@@ -202,13 +218,15 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
     names = [record.get("name") for _, record in records]
     # Two classes of one name are not one category.
     own_names = names if len({str(name) for name in names}) == len(names) else [str(i) for i in range(len(names))]
+    if use_supercategories is None:
+        use_supercategories = None if len({_given_category(record) for _, record in records}) > 1 else False
     palette = colormap(rgb=True).astype(int).tolist()
     classes: list[SegmentClass] = []
     for index, (where, record) in enumerate(records):
         try:
             is_thing = things_alone or flag(record, "isthing")
             cls = SegmentClass(
-                name=field(record, "name", str),
+                name=_name(record),
                 semantic_id=index,
                 thing_id=sum(c.is_thing for c in classes) if is_thing else None,
                 dataset_id=field(record, "id", int),
@@ -224,8 +242,21 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
         raise DataError(f"{path}: {error}") from None
 
 
+def _name(record: Json) -> str:
+    name: str = field(record, "name", str)
+    if not name.strip():
+        raise RecordError("its name is empty")
+    return name
+
+
+def _given_category(record: Json) -> Any:
+    """What tools write who ask for no supercategory is none: "", "none" or null."""
+    given = record.get("supercategory")
+    return None if given in ("", "none") else given
+
+
 def _category(record: Json, own: str, use_supercategories: bool | None) -> str:
-    if use_supercategories or (use_supercategories is None and "supercategory" in record):
+    if use_supercategories or (use_supercategories is None and _given_category(record) is not None):
         return field(record, "supercategory", str)
     return own
 

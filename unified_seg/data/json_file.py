@@ -16,7 +16,7 @@ def read_json(path: Path) -> Any:
         DataError: absent, unreadable, or not JSON; it names the file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise MissingFileError(f"{path}: there is no such file") from None
     except (OSError, ValueError, RecursionError) as error:

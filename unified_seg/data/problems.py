@@ -44,6 +44,7 @@ KINDS = {
     "area": Kind("Areas that differ from the PNG", "nothing: areas are counted in the PNG", is_error=False),
     "mask": Kind("Masks that are none", "export the polygon or the run lengths again"),
     "box": Kind("Boxes that are none", "export the box again: x, y, width, height in pixels"),
+    "no-area": Kind("Instances without area", "nothing: they are left out", is_error=False),
     "box-outside": Kind("Boxes that leave their image", "export the box again, cut to the image", is_error=False),
     "empty-class": Kind("Classes that never occur", "add examples, or leave the class out", is_error=False),
     "crowd-class": Kind("Classes whose instances are all crowds", "label some one by one", is_error=False),

@@ -11,7 +11,9 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 # EXIF orientations that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
-# Where PNGs keep them.
+# What Pillow raises about files that are damaged or no images.
+UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# Where PNGs keep EXIF tags.
 PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # A file of a few kilobytes can claim more pixels than memory holds. From these on Pillow warns: 9,459 x 9,459.
 MAX_PIXELS = 89_478_485
@@ -61,7 +63,10 @@ def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
         DataError: absent, unreadable, or not an image; one of floats, whose white may be anything.
     """
     with _open(path, IMAGE_FORMATS) as stored:
-        image = ImageOps.exif_transpose(stored)
+        try:
+            image = ImageOps.exif_transpose(stored)
+        except UNREADABLE as error:
+            raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
         if image.mode == "F":
             raise DataError(f"{path}: an image of floats; convert it to 8 or 16 bits")
         if image.mode.startswith("I"):  # Pillow would cut at 255
@@ -132,7 +137,7 @@ def image_header(path: str | Path) -> tuple[int, int, int]:
             return image.height, image.width, 1  # Pillow would look for it behind the pixels, and decode them all
         try:
             return image.height, image.width, int(image.getexif().get(ExifTags.Base.Orientation, 1))
-        except (OSError, SyntaxError, ValueError) as error:
+        except UNREADABLE as error:
             raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
 
 
@@ -144,7 +149,7 @@ def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Im
             image.load()
     except FileNotFoundError:
         raise MissingFileError(f"{path}: there is no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise UnreadableError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None
     if pixels > MAX_PIXELS:
         raise UnreadableError(f"{path}: {image.height}x{image.width} pixels, more than {MAX_PIXELS} aren't read")

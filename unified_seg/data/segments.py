@@ -11,7 +11,7 @@ import numpy as np
 from unified_seg.data.problems import Problem, Report, stop
 from unified_seg.data.reading import DataError, of_size, read_panoptic_ids
 from unified_seg.functional.class_table import ClassTable, SegmentClass
-from unified_seg.functional.id_maps import UnknownIdsError, segment_extents
+from unified_seg.functional.id_maps import UnknownIdsError, segment_extents, some
 
 Record = dict[str, Any]
 
@@ -77,7 +77,7 @@ def _extents(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) 
     try:
         return dict(zip(known, segment_extents(ids, known).tolist()))
     except UnknownIdsError as error:
-        cause = f"the segments {error.ids} are in the PNG but not in segments_info"
+        cause = f"the segments {some(error.ids)} are in the PNG but not in segments_info"
         report(Problem("segments", file_name, cause))
         everything = sorted({*known, *error.ids})
         return dict(zip(everything, segment_extents(ids, everything).tolist()))

@@ -11,7 +11,7 @@ import numpy as np
 from unified_seg.data.problems import Problem, Report, stop
 from unified_seg.data.reading import DataError, of_size, read_label, read_panoptic_ids
 from unified_seg.functional.class_table import IGNORE_LABEL, ClassTable
-from unified_seg.functional.id_maps import UnknownIdsError, replaced_ids
+from unified_seg.functional.id_maps import UnknownIdsError, replaced_ids, some
 
 # What the values of a semantic PNG may be: ids of the data set, or 0 .. K-1, the semantic ids.
 ID_KINDS = ("dataset", "contiguous")
@@ -32,6 +32,10 @@ class PixelValues(NamedTuple):
 
     to_semantic: np.ndarray
     from_semantic: np.ndarray
+
+    def by_value(self) -> dict[int, int]:
+        """`to_semantic` without the values that mean nothing, in which a record holds it."""
+        return {int(value): int(self.to_semantic[value]) for value in np.flatnonzero(self.to_semantic != NO_CLASS)}
 
 
 def pixel_values(table: ClassTable, kind: str, ignored: tuple[int, ...] | None = None) -> PixelValues:
@@ -129,7 +133,7 @@ def semantic_truth(
 
     Args:
         record: `height`, `width`, `file_name` and `sem_seg_file_name`, whose pixels are semantic ids or, with
-            `sem_seg_values` (see PixelValues.to_semantic), values of that table; or `pan_seg_file_name` and
+            `sem_seg_values` (as of PixelValues.by_value), what that says; or `pan_seg_file_name` and
             `segments_info`.
         table: the classes.
         report: gets values that mean nothing; they are void then.
@@ -147,7 +151,10 @@ def semantic_truth(
     if record.get("sem_seg_file_name"):
         pixels = of_size(read_label(file), size, file)
         if "sem_seg_values" in record:
-            return to_semantic_ids(pixels, record["sem_seg_values"], file, report, table.ignore_label)
+            values = record["sem_seg_values"]
+            to_semantic = np.full(max(values) + 1, NO_CLASS, dtype=np.int32)
+            to_semantic[list(values)] = list(values.values())
+            return to_semantic_ids(pixels, to_semantic, file, report, table.ignore_label)
         return _checked_ids(pixels, table, file, report)
     return _classes_of_segments(of_size(read_panoptic_ids(file), size, file), record, table, file)
 
@@ -173,6 +180,6 @@ def _classes_of_segments(ids: np.ndarray, record: Mapping[str, Any], table: Clas
         known = sorted(semantic_of)
         return replaced_ids(ids, known, [semantic_of[i] for i in known])
     except UnknownIdsError as error:
-        raise DataError(f"{file}: the segments {error.ids} are in the PNG but not in segments_info") from None
+        raise DataError(f"{file}: the segments {some(error.ids)} are in the PNG but not in segments_info") from None
     except ValueError as error:
         raise DataError(f"{file}: {error}") from None

@@ -11,6 +11,8 @@ from unified_seg.data.reading import DataError, UnreadableError
 
 Record = dict[str, Any]
 
+DRAWS = 100  # more in a row are no accident
+
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +25,7 @@ class SkipUnreadable:
     Args:
         mapper: raises UnreadableError for a damaged file.
         records: of the training set.
-        ledger: a text file, begun anew here, with a line for each file.
+        ledger: a text file with a line for each file; who starts a run removes it.
         limit: how many files may be unreadable.
     """
 
@@ -32,7 +34,6 @@ class SkipUnreadable:
         self.records = records
         self.ledger = ledger
         self.limit = limit
-        ledger.unlink(missing_ok=True)
 
     def __call__(self, record: Record) -> Record:
         """The record as the mapper gives it, or another.
@@ -40,15 +41,17 @@ class SkipUnreadable:
         Raises:
             DataError: there are more unreadable files than the limit; or what the mapper raises but UnreadableError.
         """
-        while True:
+        for _ in range(DRAWS):
             try:
                 return self.mapper(record)
             except UnreadableError as error:
                 self._note(str(error))
             record = self.records[np.random.randint(len(self.records))]
+        raise DataError(f"none of {DRAWS} records drawn from the training sets can be read; {self.ledger} lists some")
 
     def _note(self, cause: str) -> None:
-        line = " ".join(cause.split())
+        # As it will be read again: a file's name may be no text.
+        line = " ".join(cause.split()).encode("utf-8", "backslashreplace").decode()
         known = self._listed()
         if line not in known:
             logger.warning(f"left out: {line}")

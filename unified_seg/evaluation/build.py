@@ -54,7 +54,8 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
 
 
 def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[Record], folder: Path) -> Evaluators:
-    has = {key for key in ("pan_seg_file_name", "instance_ids_file_name", "annotations") if key in records[0]}
+    truths = ("pan_seg_file_name", "instance_ids_file_name", "annotations")
+    has = {key for key in truths if records[0].get(key, "") != ""}
     truth = PanopticTruth(table)
     evaluators: Evaluators = []
     if "semantic" in made and has_semantic_truth(records[0]):

@@ -15,6 +15,7 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from unified_seg.data.checks import check_masks
 from unified_seg.data.coco_masks import Rle
 from unified_seg.data.json_file import write_json
 from unified_seg.evaluation import outputs
@@ -71,6 +72,9 @@ class InstanceEvaluator(PanopticTruthEvaluator[ImageInstances]):
         super().__init__(table, records, output_folder, truth)
         require_files([record for record in records if "annotations" not in record], "pan_seg_file_name")
         self.with_masks = with_masks
+        if with_masks:
+            for record in records:
+                check_masks(record)
 
     def score_image(self, record: Record, output: Output) -> ImageInstances:
         unfused = None

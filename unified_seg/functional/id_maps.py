@@ -24,6 +24,12 @@ class UnknownIdsError(ValueError):
         self.ids = ids
 
 
+def some(ids: Sequence[int], limit: int = 10) -> str:
+    """The first of many ids, for a message."""
+    more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
+    return f"{list(ids[:limit])}{more}"
+
+
 def pair_counts(
     first: np.ndarray, second: np.ndarray, first_ids: Sequence[int], second_ids: Sequence[int]
 ) -> np.ndarray:

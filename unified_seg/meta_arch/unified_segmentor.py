@@ -105,6 +105,11 @@ class UnifiedSegmentor(FreezableModel):
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         cfg = with_class_counts(cfg)
         table = class_table_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        if cfg.MODEL.ROI_HEADS.NAME and not table.num_things:
+            raise ValueError(
+                f"{cfg.DATASETS.TRAIN[0]} has no things to detect: leave the detector out, as "
+                "configs/base/semantic_only.yaml does"
+            )
         backbone = build_backbone(cfg)
         if cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS:
             # Of the pretrained part alone: an FPN on top of it starts from scratch and has no statistics to keep.

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -48,7 +49,8 @@ def _run_under_torchrun(main: Callable[[argparse.Namespace], Any], args: argpars
         if rank >= available:
             raise SystemExit(f"torchrun starts more processes than there are GPUs ({available}); MODEL.DEVICE is cuda")
         torch.cuda.set_device(rank)
-    distributed.init_process_group("nccl" if on_gpu else "gloo")
+    # The others wait while the first checks all labels.
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))
     try:
         return main(args)
     finally:

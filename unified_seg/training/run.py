@@ -45,7 +45,15 @@ def main(args: argparse.Namespace) -> Any:
         return trainer.train()
     except (ConfigError, DataError, CheckpointError) as error:
         # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+        sys.exit(told(error))
+
+
+def told(error: Exception) -> str:
+    """What an error says in one line; a loader's worker sends its own with a traceback, of which that is the last."""
+    name, text = type(error).__name__, str(error)
+    if "Original Traceback" in text:
+        text = text.rpartition(f"{name}: ")[2].strip()
+    return f"{name}: {text}"
 
 
 def setup(args: argparse.Namespace) -> CfgNode:

@@ -15,7 +15,7 @@ from detectron2.utils import comm
 from torch import distributed, nn
 from tqdm import tqdm
 
-from unified_seg.data.build import build_test_loader, build_train_loader
+from unified_seg.data.build import build_test_loader, build_train_loader, unreadable_list
 from unified_seg.data.checks import check_datasets
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
@@ -41,6 +41,7 @@ class Trainer(DefaultTrainer):
         model = self.build_model(cfg)
         if comm.is_main_process():
             check_datasets(cfg)
+            unreadable_list(cfg).unlink(missing_ok=True)
             for name in cfg.DATASETS.TEST:
                 self.build_evaluator(cfg, name)  # says now, not after the training, what can't be evaluated
         comm.synchronize()

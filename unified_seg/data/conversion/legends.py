@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from unified_seg.data.coco_json import Json, RecordError, class_table, records_of
 from unified_seg.data.reading import DataError, MissingFileError
+from unified_seg.data.yaml_file import read_yaml
 from unified_seg.functional.class_table import IGNORE_LABEL, SegmentClass
 
 Color = tuple[int, int, int]
@@ -130,11 +129,8 @@ def _csv_record(row: dict[str, Any]) -> Json:
     return {**record, "supercategory": row["supercategory"]} if row.get("supercategory") else record
 
 
-def _yaml_records(path: Path, text: str) -> Any:
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as plain YAML: {error}") from None
+def _yaml_records(path: Path, _: str) -> Any:
+    content = read_yaml(path)
     return content.get("categories") if isinstance(content, dict) else content
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from unified_seg.data.folders import files_below
 from unified_seg.data.reading import DataError, MissingFileError
 
 
@@ -31,7 +32,7 @@ def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    files = sorted(path for path in files_below(folder) if path.suffix.lower() in suffixes)
     if not files:
         raise DataError(f"{folder}: no {' or '.join(suffixes)} file in it")
     return files

@@ -75,8 +75,10 @@ def load_coco_instances(json_file: Path, image_root: Path, table: ClassTable, *,
 
 def _annotation(annotation: Json, table: ClassTable) -> Record:
     box = numbers(annotation, "bbox", 4)
-    if box[2] <= 0 or box[3] <= 0:
-        raise RecordError(f"bbox must be x, y, width, height with a width and height above 0, got {box}", kind="box")
+    if min(box[2:]) < 0:
+        raise RecordError(f"bbox must be x, y, width, height, none of them below 0, got {box}", kind="box")
+    if min(box[2:]) == 0:  # COCO's own files have some
+        raise RecordError(f"its bbox {box} has no area, so it is left out", kind="no-area")
     made: Record = {
         "bbox": box,
         "bbox_mode": BoxMode.XYWH_ABS,

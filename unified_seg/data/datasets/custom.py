@@ -3,22 +3,24 @@
 docs/data.md has examples. An entry's keys are those of `KEYS`; relative paths start at DETECTRON2_DATASETS.
 """
 
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco_json import class_table, read_object
+from unified_seg.data.coco_json import class_table, read_categories
 from unified_seg.data.datasets.coco_instances import load_coco_instances
 from unified_seg.data.datasets.coco_panoptic import load_coco_panoptic
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder
 from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import DataError, MissingFileError
+from unified_seg.data.reading import DataError
 from unified_seg.data.semantic_labels import pixel_values
+from unified_seg.data.yaml_file import read_yaml
 from unified_seg.functional.class_table import IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
@@ -46,6 +48,10 @@ KEYS: dict[str, tuple[type, Any]] = {
     # Values of the semantic PNGs that are no class.
     "IGNORE": (list, [IGNORE_LABEL]),
 }
+
+
+#: What a class may have in a YAML file.
+CLASS_KEYS = ("name", "id", "isthing", "supercategory", "color")
 
 
 class CustomDataset(NamedTuple):
@@ -107,16 +113,17 @@ class CustomDataset(NamedTuple):
         """The classes; raises DataError."""
         return read_classes(self.classes)
 
-    def load(self, report: Report = stop) -> list[Record]:
+    def load(self, report: Report = stop, table: ClassTable | None = None) -> list[Record]:
         """The records, in the order of the images.
 
         Args:
             report: gets what is wrong with a record, which is then left out.
+            table: the classes, where they have been read already.
 
         Raises:
             DataError: a file or folder that can't be used; and, by the default report, the first wrong record.
         """
-        table = self.table()
+        table = table or self.table()
         parts: list[list[Record]] = []
         if self.panoptic is not None and self.panoptic_pngs is not None:
             parts.append(load_coco_panoptic(self.panoptic, self.images, self.panoptic_pngs, table, report=report))
@@ -139,9 +146,9 @@ class CustomDataset(NamedTuple):
         values = self._values(table)
         return [{**record, **self._semantic_label(record), "sem_seg_values": values} for record in records]
 
-    def _values(self, table: ClassTable) -> np.ndarray:
+    def _values(self, table: ClassTable) -> dict[int, int]:
         try:
-            return pixel_values(table, "dataset", self.ignore).to_semantic
+            return pixel_values(table, "dataset", self.ignore).by_value()
         except DataError as error:
             raise DataError(f"{self.classes}: {error}") from None
 
@@ -166,11 +173,12 @@ def register_custom(entries: Sequence[Any], root: Path) -> None:
             if getattr(MetadataCatalog.get(dataset.name), "custom", None) == dataset:
                 continue
             raise ConfigError(f"DATASETS.CUSTOM: the name {dataset.name!r} is taken by another data set")
+        table = dataset.table()
         try:
-            metadata = dataset.table().as_metadata()
+            metadata = table.as_metadata()
         except ValueError as error:
             raise DataError(f"{dataset.classes}: {error}") from None
-        DatasetCatalog.register(dataset.name, dataset.load)
+        DatasetCatalog.register(dataset.name, partial(dataset.load, table=table))
         MetadataCatalog.get(dataset.name).set(**metadata, evaluator_type="unified_seg", custom=dataset)
 
 
@@ -186,39 +194,40 @@ def read_classes(path: Path) -> ClassTable:
         DataError: not such a file, or classes that make no table.
     """
     if path.suffix.lower() == ".json":
-        return class_table(path, read_object(path).get("categories"))
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise DataError(f"{path}: not readable as plain YAML: {error}") from None
+        return read_categories(path)
+    content = read_yaml(path)
     categories = content.get("categories") if isinstance(content, dict) else content
     if isinstance(categories, list):
-        categories = [_category(index, entry) for index, entry in enumerate(categories)]
+        categories = [_category(path, index, entry) for index, entry in enumerate(categories)]
     return class_table(path, categories)
 
 
-def _category(index: int, entry: Any) -> Any:
+def _category(path: Path, index: int, entry: Any) -> Any:
     """An entry of a YAML list as one of COCO's categories."""
     if isinstance(entry, str):
         entry = {"name": entry}
-    return {"id": index, "isthing": 0, **entry} if isinstance(entry, dict) else entry
+    if not isinstance(entry, dict):
+        return entry
+    if unknown := [key for key in entry if key not in CLASS_KEYS]:
+        raise DataError(f"{path}: record {index}: a class has {', '.join(CLASS_KEYS)}, and no {unknown[0]!r}")
+    return {"id": index, "isthing": 0, **entry}
 
 
 def _checked(entry: Any) -> dict[str, Any]:
     """The values of an entry, with those that it leaves out."""
     if not isinstance(entry, Mapping):
-        raise ConfigError(f"DATASETS.CUSTOM: an entry is keys and values, got {entry!r:.80}")
+        raise ConfigError(f"DATASETS.CUSTOM: an entry is keys and values, got {reprlib.repr(entry)}")
     where = f"DATASETS.CUSTOM: {entry.get('NAME', 'an entry without NAME')}"
     if unknown := [str(key) for key in entry if key not in KEYS]:
         raise ConfigError(f"{where}: there is no key {', '.join(unknown)}; the keys are {', '.join(KEYS)}")
     values = {key: entry.get(key, default) for key, (_, default) in KEYS.items()}
     for key, (kind, default) in KEYS.items():
         if not isinstance(values[key], kind) or (default is None and not values[key]):
-            raise ConfigError(f"{where}: {key} must be a {kind.__name__}, got {values[key]!r:.80}")
+            raise ConfigError(f"{where}: {key} must be a {kind.__name__}, got {reprlib.repr(values[key])}")
+    if not re.fullmatch(r"\w[\w.+ -]*", values["NAME"]):
+        raise ConfigError(f"{where}: NAME may have letters, digits, spaces and _ . + -, since folders are named by it")
     if any(type(value) is not int for value in values["IGNORE"]):
-        raise ConfigError(f"{where}: IGNORE must be a list of whole numbers, got {values['IGNORE']!r:.80}")
+        raise ConfigError(f"{where}: IGNORE must be a list of whole numbers, got {reprlib.repr(values['IGNORE'])}")
     return values
 
 

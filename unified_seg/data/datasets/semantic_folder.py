@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from unified_seg.data.folders import files_below
 from unified_seg.data.problems import Problem, Report, stop
 from unified_seg.data.reading import DataError, MissingFileError, UnreadableError, image_size
 from unified_seg.functional.class_table import IGNORE_LABEL
@@ -128,7 +129,7 @@ def _files_by_name(folder: Path, endings: tuple[str, ...], how_to_get: str) -> d
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder; {how_to_get}")
     files: dict[str, Path] = {}
-    for file in folder.rglob("*"):
+    for file in files_below(folder):
         path = file.relative_to(folder).as_posix()
         ending = next((ending for ending in endings if path.lower().endswith(ending.lower())), None)
         if ending is None:

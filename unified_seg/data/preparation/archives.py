@@ -41,7 +41,7 @@ def unpack(archive: Path, root: Path, *, inside: str = "", only: tuple[str, ...]
         archive: .zip, or .tar in any compression; if there is none, nothing is done.
         root: the folder to unpack to.
         inside: the folder in the archive whose content goes to `root`; the rest is left out.
-        only: files and folders inside `inside`; the rest is left out. None: everything.
+        only: files and folders inside `inside`; the rest is left out. (): everything.
 
     Returns:
         How many files were written.
