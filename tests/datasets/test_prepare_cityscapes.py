@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 from cityscapesscripts.preparation.json2labelImg import json2labelImg
+from PIL import Image
 
 
 def test_the_official_numbers(load_script: Callable[[Path], Any]) -> None:
