@@ -22,9 +22,11 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     """Endless batches of DATASETS.TRAIN, without files that can't be read, see `SkipUnreadable`.
 
     Raises:
-        ConfigError: a sampler that the data sets are nothing for.
+        ConfigError: proposals of files, a sampler that the data sets are nothing for.
         DataError: as `training_records`.
     """
+    if cfg.MODEL.LOAD_PROPOSALS:
+        raise ConfigError("MODEL.LOAD_PROPOSALS: proposals of files are not read")
     made = training_records(cfg)
     if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler" and any("annotations" not in r for r in made):
         raise ConfigError(

@@ -17,7 +17,7 @@ from unified_seg.data.augmentation import build_augmentations
 from unified_seg.data.class_counts import class_table_of
 from unified_seg.data.coco_masks import checked_segmentation
 from unified_seg.data.reading import DataError, of_size, read_image, read_panoptic_ids
-from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.data.semantic_labels import classes_of_segments, semantic_truth
 from unified_seg.functional.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -84,10 +84,10 @@ class UnifiedMapper:
         result = dict(record)
         image = read_image(record["file_name"], self.image_format)
         _check_size(image, record, record["file_name"])
-        semantic = None
+        semantic, ids = None, self._read_panoptic(record)
         if self.is_train and self.with_semantic:
             # Counted from the ignore label on, round 255, void is 0: what transforms put where there was nothing.
-            semantic = self._read_semantic(record) - np.uint8(self.class_table.ignore_label)
+            semantic = self._read_semantic(record, ids) - np.uint8(self.class_table.ignore_label)
         augmented = T.AugInput(image, sem_seg=semantic)
         transforms = self.augmentations(augmented)
         result["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
@@ -98,15 +98,26 @@ class UnifiedMapper:
             size = augmented.image.shape[:2]
             if "annotations" in record:
                 result["instances"] = _instances_of_annotations(record, transforms, size, self.with_masks)
-            elif "pan_seg_file_name" in record:
-                result["instances"] = _instances_of_segments(record, transforms, size)
+            elif ids is not None:
+                result["instances"] = _instances_of_segments(ids, record, transforms, size)
         return result
 
-    def _read_semantic(self, record: Record) -> np.ndarray:
+    def _read_panoptic(self, record: Record) -> np.ndarray | None:
+        """The segment ids, where a label or instances come from them."""
+        file = record.get("pan_seg_file_name")
+        semantic = self.with_semantic and not record.get("sem_seg_file_name")
+        instances = self.with_instances and "annotations" not in record
+        if not (file and self.is_train and (semantic or instances)):
+            return None
+        return of_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
+
+    def _read_semantic(self, record: Record, ids: np.ndarray | None) -> np.ndarray:
         """(H, W) uint8, which resizes by nearest pixel centre as images do; wider integers would not."""
-        if not has_semantic_truth(record):
-            return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
-        return semantic_truth(record, self.class_table).astype(np.uint8)
+        if record.get("sem_seg_file_name"):
+            return semantic_truth(record, self.class_table).astype(np.uint8)
+        if ids is not None:
+            return classes_of_segments(ids, record, self.class_table).astype(np.uint8)
+        return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
 
 
 def _check_size(array: np.ndarray, record: Record, file: str) -> None:
@@ -117,10 +128,10 @@ def _check_size(array: np.ndarray, record: Record, file: str) -> None:
         )
 
 
-def _instances_of_segments(record: Record, transforms: T.TransformList, size: tuple[int, int]) -> Instances:
+def _instances_of_segments(
+    ids: np.ndarray, record: Record, transforms: T.TransformList, size: tuple[int, int]
+) -> Instances:
     """The thing segments that are still visible, without crowds; their masks come for free."""
-    file = record["pan_seg_file_name"]
-    ids = of_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
     # As three bytes again: transforms move uint8 images by nearest pixel centre, and integers otherwise.
     rgb = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
     rgb = transforms.apply_segmentation(rgb).astype(np.int32)

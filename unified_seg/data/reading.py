@@ -9,6 +9,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
+# What their files are called.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 # EXIF orientations that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
 # What Pillow raises about files that are damaged or no images.

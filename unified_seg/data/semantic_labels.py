@@ -156,7 +156,7 @@ def semantic_truth(
             to_semantic[list(values)] = list(values.values())
             return to_semantic_ids(pixels, to_semantic, file, report, table.ignore_label)
         return _checked_ids(pixels, table, file, report)
-    return _classes_of_segments(of_size(read_panoptic_ids(file), size, file), record, table, file)
+    return classes_of_segments(of_size(read_panoptic_ids(file), size, file), record, table)
 
 
 def _checked_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Report) -> np.ndarray:
@@ -172,7 +172,13 @@ def _checked_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Repor
     return np.where(wrong, table.ignore_label, pixels)
 
 
-def _classes_of_segments(ids: np.ndarray, record: Mapping[str, Any], table: ClassTable, file: str) -> np.ndarray:
+def classes_of_segments(ids: np.ndarray, record: Mapping[str, Any], table: ClassTable) -> np.ndarray:
+    """(H, W) int32 semantic ids and the ignore label, of a panoptic map and its segments_info.
+
+    Raises:
+        DataError: a segment that segments_info lacks, or of an unknown class.
+    """
+    file = record["pan_seg_file_name"]
     semantic_of = {0: table.ignore_label}
     try:
         for info in record["segments_info"]:

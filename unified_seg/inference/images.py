@@ -8,9 +8,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog
 
-from unified_seg.data.reading import DataError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm")
+from unified_seg.data.reading import IMAGE_SUFFIXES, DataError
 
 
 def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict[str, Any]]:

@@ -16,9 +16,8 @@ from PIL import Image
 from unified_seg.data.coco_json import coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, files_in
-from unified_seg.data.datasets.semantic_folder import IMAGE_SUFFIXES
 from unified_seg.data.parallel import in_parallel
-from unified_seg.data.reading import IMAGE_FORMATS, DataError, read_image
+from unified_seg.data.reading import IMAGE_FORMATS, IMAGE_SUFFIXES, DataError, read_image
 from unified_seg.data.writing import replacing, write_png
 from unified_seg.functional.class_table import SegmentClass
 

@@ -21,11 +21,10 @@ from unified_seg.data.coco_json import (
     records_of,
 )
 from unified_seg.data.problems import Problem, Report, stop
+from unified_seg.data.writing import MAX_SEGMENT_ID
 from unified_seg.functional.class_table import ClassTable
 
 Record = dict[str, Any]
-
-MAX_SEGMENT_ID = 2**24 - 1  # three bytes of a PNG
 
 
 def load_coco_panoptic(

@@ -9,12 +9,10 @@ from typing import Any
 
 from unified_seg.data.folders import files_below
 from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import DataError, MissingFileError, UnreadableError, image_size
+from unified_seg.data.reading import IMAGE_SUFFIXES, DataError, MissingFileError, UnreadableError, image_size
 from unified_seg.functional.class_table import IGNORE_LABEL
 
 Record = dict[str, Any]
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 def semantic_metadata(names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> dict[str, Any]:

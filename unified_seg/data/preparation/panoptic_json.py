@@ -1,13 +1,11 @@
 """The panoptic JSON of a split, in COCO's format."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.json_file import read_json
+from unified_seg.data.json_file import read_json, write_json
 from unified_seg.data.reading import DataError
-from unified_seg.data.writing import replacing
 
 Json = dict[str, Any]
 
@@ -30,5 +28,4 @@ def write_panoptic_json(json_file: Path, entries: Sequence[tuple[Json, Json]], c
     """Write a panoptic JSON of (entry of images, entry of annotations) for each image."""
     images, annotations = zip(*entries)
     content = {"images": images, "annotations": annotations, "categories": categories}
-    with replacing(json_file) as temporary:
-        temporary.write_text(json.dumps(content), encoding="utf-8")
+    write_json(json_file, content, indent=None)
