@@ -34,14 +34,14 @@ def test_another_record_takes_its_place(tmp_path: Path, caplog: pytest.LogCaptur
 
 
 def test_more_than_the_limit_stop(tmp_path: Path) -> None:
-    mapper = SkipUnreadable(mapper_that_fails(1, 3), RECORDS, tmp_path / "list.txt", limit=1)
+    mapper = SkipUnreadable(mapper_that_fails(1, 3), RECORDS[:1], tmp_path / "list.txt", limit=1)
     mapper(RECORDS[1])
     with pytest.raises(DataError, match=r"2 files .*MAX_UNREADABLE is 1; .*list\.txt, such as 3\.jpg: damaged"):
         mapper(RECORDS[3])
 
 
 def test_processes_count_together(tmp_path: Path) -> None:
-    both = [SkipUnreadable(mapper_that_fails(1, 3), RECORDS, tmp_path / "list.txt", limit=1) for _ in range(2)]
+    both = [SkipUnreadable(mapper_that_fails(1, 3), RECORDS[:1], tmp_path / "list.txt", limit=1) for _ in range(2)]
     both[0](RECORDS[1])
     both[1](RECORDS[1])
     with pytest.raises(DataError, match="2 files"):
