@@ -147,6 +147,7 @@ def test_the_header_of_a_truncated_png(tmp_path: Path) -> None:
     assert image_size(file) == (64, 48)  # nothing behind it is looked at
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("reader", [read_image, image_size])
 def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
     """Item 18: of one bit each they are a few kilobytes."""

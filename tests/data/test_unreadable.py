@@ -72,6 +72,7 @@ def test_other_errors_are_errors(tmp_path: Path) -> None:
         SkipUnreadable(mapper, RECORDS, tmp_path / "list.txt", limit=9)(RECORDS[0])
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize("damage", ["truncated", "bomb"])
 def test_training_goes_on_without_a_damaged_image(

@@ -96,6 +96,7 @@ def test_pictures_are_turned_upright_as_images_are(tmp_path: Path) -> None:
 
 
 @given(ids=arrays(np.uint8, (5, 6), elements=st.integers(0, 20)))
+@settings(deadline=None)
 def test_colours_of_vocs_palette_are_its_indices(ids: np.ndarray) -> None:
     palette = bit_palette(21, first=0)
     colors = np.array(palette, dtype=np.uint8)[ids]

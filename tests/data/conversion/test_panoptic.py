@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from panopticapi.combine_semantic_and_instance_predictions import combine_to_panoptic_single_core
@@ -152,6 +152,7 @@ def test_instances_without_a_visible_pixel_are_counted() -> None:
 
 
 @given(data=st.data())
+@settings(deadline=None)
 def test_of_instances_that_do_not_overlap_no_pixel_is_lost(data: st.DataObject) -> None:
     size = (data.draw(st.integers(1, 7)), data.draw(st.integers(1, 7)))
     owners = data.draw(arrays(np.int8, size, elements=st.integers(0, 4)))
