@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._utils import ExceptionWrapper
 
 from unified_seg.config import ConfigError
+from unified_seg.data.reading import DataError
 from unified_seg.training.hooks import BestCheckpoint
-from unified_seg.training.run import run
+from unified_seg.training.run import run, told
 from unified_seg.training.trainer import Trainer
 
 
@@ -159,3 +161,16 @@ def test_bad_input_is_one_clear_error(tiny_config, options, message):
     with pytest.raises(SystemExit, match=message):
         run(arguments(tiny_config, *options))
     assert not list(Path(tiny_config.OUTPUT_DIR).glob("*.pth"))
+
+
+def test_an_error_of_a_loaders_worker_is_told_in_one_line() -> None:
+    """As torch raises it again in the process that trains."""
+    try:
+        raise DataError("a.png: damaged")
+    except DataError:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(DataError) as error:
+        wrapped.reraise()
+    assert "Original Traceback" in str(error.value)
+    assert told(error.value) == "DataError: a.png: damaged"
+    assert told(DataError("b.png: damaged")) == "DataError: b.png: damaged"
