@@ -112,7 +112,7 @@ def without(batch: list[dict[str, Any]], key: str, *indices: int) -> list[dict[s
 
 def detector_losses(model: UnifiedSegmentor, batch: list[dict[str, Any]]) -> dict[str, float]:
     torch.manual_seed(0)  # the samplers of proposals
-    return {name: float(loss) for name, loss in model.train()(batch).items() if name != "loss_sem_seg"}
+    return {name: loss.item() for name, loss in model.train()(batch).items() if name != "loss_sem_seg"}
 
 
 def test_the_detector_learns_of_images_with_known_instances(tiny_config: CfgNode) -> None:
