@@ -28,6 +28,9 @@ SIZE = (64, 128)
 IGNORE = 255
 VOID_COLOR = (0, 0, 0)
 
+# The models are small enough that more threads would only wait for each other.
+torch.set_num_threads(1)
+
 # (class name, rows, columns); an image is sky, road and an unlabelled bonnet with these on top, later ones in front.
 CAR_LEFT = ("car", slice(30, 50), slice(10, 40))
 CAR_RIGHT = ("car", slice(34, 50), slice(60, 84))
@@ -84,7 +87,7 @@ def load_script() -> Callable[[Path], ModuleType]:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """The models are small enough that more would only wait for each other; a benchmark in a test may change it."""
+    """Again: a benchmark in a test may have changed it."""
     torch.set_num_threads(1)
 
 
