@@ -71,6 +71,16 @@ def tiny_dataset(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TinyDatas
         MetadataCatalog.remove(name)
 
 
+@pytest.fixture
+def forget_datasets() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    before = set(DatasetCatalog.list())
+    yield
+    for name in set(DatasetCatalog.list()) - before:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
 @pytest.fixture(scope="session")
 def load_script() -> Callable[[Path], ModuleType]:
     """Makes a module of a file that is in no package, anew at each call."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from three_classes import CAR, SKY, TABLE, TRUCK
 
 from unified_seg.data.coco_json import (
     ImageEntry,
@@ -19,18 +20,8 @@ from unified_seg.data.coco_json import (
 )
 from unified_seg.data.problems import Problem
 from unified_seg.data.reading import DataError
-from unified_seg.functional.class_table import ClassTable, SegmentClass
 
 FILE = Path("file.json")
-
-SKY, CAR, TRUCK = 23, 26, 27
-TABLE = ClassTable(
-    [
-        SegmentClass("sky", 0, None, SKY, "sky", (70, 130, 180)),
-        SegmentClass("car", 1, 0, CAR, "car", (0, 0, 142)),
-        SegmentClass("truck", 2, 1, TRUCK, "truck", (0, 0, 70)),
-    ]
-)
 
 
 def write(folder: Path, content: Any) -> Path:

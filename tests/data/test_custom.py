@@ -1,7 +1,5 @@
 """Data sets that a config names: registration, the truths that they may have, and what is said to wrong entries."""
 
-import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +8,7 @@ import pytest
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
+from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
@@ -19,6 +18,8 @@ from unified_seg.data.datasets.custom import CustomDataset, read_classes, regist
 from unified_seg.data.problems import Problem
 from unified_seg.data.reading import DataError
 from unified_seg.data.semantic_labels import semantic_truth
+
+pytestmark = pytest.mark.usefixtures("forget_datasets")
 
 NAME = "yard_train"
 SIZE = (8, 12)
@@ -56,25 +57,6 @@ def yard(tmp_path: Path) -> Path:
     write(tmp_path / "instances.json", {"images": entries, "annotations": [hen], "categories": CATEGORIES})
     (tmp_path / "classes.yaml").write_text(yaml.safe_dump(CATEGORIES))
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
-def write(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content))
-
-
-def edit(file: Path, change: Callable[[Any], object]) -> None:
-    content = json.loads(file.read_text())
-    change(content)
-    write(file, content)
 
 
 def entry(**more: Any) -> Entry:

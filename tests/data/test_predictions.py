@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 from pycocotools import mask as mask_util
+from three_classes import CAR, SKY, TABLE, TRUCK
 
 from unified_seg.data.predictions import (
     Detection,
@@ -25,16 +26,6 @@ from unified_seg.data.predictions import (
 from unified_seg.data.reading import DataError
 from unified_seg.data.semantic_labels import pixel_values
 from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable, SegmentClass
-
-SKY, CAR, TRUCK = 23, 26, 27
-TABLE = ClassTable(
-    [
-        SegmentClass("sky", 0, None, SKY, "sky", (70, 130, 180)),
-        SegmentClass("car", 1, 0, CAR, "car", (0, 0, 142)),
-        SegmentClass("truck", 2, 1, TRUCK, "truck", (0, 0, 70)),
-    ]
-)
 
 
 def write(folder: Path, content: Any) -> Path:

@@ -7,20 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from three_classes import CAR, SKY, TABLE, TRUCK
 
 from unified_seg.data.problems import Problem
 from unified_seg.data.reading import DataError
 from unified_seg.data.semantic_labels import has_semantic_truth, pixel_values, semantic_truth
-from unified_seg.functional.class_table import ClassTable, SegmentClass
-
-SKY, CAR, TRUCK = 23, 26, 27
-TABLE = ClassTable(
-    [
-        SegmentClass("sky", 0, None, SKY, "sky", (70, 130, 180)),
-        SegmentClass("car", 1, 0, CAR, "car", (0, 0, 142)),
-        SegmentClass("truck", 2, 1, TRUCK, "truck", (0, 0, 70)),
-    ]
-)
+from unified_seg.functional.class_table import ClassTable
 
 
 class TestPixelValues:

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
+from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.data import survey
@@ -20,6 +21,8 @@ from unified_seg.data.datasets.custom import register_custom
 from unified_seg.data.problems import KINDS, Problem, stop
 from unified_seg.data.reading import DataError
 from unified_seg.data.survey import Survey, as_json, survey_datasets
+
+pytestmark = pytest.mark.usefixtures("forget_datasets")
 
 SIZE = (8, 12)
 GRASS, HEN = 3, 17
@@ -58,25 +61,6 @@ def yard(tmp_path: Path) -> Path:
     write(tmp_path / "instances.json", {"images": entries, "annotations": hens, "categories": CATEGORIES[1:]})
     (tmp_path / "classes.yaml").write_text(yaml.safe_dump(CATEGORIES))
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
-def write(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content))
-
-
-def edit(file: Path, change: Callable[[Any], object]) -> None:
-    content = json.loads(file.read_text())
-    change(content)
-    write(file, content)
 
 
 def paint(file: Path, value: int) -> None:

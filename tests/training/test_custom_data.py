@@ -2,17 +2,17 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from unified_seg.training.run import run
+
+pytestmark = pytest.mark.usefixtures("forget_datasets")
 
 ROOT = Path(__file__).parents[2]
 SIZE = (64, 96)
@@ -66,15 +66,6 @@ def draw(folder: Path, split: str, name: str, shapes: list[Any]) -> None:
     annotation = {"image_id": 1, "file_name": f"{name}.png", "segments_info": segments}
     content = {"images": [image], "annotations": [annotation], "categories": CATEGORIES}
     (folder / f"{split}.json").write_text(json.dumps(content))
-
-
-@pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
-    before = set(DatasetCatalog.list())
-    yield
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
 
 
 def readme_config(folder: Path) -> Path:

@@ -18,9 +18,9 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg.data.class_counts import class_table_of
-from unified_seg.data.coco_masks import checked_segmentation
+from unified_seg.data.coco_masks import annotation_name, check_masks, checked_segmentation
 from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import QUARTER_TURNS, DataError, image_header, read_image
+from unified_seg.data.reading import DataError, image_header, read_image, upright_size
 from unified_seg.data.segments import TrueSegment, true_segments
 from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.functional.class_table import ClassTable
@@ -119,14 +119,6 @@ def check_fields(
     if instances and masks:
         for _, record in every:
             check_masks(record)
-
-
-def check_masks(record: Mapping[str, Any]) -> None:
-    """Raises DataError where an annotation of the record, but a crowd, has no mask."""
-    for index, annotation in enumerate(record.get("annotations", ())):
-        if not annotation.get("segmentation") and not annotation.get("iscrowd", 0):
-            where = f"{record['file_name']}: annotation {annotation.get('id', index)}"
-            raise DataError(f"{where} has no segmentation, and MODEL.MASK_ON is set")
 
 
 def check_image_ids(records: Sequence[Record], name: str, report: Report = stop) -> None:
@@ -228,8 +220,7 @@ def _check_image(record: Record, report: Report) -> None:
     height, width, orientation = image_header(file)
     if orientation != 1:
         report(Problem("orientation", file, f"an EXIF tag says orientation {orientation}; images are turned upright"))
-    if orientation in QUARTER_TURNS:
-        height, width = width, height
+    height, width = upright_size(height, width, orientation)
     if (height, width) != (record["height"], record["width"]):
         cause = f"{height}x{width} pixels, the record says {record['height']}x{record['width']}"
         report(Problem("size", file, cause))
@@ -237,7 +228,7 @@ def _check_image(record: Record, report: Report) -> None:
 
 def _check_annotation(record: Record, index: int, table: ClassTable, report: Report) -> None:
     annotation = record["annotations"][index]
-    file, where = record["file_name"], f"annotation {annotation.get('id', index)}"
+    file, where = record["file_name"], annotation_name(annotation, index)
     if not 0 <= annotation["category_id"] < table.num_things:
         cause = f"category_id {annotation['category_id']}, thing ids go from 0 to {table.num_things - 1}"
         report(Problem("class", file, cause, where))

@@ -194,8 +194,12 @@ def read_categories(path: Path, use_supercategories: bool | None = None) -> Clas
 
     Args, returns and raises as `class_table`.
     """
-    content = read_json(path)
-    return class_table(path, content.get("categories") if isinstance(content, dict) else content, use_supercategories)
+    return class_table(path, listed_categories(read_json(path)), use_supercategories)
+
+
+def listed_categories(content: Any) -> Any:
+    """What a file says the categories are: itself a list of them, or an object that has it as `categories`."""
+    return content.get("categories") if isinstance(content, dict) else content
 
 
 def class_table(path: Path, categories: Any, use_supercategories: bool | None = None) -> ClassTable:
@@ -218,8 +222,8 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
     names = [record.get("name") for _, record in records]
     # Two classes of one name are not one category.
     own_names = names if len({str(name) for name in names}) == len(names) else [str(i) for i in range(len(names))]
-    if use_supercategories is None:
-        use_supercategories = None if len({_given_category(record) for _, record in records}) > 1 else False
+    if use_supercategories is None and len({_given_category(record) for _, record in records}) <= 1:
+        use_supercategories = False
     palette = colormap(rgb=True).astype(int).tolist()
     classes: list[SegmentClass] = []
     for index, (where, record) in enumerate(records):

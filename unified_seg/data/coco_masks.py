@@ -4,7 +4,7 @@ pycocotools hands run lengths and polygons to C code that trusts them: those tha
 write beyond its memory, or give another mask than the file meant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,19 @@ def checked_segmentation(segmentation: Any, image_size: tuple[int, int], where: 
         return _checked_polygons(segmentation, image_size)
     except DataError as error:
         raise MaskError(f"{where}: {error}") from None
+
+
+def annotation_name(annotation: Mapping[str, Any], index: int) -> str:
+    """What an annotation of a record is called in errors: by its id or, without one, its place."""
+    return f"annotation {annotation.get('id', index)}"
+
+
+def check_masks(record: Mapping[str, Any]) -> None:
+    """Raises DataError where an annotation of the record, but a crowd, has no mask."""
+    for index, annotation in enumerate(record.get("annotations", ())):
+        if not annotation.get("segmentation") and not annotation.get("iscrowd", 0):
+            where = f"{record['file_name']}: {annotation_name(annotation, index)}"
+            raise DataError(f"{where} has no segmentation, and MODEL.MASK_ON is set")
 
 
 def as_text(rle: Rle) -> Rle:

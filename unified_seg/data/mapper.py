@@ -15,7 +15,7 @@ from detectron2.structures import BitMasks, Instances
 from unified_seg.config import ConfigError
 from unified_seg.data.augmentation import build_augmentations
 from unified_seg.data.class_counts import class_table_of
-from unified_seg.data.coco_masks import checked_segmentation
+from unified_seg.data.coco_masks import annotation_name, check_masks, checked_segmentation
 from unified_seg.data.reading import DataError, of_size, read_image, read_panoptic_ids
 from unified_seg.data.semantic_labels import classes_of_segments, semantic_truth
 from unified_seg.functional.class_table import ClassTable
@@ -83,7 +83,7 @@ class UnifiedMapper:
         """
         result = dict(record)
         image = read_image(record["file_name"], self.image_format)
-        _check_size(image, record, record["file_name"])
+        _check_size(image, record)
         semantic, ids = None, self._read_panoptic(record)
         if self.is_train and self.with_semantic:
             # Counted from the ignore label on, round 255, void is 0: what transforms put where there was nothing.
@@ -120,12 +120,11 @@ class UnifiedMapper:
         return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
 
 
-def _check_size(array: np.ndarray, record: Record, file: str) -> None:
+def _check_size(image: np.ndarray, record: Record) -> None:
     expected = (record["height"], record["width"])
-    if array.shape[:2] != expected:
-        raise DataError(
-            f"{file}: {array.shape[0]}x{array.shape[1]} pixels, the record says {expected[0]}x{expected[1]}"
-        )
+    if image.shape[:2] != expected:
+        file, (height, width) = record["file_name"], image.shape[:2]
+        raise DataError(f"{file}: {height}x{width} pixels, the record says {expected[0]}x{expected[1]}")
 
 
 def _instances_of_segments(
@@ -139,33 +138,35 @@ def _instances_of_segments(
     visible = set(np.unique(ids).tolist())
     things = [s for s in record["segments_info"] if s["isthing"] and not s.get("iscrowd", 0) and s["id"] in visible]
     masks = [torch.from_numpy(ids == segment["id"]) for segment in things]
-    return _make_instances(masks, [segment["category_id"] for segment in things], size)
+    return make_instances(masks, [segment["category_id"] for segment in things], size)
 
 
 def _instances_of_annotations(
     record: Record, transforms: T.TransformList, size: tuple[int, int], with_masks: bool
 ) -> Instances:
     """COCO-style boxes with polygons or RLEs, for data sets without panoptic labels."""
-    given = [dict(annotation) for annotation in record["annotations"] if not annotation.get("iscrowd", 0)]
-    for index, annotation in enumerate(given):
-        where = f"{record['file_name']}: annotation {annotation.get('id', index)}"
-        if not with_masks:
-            annotation.pop("segmentation", None)
-        elif not annotation.get("segmentation"):
-            raise DataError(f"{where} has no segmentation, and MODEL.MASK_ON is set")
-        else:
+    if with_masks:
+        check_masks(record)
+    given = []
+    for index, annotation in enumerate(record["annotations"]):
+        if annotation.get("iscrowd", 0):
+            continue
+        copy = {key: value for key, value in annotation.items() if key != "segmentation"}
+        if with_masks:
+            where = f"{record['file_name']}: {annotation_name(annotation, index)}"
             image_size = (record["height"], record["width"])
-            annotation["segmentation"] = checked_segmentation(annotation["segmentation"], image_size, where)
+            copy["segmentation"] = checked_segmentation(annotation["segmentation"], image_size, where)
+        given.append(copy)
     moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in given]
     instances = detection_utils.annotations_to_instances(moved, size, mask_format="bitmask")
     if not with_masks:
         return detection_utils.filter_empty_instances(instances)
     if not given:
-        return _make_instances([], [], size)
-    return _make_instances(list(instances.gt_masks.tensor.bool()), instances.gt_classes.tolist(), size)
+        return make_instances([], [], size)
+    return make_instances(list(instances.gt_masks.tensor.bool()), instances.gt_classes.tolist(), size)
 
 
-def _make_instances(masks: list[torch.Tensor], classes: list[int], size: tuple[int, int]) -> Instances:
+def make_instances(masks: list[torch.Tensor], classes: list[int], size: tuple[int, int]) -> Instances:
     """Instances whose boxes are those of their masks; empty masks are left out."""
     kept = [i for i, mask in enumerate(masks) if mask.any()]
     stacked = torch.stack([masks[i] for i in kept]) if kept else torch.zeros((0, *size), dtype=torch.bool)

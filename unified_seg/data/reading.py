@@ -124,7 +124,11 @@ def of_size(labels: np.ndarray, size: tuple[int, int], path: str | Path) -> np.n
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `read_image` returns, from the file's header alone."""
-    height, width, orientation = image_header(path)
+    return upright_size(*image_header(path))
+
+
+def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """(height, width) of an image with this `image_header` after it is turned upright."""
     return (width, height) if orientation in QUARTER_TURNS else (height, width)
 
 

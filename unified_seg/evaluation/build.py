@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
+from unified_seg.data.checks import has_instances
 from unified_seg.data.semantic_labels import has_semantic_truth
 from unified_seg.evaluation.base import PerImageEvaluator, Record
 from unified_seg.evaluation.errors import ErrorEvaluator
@@ -54,8 +55,7 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
 
 
 def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[Record], folder: Path) -> Evaluators:
-    truths = ("pan_seg_file_name", "instance_ids_file_name", "annotations")
-    has = {key for key in truths if records[0].get(key, "") != ""}
+    has = {key for key in ("pan_seg_file_name", "instance_ids_file_name") if records[0].get(key)}
     truth = PanopticTruth(table)
     evaluators: Evaluators = []
     if "semantic" in made and has_semantic_truth(records[0]):
@@ -68,7 +68,7 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
             node = head.ERROR_CORRECTION
             chosen = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
             evaluators.append(ErrorEvaluator(table, records, folder, **chosen))
-    if "instances" in made and has & {"annotations", "pan_seg_file_name"}:
+    if "instances" in made and has_instances(records[0]):
         evaluators.append(InstanceEvaluator(table, records, folder, with_masks="masks" in made, truth=truth))
     if "masks" in made and "instance_ids_file_name" in has:
         # Here, since cityscapesScripts is only needed for data sets of its kind.

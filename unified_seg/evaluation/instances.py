@@ -15,8 +15,7 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from unified_seg.data.checks import check_masks
-from unified_seg.data.coco_masks import Rle
+from unified_seg.data.coco_masks import Rle, check_masks
 from unified_seg.data.json_file import write_json
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores, require_files

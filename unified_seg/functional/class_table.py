@@ -263,6 +263,11 @@ def _contiguous_ids(metadata: Any, kind: str, names: list[str]) -> dict[int, int
     return dict(mapping)
 
 
+def category_by_name(members: Mapping[str, str]) -> dict[str, str]:
+    """Class name -> category name, of each category's class names in one text, separated by ", "."""
+    return {name: category for category, names in members.items() for name in names.split(", ")}
+
+
 def bit_palette(count: int, first: int = 1) -> list[tuple[int, int, int]]:
     """PASCAL VOC's palette: the bits of an index spread over the high bits of red, green and blue.
 

@@ -6,7 +6,7 @@ stripe by stripe, so that K full-resolution planes never have to exist.
 K = classes, (h, w) = logits, (H, W) = the answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -250,6 +250,11 @@ def _winner_between(first: np.ndarray, second: np.ndarray, weight: float) -> int
 
 def upsample_to(source: Tensor, like: Tensor) -> Tensor:
     """Bilinear resize of (N, C, h, w) to the height and width of `like`."""
-    if source.shape[-2:] == like.shape[-2:]:
+    return upsample_to_size(source, like.shape[-2:])
+
+
+def upsample_to_size(source: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear resize of (N, C, h, w) to a height and width."""
+    if tuple(source.shape[-2:]) == tuple(size):
         return source
-    return F.interpolate(source, size=like.shape[-2:], mode="bilinear", align_corners=False)
+    return F.interpolate(source, size=tuple(size), mode="bilinear", align_corners=False)

@@ -15,11 +15,12 @@ from detectron2.modeling import (
     build_proposal_generator,
     build_roi_heads,
 )
-from detectron2.structures import BitMasks, Boxes, ImageList, Instances
+from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
 from unified_seg.data.class_counts import class_table_of, with_class_counts
+from unified_seg.data.mapper import make_instances
 from unified_seg.functional.cell_map import CellMap
 from unified_seg.functional.class_table import ClassTable
 from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
@@ -185,7 +186,7 @@ class UnifiedSegmentor(FreezableModel):
         if len(chosen) < len(batched_inputs):
             images = ImageList(images.tensor[chosen], [images.image_sizes[i] for i in chosen])
             features = {name: feature[chosen] for name, feature in features.items()}
-        given = [batched_inputs[i]["instances"] for i in labelled] or [_no_instances(images.image_sizes[0])]
+        given = [batched_inputs[i]["instances"] for i in labelled] or [make_instances([], [], images.image_sizes[0])]
         truth = [instances.to(self.device) for instances in given]
         proposals, losses = first(images, features, truth)
         if second.training:
@@ -283,15 +284,6 @@ class UnifiedSegmentor(FreezableModel):
         targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
         ignore = self.sem_seg_head.ignore_value
         return ImageList.from_tensors(targets, self.size_divisibility, ignore).tensor
-
-
-def _no_instances(size: tuple[int, int]) -> Instances:
-    return Instances(
-        size,
-        gt_boxes=Boxes(torch.zeros(0, 4)),
-        gt_classes=torch.zeros(0, dtype=torch.int64),
-        gt_masks=BitMasks(torch.zeros((0, *size), dtype=torch.bool)),
-    )
 
 
 def _windows(size: int, overlap: float, step: int) -> SlidingWindows | None:

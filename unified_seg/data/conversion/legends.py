@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unified_seg.data.coco_json import Json, RecordError, class_table, records_of
+from unified_seg.data.coco_json import Json, RecordError, class_table, listed_categories, records_of
 from unified_seg.data.reading import DataError, MissingFileError
 from unified_seg.data.yaml_file import read_yaml
 from unified_seg.functional.class_table import IGNORE_LABEL, SegmentClass
@@ -51,13 +51,7 @@ def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise DataError(f"{path}: a legend is a {', '.join(READERS)} file")
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # Excel puts a mark in front of its CSV files
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as text: {error}") from None
-    records = [record for _, record in records_of(path, READERS[suffix](path, text), "legend")]
+    records = [record for _, record in records_of(path, READERS[suffix](path), "legend")]
     if lacking := sorted(set(void) - {str(record.get("name")) for record in records}):
         raise DataError(f"{path}: no class of the name {', '.join(lacking)}, which should be void")
     if plain := [record for record in records if "color" not in record]:
@@ -86,9 +80,18 @@ def _check_unique(path: Path, classes: Sequence[SegmentClass]) -> None:
         colors[cls.color] = cls.name
 
 
-def _text_records(path: Path, text: str) -> list[Json]:
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()  # Excel puts a mark in front of its CSV files
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not readable as text: {error}") from None
+
+
+def _text_records(path: Path) -> list[Json]:
     records = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
         line = line.split("#")[0].strip()
         if not line:
             continue
@@ -102,8 +105,8 @@ def _text_records(path: Path, text: str) -> list[Json]:
     return records
 
 
-def _csv_records(path: Path, text: str) -> list[Json]:
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+def _csv_records(path: Path) -> list[Json]:
+    rows = csv.DictReader(_lines(path), skipinitialspace=True)
     columns = [str(name).strip().lower() for name in rows.fieldnames or ()]
     if not {"name", "r", "g", "b"} <= set(columns):
         raise DataError(f"{path}: the first line of a CSV legend names its columns: name, r, g, b; got {columns}")
@@ -129,13 +132,12 @@ def _csv_record(row: dict[str, Any]) -> Json:
     return {**record, "supercategory": row["supercategory"]} if row.get("supercategory") else record
 
 
-def _yaml_records(path: Path, _: str) -> Any:
-    content = read_yaml(path)
-    return content.get("categories") if isinstance(content, dict) else content
+def _yaml_records(path: Path) -> Any:
+    return listed_categories(read_yaml(path))
 
 
 # JSON is YAML.
-READERS: dict[str, Callable[[Path, str], Any]] = {
+READERS: dict[str, Callable[[Path], Any]] = {
     ".txt": _text_records,
     ".csv": _csv_records,
     ".yaml": _yaml_records,

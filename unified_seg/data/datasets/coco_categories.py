@@ -35,8 +35,3 @@ STUFF_CATEGORIES = {
     "sky": "sky-other-merged",
     "solid": "mountain-merged, rock-merged",
 }
-
-
-def category_by_name(members: dict[str, str]) -> dict[str, str]:
-    """Class name -> category name, of lists of class names by category."""
-    return {name: category for category, names in members.items() for name in names.split(", ")}

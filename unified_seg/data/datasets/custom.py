@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco_json import class_table, read_categories
+from unified_seg.data.coco_json import class_table, listed_categories, read_categories
 from unified_seg.data.datasets.coco_instances import load_coco_instances
 from unified_seg.data.datasets.coco_panoptic import load_coco_panoptic
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder
@@ -195,8 +195,7 @@ def read_classes(path: Path) -> ClassTable:
     """
     if path.suffix.lower() == ".json":
         return read_categories(path)
-    content = read_yaml(path)
-    categories = content.get("categories") if isinstance(content, dict) else content
+    categories = listed_categories(read_yaml(path))
     if isinstance(categories, list):
         categories = [_category(path, index, entry) for index, entry in enumerate(categories)]
     return class_table(path, categories)

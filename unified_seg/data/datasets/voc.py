@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
-from unified_seg.functional.class_table import bit_palette
+from unified_seg.functional.class_table import bit_palette, category_by_name
 
 IMAGES = {"train": 1_464, "trainaug": 10_582, "val": 1_449}
 LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}
@@ -34,8 +34,10 @@ CATEGORIES = {
 def voc_metadata() -> dict[str, Any]:
     """Metadata in Detectron2's terms; the colours are those of VOC's own label PNGs."""
     names = ["background", *CLASS_NAMES]
-    categories = {name: category for category, members in CATEGORIES.items() for name in members.split(", ")}
-    return {**semantic_metadata(names, bit_palette(len(names), first=0)), "class_categories": categories}
+    return {
+        **semantic_metadata(names, bit_palette(len(names), first=0)),
+        "class_categories": category_by_name(CATEGORIES),
+    }
 
 
 def register_voc(name: str, root: Path, split: str) -> None:

@@ -22,7 +22,7 @@ from unified_seg.functional.class_groups import (
     to_all_classes,
 )
 from unified_seg.functional.pixel_losses import mean_cross_entropy
-from unified_seg.functional.resampling import upsample_to
+from unified_seg.functional.resampling import upsample_to, upsample_to_size
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.pixel_loss import ConfusionWeightedLoss, PixelLoss, configured_confusion
 from unified_seg.heads.wrappers.base import WrapperHead
@@ -176,12 +176,12 @@ class ConfusionGroupHead(WrapperHead):
     def _join(self, base_logits: Tensor, group_logits: Features) -> Tensor:
         """(N, K, h, w) logarithms of probabilities, at the wrapper's own stride."""
         finer = self.base.common_stride // self.common_stride
-        like = base_logits.new_empty(()).expand(*(side * finer for side in base_logits.shape[-2:]))
+        size = [side * finer for side in base_logits.shape[-2:]]
 
         def answers() -> Iterator[Tensor]:
-            yield upsample_to(base_logits.float(), like=like).log_softmax(1)
+            yield upsample_to_size(base_logits.float(), size).log_softmax(1)
             for logits, subnet in zip(group_logits.values(), self._subnets, strict=True):
-                yield to_all_classes(upsample_to(logits.float(), like=like), subnet.channels)
+                yield to_all_classes(upsample_to_size(logits.float(), size), subnet.channels)
 
         return join(answers(), self.rule).to(base_logits.dtype)
 
