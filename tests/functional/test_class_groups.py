@@ -136,6 +136,35 @@ class TestAllClasses:
         torch.testing.assert_close(to_all_classes(logits, channels_of([0, 3], 4)).flatten(), expected)
 
 
+class TestSharedOthers:
+    def test_by_hand(self) -> None:
+        # Others 1/4, class 2 1/2, class 0 1/4. Of the shares those of the classes 1 and 3 count: 3/10 and 4/10, which
+        # are 3/7 and 4/7 of the two, so 3/28 and 4/28 of all.
+        shares = logs(1 / 10, 3 / 10, 2 / 10, 4 / 10)
+        mapped = to_all_classes(logs(1 / 4, 1 / 2, 1 / 4), channels_of([2, 0], 4), shares)
+        torch.testing.assert_close(mapped, logs(1 / 4, 3 / 28, 1 / 2, 4 / 28))
+
+    @settings(max_examples=50, deadline=None)
+    @given(drawn_groups())
+    def test_the_group_keeps_its_probabilities_and_others_as_a_whole(self, drawn: Drawn) -> None:
+        channels = channels_of(drawn.group, drawn.num_classes)
+        generator = torch.Generator().manual_seed(0)
+        shares = torch.randn(2, drawn.num_classes, 2, 3, generator=generator).mul(3).log_softmax(1)
+        mapped = to_all_classes(drawn.logits, channels, shares).exp()
+        said = drawn.logits.float().softmax(1)
+        torch.testing.assert_close(mapped[:, drawn.group], said[:, 1:])
+        torch.testing.assert_close(mapped[:, channels == 0].sum(1), said[:, 0])
+        # Any two of the others compare as they do in the shares.
+        ratio = mapped[:, channels == 0] / shares.exp()[:, channels == 0]
+        torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-4, atol=0)
+
+    def test_far_apart_logits_stay_finite(self) -> None:
+        logits = torch.tensor([-1e4, 0.0]).reshape(1, 2, 1, 1)
+        shares = torch.tensor([0.0, -1e4, -2e4]).reshape(1, 3, 1, 1)
+        expected = torch.tensor([0.0, -1e4, -2e4])
+        torch.testing.assert_close(to_all_classes(logits, channels_of([0], 3), shares).flatten(), expected)
+
+
 class TestConfusion:
     @settings(max_examples=30, deadline=None)
     @given(drawn_groups())
@@ -217,12 +246,27 @@ def bases_and_groups(draw: st.DrawFn) -> tuple[Tensor, list[list[int]]]:
 
 
 class TestASubnetThatRepeatsTheBase:
-    """It says of each class what the base says; of "others", what the base says of the most likely class outside."""
+    @pytest.mark.parametrize("rule", RULES)
+    @settings(max_examples=50, deadline=None)
+    @given(case=bases_and_groups())
+    def test_changes_no_label_where_others_are_shared(self, rule: str, case: tuple[Tensor, list[list[int]]]) -> None:
+        """It says of each class what the base says; of "others", what the base says of all classes outside together."""
+        base, groups = case
+        num_classes = base.shape[1]
+        answers = [base]
+        for group in groups:
+            outside = [label for label in range(num_classes) if label not in group]
+            others = base[:, outside].logsumexp(1, keepdim=True)
+            said = torch.cat([others, base[:, group]], 1)
+            answers.append(to_all_classes(said, channels_of(group, num_classes), base))
+            torch.testing.assert_close(answers[-1], base, rtol=1e-4, atol=1e-5)
+        assert torch.equal(join(answers, rule).argmax(1), base.argmax(1))
 
     @pytest.mark.parametrize("rule", RULES)
     @settings(max_examples=50, deadline=None)
     @given(case=bases_and_groups())
-    def test_changes_no_label(self, rule: str, case: tuple[Tensor, list[list[int]]]) -> None:
+    def test_changes_no_label_where_others_is_one_class(self, rule: str, case: tuple[Tensor, list[list[int]]]) -> None:
+        """Copied: of "others" it has to say what the base says of the most likely class outside."""
         base, groups = case
         num_classes = base.shape[1]
         answers = [base]
@@ -233,7 +277,7 @@ class TestASubnetThatRepeatsTheBase:
         assert torch.equal(join(answers, rule).argmax(1), base.argmax(1))
 
     @pytest.mark.parametrize("rule", RULES)
-    def test_the_whole_probability_of_others_can_change_one(self, rule: str) -> None:
+    def test_copied_the_whole_probability_of_others_can_change_one(self, rule: str) -> None:
         # A limit of the copying, see `to_all_classes`: the base says 0.4, 0.3, 0.3, so a classifier of the group {0}
         # that agrees says 0.4 and, of others, 0.6. Copied: 0.4, 0.6, 0.6, which is 0.25, 0.375, 0.375.
         # Sum: 0.4 + 0.25 < 0.3 + 0.375. Product: 0.4 * 0.25 < 0.3 * 0.375.

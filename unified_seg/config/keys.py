@@ -251,6 +251,9 @@ def _add_confusion(cfg: CfgNode) -> None:
     node.GROUPS = []
     # How answers are joined: the "sum" or the "product" of probabilities. Choose it on held-out images.
     node.RULE = "sum"
+    # What a class outside a group gets of the probability of its "others": "copied", the whole, as in the paper; or
+    # "shared", as the head inside divides it, where classes outside all groups win too many pixels.
+    node.OTHERS = "copied"
     # Input pixels per pixel of the joint answer. Coarser than 1 the sum rule loses thin things and borders, the product
     # hardly; 1 takes the memory of K x H x W numbers. 0 = 1, or inside another head that of BASE, whose logits error
     # correction needs: choose "product" there.

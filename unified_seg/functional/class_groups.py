@@ -4,12 +4,14 @@ Source: A Network Structure to Explicitly Reduce Confusion Errors, 3.3. N = imag
 classifier of a group of G classes has G + 1 channels: "others" is the first, then the group's classes in their order.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 RULES = ("sum", "product")
+OTHERS = ("copied", "shared")
 
 
 def channels_of(group: Sequence[int], num_classes: int) -> Tensor:
@@ -50,25 +52,33 @@ def group_targets(targets: Tensor, channels: Tensor, ignore_value: int) -> Tenso
     return wanted.masked_fill(ignored, ignore_value)
 
 
-def to_all_classes(logits: Tensor, channels: Tensor) -> Tensor:
+def to_all_classes(logits: Tensor, channels: Tensor, shares: Tensor | None = None) -> Tensor:
     """From the classifier of a group to all classes (Figure 3).
 
-    The probability of a class in the group stays, each other class gets that of "others", and the sum is brought back
-    to 1. So any two classes compare as their channels do: the similarity-preserving principle.
+    The paper copies: the probability of a class in the group stays, each other class gets that of "others", and the sum
+    is brought back to 1. So any two classes compare as their channels do: the similarity-preserving principle. But
+    "others" holds the probability of all the other classes together, and each of them gets the whole of it: a
+    classifier of a group that only repeats what is known turns the joint answer away from the group. Of 0.4 (in the
+    group), 0.3 and 0.3 it makes 0.4, 0.6 and 0.6.
 
-    A limit of the copying: "others" holds the probability of all the other classes together, and each of them gets the
-    whole of it. So a classifier of a group that only repeats what is known can still turn the joint answer away from
-    the group: of 0.4 (in the group), 0.3 and 0.3 it makes 0.4, 0.6 and 0.6.
+    With `shares` the probability of "others" is divided as it is there. What repeats what is known then changes nothing,
+    and the order of the group's classes and "others" as a whole stays too.
 
     Args:
         logits: (N, G + 1, h, w), any float type; computed in float32.
         channels: of the group.
+        shares: (N, K, h, w) logarithms of probabilities, of all classes; None: "others" is copied.
 
     Returns:
         (N, K, h, w) float32, logarithms of probabilities.
     """
-    # The softmax over the channels would only add a constant of each cell, which the one over the classes takes away.
-    return logits.float()[:, channels].log_softmax(1)
+    logits = logits.float()
+    if shares is None:
+        # The softmax over the channels would only add a constant of each cell, which the one over the classes takes away.
+        return logits[:, channels].log_softmax(1)
+    inside = (channels > 0).view(1, -1, 1, 1)
+    divided = shares.float().masked_fill(inside, -math.inf).log_softmax(1)
+    return logits.log_softmax(1)[:, channels] + divided.masked_fill(inside, 0)
 
 
 def join(log_probabilities: Iterable[Tensor], rule: str) -> Tensor:

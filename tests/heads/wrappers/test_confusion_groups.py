@@ -33,17 +33,22 @@ def says(wrapper: ConfusionGroupHead, number: int, logits: Tensor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "expected"),
+    ("others", "rule", "expected"),
     # The base says 0.2, 0.3, 0.2, 0.2, 0.1. The subnet of car and truck: others 0.1, car 0.2, truck 0.7; to all classes
     # (0.1, 0.2, 0.7, 0.1, 0.1) / 1.2. That of person and rider: others 0.8, 0.1, 0.1; (8, 8, 8, 1, 1) / 26.
     [
-        ("sum", [(a / 10 + b / 12 + c / 26) / 3 for a, b, c in zip((2, 3, 2, 2, 1), (1, 2, 7, 1, 1), (8, 8, 8, 1, 1))]),
+        ("copied", "sum", [(a / 10 + b / 12 + c / 26) / 3 for a, b, c in zip((2, 3, 2, 2, 1), (1, 2, 7, 1, 1), (8, 8, 8, 1, 1))]),
         # Products of the numerators: 2 * 1 * 8 = 16, 3 * 2 * 8 = 48, 2 * 7 * 8 = 112, 2, 1; their sum is 179.
-        ("product", [16 / 179, 48 / 179, 112 / 179, 2 / 179, 1 / 179]),
+        ("copied", "product", [16 / 179, 48 / 179, 112 / 179, 2 / 179, 1 / 179]),
+        # Shared as the base has it: of road, person and rider, 0.2, 0.2, 0.1, the others' 0.1 are 0.04, 0.04, 0.02; of
+        # road, car and truck, 0.2, 0.3, 0.2, the others' 0.8 are 1.6 / 7, 2.4 / 7, 1.6 / 7.
+        ("shared", "sum", [x / 3 for x in (0.24 + 1.6 / 7, 0.5 + 2.4 / 7, 0.9 + 1.6 / 7, 0.34, 0.22)]),
+        # 0.2 * 0.04 * 1.6 = 0.0128, 0.3 * 0.2 * 2.4, 0.2 * 0.7 * 1.6, 0.2 * 0.04 * 0.7, 0.1 * 0.02 * 0.7, each by 7.
+        ("shared", "product", [x / 0.3878 for x in (0.0128, 0.144, 0.224, 0.0056, 0.0014)]),
     ],
 )
-def test_the_answers_are_joined(rule: str, expected: list[float]) -> None:
-    wrapper = head(rule=rule).eval()
+def test_the_answers_are_joined(others: str, rule: str, expected: list[float]) -> None:
+    wrapper = head(rule=rule, others=others).eval()
 
     def everywhere(probabilities: list[float]) -> Tensor:
         return torch.tensor(probabilities).log().view(1, -1, 1, 1).expand(2, -1, 16, 24)
@@ -297,6 +302,7 @@ def test_a_head_without_a_feature_is_refused() -> None:
         ({"GROUPS": ["car"]}, r"GROUPS: a group is a list of class names, not 'car'"),
         ({"GROUPS": [["road"], 1]}, r"GROUPS: a group is a list of class names, not 1"),
         ({"RULE": "max"}, r"RULE: 'max' is not one of sum, product"),
+        ({"OTHERS": "split"}, r"OTHERS: 'split' is not one of copied, shared"),
         ({"STRIDE": 3}, r"STRIDE: the head inside has stride 4, no multiple of 3"),
         ({"STRIDE": 8}, r"STRIDE: the head inside has stride 4, no multiple of 8"),
         ({"DIM": 0}, r"DIM: must be 1 or more, got 0"),

@@ -14,6 +14,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 
 from unified_seg.functional.class_groups import (
+    OTHERS,
     RULES,
     channels_of,
     group_confusion,
@@ -89,6 +90,8 @@ class ConfusionGroupHead(WrapperHead):
         input_shape: channels and stride of the backbone's features, those of `base` among them.
         groups: class ids of each group; a class may be in several, and counts once in each.
         rule: "sum" or "product": how the M + 1 answers are joined.
+        others: "copied" or "shared": what a class outside a group gets of its "others", the whole or the share that
+            `base` gives it.
         stride: input pixels per pixel of the joint answer, of which that of `base` is a multiple; 0: as of `base`.
         loss_weight: factor of the subnets' losses; `base` has its own.
         dim, convs, norm: of each GroupSubnet.
@@ -111,6 +114,7 @@ class ConfusionGroupHead(WrapperHead):
         *,
         groups: Sequence[Sequence[int]],
         rule: str = "sum",
+        others: str = "copied",
         stride: int = 1,
         loss_weight: float = 1.0,
         dim: int = 128,
@@ -121,6 +125,7 @@ class ConfusionGroupHead(WrapperHead):
     ):
         self.check(len(groups) > 0, "GROUPS", "there is no group; tools/confusion_groups.py proposes some")
         self.check(rule in RULES, "RULE", f"{rule!r} is not one of {', '.join(RULES)}")
+        self.check(others in OTHERS, "OTHERS", f"{others!r} is not one of {', '.join(OTHERS)}")
         self.check(dim >= 1, "DIM", f"must be 1 or more, got {dim}")
         self.check(convs >= 0, "CONVS", f"must be 0 or more, got {convs}")
         stride = stride or base.common_stride
@@ -131,6 +136,7 @@ class ConfusionGroupHead(WrapperHead):
         self.check(feature is not None, "BASE", "the head inside gives no feature, which the subnets look at")
         assert feature is not None
         self.rule = rule
+        self.others = others
         self.subnets = nn.ModuleList()
         for number, group in enumerate(groups, 1):
             pixel_loss: PixelLoss = mean_cross_entropy
@@ -151,6 +157,7 @@ class ConfusionGroupHead(WrapperHead):
             **cls.common_arguments(cfg, input_shape),
             "groups": [cls._ids_of(group, head.CLASS_NAMES) for group in node.GROUPS],
             "rule": node.RULE,
+            "others": node.OTHERS,
             "stride": node.STRIDE or int(not is_inside(cfg)),
             "dim": node.DIM,
             "convs": node.CONVS,
@@ -179,9 +186,11 @@ class ConfusionGroupHead(WrapperHead):
         size = [side * finer for side in base_logits.shape[-2:]]
 
         def answers() -> Iterator[Tensor]:
-            yield upsample_to_size(base_logits.float(), size).log_softmax(1)
+            base = upsample_to_size(base_logits.float(), size).log_softmax(1)
+            yield base
+            shares = base if self.others == "shared" else None
             for logits, subnet in zip(group_logits.values(), self._subnets, strict=True):
-                yield to_all_classes(upsample_to_size(logits.float(), size), subnet.channels)
+                yield to_all_classes(upsample_to_size(logits.float(), size), subnet.channels, shares)
 
         return join(answers(), self.rule).to(base_logits.dtype)
 
