@@ -140,6 +140,13 @@ def test_other_keys_of_a_stage_are_another_run(tmp_path, changed):
     assert difference.startswith("STAGES was")
 
 
+def test_a_stage_that_is_not_run_is_no_part_of_the_run(tmp_path):
+    before = staged_run(tmp_path, STAGED)
+    record = json.loads(json.dumps({"config": before.config, "base_finished": None}))
+    other = staged_run(tmp_path, {**STAGED, "STAGES.unused.SOLVER.MAX_ITER": 9})
+    assert other.differences(record) == []
+
+
 @pytest.mark.parametrize("place", ["row", "budget"])
 def test_a_config_key_that_does_not_exist(tmp_path, place):
     wrong = {"SOLVER.MAX_ITERS": 3}

@@ -251,19 +251,19 @@ def _add_confusion(cfg: CfgNode) -> None:
     node.GROUPS = []
     # How answers are joined: the "sum" or the "product" of probabilities. Choose it on held-out images.
     node.RULE = "sum"
-    # What a class outside a group gets of the probability of its "others": "copied", the whole, as in the paper; or
-    # "shared", as the head inside divides it, where classes outside all groups win too many pixels.
-    node.OTHERS = "copied"
-    # Input pixels per pixel of the joint answer. Coarser than 1 the sum rule loses thin things and borders, the product
-    # hardly; 1 takes the memory of K x H x W numbers. 0 = 1, or inside another head that of BASE, whose logits error
-    # correction needs: choose "product" there.
+    # What a class outside a group gets of the probability of its "others": "shared", as the head inside divides it, or
+    # "copied", the whole, to do as the paper does: classes outside all groups then win pixels of which nothing is sure.
+    node.OTHERS = "shared"
+    # Input pixels per pixel of the joint answer; 0 = that of BASE. For the sum of copies 1, which takes the memory of
+    # K x H x W numbers: coarser, it loses thin things and borders.
     node.STRIDE = 0
     # Width of a subnet. Narrower is faster.
     node.DIM = 128
     # 3x3 convolutions of a subnet, after one that brings the feature to DIM.
     node.CONVS = 2
-    # Any norm that Detectron2 knows.
-    node.NORM = "GN"
+    # Any norm that Detectron2 knows, for subnets much deeper or a feature of wild values. GN is of each image and takes
+    # away how strong the feature is, which the head's own classifier learned to read.
+    node.NORM = ""
 
 
 def _add_solver(cfg: CfgNode) -> None:

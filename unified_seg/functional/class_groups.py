@@ -61,8 +61,8 @@ def to_all_classes(logits: Tensor, channels: Tensor, shares: Tensor | None = Non
     classifier of a group that only repeats what is known turns the joint answer away from the group. Of 0.4 (in the
     group), 0.3 and 0.3 it makes 0.4, 0.6 and 0.6.
 
-    With `shares` the probability of "others" is divided as it is there. What repeats what is known then changes nothing,
-    and the order of the group's classes and "others" as a whole stays too.
+    With `shares` the probability of "others" is divided as it is there. What repeats what is known then changes
+    nothing, and the order of the group's classes and "others" as a whole stays too.
 
     Args:
         logits: (N, G + 1, h, w), any float type; computed in float32.
@@ -74,9 +74,10 @@ def to_all_classes(logits: Tensor, channels: Tensor, shares: Tensor | None = Non
     """
     logits = logits.float()
     if shares is None:
-        # The softmax over the channels would only add a constant of each cell, which the one over the classes takes away.
+        # The softmax over the channels would add a constant of each cell, which the one over the classes takes away.
         return logits[:, channels].log_softmax(1)
-    inside = (channels > 0).view(1, -1, 1, 1)
+    # The channels are in memory where a model is only outlined, on the meta device.
+    inside = (channels > 0).view(1, -1, 1, 1).to(logits.device)
     divided = shares.float().masked_fill(inside, -math.inf).log_softmax(1)
     return logits.log_softmax(1)[:, channels] + divided.masked_fill(inside, 0)
 
@@ -87,9 +88,10 @@ def join(log_probabilities: Iterable[Tensor], rule: str) -> Tensor:
     "sum" is the mean of the probabilities, "product" their product, brought back to a sum of 1 (Kittler's rules). A
     class in several groups counts once in each.
 
-    The mean wants probabilities pixel by pixel. Between coarser cells its logarithm is interpolated, which no sure
-    classifier among several can bring far below the others': unlike the logits of one it says little of where between
-    two cells a border lies. The product has no such limit.
+    The mean wants probabilities pixel by pixel, where others are copied. Between coarser cells its logarithm is
+    interpolated, which no sure classifier among several can bring far below the others': unlike the logits of one it
+    says little of where between two cells a border lies. The product has no such limit, nor has the mean of answers
+    that divide the others alike.
 
     Args:
         log_probabilities: (N, K, h, w) of each, at least one; softmax sums to 1 over the classes.

@@ -22,7 +22,7 @@ def nested(outermost: str, output: str = "corrected") -> WrapperHead:
     correction |= {"error_dim": 8, "detail_dim": 8, "threshold": 0.0}
     if outermost == "groups":
         return ConfusionGroupHead(ErrorCorrectionHead(asp(), SHAPES, **correction), SHAPES, **groups)
-    return ErrorCorrectionHead(ConfusionGroupHead(asp(), SHAPES, stride=0, **groups), SHAPES, **correction)
+    return ErrorCorrectionHead(ConfusionGroupHead(asp(), SHAPES, **groups), SHAPES, **correction)
 
 
 def train_alone(head: WrapperHead, *parts: str) -> None:

@@ -27,7 +27,7 @@ from unified_seg.functional.resampling import upsample_to, upsample_to_size
 from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.pixel_loss import ConfusionWeightedLoss, PixelLoss, configured_confusion
 from unified_seg.heads.wrappers.base import WrapperHead
-from unified_seg.heads.wrappers.inside import is_inside, learns, probe
+from unified_seg.heads.wrappers.inside import learns, probe
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 
 
@@ -39,14 +39,14 @@ class GroupSubnet(nn.Module):
         channels: (K,) int64, of the group; see `channels_of`.
         dim: width.
         convs: 3x3 convolutions after the 1x1 convolution that brings the feature to `dim`.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: a name that Detectron2's `get_norm` knows, "" for none.
         pixel_loss: what it learns by.
     """
 
     channels: Tensor
 
     def __init__(
-        self, in_channels: int, channels: Tensor, dim: int, convs: int, *, norm: str = "GN", pixel_loss: PixelLoss
+        self, in_channels: int, channels: Tensor, dim: int, convs: int, *, norm: str = "", pixel_loss: PixelLoss
     ):
         super().__init__()
         # Saved with the weights, which mean nothing without it.
@@ -90,8 +90,8 @@ class ConfusionGroupHead(WrapperHead):
         input_shape: channels and stride of the backbone's features, those of `base` among them.
         groups: class ids of each group; a class may be in several, and counts once in each.
         rule: "sum" or "product": how the M + 1 answers are joined.
-        others: "copied" or "shared": what a class outside a group gets of its "others", the whole or the share that
-            `base` gives it.
+        others: "shared" or "copied": what a class outside a group gets of its "others", the share that `base` gives it
+            or, as in the paper, the whole.
         stride: input pixels per pixel of the joint answer, of which that of `base` is a multiple; 0: as of `base`.
         loss_weight: factor of the subnets' losses; `base` has its own.
         dim, convs, norm: of each GroupSubnet.
@@ -114,12 +114,12 @@ class ConfusionGroupHead(WrapperHead):
         *,
         groups: Sequence[Sequence[int]],
         rule: str = "sum",
-        others: str = "copied",
-        stride: int = 1,
+        others: str = "shared",
+        stride: int = 0,
         loss_weight: float = 1.0,
         dim: int = 128,
         convs: int = 2,
-        norm: str = "GN",
+        norm: str = "",
         confusion: Tensor | None = None,
         wrong_weight: float = 5.0,
     ):
@@ -158,7 +158,7 @@ class ConfusionGroupHead(WrapperHead):
             "groups": [cls._ids_of(group, head.CLASS_NAMES) for group in node.GROUPS],
             "rule": node.RULE,
             "others": node.OTHERS,
-            "stride": node.STRIDE or int(not is_inside(cfg)),
+            "stride": node.STRIDE,
             "dim": node.DIM,
             "convs": node.CONVS,
             "norm": node.NORM,

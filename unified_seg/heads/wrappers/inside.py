@@ -35,12 +35,6 @@ def build_base(cfg: CfgNode, input_shape: dict[str, ShapeSpec], node: str) -> Se
     return build_semantic_head(inner, input_shape)
 
 
-def is_inside(cfg: CfgNode) -> bool:
-    """Whether this is the config of a head inside another, as `build_base` makes it."""
-    nodes = [node for node in cfg.MODEL.SEM_SEG_HEAD.values() if isinstance(node, CfgNode)]
-    return any(node.get("BASE", "").startswith(_INSIDE) for node in nodes)
-
-
 @torch.no_grad()
 def probe(head: SemanticHead, input_shape: dict[str, ShapeSpec]) -> SemanticPrediction:
     """The prediction of a head for two small images that are zero everywhere, to see the shapes of its parts."""

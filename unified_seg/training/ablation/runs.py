@@ -134,8 +134,9 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
         stages = read_stages(cfg)
     except ConfigError as error:
         raise ValueError(f"row {row.name!r}: {error}") from None
-    # A key of a stage that comes or goes is a change of the run, not of the project.
-    of_stages = dict(_flatten(cfg.pop("STAGES")))
+    # A key of a stage that comes or goes is a change of the run, not of the project; stages that don't run are neither.
+    nodes = cfg.pop("STAGES")
+    of_stages = dict(_flatten({name: nodes[name] for name in cfg.SOLVER.STAGES if name in nodes}))
     config = {key: value for key, value in _flatten(cfg) if key not in NOT_COMPARED} | {"STAGES": of_stages}
     # Another version of the data is another run, though the config names the same data set.
     config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None
