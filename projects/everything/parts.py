@@ -2,8 +2,8 @@
 """Put the table of what each part adds into this folder's README: scores, time and parameters side by side.
 
     python tools/ablate.py everything
-    python tools/benchmark.py everything --weights output/everything/toyscapes/model_final.pth \\
-        --json docs/benchmarks/everything.json
+    python tools/benchmark.py everything --json docs/benchmarks/everything.json \\
+        --weights output/ablation/everything/error_correction/seed0/model_final.pth
     python projects/everything/parts.py
 
 Scores are those of results.json, which the first command writes; milliseconds for an image those of the second. The
@@ -65,7 +65,6 @@ def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str
     lines = []
     for row in results["rows"]:
         scores = [mean(row[metric], digits=2) for metric in SCORES.values()]
-        # The last row is as fast as the second, which has the same parts.
         time = of_model.get(row["name"])
         lines.append(
             [
@@ -78,7 +77,8 @@ def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str
         )
     headers = ["", *SCORES, "ms an image", "parameters, millions", "training, minutes"]
     notes = [
-        "Each row but the last adds its part to the row above it, whose weights stay as they are.",
+        "Rows with a + add their part to the row above them, whose weights stay as they are.",
+        "The last row is the control: the parts of the second row, and as fast, with the iterations of all stages.",
         f"Scores: `{results['command']}`, seeds {', '.join(map(str, results['rows'][0]['seeds']))}.",
         f"Times: `python tools/benchmark.py everything`, {times[0]['inputs']}; {times[0]['machine']}.",
     ]

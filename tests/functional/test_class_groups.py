@@ -14,6 +14,8 @@ from unified_seg.functional.class_groups import (
     group_confusion,
     group_targets,
     join,
+    join_members,
+    members_of,
     to_all_classes,
 )
 from unified_seg.functional.confusion import confusion_matrix
@@ -71,6 +73,11 @@ class TestChannels:
     def test_refuses(self, group: list[int], fault: str) -> None:
         with pytest.raises(ValueError, match=fault):
             channels_of(group, 4)
+
+    @settings(max_examples=50, deadline=None)
+    @given(drawn_groups())
+    def test_the_members_come_back_in_their_order(self, drawn: Drawn) -> None:
+        assert members_of(channels_of(drawn.group, drawn.num_classes)) == drawn.group
 
 
 class TestTargets:
@@ -134,35 +141,6 @@ class TestAllClasses:
         # The two others share a 1; the group's classes are 1e4 and 2e4 below them.
         expected = torch.tensor([-1e4, 0, 0, -2e4]) - math.log(2)
         torch.testing.assert_close(to_all_classes(logits, channels_of([0, 3], 4)).flatten(), expected)
-
-
-class TestSharedOthers:
-    def test_by_hand(self) -> None:
-        # Others 1/4, class 2 1/2, class 0 1/4. Of the shares those of the classes 1 and 3 count: 3/10 and 4/10, which
-        # are 3/7 and 4/7 of the two, so 3/28 and 4/28 of all.
-        shares = logs(1 / 10, 3 / 10, 2 / 10, 4 / 10)
-        mapped = to_all_classes(logs(1 / 4, 1 / 2, 1 / 4), channels_of([2, 0], 4), shares)
-        torch.testing.assert_close(mapped, logs(1 / 4, 3 / 28, 1 / 2, 4 / 28))
-
-    @settings(max_examples=50, deadline=None)
-    @given(drawn_groups())
-    def test_the_group_keeps_its_probabilities_and_others_as_a_whole(self, drawn: Drawn) -> None:
-        channels = channels_of(drawn.group, drawn.num_classes)
-        generator = torch.Generator().manual_seed(0)
-        shares = torch.randn(2, drawn.num_classes, 2, 3, generator=generator).mul(3).log_softmax(1)
-        mapped = to_all_classes(drawn.logits, channels, shares).exp()
-        said = drawn.logits.float().softmax(1)
-        torch.testing.assert_close(mapped[:, drawn.group], said[:, 1:])
-        torch.testing.assert_close(mapped[:, channels == 0].sum(1), said[:, 0])
-        # Any two of the others compare as they do in the shares.
-        ratio = mapped[:, channels == 0] / shares.exp()[:, channels == 0]
-        torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-4, atol=0)
-
-    def test_far_apart_logits_stay_finite(self) -> None:
-        logits = torch.tensor([-1e4, 0.0]).reshape(1, 2, 1, 1)
-        shares = torch.tensor([0.0, -1e4, -2e4]).reshape(1, 3, 1, 1)
-        expected = torch.tensor([0.0, -1e4, -2e4])
-        torch.testing.assert_close(to_all_classes(logits, channels_of([0], 3), shares).flatten(), expected)
 
 
 class TestConfusion:
@@ -245,28 +223,72 @@ def bases_and_groups(draw: st.DrawFn) -> tuple[Tensor, list[list[int]]]:
     return scores, groups
 
 
-class TestASubnetThatRepeatsTheBase:
-    @pytest.mark.parametrize("rule", RULES)
-    @settings(max_examples=50, deadline=None)
-    @given(case=bases_and_groups())
-    def test_changes_no_label_where_others_are_shared(self, rule: str, case: tuple[Tensor, list[list[int]]]) -> None:
-        """It says of each class what the base says; of "others", what the base says of all classes outside together."""
-        base, groups = case
-        num_classes = base.shape[1]
-        answers = [base]
-        for group in groups:
-            outside = [label for label in range(num_classes) if label not in group]
-            others = base[:, outside].logsumexp(1, keepdim=True)
-            said = torch.cat([others, base[:, group]], 1)
-            answers.append(to_all_classes(said, channels_of(group, num_classes), base))
-            torch.testing.assert_close(answers[-1], base, rtol=1e-4, atol=1e-5)
-        assert torch.equal(join(answers, rule).argmax(1), base.argmax(1))
+def repeats(base: Tensor, group: list[int]) -> Tensor:
+    """Of each class what the base says; of "others", what the base says of all classes outside together."""
+    outside = [label for label in range(base.shape[1]) if label not in group]
+    return torch.cat([base[:, outside].logsumexp(1, keepdim=True), base[:, group]], 1)
+
+
+class TestJoinMembers:
+    def test_by_hand(self) -> None:
+        base = logs(0.4, 0.3, 0.2, 0.1)
+        # Of the classes 2 and 0: others 0.2, class 2 0.6, class 0 0.2. Of class 0: others 0.9, class 0 0.1.
+        answers = [(logs(0.2, 0.6, 0.2), [2, 0]), (logs(0.9, 0.1), [0])]
+        # (0.4 + 0.2 + 0.1) / 3, 0.3, (0.2 + 0.6) / 2, 0.1 by their sum, which is 0.7 / 3 + 0.8.
+        total = 0.7 / 3 + 0.8
+        expected = logs(0.7 / 3 / total, 0.3 / total, 0.4 / total, 0.1 / total)
+        torch.testing.assert_close(join_members(base, answers, "sum"), expected)
+        # The cubic root of 0.4 * 0.2 * 0.1 = 0.008 is 0.2; 0.3; the root of 0.2 * 0.6 is 0.3464; 0.1.
+        roots = [0.2, 0.3, math.sqrt(0.12), 0.1]
+        expected = logs(*(root / sum(roots) for root in roots))
+        torch.testing.assert_close(join_members(base, answers, "product"), expected)
 
     @pytest.mark.parametrize("rule", RULES)
     @settings(max_examples=50, deadline=None)
     @given(case=bases_and_groups())
+    def test_who_repeats_the_base_changes_nothing(self, rule: str, case: tuple[Tensor, list[list[int]]]) -> None:
+        base, groups = case
+        joint = join_members(base, [(repeats(base, group), group) for group in groups], rule)
+        torch.testing.assert_close(joint, base, rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_nor_outvotes_another(self, rule: str) -> None:
+        # The base takes a truck (class 1) for a car (class 0), and its classifier knows better. Those of the other
+        # groups have nothing to say of either, be they many.
+        base = logs(0.5, 0.3, 0.1, 0.05, 0.05)
+        answers = [(logs(0.2, 0.1, 0.7), [0, 1])]
+        alone = join_members(base, answers, rule)
+        assert alone.flatten().argmax() == 1
+        crowd = join_members(base, answers + [(repeats(base, [label]), [label]) for label in (2, 3, 4)], rule)
+        torch.testing.assert_close(crowd, alone)
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_answers_stay_as_they_are(self, rule: str) -> None:
+        (base,) = random_answers(4, 1, seed=0)
+        logits = torch.randn(2, 3, 2, 3, dtype=torch.float16)
+        before = base.clone(), logits.clone()
+        joint = join_members(base, [(logits, [3, 1])], rule)
+        assert torch.equal(base, before[0]) and torch.equal(logits, before[1])
+        assert joint.dtype == torch.float32
+        torch.testing.assert_close(joint.exp().sum(1), torch.ones(2, 2, 3))
+
+    @pytest.mark.parametrize("rule", RULES)
+    def test_sure_answers_stay_finite(self, rule: str) -> None:
+        base, logits = (torch.tensor(row).reshape(1, 3, 1, 1) for row in ([1e4, 0.0, 0.0], [-1e4, -1e4, 1e4]))
+        joint = join_members(base.log_softmax(1), [(logits, [0, 1])], rule)
+        assert joint.isfinite().all()
+
+    def test_refuses_another_rule(self) -> None:
+        with pytest.raises(ValueError, match="the rule 'max' is not one of sum, product"):
+            join_members(*random_answers(3, 1, seed=0), [], "max")
+
+
+class TestACopyingSubnetThatRepeatsTheBase:
+    @pytest.mark.parametrize("rule", RULES)
+    @settings(max_examples=50, deadline=None)
+    @given(case=bases_and_groups())
     def test_changes_no_label_where_others_is_one_class(self, rule: str, case: tuple[Tensor, list[list[int]]]) -> None:
-        """Copied: of "others" it has to say what the base says of the most likely class outside."""
+        """Of "others" it has to say what the base says of the most likely class outside."""
         base, groups = case
         num_classes = base.shape[1]
         answers = [base]
@@ -277,7 +299,7 @@ class TestASubnetThatRepeatsTheBase:
         assert torch.equal(join(answers, rule).argmax(1), base.argmax(1))
 
     @pytest.mark.parametrize("rule", RULES)
-    def test_copied_the_whole_probability_of_others_can_change_one(self, rule: str) -> None:
+    def test_the_whole_probability_of_others_can_change_one(self, rule: str) -> None:
         # A limit of the copying, see `to_all_classes`: the base says 0.4, 0.3, 0.3, so a classifier of the group {0}
         # that agrees says 0.4 and, of others, 0.6. Copied: 0.4, 0.6, 0.6, which is 0.25, 0.375, 0.375.
         # Sum: 0.4 + 0.25 < 0.3 + 0.375. Product: 0.4 * 0.25 < 0.3 * 0.375.

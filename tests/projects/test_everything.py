@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from unified_seg.config import load_config, read_stages
+
 PROJECT = Path(__file__).parents[2] / "projects/everything"
 
 
@@ -48,6 +50,12 @@ def test_scores_times_and_parameters_stand_in_one_table(parts: ModuleType, files
     # A fusion has no parameters; subnets and branches have; the last row is the second, trained for longer.
     millions = [float(line[5]) for line in lines]
     assert millions[0] == millions[1] == millions[4] < millions[2] < millions[3]
+
+
+def test_the_control_has_as_many_iterations_as_all_stages_together() -> None:
+    stages = read_stages(load_config(PROJECT / "configs/toyscapes.yaml"))
+    control = yaml.safe_load((PROJECT / "ablation.yaml").read_text())["rows"][-1]
+    assert sum(stage.config.SOLVER.MAX_ITER for stage in stages) == control["overrides"]["SOLVER.MAX_ITER"]
 
 
 def test_a_readme_without_a_place_is_an_error(parts: ModuleType, files: list[str]) -> None:

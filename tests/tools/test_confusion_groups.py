@@ -94,6 +94,13 @@ def test_groups_by_their_bounds(tool, tmp_path, capsys) -> None:
     ]
 
 
+def test_the_groups_of_toyscapes_are_those_of_their_matrix(tool, tmp_path) -> None:
+    project = Path(__file__).parents[2] / "projects/confusion_groups/toyscapes"
+    made = tmp_path / "groups.json"
+    tool.main([str(project / "heldout_confusion.npz"), "--output", str(made), "--max-size", "4", "--max-groups", "4"])
+    assert made.read_text() == (project / "groups.json").read_text()
+
+
 def test_the_picture_shows_the_evaluations_after_it(tool, tmp_path, monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr(

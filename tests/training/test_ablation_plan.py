@@ -140,11 +140,23 @@ def test_other_keys_of_a_stage_are_another_run(tmp_path, changed):
     assert difference.startswith("STAGES was")
 
 
-def test_a_stage_that_is_not_run_is_no_part_of_the_run(tmp_path):
-    before = staged_run(tmp_path, STAGED)
+GROUPS = {"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.BASE": "PSPHead", "MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.DIM": 8}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "more", "same"),
+    [
+        (STAGED, {"STAGES.unused.SOLVER.MAX_ITER": 9}, True),
+        ({"MODEL.SEM_SEG_HEAD.NAME": "PSPHead"}, GROUPS, True),
+        ({"MODEL.SEM_SEG_HEAD.NAME": "ConfusionGroupHead"}, GROUPS, False),
+        ({**STAGED, "STAGES.last.MODEL.SEM_SEG_HEAD.NAME": "ConfusionGroupHead"}, GROUPS, False),
+    ],
+)
+def test_what_is_not_read_is_no_part_of_a_run(tmp_path, overrides, more, same):
+    before = staged_run(tmp_path, overrides)
     record = json.loads(json.dumps({"config": before.config, "base_finished": None}))
-    other = staged_run(tmp_path, {**STAGED, "STAGES.unused.SOLVER.MAX_ITER": 9})
-    assert other.differences(record) == []
+    differences = staged_run(tmp_path, {**overrides, **more}).differences(record)
+    assert (differences == []) == same
 
 
 @pytest.mark.parametrize("place", ["row", "budget"])

@@ -250,19 +250,19 @@ def _add_confusion(cfg: CfgNode) -> None:
     # One subnet for each: lists of class names. tools/confusion_groups.py proposes them, as a file to put under _BASE_.
     node.GROUPS = []
     # How answers are joined: the "sum" or the "product" of probabilities. Choose it on held-out images.
-    node.RULE = "sum"
-    # What a class outside a group gets of the probability of its "others": "shared", as the head inside divides it, or
-    # "copied", the whole, to do as the paper does: classes outside all groups then win pixels of which nothing is sure.
-    node.OTHERS = "shared"
-    # Input pixels per pixel of the joint answer; 0 = that of BASE. For the sum of copies 1, which takes the memory of
-    # K x H x W numbers: coarser, it loses thin things and borders.
+    node.RULE = "product"
+    # What a subnet says of the classes outside its group: "abstain", nothing; or "copy", of each what it says of
+    # "others", to do as the paper does: classes outside all groups then win pixels of which nothing is sure.
+    node.OTHERS = "abstain"
+    # Input pixels per pixel of the joint answer; 0 = that of BASE. For sums of copies 1, which takes six times the
+    # memory of K x H x W numbers: at a coarser stride they lose thin things and borders.
     node.STRIDE = 0
     # Width of a subnet. Narrower is faster.
     node.DIM = 128
     # 3x3 convolutions of a subnet, after one that brings the feature to DIM.
     node.CONVS = 2
-    # Any norm that Detectron2 knows, for subnets much deeper or a feature of wild values. GN is of each image and takes
-    # away how strong the feature is, which the head's own classifier learned to read.
+    # Name of one of Detectron2's norms, "" for none. GroupNorm takes away how strong the feature of an image is, which
+    # the head's own classifier learned to read; "SyncBN" where the network is pretrained with it.
     node.NORM = ""
 
 

@@ -61,7 +61,7 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
     if "semantic" in made and has_semantic_truth(records[0]):
         evaluators.append(SemanticEvaluator(table, records, folder))
         head = cfg.MODEL.SEM_SEG_HEAD
-        names = _heads(cfg)
+        names = nested_heads(cfg)
         if "PyramidalOutputHead" in names and head.PYRAMID.OUTPUT == "pyramidal":
             evaluators.append(LevelEvaluator(table, records, folder, head.PYRAMID.STRIDES))
         if "ErrorCorrectionHead" in names:
@@ -112,8 +112,8 @@ def _cityscapes_instances(table: ClassTable, records: Sequence[Record], folder: 
     return CityscapesInstanceExporter(table, records, folder)
 
 
-def _heads(cfg: CfgNode) -> list[str]:
-    """The name of the semantic head, and those of the heads inside it."""
+def nested_heads(cfg: CfgNode) -> list[str]:
+    """The name of the semantic head, and those of the heads inside it, from the outermost on."""
     names = [cfg.MODEL.SEM_SEG_HEAD.NAME]
     # No model can be built of a head that is inside itself, but evaluators can.
     while names[-1] in WRAPPERS and names[-1] not in names[:-1]:

@@ -4,14 +4,13 @@ Source: A Network Structure to Explicitly Reduce Confusion Errors, 3.3. N = imag
 classifier of a group of G classes has G + 1 channels: "others" is the first, then the group's classes in their order.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 RULES = ("sum", "product")
-OTHERS = ("copied", "shared")
+OTHERS = ("abstain", "copy")
 
 
 def channels_of(group: Sequence[int], num_classes: int) -> Tensor:
@@ -32,10 +31,15 @@ def channels_of(group: Sequence[int], num_classes: int) -> Tensor:
         raise ValueError(f"the ids {outside} of a group are no classes, which are 0 .. {num_classes - 1}")
     if len(group) == num_classes:
         raise ValueError("a group holds every class, so nothing is left to be its others")
-    # In memory, also while a model is built on the meta device: they are numbers to work with.
+    # On the CPU, also under `torch.device("meta")`: the values are needed.
     channels = torch.zeros(num_classes, dtype=torch.int64, device="cpu")
     channels[list(group)] = torch.arange(1, len(group) + 1, device="cpu")
     return channels
+
+
+def members_of(channels: Tensor) -> list[int]:
+    """The classes of a group in the order of its channels, which `channels_of` was made of."""
+    return channels.argsort()[-int(channels.max()) :].tolist()
 
 
 def group_targets(targets: Tensor, channels: Tensor, ignore_value: int) -> Tensor:
@@ -52,46 +56,36 @@ def group_targets(targets: Tensor, channels: Tensor, ignore_value: int) -> Tenso
     return wanted.masked_fill(ignored, ignore_value)
 
 
-def to_all_classes(logits: Tensor, channels: Tensor, shares: Tensor | None = None) -> Tensor:
-    """From the classifier of a group to all classes (Figure 3).
+def to_all_classes(logits: Tensor, channels: Tensor) -> Tensor:
+    """From the classifier of a group to all classes, as in the paper (Figure 3).
 
-    The paper copies: the probability of a class in the group stays, each other class gets that of "others", and the sum
-    is brought back to 1. So any two classes compare as their channels do: the similarity-preserving principle. But
-    "others" holds the probability of all the other classes together, and each of them gets the whole of it: a
-    classifier of a group that only repeats what is known turns the joint answer away from the group. Of 0.4 (in the
-    group), 0.3 and 0.3 it makes 0.4, 0.6 and 0.6.
+    The probability of a class in the group stays, each other class gets a copy of that of "others", and the sum is
+    brought back to 1. So any two classes compare as their channels do: the similarity-preserving principle.
 
-    With `shares` the probability of "others" is divided as it is there. What repeats what is known then changes
-    nothing, and the order of the group's classes and "others" as a whole stays too.
+    A limit of the copying: "others" holds the probability of all the other classes together, and each of them gets the
+    whole of it. So a classifier of a group that only repeats what is known can still turn the joint answer away from
+    the group: of 0.4 (in the group), 0.3 and 0.3 it makes 0.4, 0.6 and 0.6. `join_members` has no such limit.
 
     Args:
         logits: (N, G + 1, h, w), any float type; computed in float32.
         channels: of the group.
-        shares: (N, K, h, w) logarithms of probabilities, of all classes; None: "others" is copied.
 
     Returns:
         (N, K, h, w) float32, logarithms of probabilities.
     """
-    logits = logits.float()
-    if shares is None:
-        # The softmax over the channels would add a constant of each cell, which the one over the classes takes away.
-        return logits[:, channels].log_softmax(1)
-    # The channels are in memory where a model is only outlined, on the meta device.
-    inside = (channels > 0).view(1, -1, 1, 1).to(logits.device)
-    divided = shares.float().masked_fill(inside, -math.inf).log_softmax(1)
-    return logits.log_softmax(1)[:, channels] + divided.masked_fill(inside, 0)
+    # The softmax over the channels would only add a constant of each cell, which the one over the classes takes away.
+    return logits.float()[:, channels].log_softmax(1)
 
 
 def join(log_probabilities: Iterable[Tensor], rule: str) -> Tensor:
-    """What several classifiers say together.
+    """What several classifiers of all classes say together.
 
     "sum" is the mean of the probabilities, "product" their product, brought back to a sum of 1 (Kittler's rules). A
     class in several groups counts once in each.
 
-    The mean wants probabilities pixel by pixel, where others are copied. Between coarser cells its logarithm is
-    interpolated, which no sure classifier among several can bring far below the others': unlike the logits of one it
-    says little of where between two cells a border lies. The product has no such limit, nor has the mean of answers
-    that divide the others alike.
+    The mean wants probabilities pixel by pixel. Between coarser cells its logarithm is interpolated, which no sure
+    classifier among several can bring far below the others': unlike the logits of one it says little of where between
+    two cells a border lies. The product has no such limit.
 
     Args:
         log_probabilities: (N, K, h, w) of each, at least one; softmax sums to 1 over the classes.
@@ -100,13 +94,43 @@ def join(log_probabilities: Iterable[Tensor], rule: str) -> Tensor:
     Returns:
         (N, K, h, w), logarithms of probabilities.
     """
-    if rule not in RULES:
-        raise ValueError(f"the rule {rule!r} is not one of {', '.join(RULES)}")
-    others = iter(log_probabilities)
-    total = next(others)
-    for more in others:
+    _check(rule)
+    answers = iter(log_probabilities)
+    total = next(answers)
+    for more in answers:
         total = torch.logaddexp(total, more) if rule == "sum" else total + more
     return total.log_softmax(1)
+
+
+def join_members(base: Tensor, answers: Iterable[tuple[Tensor, Sequence[int]]], rule: str) -> Tensor:
+    """What a classifier of all classes says together with those of groups, each of which speaks of its classes alone.
+
+    The probability of a class is the mean ("sum") or the geometric mean ("product", which is as good between coarser
+    cells; see `join`) of what the classifiers that know it say, and all are brought back to a sum of 1. What a
+    classifier gives to "others" counts by what it leaves to its classes. One that repeats what `base` says changes
+    nothing, whatever other groups there are.
+
+    Args:
+        base: (N, K, h, w), logarithms of probabilities.
+        answers: of each group the logits (N, G + 1, h, w), any float type, and its classes in the channels' order.
+        rule: a name of RULES.
+
+    Returns:
+        (N, K, h, w) in the type of `base`, logarithms of probabilities.
+    """
+    _check(rule)
+    total, voices = base.clone(), torch.ones(base.shape[1], device="cpu")
+    for logits, classes in answers:
+        said = logits.to(base.dtype).log_softmax(1)[:, 1:]
+        total[:, classes] = torch.logaddexp(total[:, classes], said) if rule == "sum" else total[:, classes] + said
+        voices[classes] += 1
+    voices = voices.to(base).view(1, -1, 1, 1)
+    return (total - voices.log() if rule == "sum" else total / voices).log_softmax(1)
+
+
+def _check(rule: str) -> None:
+    if rule not in RULES:
+        raise ValueError(f"the rule {rule!r} is not one of {', '.join(RULES)}")
 
 
 def group_confusion(confusion: Tensor, channels: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The loss that a head compares its logits with the truth by."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -19,18 +20,18 @@ class ConfusionWeightedLoss(nn.Module):
 
     Args:
         confusion: (K, K), rows the truth; see `normalize_rows`.
-        wrong_weight: lambda, 0 or more.
+        wrong_weight: lambda, finite, 0 or more.
 
     Raises:
-        ValueError: no confusion matrix, or a negative weight.
+        ValueError: no confusion matrix, or another weight.
     """
 
     weights: Tensor
 
     def __init__(self, confusion: Tensor, wrong_weight: float = 5.0):
         super().__init__()
-        if not wrong_weight >= 0:  # NaN too
-            raise ValueError(f"the weight of wrong classes must be 0 or more, got {wrong_weight}")
+        if not 0 <= wrong_weight < math.inf:  # NaN too
+            raise ValueError(f"the weight of wrong classes must be finite and 0 or more, got {wrong_weight}")
         self.wrong_weight = wrong_weight
         # No part of what a model is: a checkpoint neither needs nor brings it.
         self.register_buffer("weights", normalize_rows(confusion).float(), persistent=False)

@@ -2,10 +2,19 @@
 
 import pytest
 import torch
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from inner_heads import SHAPES, asp, features, targets
 
+from unified_seg.evaluation.build import WRAPPERS
 from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
 from unified_seg.heads.wrappers.base import WrapperHead
+
+
+def test_the_evaluation_knows_every_wrapper() -> None:
+    heads = dict(SEM_SEG_HEADS_REGISTRY)
+    known = {name: kind.config_node for name, kind in heads.items() if issubclass(kind, WrapperHead)}
+    assert known == WRAPPERS
+
 
 LOSSES = {
     "base": "loss_sem_seg",

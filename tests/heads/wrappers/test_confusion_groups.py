@@ -13,7 +13,7 @@ from inner_heads import BASES, CLASSES, IGNORE, SHAPES, asp, features, targets, 
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.functional.class_groups import join
+from unified_seg.functional.class_groups import join, join_members
 from unified_seg.functional.confusion_loss import confusion_weighted_loss, normalize_rows
 from unified_seg.heads import SemanticHead, SemanticPrediction, build_semantic_head
 from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
@@ -33,9 +33,13 @@ def says(wrapper: ConfusionGroupHead, number: int, logits: Tensor) -> None:
     wrapper.subnets[number].forward = lambda _: logits  # type: ignore[method-assign]
 
 
+def share_of(*numbers: float) -> list[float]:
+    return [number / sum(numbers) for number in numbers]
+
+
 def mean_of(*answers: Sequence[float]) -> list[float]:
     """Each brought to a sum of 1."""
-    return [sum(shares) / len(answers) for shares in zip(*([x / sum(answer) for x in answer] for answer in answers))]
+    return [sum(shares) / len(answers) for shares in zip(*(share_of(*answer) for answer in answers))]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +47,12 @@ def mean_of(*answers: Sequence[float]) -> list[float]:
     # The base says 0.2, 0.3, 0.2, 0.2, 0.1. The subnet of car and truck: others 0.1, car 0.2, truck 0.7; to all classes
     # (0.1, 0.2, 0.7, 0.1, 0.1) / 1.2. That of person and rider: others 0.8, 0.1, 0.1; (8, 8, 8, 1, 1) / 26.
     [
-        ("copied", "sum", mean_of((2, 3, 2, 2, 1), (1, 2, 7, 1, 1), (8, 8, 8, 1, 1))),
+        ("copy", "sum", mean_of((2, 3, 2, 2, 1), (1, 2, 7, 1, 1), (8, 8, 8, 1, 1))),
         # Products of the numerators: 2 * 1 * 8 = 16, 3 * 2 * 8 = 48, 2 * 7 * 8 = 112, 2, 1; their sum is 179.
-        ("copied", "product", [16 / 179, 48 / 179, 112 / 179, 2 / 179, 1 / 179]),
-        # Shared as the base has it: of road, person and rider, 0.2, 0.2, 0.1, the others' 0.1 are 0.04, 0.04, 0.02; of
-        # road, car and truck, 0.2, 0.3, 0.2, the others' 0.8 are 1.6 / 7, 2.4 / 7, 1.6 / 7.
-        ("shared", "sum", [x / 3 for x in (0.24 + 1.6 / 7, 0.5 + 2.4 / 7, 0.9 + 1.6 / 7, 0.34, 0.22)]),
-        # 0.2 * 0.04 * 1.6 = 0.0128, 0.3 * 0.2 * 2.4, 0.2 * 0.7 * 1.6, 0.2 * 0.04 * 0.7, 0.1 * 0.02 * 0.7, each by 7.
-        ("shared", "product", [x / 0.3878 for x in (0.0128, 0.144, 0.224, 0.0056, 0.0014)]),
+        ("copy", "product", [16 / 179, 48 / 179, 112 / 179, 2 / 179, 1 / 179]),
+        # Each with the subnet that knows it; road alone: 0.2, (0.3 + 0.2) / 2, (0.2 + 0.7) / 2, (0.2 + 0.1) / 2, 0.1.
+        ("abstain", "sum", [x / 1.15 for x in (0.2, 0.25, 0.45, 0.15, 0.1)]),
+        ("abstain", "product", share_of(0.2, 0.06**0.5, 0.14**0.5, 0.02**0.5, 0.1)),
     ],
 )
 def test_the_answers_are_joined(others: str, rule: str, expected: list[float]) -> None:
@@ -73,7 +75,7 @@ def test_the_answers_are_joined(others: str, rule: str, expected: list[float]) -
 @pytest.mark.parametrize("stride", [1, 2, 4])
 @pytest.mark.parametrize("rule", ["sum", "product"])
 def test_logits_are_brought_to_the_stride_before_they_are_joined(rule: str, stride: int) -> None:
-    wrapper = head(rule=rule, others="copied", stride=stride).eval()
+    wrapper = head(rule=rule, others="copy", stride=stride).eval()
     with torch.no_grad():
         said = wrapper.predict(features())
         assert said.base is not None
@@ -93,8 +95,18 @@ def test_logits_are_brought_to_the_stride_before_they_are_joined(rule: str, stri
     torch.testing.assert_close(said.logits.softmax(1), expected)
 
 
+def test_the_defaults_join_at_the_stride_of_the_head_inside() -> None:
+    wrapper = head().eval()
+    with torch.no_grad():
+        said = wrapper.predict(features())
+    assert wrapper.common_stride == 4
+    base = said.base.logits.log_softmax(1)
+    answers = [(said.auxiliary[f"group_{number}"], group) for number, group in enumerate(GROUPS, 1)]
+    torch.testing.assert_close(said.logits, join_members(base, answers, "product"))
+
+
 def test_a_coarse_sum_moves_borders() -> None:
-    """Why copies are joined at the stride of the input; see `join`.
+    """Why the product is the rule at the stride of the head inside; see `join`.
 
     Of two classes in two cells, 4 pixels apart, the head inside has a margin of +9 in the first and of -3 in the
     second. Interpolated between their centres the border is 9 / 12 of the way, 3 pixels. A classifier that knows
@@ -118,6 +130,11 @@ def test_a_coarse_sum_moves_borders() -> None:
     assert border(finer(join([coarse.log_softmax(1), nothing], "sum"))) == pytest.approx(2.12, abs=0.02)
     assert border(join([finer(coarse).log_softmax(1), finer(nothing)], "sum")) == pytest.approx(3, abs=0.02)
     assert border(finer(join([coarse.log_softmax(1), nothing], "product"))) == pytest.approx(3, abs=0.02)
+    # One of a group of both, who also knows that it is one of them.
+    member = torch.tensor([-99.0, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 1, 2), [0, 1]
+    for rule, expected in (("sum", 2.12), ("product", 3)):
+        joint = join_members(coarse.log_softmax(1), [member], rule)
+        assert border(finer(joint)) == pytest.approx(expected, abs=0.02)
 
 
 def test_each_subnet_learns_its_own_question() -> None:
@@ -302,7 +319,7 @@ def test_a_head_without_a_feature_is_refused() -> None:
         ({"GROUPS": ["car"]}, r"GROUPS: a group is a list of class names, not 'car'"),
         ({"GROUPS": [["road"], 1]}, r"GROUPS: a group is a list of class names, not 1"),
         ({"RULE": "max"}, r"RULE: 'max' is not one of sum, product"),
-        ({"OTHERS": "split"}, r"OTHERS: 'split' is not one of copied, shared"),
+        ({"OTHERS": "share"}, r"OTHERS: 'share' is not one of abstain, copy"),
         ({"STRIDE": 3}, r"STRIDE: the head inside has stride 4, no multiple of 3"),
         ({"STRIDE": 8}, r"STRIDE: the head inside has stride 4, no multiple of 8"),
         ({"DIM": 0}, r"DIM: must be 1 or more, got 0"),
@@ -340,8 +357,14 @@ def test_a_name_of_two_classes_names_neither(tiny_config: CfgNode) -> None:
         (NAMES[::-1], np.eye(5), 5.0, r"MATRIX: .*m\.npz.*number 0 is 'rider' there and 'road' in the data set"),
         (NAMES[:4], np.eye(4), 5.0, r"MATRIX: .*m\.npz.*it has 4, the data set 5"),
         (NAMES, -np.eye(5), 5.0, r"CONFUSION_LOSS\.MATRIX: .*m\.npz: .*finite, 0 or more"),
-        (NAMES, np.eye(5), float("nan"), r"CONFUSION_LOSS: the weight of wrong classes must be 0 or more, got nan"),
-        (NAMES, np.eye(5), -1.0, r"CONFUSION_LOSS: the weight of wrong classes must be 0 or more, got -1"),
+        (
+            NAMES,
+            np.eye(5),
+            float("nan"),
+            r"CONFUSION_LOSS: the weight of wrong classes must be finite.*, got nan",
+        ),
+        (NAMES, np.eye(5), float("inf"), r"CONFUSION_LOSS: the weight of wrong classes must be .*, got inf"),
+        (NAMES, np.eye(5), -1.0, r"CONFUSION_LOSS: the weight of wrong classes must be .*, got -1"),
     ],
 )
 def test_bad_matrices(

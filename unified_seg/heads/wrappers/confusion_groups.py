@@ -4,7 +4,8 @@ Source: A Network Structure to Explicitly Reduce Confusion Errors, 3 and 3.3. N 
 (h, w) = the logits of the head inside.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any, ClassVar, cast
 
 import torch
@@ -20,6 +21,8 @@ from unified_seg.functional.class_groups import (
     group_confusion,
     group_targets,
     join,
+    join_members,
+    members_of,
     to_all_classes,
 )
 from unified_seg.functional.pixel_losses import mean_cross_entropy
@@ -51,6 +54,7 @@ class GroupSubnet(nn.Module):
         super().__init__()
         # Saved with the weights, which mean nothing without it.
         self.register_buffer("channels", channels)
+        self.classes = members_of(channels)
         self.pixel_loss = pixel_loss
         self.project = conv_norm_relu(in_channels, dim, 1, norm=norm)
         self.convs = nn.Sequential(*(conv_norm_relu(dim, dim, 3, norm=norm) for _ in range(convs)))
@@ -89,9 +93,9 @@ class ConfusionGroupHead(WrapperHead):
         base: the head inside, the paper's subnet 0.
         input_shape: channels and stride of the backbone's features, those of `base` among them.
         groups: class ids of each group; a class may be in several, and counts once in each.
-        rule: "sum" or "product": how the M + 1 answers are joined.
-        others: "shared" or "copied": what a class outside a group gets of its "others", the share that `base` gives it
-            or, as in the paper, the whole.
+        rule: "product" or "sum": how answers are joined.
+        others: what a subnet says of the classes outside its group: nothing ("abstain"), or as in the paper of each
+            what it says of "others" ("copy").
         stride: input pixels per pixel of the joint answer, of which that of `base` is a multiple; 0: as of `base`.
         loss_weight: factor of the subnets' losses; `base` has its own.
         dim, convs, norm: of each GroupSubnet.
@@ -113,8 +117,8 @@ class ConfusionGroupHead(WrapperHead):
         input_shape: dict[str, ShapeSpec],
         *,
         groups: Sequence[Sequence[int]],
-        rule: str = "sum",
-        others: str = "shared",
+        rule: str = "product",
+        others: str = "abstain",
         stride: int = 0,
         loss_weight: float = 1.0,
         dim: int = 128,
@@ -184,15 +188,16 @@ class ConfusionGroupHead(WrapperHead):
         """(N, K, h, w) logarithms of probabilities, at the wrapper's own stride."""
         finer = self.base.common_stride // self.common_stride
         size = [side * finer for side in base_logits.shape[-2:]]
-
-        def answers() -> Iterator[Tensor]:
-            base = upsample_to_size(base_logits.float(), size).log_softmax(1)
-            yield base
-            shares = base if self.others == "shared" else None
-            for logits, subnet in zip(group_logits.values(), self._subnets, strict=True):
-                yield to_all_classes(upsample_to_size(logits.float(), size), subnet.channels, shares)
-
-        return join(answers(), self.rule).to(base_logits.dtype)
+        base = upsample_to_size(base_logits.float(), size).log_softmax(1)
+        # One at a time: they may be of the input's size.
+        answers = (upsample_to_size(logits.float(), size) for logits in group_logits.values())
+        of_subnets = zip(answers, self._subnets, strict=True)
+        if self.others == "abstain":
+            joint = join_members(base, ((answer, subnet.classes) for answer, subnet in of_subnets), self.rule)
+        else:
+            copies = (to_all_classes(answer, subnet.channels) for answer, subnet in of_subnets)
+            joint = join(chain([base], copies), self.rule)
+        return joint.to(base_logits.dtype)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         """The losses of the head inside, and "loss_group_<m>" of each subnet."""

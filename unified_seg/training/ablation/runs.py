@@ -1,7 +1,7 @@
 """A run: one row with one seed, in a folder of its own, with a record of what was run there.
 
-The record holds the whole resolved config. A run counts as done only while its config still says the same; keys that
-appear or go as the project grows do not make an old run another one.
+The record holds the resolved config, what the run reads of it. A run counts as done only while its config still says
+the same; keys that appear or go as the project grows do not make an old run another one.
 """
 
 import json
@@ -12,9 +12,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from unified_seg.config import CfgNode, ConfigError, load_config, read_stages
+from unified_seg.config import CfgNode, ConfigError, Stage, load_config, read_stages
 from unified_seg.config.stages import given
 from unified_seg.data.json_file import write_json
+from unified_seg.evaluation.build import WRAPPERS, nested_heads
 
 from .plan import AblationPlan, Row
 
@@ -134,15 +135,24 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
         stages = read_stages(cfg)
     except ConfigError as error:
         raise ValueError(f"row {row.name!r}: {error}") from None
-    # A key of a stage that comes or goes is a change of the run, not of the project; stages that don't run are neither.
-    nodes = cfg.pop("STAGES")
-    of_stages = dict(_flatten({name: nodes[name] for name in cfg.SOLVER.STAGES if name in nodes}))
-    config = {key: value for key, value in _flatten(cfg) if key not in NOT_COMPARED} | {"STAGES": of_stages}
+    config = _compared(cfg, stages)
     # Another version of the data is another run, though the config names the same data set.
     config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None
     trained = [stage.config for stage in stages[given(stages) :]] if stages else [cfg]
     trainings = tuple((root / each.OUTPUT_DIR, each.SOLVER.MAX_ITER) for each in trained)
     return Run(row, seed, folder, base, tuple(overrides), config, trainings)
+
+
+def _compared(cfg: CfgNode, stages: Sequence[Stage]) -> dict[str, Any]:
+    """All of a run's config but what it doesn't read: stages that don't run, heads that none puts around another."""
+    cfg = cfg.clone()
+    nodes = cfg.pop("STAGES")
+    heads = {name for each in ([stage.config for stage in stages] or [cfg]) for name in nested_heads(each)}
+    unused = tuple(f"MODEL.SEM_SEG_HEAD.{node}." for name, node in WRAPPERS.items() if name not in heads)
+    config = {key: value for key, value in _flatten(cfg) if key not in NOT_COMPARED and not key.startswith(unused)}
+    # A key of a stage that comes or goes is a change of the run, not of the project.
+    config["STAGES"] = dict(_flatten({name: nodes[name] for name in cfg.SOLVER.STAGES if name in nodes}))
+    return config
 
 
 def _from_root(path: Path, root: Path) -> str:
