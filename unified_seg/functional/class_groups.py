@@ -94,7 +94,7 @@ def join(log_probabilities: Iterable[Tensor], rule: str) -> Tensor:
     Returns:
         (N, K, h, w), logarithms of probabilities.
     """
-    _check(rule)
+    _check_rule(rule)
     answers = iter(log_probabilities)
     total = next(answers)
     for more in answers:
@@ -118,7 +118,7 @@ def join_members(base: Tensor, answers: Iterable[tuple[Tensor, Sequence[int]]], 
     Returns:
         (N, K, h, w) in the type of `base`, logarithms of probabilities.
     """
-    _check(rule)
+    _check_rule(rule)
     total, voices = base.clone(), torch.ones(base.shape[1], device="cpu")
     for logits, classes in answers:
         said = logits.to(base.dtype).log_softmax(1)[:, 1:]
@@ -128,7 +128,7 @@ def join_members(base: Tensor, answers: Iterable[tuple[Tensor, Sequence[int]]], 
     return (total - voices.log() if rule == "sum" else total / voices).log_softmax(1)
 
 
-def _check(rule: str) -> None:
+def _check_rule(rule: str) -> None:
     if rule not in RULES:
         raise ValueError(f"the rule {rule!r} is not one of {', '.join(RULES)}")
 
