@@ -54,9 +54,9 @@ def millions_of_parameters(row: Mapping[str, Any]) -> float:
 
 
 def milliseconds(times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """By the name of a model; of the first, against which all others are timed, the median over these."""
-    measured = {each["name"]: each["ours_ms"] for each in times}
-    return {times[0]["against"]: median(each["peer_ms"] for each in times), **measured}
+    """By the name of a model: of the first the median; of the others by the ratio to it, with which each took turns."""
+    first = median(each["peer_ms"] for each in times)
+    return {times[0]["against"]: first, **{each["name"]: first / each["ratio"] for each in times}}
 
 
 def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str:
