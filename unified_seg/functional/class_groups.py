@@ -37,11 +37,6 @@ def channels_of(group: Sequence[int], num_classes: int) -> Tensor:
     return channels
 
 
-def members_of(channels: Tensor) -> list[int]:
-    """The classes of a group in the order of its channels, which `channels_of` was made of."""
-    return channels.argsort()[-int(channels.max()) :].tolist()
-
-
 def group_targets(targets: Tensor, channels: Tensor, ignore_value: int) -> Tensor:
     """What the classifier of a group should say.
 
@@ -120,7 +115,8 @@ def join_members(base: Tensor, answers: Iterable[tuple[Tensor, Sequence[int]]], 
     """
     _check_rule(rule)
     total, voices = base.clone(), torch.ones(base.shape[1], device="cpu")
-    for logits, classes in answers:
+    for logits, group in answers:
+        classes = list(group)  # torch takes a tuple for one index in each dimension
         said = logits.to(base.dtype).log_softmax(1)[:, 1:]
         total[:, classes] = torch.logaddexp(total[:, classes], said) if rule == "sum" else total[:, classes] + said
         voices[classes] += 1

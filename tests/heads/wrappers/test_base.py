@@ -9,13 +9,6 @@ from unified_seg.evaluation.build import WRAPPERS
 from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
 from unified_seg.heads.wrappers.base import WrapperHead
 
-
-def test_the_evaluation_knows_every_wrapper() -> None:
-    heads = dict(SEM_SEG_HEADS_REGISTRY)
-    known = {name: kind.config_node for name, kind in heads.items() if issubclass(kind, WrapperHead)}
-    assert known == WRAPPERS
-
-
 LOSSES = {
     "base": "loss_sem_seg",
     "subnets": "loss_group_1",
@@ -81,3 +74,9 @@ def test_what_both_say_beside_the_answer(outermost: str) -> None:
     # In the order of the heads, from the inside out: pictures stand in it.
     assert list(head.logit_maps(said)) == own[inner] + own[outermost]
     assert head.needs_image and head.size_divisibility == head.base.base.size_divisibility
+
+
+def test_the_evaluation_knows_every_wrapper() -> None:
+    heads = dict(SEM_SEG_HEADS_REGISTRY)
+    known = {name: kind.config_node for name, kind in heads.items() if issubclass(kind, WrapperHead)}
+    assert known == WRAPPERS

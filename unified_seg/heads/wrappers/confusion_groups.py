@@ -22,7 +22,6 @@ from unified_seg.functional.class_groups import (
     group_targets,
     join,
     join_members,
-    members_of,
     to_all_classes,
 )
 from unified_seg.functional.pixel_losses import mean_cross_entropy
@@ -54,7 +53,6 @@ class GroupSubnet(nn.Module):
         super().__init__()
         # Saved with the weights, which mean nothing without it.
         self.register_buffer("channels", channels)
-        self.classes = members_of(channels)
         self.pixel_loss = pixel_loss
         self.project = conv_norm_relu(in_channels, dim, 1, norm=norm)
         self.convs = nn.Sequential(*(conv_norm_relu(dim, dim, 3, norm=norm) for _ in range(convs)))
@@ -139,6 +137,7 @@ class ConfusionGroupHead(WrapperHead):
         feature = probe(base, input_shape).feature
         self.check(feature is not None, "BASE", "the head inside gives no feature, which the subnets look at")
         assert feature is not None
+        self.groups = groups
         self.rule = rule
         self.others = others
         self.subnets = nn.ModuleList()
@@ -191,10 +190,10 @@ class ConfusionGroupHead(WrapperHead):
         base = upsample_to_size(base_logits.float(), size).log_softmax(1)
         # One at a time: they may be of the input's size.
         answers = (upsample_to_size(logits.float(), size) for logits in group_logits.values())
-        of_subnets = zip(answers, self._subnets, strict=True)
         if self.others == "abstain":
-            joint = join_members(base, ((answer, subnet.classes) for answer, subnet in of_subnets), self.rule)
+            joint = join_members(base, zip(answers, self.groups, strict=True), self.rule)
         else:
+            of_subnets = zip(answers, self._subnets, strict=True)
             copies = (to_all_classes(answer, subnet.channels) for answer, subnet in of_subnets)
             joint = join(chain([base], copies), self.rule)
         return joint.to(base_logits.dtype)
