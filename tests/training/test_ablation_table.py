@@ -27,7 +27,7 @@ RESULTS = {
         },
         {
             "name": "more",
-            "overrides": {"SEED": 3},
+            "overrides": {"SEED": 3, "SOLVER.STAGES": ["base", "detail"], "OUTPUT_DIR": "a'$b"},
             "baseline": "base",
             "iterations": 0,
             "seeds": [0],
@@ -73,7 +73,8 @@ def test_render():
     for words in (
         "`python tools/ablate.py p --seeds 0 1`",
         "`SOLVER.MAX_ITER 30`, `MODEL.ROI_HEADS.NAME ''`",
-        "more: `SEED 3`",
+        # As a shell reads them.
+        """more: `SEED 3`, `SOLVER.STAGES "['base', 'detail']"`, `OUTPUT_DIR 'a'"'"'$b'`.""",
         "Some CPU, 2 cores",
         "abc",
         "sample",

@@ -36,9 +36,9 @@ def render(results: Mapping[str, Any]) -> str:
         "seeds": [", ".join(map(str, row["seeds"])) or "not run yet" for row in rows],
     }
     for metric in metrics:
-        columns[TITLES[metric]] = [_mean_and_spread(row.get(metric, [])) for row in rows]
-        if any(_difference(row, metric) != NOTHING for row in rows):
-            columns[f"difference in {TITLES[metric]}"] = [_difference(row, metric) for row in rows]
+        columns[TITLES[metric]] = [mean_and_spread(row.get(metric, [])) for row in rows]
+        if any(difference(row, metric) != NOTHING for row in rows):
+            columns[f"difference in {TITLES[metric]}"] = [difference(row, metric) for row in rows]
     columns["training, minutes"] = [_minutes(row) for row in rows]
     table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
     return f"{table}\n\n{_how_it_was_made(results)}"
@@ -86,21 +86,21 @@ def mean(values: Sequence[float | None], digits: int = 1) -> str:
     return f"{statistics.fmean(known):.{digits}f}" if known else NOTHING
 
 
-def _mean_and_spread(values: Sequence[float | None]) -> str:
+def mean_and_spread(values: Sequence[float | None]) -> str:
+    """A cell with the mean and, of several runs, the sample standard deviation."""
     known = _known(values)
     if len(known) < 2:
         return f"{known[0]:.2f}" if known else NOTHING
     return f"{statistics.fmean(known):.2f} ± {statistics.stdev(known):.2f}"
 
 
-def _difference(row: Mapping[str, Any], metric: str) -> str:
-    difference = (row.get("difference") or {}).get(metric)
-    if difference is None:
+def difference(row: Mapping[str, Any], metric: str) -> str:
+    """A cell with a row's difference to its baseline, and the interval where there is one."""
+    found = (row.get("difference") or {}).get(metric)
+    if found is None:
         return NOTHING
-    words = f"{difference['mean']:+.2f}"
-    if difference["low"] is not None:
-        words += f" [{difference['low']:+.2f}, {difference['high']:+.2f}]"
-    return words
+    words = f"{found['mean']:+.2f}"
+    return words if found["low"] is None else f"{words} [{found['low']:+.2f}, {found['high']:+.2f}]"
 
 
 def _how_it_was_made(results: Mapping[str, Any]) -> str:
@@ -134,7 +134,12 @@ def _data(data: Mapping[str, Any]) -> str:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{shlex.join([key, str(value)])}`" for key, value in settings.items())
+    return ", ".join(f"`{key} {_quoted(str(value))}`" for key, value in settings.items())
+
+
+def _quoted(value: str) -> str:
+    """A value as a shell reads it: lists, whose strings have single quotes, in double ones."""
+    return f'"{value}"' if "'" in value and not set(value) & set('"$`\\!') else shlex.quote(value)
 
 
 def _known(values: Sequence[float | None]) -> list[float]:
