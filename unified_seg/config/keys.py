@@ -206,7 +206,7 @@ def _add_error_correction(cfg: CfgNode) -> None:
     node.ERROR_DIM = 64
     # Width of the detail branch; the paper says that its weights take 11.6 MB, as 128 channels do on a ResNet-50.
     node.DETAIL_DIM = 128
-    # Any norm that Detectron2 knows, of both branches.
+    # Any norm that Detectron2 knows, of both branches. "", none, where they learn for a few thousand iterations.
     node.NORM = "GN"
     # Of the channel attention: "sigmoid" or "relu"; published versions disagree.
     node.GATE = "sigmoid"
