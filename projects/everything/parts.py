@@ -69,17 +69,18 @@ def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str
         lines.append(
             [
                 row["name"],
+                str(len(row["seeds"])),
                 *scores,
                 mean([time], digits=0),
                 f"{millions_of_parameters(row):.2f}",
                 mean([seconds / 60 for seconds in row["train_s"] if seconds]),
             ]
         )
-    headers = ["", *SCORES, "ms an image", "parameters, millions", "training, minutes"]
+    headers = ["", "seeds", *SCORES, "ms an image", "parameters, millions", "training, minutes"]
     notes = [
         "Rows with a + add their part to the row above them, whose weights stay as they are.",
         "The last row is the control: the parts of the second row, and as fast, with the iterations of all stages.",
-        f"Scores: `{results['command']}`, seeds {', '.join(map(str, results['rows'][0]['seeds']))}.",
+        f"Scores, and minutes of training: means over the seeds of `{results['command']}`.",
         f"Times: `python tools/benchmark.py everything`, {times[0]['inputs']}; {times[0]['machine']}.",
     ]
     return "\n".join(

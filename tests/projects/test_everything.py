@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from unified_seg.config import load_config, read_stages
+from unified_seg.evaluation.build import WRAPPERS
 
 PROJECT = Path(__file__).parents[2] / "projects/everything"
 
@@ -44,15 +45,15 @@ def test_scores_times_and_parameters_stand_in_one_table(parts: ModuleType, files
     content = Path(files[-1]).read_text()
     assert content.startswith("# Title\n<!-- parts:begin -->\n|") and content.endswith("<!-- parts:end -->\nmore\n")
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in content.splitlines() if line[:1] == "|"][2:]
-    assert [line[1:5] for line in lines[:4]] == [
-        ["60.00", "30.00", "–", "100"],
-        ["61.00", "30.00", "–", "100"],
-        ["62.00", "30.00", "–", "125"],
-        ["63.00", "30.00", "–", "200"],
+    assert [line[1:6] for line in lines[:4]] == [
+        ["1", "60.00", "30.00", "–", "100"],
+        ["1", "61.00", "30.00", "–", "100"],
+        ["1", "62.00", "30.00", "–", "125"],
+        ["1", "63.00", "30.00", "–", "200"],
     ]
-    assert [line[4] for line in lines[4:]] == ["–"] and [line[6] for line in lines] == ["–", "1.5", "3.0", "4.5", "6.0"]
+    assert [line[5] for line in lines[4:]] == ["–"] and [line[7] for line in lines] == ["–", "1.5", "3.0", "4.5", "6.0"]
     # A fusion has no parameters; subnets and branches have; the last row is the second, trained for longer.
-    millions = [float(line[5]) for line in lines]
+    millions = [float(line[6]) for line in lines]
     assert millions[0] == millions[1] == millions[4] < millions[2] < millions[3]
 
 
@@ -60,6 +61,19 @@ def test_the_control_has_as_many_iterations_as_all_stages_together() -> None:
     stages = read_stages(load_config(PROJECT / "configs/toyscapes.yaml"))
     control = yaml.safe_load((PROJECT / "ablation.yaml").read_text())["rows"][-1]
     assert sum(stage.config.SOLVER.MAX_ITER for stage in stages) == control["overrides"]["SOLVER.MAX_ITER"]
+
+
+def test_the_first_stage_is_trained_as_the_baseline_of_the_fusion() -> None:
+    stage = read_stages(load_config(PROJECT / "configs/toyscapes.yaml"))[0].config
+    row = yaml.safe_load((PROJECT / "ablation.yaml").read_text())["rows"][0]
+    overrides = [part for key, value in row["overrides"].items() for part in (key, str(value))]
+    baseline = load_config(PROJECT.parents[1] / row["config"], overrides)
+    for cfg in (stage, baseline):
+        # Heads that neither has, the fusion, which is not trained, and where it is written.
+        for node in WRAPPERS.values():
+            del cfg.MODEL.SEM_SEG_HEAD[node]
+        del cfg.MODEL["PANOPTIC_FUSION"], cfg["OUTPUT_DIR"]
+    assert stage == baseline
 
 
 def test_a_readme_without_a_place_is_an_error(parts: ModuleType, files: list[str]) -> None:
