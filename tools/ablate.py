@@ -7,6 +7,8 @@ projects/<project>/ablation.yaml and writes projects/<project>/results.json and,
     python tools/ablate.py fusion_scheme                    # everything
     python tools/ablate.py fusion_scheme --seeds 0 --rows "+ ASP and RP"
     python tools/ablate.py fusion_scheme --render-only      # the README from results.json, nothing is run
+
+It publishes what was run here. With --keep-published a row whose runs were made elsewhere stays in the table.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unified_seg.data.json_file import write_json
 from unified_seg.evaluation.readme import check_markers, markers, put_into
@@ -23,6 +26,7 @@ from unified_seg.training.ablation import table
 from unified_seg.training.ablation.data import prepare_toyscapes
 from unified_seg.training.ablation.execute import Executor, RunFailed
 from unified_seg.training.ablation.plan import AblationPlan, read_plan
+from unified_seg.training.ablation.published import keep_published, seeds_of
 from unified_seg.training.ablation.runs import plan_runs
 from unified_seg.training.ablation.summary import summarize
 
@@ -52,6 +56,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: those of ablation.yaml")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows and their bases; default: all")
     parser.add_argument("--device", help="cpu or cuda; default: what the configs say")
+    keep = "rows of results.json that have more seeds than were run here stay as they are"
+    parser.add_argument("--keep-published", action="store_true", help=keep)
     parser.add_argument("--render-only", action="store_true", help="only write the README's table from results.json")
     return parser.parse_args(arguments)
 
@@ -68,8 +74,9 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     seeds = args.seeds or list(plan.seeds)
     output = root / "output" / "ablation" / plan.project
     runs = plan_runs(plan, plan.in_order(args.rows), seeds, output, root, args.device)
+    earlier = read_results(project) if args.keep_published else None
     # The table publishes every run that was made, also those that this command was not asked for.
-    published = sorted({*seeds, *seeds_on_disk(plan, output)})
+    published = sorted({*seeds, *seeds_on_disk(plan, output), *(seeds_of(earlier) if earlier else ())})
     all_runs = plan_runs(plan, plan.in_order(), published, output, root, args.device)
     check_markers(project / "README.md", table.MAIN)
     if plan.toyscapes is not None:
@@ -77,8 +84,12 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
 
     def write_results() -> None:
         results = summarize(plan, all_runs, table.user_command(plan.project, published, args.device))
+        if earlier is not None:
+            results = keep_published(results, earlier)
         write_json(project / "results.json", results)
 
+    if earlier is not None:
+        write_results()  # says now whether the two can stand in one table
     executor.do_all(runs, write_results)
     write_results()
     publish(project)
@@ -90,21 +101,25 @@ def seeds_on_disk(plan: AblationPlan, output: Path) -> set[int]:
     return {int(match[1]) for name in folders if (match := re.fullmatch(r"seed(\d+)", name))}
 
 
-def publish(project: Path) -> None:
-    """Render results.json into the README and print it."""
+def read_results(project: Path) -> dict[str, Any]:
     path = project / "results.json"
     try:
-        results = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; without --render-only this command makes it") from None
+        raise ValueError(f"{path}: no such file; the command without options makes it") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from None
+
+
+def publish(project: Path) -> None:
+    """Render results.json into the README and print it."""
+    results = read_results(project)
     text, readme = table.render(results), project / "README.md"
     put_into(readme, text, table.MAIN)
     for name, render_more in ((table.CLASSES, table.render_classes), (table.LEVELS, table.render_levels)):
         if markers(name)[0] in readme.read_text(encoding="utf-8"):
             put_into(readme, render_more(results), name)
-    print(f"\n{text}\n\nwritten to {path} and {readme}")
+    print(f"\n{text}\n\nwritten to {project / 'results.json'} and {readme}")
 
 
 if __name__ == "__main__":

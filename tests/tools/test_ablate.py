@@ -149,6 +149,39 @@ def test_render_only_needs_only_the_results(repository):
     assert repository.readme() == before
 
 
+def test_rows_that_were_run_elsewhere_can_stay(repository):
+    repository.ablate()
+    published = repository.results()
+    # Another machine, which has none of the runs, does one row with one seed, for which there is a new row to compare.
+    shutil.rmtree(repository.folder(""))
+    more = {"name": "Most", "config": "c.yaml", "baseline": "More", "overrides": {"SOLVER.MAX_ITER": 7}}
+    repository.write_plan({**PLAN, "rows": [*PLAN["rows"], more]})
+    assert repository.ablate("--keep-published", "--seeds", "1", "--rows", "More", "Most") == [
+        "more/seed1",
+        "most/seed1",
+    ]
+    *before, new = repository.results()["rows"]
+    assert before == published["rows"]
+    assert new["seeds"] == [1] and new["difference"]["miou"]["mean"] == 20
+    assert repository.results()["command"].endswith("--seeds 0 1 --device cpu")
+    # Without the option the table is of what was run here; so is a row that says something else now.
+    repository.ablate("--seeds", "1", "--rows", "More")
+    assert [row["seeds"] for row in repository.results()["rows"]] == [[], [1], [], [1]]
+    (repository.project / "results.json").write_text(json.dumps(published))
+    changed = {**PLAN["rows"][1], "overrides": {"SOLVER.MAX_ITER": 4}}
+    repository.write_plan({**PLAN, "rows": [PLAN["rows"][0], changed]})
+    repository.ablate("--keep-published", "--seeds", "0", "--rows", "More")
+    assert [row["seeds"] for row in repository.results()["rows"]] == [[0, 1], [0]]
+
+
+def test_results_of_another_budget_do_not_stay(repository):
+    repository.ablate()
+    repository.write_plan({**PLAN, "budget": {"SOLVER.MAX_ITER": 2}})
+    with pytest.raises(SystemExit, match="the published results have another budget"):
+        repository.ablate("--keep-published")
+    assert repository.calls() == []
+
+
 def test_a_failure_shows_the_log_and_is_resumed(repository):
     (repository.root / "crash").touch()
     with pytest.raises(SystemExit) as error:
