@@ -49,12 +49,20 @@ def source(text: str) -> Source:
     return Source(Path(path).expanduser(), title)
 
 
+def file_to_write(text: str) -> Path:
+    path = Path(text).expanduser()
+    if path.exists() and not path.is_file():
+        raise argparse.ArgumentTypeError(f"{path} is there, and no file")
+    return path
+
+
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("matrix", type=source, metavar="[TITLE=]FILE", help="inference/<data set>/sem_seg.npz of an evaluation")
-    add("--output", type=Path, required=True, metavar="FILE", help="gets the groups, as JSON that a config can name")
-    add("--picture", type=Path, metavar="FILE", help="gets the picture, a .png; default: beside --output")
+    gets = "gets the groups, as JSON that a config can name"
+    add("--output", type=file_to_write, required=True, metavar="FILE", help=gets)
+    add("--picture", type=file_to_write, metavar="FILE", help="gets the picture, a .png; default: beside --output")
     add("--max-size", type=int, default=6, metavar="N", help="classes of a group, at most; default: 6")
     add("--max-groups", type=int, default=3, metavar="N", help="the most confused groups, at most N; default: 3")
     rate = "a pair of classes joins groups if the mean of the two shares that are taken for the other is F or more"
@@ -62,10 +70,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     after = "other evaluations, of the same classes, to draw beside it"
     add("--after", type=source, nargs="+", default=[], metavar="[TITLE=]FILE", help=after)
     args = parser.parse_args(arguments)
+    args.picture = args.picture or args.output.with_suffix(".png")
     try:
         check_bounds(args.max_size, args.max_groups, args.min_rate)
-        args.picture = args.picture or args.output.with_suffix(".png")
-    except ValueError as error:  # a bound out of range, or an output without a name
+    except ValueError as error:
         parser.error(str(error))
     if args.picture.suffix != ".png":
         parser.error(f"--picture {args.picture}: its name must end in .png")

@@ -54,7 +54,13 @@ def millions_of_parameters(row: Mapping[str, Any]) -> float:
 
 
 def milliseconds(times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """By the name of a model: of the first the median; of the others by the ratio to it, with which each took turns."""
+    """By the name of a model: of the first the median; of the others by the ratio to it, with which each took turns.
+
+    Raises:
+        ValueError: no times.
+    """
+    if not times:
+        raise ValueError("there are no times: python tools/benchmark.py everything makes them")
     first = median(each["peer_ms"] for each in times)
     return {times[0]["against"]: first, **{each["name"]: first / each["ratio"] for each in times}}
 

@@ -96,7 +96,9 @@ def test_no_confusion_is_cross_entropy(k: int, wrong_weight: float) -> None:
     logits, targets, _ = example(k, seed=3, scale=4)
     loss, gradient = loss_and_gradient(logits, targets, torch.eye(k), wrong_weight)
     as_double = logits.clone().requires_grad_()
-    F.cross_entropy(as_double, targets, ignore_index=IGNORE).backward()
+    expected = F.cross_entropy(as_double, targets, ignore_index=IGNORE)
+    expected.backward()
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-14, atol=0)
     torch.testing.assert_close(gradient, as_double.grad, rtol=0, atol=1e-15)
 
     loss, gradient = loss_and_gradient(logits.float(), targets, torch.eye(k), wrong_weight)
@@ -253,6 +255,7 @@ class TestNormalizeRows:
     def test_rows_sum_to_1_and_a_factor_of_a_row_changes_nothing(self, k: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
         counts = torch.randint(0, 3, (k, k), generator=generator)
+        counts[0, 0] += 1  # some pixel
         weights = normalize_rows(counts)
         torch.testing.assert_close(weights.sum(1), torch.ones(k, dtype=torch.float64))
         torch.testing.assert_close(normalize_rows(counts * torch.randint(1, 99, (k, 1), generator=generator)), weights)
@@ -269,8 +272,10 @@ class TestNormalizeRows:
             ([1.0, 2.0], r"the shape \(2,\)"),
             ([[[1.0, 0.0], [0.0, 1.0]]] * 2, r"the shape \(2, 2, 2\)"),
             ([], r"the shape \(0,\)"),
+            ([[0.0, 0.0], [math.nan, math.nan]], "holds no pixel"),
+            ([[1.0, 0.0], [1e308, 1e308]], "row 1 .* infinite sum"),
         ],
     )
     def test_refuses(self, confusion: list, fault: str) -> None:
         with pytest.raises(ValueError, match=fault):
-            normalize_rows(torch.tensor(confusion))
+            normalize_rows(torch.tensor(confusion, dtype=torch.float64))

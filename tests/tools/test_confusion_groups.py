@@ -1,6 +1,7 @@
 """tools/confusion_groups.py, on what the real evaluator writes and on files written by hand."""
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 
@@ -163,6 +164,16 @@ def test_no_group_writes_nothing(tool, tmp_path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"run", "two"}
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")  # the picture's font has no car
+def test_names_of_any_letters_are_read_back(tool, tmp_path) -> None:
+    # The first is beyond 16 bits; Yaml would read the pair by which JSON escapes it as two letters.
+    names = ("\U0001f697", "Straße", "sky", "car", "no: 1")
+    tool.main([write(tmp_path / "run", names=names), "--output", str(tmp_path / "groups.json"), "--min-rate", "0.004"])
+    (tmp_path / "config.yaml").write_text("_BASE_: groups.json")
+    groups = load_config(tmp_path / "config.yaml").MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS
+    assert groups == groups_in(tmp_path / "groups.json") == [["\U0001f697", "Straße", "car", "no: 1"]]
+
+
 def test_a_name_of_two_classes_in_a_group(tool, tmp_path) -> None:
     output = tmp_path / "groups.json"
     source = write(tmp_path / "run", names=("road", "sidewalk", "car", "car", "truck"))
@@ -186,6 +197,7 @@ def test_files_that_hold_no_matrix_of_these_classes(tool, tmp_path) -> None:
         ([str(text)], r"text\.npz: no \.npz file with confusion"),
         ([write(tmp_path / "partly", partly)], r"partly/sem_seg\.npz: row 1 .*NaN"),
         ([write(tmp_path / "minus", -MATRIX)], r"minus/sem_seg\.npz: .*holds -"),
+        ([write(tmp_path / "none", 0 * MATRIX)], r"none/sem_seg\.npz: .*no pixel"),
         ([good, "--after", good, write(tmp_path / "few", MATRIX[:3, :3], NAMES[:3])], r"few/sem_seg\.npz: its classes"),
         ([good, "--after", write(tmp_path / "other", names=NAMES[::-1])], r"other/sem_seg\.npz: its classes .*'truck'"),
         ([good, "--after", str(tmp_path / "absent.npz")], r"absent\.npz: there is no such file"),
@@ -199,9 +211,8 @@ def test_files_that_hold_no_matrix_of_these_classes(tool, tmp_path) -> None:
 def test_what_cannot_be_written(tool, tmp_path) -> None:
     source, file = write(tmp_path / "run"), tmp_path / "file"
     file.touch()
-    for output, picture in ((file / "groups.json", file / "groups.png"), (tmp_path / "run", tmp_path / "groups.png")):
-        with pytest.raises(SystemExit, match=r"DataError: .*groups\.png can't be written: "):
-            tool.main([source, "--output", str(output), "--picture", str(picture)])
+    with pytest.raises(SystemExit, match=r"DataError: .*groups\.png can't be written: "):
+        tool.main([source, "--output", str(file / "groups.json")])
     assert {path.name for path in tmp_path.iterdir()} == {"run", "file"}
 
 
@@ -214,7 +225,9 @@ def test_what_cannot_be_written(tool, tmp_path) -> None:
         (["--min-rate", "nan"], "min_rate nan"),
         (["--picture", "picture.jpg"], "must end in .png"),
         (["--picture", "groups.json"], "must end in .png"),
-        (["--output", "."], "has an empty name"),
+        (["--output", "."], ". is there, and no file"),
+        (["--output", os.devnull], f"{os.devnull} is there, and no file"),
+        (["--picture", "~"], f"{Path.home()} is there, and no file"),
         (["--output", "groups.png"], "groups.png is named twice"),
         (["--output", "a/../sem_seg.npz"], "sem_seg.npz is named twice"),
         (["--after", "other.png", "--picture", "other.png"], "other.png is named twice"),

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detectron2.data import MetadataCatalog
+
+from unified_seg.functional.class_table import ClassTable
 
 HERE = Path(__file__).parent
 
@@ -39,7 +42,15 @@ def config_file(tiny_config, tiny_dataset, tmp_path):
 
 def test_two_processes_learn_what_one_learns(config_file, tiny_config, tmp_path):
     # Semantic only, no augmentation, GN: nothing but the split of the batch differs. The four training images have
-    # different shares of ignored pixels, so averaging within each process first would give other losses.
+    # different shares of ignored pixels, so averaging within each process first would give other losses: of PSP's own
+    # logits the one weighted by confusion, of its auxiliary ones cross-entropy.
+    head = tiny_config.MODEL.SEM_SEG_HEAD
+    head.NAME, head.NORM, head.PSP.AUX_FEATURE, head.PSP.AUX_CONVS_DIM = "PSPHead", "GN", "p4", 32
+    head.PSP.DROPOUT = 0.0
+    head.CONFUSION_LOSS.MATRIX = str(tmp_path / "confusion.npz")
+    names = ClassTable.from_metadata(MetadataCatalog.get("unified_toyscapes_train")).semantic_names
+    confusion = np.random.default_rng(0).random((len(names), len(names)))
+    np.savez(head.CONFUSION_LOSS.MATRIX, confusion=confusion, class_names=names)
     tiny_config.MODEL.PROPOSAL_GENERATOR.NAME = tiny_config.MODEL.ROI_HEADS.NAME = ""
     tiny_config.MODEL.PANOPTIC_FUSION.NAME = ""
     tiny_config.MODEL.MASK_ON = False

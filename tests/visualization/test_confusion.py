@@ -122,6 +122,13 @@ def test_texts_do_not_touch(size: int) -> None:
         assert axes.title.get_window_extent(renderer).width <= axes.get_window_extent(renderer).width
 
 
+def test_the_picture_of_very_many_classes_can_be_opened() -> None:
+    # With cells of 12 pixels it would be 20,000 pixels wide, and of 4 they are lower than a name.
+    picture = draw_confusions([(np.eye(847), "before"), (np.eye(847), "after")], ["name"] * 847, [(0, 1)])
+    assert 6500 < picture.shape[1] < 8200 and 3300 < picture.shape[0] < 4200
+    assert names_of(confusion_figure([(np.eye(1203), "")], ["name"] * 1203, []).axes[0]) == ([], [])
+
+
 def test_the_picture_has_room_for_all_text() -> None:
     names = ["a", "a very long name of a class, longer than the matrix is high, and then some more of it"]
     picture = draw_confusions([(np.diag([3, 5]), "title")], names, [])

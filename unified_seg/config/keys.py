@@ -236,9 +236,10 @@ def _add_confusion(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = []
 
     cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS = CfgNode()
-    # The sem_seg.npz of an evaluation, on images that are neither trained on nor used for the final score. With it a
-    # pixel's loss grows with the probability of the classes that its own is confused with. Take that of a model which
-    # finds all classes: one that was never found has no weight at all. Empty: cross-entropy.
+    # The sem_seg.npz of an evaluation, on images that are neither trained on nor used for the final score; of a model
+    # with a fusion sem_seg_unfused.npz, which is the head's own. The path starts at the folder in which the training
+    # starts. A pixel's loss grows with the probability of the classes that its own is confused with. Take the matrix of
+    # a model which finds all classes: one that was never found has no weight at all. Empty: cross-entropy.
     cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = ""
     # Weight of these classes. Lower it where a class is hardly found any more.
     cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.LAMBDA = 5.0

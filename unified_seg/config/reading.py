@@ -6,6 +6,7 @@ own project or of this one. Detectron2's own reader evaluates `!!python/...` tag
 
 import copy
 import difflib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,14 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
 
 
 def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    text = path.read_bytes()
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not plain yaml (python tags are not evaluated): {error}") from None
+        # Yaml takes a letter beyond 16 bits, which JSON escapes as a pair, for two.
+        values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text.decode("utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        kind = "JSON" if path.suffix == ".json" else "yaml (python tags are not evaluated)"
+        raise ConfigError(f"{path} is not plain {kind}: {error}") from None
+    values = {} if values is None else values
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected keys and values, got a {type(values).__name__}")
     bases = values.pop(BASE_KEY, [])

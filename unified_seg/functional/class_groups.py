@@ -44,6 +44,9 @@ def group_targets(targets: Tensor, channels: Tensor, ignore_value: int) -> Tenso
         targets: any shape, int64: 0 .. K-1 or `ignore_value`.
         channels: of the group.
         ignore_value: stays as it is.
+
+    Raises:
+        RuntimeError: a label that is no class; on a GPU its assertion.
     """
     ignored = targets == ignore_value
     # Unlike an index, gather takes no negative label for one from the end.
@@ -88,6 +91,9 @@ def join(log_probabilities: Iterable[Tensor], rule: str) -> Tensor:
 
     Returns:
         (N, K, h, w), logarithms of probabilities.
+
+    Raises:
+        ValueError: another rule.
     """
     _check_rule(rule)
     answers = iter(log_probabilities)
@@ -112,6 +118,9 @@ def join_members(base: Tensor, answers: Iterable[tuple[Tensor, Sequence[int]]], 
 
     Returns:
         (N, K, h, w) in the type of `base`, logarithms of probabilities.
+
+    Raises:
+        ValueError: another rule.
     """
     _check_rule(rule)
     total, voices = base.clone(), torch.ones(base.shape[1], device="cpu")

@@ -29,6 +29,9 @@ def confusion_weighted_loss(
 
     Returns:
         A scalar, finite also where q is rounded to 0 or 1; 0 with a zero gradient where every pixel is ignored.
+
+    Raises:
+        IndexError, RuntimeError: a label that is no class; on a GPU its assertion.
     """
     valid = targets != ignore_value
     # Pixels by classes; ignored ones are left out, whatever is said of them.
@@ -64,8 +67,8 @@ def normalize_rows(confusion: Tensor) -> Tensor:
         (K, K) float64.
 
     Raises:
-        ValueError: it is not square or of one class, or holds negative or infinite entries, or a row that is NaN in
-            part.
+        ValueError: it is not square or of one class, or holds negative or infinite entries, a row that is NaN in part
+            or whose sum is beyond float64, or no pixel at all.
     """
     confusion = confusion.double()
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1] or len(confusion) < 2:
@@ -85,5 +88,9 @@ def normalize_rows(confusion: Tensor) -> Tensor:
             f"{confusion[row, column]:g}"
         )
     total = confusion.nansum(1, keepdim=True)
+    if total.isinf().any():
+        raise ValueError(f"row {int(total.isinf().nonzero()[0, 0])} of a confusion matrix has an infinite sum")
+    if not total.any():
+        raise ValueError("a confusion matrix holds no pixel: no class was ever seen")
     identity = torch.eye(len(confusion), dtype=confusion.dtype, device=confusion.device)
     return torch.where(total > 0, confusion / total, identity)

@@ -1,10 +1,12 @@
 """The loss that a head compares its logits with the truth by."""
 
+import logging
 import math
 from collections.abc import Callable
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.utils.logger import log_first_n
 from torch import Tensor, nn
 
 from unified_seg.functional.confusion_loss import confusion_weighted_loss, normalize_rows
@@ -56,7 +58,11 @@ def build_pixel_loss(cfg: CfgNode) -> PixelLoss:
 
 
 def configured_confusion(cfg: CfgNode) -> Tensor | None:
-    """The (K, K) matrix of CONFUSION_LOSS.MATRIX; None where the key is empty."""
+    """The (K, K) matrix of CONFUSION_LOSS.MATRIX; None where the key is empty.
+
+    Raises:
+        ValueError: as `build_pixel_loss` for the file.
+    """
     head = cfg.MODEL.SEM_SEG_HEAD
     if not head.CONFUSION_LOSS.MATRIX:
         return None
@@ -71,7 +77,11 @@ def configured_confusion(cfg: CfgNode) -> Tensor | None:
         )
     confusion = torch.from_numpy(matrix.astype("float64"))
     try:
-        normalize_rows(confusion)
+        found = normalize_rows(confusion).diag() > 0
     except ValueError as error:
         raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX: {head.CONFUSION_LOSS.MATRIX}: {error}") from None
+    if not found.all():
+        lost = ", ".join(name for name, was_found in zip(names, found) if not was_found)
+        message = f"{head.CONFUSION_LOSS.MATRIX}: no pixel of {lost} was found, and the loss will not ask for any"
+        log_first_n(logging.WARNING, message, key="message")
     return confusion

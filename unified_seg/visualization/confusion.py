@@ -23,6 +23,8 @@ MOST_NUMBERED = 40  # classes; the cells of more are too small for numbers
 
 _DPI = 100
 _WIDE, _NARROW = 30, 12  # pixels of a cell, with and without numbers
+_NAMED = 9  # pixels of a cell from which a name fits beside it
+_WIDEST = 8000  # pixels of all matrices together: a picture that programs still open
 _SMALLEST_SIDE = 300  # pixels of a matrix: that of few classes has a title too
 _GAP = 30  # pixels between matrices
 _BAR = 16  # pixels, the width of the colour bar
@@ -53,8 +55,9 @@ def confusion_figure(
     """Confusion matrices side by side, such as before and after, in one order and in the same colours.
 
     Each row is in percent of its class's pixels. The percent, where they aren't rounded to 0, stand in the cells of up
-    to MOST_NUMBERED classes. Rows of classes that were never seen are hatched. Classes stand in `group_order`, and each
-    group is outlined; one that shares classes with an earlier group is so in pieces.
+    to MOST_NUMBERED classes; the cells of very many classes are too small for names. Rows of classes that were never
+    seen are hatched. Classes stand in `group_order`, and each group is outlined, one that shares classes with an
+    earlier group in pieces.
 
     Args:
         matrices: at least one, each (K, K), pixels or shares of them, with its title.
@@ -68,7 +71,8 @@ def confusion_figure(
         ValueError: a matrix that is not of K classes, or as `normalize_rows`.
     """
     size = len(class_names)
-    side = max(size * (_WIDE if size <= MOST_NUMBERED else _NARROW), _SMALLEST_SIDE)
+    cell = min(_WIDE if size <= MOST_NUMBERED else _NARROW, max(1, _WIDEST // (size * len(matrices))))
+    side = max(size * cell, _SMALLEST_SIDE)
     width = len(matrices) * (side + _GAP) + _BAR
     figure = Figure(figsize=(width / _DPI, side / _DPI), dpi=_DPI)
     order = group_order(groups, size)
@@ -77,7 +81,8 @@ def confusion_figure(
             raise ValueError(f"{title}: {size} classes and a confusion matrix of the shape {confusion.shape}")
         axes = figure.add_axes((index * (side + _GAP) / width, 0, side / width, 1))
         _draw_matrix(axes, 100 * confusion_rates(confusion)[np.ix_(order, order)])
-        _name_classes(axes, [class_names[label] for label in order], with_rows=index == 0)
+        names = [class_names[label] for label in order] if side >= size * _NAMED else []
+        _name_classes(axes, names, with_rows=index == 0)
         for number, group in enumerate(groups):
             _outline(axes, [order.index(label) for label in group], _OUTLINES[number % len(_OUTLINES)])
         axes.set_title(textwrap.fill(title, side // _LETTER), fontsize=11, parse_math=False)

@@ -166,6 +166,30 @@ def test_the_subnets_change_neither_the_head_inside_nor_each_other() -> None:
     assert all(parameter.grad is None for parameter in wrapper.subnets[1].parameters())
 
 
+def test_a_subnet_is_as_wide_and_as_deep_as_it_should_be() -> None:
+    def convolutions(wrapper: ConfusionGroupHead) -> list[tuple[int, ...]]:
+        return [tuple(m.weight.shape) for m in wrapper.subnets[0].modules() if isinstance(m, torch.nn.Conv2d)]
+
+    feature = head().predict(features()).feature
+    assert feature is not None
+    first, last = (8, feature.shape[1], 1, 1), (3, 8, 1, 1)
+    assert convolutions(head()) == [first, (8, 8, 3, 3), (8, 8, 3, 3), last]
+    assert convolutions(head(convs=0)) == [first, last]
+
+
+def test_the_feature_is_that_of_the_head_inside() -> None:
+    """What another wrapper looks at."""
+    said = head().predict(features())
+    assert said.base is not None and torch.equal(said.feature, said.base.feature)
+
+
+def test_logits_of_half_precision_are_enlarged_in_float32() -> None:
+    wrapper, labels = head(), targets()
+    logits = torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0)).bfloat16()
+    loss = wrapper.subnets[0].loss(logits, labels, IGNORE)
+    assert loss.dtype == torch.float32 and torch.equal(loss, wrapper.subnets[0].loss(logits.float(), labels, IGNORE))
+
+
 def test_what_is_frozen_has_no_loss() -> None:
     wrapper, labels = head(), targets()
     wrapper.base.requires_grad_(False)
@@ -263,6 +287,8 @@ def test_every_head_can_learn_by_a_confusion_matrix(base: str, tiny_config: CfgN
     assert losses(str(tmp_path / "identity.npz"), 0.0) == pytest.approx(plain, rel=1e-5)
     weighted = losses(str(tmp_path / "mixed.npz"), 5.0)
     changed = {name for name in plain if weighted[name] != pytest.approx(plain[name], rel=1e-3)}
+    lower = losses(str(tmp_path / "mixed.npz"), 2.0)
+    assert all(lower[name] != pytest.approx(weighted[name], rel=1e-3) for name in changed)
     own = {"loss_sem_seg"}
     assert changed == (own | {"loss_group_1", "loss_group_2"} if base == "ConfusionGroupHead" else own)
 
@@ -312,8 +338,11 @@ def test_a_head_without_a_feature_is_refused() -> None:
     ("changes", "message"),
     [
         ({"BASE": ""}, r"CONFUSION_GROUPS\.BASE is empty: name the head that ConfusionGroupHead is put around"),
+        ({"BASE": "Foo"}, r"CONFUSION_GROUPS\.BASE: there is no semantic head 'Foo'; known: ASPRefinementHead, "),
         ({"BASE": "ConfusionGroupHead"}, r"BASE: ConfusionGroupHead would be put around itself"),
         ({"GROUPS": []}, r"GROUPS: there is no group; tools/confusion_groups\.py proposes some"),
+        ({"GROUPS": None}, r"GROUPS: there is no group"),
+        ({"GROUPS": [["car", "road"], ["rider"], ["road", "car"]]}, r"GROUPS: two groups are of the same classes"),
         ({"GROUPS": [["car"], []]}, r"CONFUSION_GROUPS: group 2: a group is empty"),
         ({"GROUPS": [["car", "tram"]]}, r"GROUPS: there is no class 'tram'; the classes are road, car, truck, person"),
         ({"GROUPS": [["car", "car"]]}, r"CONFUSION_GROUPS: group 1: a class is twice in a group"),
@@ -358,6 +387,7 @@ def test_a_name_of_two_classes_names_neither(tiny_config: CfgNode) -> None:
         ),
         (NAMES[::-1], np.eye(5), 5.0, r"MATRIX: .*m\.npz.*number 0 is 'rider' there and 'road' in the data set"),
         (NAMES[:4], np.eye(4), 5.0, r"MATRIX: .*m\.npz.*it has 4, the data set 5"),
+        (NAMES, np.full((5, 5), np.nan), 5.0, r"CONFUSION_LOSS\.MATRIX: .*m\.npz: .*no pixel"),
         (NAMES, -np.eye(5), 5.0, r"CONFUSION_LOSS\.MATRIX: .*m\.npz: .*finite, 0 or more"),
         (NAMES, np.eye(5), float("nan"), f"{WRONG_WEIGHT}, got nan"),
         (NAMES, np.eye(5), float("inf"), f"{WRONG_WEIGHT}, got inf"),
@@ -373,6 +403,18 @@ def test_bad_matrices(
     cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.LAMBDA = weight
     with pytest.raises(ValueError, match=message):
         build_semantic_head(cfg, SHAPES)
+
+
+def test_a_class_never_found_is_named(tiny_config: CfgNode, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No term of the loss pulls it up."""
+    cfg = config(tiny_config, "ASPRefinementHead")
+    matrix = np.ones((5, 5))
+    matrix[1, 1] = matrix[4, 4] = 0
+    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = str(tmp_path / "m.npz")
+    np.savez(tmp_path / "m.npz", confusion=matrix, class_names=NAMES)
+    build_semantic_head(cfg, SHAPES)
+    (message,) = (record.getMessage() for record in caplog.records if "m.npz" in record.getMessage())
+    assert "no pixel of car, rider was found" in message
 
 
 def test_a_class_never_seen_weighs_as_in_cross_entropy(tiny_config: CfgNode, tmp_path: Path) -> None:

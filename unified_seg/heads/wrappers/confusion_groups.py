@@ -43,6 +43,9 @@ class GroupSubnet(nn.Module):
         convs: 3x3 convolutions after the 1x1 convolution that brings the feature to `dim`.
         norm: a name that Detectron2's `get_norm` knows, "" for none.
         pixel_loss: what it learns by.
+
+    Raises:
+        ValueError: a norm that is not known.
     """
 
     channels: Tensor
@@ -101,8 +104,8 @@ class ConfusionGroupHead(WrapperHead):
         wrong_weight: lambda of that loss.
 
     Raises:
-        ValueError: no group, an empty one or one of all classes, a value out of its range, or a head inside that gives
-            no feature.
+        ValueError: no group, an empty one, one of all classes or one twice, a value out of its range, or a head inside
+            that gives no feature.
     """
 
     config_node: ClassVar[str] = "CONFUSION_GROUPS"
@@ -126,6 +129,7 @@ class ConfusionGroupHead(WrapperHead):
         wrong_weight: float = 5.0,
     ):
         self.check(len(groups) > 0, "GROUPS", "there is no group; tools/confusion_groups.py proposes some")
+        self.check(len(set(map(frozenset, groups))) == len(groups), "GROUPS", "two groups are of the same classes")
         self.check(rule in RULES, "RULE", f"{rule!r} is not one of {', '.join(RULES)}")
         self.check(others in OTHERS, "OTHERS", f"{others!r} is not one of {', '.join(OTHERS)}")
         self.check(dim >= 1, "DIM", f"must be 1 or more, got {dim}")
@@ -158,7 +162,7 @@ class ConfusionGroupHead(WrapperHead):
         node = head.CONFUSION_GROUPS
         return {
             **cls.common_arguments(cfg, input_shape),
-            "groups": [cls._ids_of(group, head.CLASS_NAMES) for group in node.GROUPS],
+            "groups": [cls._ids_of(group, head.CLASS_NAMES) for group in node.GROUPS or []],
             "rule": node.RULE,
             "others": node.OTHERS,
             "stride": node.STRIDE,
@@ -170,6 +174,7 @@ class ConfusionGroupHead(WrapperHead):
         }
 
     def predict(self, features: Features) -> SemanticPrediction:
+        """The prediction; its logits are logarithms of probabilities, without a gradient: no loss looks at them."""
         base = self.base.predict(features)
         assert base.feature is not None
         feature = base.feature.detach()
@@ -182,7 +187,7 @@ class ConfusionGroupHead(WrapperHead):
             base=base,
         )
 
-    @torch.no_grad()  # no loss looks at it
+    @torch.no_grad()
     def _join(self, base_logits: Tensor, group_logits: Features) -> Tensor:
         """(N, K, h, w) logarithms of probabilities, at the wrapper's own stride."""
         finer = self.base.common_stride // self.common_stride

@@ -228,6 +228,7 @@ class ErrorCorrectionHead(WrapperHead):
         cls.check(
             strides[-1] <= base_stride,
             "DETAIL_FEATURES",
-            f"end at stride {strides[-1]}, coarser than the logits to correct, of stride {base_stride}",
+            f"end at stride {strides[-1]}, coarser than the logits to correct, of stride {base_stride} "
+            "(CONFUSION_GROUPS.STRIDE is that of confusion groups)",
         )
         return shapes

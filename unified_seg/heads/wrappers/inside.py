@@ -8,7 +8,7 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor
 
 from unified_seg.heads.base import SemanticHead, SemanticPrediction
-from unified_seg.heads.build import build_semantic_head
+from unified_seg.heads.build import build_semantic_head, registered_heads
 
 IMAGE_CHANNELS = 3
 # Marks the name of a wrapper in the config of what is inside it.
@@ -27,6 +27,8 @@ def build_base(cfg: CfgNode, input_shape: dict[str, ShapeSpec], node: str) -> Se
         raise ValueError(f"{key} is empty: name the head that {around} is put around, or leave {around} out")
     if name == around or name.startswith(_INSIDE):
         raise ValueError(f"{key}: {name.removeprefix(_INSIDE)} would be put around itself")
+    if name not in (known := registered_heads()):
+        raise ValueError(f"{key}: there is no semantic head {name!r}; known: {', '.join(sorted(known))}")
     inner = cfg.clone()
     inner.defrost()
     inner.MODEL.SEM_SEG_HEAD.NAME = name
