@@ -150,8 +150,15 @@ def test_unknown_keys_without_a_hint_are_errors_too(key: str) -> None:
 
 
 def test_overrides_come_in_pairs() -> None:
-    with pytest.raises(ConfigError, match="come in pairs KEY VALUE, got 1 words: SEED"):
-        load_config("", ["SEED"])
+    with pytest.raises(ConfigError, match="come in pairs KEY VALUE, without =, got 1 words: SEED=1"):
+        load_config("", ["SEED=1"])
+    with pytest.raises(ConfigError, match="--resume is behind overrides KEY VALUE; options go before them"):
+        load_config("", ["SEED", "1", "--resume"])
+
+
+def test_a_list_without_brackets_is_shown_with_them() -> None:
+    with pytest.raises(ConfigError, match=r"""DATASETS\.TEST a: .*; a list is written as "\['a'\]"$"""):
+        load_config("", ["DATASETS.TEST", "a"])
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from unified_seg.config import ConfigError, load_config
 from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.reading import DataError
 from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.training.hooks import unwrap
 from unified_seg.training.run import run
@@ -201,6 +202,12 @@ def test_without_resume_nothing_of_an_earlier_run_counts(finished: CfgNode, monk
         assert differing(before, weights(folder)) and checkpoint(folder)["iteration"] == iterations - 1
 
 
+def test_a_run_that_can_not_start_leaves_an_earlier_one_to_go_on_from(finished: CfgNode) -> None:
+    with pytest.raises(SystemExit, match="there is no such file"):
+        run(arguments(finished, "MODEL.WEIGHTS", "/nowhere/w.pth"))
+    assert all((folder / "last_checkpoint").read_text() == "model_final.pth" for folder in folders(finished))
+
+
 def test_a_finished_run_is_evaluated_again_on_resume(finished: CfgNode) -> None:
     folder = folders(finished)[-1]
     before, state = scores(folder), weights(folder)
@@ -279,6 +286,11 @@ OTHER_BASE = {
         (["STAGES.third.SOLVER.OPTIMIZER", "LION"], "stage third: .*'LION'"),
         (["STAGES.third.SOLVER.AMP.ENABLED", "True"], "stage third: .*float16 needs CUDA"),
         (["STAGES.third.MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "stage third: .*UnifiedSegmentor"),
+        (["STAGES.third.MODEL.DEVICE", "gpu"], r"stage third: MODEL\.DEVICE: .*gpu"),
+        (["STAGES.third.SOLVER.LR_SCHEDULER_NAME", "Foo"], r"stage third: SOLVER\.LR_SCHEDULER_NAME: .*Foo"),
+        (["STAGES.third.SOLVER.MAX_ITER", "0"], r"stage third: SOLVER\.MAX_ITER: must be 1 or more, got 0"),
+        (["STAGES.third.SOLVER.CHECKPOINT_PERIOD", "0"], r"stage third: SOLVER\.CHECKPOINT_PERIOD: must be 1 or more"),
+        (["STAGES.third.DATASETS.TEST", "['unified_cityscapes_val']"], "there is no such folder"),
         (["STAGES.third.RESULT", "x.pth"], "there is nothing to train"),
         (["STAGES.base.RESULT", "/nowhere/x.pth"], r"STAGES\.base\.RESULT /nowhere/x\.pth: there is no such file"),
         # Frozen parts that come neither from weights nor from a stage before, or from another base than theirs.
@@ -288,7 +300,7 @@ OTHER_BASE = {
     ],
 )  # fmt: skip
 def test_what_can_not_work_is_said_before_training(config: CfgNode, overrides: list[str], message: str) -> None:
-    with pytest.raises((ConfigError, CheckpointError), match=message):
+    with pytest.raises((ConfigError, CheckpointError, DataError), match=message):
         run_directly(config, *overrides)
     assert not any(Path(config.OUTPUT_DIR).rglob("*.pth"))
 

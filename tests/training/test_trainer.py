@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._utils import ExceptionWrapper
 
-from unified_seg.config import ConfigError
+from unified_seg.config import CfgNode, ConfigError
 from unified_seg.data.reading import DataError
 from unified_seg.training.hooks import BestCheckpoint
 from unified_seg.training.run import run, told
@@ -45,10 +45,12 @@ def test_a_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
     (tasks,) = first["results"].values()
     assert {"sem_seg", "bbox", "segm", "panoptic_seg", "cityscapes_instances", "recognition"} == set(tasks)
     assert first["train_s"] > 0 and first["eval_s"] > 0
+    log = (folder / "log.txt").read_text()
+    assert f"Scores are in {folder / 'inference'}" in log and "Cityscapes AP" in log
     assert {"config.yaml", "log.txt", "metrics.json", "last_checkpoint"} <= {p.name for p in folder.iterdir()}
 
     evaluated = run(arguments(tiny_config, "--eval-only", "MODEL.WEIGHTS", str(folder / "model_final.pth")))
-    assert scores(folder)["results"] == first["results"]
+    assert scores(folder)["results"] == first["results"] and scores(folder)["train_s"] == first["train_s"]
     assert evaluated["sem_seg"]["mIoU"] == trained["sem_seg"]["mIoU"]
 
 
@@ -76,6 +78,43 @@ def test_resume_continues_where_the_checkpoint_stopped(tiny_config):
     assert torch.load(folder / "model_final.pth", weights_only=True)["iteration"] == 3
     assert "Starting training from iteration 2" in (folder / "log.txt").read_text()
     assert scores(folder)["results"]
+
+
+def test_the_optimizer_goes_on_as_it_was(tiny_config):
+    options = ["SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "ADAMW"]
+    run(arguments(semantic_only(tiny_config), *options))
+    saved = torch.load(Path(tiny_config.OUTPUT_DIR) / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
+    tiny_config.merge_from_list(options)
+    trainer = Trainer(tiny_config)
+    assert not trainer._trainer.optimizer.state
+    trainer.resume_or_load(resume=True)
+    state = trainer._trainer.optimizer.state_dict()["state"]
+    assert len(state) == len(list(trainer.model.parameters())) == len(saved["optimizer"]["state"])
+    for number, found in state.items():
+        expected = saved["optimizer"]["state"][number]
+        assert found["step"] == expected["step"] == 2
+        assert all(torch.equal(found[key], expected[key]) for key in ("exp_avg", "exp_avg_sq"))
+        assert found["exp_avg_sq"].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["SOLVER.OPTIMIZER", "ADAMW"],
+            "CheckpointError: the run to resume in .* the optimizer was SGD.* and is AdamW",
+        ),
+        (["MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"], "parameters are missing or of another shape"),
+        (
+            ["SOLVER.MAX_ITER", "1"],
+            r"ConfigError: SOLVER\.MAX_ITER 1: the run to resume in .* has 2 iterations already",
+        ),
+    ],
+)
+def test_a_run_of_another_config_is_not_resumed(tiny_config, options, message):
+    run(arguments(semantic_only(tiny_config), "SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "SGD"))
+    with pytest.raises(SystemExit, match=message):
+        run(arguments(tiny_config, "--resume", "SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "SGD", *options))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16"])
@@ -155,12 +194,41 @@ def test_pictures_reach_tensorboard(tiny_config):
         (["MODEL.SEM_SEG_HEAD.NORM", "GNN"], "can't be built .*there is no norm 'GNN'"),
         (["MODEL.ROI_HEADS.NAME", ""], "a detector needs both"),
         (["DATASETS.TEST", "('unified_cityscapes_val',)"], "there is no such folder"),
+        (["MODEL.DEVICE", "gpu"], r"ConfigError: MODEL\.DEVICE: .*gpu"),
+        (["SOLVER.IMS_PER_BATCH", "0"], r"ConfigError: SOLVER\.IMS_PER_BATCH: must be 1 or more, got 0"),
     ],
 )
 def test_bad_input_is_one_clear_error(tiny_config, options, message):
     with pytest.raises(SystemExit, match=message):
         run(arguments(tiny_config, *options))
     assert not list(Path(tiny_config.OUTPUT_DIR).glob("*.pth"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there(tiny_config):
+    with pytest.raises(SystemExit, match=r"ConfigError: MODEL\.DEVICE cuda: PyTorch finds no GPU"):
+        run(arguments(tiny_config, "MODEL.DEVICE", "cuda"))
+
+
+def test_what_would_surprise_is_told(tiny_config, capsys):
+    """A rate that never gets up; keys that have changed since, or that no stage hears."""
+    semantic_only(tiny_config).SOLVER.WARMUP_ITERS = 1
+    run(arguments(tiny_config, "SOLVER.MAX_ITER", "1"))
+    assert "WARMUP_ITERS 1 with MAX_ITER 1: the learning rate never gets up to BASE_LR" in capsys.readouterr().out
+    run(arguments(tiny_config, "--resume", "SOLVER.MAX_ITER", "2"))
+    assert "SOLVER.MAX_ITER was 1, is 2; what is trained stays as it is" in capsys.readouterr().out
+    tiny_config.SOLVER.STAGES, tiny_config.STAGES.a = ["a"], CfgNode({"SOLVER": {"MAX_ITER": 1}})
+    with pytest.raises(SystemExit, match=r"MAX_ITER 2 does not hold for stage a, see STAGES\.a\.SOLVER\.MAX_ITER"):
+        run(arguments(tiny_config, "SOLVER.MAX_ITER", "2"))
+
+
+def test_an_interruption_says_how_to_go_on(tiny_config, monkeypatch):
+    def interrupt(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run_step", interrupt)
+    with pytest.raises(SystemExit, match="interrupted; with --resume it goes on from its last checkpoint"):
+        run(arguments(semantic_only(tiny_config)))
 
 
 def test_an_error_of_a_loaders_worker_is_told_in_one_line() -> None:

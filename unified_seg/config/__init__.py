@@ -3,6 +3,7 @@
 from detectron2.config import CfgNode
 
 from unified_seg.config.keys import add_unified_seg_config, get_config
+from unified_seg.config.overrides import changed_since, check_overrides
 from unified_seg.config.reading import COMPACT, ConfigError, load_config, merge_file
 from unified_seg.config.stages import Stage, final_config, read_stages
 
@@ -12,6 +13,8 @@ __all__ = [
     "ConfigError",
     "Stage",
     "add_unified_seg_config",
+    "changed_since",
+    "check_overrides",
     "final_config",
     "get_config",
     "load_config",

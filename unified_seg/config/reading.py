@@ -50,14 +50,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
     cfg.merge_from_list(list(defaults))
     if path:
         merge_file(cfg, path)
+    if flags := [word for word in overrides if word.startswith("--")]:
+        raise ConfigError(f"command line: {flags[0]} is behind overrides KEY VALUE; options go before them")
     if len(overrides) % 2:
-        raise ConfigError(f"overrides come in pairs KEY VALUE, got {len(overrides)} words: {' '.join(overrides)}")
+        raise ConfigError(
+            f"overrides come in pairs KEY VALUE, without =, got {len(overrides)} words: {' '.join(overrides)}"
+        )
     for key, value in zip(overrides[::2], overrides[1::2]):
         _prepare_key(cfg, key, "command line")
         try:
             cfg.merge_from_list([key, value])
         except (AssertionError, ValueError) as error:
-            raise ConfigError(f"command line: {key} {value}: {error}") from None
+            is_list = isinstance(value_of(cfg, key), (list, tuple))
+            hint = f"; a list is written as \"['{value}']\"" if is_list and value[:1] not in "[(" else ""
+            raise ConfigError(f"command line: {key} {value}: {error}{hint}") from None
     return cfg
 
 
@@ -67,7 +73,7 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
     if not path.is_file():
         raise ConfigError(f"config file {path} does not exist")
     values = _read_with_base(path.resolve(), ())
-    for key in _leaves(values):
+    for key in leaves(values):
         _prepare_key(cfg, key, str(path))
     try:
         cfg.merge_from_other_cfg(CfgNode(values))
@@ -133,11 +139,19 @@ def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
             into[key] = value
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
+def value_of(node: Any, key: str) -> Any:
+    """The value of a key such as SOLVER.MAX_ITER; None where there is none."""
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, CfgNode) else None
+    return node
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """The keys that have values, such as SOLVER.MAX_ITER, of nested mappings."""
     keys: list[str] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
-        keys += _leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
+        keys += leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
     return keys
 
 
@@ -163,7 +177,7 @@ def _check_key(cfg: CfgNode, key: str, source: str, prefix: str = "") -> None:
     node: Any = cfg
     for part in key.split("."):
         if not isinstance(node, CfgNode) or part not in node:
-            known = [RESULT, *(k for k in _leaves(cfg) if not k.startswith("STAGES."))] if prefix else _leaves(cfg)
+            known = [RESULT, *(k for k in leaves(cfg) if not k.startswith("STAGES."))] if prefix else leaves(cfg)
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {prefix}{close[0]}?" if close else ""
             raise ConfigError(f"{source}: there is no config key {prefix}{key}{hint}")

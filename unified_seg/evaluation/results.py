@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import logging
 import math
 import os
 import platform
@@ -13,7 +14,7 @@ import detectron2
 import numpy as np
 import torch
 
-from unified_seg.data.json_file import write_json
+from unified_seg.data.json_file import read_json, write_json
 from unified_seg.evaluation.tables import (
     cell,
     class_names,
@@ -22,6 +23,8 @@ from unified_seg.evaluation.tables import (
     recognition_table_text,
     table_text,
 )
+
+logger = logging.getLogger(__name__)
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]  # data set -> task -> metric -> percent
 
@@ -66,19 +69,22 @@ def save_results(path: str | Path, results: Results, *, eval_s: float, weights: 
         path: the file; its folder is made if need be.
         results: data set -> task -> metric -> percent. NaN (a class without a value) becomes null.
         eval_s: seconds that the evaluation took.
-        weights: what was evaluated, MODEL.WEIGHTS.
+        weights: what was evaluated, MODEL.WEIGHTS. The train_s of an earlier file with the same stays.
 
     Returns:
         What was written: results, eval_s, weights, versions, machine.
     """
     path = Path(path)
-    content = {
+    content: dict[str, Any] = {
         "results": _without_nan(results),
         "eval_s": eval_s,
         "weights": str(weights),
         "versions": versions(),
         "machine": machine(),
     }
+    earlier = read_json(path) if path.is_file() else {}
+    if "train_s" in earlier and earlier.get("weights") == content["weights"]:
+        content["train_s"] = earlier["train_s"]
     write_json(path, content)
     return content
 
@@ -115,8 +121,10 @@ def format_results(results: Results) -> str:
 
 
 def print_results(results: Results) -> None:
-    """Print `format_results`."""
-    print(format_results(results))
+    """Print `format_results`; a log file gets it too."""
+    text = format_results(results)
+    print(text)
+    logger.debug("scores\n%s", text)
 
 
 def versions() -> dict[str, str]:

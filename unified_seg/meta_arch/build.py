@@ -2,6 +2,7 @@
 
 import logging
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_model as build_detectron2_model
 from torch import nn
@@ -10,13 +11,25 @@ from unified_seg.config import ConfigError
 from unified_seg.meta_arch.freezing import FreezableModel
 
 
+def check_device(cfg: CfgNode) -> None:
+    """Raises ConfigError where MODEL.DEVICE is no device, or a GPU that is not there."""
+    name = cfg.MODEL.DEVICE
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"MODEL.DEVICE: {str(error).splitlines()[0]}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"MODEL.DEVICE {name}: PyTorch finds no GPU that it can use; MODEL.DEVICE cpu needs none")
+
+
 def build_model(cfg: CfgNode) -> nn.Module:
     """The model of a config, on MODEL.DEVICE.
 
     Raises:
         ConfigError: unknown names, parts that do not go together, values that a part refuses; SOLVER.TRAIN_PARTS with
-            nothing to train; keys that only UnifiedSegmentor reads, for another model.
+            nothing to train; keys that only UnifiedSegmentor reads, for another model; no such device.
     """
+    check_device(cfg)
     try:
         model = build_detectron2_model(cfg)
     except (AssertionError, KeyError, ValueError) as error:

@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules by name."""
 
+import logging
 import math
 from typing import Any
 
@@ -8,10 +9,32 @@ from detectron2.config import CfgNode
 from detectron2.solver import LRMultiplier, WarmupParamScheduler
 from detectron2.solver import build_lr_scheduler as build_detectron2_scheduler
 from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from detectron2.utils import comm
+from detectron2.utils.logger import log_first_n
 from fvcore.common.param_scheduler import ParamScheduler
 from torch import nn
 
 from unified_seg.config import ConfigError
+
+
+def check_solver(cfg: CfgNode) -> None:
+    """Find what would stop a training only once it runs, and warn of a learning rate that never gets up.
+
+    Raises:
+        ConfigError: iterations, a batch or a period of checkpoints below 1; a batch that can't be shared out.
+    """
+    solver, processes = cfg.SOLVER, comm.get_world_size()
+    for key in ("MAX_ITER", "IMS_PER_BATCH", "CHECKPOINT_PERIOD"):
+        if solver[key] < 1:
+            raise ConfigError(f"SOLVER.{key}: must be 1 or more, got {solver[key]}")
+    if solver.IMS_PER_BATCH % processes:
+        raise ConfigError(f"SOLVER.IMS_PER_BATCH: {solver.IMS_PER_BATCH} can't be shared among {processes} processes")
+    if solver.WARMUP_ITERS >= solver.MAX_ITER:
+        message = (
+            f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} with MAX_ITER {solver.MAX_ITER}: the learning rate never gets "
+            "up to BASE_LR"
+        )
+        log_first_n(logging.WARNING, message, key="message")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -73,10 +96,13 @@ class PolyParamScheduler(ParamScheduler):
 
 
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    """SOLVER.LR_SCHEDULER_NAME: "WarmupPolyLR", "WarmupLinearLR", or one of Detectron2's."""
+    """SOLVER.LR_SCHEDULER_NAME: "WarmupPolyLR", "WarmupLinearLR", or one of Detectron2's; else raises ConfigError."""
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME not in ("WarmupPolyLR", "WarmupLinearLR"):
-        return build_detectron2_scheduler(cfg, optimizer)
+        try:
+            return build_detectron2_scheduler(cfg, optimizer)
+        except ValueError as error:
+            raise ConfigError(f"SOLVER.LR_SCHEDULER_NAME: {error}") from None
     power = solver.POLY_LR_POWER if solver.LR_SCHEDULER_NAME == "WarmupPolyLR" else 1.0
     schedule = WarmupParamScheduler(
         PolyParamScheduler(power, solver.POLY_LR_CONSTANT_ENDING),

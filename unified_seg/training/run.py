@@ -1,8 +1,10 @@
 """What `tools/train_net.py` does; a project with components of its own imports them and calls `run` too."""
 
 import argparse
+import logging
 import sys
 from collections import OrderedDict
+from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -11,7 +13,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from unified_seg.config import COMPACT, ConfigError, final_config, load_config
+from unified_seg.config import COMPACT, ConfigError, changed_since, check_overrides, final_config, load_config
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.data.reading import DataError
 from unified_seg.inference import with_augmentation
@@ -43,6 +45,8 @@ def main(args: argparse.Namespace) -> Any:
         trainer = Trainer(cfg)
         trainer.resume_or_load(resume=args.resume)
         return trainer.train()
+    except KeyboardInterrupt:
+        sys.exit("interrupted" if args.eval_only else "interrupted; with --resume it goes on from its last checkpoint")
     except (ConfigError, DataError, CheckpointError) as error:
         # What a user can mend, without a traceback.
         sys.exit(told(error))
@@ -59,9 +63,21 @@ def told(error: Exception) -> str:
 def setup(args: argparse.Namespace) -> CfgNode:
     """Read the config, count the classes, start the log."""
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
+    names = [str(name) for name in cfg.SOLVER.STAGES]
+    warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
     cfg = with_class_counts(cfg)
+    if args.resume:
+        before = Path(cfg.OUTPUT_DIR) / "config.yaml"
+        warnings += [f"{change}; what is trained stays as it is" for change in changed_since(before, cfg)]
     default_setup(cfg, args)
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="unified_seg", abbrev_name="unified_seg")
+    logger = setup_logger(
+        cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="unified_seg", abbrev_name="unified_seg"
+    )
+    for handler in logger.handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+            handler.setLevel(logging.INFO)  # details are for log.txt
+    for message in warnings:
+        logger.warning(message)
     return cfg
 
 

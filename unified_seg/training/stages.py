@@ -19,8 +19,9 @@ from unified_seg.config.stages import FINAL_WEIGHTS, given
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
+from unified_seg.meta_arch.build import check_device
 from unified_seg.training.checkpoint import Checkpointer, CheckpointError
-from unified_seg.training.optimizer import build_optimizer
+from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import precision_of
 from unified_seg.training.trainer import Trainer, required_weights, results_file
 
@@ -58,11 +59,16 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
             logger.info(f"{title}: done before")
         else:
             logger.info(f"{title}: {f'goes on from {checkpoint}' if checkpoint else 'starts from its beginning'}")
-            if not checkpoint:
-                _forget_checkpoints(stages[number - 1 :])
             if not is_last:
                 _write_config(stage)
-            results = _train(stage, resume=bool(checkpoint))
+            trainer = _trainer(stage, resume=bool(checkpoint))
+            if not checkpoint:
+                # Not before: a run that can't start leaves an earlier one to go on from.
+                _forget_checkpoints(stages[number - 1 :])
+            results = trainer.train()
+            # It refers to itself through its hooks, and would keep its model on the GPU while the next stage trains.
+            del trainer
+            gc.collect()
     if comm.is_main_process() and results:
         seconds = sum(_train_seconds(stage) for stage in stages[untrained:])
         add_to_results(results_file(stages[-1].config), train_s=seconds)
@@ -75,6 +81,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
     Raises:
         ConfigError: a model or optimizer that can't be built, parts that do not exist or have nothing to train, stages
             out of order.
+        DataError, ValueError: data of a later stage that can't be read or evaluated.
         CheckpointError: a RESULT that does not exist; parts that a stage freezes and the one before does not have.
     """
     for stage in stages:
@@ -82,6 +89,11 @@ def check_stages(stages: Sequence[Stage]) -> None:
             raise CheckpointError(f"STAGES.{stage.name}.RESULT {stage.result}: there is no such file")
     models = [_build(stage) for stage in stages]
     _check_order(stages, models)
+    trained = stages[given(stages) :]
+    for stage in trained[1:]:
+        # The data of the first are checked as it starts.
+        if _data(stage) != _data(trained[0]):
+            Trainer.check_data(with_class_counts(stage.config))
     for (before, source), (stage, model) in pairwise(zip(stages, models)):
         # A RESULT is read before anything is trained anyway.
         if not before.result:
@@ -89,14 +101,20 @@ def check_stages(stages: Sequence[Stage]) -> None:
             checkpointer.load_weights(source.state_dict(), f"of stage {before.name} for stage {stage.name}")
 
 
+def _data(stage: Stage) -> tuple[Any, ...]:
+    return stage.config.DATASETS, stage.config.TEST.EXPORT
+
+
 def _build(stage: Stage) -> nn.Module:
     try:
+        check_device(stage.config)
+        check_solver(stage.config)
         precision_of(stage.config)
         cfg = with_class_counts(stage.config)
         cfg.defrost()
         cfg.MODEL.DEVICE = "cpu"
         model = build_model(cfg)
-        build_optimizer(cfg, model)
+        build_lr_scheduler(cfg, build_optimizer(cfg, model))
     except ConfigError as error:
         raise ConfigError(f"stage {stage.name}: {error}") from None
     return model
@@ -121,17 +139,13 @@ def _check_order(stages: Sequence[Stage], models: Sequence[nn.Module]) -> None:
         raise ConfigError(f"SOLVER.STAGES are out of order: {outdated[min(outdated)]}")
 
 
-def _train(stage: Stage, resume: bool) -> OrderedDict[str, Any] | None:
+def _trainer(stage: Stage, resume: bool) -> Trainer:
     if stage.config.SEED >= 0:
         # A stage is the same whether those before it were trained in this process or in another.
         seed_all_rng(stage.config.SEED + comm.get_rank())
     trainer = Trainer(stage.config)
     trainer.resume_or_load(resume)
-    results = trainer.train()
-    # It refers to itself through its hooks, and would keep its model on the GPU while the next stage trains.
-    del trainer
-    gc.collect()
-    return results
+    return trainer
 
 
 def _last_checkpoint(stage: Stage) -> str:

@@ -69,8 +69,19 @@ class StepTrainer(SimpleTrainer):
         self.grad_scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "grad_scaler": self.grad_scaler.state_dict()}
+        """What a run needs to go on, beside the weights."""
+        return {
+            "optimizer_name": type(self.optimizer).__name__,
+            "optimizer": self.optimizer.state_dict(),
+            "grad_scaler": self.grad_scaler.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+        """Raises ValueError where that is of another optimizer or of other parameters."""
+        name = type(self.optimizer).__name__
+        if state_dict["optimizer_name"] != name:
+            raise ValueError(f"the optimizer was {state_dict['optimizer_name']} and is {name}")
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        # Empty where nothing was scaled.
+        if self.grad_scaler.is_enabled() and state_dict["grad_scaler"]:
+            self.grad_scaler.load_state_dict(state_dict["grad_scaler"])

@@ -15,14 +15,15 @@ from detectron2.utils import comm
 from torch import distributed, nn
 from tqdm import tqdm
 
+from unified_seg.config import ConfigError
 from unified_seg.data.build import build_test_loader, build_train_loader, unreadable_list
 from unified_seg.data.checks import check_datasets
 from unified_seg.data.class_counts import with_class_counts
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
 from unified_seg.meta_arch import FreezableModel, build_model
-from unified_seg.training.checkpoint import Checkpointer
+from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
-from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
+from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import StepTrainer, precision_of
 
 logger = logging.getLogger(__name__)
@@ -38,12 +39,11 @@ class Trainer(DefaultTrainer):
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
         cfg = with_class_counts(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        check_solver(cfg)
         model = self.build_model(cfg)
+        self.check_data(cfg)
         if comm.is_main_process():
-            check_datasets(cfg)
             unreadable_list(cfg).unlink(missing_ok=True)
-            for name in cfg.DATASETS.TEST:
-                self.build_evaluator(cfg, name)  # says now, not after the training, what can't be evaluated
         comm.synchronize()
         optimizer = self.build_optimizer(cfg, model)
         self._trainer = StepTrainer(
@@ -89,12 +89,43 @@ class Trainer(DefaultTrainer):
             ours.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
         return [*hooks[:-1], *ours, hooks[-1]]
 
+    def resume_or_load(self, resume: bool = True) -> None:
+        """As of Detectron2.
+
+        Raises:
+            CheckpointError: as `Checkpointer.load`; a run to resume that had another model or optimizer.
+            ConfigError: a run to resume that went on for longer than SOLVER.MAX_ITER.
+        """
+        self.checkpointer.complete = resume and self.checkpointer.has_checkpoint()
+        super().resume_or_load(resume)
+        if self.start_iter > self.max_iter:
+            raise ConfigError(
+                f"SOLVER.MAX_ITER {self.max_iter}: the run to resume in {self.cfg.OUTPUT_DIR} has {self.start_iter} "
+                "iterations already"
+            )
+
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "train_s": self.train_s}
+        # Detectron2 0.6 would leave out the optimizer.
+        return {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
+        TrainerBase.load_state_dict(self, state_dict)
         self.train_s = state_dict.get("train_s", 0.0)
+        if "_trainer" not in state_dict:
+            logger.warning("the checkpoint has no state of the optimizer, which starts anew")
+            return
+        try:
+            self._trainer.load_state_dict(state_dict["_trainer"])
+        except ValueError as error:
+            raise CheckpointError(f"the run to resume in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
+
+    @classmethod
+    def check_data(cls, cfg: CfgNode) -> None:
+        """Find on the main process, before the training, what can't be read or evaluated."""
+        if comm.is_main_process():
+            check_datasets(cfg)
+            for name in cfg.DATASETS.TEST:
+                cls.build_evaluator(cfg, name)
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -143,6 +174,7 @@ class Trainer(DefaultTrainer):
         if comm.is_main_process() and results:
             print_results(results)
             save_results(results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
+            logger.info(f"Scores are in {results_file(cfg).parent}, by data set with their confusion matrices")
         return next(iter(results.values())) if len(results) == 1 else results
 
 

@@ -1,0 +1,64 @@
+"""What a command line says that nothing would hear."""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from detectron2.config import CfgNode
+
+from unified_seg.config.reading import ConfigError, leaves, value_of
+
+
+def check_overrides(cfg: CfgNode, overrides: Sequence[str], stages: Sequence[str]) -> list[str]:
+    """Refuse keys that no training would read, since stages have values of their own.
+
+    Args:
+        cfg: a full config, overrides included.
+        overrides: KEY, VALUE, ... of the command line.
+        stages: the names of those that matter: of SOLVER.STAGES all, or for a model that only answers the last one.
+
+    Returns:
+        What to say about keys that hold for some of the stages only.
+
+    Raises:
+        ConfigError: a key of a stage that is none of SOLVER.STAGES; a key of which each stage has a value of its own.
+    """
+    partly = []
+    for key in overrides[::2] if stages else ():
+        top, _, rest = key.partition(".")
+        if top == "STAGES":
+            _check_stage(key, rest.partition(".")[0], [str(name) for name in cfg.SOLVER.STAGES])
+            continue
+        value = value_of(cfg, key)
+        deaf = [name for name in stages if value_of(cfg.STAGES[name], key) not in (None, value)]
+        if not deaf:
+            continue
+        message = f"{key} {value} does not hold for stage {', '.join(deaf)}, see STAGES.{deaf[-1]}.{key}"
+        if len(deaf) == len(stages):
+            raise ConfigError(f"command line: {message}")
+        partly.append(message)
+    return partly
+
+
+def changed_since(file: Path, cfg: CfgNode) -> list[str]:
+    """What the config of an earlier run said otherwise, a sentence for each key.
+
+    Args:
+        file: its config.yaml, which need not be there or whole.
+        cfg: the config now.
+    """
+    try:
+        before = CfgNode(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError):  # not there, or cut off where a run was killed
+        return []
+    now = CfgNode(yaml.safe_load(cfg.dump()))  # tuples are lists there too
+    values = {key: (value_of(before, key), value_of(now, key)) for key in leaves(now) if key in leaves(before)}
+    return [f"{key} was {old}, is {new}" for key, (old, new) in values.items() if old != new]
+
+
+def _check_stage(key: str, name: str, stages: Sequence[str]) -> None:
+    if name not in stages:
+        close = difflib.get_close_matches(name, stages, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"command line: {key}: {name} is none of SOLVER.STAGES, {', '.join(stages)}{hint}")
