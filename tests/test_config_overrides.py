@@ -36,15 +36,19 @@ def test_keys_that_are_heard(file: Path) -> None:
 
 def test_keys_that_some_stages_hear(file: Path) -> None:
     (message,) = check(file, "SOLVER.BASE_LR", "0.1")
-    assert message == "SOLVER.BASE_LR 0.1 does not hold for stage groups, see STAGES.groups.SOLVER.BASE_LR"
+    assert message == "SOLVER.BASE_LR 0.1 does not hold where STAGES.groups.SOLVER.BASE_LR does"
 
 
 @pytest.mark.parametrize(
     ("overrides", "stages", "message"),
     [
-        (("SOLVER.MAX_ITER", "4"), ("base", "groups"), r"SOLVER\.MAX_ITER 4 does not hold for stage base, groups, see"),
+        (
+            ("SOLVER.MAX_ITER", "4"),
+            ("base", "groups"),
+            r"MAX_ITER 4 does not hold where STAGES\.base\.SOLVER\.MAX_ITER, STAGES\.groups\.S",
+        ),
         # The model that answers is that of the last stage.
-        (("SOLVER.BASE_LR", "0.1"), ("groups",), r"SOLVER\.BASE_LR 0\.1 does not hold for stage groups"),
+        (("SOLVER.BASE_LR", "0.1"), ("groups",), r"SOLVER\.BASE_LR 0\.1 does not hold where STAGES\.groups"),
         (
             ("STAGES.groupz.SOLVER.MAX_ITER", "4"),
             ("base", "groups"),

@@ -76,10 +76,12 @@ def test_where_the_ground_is_confused_more_it_is_a_group_too() -> None:
         "terrain": {"vegetation": 13, "sidewalk": 8, "road": 2},
         "pole": {"building": 13, "vegetation": 7, "fence": 1},
     }
-    groups = propose_groups(matrix_of(STREET | stronger), max_size=6, max_groups=4, min_rate=0.02)
+    matrix = matrix_of(STREET | stronger)
+    groups = propose_groups(matrix, max_size=6, max_groups=4, min_rate=0.02)
     # Poles are as near to vegetation as to traffic signs, but by then it stands with three others: 4 + 4 are too many.
     assert named(groups) == [SIGNS, RIDERS, GROUND, VEHICLES]
     assert groups[2].confusion == pytest.approx(0.31)
+    assert propose_groups(matrix, max_size=6, max_groups=3, min_rate=0.02) == groups[:3]
 
 
 def test_by_hand() -> None:

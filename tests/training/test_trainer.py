@@ -218,7 +218,7 @@ def test_what_would_surprise_is_told(tiny_config, capsys):
     run(arguments(tiny_config, "--resume", "SOLVER.MAX_ITER", "2"))
     assert "SOLVER.MAX_ITER was 1, is 2; what is trained stays as it is" in capsys.readouterr().out
     tiny_config.SOLVER.STAGES, tiny_config.STAGES.a = ["a"], CfgNode({"SOLVER": {"MAX_ITER": 1}})
-    with pytest.raises(SystemExit, match=r"MAX_ITER 2 does not hold for stage a, see STAGES\.a\.SOLVER\.MAX_ITER"):
+    with pytest.raises(SystemExit, match=r"MAX_ITER 2 does not hold where STAGES\.a\.SOLVER\.MAX_ITER does"):
         run(arguments(tiny_config, "SOLVER.MAX_ITER", "2"))
 
 

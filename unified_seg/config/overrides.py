@@ -34,7 +34,7 @@ def check_overrides(cfg: CfgNode, overrides: Sequence[str], stages: Sequence[str
         deaf = [name for name in stages if value_of(cfg.STAGES[name], key) not in (None, value)]
         if not deaf:
             continue
-        message = f"{key} {value} does not hold for stage {', '.join(deaf)}, see STAGES.{deaf[-1]}.{key}"
+        message = f"{key} {value} does not hold where {', '.join(f'STAGES.{name}.{key}' for name in deaf)} does"
         if len(deaf) == len(stages):
             raise ConfigError(f"command line: {message}")
         partly.append(message)

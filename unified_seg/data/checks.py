@@ -160,7 +160,8 @@ def check_labels(
     histogram = np.zeros(table.num_semantic, dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
         contents = pool.map(partial(check_record, table=table, report=report, decode=decode), records)
-        for content in tqdm(contents, total=len(records), desc=f"checking {name}", unit="img", leave=False):
+        bar = tqdm(contents, total=len(records), desc=f"checking {name}", unit="img", leave=False, disable=None)
+        for content in bar:
             histogram += content.pixels
     return histogram
 
