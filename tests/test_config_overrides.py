@@ -45,10 +45,10 @@ def test_keys_that_some_stages_hear(file: Path) -> None:
         (
             ("SOLVER.MAX_ITER", "4"),
             ("base", "groups"),
-            r"MAX_ITER 4 does not hold where STAGES\.base\.SOLVER\.MAX_ITER, STAGES\.groups\.S",
+            r"4 does not hold where STAGES\.base\.SOLVER\.M.*, STAGES\.groups\.S",
         ),
         # The model that answers is that of the last stage.
-        (("SOLVER.BASE_LR", "0.1"), ("groups",), r"SOLVER\.BASE_LR 0\.1 does not hold where STAGES\.groups"),
+        (("SOLVER.BASE_LR", "0.1"), ("groups",), r"0\.1 does not hold where STAGES\.groups"),
         (
             ("STAGES.groupz.SOLVER.MAX_ITER", "4"),
             ("base", "groups"),

@@ -41,6 +41,16 @@ def test_entries_are_added_to_a_file_that_is_there(tmp_path: Path):
     assert json.loads(path.read_text()) == {**before, "train_s": 2.5}
 
 
+def test_the_time_of_a_training_stays_with_its_weights(tmp_path: Path):
+    path = tmp_path / "results.json"
+    save_results(path, RESULTS, eval_s=1, weights="w")
+    add_to_results(path, train_s=2.5)
+    assert save_results(path, RESULTS, eval_s=1, weights="w")["train_s"] == 2.5
+    assert "train_s" not in save_results(path, RESULTS, eval_s=1, weights="others")
+    path.write_text('{"train_s": 2')  # as a full disk may leave it
+    assert "train_s" not in save_results(path, RESULTS, eval_s=1, weights="w")
+
+
 def test_a_failed_write_leaves_the_older_file(tmp_path: Path):
     path = tmp_path / "results.json"
     save_results(path, RESULTS, eval_s=1, weights="old")

@@ -53,8 +53,9 @@ def changed_since(file: Path, cfg: CfgNode) -> list[str]:
     except (OSError, ValueError, yaml.YAMLError):  # not there, or cut off where a run was killed
         return []
     now = CfgNode(yaml.safe_load(cfg.dump()))  # tuples are lists there too
-    values = {key: (value_of(before, key), value_of(now, key)) for key in leaves(now) if key in leaves(before)}
-    return [f"{key} was {old}, is {new}" for key, (old, new) in values.items() if old != new]
+    shared = set(leaves(before))
+    values = [(key, value_of(before, key), value_of(now, key)) for key in leaves(now) if key in shared]
+    return [f"{key} was {old}, is {new}" for key, old, new in values if old != new]
 
 
 def _check_stage(key: str, name: str, stages: Sequence[str]) -> None:

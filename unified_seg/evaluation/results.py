@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from unified_seg.data.json_file import read_json, write_json
+from unified_seg.data.reading import DataError
 from unified_seg.evaluation.tables import (
     cell,
     class_names,
@@ -82,7 +83,10 @@ def save_results(path: str | Path, results: Results, *, eval_s: float, weights: 
         "versions": versions(),
         "machine": machine(),
     }
-    earlier = read_json(path) if path.is_file() else {}
+    try:
+        earlier = read_json(path)
+    except DataError:  # there is none, or a damaged one, which is replaced
+        earlier = {}
     if "train_s" in earlier and earlier.get("weights") == content["weights"]:
         content["train_s"] = earlier["train_s"]
     write_json(path, content)

@@ -24,8 +24,8 @@ def keep_published(results: Mapping[str, Any], published: Mapping[str, Any]) -> 
             raise ValueError(f"the published results have another {key}: {published.get(key)}, now {results[key]}")
     before = {row["name"]: row for row in published["rows"]}
     rows = [_with_more_seeds(row, before.get(row["name"])) for row in results["rows"]]
-    versions = {key: _joined(published["versions"].get(key, ""), results["versions"].get(key, ""))
-                for key in {**published["versions"], **results["versions"]}}  # fmt: skip
+    old, new = published["versions"], results["versions"]
+    versions = {key: _joined(old.get(key, ""), new.get(key, "")) for key in {**old, **new}}
     places = {key: _joined(published[key], results[key]) for key in ("machine", "commit")}
     return {**results, **places, "versions": versions, "rows": rows}
 
