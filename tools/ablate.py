@@ -16,7 +16,8 @@ import json
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,28 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, train_script
     """The command. `root` and `train_script` (relative to it) are parameters for the tests alone."""
     args = parse(arguments)
     project = root / "projects" / args.project
-    # Training must not outlive this process when a job scheduler ends it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ablate: terminated; the same command goes on from here"))
     try:
         if args.render_only:
             publish(project)
         else:
-            ablate(args, project, Executor(root, Path(train_script)))
+            with ended_by_schedulers():
+                ablate(args, project, Executor(root, Path(train_script)))
     except (ValueError, RunFailed) as error:
         sys.exit(f"ablate: {error}")
     except KeyboardInterrupt:
         sys.exit("\nablate: interrupted; the same command goes on from here")
+
+
+@contextmanager
+def ended_by_schedulers() -> Iterator[None]:
+    """A job scheduler's SIGTERM is an exit within, so that no training outlives this process."""
+    before = signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("ablate: terminated; the same command goes on from here")
+    )
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

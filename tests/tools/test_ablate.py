@@ -6,6 +6,7 @@ its files.
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -128,6 +129,13 @@ def test_everything_once(repository):
     assert "| road    | 30.5" in repository.readme() and "| 50.5   |" in repository.readme()
     assert "| More  |" in repository.readme() and "50.50 ± 0.71" in repository.readme()
     assert repository.ablate() == []  # all is done
+
+
+def test_the_process_has_its_own_signals_again(repository):
+    """Children that a later part of the process forks would have the tool's handler, and not end by SIGTERM."""
+    before = signal.getsignal(signal.SIGTERM)
+    repository.ablate()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_some_rows_and_seeds(repository):
