@@ -12,7 +12,6 @@ It publishes what was run here. With --keep-published a row whose runs were made
 """
 
 import argparse
-import json
 import re
 import signal
 import sys
@@ -21,7 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.json_file import write_json
+from unified_seg.data.json_file import read_json, write_json
+from unified_seg.data.reading import MissingFileError
 from unified_seg.evaluation.readme import check_markers, markers, put_into
 from unified_seg.training.ablation import table
 from unified_seg.training.ablation.data import prepare_toyscapes
@@ -114,13 +114,10 @@ def seeds_on_disk(plan: AblationPlan, output: Path) -> set[int]:
 
 
 def read_results(project: Path) -> dict[str, Any]:
-    path = project / "results.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; the command without options makes it") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON: {error}") from None
+        return read_json(project / "results.json")
+    except MissingFileError as error:
+        raise ValueError(f"{error}; the command without options makes it") from None
 
 
 def publish(project: Path) -> None:

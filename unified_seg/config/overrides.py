@@ -2,12 +2,10 @@
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 
-import yaml
 from detectron2.config import CfgNode
 
-from unified_seg.config.reading import ConfigError, leaves, value_of
+from unified_seg.config.reading import ConfigError, value_of
 
 
 def check_overrides(cfg: CfgNode, overrides: Sequence[str], stages: Sequence[str]) -> list[str]:
@@ -39,23 +37,6 @@ def check_overrides(cfg: CfgNode, overrides: Sequence[str], stages: Sequence[str
             raise ConfigError(f"command line: {message}")
         partly.append(message)
     return partly
-
-
-def changed_since(file: Path, cfg: CfgNode) -> list[str]:
-    """What the config of an earlier run said otherwise, a sentence for each key.
-
-    Args:
-        file: its config.yaml, which need not be there or whole.
-        cfg: the config now.
-    """
-    try:
-        before = CfgNode(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError):  # not there, or cut off where a run was killed
-        return []
-    now = CfgNode(yaml.safe_load(cfg.dump()))  # tuples are lists there too
-    shared = set(leaves(before))
-    values = [(key, value_of(before, key), value_of(now, key)) for key in leaves(now) if key in shared]
-    return [f"{key} was {old}, is {new}" for key, old, new in values if old != new]
 
 
 def _check_stage(key: str, name: str, stages: Sequence[str]) -> None:

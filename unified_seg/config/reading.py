@@ -73,7 +73,7 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
     if not path.is_file():
         raise ConfigError(f"config file {path} does not exist")
     values = _read_with_base(path.resolve(), ())
-    for key in leaves(values):
+    for key in _leaves(values):
         _prepare_key(cfg, key, str(path))
     try:
         cfg.merge_from_other_cfg(CfgNode(values))
@@ -146,12 +146,11 @@ def value_of(node: Any, key: str) -> Any:
     return node
 
 
-def leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
-    """The keys that have values, such as SOLVER.MAX_ITER, of nested mappings."""
+def _leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for key, value in values.items():
         name = f"{prefix}{key}"
-        keys += leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
+        keys += _leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
     return keys
 
 
@@ -177,7 +176,7 @@ def _check_key(cfg: CfgNode, key: str, source: str, prefix: str = "") -> None:
     node: Any = cfg
     for part in key.split("."):
         if not isinstance(node, CfgNode) or part not in node:
-            known = [RESULT, *(k for k in leaves(cfg) if not k.startswith("STAGES."))] if prefix else leaves(cfg)
+            known = [RESULT, *(k for k in _leaves(cfg) if not k.startswith("STAGES."))] if prefix else _leaves(cfg)
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {prefix}{close[0]}?" if close else ""
             raise ConfigError(f"{source}: there is no config key {prefix}{key}{hint}")

@@ -89,11 +89,12 @@ def check_stages(stages: Sequence[Stage]) -> None:
             raise CheckpointError(f"STAGES.{stage.name}.RESULT {stage.result}: there is no such file")
     models = [_build(stage) for stage in stages]
     _check_order(stages, models)
-    trained = stages[given(stages) :]
-    for stage in trained[1:]:
-        # The data of the first are checked as it starts.
-        if _data(stage) != _data(trained[0]):
+    first, *later = stages[given(stages) :]
+    checked = [_data(first)]  # as it starts
+    for stage in later:
+        if _data(stage) not in checked:
             Trainer.check_data(with_class_counts(stage.config))
+            checked.append(_data(stage))
     for (before, source), (stage, model) in pairwise(zip(stages, models)):
         # A RESULT is read before anything is trained anyway.
         if not before.result:

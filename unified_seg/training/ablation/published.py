@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from .summary import distinct
+
 #: What must be the same for two runs to stand in one table.
 SHARED = ("project", "data", "budget")
 #: What a row is. A config file that says something else now is not noticed: the row is to be run again then.
@@ -42,5 +44,5 @@ def _with_more_seeds(row: Mapping[str, Any], before: Mapping[str, Any] | None) -
 
 
 def _joined(before: str, now: str) -> str:
-    """Each of the values, which are separated by "; ", once."""
-    return "; ".join(dict.fromkeys(value for value in (*before.split("; "), *now.split("; ")) if value))
+    """Those of `distinct` from both."""
+    return distinct(value for value in (*before.split("; "), *now.split("; ")) if value)

@@ -5,7 +5,7 @@ the same; keys that appear or go as the project grows do not make an old run ano
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg.config import CfgNode, ConfigError, Stage, load_config, read_stages
+from unified_seg.config.compare import differences, flatten
 from unified_seg.config.stages import given
 from unified_seg.data.json_file import write_json
 from unified_seg.evaluation.build import WRAPPERS, nested_heads
@@ -80,8 +81,7 @@ class Run:
     def differences(self, record: Mapping[str, Any]) -> list[str]:
         """What the recorded run had otherwise than this one, in words; empty where they are the same run."""
         before, now = record["config"], json.loads(json.dumps(self.config))
-        changed = [key for key in now if key in before and before[key] != now[key]]
-        words = [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
+        words = differences(before, now)
         if record["base_finished"] != self.base_finished():
             words.append("its base was trained anew")
         return words
@@ -149,9 +149,9 @@ def _compared(cfg: CfgNode, stages: Sequence[Stage]) -> dict[str, Any]:
     nodes = cfg.pop("STAGES")
     heads = {name for each in ([stage.config for stage in stages] or [cfg]) for name in nested_heads(each)}
     unused = tuple(f"MODEL.SEM_SEG_HEAD.{node}." for name, node in WRAPPERS.items() if name not in heads)
-    config = {key: value for key, value in _flatten(cfg) if key not in NOT_COMPARED and not key.startswith(unused)}
+    config = {key: value for key, value in flatten(cfg) if key not in NOT_COMPARED and not key.startswith(unused)}
     # A key of a stage that comes or goes is a change of the run, not of the project.
-    config["STAGES"] = dict(_flatten({name: nodes[name] for name in cfg.SOLVER.STAGES if name in nodes}))
+    config["STAGES"] = dict(flatten({name: nodes[name] for name in cfg.SOLVER.STAGES if name in nodes}))
     return config
 
 
@@ -163,14 +163,6 @@ def _from_root(path: Path, root: Path) -> str:
 def _as_word(value: Any) -> str:
     """A value as Detectron2's command line reads it back: strings as they are, the rest as Python writes it."""
     return value if isinstance(value, str) else repr(value)
-
-
-def _flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, CfgNode):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + str(key), value
 
 
 def now() -> str:

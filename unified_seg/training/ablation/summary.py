@@ -36,11 +36,11 @@ def summarize(plan: AblationPlan, runs: Sequence[Run], command: str) -> dict[str
     return {
         "project": plan.project,
         "command": command,
-        "machine": _distinct(record["machine"] for record in records),
-        "versions": {key: _distinct(each["versions"][key] for each in records) for key in _keys(records, "versions")},
+        "machine": distinct(record["machine"] for record in records),
+        "versions": {key: distinct(each["versions"][key] for each in records) for key in _keys(records, "versions")},
         "toyscapes": toyscapes.version if toyscapes else None,
         "data": {"datasets": dict(plan.datasets), "toyscapes": toyscapes.as_dict() if toyscapes else None},
-        "commit": _distinct(record["commit"] for record in records),
+        "commit": distinct(record["commit"] for record in records),
         "budget": dict(plan.budget),
         "rows": [_summarize_row(plan, row, by_row) for row in plan.rows],
     }
@@ -157,7 +157,7 @@ def _keys(records: Sequence[Mapping[str, Any]], field: str) -> list[str]:
     return list(dict.fromkeys(key for record in records for key in record[field]))
 
 
-def _distinct(values: Any) -> str:
+def distinct(values: Any) -> str:
     """The values that differ, in order: one string, or all of them where runs were made at different places."""
     return "; ".join(dict.fromkeys(values))
 
