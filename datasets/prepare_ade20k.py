@@ -19,13 +19,13 @@ import numpy as np
 
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, ade20k_categories
-from unified_seg.data.parallel import in_parallel
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import DataError, read_label, read_panoptic_ids
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
 from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
-from unified_seg.data.reading import DataError, read_label, read_panoptic_ids
-from unified_seg.functional.id_maps import segment_extents
+from unified_seg.ops.id_maps import segment_extents
 
 CATEGORIES = ade20k_categories()
 # The ids of segments: this times the id in the semantic label, 1 .. 150, and the instance's number; 0 for stuff. So a

@@ -17,14 +17,14 @@ from typing import NamedTuple
 import numpy as np
 
 from unified_seg.data.datasets import datasets_root
-from unified_seg.data.json_file import read_json
-from unified_seg.data.parallel import in_parallel
+from unified_seg.data.io.json_file import read_json
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import DataError, read_label
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
 from unified_seg.data.preparation.files import link_or_copy
 from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
-from unified_seg.data.reading import DataError, read_label
 
 IMAGES = {"train": 2_975, "val": 500, "test": 1_525}
 LABELLED = ("train", "val")

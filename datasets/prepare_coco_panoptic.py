@@ -13,10 +13,10 @@ from pathlib import Path
 
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.coco_panoptic_2017 import HOW_TO_GET, IMAGES, load_coco_panoptic_2017
-from unified_seg.data.parallel import in_parallel
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import DataError
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
-from unified_seg.data.reading import DataError
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:

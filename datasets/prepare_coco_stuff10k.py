@@ -16,12 +16,12 @@ from tqdm import tqdm
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.coco_stuff import HOW_TO_GET, IMAGES, coco_stuff10k_metadata
 from unified_seg.data.datasets.semantic_folder import read_names
+from unified_seg.data.io.reading import DataError
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import link_or_copy
 from unified_seg.data.preparation.labels import Label, available, write_labels
 from unified_seg.data.preparation.matlab import read_mat73
-from unified_seg.data.reading import DataError
 
 CLASSES = len(coco_stuff10k_metadata()["stuff_classes"])
 # In the download 1 is unlabelled and classes count from 2.

@@ -18,12 +18,12 @@ import numpy as np
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.semantic_folder import read_names
 from unified_seg.data.datasets.voc import HOW_TO_GET, IMAGES
+from unified_seg.data.io.reading import DataError, read_label
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import write_names
 from unified_seg.data.preparation.labels import Label, available, write_labels
 from unified_seg.data.preparation.matlab import read_mat
-from unified_seg.data.reading import DataError, read_label
 
 LISTS = Path("ImageSets/Segmentation")
 SBD = "benchmark_RELEASE/dataset"

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from unified_seg.data.json_file import read_json
-from unified_seg.data.reading import DataError
-from unified_seg.evaluation.readme import put_into
-from unified_seg.training.ablation.table import difference, mean_and_spread
+from unified_seg.data.io.json_file import read_json
+from unified_seg.data.io.reading import DataError
+from unified_seg.reporting.ablation.table import difference, mean_and_spread
+from unified_seg.reporting.readme import put_into
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from unified_seg.config import get_config, merge_file
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata, register_cityscapes_like
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SIZE = (64, 128)

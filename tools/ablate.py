@@ -20,16 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.json_file import read_json, write_json
-from unified_seg.data.reading import MissingFileError
-from unified_seg.evaluation.readme import check_markers, markers, put_into
-from unified_seg.training.ablation import table
-from unified_seg.training.ablation.data import prepare_toyscapes
-from unified_seg.training.ablation.execute import Executor, RunFailed
-from unified_seg.training.ablation.plan import AblationPlan, read_plan
-from unified_seg.training.ablation.published import keep_published, seeds_of
-from unified_seg.training.ablation.runs import plan_runs
-from unified_seg.training.ablation.summary import summarize
+from unified_seg.data.io.json_file import read_json, write_json
+from unified_seg.data.io.reading import MissingFileError
+from unified_seg.reporting.ablation import table
+from unified_seg.reporting.ablation.data import prepare_toyscapes
+from unified_seg.reporting.ablation.execute import Executor, RunFailed
+from unified_seg.reporting.ablation.plan import AblationPlan, read_plan
+from unified_seg.reporting.ablation.published import keep_published, seeds_of
+from unified_seg.reporting.ablation.runs import plan_runs
+from unified_seg.reporting.ablation.summary import summarize
+from unified_seg.reporting.readme import check_markers, markers, put_into
 
 ROOT = Path(__file__).resolve().parent.parent
 

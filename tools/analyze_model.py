@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unified_seg import load_config
+from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError, final_config
-from unified_seg.data.build import build_test_loader
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.reading import DataError
-from unified_seg.training.checkpoint import Checkpointer, CheckpointError
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.pipeline.loaders import build_test_loader
 
 # detectron2.utils.analysis wraps the same counters, but in Detectron2 0.6 importing it needs Caffe2.
 COUNTERS = {

@@ -23,8 +23,8 @@ from benchmarks.arguments import device, positive, size
 from benchmarks.harness import as_table, measure, save_measurements
 from benchmarks.publish import publish
 
-from unified_seg.evaluation.readme import check_markers
 from unified_seg.evaluation.results import machine, versions
+from unified_seg.reporting.readme import check_markers
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,13 +20,13 @@ from tabulate import tabulate
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.dataset_statistics import ClassStatistics
-from unified_seg.data.json_file import write_json
-from unified_seg.data.problems import KINDS, Problem, printable
-from unified_seg.data.reading import DataError
-from unified_seg.data.survey import Survey, as_json, survey_datasets
-from unified_seg.visualization.dataset_report import percent_of_pixels, problems_by_kind, verdict_of, write_report
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.validation.problems import KINDS, Problem, printable
+from unified_seg.data.validation.statistics import ClassStatistics
+from unified_seg.data.validation.survey import Survey, as_json, survey_datasets
+from unified_seg.reporting.dataset_report.report import percent_of_pixels, problems_by_kind, verdict_of, write_report
 
 FAILED = 2
 

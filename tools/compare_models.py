@@ -25,14 +25,14 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg import load_config
+from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, ConfigError
-from unified_seg.data.class_counts import class_table_of, with_class_counts
-from unified_seg.data.reading import DataError, read_image
-from unified_seg.data.semantic_labels import semantic_truth
+from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.semantic_labels import semantic_truth
 from unified_seg.evaluation.outputs import label_map
-from unified_seg.functional.class_table import ClassTable
 from unified_seg.inference import Predictor
-from unified_seg.training.checkpoint import CheckpointError
+from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
 

@@ -27,11 +27,11 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from unified_seg.data.json_file import write_json
-from unified_seg.data.reading import DataError
-from unified_seg.functional.group_proposal import ClassGroup, check_bounds, confusion_rates, propose_groups
-from unified_seg.heads.confusion_file import read_confusion
-from unified_seg.visualization.confusion import draw_confusions
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.reading import DataError
+from unified_seg.heads.confusion_groups.matrix_figure import draw_confusions
+from unified_seg.heads.confusion_groups.matrix_file import read_confusion
+from unified_seg.heads.confusion_groups.proposal import ClassGroup, check_bounds, confusion_rates, propose_groups
 
 
 class Source(NamedTuple):

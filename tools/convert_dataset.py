@@ -29,7 +29,7 @@ from pathlib import Path
 from unified_seg.data.conversion.colors import convert_colors
 from unified_seg.data.conversion.labelme import convert_labelme
 from unified_seg.data.conversion.panoptic import ORDERS, convert_to_panoptic
-from unified_seg.data.reading import DataError
+from unified_seg.data.io.reading import DataError
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -25,13 +25,13 @@ import numpy as np
 from tqdm import tqdm
 
 from unified_seg import load_config
+from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.class_counts import class_table_of, with_class_counts
-from unified_seg.data.reading import DataError, read_image
-from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
-from unified_seg.training.checkpoint import CheckpointError
 from unified_seg.visualization import draw_panels
 
 # What OpenCV can write here; other names get .png.

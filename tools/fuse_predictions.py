@@ -25,9 +25,8 @@ from PIL import Image
 from tqdm import tqdm
 
 import unified_seg  # noqa: F401  registers the data sets
-from unified_seg.data.coco_json import coco_categories, read_categories
-from unified_seg.data.json_file import write_json
-from unified_seg.data.predictions import (
+from unified_seg.data.coco.annotations import coco_categories, read_categories
+from unified_seg.data.coco.predictions import (
     Detection,
     ImageInfo,
     find_semantic,
@@ -36,18 +35,19 @@ from unified_seg.data.predictions import (
     read_masks,
     read_semantic,
 )
-from unified_seg.data.reading import DataError
-from unified_seg.data.semantic_labels import ID_KINDS, pixel_values
-from unified_seg.data.writing import write_png
-from unified_seg.evaluation.rle import encode_masks
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.panoptic_fusion import (
+from unified_seg.data.coco.rle import encode_masks
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.semantic_labels import ID_KINDS, pixel_values
+from unified_seg.data.io.writing import write_png
+from unified_seg.fusion.panoptic import (
     GuidedFusion,
     PanopticMap,
     check_options,
     score_order_merge,
     semantic_guided_fusion,
 )
+from unified_seg.structures.class_table import ClassTable
 
 Json = dict[str, Any]
 

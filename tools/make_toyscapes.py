@@ -14,9 +14,9 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from unified_seg.data.toyscapes import PRESETS, generate
-from unified_seg.data.toyscapes.statistics import class_shares
-from unified_seg.data.toyscapes.writing import DEFAULT_COUNTS
+from toyscapes import PRESETS, generate
+from toyscapes.statistics import class_shares
+from toyscapes.writing import DEFAULT_COUNTS
 
 
 def picture_size(text: str) -> tuple[int, int]:

@@ -34,22 +34,22 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg import load_config
+from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import CfgNode, ConfigError, final_config
-from unified_seg.data.class_counts import class_table_of, with_class_counts
-from unified_seg.data.json_file import write_json
-from unified_seg.data.reading import DataError, read_image
-from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_truth
 from unified_seg.evaluation.outputs import label_map
-from unified_seg.evaluation.readme import check_markers, put_into
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.logit_maps import LogitMap
-from unified_seg.functional.rank_correlation import RankComparison, compare_rankings
+from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
-from unified_seg.training.checkpoint import CheckpointError
+from unified_seg.ops.metrics.rank_correlation import RankComparison, compare_rankings
+from unified_seg.reporting.readme import check_markers, put_into
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.logit_map import LogitMap
 from unified_seg.visualization import add_caption, contact_sheet, grid, with_legend
 from unified_seg.visualization.canvas import to_canvas
-from unified_seg.visualization.errors import draw_probability, draw_true_errors
 from unified_seg.visualization.panels import Panel, make_panels
 
 MARKERS = "ranking"  # of the place in a README

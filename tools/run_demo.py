@@ -17,13 +17,13 @@ import cv2
 from tabulate import tabulate
 from tqdm import tqdm
 
+from toyscapes import generate
 from unified_seg import load_config
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.datasets import datasets_root
 from unified_seg.data.datasets.cityscapes import load_cityscapes_like
-from unified_seg.data.json_file import write_json
-from unified_seg.data.reading import read_image
-from unified_seg.data.toyscapes import generate
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.reading import read_image
 from unified_seg.inference import Predictor
 from unified_seg.visualization import draw_comparison
 

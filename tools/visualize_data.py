@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError
-from unified_seg.data.build import build_train_loader
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.reading import DataError
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.pipeline.loaders import build_train_loader
 from unified_seg.visualization import draw_panels, draw_truth
 from unified_seg.visualization.truth import targets_as_outputs
 

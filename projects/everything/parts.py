@@ -23,11 +23,11 @@ from tabulate import tabulate
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError, final_config
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.json_file import read_json
-from unified_seg.data.reading import DataError
-from unified_seg.evaluation.readme import put_into
-from unified_seg.training.ablation.table import mean
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.json_file import read_json
+from unified_seg.data.io.reading import DataError
+from unified_seg.reporting.ablation.table import mean
+from unified_seg.reporting.readme import put_into
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]

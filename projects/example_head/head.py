@@ -8,8 +8,8 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import nn
 
-from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads import SemanticHead, SemanticPrediction
+from unified_seg.ops.resampling import upsample_to
 
 
 @SEM_SEG_HEADS_REGISTRY.register()

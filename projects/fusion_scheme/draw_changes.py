@@ -17,10 +17,10 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 
-from unified_seg.data.reading import read_image
-from unified_seg.data.semantic_labels import semantic_truth
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.io.reading import read_image
+from unified_seg.data.io.semantic_labels import semantic_truth
 from unified_seg.inference import Predictor
+from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
 

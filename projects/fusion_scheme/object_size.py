@@ -28,11 +28,11 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 
-from unified_seg.data.json_file import write_json
-from unified_seg.data.reading import DataError, read_image
-from unified_seg.data.segments import true_segments
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.coco.segments import true_segments
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.reading import DataError, read_image
 from unified_seg.inference import Predictor
+from unified_seg.structures.class_table import ClassTable
 
 MATCH_IOU = 0.5
 # Sides in pixels: the square root of an object's area.

@@ -29,17 +29,17 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import argument_parser, make_folder, run_to_end, setup
 
-from unified_seg.data.json_file import write_json
-from unified_seg.data.reading import DataError, read_image
-from unified_seg.data.semantic_labels import semantic_truth
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.semantic_labels import semantic_truth
 from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.resampling import resample_labels
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.inference import Predictor
+from unified_seg.ops.resampling import resample_labels
+from unified_seg.structures.class_table import ClassTable
 
 FUSIONS = {"ScoreOrderFusion": "score-order merge", "SemanticGuidedFusion": "semantic-guided fusion"}
 STRIDES = (8, 4, 2, 1)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg import load_config
+from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.reading import DataError
-from unified_seg.training.checkpoint import CheckpointError
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.reading import DataError
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 

@@ -23,13 +23,13 @@ import scipy.io
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from toyscapes import generate
 from unified_seg.data.datasets.ade20k import register_ade20k_panoptic
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
 from unified_seg.data.datasets.coco_panoptic_2017 import register_coco_panoptic
 from unified_seg.data.datasets.coco_stuff import register_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import CLASS_NAMES, register_pascal_context60
 from unified_seg.data.datasets.voc import register_voc
-from unified_seg.data.toyscapes import generate
 
 SCRIPTS = Path(__file__).parent.parent.parent / "datasets"
 SIZE = (64, 96)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from detectron2.config import CfgNode
 
-from unified_seg.data.checks import check_datasets
+from unified_seg.data.validation.checks import check_datasets
 from unified_seg.training.run import run
 
 NAMES = ("cityscapes", "coco_panoptic", "ade20k", "voc2012", "coco_stuff10k", "pascal_context")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
 
-from unified_seg.data.class_counts import class_table_of
+from unified_seg.data.datasets.classes import class_table_of
 from unified_seg.data.datasets.coco_panoptic_2017 import IMAGES, load_coco_panoptic_2017
-from unified_seg.data.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import semantic_truth
 
 
 def test_the_official_numbers() -> None:

@@ -1,11 +1,6 @@
-import sys
 from pathlib import Path
 
 import pytest
-
-# pytest's importlib mode leaves the folders of tests off the path; `drawn_streets` is shared by the tests here.
-sys.path.append(str(Path(__file__).parent))
-
 from drawn_streets import Streets
 
 

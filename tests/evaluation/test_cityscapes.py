@@ -12,7 +12,7 @@ pytest.importorskip("cityscapesscripts")
 from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as official
 
 from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 
 def evaluate(streets: Streets, records: list[dict], outputs: list[dict]) -> dict[str, dict[str, float]]:

@@ -11,7 +11,7 @@ TASKS = {
     "sem_seg", "sem_seg_unfused", "bbox", "segm", "segm_unfused", "cityscapes_instances", "panoptic_seg", "recognition"
 }  # fmt: skip
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
+SCRIPT = Path(__file__).parents[1] / "helpers/two_processes.py"
 
 
 @pytest.fixture(scope="module")

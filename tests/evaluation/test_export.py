@@ -12,12 +12,12 @@ from drawn_streets import CAR, SIZE, Streets, draw_street, instances_of, noisy_o
 from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
-from unified_seg.data.reading import read_label, read_panoptic_ids
-from unified_seg.data.writing import write_png
+from unified_seg.data.io.reading import read_label, read_panoptic_ids
+from unified_seg.data.io.writing import write_png
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 WITHOUT_TRUTH = ("file_name", "image_id", "height", "width")
 

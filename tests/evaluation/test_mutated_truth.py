@@ -26,15 +26,15 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from unified_seg.data.checks import check_record
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.problems import Problem
-from unified_seg.data.reading import DataError
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.validation.checks import check_record
+from unified_seg.data.validation.problems import Problem
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 MUTATIONS = 500
 SIZE = (24, 32)

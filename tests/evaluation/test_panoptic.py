@@ -26,7 +26,7 @@ from drawn_streets import (
 from PIL import Image
 
 from unified_seg.evaluation.panoptic import PanopticEvaluator
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 
 def evaluate(streets: Streets, records: list[dict], outputs: list[dict]) -> dict[str, float]:

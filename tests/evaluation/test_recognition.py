@@ -22,10 +22,10 @@ from drawn_streets import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.data.segments import TrueSegment
+from unified_seg.data.coco.segments import TrueSegment
 from unified_seg.evaluation.recognition import NOT_FOUND, RecognitionEvaluator, found_classes
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 PERSON_ID, CAR_ID = 0, 1  # thing ids
 

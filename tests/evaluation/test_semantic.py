@@ -11,8 +11,8 @@ from drawn_streets import CAR, IGNORE, METADATA, PERSON, ROAD, SIZE, SKY, Street
 from PIL import Image
 
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.logit_maps import LogitMap
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.logit_map import LogitMap
 
 
 def labels_output(labels: np.ndarray) -> dict:

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unified_seg.data.segments import true_segments
+from unified_seg.data.coco.segments import true_segments
 from unified_seg.evaluation.truth import PanopticTruth
-from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 
 @given(arrays(np.int64, (6, 9), elements=st.sampled_from([0, 3, 300, 70000])))

@@ -1,7 +1,7 @@
 import pytest
 from detectron2.data import MetadataCatalog
 
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 
 @pytest.fixture

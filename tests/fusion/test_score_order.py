@@ -4,10 +4,10 @@ from detectron2.config import CfgNode
 from detectron2.structures import Instances
 
 from unified_seg.config import get_config
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.panoptic_fusion import score_order_merge
 from unified_seg.fusion import PANOPTIC_FUSION_REGISTRY, ScoreOrderFusion, build_panoptic_fusion
+from unified_seg.fusion.panoptic import score_order_merge
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 ROAD, CAR = 0, 2
 

@@ -4,9 +4,9 @@ from detectron2.config import CfgNode
 from detectron2.structures import Boxes, Instances
 
 from unified_seg.config import get_config
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
 from unified_seg.fusion import SemanticGuidedFusion, build_panoptic_fusion
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 ROAD, CAR, TRUCK = 0, 13, 14  # semantic ids
 CAR_THING, TRUCK_THING = 2, 3

@@ -1,11 +1,5 @@
-import sys
-from pathlib import Path
-
 import pytest
 from detectron2.config import CfgNode
-
-# pytest's importlib mode leaves the folders of tests off the path; `point_model` is shared with the model's tests.
-sys.path.append(str(Path(__file__).parents[1] / "meta_arch"))
 
 
 @pytest.fixture

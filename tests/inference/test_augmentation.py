@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.config import ConfigError
-from unified_seg.data.augmentation import build_augmentations
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.functional.resampling import resample_logits
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.pipeline.augmentation import build_augmentations
 from unified_seg.inference import AugmentedSegmentor, with_augmentation
 from unified_seg.inference.views import ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor, build_model
+from unified_seg.ops.resampling import resample_logits
 
 SIZES = [(64, 128), (90, 101), (40, 57)]
 Outputs = dict[str, Any]

@@ -1,12 +1,7 @@
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from detectron2.utils.events import EventStorage
-
-# pytest's importlib mode leaves the folders of tests off the path; `point_model` is shared by the tests here.
-sys.path.append(str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True)

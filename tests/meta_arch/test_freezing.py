@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from unified_seg.config import ConfigError
-from unified_seg.data.mapper import UnifiedMapper
+from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.meta_arch import FreezableModel, UnifiedSegmentor, build_model
 from unified_seg.training.optimizer import build_optimizer
 

@@ -10,8 +10,8 @@ from detectron2.modeling import build_model
 from detectron2.modeling.meta_arch import PanopticFPN, SemanticSegmentor
 from torch import nn
 
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.mapper import UnifiedMapper
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.heads import ASPRefinementHead
 from unified_seg.meta_arch import UnifiedSegmentor
 

@@ -9,11 +9,11 @@ from point_model import point_model, random_image
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from unified_seg.functional.cell_map import CellMap
 from unified_seg.heads.base import SemanticPrediction
 from unified_seg.inference import AugmentedSegmentor
 from unified_seg.inference.augmentation import with_augmentation
 from unified_seg.meta_arch import UnifiedSegmentor, build_model
+from unified_seg.structures.cell_map import CellMap
 
 STRIDES = (32, 16, 8, 4)
 THRESHOLD = 0.4  # in the middle of what an untrained network says

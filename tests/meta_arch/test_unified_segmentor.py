@@ -9,11 +9,11 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from unified_seg.config import ConfigError
-from unified_seg.data.build import build_train_loader
-from unified_seg.data.mapper import UnifiedMapper
-from unified_seg.functional.box_masks import BoxMasks
+from unified_seg.data.pipeline.loaders import build_train_loader
+from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.meta_arch.outputs import rescale_instances
+from unified_seg.structures.box_masks import BoxMasks
 
 SEMANTIC_LOSSES = {"loss_sem_seg"}
 DETECTOR_LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_mask"}

@@ -9,7 +9,7 @@ from point_model import point_model, random_image
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from unified_seg.config import ConfigError
-from unified_seg.data.build import build_test_loader
+from unified_seg.data.pipeline.loaders import build_test_loader
 from unified_seg.meta_arch import UnifiedSegmentor, build_model
 
 

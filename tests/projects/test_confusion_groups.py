@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from unified_seg.config import load_config, read_stages
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.datasets.classes import with_class_counts
 from unified_seg.meta_arch import UnifiedSegmentor
 
 CONFIGS = Path(__file__).parents[2] / "projects/confusion_groups/configs"

@@ -17,10 +17,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.segments import true_segments
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.coco.segments import true_segments
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 PROJECT = Path(__file__).parents[2] / "projects" / "fusion_scheme"
 sys.path.append(str(PROJECT))  # as for a script that is run: the scripts import their neighbour `shared`

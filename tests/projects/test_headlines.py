@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from unified_seg.evaluation.readme import check_markers
+from unified_seg.reporting.readme import check_markers
 
 ROOT = Path(__file__).parents[2]
 

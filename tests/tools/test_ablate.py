@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from unified_seg.evaluation.readme import markers
-from unified_seg.training.ablation.table import CLASSES, MAIN
+from unified_seg.reporting.ablation.table import CLASSES, MAIN
+from unified_seg.reporting.readme import markers
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
 

@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
-from unified_seg.data.problems import Problem, printable
+from unified_seg.data.validation.problems import Problem, printable
 
 SPOILT = "unified_test_streets_spoilt"
 Check = Callable[..., int]

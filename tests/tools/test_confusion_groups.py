@@ -12,9 +12,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from unified_seg.config import load_config
-from unified_seg.data.reading import read_label
+from unified_seg.data.io.reading import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 NAMES = ("road", "sidewalk", "sky $", "car", "truck")
 # Percent: sidewalk for road 20, car and truck for each other 10 and 30; the sky was never seen.

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unified_seg.data.checks import check_record
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.reading import read_label, read_panoptic_ids
+from unified_seg.data.io.reading import read_label, read_panoptic_ids
+from unified_seg.data.validation.checks import check_record
 
 SIZE = (6, 8)
 WATER, REED, DUCK = (0, 0, 200), (0, 150, 0), (90, 60, 30)

@@ -10,8 +10,8 @@ import torch
 from detectron2.modeling import build_model
 
 from unified_seg import visualization
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.reading import DataError
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.reading import DataError
 
 SKY = 10  # Cityscapes' semantic id
 

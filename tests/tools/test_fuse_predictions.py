@@ -22,10 +22,10 @@ from PIL import Image
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
-from unified_seg.data.coco_json import read_categories
-from unified_seg.data.reading import read_label, read_panoptic_ids
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.panoptic_fusion import semantic_guided_fusion
+from unified_seg.data.coco.annotations import read_categories
+from unified_seg.data.io.reading import read_label, read_panoptic_ids
+from unified_seg.fusion.panoptic import semantic_guided_fusion
+from unified_seg.structures.box_masks import BoxMasks
 
 SIZE = (8, 16)
 SKY, ROAD, CAR, TRUCK = 23, 7, 26, 27  # ids in the files; in this order the semantic ids 0 to 3

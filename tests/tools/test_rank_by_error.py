@@ -16,11 +16,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from scipy.stats import spearmanr
 
 from unified_seg.config import load_config
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.reading import read_image, read_label
-from unified_seg.functional.logit_maps import LogitMap
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.reading import read_image, read_label
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model
+from unified_seg.structures.logit_map import LogitMap
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 

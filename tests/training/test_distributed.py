@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
 
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 HERE = Path(__file__).parent
+SCRIPT = HERE.parent / "helpers/record_losses.py"
 
 
 def torchrun(processes, script, config, output, *overrides, datasets):
@@ -67,7 +68,9 @@ def test_two_processes_learn_what_one_learns(config_file, tiny_config, tmp_path)
     losses = {}
     for processes in (1, 2):
         output = tmp_path / f"run{processes}"
-        torchrun(processes, HERE / "record_losses.py", config_file(), output, datasets=tmp_path / "datasets")
+        torchrun(
+            processes, HERE.parent / "helpers/record_losses.py", config_file(), output, datasets=tmp_path / "datasets"
+        )
         content = json.loads((output / "losses.json").read_text())
         assert content["world_size"] == processes
         losses[processes] = content["losses"]

@@ -4,10 +4,10 @@ from detectron2.solver import build_optimizer as build_detectron2_optimizer
 from torch import nn
 
 from unified_seg import get_config
+from unified_seg.checkpoint.checkpointer import Checkpointer
 from unified_seg.config import ConfigError
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.datasets.classes import with_class_counts
 from unified_seg.meta_arch import build_model
-from unified_seg.training.checkpoint import Checkpointer
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
 
 

@@ -9,22 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from chain_model import PARTS, chain_config
 from detectron2.config import CfgNode
 from torch import Tensor
 
+from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import ConfigError, load_config
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.reading import DataError
-from unified_seg.training.checkpoint import CheckpointError
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.reading import DataError
 from unified_seg.training.hooks import unwrap
 from unified_seg.training.run import run
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 
-sys.path.append(str(Path(__file__).parents[1] / "meta_arch"))
-from chain_model import PARTS, chain_config
-
-INTERRUPT = Path(__file__).with_name("interrupt_stages.py")
+INTERRUPT = Path(__file__).parents[1] / "helpers/interrupt_stages.py"
 BASE_PARTS = ["backbone", "sem_seg_head.base"]
 ITERATIONS = (4, 5, 6)
 

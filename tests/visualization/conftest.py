@@ -11,8 +11,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from PIL import Image
 
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 SIZE = (64, 128)
 SKY, ROAD, CAR, PERSON = range(4)  # semantic ids; car and person are the things 0 and 1

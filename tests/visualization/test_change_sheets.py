@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unified_seg.data.reading import DataError
-from unified_seg.data.semantic_labels import semantic_truth
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import caption, measure, write_changes, write_csv
 from unified_seg.visualization.changes import LabelMaps
 

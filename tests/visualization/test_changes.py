@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import draw_segments
 from unified_seg.visualization.changes import BETTER, WORSE, LabelMaps, draw_change, semantic_change
 from unified_seg.visualization.panels import SEMANTIC_OPACITY

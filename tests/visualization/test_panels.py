@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, Instances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import Segment, draw_segments, enlargement
 from unified_seg.visualization.colors import instance_shades
 from unified_seg.visualization.panels import SEMANTIC_OPACITY, draw_panels, make_panels

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.functional.resampling import resample_labels
+from unified_seg.ops.resampling import resample_labels
 
 from .harness import Call, Comparison
 from .logits import SEED, STRIDE, assert_equal_but_for_ties, smooth_field, uniform_share

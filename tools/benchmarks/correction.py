@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg import load_config
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.datasets.classes import with_class_counts
 from unified_seg.meta_arch import build_model
 
 from .harness import Call, Comparison

@@ -14,9 +14,9 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from unified_seg import load_config
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.data.datasets.classes import with_class_counts
 from unified_seg.meta_arch import build_model
-from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 
 from .harness import Call, Comparison
 from .infer import infer

@@ -26,10 +26,10 @@ from panopticapi.combine_semantic_and_instance_predictions import combine_to_pan
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-from unified_seg.evaluation.rle import encode_masks
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.panoptic_fusion import GuidedFusion, score_order_merge, semantic_guided_fusion
-from unified_seg.functional.region_growing import grow_regions
+from unified_seg.data.coco.rle import encode_masks
+from unified_seg.fusion.panoptic import GuidedFusion, score_order_merge, semantic_guided_fusion
+from unified_seg.fusion.region_growing import grow_regions
+from unified_seg.structures.box_masks import BoxMasks
 
 from . import growth
 from .arguments import positive

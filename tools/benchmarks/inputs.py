@@ -7,9 +7,9 @@ import torch
 from detectron2.data import MetadataCatalog
 from detectron2.structures import BitMasks, Instances
 
-from unified_seg.data.toyscapes import make_scene, render_scene
-from unified_seg.data.toyscapes.labels import label_maps
-from unified_seg.functional.class_table import ClassTable
+from toyscapes import make_scene, render_scene
+from toyscapes.labels import label_maps
+from unified_seg.structures.class_table import ClassTable
 
 PRESET = "standard"
 

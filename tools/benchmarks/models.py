@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from unified_seg import load_config
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.datasets.classes import with_class_counts
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "toyscapes" / "unified_r18.yaml"
 SHARED_PARTS = ("backbone", "proposal_generator", "roi_heads")

@@ -21,9 +21,9 @@ from panopticapi.evaluation import PQStat, pq_compute_single_core
 from panopticapi.utils import id2rgb
 from PIL import Image
 
-from unified_seg.data.reading import read_panoptic_ids
+from unified_seg.data.io.reading import read_panoptic_ids
 from unified_seg.evaluation.panoptic import PanopticEvaluator
-from unified_seg.functional.panoptic_quality import PanopticMatches, Segment, panoptic_matches
+from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, panoptic_matches
 
 from .arguments import positive
 from .harness import Call, Comparison

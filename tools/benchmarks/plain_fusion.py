@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 from .streets import Street
 

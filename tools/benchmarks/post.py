@@ -19,9 +19,9 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.functional.logit_maps import LogitMap
 from unified_seg.fusion import PanopticFusion, ScoreOrderFusion, SemanticGuidedFusion
 from unified_seg.meta_arch.outputs import finish_image
+from unified_seg.structures.logit_map import LogitMap
 
 from .arguments import positive
 from .harness import Call, Comparison

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from unified_seg.evaluation.readme import put_into
+from unified_seg.reporting.readme import put_into
 
 from .harness import Measurement
 

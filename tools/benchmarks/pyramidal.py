@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from unified_seg import load_config
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.datasets.classes import with_class_counts
 from unified_seg.meta_arch import build_model
 from unified_seg.training.optimizer import build_optimizer
 

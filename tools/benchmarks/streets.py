@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 SEED = 0
 SOFT_SIDE = 28  # of a mask as Mask R-CNN's head gives it

@@ -18,11 +18,11 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.functional.class_table import ClassTable, SegmentClass
-from unified_seg.functional.resampling import positions_between
 from unified_seg.heads import SemanticHead
 from unified_seg.heads.base import Features, SemanticPrediction
 from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.ops.resampling import positions_between
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 from .arguments import positive
 from .harness import Call, Comparison

@@ -13,8 +13,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone import build_resnet_backbone
 from torch import Tensor, nn
 
+from unified_seg.backbones.multi_resolution_fusion import MultiResolutionFusion
 from unified_seg.layers.conv import conv_norm_relu
-from unified_seg.layers.multi_resolution_fusion import MultiResolutionFusion
 
 
 @BACKBONE_REGISTRY.register()

@@ -7,18 +7,18 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
-from unified_seg.data.checks import has_instances
-from unified_seg.data.semantic_labels import has_semantic_truth
+from unified_seg.data.io.semantic_labels import has_semantic_truth
+from unified_seg.data.validation.checks import has_instances
 from unified_seg.evaluation.base import PerImageEvaluator, Record
-from unified_seg.evaluation.errors import ErrorEvaluator
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.instances import InstanceEvaluator
-from unified_seg.evaluation.levels import LevelEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.recognition import RecognitionEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.evaluation.truth import PanopticTruth
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.heads.error_correction.evaluator import ErrorEvaluator
+from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator
+from unified_seg.structures.class_table import ClassTable
 
 #: Heads around others: by name, the node below MODEL.SEM_SEG_HEAD whose BASE is the head inside.
 WRAPPERS = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFUSION_GROUPS"}

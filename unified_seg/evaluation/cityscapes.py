@@ -16,12 +16,12 @@ from cityscapesscripts.evaluation.instances2dict import instances2dict
 from cityscapesscripts.helpers.labels import name2label
 from PIL import Image
 
-from unified_seg.data.reading import DataError, read_label
+from unified_seg.data.io.reading import DataError, read_label
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unified_seg.data.coco_json import coco_categories
-from unified_seg.data.json_file import write_json
-from unified_seg.data.writing import write_png
+from unified_seg.data.coco.annotations import coco_categories
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.writing import write_png
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
 from unified_seg.evaluation.outputs import panoptic_segments, segment_class, semantic_labels
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 
 class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):

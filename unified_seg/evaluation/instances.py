@@ -15,14 +15,14 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from unified_seg.data.coco_masks import Rle, check_masks
-from unified_seg.data.json_file import write_json
+from unified_seg.data.coco.masks import Rle, check_masks
+from unified_seg.data.coco.rle import encode_masks
+from unified_seg.data.io.json_file import write_json
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores, require_files
-from unified_seg.evaluation.rle import encode_masks
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator, TrueInstance, true_instances
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import torch
 from detectron2.structures import Instances
 
 from unified_seg.evaluation.base import Output, Record
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 
 def label_map(output: Output) -> torch.Tensor | None:

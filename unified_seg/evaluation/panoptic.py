@@ -16,8 +16,8 @@ from unified_seg.evaluation.base import Output, Record, Scores
 from unified_seg.evaluation.outputs import panoptic_segments, segment_class
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.panoptic_quality import PanopticMatches, Segment, panoptic_matches, panoptic_scores
+from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, panoptic_matches, panoptic_scores
+from unified_seg.structures.class_table import ClassTable
 
 QUALITIES = ("PQ", "SQ", "RQ")
 

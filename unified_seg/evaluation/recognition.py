@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from detectron2.structures import Instances
 
-from unified_seg.data.segments import TrueSegment
+from unified_seg.data.coco.segments import TrueSegment
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores
 from unified_seg.evaluation.tables import recognition_table_text
 from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.id_maps import UnknownIdsError, pair_counts
+from unified_seg.ops.id_maps import UnknownIdsError, pair_counts
+from unified_seg.structures.class_table import ClassTable
 
 NOT_FOUND = -1
 MATCH_IOU = 0.5

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unified_seg.data.reading import DataError
-from unified_seg.data.semantic_labels import SEMANTIC_FILES, semantic_file, semantic_truth
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, semantic_file, semantic_truth
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.outputs import semantic_labels
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.functional.confusion import category_confusion, confusion_matrix, semantic_scores
+from unified_seg.ops.metrics.confusion import category_confusion, confusion_matrix, semantic_scores
 
 logger = logging.getLogger(__name__)
 

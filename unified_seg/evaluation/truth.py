@@ -12,12 +12,12 @@ import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco_masks import Rle, checked_rle
-from unified_seg.data.reading import DataError
-from unified_seg.data.segments import TrueSegment, true_segments
+from unified_seg.data.coco.masks import Rle, checked_rle
+from unified_seg.data.coco.rle import encode_window
+from unified_seg.data.coco.segments import TrueSegment, true_segments
+from unified_seg.data.io.reading import DataError
 from unified_seg.evaluation.base import Item, PerImageEvaluator, Record
-from unified_seg.evaluation.rle import encode_window
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 
 
 class PanopticTruth:

@@ -7,8 +7,8 @@ from detectron2.structures import Instances
 from detectron2.utils.registry import Registry
 from torch import Tensor
 
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.panoptic_fusion import PanopticMap
+from unified_seg.fusion.panoptic import PanopticMap
+from unified_seg.structures.class_table import ClassTable
 
 PANOPTIC_FUSION_REGISTRY = Registry("PANOPTIC_FUSION")
 PANOPTIC_FUSION_REGISTRY.__doc__ = """

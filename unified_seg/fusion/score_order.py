@@ -6,9 +6,9 @@ from detectron2.config import CfgNode, configurable
 from detectron2.structures import Instances
 from torch import Tensor
 
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.panoptic_fusion import score_order_merge
 from unified_seg.fusion.base import PANOPTIC_FUSION_REGISTRY, FusionResult, PanopticFusion
+from unified_seg.fusion.panoptic import score_order_merge
+from unified_seg.structures.class_table import ClassTable
 
 
 @PANOPTIC_FUSION_REGISTRY.register()

@@ -13,9 +13,9 @@ from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.functional.pixel_losses import mean_cross_entropy
-from unified_seg.functional.resampling import upsample_to
 from unified_seg.heads.pixel_loss import PixelLoss
+from unified_seg.ops.losses import mean_cross_entropy
+from unified_seg.ops.resampling import upsample_to
 
 Features = dict[str, Tensor]
 Losses = dict[str, Tensor]

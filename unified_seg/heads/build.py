@@ -4,8 +4,8 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
-from unified_seg.heads.adapter import Detectron2Head, adapted_config
 from unified_seg.heads.base import SemanticHead
+from unified_seg.heads.detectron2_heads import Detectron2Head, adapted_config
 from unified_seg.heads.pixel_loss import build_pixel_loss
 
 

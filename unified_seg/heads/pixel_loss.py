@@ -1,87 +1,32 @@
-"""The loss that a head compares its logits with the truth by."""
+"""The loss that compares a head's logits with the ground truth."""
 
-import logging
-import math
 from collections.abc import Callable
 
-import torch
 from detectron2.config import CfgNode
-from detectron2.utils.logger import log_first_n
-from torch import Tensor, nn
+from fvcore.common.registry import Registry
+from torch import Tensor
 
-from unified_seg.functional.confusion_loss import confusion_weighted_loss, normalize_rows
-from unified_seg.functional.pixel_losses import mean_cross_entropy
-from unified_seg.heads.confusion_file import read_confusion
+from unified_seg.ops.losses import mean_cross_entropy
 
 #: (logits (N, K, H, W), targets (N, H, W), ignore_value) -> a scalar.
 PixelLoss = Callable[[Tensor, Tensor, int], Tensor]
 
+PIXEL_LOSSES = Registry("PIXEL_LOSSES")
+PIXEL_LOSSES.__doc__ = """Losses that a config can choose in place of cross-entropy.
 
-class ConfusionWeightedLoss(nn.Module):
-    """`confusion_weighted_loss` with the weights of a confusion matrix.
-
-    Args:
-        confusion: (K, K), rows the truth; see `normalize_rows`.
-        wrong_weight: lambda, finite, 0 or more.
-
-    Raises:
-        ValueError: no confusion matrix, or another weight.
-    """
-
-    weights: Tensor
-
-    def __init__(self, confusion: Tensor, wrong_weight: float = 5.0):
-        super().__init__()
-        if not 0 <= wrong_weight < math.inf:  # NaN too
-            raise ValueError(f"the weight of wrong classes must be finite and 0 or more, got {wrong_weight}")
-        self.wrong_weight = wrong_weight
-        # No part of what a model is: a checkpoint neither needs nor brings it.
-        self.register_buffer("weights", normalize_rows(confusion).float(), persistent=False)
-
-    def forward(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
-        return confusion_weighted_loss(logits, targets, self.weights, ignore_value, self.wrong_weight)
+A loss has a class method `from_config(cfg)`, which returns a PixelLoss, or None if the config does not ask for it.
+"""
 
 
 def build_pixel_loss(cfg: CfgNode) -> PixelLoss:
-    """Cross-entropy, or what MODEL.SEM_SEG_HEAD.CONFUSION_LOSS makes of it.
+    """Return the loss of PIXEL_LOSSES that the config asks for; cross-entropy if it asks for none.
 
     Raises:
-        ValueError: a file that is no confusion matrix of the head's classes, or a weight below 0.
+        ValueError: the config asks for several losses, or a loss refuses its keys.
     """
-    confusion = configured_confusion(cfg)
-    if confusion is None:
-        return mean_cross_entropy
-    try:
-        return ConfusionWeightedLoss(confusion, cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.LAMBDA)
-    except ValueError as error:
-        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS: {error}") from None
-
-
-def configured_confusion(cfg: CfgNode) -> Tensor | None:
-    """The (K, K) matrix of CONFUSION_LOSS.MATRIX; None where the key is empty.
-
-    Raises:
-        ValueError: as `build_pixel_loss` for the file.
-    """
-    head = cfg.MODEL.SEM_SEG_HEAD
-    if not head.CONFUSION_LOSS.MATRIX:
-        return None
-    try:
-        matrix, names = read_confusion(head.CONFUSION_LOSS.MATRIX, head.CLASS_NAMES)
-    except ValueError as error:
-        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX: {error}") from None
-    if len(names) != head.NUM_CLASSES:
+    chosen = {name: loss for name, cls in PIXEL_LOSSES if (loss := cls.from_config(cfg)) is not None}
+    if len(chosen) > 1:
         raise ValueError(
-            f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX: {head.CONFUSION_LOSS.MATRIX} is of {len(names)} classes, the "
-            f"head has {head.NUM_CLASSES}"
+            f"MODEL.SEM_SEG_HEAD: only one pixel loss can be used, the config asks for {', '.join(chosen)}"
         )
-    confusion = torch.from_numpy(matrix.astype("float64"))
-    try:
-        found = normalize_rows(confusion).diag() > 0
-    except ValueError as error:
-        raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX: {head.CONFUSION_LOSS.MATRIX}: {error}") from None
-    if not found.all():
-        lost = ", ".join(name for name, was_found in zip(names, found) if not was_found)
-        message = f"{head.CONFUSION_LOSS.MATRIX}: no pixel of {lost} was found, and the loss will not ask for any"
-        log_first_n(logging.WARNING, message, key="message")
-    return confusion
+    return next(iter(chosen.values()), mean_cross_entropy)

@@ -15,9 +15,9 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor, nn
 
 from unified_seg.config import ConfigError
-from unified_seg.functional.logit_maps import LogitEnsemble
 from unified_seg.inference.views import View, ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.structures.logit_map import LogitEnsemble
 
 
 def with_augmentation(cfg: CfgNode, model: nn.Module) -> tuple[CfgNode, nn.Module]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog
 
-from unified_seg.data.reading import IMAGE_SUFFIXES, DataError
+from unified_seg.data.io.reading import IMAGE_SUFFIXES, DataError
 
 
 def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict[str, Any]]:

@@ -8,11 +8,11 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 
+from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import final_config
-from unified_seg.data.augmentation import build_augmentations
+from unified_seg.data.pipeline.augmentation import build_augmentations
 from unified_seg.inference.augmentation import with_augmentation
 from unified_seg.meta_arch import build_model
-from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 
 
 class Predictor:

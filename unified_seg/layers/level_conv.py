@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.functional.resampling import upsample_to
 from unified_seg.layers.conv import init_classifier
+from unified_seg.ops.resampling import upsample_to
 
 
 class LevelConv(nn.Conv2d):

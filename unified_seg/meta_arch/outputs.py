@@ -16,10 +16,10 @@ from typing import Any
 from detectron2.structures import Instances
 from torch import Tensor
 
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.cell_map import CellMap
-from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
 from unified_seg.fusion.base import PanopticFusion
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.cell_map import CellMap
+from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
 
 OUTPUT_FORMATS = ("detectron2", "compact")
 

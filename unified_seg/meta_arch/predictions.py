@@ -10,8 +10,8 @@ import torch
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
-from unified_seg.functional.cell_map import CellMap
-from unified_seg.functional.logit_maps import LogitMap
+from unified_seg.structures.cell_map import CellMap
+from unified_seg.structures.logit_map import LogitMap
 
 
 class ImagePrediction(NamedTuple):

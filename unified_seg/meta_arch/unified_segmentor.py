@@ -19,17 +19,17 @@ from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
-from unified_seg.data.class_counts import class_table_of, with_class_counts
-from unified_seg.data.mapper import make_instances
-from unified_seg.functional.cell_map import CellMap
-from unified_seg.functional.class_table import ClassTable
-from unified_seg.functional.logit_maps import LogitEnsemble, LogitMap
-from unified_seg.functional.windows import SlidingWindows
+from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.pipeline.mapper import make_instances
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import SemanticHead, build_semantic_head
 from unified_seg.meta_arch.freezing import FreezableModel, learns
 from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
 from unified_seg.meta_arch.predictions import ImagePrediction, cell_maps_of, logit_maps_of, valid_pixels
+from unified_seg.ops.windows import SlidingWindows
+from unified_seg.structures.cell_map import CellMap
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
 
 Batch = list[dict[str, Any]]
 

@@ -13,12 +13,12 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
+from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import COMPACT, ConfigError, changed_since, check_overrides, final_config, load_config
-from unified_seg.data.class_counts import with_class_counts
-from unified_seg.data.reading import DataError
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.io.reading import DataError
 from unified_seg.inference import with_augmentation
 from unified_seg.meta_arch import build_model
-from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 from unified_seg.training.launch import launch
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer

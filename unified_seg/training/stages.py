@@ -14,13 +14,13 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch import nn
 
+from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError, Stage, read_stages
 from unified_seg.config.stages import FINAL_WEIGHTS, given
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.datasets.classes import with_class_counts
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
-from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import precision_of
 from unified_seg.training.trainer import Trainer, required_weights, results_file

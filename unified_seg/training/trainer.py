@@ -15,13 +15,13 @@ from detectron2.utils import comm
 from torch import distributed, nn
 from tqdm import tqdm
 
+from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError
-from unified_seg.data.build import build_test_loader, build_train_loader, unreadable_list
-from unified_seg.data.checks import check_datasets
-from unified_seg.data.class_counts import with_class_counts
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, unreadable_list
+from unified_seg.data.validation.checks import check_datasets
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
 from unified_seg.meta_arch import FreezableModel, build_model
-from unified_seg.training.checkpoint import Checkpointer, CheckpointError
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import StepTrainer, precision_of

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import Segment, draw_segments, to_canvas
 from unified_seg.visualization.panels import Panel, make_panels
 from unified_seg.visualization.sheet import add_caption, grid

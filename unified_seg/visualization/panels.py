@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.heads.error_correction.panels import draw_errors
+from unified_seg.heads.pyramidal_output.panels import draw_pyramid
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
 from unified_seg.visualization.colors import Color, assign_shades
-from unified_seg.visualization.errors import draw_errors
-from unified_seg.visualization.pyramid import draw_pyramid
 from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
 
 LegendMode = Literal["present", "all", "none"]

@@ -13,10 +13,10 @@ from detectron2.structures.masks import polygons_to_bitmask
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from unified_seg.data.reading import DataError, of_size, read_image, read_panoptic_ids
-from unified_seg.data.semantic_labels import has_semantic_truth, semantic_truth
-from unified_seg.functional.box_masks import BoxMasks
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.io.reading import DataError, of_size, read_image, read_panoptic_ids
+from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
 from unified_seg.visualization.panels import LegendMode, draw_panels, make_panels, with_legend
 from unified_seg.visualization.sheet import add_caption, grid

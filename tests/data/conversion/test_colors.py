@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from unified_seg.data.checks import check_record
 from unified_seg.data.conversion.colors import color_ids, convert_colors, read_colors
 from unified_seg.data.datasets.custom import CustomDataset, read_classes
-from unified_seg.data.reading import DataError, read_label
-from unified_seg.functional.class_table import bit_palette
+from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.validation.checks import check_record
+from unified_seg.structures.class_table import bit_palette
 
 SKY, ROAD, VOID = (70, 130, 180), (128, 64, 128), (0, 0, 0)
 LEGEND = "70 130 180 sky\n128 64 128 road\n0 0 0 nothing\n"

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from unified_seg.data.checks import check_record
 from unified_seg.data.conversion.labelme import convert_labelme, shape_polygon
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.reading import DataError
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.validation.checks import check_record
 
 SIZE = (6, 10)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from unified_seg.data.conversion.legends import read_legend
-from unified_seg.data.reading import DataError
-from unified_seg.functional.class_table import SegmentClass
+from unified_seg.data.io.reading import DataError
+from unified_seg.structures.class_table import SegmentClass
 
 SKY = SegmentClass("sky", 0, None, 0, "sky", (70, 130, 180))
 CAR = SegmentClass("toy car", 1, None, 1, "toy car", (0, 0, 142))

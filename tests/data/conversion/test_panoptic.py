@@ -22,12 +22,12 @@ from panopticapi.evaluation import pq_compute
 from PIL import Image
 from pycocotools import mask as mask_util
 
-from unified_seg.data.checks import check_record
 from unified_seg.data.conversion.panoptic import Instance, convert_to_panoptic, draw_panoptic
 from unified_seg.data.datasets.custom import CustomDataset, read_classes
-from unified_seg.data.reading import DataError, read_panoptic_ids
-from unified_seg.data.semantic_labels import semantic_truth
-from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.data.io.reading import DataError, read_panoptic_ids
+from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.validation.checks import check_record
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 SKY, GRASS, COW, HEN = 3, 7, 10, 20
 CATEGORIES = [

@@ -13,13 +13,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from unified_seg.data.coco_json import coco_categories
+from unified_seg.data.coco.annotations import coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, files_in
-from unified_seg.data.parallel import in_parallel
-from unified_seg.data.reading import IMAGE_FORMATS, IMAGE_SUFFIXES, DataError, read_image
-from unified_seg.data.writing import replacing, write_png
-from unified_seg.functional.class_table import SegmentClass
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import IMAGE_FORMATS, IMAGE_SUFFIXES, DataError, read_image
+from unified_seg.data.io.writing import replacing, write_png
+from unified_seg.structures.class_table import SegmentClass
 
 LOSSY_FORMATS = ("JPEG", "WEBP")
 # Pillow's names of what has colours of 8 bits, grey, palettes and an alpha channel included.

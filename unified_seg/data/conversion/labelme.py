@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco_json import (
+from unified_seg.data.coco.annotations import (
     Json,
     RecordError,
     class_table,
@@ -21,13 +21,13 @@ from unified_seg.data.coco_json import (
     read_object,
     records_of,
 )
-from unified_seg.data.coco_masks import MAX_DISTANCE, checked_rle
+from unified_seg.data.coco.masks import MAX_DISTANCE, checked_rle
 from unified_seg.data.conversion.paths import check_apart, files_in
 from unified_seg.data.datasets.custom import read_classes
-from unified_seg.data.json_file import write_json
-from unified_seg.data.parallel import in_parallel
-from unified_seg.data.reading import MAX_PIXELS, DataError, SizeError, image_size
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import MAX_PIXELS, DataError, SizeError, image_size
+from unified_seg.structures.class_table import ClassTable
 
 # A polygon in the place of a circle is nowhere farther inside than this, in pixels.
 CIRCLE_ERROR = 0.25

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unified_seg.data.coco_json import Json, RecordError, class_table, listed_categories, records_of
-from unified_seg.data.reading import DataError, MissingFileError
-from unified_seg.data.yaml_file import read_yaml
-from unified_seg.functional.class_table import IGNORE_LABEL, SegmentClass
+from unified_seg.data.coco.annotations import Json, RecordError, class_table, listed_categories, records_of
+from unified_seg.data.io.reading import DataError, MissingFileError
+from unified_seg.data.io.yaml_file import read_yaml
+from unified_seg.structures.class_table import IGNORE_LABEL, SegmentClass
 
 Color = tuple[int, int, int]
 

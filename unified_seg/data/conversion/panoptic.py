@@ -14,7 +14,7 @@ import numpy as np
 from pycocotools import mask as mask_util
 from scipy.ndimage import find_objects
 
-from unified_seg.data.coco_json import (
+from unified_seg.data.coco.annotations import (
     ImageId,
     Json,
     RecordError,
@@ -27,16 +27,16 @@ from unified_seg.data.coco_json import (
     records_of,
     thing_of,
 )
-from unified_seg.data.coco_masks import checked_rle
+from unified_seg.data.coco.masks import checked_rle
+from unified_seg.data.coco.predictions import ImageInfo, find_semantic, read_images, read_semantic
 from unified_seg.data.conversion.paths import check_apart
 from unified_seg.data.datasets.custom import read_classes
-from unified_seg.data.json_file import write_json
-from unified_seg.data.parallel import in_parallel
-from unified_seg.data.predictions import ImageInfo, find_semantic, read_images, read_semantic
-from unified_seg.data.reading import DataError, SizeError, image_size
-from unified_seg.data.semantic_labels import PixelValues, pixel_values
-from unified_seg.data.writing import write_png
-from unified_seg.functional.class_table import ClassTable, SegmentClass
+from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import DataError, SizeError, image_size
+from unified_seg.data.io.semantic_labels import PixelValues, pixel_values
+from unified_seg.data.io.writing import write_png
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 # What is in front where instances overlap: the smaller one, or the later one of the file.
 ORDERS = ("area", "file")

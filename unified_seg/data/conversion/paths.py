@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from unified_seg.data.folders import files_below
-from unified_seg.data.reading import DataError, MissingFileError
+from unified_seg.data.io.folders import files_below
+from unified_seg.data.io.reading import DataError, MissingFileError
 
 
 def check_apart(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:

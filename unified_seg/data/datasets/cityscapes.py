@@ -12,10 +12,10 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from unified_seg.data.coco_json import read_image_entries, read_object
+from unified_seg.data.coco.annotations import read_image_entries, read_object
 from unified_seg.data.datasets.coco_panoptic import read_panoptic_annotations
-from unified_seg.data.reading import DataError, MissingFileError, image_size
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.io.reading import DataError, MissingFileError, image_size
+from unified_seg.structures.class_table import ClassTable
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from detectron2.structures import BoxMode
 
-from unified_seg.data.coco_json import (
+from unified_seg.data.coco.annotations import (
     Json,
     RecordError,
     field,
@@ -20,8 +20,8 @@ from unified_seg.data.coco_json import (
     records_of,
     thing_of,
 )
-from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
 

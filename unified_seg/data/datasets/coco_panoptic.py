@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.coco_json import (
+from unified_seg.data.coco.annotations import (
     ImageEntry,
     ImageId,
     Json,
@@ -20,9 +20,9 @@ from unified_seg.data.coco_json import (
     read_object,
     records_of,
 )
-from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.writing import MAX_SEGMENT_ID
-from unified_seg.functional.class_table import ClassTable
+from unified_seg.data.io.writing import MAX_SEGMENT_ID
+from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
 

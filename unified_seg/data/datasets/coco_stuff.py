@@ -16,7 +16,7 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from unified_seg.data.datasets.coco_categories import THING_CATEGORIES
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
-from unified_seg.functional.class_table import bit_palette, category_by_name
+from unified_seg.structures.class_table import bit_palette, category_by_name
 
 IMAGES = {"train": 9_000, "test": 1_000}
 # The official hierarchy (CocoStuffClasses.m of github.com/nightrome/cocostuff10k); categories are spelled as in COCO's

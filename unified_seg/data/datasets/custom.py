@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco_json import class_table, listed_categories, read_categories
+from unified_seg.data.coco.annotations import class_table, listed_categories, read_categories
 from unified_seg.data.datasets.coco_instances import load_coco_instances
 from unified_seg.data.datasets.coco_panoptic import load_coco_panoptic
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder
-from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import DataError
-from unified_seg.data.semantic_labels import pixel_values
-from unified_seg.data.yaml_file import read_yaml
-from unified_seg.functional.class_table import IGNORE_LABEL, ClassTable
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.semantic_labels import pixel_values
+from unified_seg.data.io.yaml_file import read_yaml
+from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
 

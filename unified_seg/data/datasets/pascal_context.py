@@ -15,7 +15,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
-from unified_seg.functional.class_table import bit_palette
+from unified_seg.structures.class_table import bit_palette
 
 # Spelled as in the authors' list of 459: VOC's diningtable is its table.
 CLASS_NAMES = """

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.folders import files_below
-from unified_seg.data.problems import Problem, Report, stop
-from unified_seg.data.reading import IMAGE_SUFFIXES, DataError, MissingFileError, UnreadableError, image_size
-from unified_seg.functional.class_table import IGNORE_LABEL
+from unified_seg.data.io.folders import files_below
+from unified_seg.data.io.reading import IMAGE_SUFFIXES, DataError, MissingFileError, UnreadableError, image_size
+from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.structures.class_table import IGNORE_LABEL
 
 Record = dict[str, Any]
 

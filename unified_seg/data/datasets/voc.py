@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
-from unified_seg.functional.class_table import bit_palette, category_by_name
+from unified_seg.structures.class_table import bit_palette, category_by_name
 
 IMAGES = {"train": 1_464, "trainaug": 10_582, "val": 1_449}
 LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}

@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from unified_seg.data.reading import DataError
-from unified_seg.data.writing import replacing
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.writing import replacing
 
 # What the readers of archives raise about damaged ones; RuntimeError is zipfile's of an encrypted one.
 BROKEN = (

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from unified_seg.data.writing import replacing
+from unified_seg.data.io.writing import replacing
 
 
 def write_names(path: Path, names: Sequence[str]) -> int:

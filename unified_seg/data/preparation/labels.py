@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.data.parallel import in_parallel
-from unified_seg.data.reading import image_header, of_size
-from unified_seg.data.writing import write_png
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import image_header, of_size
+from unified_seg.data.io.writing import write_png
 
 
 class Label(NamedTuple):

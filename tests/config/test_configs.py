@@ -1,0 +1,97 @@
+"""Every config file of the repository: it loads, and where it names data it builds its model."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from torch import nn
+
+from unified_seg.config import CfgNode, load_config, read_stages
+from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.pipeline.augmentation import build_augmentations
+from unified_seg.heads import registered_heads
+from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.reporting.ablation.plan import read_plan
+from unified_seg.reporting.ablation.runs import plan_runs
+from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
+from unified_seg.training.step import precision_of
+
+ROOT = Path(__file__).parent.parent
+FRAGMENTS = sorted((ROOT / "configs/base").glob("*.yaml"))
+ABLATIONS = sorted(ROOT.glob("projects/*/ablation.yaml"))
+MODELS = sorted({*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("projects/*/configs/**/*.yaml")} - {*FRAGMENTS})
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def register_heads_of_project(config: Path) -> None:
+    """Import a project's own components, as its train_net.py does."""
+    module = config.relative_to(ROOT).parts[:2]
+    file = ROOT.joinpath(*module, "head.py")
+    if (
+        module[0] == "projects"
+        and file.is_file()
+        and load_config(config).MODEL.SEM_SEG_HEAD.NAME not in registered_heads()
+    ):
+        spec = importlib.util.spec_from_file_location(f"test_configs_{module[1]}", file)
+        assert spec is not None and spec.loader is not None
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_there_are_configs() -> None:
+    assert "configs/toyscapes/unified_demo.yaml" in map(name_of, MODELS)
+    assert FRAGMENTS
+
+
+@pytest.mark.parametrize("path", FRAGMENTS, ids=name_of)
+def test_fragments_load(path: Path) -> None:
+    assert load_config(path) != load_config("")
+
+
+@pytest.mark.parametrize("path", MODELS, ids=name_of)
+def test_models_build(path: Path) -> None:
+    register_heads_of_project(path)
+    # Nothing is fetched.
+    cfg = load_config(path, ["MODEL.DEVICE", "meta", "MODEL.TIMM.PRETRAINED", "False"])
+    assert cfg.DATASETS.TRAIN and cfg.DATASETS.TEST
+    for each in [stage.config for stage in read_stages(cfg)] or [cfg]:
+        check_model(with_class_counts(each))
+    build_augmentations(cfg, is_train=True)
+    precision_of(load_config(path))
+
+
+def check_model(cfg: CfgNode) -> None:
+    # On the meta device nothing is computed, so that the large ones are as quick as the small.
+    with torch.device("meta"):
+        model = build_model(cfg)
+    assert isinstance(model, UnifiedSegmentor)
+    if model.sem_seg_head is not None:
+        assert model.sem_seg_head.num_classes == cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES == model.class_table.num_semantic
+    if model.roi_heads is not None:
+        assert model.roi_heads.num_classes == model.class_table.num_things
+    build_lr_scheduler(cfg, build_optimizer(cfg, nn.Linear(2, 2)))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=name_of)
+def test_no_config_types_what_the_data_set_knows(path: Path) -> None:
+    for file in (path, *FRAGMENTS):
+        assert "NUM_CLASSES" not in file.read_text(encoding="utf-8"), f"{file}: it is derived from the metadata"
+
+
+@pytest.mark.parametrize("file", ABLATIONS, ids=name_of)
+def test_rows_of_ablations_build(file: Path) -> None:
+    plan = read_plan(file, ROOT)
+    for run in plan_runs(plan, plan.rows, plan.seeds[:1], ROOT / "output", ROOT, "meta"):
+        cfg = with_class_counts(load_config(ROOT / run.row.config, run.overrides))
+        build_augmentations(cfg, is_train=True)
+        with torch.device("meta"):
+            assert isinstance(build_model(cfg), UnifiedSegmentor)
+
+
+def test_every_run_has_its_own_output_folder() -> None:
+    folders = [load_config(path).OUTPUT_DIR for path in MODELS]
+    assert len(set(folders)) == len(folders)

@@ -1,0 +1,240 @@
+"""Data sets that a config names: registration, the truths that they may have, and what is said to wrong entries."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from edited_json import edit, write
+from PIL import Image
+
+from unified_seg.config import ConfigError, get_config
+from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.datasets.custom import CustomDataset, read_classes, register_custom
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.validation.checks import check_record
+from unified_seg.data.validation.problems import Problem
+
+pytestmark = pytest.mark.usefixtures("forget_datasets")
+
+NAME = "yard_train"
+SIZE = (8, 12)
+GRASS, HEN, COW = 3, 17, 40
+CATEGORIES = [
+    {"id": GRASS, "name": "grass", "isthing": 0, "supercategory": "ground"},
+    {"id": HEN, "name": "hen", "isthing": 1, "supercategory": "animal", "color": [200, 100, 0]},
+    {"id": COW, "name": "cow", "isthing": 1, "supercategory": "animal"},
+]
+Entry = dict[str, Any]
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Path:
+    """Two images, a/one.png and two.webp, with all three truths: a hen on grass, and grass alone."""
+    images, pngs, semantic = tmp_path / "images", tmp_path / "panoptic", tmp_path / "semantic"
+    for folder in (images, pngs, semantic):
+        (folder / "a").mkdir(parents=True)
+    entries, annotations = [], []
+    for index, name in enumerate(("a/one.png", "two.webp")):
+        Image.fromarray(np.full((*SIZE, 3), 90, dtype=np.uint8)).save(images / name)
+        labels = np.full(SIZE, GRASS, dtype=np.uint8)
+        labels[0] = 0
+        if index == 0:
+            labels[2:5, 3:7] = HEN
+        png = str(Path(name).with_suffix(".png"))
+        Image.fromarray(labels).save(semantic / png)
+        Image.fromarray(np.stack([labels, 0 * labels, 0 * labels], axis=-1)).save(pngs / png)
+        present = [i for i in np.unique(labels).tolist() if i]
+        entries.append({"id": index, "file_name": name, "height": SIZE[0], "width": SIZE[1]})
+        segments = [{"id": i, "category_id": i, "area": int((labels == i).sum()), "iscrowd": 0} for i in present]
+        annotations.append({"image_id": index, "file_name": png, "segments_info": segments})
+    write(tmp_path / "panoptic.json", {"images": entries, "annotations": annotations, "categories": CATEGORIES})
+    hen = {"id": 0, "image_id": 0, "category_id": HEN, "bbox": [3, 2, 4, 3], "segmentation": [[3, 2, 7, 2, 7, 5, 3, 5]]}
+    write(tmp_path / "instances.json", {"images": entries, "annotations": [hen], "categories": CATEGORIES})
+    (tmp_path / "classes.yaml").write_text(yaml.safe_dump(CATEGORIES))
+    return tmp_path
+
+
+def entry(**more: Any) -> Entry:
+    return {"NAME": NAME, "IMAGES": "images", **more}
+
+
+PANOPTIC = {"PANOPTIC": "panoptic.json"}
+INSTANCES = {"INSTANCES": "instances.json"}
+SEMANTIC = {"SEMANTIC": "semantic", "CLASSES": "classes.yaml", "IGNORE": [0]}
+TRUTHS: dict[str, tuple[Entry, set[str]]] = {
+    "panoptic": (PANOPTIC, {"pan_seg_file_name", "segments_info"}),
+    "instances": (INSTANCES, {"annotations"}),
+    "semantic": (SEMANTIC, {"sem_seg_file_name", "sem_seg_values"}),
+    "instances and semantic": ({**INSTANCES, **SEMANTIC}, {"annotations", "sem_seg_file_name", "sem_seg_values"}),
+    "panoptic and instances": ({**PANOPTIC, **INSTANCES}, {"pan_seg_file_name", "segments_info", "annotations"}),
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_records_of_every_truth(name: str, yard: Path) -> None:
+    more, keys = TRUTHS[name]
+    register_custom([entry(**more)], yard)
+    records = DatasetCatalog.get(NAME)
+    table = class_table_of(MetadataCatalog.get(NAME))
+    assert [(c.name, c.semantic_id, c.thing_id, c.category) for c in table.classes] == [
+        ("grass", 0, None, "ground"),
+        ("hen", 1, 0, "animal"),
+        ("cow", 2, 1, "animal"),
+    ]
+    assert [Path(r["file_name"]).relative_to(yard / "images").as_posix() for r in records] == ["a/one.png", "two.webp"]
+    for record in records:
+        assert record.keys() == {"file_name", "image_id", "height", "width"} | keys
+        found: list[Problem] = []
+        check_record(record, table, found.append)
+        assert found == []
+    if "instances" not in name or "semantic" in name:
+        labels = semantic_truth(records[0], table)
+        # The first row is void; the hen has 3 x 4 pixels.
+        assert (labels[0] == 255).all() and (labels == 1).sum() == 12 and (labels == 0).sum() == 7 * 12 - 12
+    if "annotations" in keys:
+        (hen,), nothing = (record["annotations"] for record in records)
+        assert nothing == []
+        assert (hen["category_id"], hen["bbox"], hen["bbox_mode"]) == (0, [3, 2, 4, 3], BoxMode.XYWH_ABS)
+
+
+def test_a_config_names_its_data_sets(yard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(yard))
+    cfg = get_config()
+    cfg.DATASETS.CUSTOM, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = [entry(**PANOPTIC)], (NAME,), (NAME,)
+    cfg = with_class_counts(with_class_counts(cfg))  # again is fine
+    assert (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (3, 2)
+
+
+def test_paths_may_be_absolute(yard: Path, tmp_path: Path) -> None:
+    dataset = CustomDataset.of(entry(IMAGES=str(yard / "images"), PANOPTIC=str(yard / "panoptic.json")), Path("/none"))
+    assert len(dataset.load()) == 2
+
+
+def test_endings_of_names(yard: Path) -> None:
+    for image in (yard / "images").rglob("*.*"):
+        image.rename(image.with_name(f"{image.stem}_photo.png"))
+    for label in (yard / "semantic").rglob("*.png"):
+        label.rename(label.with_name(f"{label.stem}_ids.png"))
+    endings = {"IMAGE_ENDING": "_photo.png", "SEMANTIC_ENDING": "_ids.png"}
+    records = CustomDataset.of(entry(**SEMANTIC, **endings), yard).load()
+    assert [r["image_id"] for r in records] == ["a/one", "two"]
+    edit(yard / "instances.json", lambda c: c["images"][0].update(file_name="a/one_photo.png"))
+    edit(yard / "instances.json", lambda c: c["images"][1].update(file_name="two_photo.png"))
+    records = CustomDataset.of(entry(**INSTANCES, **SEMANTIC, **endings), yard).load()
+    assert [Path(r["sem_seg_file_name"]).name for r in records] == ["one_ids.png", "two_ids.png"]
+
+
+class TestClasses:
+    def read(self, folder: Path, text: str) -> list[tuple[str, int, bool]]:
+        (folder / "c.yaml").write_text(text)
+        return [(c.name, c.dataset_id, c.is_thing) for c in read_classes(folder / "c.yaml").classes]
+
+    def test_names_alone_count_from_0(self, tmp_path: Path) -> None:
+        assert self.read(tmp_path, "[road, car]") == [("road", 0, False), ("car", 1, False)]
+
+    def test_more_than_names(self, tmp_path: Path) -> None:
+        text = "categories:\n  - road\n  - {name: car, id: 26, isthing: true}\n"
+        assert self.read(tmp_path, text) == [("road", 0, False), ("car", 26, True)]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("!!python/object/apply:os.system [ls]", "not readable as plain YAML"),
+            ("road", "expected a list of records, got str"),
+            ("[road, yes]", "record 1 is no object but True"),
+            ("[{name: yes}]", "record 0: name must be str, got True"),
+            ("[a, {name: b, id: 0}]", "a dataset id names two classes"),
+            ("[", "not readable as plain YAML"),
+            ("[&a [x], *a]", r"not readable as plain YAML: aliases \(\*name\) are not read"),
+            ("[{name: a, is_thing: 1}]", "record 0: a class has name, id, .* and no 'is_thing'"),
+        ],
+    )
+    def test_what_is_no_list_of_classes(self, text: str, message: str, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=rf"c\.yaml: {message}"):
+            self.read(tmp_path, text)
+
+    @pytest.mark.parametrize("suffix", ["json", "yaml"])
+    def test_a_byte_order_mark_is_no_matter(self, suffix: str, tmp_path: Path) -> None:
+        file = tmp_path / f"c.{suffix}"
+        file.write_text('[{"name": "road", "id": 3, "isthing": 0}]', encoding="utf-8-sig")
+        assert [(c.name, c.dataset_id, c.is_thing) for c in read_classes(file).classes] == [("road", 3, False)]
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"c\.yaml: there is no such file"):
+            read_classes(tmp_path / "c.yaml")
+
+
+ENTRIES: dict[str, tuple[Any, str]] = {
+    "no entry": ("yard", "an entry is keys and values, got 'yard'"),
+    "no name": ({"IMAGES": "images", **PANOPTIC}, "an entry without NAME: NAME must be a str, got None"),
+    "no images": ({"NAME": NAME, **PANOPTIC}, f"{NAME}: IMAGES must be a str, got None"),
+    "no truth": (entry(), f"{NAME}: no truth; it needs PANOPTIC, INSTANCES or SEMANTIC"),
+    "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: SEMANTIC alone says no classes"),
+    "a key that is none": (entry(PANOPTIK="x"), f"{NAME}: there is no key PANOPTIK; the keys are NAME, IMAGES"),
+    "a name that is a path": ({**entry(**PANOPTIC), "NAME": "../up"}, r"\.\./up: NAME may have letters, digits"),
+    "values to ignore": (entry(**{**SEMANTIC, "IGNORE": ["0"]}), f"{NAME}: IGNORE must be a list of whole numbers"),
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_a_wrong_entry(name: str, yard: Path) -> None:
+    wrong, message = ENTRIES[name]
+    with pytest.raises(ConfigError, match=f"DATASETS.CUSTOM: {message}"):
+        register_custom([wrong], yard)
+
+
+def test_a_name_that_is_taken(yard: Path) -> None:
+    register_custom([entry(**PANOPTIC)], yard)
+    with pytest.raises(ConfigError, match=f"the name '{NAME}' is taken by another data set"):
+        register_custom([entry(**INSTANCES)], yard)
+    with pytest.raises(ConfigError, match="'coco_2017_val' is taken"):
+        register_custom([{**entry(**PANOPTIC), "NAME": "coco_2017_val"}], yard)
+
+
+def test_classes_of_one_name(yard: Path) -> None:
+    edit(yard / "panoptic.json", lambda content: content["categories"][2].update(name="hen"))
+    with pytest.raises(DataError, match=r"panoptic\.json: two classes have the name hen"):
+        register_custom([entry(**PANOPTIC)], yard)
+
+
+def test_truths_of_different_images(yard: Path) -> None:
+    edit(yard / "instances.json", lambda content: content["images"].pop())
+    dataset = CustomDataset.of(entry(**PANOPTIC, **INSTANCES), yard)
+    with pytest.raises(DataError, match=r"two\.webp: only 1 of the 2 truths of 'yard_train' have it"):
+        dataset.load()
+    found: list[Problem] = []
+    assert [Path(r["file_name"]).name for r in dataset.load(found.append)] == ["one.png"]
+    assert [p.kind for p in found] == ["missing-truth"]
+
+
+def test_truths_of_different_sizes(yard: Path) -> None:
+    edit(yard / "instances.json", lambda content: content["images"][0].update(height=9))
+    with pytest.raises(DataError, match=r"one\.png: the truths of 'yard_train' say 8x12 and 9x12"):
+        CustomDataset.of(entry(**PANOPTIC, **INSTANCES), yard).load()
+
+
+def test_values_that_are_neither_class_nor_ignored(yard: Path) -> None:
+    register_custom([entry(**{**SEMANTIC, "IGNORE": [255]})], yard)
+    record = DatasetCatalog.get(NAME)[0]
+    with pytest.raises(DataError, match=r"one\.png: the values \[0\] are no class and not void, of 12 pixels"):
+        check_record(record, class_table_of(MetadataCatalog.get(NAME)))
+
+
+def test_a_class_to_ignore(yard: Path) -> None:
+    dataset = CustomDataset.of(entry(**{**SEMANTIC, "IGNORE": [GRASS]}), yard)
+    with pytest.raises(DataError, match=r"classes\.yaml: the values \[3\] can't be ignored and the ids of classes"):
+        dataset.load()
+
+
+def test_an_image_without_its_semantic_label(yard: Path) -> None:
+    (yard / "semantic/two.png").unlink()
+    dataset = CustomDataset.of(entry(**SEMANTIC), yard)
+    with pytest.raises(DataError, match=r"two\.webp: its label .*two\.png is not there; .*CUSTOM 'yard_train'"):
+        dataset.load()
+    found: list[Problem] = []
+    assert len(dataset.load(found.append)) == 1 and found[0].kind == "missing-truth"

@@ -1,0 +1,184 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from unified_seg.data.io.reading import (
+    DataError,
+    UnreadableError,
+    image_size,
+    read_image,
+    read_label,
+    read_panoptic_ids,
+)
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+ORIENTATION = 0x0112
+
+
+def save(path: Path, array: np.ndarray, **options: object) -> Path:
+    Image.fromarray(array).save(path, **options)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.mark.parametrize("name", ["plain.png", "with space é中.png", "x.bmp", "x.tiff", "x.ppm"])
+def test_colours_come_in_the_order_asked_for(name: str, tmp_path: Path) -> None:
+    file = save(tmp_path / name, RGB)
+    assert np.array_equal(read_image(file, "RGB"), RGB)
+    bgr = read_image(str(file), "BGR")
+    assert np.array_equal(bgr, RGB[..., ::-1])
+    assert bgr.dtype == np.uint8 and bgr.flags.c_contiguous
+    assert image_size(file) == (4, 6)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1"])
+def test_images_of_every_mode_become_three_channels(mode: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.tiff"
+    Image.fromarray(RGB).convert(mode).save(file)
+    assert read_image(file).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.tiff"])
+def test_of_16_bits_the_higher_are_taken(name: str, tmp_path: Path) -> None:
+    # 65535 is white, 256 * 100 + 7 the grey 100.
+    file = save(tmp_path / name, np.array([[65535, 25607, 7]], dtype=np.uint16))
+    assert read_image(file).tolist() == [[[255] * 3, [100] * 3, [0] * 3]]
+
+
+def test_an_image_of_floats_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"x\.tiff: an image of floats"):
+        read_image(save(tmp_path / "x.tiff", np.zeros((2, 3), dtype=np.float32)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_size_and_image_agree_for_every_orientation(orientation: int, tmp_path: Path) -> None:
+    image = Image.fromarray(RGB)
+    exif = image.getexif()
+    exif[ORIENTATION] = orientation
+    for name in ("x.jpg", "x.png"):
+        image.save(tmp_path / name, exif=exif)
+        assert read_image(tmp_path / name).shape[:2] == image_size(tmp_path / name)
+    assert image_size(tmp_path / "x.jpg") == ((6, 4) if orientation > 4 else (4, 6))
+
+
+def test_a_rotated_photograph_is_turned_upright(tmp_path: Path) -> None:
+    image = Image.fromarray(RGB)
+    exif = image.getexif()
+    exif[ORIENTATION] = 6  # the camera's top is at the right: turn clockwise
+    image.save(tmp_path / "x.png", exif=exif)
+    assert np.array_equal(read_image(tmp_path / "x.png", "RGB"), np.rot90(RGB, -1))
+
+
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 40000), (np.int32, 70000)])
+def test_labels_keep_their_ids(dtype: type, top: int, tmp_path: Path) -> None:
+    ids = np.array([[0, 1, 7], [200, 255, top]], dtype=dtype)
+    label = read_label(save(tmp_path / "x.tiff", ids))
+    assert label.dtype == (np.uint8 if dtype is np.uint8 else np.int32)
+    assert label.flags.writeable  # torch warns of arrays that are not
+    assert np.array_equal(label, ids)
+
+
+def test_16_bit_png_ids_are_not_cut(tmp_path: Path) -> None:
+    assert read_label(save(tmp_path / "x.png", np.array([[300, 26001]], dtype=np.uint16))).tolist() == [[300, 26001]]
+
+
+def test_a_palette_label_gives_indices_not_colours(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
+    image.putpalette([200, 100, 50, 10, 20, 30, 5, 5, 5])
+    image.save(tmp_path / "x.png")
+    assert read_label(tmp_path / "x.png").tolist() == [[0, 1], [2, 1]]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
+def test_a_colour_label_is_an_error(mode: str, tmp_path: Path) -> None:
+    Image.fromarray(RGB).convert(mode).save(tmp_path / "x.png")
+    with pytest.raises(DataError, match=rf"x\.png: a label map has one channel of ids, this is a {mode} image"):
+        read_label(tmp_path / "x.png")
+
+
+def test_a_label_of_two_values_is_a_label(tmp_path: Path) -> None:
+    label = read_label(save(tmp_path / "x.png", np.array([[True, False]])))
+    assert (label.dtype, label.tolist()) == (np.uint8, [[1, 0]])
+
+
+@given(arrays(np.uint8, (3, 5, 3)))
+@settings(deadline=None)
+def test_panoptic_ids_are_what_panopticapi_reads(tmp_path_factory: pytest.TempPathFactory, rgb: np.ndarray) -> None:
+    from panopticapi.utils import rgb2id
+
+    file = save(tmp_path_factory.mktemp("rgb") / "x.png", rgb)
+    assert np.array_equal(read_panoptic_ids(file), rgb2id(rgb))
+
+
+def test_panoptic_ids(tmp_path: Path) -> None:
+    rgb = np.array([[[0, 0, 0], [7, 0, 0]], [[1, 2, 0], [255, 255, 255]]], dtype=np.uint8)
+    ids = read_panoptic_ids(save(tmp_path / "x.png", rgb))
+    # 1 + 2 * 256 = 513; three bytes of ones are 2 ** 24 - 1.
+    assert ids.tolist() == [[0, 7], [513, 2**24 - 1]]
+    assert ids.dtype == np.int32
+
+
+def test_a_grey_panoptic_png_is_an_error(tmp_path: Path) -> None:
+    save(tmp_path / "x.png", RGB[..., 0])
+    with pytest.raises(DataError, match=r"x\.png: a panoptic PNG codes its ids as RGB, this is a L image"):
+        read_panoptic_ids(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("reader", [read_image, read_label, read_panoptic_ids, image_size])
+def test_unusable_files_are_named(reader: object, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"absent\.png: there is no such file"):
+        reader(tmp_path / "absent.png")  # type: ignore[operator]
+    (tmp_path / "text.png").write_text("<html></html>")
+    with pytest.raises(DataError, match=r"text\.png: not a readable image"):
+        reader(tmp_path / "text.png")  # type: ignore[operator]
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(DataError, match=r"folder\.png: not a readable image"):
+        reader(tmp_path / "folder.png")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("reader", [read_image, read_panoptic_ids])
+def test_truncated_files_are_named(reader: object, tmp_path: Path) -> None:
+    file = save(tmp_path / "x.png", RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(DataError, match=r"x\.png: not a readable image"):
+        reader(file)  # type: ignore[operator]
+
+
+def test_the_header_of_a_truncated_png(tmp_path: Path) -> None:
+    file = save(tmp_path / "x.png", RNG.integers(0, 256, (64, 48, 3), dtype=np.uint8))
+    file.write_bytes(file.read_bytes()[:2000])
+    assert image_size(file) == (64, 48)  # nothing behind it is looked at
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("reader", [read_image, image_size])
+def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
+    """Item 18: of one bit each they are a few kilobytes."""
+    Image.new("1", (10_000, 9_000)).save(tmp_path / "x.png")
+    with pytest.raises(UnreadableError, match=r"x\.png: 9000x10000 pixels, more than"):
+        reader(tmp_path / "x.png")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("reader", [read_image, image_size])
+def test_exif_tags_that_are_none(reader: object, tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "x.webp", exif=b"Exif\0\0no tiff header")
+    with pytest.raises(UnreadableError, match=r"x\.webp: its EXIF tags can't be read"):
+        reader(tmp_path / "x.webp")  # type: ignore[operator]
+
+
+def test_formats_that_run_other_programs_are_not_opened(tmp_path: Path) -> None:
+    # Pillow would hand an EPS to Ghostscript, whatever the file is called.
+    Image.fromarray(RGB).save(tmp_path / "x.eps")
+    (tmp_path / "x.eps").rename(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match=r"x\.jpg: not a readable image"):
+        read_image(tmp_path / "x.jpg")
+
+
+def test_a_jpeg_is_no_label(tmp_path: Path) -> None:
+    save(tmp_path / "x.jpg", RGB[..., 0])
+    with pytest.raises(DataError, match="not a readable image of PNG, BMP, TIFF"):
+        read_label(tmp_path / "x.jpg")

@@ -1,0 +1,156 @@
+"""Semantic labels of every kind, as semantic ids."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from three_classes import CAR, SKY, TABLE, TRUCK
+
+from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.semantic_labels import has_semantic_truth, pixel_values, semantic_truth
+from unified_seg.data.validation.problems import Problem
+from unified_seg.structures.class_table import ClassTable
+
+
+class TestPixelValues:
+    def test_dataset_ids(self):
+        values = pixel_values(TABLE, "dataset")
+        meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
+        assert meant == {0: 255, SKY: 0, CAR: 1, TRUCK: 2, 255: 255}
+        assert values.from_semantic[[0, 1, 2, 255]].tolist() == [SKY, CAR, TRUCK, 255]
+        assert values.from_semantic.dtype == np.uint8
+
+    def test_contiguous_ids(self):
+        values = pixel_values(TABLE, "contiguous")
+        meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
+        assert meant == {0: 0, 1: 1, 2: 2, 255: 255}
+        assert values.from_semantic[[0, 1, 2, 255]].tolist() == [0, 1, 2, 255]
+
+    def test_a_class_with_the_id_of_void(self):
+        values = pixel_values(ClassTable([replace(TABLE.classes[0], dataset_id=255)]), "dataset")
+        assert (values.to_semantic[0], values.to_semantic[255]) == (255, 0)
+        assert values.from_semantic[[0, 255]].tolist() == [255, 0]
+
+    def test_ids_that_need_two_bytes(self):
+        values = pixel_values(ClassTable([replace(TABLE.classes[0], dataset_id=65535)]), "dataset")
+        assert values.from_semantic[[0, 255]].tolist() == [65535, 255]
+
+    def test_things_that_share_a_semantic_id(self):
+        table = ClassTable([replace(c, semantic_id=0, thing_id=i) for i, c in enumerate(TABLE.classes)])
+        assert pixel_values(table, "contiguous").to_semantic[0] == 0
+        with pytest.raises(DataError, match="several things share a semantic id"):
+            pixel_values(table, "dataset")
+
+    @pytest.mark.parametrize("ignore_label", [-1, 65536])
+    def test_an_ignore_label_that_no_map_holds(self, ignore_label: int):
+        with pytest.raises(DataError, match=f"ignore label of the classes is {ignore_label}, it must be 0 .. 65535"):
+            pixel_values(ClassTable(TABLE.classes, ignore_label), "contiguous")
+
+    def test_an_unknown_kind(self):
+        with pytest.raises(ValueError, match="must be dataset or contiguous, got 'coco'"):
+            pixel_values(TABLE, "coco")
+
+    def test_values_to_ignore(self):
+        values = pixel_values(TABLE, "dataset", ignored=(0, 9))
+        meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
+        assert meant == {0: 255, 9: 255, SKY: 0, CAR: 1, TRUCK: 2}
+
+    @pytest.mark.parametrize(
+        ("ignored", "message"),
+        [((0, CAR), r"the values \[26\] can't be ignored"), ((), "one or more of"), ((-1,), "one or more of")],
+    )
+    def test_values_that_can_not_be_ignored(self, ignored: tuple[int, ...], message: str):
+        with pytest.raises(DataError, match=message):
+            pixel_values(TABLE, "dataset", ignored)
+
+
+def labelled(folder: Path, pixels: np.ndarray, **more: Any) -> dict[str, Any]:
+    """A record with a semantic label of these pixels."""
+    file = folder / "label.png"
+    Image.fromarray(pixels).save(file)
+    size = {"height": pixels.shape[0], "width": pixels.shape[1]}
+    return {"file_name": "image.jpg", "sem_seg_file_name": str(file), **size, **more}
+
+
+def segmented(folder: Path, ids: list[list[int]], *segments: tuple[int, int, bool]) -> dict[str, Any]:
+    """A record with a panoptic map of these ids, and segments of (id, category_id, is a thing)."""
+    pixels = np.array(ids)
+    file = folder / "panoptic.png"
+    Image.fromarray(np.stack([pixels % 256, pixels // 256, 0 * pixels], axis=-1).astype(np.uint8)).save(file)
+    infos = [{"id": i, "category_id": category, "isthing": thing} for i, category, thing in segments]
+    size = {"height": pixels.shape[0], "width": pixels.shape[1]}
+    return {"file_name": "image.jpg", "pan_seg_file_name": str(file), "segments_info": infos, **size}
+
+
+def test_semantic_ids_are_taken_as_they_are(tmp_path: Path):
+    record = labelled(tmp_path, np.array([[0, 1], [2, 255]], dtype=np.uint8))
+    assert semantic_truth(record, TABLE).tolist() == [[0, 1], [2, 255]]
+
+
+def test_values_of_a_table_become_semantic_ids(tmp_path: Path):
+    values = pixel_values(TABLE, "dataset", ignored=(0,)).by_value()
+    record = labelled(tmp_path, np.array([[SKY, 0], [TRUCK, CAR]], dtype=np.uint8), sem_seg_values=values)
+    assert semantic_truth(record, TABLE).tolist() == [[0, 255], [2, 1]]
+    wrong = labelled(tmp_path, np.array([[SKY, 1], [28, 28]], dtype=np.uint8), sem_seg_values=values)
+    with pytest.raises(DataError, match=r"label\.png: the values \[1, 28\] are no class and not void, of 3 pixels"):
+        semantic_truth(wrong, TABLE)
+    found: list[Problem] = []
+    assert semantic_truth(wrong, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
+    assert [problem.kind for problem in found] == ["label-id"]
+
+
+def test_segments_have_the_classes_of_a_semantic_label(tmp_path: Path):
+    # Sky is semantic id 0; of trucks, thing id 1, the semantic id is 2; what is no segment is void.
+    record = segmented(tmp_path, [[7, 7, 0], [300, 300, 301]], (7, 0, False), (300, 1, True), (301, 0, True))
+    assert semantic_truth(record, TABLE).tolist() == [[0, 0, 255], [2, 2, 1]]
+
+
+def test_a_semantic_label_goes_before_segments(tmp_path: Path):
+    record = {**segmented(tmp_path, [[7]], (7, 0, False)), **labelled(tmp_path, np.array([[2]], dtype=np.uint8))}
+    assert semantic_truth(record, TABLE).tolist() == [[2]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ids_that_are_no_class(dtype: type, tmp_path: Path):
+    record = labelled(tmp_path, np.array([[0, 77], [3, 255]], dtype=dtype))
+    with pytest.raises(DataError, match=r"label\.png: label id 77 is neither a class \(0 to 2\) nor .* 2 pixels"):
+        semantic_truth(record, TABLE)
+    found: list[Problem] = []
+    assert semantic_truth(record, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
+    assert [problem.kind for problem in found] == ["label-id"]
+
+
+SEGMENTS: dict[str, tuple[tuple[int, int, bool], str]] = {
+    "unknown to the JSON": ((8, 0, False), r"the segments \[7\] are in the PNG but not in segments_info"),
+    "of an unknown class": ((7, 2, True), "no thing class has category_id 2"),
+}
+
+
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_segments_that_mean_nothing(name: str, tmp_path: Path):
+    segment, message = SEGMENTS[name]
+    with pytest.raises(DataError, match=rf"panoptic\.png: {message}"):
+        semantic_truth(segmented(tmp_path, [[7]], segment), TABLE)
+
+
+def test_a_label_of_another_size(tmp_path: Path):
+    for record in (labelled(tmp_path, np.zeros((2, 3), dtype=np.uint8)), segmented(tmp_path, [[0, 0, 0]] * 2)):
+        with pytest.raises(DataError, match=r"\.png: 2x3 pixels, its image has 3x2 \(height x width\)"):
+            semantic_truth({**record, "height": 3, "width": 2}, TABLE)
+
+
+def test_a_record_without_truth_is_named():
+    record = {"file_name": "some.jpg", "height": 1, "width": 1, "annotations": []}
+    assert not has_semantic_truth(record)
+    with pytest.raises(DataError, match=r"some\.jpg: no semantic label"):
+        semantic_truth(record, TABLE)
+
+
+def test_ids_of_two_bytes(tmp_path: Path):
+    table = ClassTable([replace(TABLE.classes[0], dataset_id=40000)])
+    values = pixel_values(table, "dataset").by_value()
+    record = labelled(tmp_path, np.array([[40000, 0]], dtype=np.uint16), sem_seg_values=values)
+    assert semantic_truth(record, table).tolist() == [[0, 255]]

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+import torch
+from fusion_reference import reference_components, reference_grow
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from unified_seg.fusion.region_growing import free_pixels, grow_regions, label_components, neighbour_steps
+from unified_seg.fusion.region_sweeps import components_by_sweeps, grow_by_sweeps
+
+GROW = [grow_regions, grow_by_sweeps]
+
+
+def grid(text: str) -> Tensor:
+    return torch.tensor([[int(c) for c in row] for row in text.split()], dtype=torch.int32)
+
+
+def random_maps(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Owners on a few pixels, regions of blocks, winding where they are small."""
+    rng = np.random.default_rng(seed)
+    block = int(rng.integers(1, 5))
+    coarse = rng.integers(0, 3, (height // block + 1, width // block + 1))
+    regions = np.kron(coarse, np.ones((block, block), dtype=np.int64))[:height, :width]
+    owners = np.where(
+        rng.random((height, width)) < rng.choice([0.0, 0.02, 0.3]), rng.integers(1, 6, (height, width)), 0
+    )
+    return owners.astype(np.int32), regions.astype(np.uint8)
+
+
+@pytest.mark.parametrize("grow", GROW)
+def test_a_corridor_is_filled_around_its_corner(grow: object) -> None:
+    # Owner 1 enters the corridor at the left, owner 2 at its other end. Along it (5 pixels right, 2 down, 4 left) the
+    # 9 free pixels have the distances 1 .. 9 to owner 1 and 9 .. 1 to owner 2: the fifth is a tie, which 1 wins.
+    # In a straight line (1,4) and the pixels below it would be nearer to owner 2.
+    regions = grid("11111 00001 11111")
+    owners = grid("10000 00000 20000")
+    assert torch.equal(grow(owners, regions, 4), grid("11111 00001 22222"))
+
+
+@pytest.mark.parametrize("grow", GROW)
+def test_the_smaller_owner_wins_a_tie_from_wherever_it_comes(grow: object) -> None:
+    # The middle of each row has distance 2 to both.
+    assert torch.equal(grow(grid("10002 20001"), grid("11111 22222"), 4), grid("11122 22111"))
+    # The middle pixel of the cross has four owners at distance 1.
+    assert torch.equal(grow(grid("040 305 020"), grid("111 111 111"), 4)[1, 1], torch.tensor(2, dtype=torch.int32))
+
+
+@pytest.mark.parametrize("grow", GROW)
+def test_regions_are_walls_to_each_other(grow: object) -> None:
+    # Owner 1 fills region 1; the right half of it lies behind region 2, and an owner on region 0 grows nowhere.
+    regions = grid("112110 112110")
+    assert torch.equal(grow(grid("100003 000000"), regions, 4), grid("110003 110000"))
+
+
+@pytest.mark.parametrize("grow", GROW)
+def test_diagonal_contact_counts_only_with_eight_neighbours(grow: object) -> None:
+    regions, owners = grid("100 010 001"), grid("100 000 000")
+    assert torch.equal(grow(owners, regions, 4), owners)
+    assert torch.equal(grow(owners, regions, 8), regions)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 24), st.integers(1, 24), st.sampled_from([4, 8]))
+def test_growing_equals_the_reference(seed: int, height: int, width: int, connectivity: int) -> None:
+    owners, regions = random_maps(seed, height, width)
+    # The reference looks at neighbours of the same region, so owners outside regions are of no use to it either.
+    expected = torch.from_numpy(reference_grow(np.where(regions > 0, owners, 0), regions, connectivity))
+    expected = torch.where(torch.from_numpy(regions) > 0, expected, torch.from_numpy(owners)).int()
+    given = (torch.from_numpy(owners), torch.from_numpy(regions))
+    for grow in GROW:
+        assert torch.equal(grow(*given, connectivity), expected), grow.__name__
+    assert torch.equal(given[0], torch.from_numpy(random_maps(seed, height, width)[0])), "the arguments were changed"
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 20), st.integers(1, 20), st.sampled_from([4, 8]), st.integers(1, 5))
+def test_components_equal_the_reference(seed: int, height: int, width: int, connectivity: int, min_area: int) -> None:
+    owners, labels = random_maps(seed, height, width)
+    inside = (owners == 0) & (labels > 0)
+    components = reference_components(labels, inside, connectivity)
+    first = np.full(labels.shape, labels.size)
+    for component in components:
+        for pixel in component:
+            first[pixel] = component[0][0] * width + component[0][1]
+    swept = components_by_sweeps(torch.from_numpy(labels), torch.from_numpy(inside), connectivity)
+    assert np.array_equal(swept.numpy(), first)
+
+    framed_owners, states = np.pad(owners, 1), np.pad(np.where(inside, 1, -(labels > 0).astype(np.int8)), 1)
+    steps = neighbour_steps(width + 2, connectivity)
+    found = label_components(framed_owners, states, free_pixels(states), labels, steps, 5, float(min_area))
+    large = [component for component in components if len(component) >= min_area]
+    assert found.tolist() == [[labels[component[0]], len(component)] for component in large]
+    expected = owners.copy()
+    for number, component in enumerate(large, start=6):
+        expected[tuple(np.transpose(component))] = number
+    assert np.array_equal(framed_owners[1:-1, 1:-1], expected)
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"owners of \(2, 3\) for regions of \(3, 2\)"):
+        grow_regions(torch.zeros(2, 3, dtype=torch.int32), torch.zeros(3, 2, dtype=torch.int32))
+    with pytest.raises(ValueError, match="connectivity must be 4 or 8, got 6"):
+        grow_regions(torch.zeros(2, 2, dtype=torch.int32), torch.zeros(2, 2, dtype=torch.int32), 6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_cuda_grows_as_the_cpu_does() -> None:
+    for seed in range(50):
+        owners, regions = (torch.from_numpy(a) for a in random_maps(seed, 50, 70))
+        for connectivity in (4, 8):
+            on_gpu = grow_regions(owners.cuda(), regions.cuda(), connectivity)
+            assert torch.equal(on_gpu.cpu(), grow_regions(owners, regions, connectivity))

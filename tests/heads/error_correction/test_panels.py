@@ -1,0 +1,194 @@
+"""Pictures of errors: the street is 64 x 128 pixels, shown four times enlarged under captions of 22."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from unified_seg.heads.error_correction.panels import draw_errors, draw_probability, draw_true_errors
+from unified_seg.structures.logit_map import LogitMap
+from unified_seg.visualization.panels import draw_panels, make_panels
+
+SKY, ROAD, CAR, PERSON = range(4)
+IGNORE = 255
+CAPTION, GAP, SCALE = 22, 4, 4
+BLACK, RED, WHITE = (0, 0, 0), (255, 0, 0), (255, 255, 255)
+
+
+def at(picture: np.ndarray, row: int, column: int) -> tuple[int, ...]:
+    """The colour in the middle of a pixel of the image."""
+    return tuple(picture[row * SCALE + SCALE // 2, column * SCALE + SCALE // 2].tolist())
+
+
+def logits_of(labels: np.ndarray) -> torch.Tensor:
+    return torch.nn.functional.one_hot(torch.from_numpy(labels), 4).permute(2, 0, 1).float()
+
+
+@pytest.fixture
+def truth(street: Any) -> np.ndarray:
+    return street[0]
+
+
+@pytest.fixture
+def maps(truth: np.ndarray) -> dict[str, LogitMap]:
+    """Before the correction both cars are road, and the void corner too; the error branch sees the first car alone."""
+    uncorrected = np.where((truth == CAR) | (truth == IGNORE), ROAD, truth)
+    error = torch.full((1, 64, 128), -20.0)
+    error[:, 24:48, 20:44] = 20
+    maps = {"uncorrected": logits_of(uncorrected), "error": error}
+    return {name: LogitMap.whole(logits, 1, (64, 128)) for name, logits in maps.items()}
+
+
+def test_probability_goes_from_black_to_red() -> None:
+    picture = draw_probability(np.array([[0.0, 0.5, 1.0]], np.float32).repeat(64, 0).repeat(64, 1))
+    assert picture.shape == (64 * 3, 192 * 3, 3)
+    assert [tuple(picture[50, column].tolist()) for column in (10, 250, 570)] == [BLACK, (128, 0, 0), RED]
+
+
+def test_true_errors_are_red_and_unlabelled_pixels_white() -> None:
+    wrong = np.zeros((64, 128), bool)
+    labelled = np.ones((64, 128), bool)
+    wrong[3, 5], labelled[7, 9] = True, False
+    picture = draw_true_errors(wrong, labelled)
+    assert (at(picture, 3, 5), at(picture, 7, 9)) == (RED, WHITE)
+    # Every pixel is a square of its own.
+    assert (picture == RED).all(axis=2).sum() == (picture == WHITE).all(axis=2).sum() == SCALE**2
+    assert not picture[(picture != RED).any(axis=2) & (picture != WHITE).any(axis=2)].any()
+
+
+def test_predicted_and_true_errors(maps: dict[str, LogitMap], truth: np.ndarray) -> None:
+    predicted, true = (picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, truth))
+    assert predicted.shape == true.shape == (64 * SCALE, 128 * SCALE, 3)
+    # Sky, first car, second car, void.
+    places = [(10, 10), (30, 30), (30, 60), (60, 110)]
+    assert [at(predicted, *place) for place in places] == [BLACK, RED, BLACK, BLACK]
+    assert [at(true, *place) for place in places] == [BLACK, RED, RED, WHITE]
+    assert len(draw_errors((64, 128), maps, IGNORE)) == 1
+
+
+def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What will be written above the pictures of `draw_errors`."""
+    written: list[str] = []
+    monkeypatch.setattr(
+        "unified_seg.heads.error_correction.panels.add_caption", lambda picture, text: written.append(text) or picture
+    )
+    return written
+
+
+def test_captions_say_how_much(maps: dict[str, LogitMap], truth: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = captions(monkeypatch)
+    draw_errors((64, 128), maps, IGNORE, truth)
+    # Two cars of 24 x 24 pixels in 64 x 128, of which 8 x 32 are void: 576 / 8192 and 1152 / 7936.
+    assert "7.0 %" in written[0] and "14.5 %" in written[1]
+    written.clear()
+    draw_errors((64, 128), maps, IGNORE, np.full((64, 128), IGNORE))
+    assert "unknown" in written[1]
+
+
+def test_a_truth_of_another_size(maps: dict[str, LogitMap], image, compact, metadata) -> None:
+    for draw in (
+        lambda truth: draw_errors((64, 128), maps, IGNORE, truth),
+        lambda truth: draw_panels(image, compact | {"semantic_logit_maps": maps}, metadata, truth=truth),
+    ):
+        with pytest.raises(ValueError, match=r"a truth of \(32, 128\) pixels for an image of \(64, 128\)"):
+            draw(np.zeros((32, 128), int))
+
+
+def panel(picture: np.ndarray, row: int, column: int) -> np.ndarray:
+    """One of the panels of a sheet, under its caption."""
+    top, left = row * (CAPTION + 64 * SCALE + GAP), column * (128 * SCALE + GAP)
+    return picture[top + CAPTION : top + CAPTION + 64 * SCALE, left : left + 128 * SCALE]
+
+
+def test_before_and_after_stand_beside_each_other(image, compact, maps, truth, table, metadata) -> None:
+    outputs = compact | {"semantic_logit_maps": maps}
+    uncorrected = {"sem_seg_labels": maps["uncorrected"].labels((64, 128))}
+    before, after = (make_panels(each, table)["semantic"].draw(image)[CAPTION:] for each in (uncorrected, compact))
+    assert not np.array_equal(before, after)
+    errors = [picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, truth)]
+    # Of all three kinds of answers: input, before, after; instances, panoptic, predicted; true.
+    picture = draw_panels(image, outputs, metadata, legend="none", truth=truth)
+    assert picture.shape[1] == 3 * 512 + 2 * GAP and picture.shape[0] == 3 * (CAPTION + 64 * SCALE) + 2 * GAP
+    expected = {(0, 1): before, (0, 2): after, (1, 2): errors[0], (2, 0): errors[1]}
+    for (row, column), drawn in expected.items():
+        assert np.array_equal(panel(picture, row, column), drawn)
+    # Of a semantic model without truth: two by two.
+    del outputs["instances"], outputs["panoptic_seg"]
+    picture = draw_panels(image, outputs, metadata, legend="none")
+    assert picture.shape[1] == 2 * 512 + GAP and picture.shape[0] == 2 * (CAPTION + 64 * SCALE) + GAP
+    for (row, column), drawn in {(0, 1): before, (1, 0): after, (1, 1): errors[0]}.items():
+        assert np.array_equal(panel(picture, row, column), drawn)
+
+
+def test_answers_stand_in_the_order_of_the_heads(image, compact, maps, table, metadata, monkeypatch) -> None:
+    maps = {"ungrouped": LogitMap.whole(logits_of(np.full((64, 128), PERSON)), 1, (64, 128)), **maps}
+    outputs = {"sem_seg_labels": compact["sem_seg_labels"]}
+    drawn = [
+        make_panels({"sem_seg_labels": maps[name].labels((64, 128))}, table) for name in ("ungrouped", "uncorrected")
+    ]
+    first, second, last = (each["semantic"].draw(image)[CAPTION:] for each in (*drawn, make_panels(outputs, table)))
+    # Input, before the subnets, before the correction; after it, predicted errors.
+    picture = draw_panels(image, outputs | {"semantic_logit_maps": maps}, metadata, legend="none")
+    for (row, column), expected in {(0, 1): first, (0, 2): second, (1, 0): last}.items():
+        assert np.array_equal(panel(picture, row, column), expected)
+    # With the subnets around the correction it is the other way round.
+    around = {name: maps[name] for name in ("uncorrected", "error", "ungrouped")}
+    written = []
+    monkeypatch.setattr(
+        "unified_seg.visualization.panels.add_caption", lambda picture, text: written.append(text) or picture
+    )
+    draw_panels(image, outputs | {"semantic_logit_maps": around}, metadata, legend="none")
+    assert [text.split(" · ")[0] for text in written[1:]] == ["before correction", "before subnets", "after subnets"]
+    monkeypatch.undo()
+    # Of subnets alone: input, before, after.
+    outputs["semantic_logit_maps"] = {"ungrouped": maps["ungrouped"]}
+    picture = draw_panels(image, outputs, metadata, legend="none")
+    assert np.array_equal(panel(picture, 0, 1), first) and np.array_equal(panel(picture, 0, 2), last)
+
+
+def test_below_a_fusion_that_refines(image, fused, maps, truth, metadata) -> None:
+    plain = draw_panels(image, fused, metadata, legend="none")
+    picture = draw_panels(image, fused | {"semantic_logit_maps": maps}, metadata, legend="none", truth=truth)
+    assert np.array_equal(picture[: len(plain)], plain)
+    assert picture.shape == (3 * (CAPTION + 64 * SCALE) + 2 * GAP, plain.shape[1], 3)
+    for column, drawn in enumerate(draw_errors((64, 128), maps, IGNORE, truth), start=1):
+        assert np.array_equal(panel(picture, 2, column), drawn[CAPTION:])
+
+
+def test_the_legend_has_the_classes_from_before(image, compact, maps, table, metadata) -> None:
+    person = torch.full((64, 128), PERSON).numpy()
+    maps["uncorrected"] = LogitMap.whole(logits_of(person), 1, (64, 128))
+    legends = []
+    for given in ({}, {"semantic_logit_maps": maps}):
+        outputs = {"sem_seg_labels": compact["sem_seg_labels"], **given}
+        sheet, bare = (draw_panels(image, outputs, metadata, legend=legend) for legend in ("present", "none"))
+        legends.append(sheet[len(bare) :])
+    swatches = [(legend == table.semantic_colors[PERSON]).all(axis=2).sum() for legend in legends]
+    assert swatches[0] == 0 and swatches[1] > 50
+
+
+def test_other_maps_of_logits_are_not_drawn(image, compact, maps, truth, metadata) -> None:
+    del maps["uncorrected"]
+    outputs = compact | {"semantic_logit_maps": maps}
+    drawn = draw_panels(image, outputs, metadata, truth=truth)
+    assert np.array_equal(drawn, draw_panels(image, compact, metadata))
+
+
+def test_frames_of_a_video_have_one_size(image, compact, maps, metadata) -> None:
+    outputs = compact | {"semantic_logit_maps": maps}
+    first = draw_panels(image, outputs, metadata, legend="all")
+    maps["uncorrected"] = LogitMap.whole(torch.zeros(4, 64, 128), 1, (64, 128))
+    maps["error"] = LogitMap.whole(torch.zeros(1, 64, 128), 1, (64, 128))
+    assert draw_panels(image, outputs, metadata, legend="all").shape == first.shape
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 700), (700, 2), (33, 65)])
+def test_any_size_is_drawn(size: tuple[int, int]) -> None:
+    """The network saw an image of yet another size."""
+    maps = {
+        "uncorrected": LogitMap.whole(torch.rand(4, 2, 3), 4, (7, 9)),
+        "error": LogitMap.whole(torch.rand(1, 2, 3), 4, (7, 9)),
+    }
+    pictures = draw_errors(size, maps, IGNORE, np.zeros(size, np.uint8))
+    assert pictures[0].shape == pictures[1].shape and max(pictures[0].shape) < 3000

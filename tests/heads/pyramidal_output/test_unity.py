@@ -1,0 +1,74 @@
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unified_seg.heads.pyramidal_output.unity import UnityPyramid
+from unified_seg.layers.level_conv import concatenate
+
+FACTORS = (8, 4, 2)
+
+
+def build() -> UnityPyramid:
+    torch.manual_seed(0)
+    return UnityPyramid([6, 10], 16, factors=FACTORS, norm="")
+
+
+def levels() -> list[Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return [torch.randn(2, 6, 16, 24, generator=generator), torch.randn(2, 10, 8, 12, generator=generator)]
+
+
+def by_the_paper(layer: UnityPyramid, maps: list[Tensor], valid: Tensor | None = None) -> list[Tensor]:
+    """Section 4.1 word by word: probabilities (N, h / factor, w / factor) of each level."""
+    embedded = F.relu(F.conv2d(concatenate(maps), layer.embed.weight, layer.embed.bias))
+    positions = layer.position(embedded)
+    valid = torch.ones_like(positions[:, :1]) if valid is None else valid
+    result = []
+    for factor in layer.factors:
+        blocks = F.avg_pool2d(embedded * valid, factor) / F.avg_pool2d(valid, factor).clamp(min=1e-9)
+        centroids = F.interpolate(layer.centroid(blocks), scale_factor=factor, mode="nearest")
+        unity = layer.compare(positions - centroids).sigmoid()
+        # compare(a - b) has its bias once, as the layer has.
+        unity = torch.where(valid > 0, unity, torch.ones_like(unity))
+        result.append(-F.max_pool2d(-unity, factor)[:, 0])
+    return result
+
+
+def test_equals_the_papers_steps() -> None:
+    layer, maps = build(), levels()
+    ours = layer(maps)
+    assert [tuple(level.shape) for level in ours] == [(2, 2, 3), (2, 4, 6), (2, 8, 12)]
+    for logits, expected in zip(ours, by_the_paper(layer, maps)):
+        torch.testing.assert_close(logits.sigmoid(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_border_decides_nothing() -> None:
+    layer, maps = build(), levels()
+    valid = torch.zeros(2, 1, 16, 24)
+    valid[0, :, :11, :19] = 1
+    valid[1, :, :, :24] = 1
+    ours = layer(maps, valid)
+    for logits, expected, factor in zip(ours, by_the_paper(layer, maps, valid), FACTORS):
+        seen = F.max_pool2d(valid, factor)[:, 0] > 0
+        torch.testing.assert_close(logits.sigmoid()[seen], expected[seen], rtol=1e-4, atol=1e-6)
+    # What lies in the border may be anything.
+    other = [level.clone() for level in maps]
+    other[0][0, :, 12:], other[0][0, :, :, 20:] = 9, -9
+    for before, after, factor in zip(ours, layer(other, valid), FACTORS):
+        seen = F.max_pool2d(valid, factor)[:, 0] > 0
+        torch.testing.assert_close(before[seen], after[seen])
+
+
+def test_a_flat_map_is_one_at_every_cell() -> None:
+    layer = build()
+    flat = [torch.ones(1, 6, 16, 24), torch.ones(1, 10, 8, 12)]
+    for logits in layer(flat):
+        torch.testing.assert_close(logits, logits.flatten()[0].expand_as(logits))
+
+
+@pytest.mark.parametrize("norm", ["GN", "BN"])
+def test_gradients_reach_every_parameter(norm: str) -> None:
+    layer = UnityPyramid([6, 10], 16, factors=FACTORS, norm=norm)
+    sum(F.softplus(level).sum() for level in layer(levels())).backward()
+    assert all(p.grad is not None and p.grad.any() for p in layer.parameters())

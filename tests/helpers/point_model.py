@@ -1,0 +1,77 @@
+"""A semantic model that sees one pixel of each cell of its logits, and so says the same in any window."""
+
+from typing import Any
+
+import torch
+from detectron2.data import MetadataCatalog
+from detectron2.layers import ShapeSpec
+from detectron2.modeling import Backbone
+from torch import Tensor, nn
+
+from unified_seg.heads import SemanticHead
+from unified_seg.heads.base import Features, SemanticPrediction
+from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.structures.class_table import ClassTable
+
+STRIDE = 4
+DIVISIBILITY = 8
+CLASSES = 19
+
+
+class PointBackbone(Backbone):
+    """Attributes: `seen`, the heights and widths of its inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, CLASSES, 1, stride=STRIDE)
+        nn.init.normal_(self.conv.weight, std=1.0)
+        self.seen: list[tuple[int, int]] = []
+
+    @property
+    def size_divisibility(self) -> int:
+        return DIVISIBILITY
+
+    def forward(self, x: Tensor) -> Features:
+        self.seen.append((x.shape[-2], x.shape[-1]))
+        return {"point": self.conv(x)}
+
+    def output_shape(self) -> dict[str, ShapeSpec]:
+        return {"point": ShapeSpec(channels=CLASSES, stride=STRIDE)}
+
+
+class PointHead(SemanticHead):
+    def predict(self, features: Features) -> SemanticPrediction:
+        return SemanticPrediction(features["point"])
+
+
+class ImageHead(SemanticHead):
+    """The same from the image itself."""
+
+    needs_image = True
+
+    def __init__(self, conv: nn.Conv2d, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.conv = conv
+
+    def predict(self, features: Features) -> SemanticPrediction:
+        return SemanticPrediction(self.conv(features["image"]))
+
+
+def point_model(seed: int = 0, looks_at_image: bool = False, **arguments: Any) -> UnifiedSegmentor:
+    torch.manual_seed(seed)
+    backbone = PointBackbone()
+    described = {"num_classes": CLASSES, "ignore_value": 255, "common_stride": STRIDE}
+    return UnifiedSegmentor(
+        backbone=backbone,
+        sem_seg_head=ImageHead(backbone.conv, **described) if looks_at_image else PointHead(**described),
+        class_table=ClassTable.from_metadata(MetadataCatalog.get("unified_cityscapes_val")),
+        pixel_mean=(100.0, 110.0, 120.0),
+        pixel_std=(30.0, 31.0, 32.0),
+        **arguments,
+    ).eval()
+
+
+def random_image(height: int, width: int, seed: int = 0) -> Tensor:
+    """(3, height, width) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from unified_seg.ops.id_maps import UnknownIdsError, pair_counts, replaced_ids, segment_extents
+
+IDS = [70001, -3, 0, 2, 12]
+
+
+@given(arrays(np.int32, (4, 9), elements=st.sampled_from(IDS)), arrays(np.uint8, (4, 9), elements=st.integers(0, 2)))
+@settings(deadline=None)
+def test_counts_of_pairs(first: np.ndarray, second: np.ndarray):
+    expected = [[((first == a) & (second == b)).sum() for b in (2, 0, 1)] for a in IDS]
+    assert pair_counts(first, second, IDS, (2, 0, 1)).tolist() == expected
+
+
+def test_unknown_ids_of_a_pair():
+    maps = np.array([0, 5, 7, 5]), np.array([1, 1, 2, 8])
+    with pytest.raises(UnknownIdsError) as error:
+        pair_counts(*maps, [0, 1], [1, 2, 8])
+    assert (error.value.in_first, error.value.ids) == (True, [5, 7])
+    with pytest.raises(UnknownIdsError) as error:
+        pair_counts(*maps, [0, 5, 7], [1])
+    assert (error.value.in_first, error.value.ids) == (False, [2, 8])
+
+
+@given(arrays(np.int32, (5, 7), elements=st.sampled_from(IDS)))
+@settings(deadline=None)
+def test_extents_are_area_and_tight_window(ids: np.ndarray):
+    known = sorted({*IDS, 99})
+    for wanted, (area, top, bottom, left, right) in zip(known, segment_extents(ids, known).tolist()):
+        rows, columns = np.nonzero(ids == wanted)
+        assert area == len(rows)
+        window = (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) if area else (0, 0, 0, 0)
+        assert (top, bottom, left, right) == window
+
+
+def test_unknown_ids_have_no_extent():
+    with pytest.raises(UnknownIdsError) as error:
+        segment_extents(np.array([[0, 5], [7, 5]]), [0, 7])
+    assert error.value.ids == [5]
+
+
+@given(arrays(np.int32, (4, 9), elements=st.sampled_from(IDS)))
+@settings(deadline=None)
+def test_ids_are_replaced(ids: np.ndarray):
+    known = sorted(IDS)
+    values = [7, 0, 255, 3, 7]
+    expected = [[values[known.index(i)] for i in row] for row in ids.tolist()]
+    assert replaced_ids(ids, known, values).tolist() == expected
+
+
+def test_unknown_ids_are_not_replaced():
+    with pytest.raises(UnknownIdsError) as error:
+        replaced_ids(np.array([[0, 5], [7, 5]]), [0, 1, 7], [1, 2, 3])
+    assert error.value.ids == [5]

@@ -1,0 +1,193 @@
+import pickle
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from unified_seg.ops import resampling
+from unified_seg.ops.resampling import resample_confidence, resample_labels, resample_logits
+from unified_seg.ops.windows import SlidingWindows
+from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
+
+
+def random_logits(*shape: int, seed: int = 0) -> Tensor:
+    return 3 * torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class Windows:
+    """Cuts windows out of known logits, and counts them."""
+
+    def __init__(self, logits: Tensor, stride: int):
+        self.logits = logits
+        self.stride = stride
+        self.count = 0
+
+    def __call__(self, rows: slice, columns: slice) -> Tensor:
+        self.count += 1
+        y, x = (slice(side.start // self.stride, side.stop // self.stride) for side in (rows, columns))
+        return self.logits[:, y, x]
+
+
+def map_in_windows(logits: Tensor, input_size: tuple[int, int]) -> tuple[LogitMap, Windows]:
+    """Of logits at stride 2 and windows of 8 pixels in steps of 4: at 5 x 7 steps there are 4 x 6 of them."""
+    windows = Windows(logits, 2)
+    return LogitMap.in_windows(windows, SlidingWindows(8, 0.5, 4), 2, input_size), windows
+
+
+OUTPUT = st.tuples(st.integers(1, 70), st.integers(1, 50))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 16), st.integers(1, 20), OUTPUT, st.integers(0, 99))
+def test_a_whole_map_is_resampled(height: int, width: int, output_size: tuple[int, int], seed: int) -> None:
+    logits = random_logits(4, 8, 10, seed=seed)
+    sizes = (2, (height, width), output_size)
+    whole = LogitMap.whole(logits, 2, (height, width))
+    assert torch.equal(whole.labels(output_size), resample_labels(logits, *sizes))
+    assert torch.equal(whole.confidence(output_size), resample_confidence(logits, *sizes))
+    assert torch.equal(whole.logits(output_size), resample_logits(logits, *sizes))
+
+
+@pytest.mark.parametrize("stripe_values", [1, 4 * 21 * 5, 10**6])
+def test_entropy_is_that_of_the_softmax(stripe_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "STRIPE_VALUES", stripe_values)
+    logits = random_logits(4, 8, 10)
+    whole = LogitMap.whole(logits, 2, (15, 19))
+    probabilities = whole.logits((17, 21)).softmax(0)
+    expected = torch.distributions.Categorical(probabilities.permute(1, 2, 0)).entropy() / torch.tensor(4.0).log()
+    torch.testing.assert_close(whole.entropy((17, 21)), expected)
+
+
+def test_one_class_leaves_nothing_to_be_unsure_of() -> None:
+    assert not LogitMap.whole(torch.randn(1, 2, 3), 4, (8, 12)).entropy((8, 12)).any()
+
+
+def test_a_whole_map_goes_to_other_processes() -> None:
+    logits = torch.randn(2, 3, 4)
+    _, rows = next(pickle.loads(pickle.dumps(LogitMap.whole(logits, 4, (12, 16)))).bands())
+    assert torch.equal(rows, logits)
+
+
+def test_entropy_by_hand() -> None:
+    # Two of four classes are as likely, the others impossible: log 2 / log 4. All alike: 1. One alone: 0.
+    logits = torch.tensor([[0.0, 5.0, 300.0], [0.0, 5.0, 0.0], [-300.0, 5.0, 0.0], [-300.0, 5.0, -300.0]])[:, None]
+    assert LogitMap.whole(logits, 1, (1, 3)).entropy((1, 3)).tolist() == [pytest.approx([0.5, 1.0, 0.0])]
+
+
+def test_the_probability_of_one_logit() -> None:
+    # Of one row at stride 2: columns at -0.25, 0.25, 0.75 and 1.25, so logits 0, 1, 3, 4.
+    whole = LogitMap.whole(torch.tensor([[[0.0, 4.0]]]), 2, (2, 4))
+    probability = whole.probability((1, 4))
+    assert probability.dtype == torch.float32
+    torch.testing.assert_close(probability, torch.tensor([[0.0, 1.0, 3.0, 4.0]]).sigmoid())
+    with pytest.raises(ValueError, match="a map of 2 logits"):
+        LogitMap.whole(torch.zeros(2, 1, 2), 2, (2, 4)).probability((1, 4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(17, 20), st.integers(25, 28), OUTPUT, st.booleans(), st.integers(0, 99))
+def test_windows_say_what_the_whole_says(
+    height: int, width: int, output_size: tuple[int, int], mirrored: bool, seed: int
+) -> None:
+    logits = random_logits(4, 10, 14, seed=seed)
+    whole = LogitMap.whole(logits, 2, (height, width), mirrored)
+    in_windows = replace(map_in_windows(logits, (height, width))[0], mirrored=mirrored)
+    assert in_windows.grid_size == whole.grid_size
+    expected = whole.logits(output_size).softmax(0)
+    torch.testing.assert_close(in_windows.logits(output_size).softmax(0), expected)
+    torch.testing.assert_close(in_windows.confidence(output_size), expected.amax(0))
+    labels = in_windows.labels(output_size).long()
+    assert labels.shape == output_size
+    assert (expected.gather(0, labels[None])[0] > expected.amax(0) - 1e-5).all()
+    torch.testing.assert_close(in_windows.kept().logits(output_size), in_windows.logits(output_size))
+
+
+def test_a_kept_map_does_not_run_its_windows_again() -> None:
+    in_windows, windows = map_in_windows(random_logits(4, 10, 14), (20, 28))
+    in_windows.labels((20, 28))
+    assert windows.count == 4 * 6
+    kept = in_windows.kept()
+    assert windows.count == 2 * 4 * 6
+    for answer in (kept.labels, kept.confidence, kept.logits, kept.kept().labels):
+        answer((20, 28))
+    assert windows.count == 2 * 4 * 6
+
+
+def test_keeping_a_whole_map_copies_nothing() -> None:
+    logits = random_logits(2, 3, 3)
+    ((first, rows),) = LogitMap.whole(logits, 1, (3, 3)).kept().bands()
+    assert first == 0 and rows.data_ptr() == logits.data_ptr()
+
+
+def test_one_row_of_windows_is_kept_as_it_is() -> None:
+    logits = random_logits(4, 4, 14)
+    in_windows, _ = map_in_windows(logits, (8, 28))
+    torch.testing.assert_close(
+        in_windows.kept().logits((8, 28)).softmax(0), resample_logits(logits, 2, (8, 28), (8, 28)).softmax(0)
+    )
+
+
+def test_mirrored_by_hand() -> None:
+    # The network saw columns c b a of an image a b c, and a column of padding; stride 2, logits 0 and 4.
+    # Unmirrored its columns are at -0.25, 0.25 and 0.75 of the logits: 0 (clamped), 1, 3. The image has them reversed.
+    logits = torch.tensor([[[0.0, 4.0]]])
+    assert LogitMap.whole(logits, 2, (2, 3), mirrored=True).logits((2, 3)).tolist() == [[[3.0, 1.0, 0.0]] * 2]
+    # With a second class of 2 everywhere the first one wins at 3 alone.
+    two = torch.cat([torch.full((1, 1, 2), 2.0), logits])
+    assert LogitMap.whole(two, 2, (2, 3), mirrored=True).labels((1, 3)).tolist() == [[1, 0, 0]]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 16), st.integers(1, 20), OUTPUT, st.integers(0, 99))
+def test_a_mirrored_map_says_the_mirror_image(height: int, width: int, output_size: tuple[int, int], seed: int) -> None:
+    whole = LogitMap.whole(random_logits(4, 8, 10, seed=seed), 2, (height, width))
+    mirrored = replace(whole, mirrored=True)
+    assert torch.equal(mirrored.labels(output_size), whole.labels(output_size).flip(1))
+    torch.testing.assert_close(mirrored.confidence(output_size), whole.confidence(output_size).flip(1))
+    torch.testing.assert_close(mirrored.logits(output_size), whole.logits(output_size).flip(2))
+
+
+@pytest.mark.parametrize("stripe_values", [1, 4 * 21 * 5, 10**6])
+def test_an_ensemble_is_the_mean_of_probabilities(stripe_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampling, "STRIPE_VALUES", stripe_values)
+    a, b, c = random_logits(4, 8, 10), random_logits(4, 16, 20, seed=1), random_logits(4, 10, 14, seed=2)
+    in_windows, _ = map_in_windows(c, (18, 27))
+    ensemble = LogitEnsemble([LogitMap.whole(a, 2, (15, 19)), LogitMap.whole(b, 2, (30, 38), True), in_windows])
+    size = (17, 21)
+    parts = [
+        resample_logits(a, 2, (15, 19), size),
+        resample_logits(b, 2, (30, 38), size).flip(2),
+        resample_logits(c, 2, (18, 27), size),
+    ]
+    mean = sum(part.softmax(0) for part in parts) / 3
+    torch.testing.assert_close(ensemble.logits(size).exp(), mean)
+    torch.testing.assert_close(ensemble.confidence(size), mean.amax(0))
+    assert ensemble.labels(size).dtype == torch.uint8
+    assert torch.equal(ensemble.labels(size).long(), mean.argmax(0))
+    assert ensemble.kept() is ensemble
+
+
+def test_an_ensemble_of_sure_members_is_finite() -> None:
+    whole = LogitMap.whole(torch.tensor([300.0, 0.0])[:, None, None], 1, (1, 1))
+    logits = LogitEnsemble([whole, whole]).logits((1, 1))
+    assert logits.isfinite().all() and logits[0] == 0 and logits[1] < -80
+
+
+def test_an_ensemble_reads_windows_once() -> None:
+    in_windows, windows = map_in_windows(random_logits(4, 10, 14), (20, 28))
+    ensemble = LogitEnsemble([in_windows, in_windows])
+    for answer in (ensemble.labels, ensemble.confidence, ensemble.logits):
+        answer((20, 28))
+    assert windows.count == 2 * 4 * 6
+
+
+def test_more_classes_than_a_byte_holds() -> None:
+    logits = torch.zeros(300, 2, 2)
+    logits[299] = 1
+    whole = LogitMap.whole(logits, 4, (8, 8))
+    for answer in (whole, LogitEnsemble([whole, whole])):
+        labels = answer.labels((8, 8))
+        assert labels.dtype == torch.int16 and (labels == 299).all()

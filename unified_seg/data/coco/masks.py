@@ -1,0 +1,162 @@
+"""COCO's three forms of a mask, as files give them, checked before pycocotools sees them.
+
+pycocotools hands run lengths and polygons to C code that trusts them: those that do not fit the image make it read and
+write beyond its memory, or give another mask than the file meant.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as mask_util
+
+from unified_seg.data.io.reading import DataError
+
+
+class MaskError(DataError):
+    """A mask that is none of COCO's forms, or doesn't fit its image."""
+
+    kind = "mask"
+
+
+Rle = dict[str, Any]  # {"size": [H, W], "counts": str}
+
+# A number of six characters has 30 bits, more than an image has pixels; the C code overflows from the seventh on.
+MAX_CHARACTERS = 6
+# Annotators' points lie somewhat outside at times; far outside, the rasteriser overflows.
+MAX_DISTANCE = 10
+
+
+def checked_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle:
+    """A mask in any of COCO's forms as compressed run lengths, which pycocotools can be given.
+
+    Args:
+        segmentation: {"size": [H, W], "counts": ...} with run lengths down the columns, the first of background, as a
+            list or compressed (str, or bytes as pycocotools gives them); or polygons [[x, y, x, y, ...], ...] in
+            pixels.
+        image_size: (H, W).
+        where: what names file and record in errors.
+
+    Returns:
+        {"size": [H, W], "counts": str}, equal to what `pycocotools.mask.encode` gives of the mask.
+
+    Raises:
+        DataError: neither of the forms, of another image size, run lengths that do not fill the image, or a polygon
+            with less than three points, far outside the image, or with an outline too long to be one.
+    """
+    checked = checked_segmentation(segmentation, image_size, where)
+    if isinstance(checked, dict):
+        return checked
+    return as_text(mask_util.merge(mask_util.frPyObjects(checked, *image_size)))
+
+
+def checked_segmentation(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle | list[list[float]]:
+    """A mask in the one of COCO's forms that it has: polygons stay what transforms can move by fractions of a pixel.
+
+    Args, raises:
+        As `checked_rle`.
+
+    Returns:
+        {"size": [H, W], "counts": str} of run lengths, or polygons [[x, y, x, y, ...], ...].
+    """
+    try:
+        if isinstance(segmentation, dict):
+            counts = _without_empty_runs(_run_lengths(segmentation, image_size))
+            return as_text(mask_util.frPyObjects({"size": list(image_size), "counts": counts}, *image_size))
+        return _checked_polygons(segmentation, image_size)
+    except DataError as error:
+        raise MaskError(f"{where}: {error}") from None
+
+
+def annotation_name(annotation: Mapping[str, Any], index: int) -> str:
+    """What an annotation of a record is called in errors: by its id or, without one, its place."""
+    return f"annotation {annotation.get('id', index)}"
+
+
+def check_masks(record: Mapping[str, Any]) -> None:
+    """Raises DataError where an annotation of the record, but a crowd, has no mask."""
+    for index, annotation in enumerate(record.get("annotations", ())):
+        if not annotation.get("segmentation") and not annotation.get("iscrowd", 0):
+            where = f"{record['file_name']}: {annotation_name(annotation, index)}"
+            raise DataError(f"{where} has no segmentation, and MODEL.MASK_ON is set")
+
+
+def as_text(rle: Rle) -> Rle:
+    """pycocotools gives bytes, which JSON can't hold."""
+    counts = rle["counts"]
+    return {"size": [int(n) for n in rle["size"]], "counts": counts.decode() if isinstance(counts, bytes) else counts}
+
+
+def decode_counts(text: str | bytes) -> list[int]:
+    """COCO's compressed run lengths, as `rleFrString` of its maskApi.c reads them, with every overflow an error.
+
+    Raises:
+        DataError: what is no such text.
+    """
+    # Beyond ASCII every byte is above 127, out of the range below.
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    chars = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
+    # Six bits a character, starting at "0": five of a number, the lowest first, and whether more of it follow.
+    last = (chars & 32) == 0
+    if not len(chars) or chars.min() < 0 or chars.max() > 63 or not last[-1]:
+        raise DataError(f"counts that are no compressed run lengths: {text!r:.80}")
+    starts = np.flatnonzero(np.r_[True, last[:-1]])
+    lengths = np.diff(np.r_[starts, len(chars)])
+    if lengths.max() > MAX_CHARACTERS:
+        raise DataError(f"counts with a run length of more than {5 * MAX_CHARACTERS} bits")
+    place = np.arange(len(chars)) - np.repeat(starts, lengths)
+    numbers = np.add.reduceat((chars & 31) << (5 * place), starts)
+    numbers -= np.where(chars[last] & 16, 1 << (5 * lengths), 0)  # the highest bit is the sign
+    # From the fourth on, each is the difference to the run before the last.
+    numbers[1::2], numbers[2::2] = np.cumsum(numbers[1::2]), np.cumsum(numbers[2::2])
+    return numbers.tolist()
+
+
+def _run_lengths(segmentation: dict[str, Any], image_size: tuple[int, int]) -> list[int]:
+    """The run lengths of a mask of this image, compressed or not."""
+    size, counts = segmentation.get("size"), segmentation.get("counts")
+    if not isinstance(size, list | tuple) or tuple(size) != image_size:
+        raise DataError(f"a mask of the size {size!r:.80} for an image of {list(image_size)} (H, W)")
+    if isinstance(counts, str | bytes):
+        counts = decode_counts(counts)
+    elif not isinstance(counts, list) or any(type(run) is not int for run in counts):
+        raise DataError(f"counts must be run lengths, in whole numbers or compressed, got {counts!r:.80}")
+    if min(counts, default=0) < 0 or sum(counts) != image_size[0] * image_size[1]:
+        raise DataError(f"run lengths do not add up to {image_size[0]} x {image_size[1]} pixels")
+    return counts
+
+
+def _without_empty_runs(counts: Sequence[int]) -> np.ndarray:
+    """The same mask without runs of 0 pixels but for the first: pycocotools' boxes are nonsense where there are any."""
+    runs = np.array(counts, dtype=np.int64)
+    filled = np.flatnonzero(runs)
+    colors = filled % 2
+    merged = np.add.reduceat(runs[filled], np.flatnonzero(np.diff(colors, prepend=-1)))
+    return np.r_[0, merged] if colors[0] else merged
+
+
+def _checked_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[float]]:
+    if not isinstance(polygons, list | tuple) or not polygons:
+        raise DataError(f"a mask must be polygons or run lengths, got {polygons!r:.80}")
+    return [_checked_polygon(polygon, image_size) for polygon in polygons]
+
+
+def _checked_polygon(polygon: Any, image_size: tuple[int, int]) -> list[float]:
+    # Detectron2's records may have arrays.
+    if not isinstance(polygon, list | tuple | np.ndarray):
+        raise DataError(f"a polygon must be a list x, y, x, y, ..., got {polygon!r:.80}")
+    if len(polygon) < 6 or len(polygon) % 2:
+        raise DataError(f"a polygon needs at least 3 points x, y, this one has {len(polygon)} numbers")
+    farthest = MAX_DISTANCE * max(image_size)
+    for value in polygon:
+        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+            raise DataError(f"a polygon must be a list of numbers, this one has {value!r:.80}")
+        if not -farthest <= value <= farthest:
+            raise DataError(f"a polygon with the coordinate {value!r:.80}, which is NaN or far outside the image")
+    points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    # The rasteriser's memory grows with the outline. The longest there may be goes around every pixel, and once around
+    # all that is not too far outside.
+    outline = float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
+    if outline > 4 * image_size[0] * image_size[1] + 8 * farthest:
+        raise DataError(f"a polygon with an outline of {outline:.0f} pixels")
+    return points.reshape(-1).tolist()

@@ -1,0 +1,191 @@
+"""Semantic labels on disk, whatever their values mean, as semantic ids: the one way to the semantic truth of a record.
+
+K = classes; (H, W) = the image.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unified_seg.data.io.reading import DataError, of_size, read_label, read_panoptic_ids
+from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.ops.id_maps import UnknownIdsError, replaced_ids, some
+from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
+
+# What the values of a semantic PNG may be: ids of the data set, or 0 .. K-1, the semantic ids.
+ID_KINDS = ("dataset", "contiguous")
+# Below all ids.
+NO_CLASS = -1
+
+# Where a record's semantic truth may come from, the first first.
+SEMANTIC_FILES = ("sem_seg_file_name", "pan_seg_file_name")
+
+
+class PixelValues(NamedTuple):
+    """What the values of semantic PNGs mean.
+
+    Attributes:
+        to_semantic: (V,) int32, the semantic id of each value, or the ignore label, or NO_CLASS.
+        from_semantic: (ignore label + 1,) uint8 or uint16, the value of each semantic id and of the ignore label.
+    """
+
+    to_semantic: np.ndarray
+    from_semantic: np.ndarray
+
+    def by_value(self) -> dict[int, int]:
+        """`to_semantic` without the values that mean nothing, in which a record holds it."""
+        return {int(value): int(self.to_semantic[value]) for value in np.flatnonzero(self.to_semantic != NO_CLASS)}
+
+
+def pixel_values(table: ClassTable, kind: str, ignored: tuple[int, ...] | None = None) -> PixelValues:
+    """The meaning of the values of semantic PNGs.
+
+    Args:
+        table: the classes.
+        kind: of ID_KINDS.
+        ignored: the values that mean void, none of them a class; None: 255, and of dataset ids 0 too, where it is not
+            the id of a class.
+
+    Raises:
+        DataError: the ids do not fit into a PNG, mean several classes, or leave none for void; or an ignore label that
+            no label map can hold.
+    """
+    if kind not in ID_KINDS:
+        raise ValueError(f"the kind of ids must be {' or '.join(ID_KINDS)}, got {kind!r}")
+    if not 0 <= table.ignore_label <= 65535:
+        raise DataError(f"the ignore label of the classes is {table.ignore_label}, it must be 0 .. 65535")
+    semantic_of = {c.dataset_id if kind == "dataset" else c.semantic_id: c.semantic_id for c in table.classes}
+    if kind == "dataset" and len(semantic_of) != table.num_semantic:
+        raise DataError("dataset ids: several things share a semantic id, so PNGs can't hold the ids of the data set")
+    if min(semantic_of) < 0 or max(semantic_of) > 65535:
+        raise DataError(f"{kind} ids from {min(semantic_of)} to {max(semantic_of)}: a PNG holds 0 .. 65535")
+    voids = _void_values(semantic_of, kind) if ignored is None else _checked_void_values(semantic_of, ignored)
+    to_semantic = np.full(max(*semantic_of, *voids) + 1, NO_CLASS, dtype=np.int32)
+    to_semantic[voids] = table.ignore_label
+    from_semantic = np.full(table.ignore_label + 1, voids[0], dtype=np.uint8 if len(to_semantic) <= 256 else np.uint16)
+    for value, semantic_id in semantic_of.items():
+        to_semantic[value], from_semantic[semantic_id] = semantic_id, value
+    return PixelValues(to_semantic, from_semantic)
+
+
+def _void_values(semantic_of: Mapping[int, int], kind: str) -> list[int]:
+    voids = [v for v in ((IGNORE_LABEL, 0) if kind == "dataset" else (IGNORE_LABEL,)) if v not in semantic_of]
+    if not voids:
+        raise DataError("dataset ids: 0 and 255 are classes, so none is left for void in PNGs")
+    return voids
+
+
+def _checked_void_values(semantic_of: Mapping[int, int], ignored: tuple[int, ...]) -> list[int]:
+    if both := [value for value in ignored if value in semantic_of]:
+        raise DataError(f"the values {both} can't be ignored and the ids of classes")
+    if not ignored or min(ignored) < 0 or max(ignored) > 65535:
+        raise DataError(f"values to ignore must be one or more of 0 .. 65535, got {list(ignored)}")
+    return list(ignored)
+
+
+def to_semantic_ids(
+    pixels: np.ndarray, to_semantic: np.ndarray, file: str, report: Report = stop, void: int = IGNORE_LABEL
+) -> np.ndarray:
+    """The semantic ids of a label map.
+
+    Args:
+        pixels: (H, W) integers, as read.
+        to_semantic: (V,), as of `PixelValues`.
+        file: the map's, for errors.
+        report: gets the values that mean nothing; they are void then.
+        void: the ignore label.
+
+    Returns:
+        (H, W) int32: semantic ids and the ignore label.
+    """
+    known = (pixels >= 0) & (pixels < len(to_semantic))
+    labels = to_semantic[np.where(known, pixels, 0)]
+    wrong = ~known | (labels == NO_CLASS)
+    if wrong.any():
+        values = np.unique(pixels[wrong])[:10].tolist()
+        report(Problem("label-id", file, f"the values {values} are no class and not void, of {wrong.sum()} pixels"))
+        labels[wrong] = void
+    return labels
+
+
+def has_semantic_truth(record: Mapping[str, Any]) -> bool:
+    """Whether `semantic_truth` finds one."""
+    return any(record.get(key) for key in SEMANTIC_FILES)
+
+
+def semantic_file(record: Mapping[str, Any]) -> str:
+    """The file that the semantic truth of a record comes from.
+
+    Raises:
+        DataError: it has none.
+    """
+    for key in SEMANTIC_FILES:
+        if record.get(key):
+            return str(record[key])
+    raise DataError(f"{record['file_name']}: no semantic label ({' or '.join(SEMANTIC_FILES)})")
+
+
+def semantic_truth(
+    record: Mapping[str, Any], table: ClassTable, report: Report = stop, *, size: tuple[int, int] | None = None
+) -> np.ndarray:
+    """The semantic truth of a record of a data set: its semantic label or, where it has none, its segments' classes.
+
+    Args:
+        record: `height`, `width`, `file_name` and `sem_seg_file_name`, whose pixels are semantic ids or, with
+            `sem_seg_values` (as of PixelValues.by_value), what that says; or `pan_seg_file_name` and
+            `segments_info`.
+        table: the classes.
+        report: gets values that mean nothing; they are void then.
+        size: (H, W) of the image, for records of other people's data sets, which may lack `height` and `width`.
+
+    Returns:
+        (H, W) integers: semantic ids and the ignore label.
+
+    Raises:
+        DataError: there is no such truth, it can't be read, it has another size than the image, or (by the default
+            report) holds what is no class.
+    """
+    file = semantic_file(record)
+    size = size or (record["height"], record["width"])
+    if record.get("sem_seg_file_name"):
+        pixels = of_size(read_label(file), size, file)
+        if "sem_seg_values" in record:
+            values = record["sem_seg_values"]
+            to_semantic = np.full(max(values) + 1, NO_CLASS, dtype=np.int32)
+            to_semantic[list(values)] = list(values.values())
+            return to_semantic_ids(pixels, to_semantic, file, report, table.ignore_label)
+        return _checked_ids(pixels, table, file, report)
+    return classes_of_segments(of_size(read_panoptic_ids(file), size, file), record, table)
+
+
+def _checked_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Report) -> np.ndarray:
+    """The pixels, which are semantic ids already."""
+    wrong = (pixels != table.ignore_label) & ((pixels < 0) | (pixels >= table.num_semantic))
+    if not wrong.any():
+        return pixels
+    cause = (
+        f"label id {pixels[wrong][0]} is neither a class (0 to {table.num_semantic - 1}) nor the ignore label "
+        f"{table.ignore_label}; {wrong.sum()} pixels have such ids"
+    )
+    report(Problem("label-id", file, cause))
+    return np.where(wrong, table.ignore_label, pixels)
+
+
+def classes_of_segments(ids: np.ndarray, record: Mapping[str, Any], table: ClassTable) -> np.ndarray:
+    """(H, W) int32 semantic ids and the ignore label, of a panoptic map and its segments_info.
+
+    Raises:
+        DataError: a segment that segments_info lacks, or of an unknown class.
+    """
+    file = record["pan_seg_file_name"]
+    semantic_of = {0: table.ignore_label}
+    try:
+        for info in record["segments_info"]:
+            semantic_of[int(info["id"])] = table.segment_class(info["category_id"], bool(info["isthing"])).semantic_id
+        known = sorted(semantic_of)
+        return replaced_ids(ids, known, [semantic_of[i] for i in known])
+    except UnknownIdsError as error:
+        raise DataError(f"{file}: the segments {some(error.ids)} are in the PNG but not in segments_info") from None
+    except ValueError as error:
+        raise DataError(f"{file}: {error}") from None

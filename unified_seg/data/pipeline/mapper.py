@@ -1,0 +1,178 @@
+"""The one mapper: from a record to what the model reads.
+
+(H, W) = the image after augmentation.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import MetadataCatalog, detection_utils
+from detectron2.data import transforms as T
+from detectron2.structures import BitMasks, Instances
+
+from unified_seg.config import ConfigError
+from unified_seg.data.coco.masks import annotation_name, check_masks, checked_segmentation
+from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.io.reading import DataError, of_size, read_image, read_panoptic_ids
+from unified_seg.data.io.semantic_labels import classes_of_segments, semantic_truth
+from unified_seg.data.pipeline.augmentation import build_augmentations
+from unified_seg.structures.class_table import ClassTable
+
+Record = dict[str, Any]
+
+
+class UnifiedMapper:
+    """Reads a record's files, moves image, labels and masks together, and makes tensors.
+
+    Args:
+        is_train: in training labels are read and the record leaves with `sem_seg` and `instances`; in inference it
+            leaves with `image` and all it came with.
+        augmentations: applied to image, semantic label and instance masks alike.
+        image_format: order of channels.
+        with_semantic: the model has a semantic head, so `sem_seg` is needed.
+        with_instances: the model has a detector, so `instances` is needed.
+        with_masks: the detector learns masks, so `annotations` must have them.
+        class_table: of the data sets; its ignore label is 0 to 255.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        is_train: bool,
+        augmentations: T.AugmentationList,
+        image_format: str,
+        with_semantic: bool = True,
+        with_instances: bool = True,
+        with_masks: bool = True,
+        class_table: ClassTable,
+    ):
+        self.is_train = is_train
+        self.augmentations = augmentations
+        self.image_format = image_format
+        self.with_semantic = with_semantic
+        self.with_instances = with_instances
+        self.with_masks = with_masks
+        self.class_table = class_table
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
+        """Raises ConfigError: values that no image can be augmented with, an ignore label that is no byte."""
+        table = class_table_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        if not 0 <= table.ignore_label <= 255:
+            raise ConfigError(f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be 0 to 255, got {table.ignore_label}")
+        return {
+            "is_train": is_train,
+            "augmentations": build_augmentations(cfg, is_train),
+            "image_format": cfg.INPUT.FORMAT,
+            "with_semantic": bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
+            "with_instances": bool(cfg.MODEL.ROI_HEADS.NAME),
+            "with_masks": cfg.MODEL.MASK_ON,
+            "class_table": table,
+        }
+
+    def __call__(self, record: Record) -> Record:
+        """The record with `image` (C, H, W) uint8, and in training `sem_seg` (H, W) int64 and `instances`.
+
+        Without a semantic truth `sem_seg` is void, without a truth of instances there are no `instances`.
+
+        Raises:
+            DataError: a file that can't be read, or whose size is not the record's; it names the file.
+        """
+        result = dict(record)
+        image = read_image(record["file_name"], self.image_format)
+        _check_size(image, record)
+        semantic, ids = None, self._read_panoptic(record)
+        if self.is_train and self.with_semantic:
+            # Counted from the ignore label on, round 255, void is 0: what transforms put where there was nothing.
+            semantic = self._read_semantic(record, ids) - np.uint8(self.class_table.ignore_label)
+        augmented = T.AugInput(image, sem_seg=semantic)
+        transforms = self.augmentations(augmented)
+        result["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
+        if semantic is not None:
+            label = augmented.sem_seg + np.uint8(self.class_table.ignore_label)
+            result["sem_seg"] = torch.from_numpy(label.astype(np.int64))
+        if self.is_train and self.with_instances:
+            size = augmented.image.shape[:2]
+            if "annotations" in record:
+                result["instances"] = _instances_of_annotations(record, transforms, size, self.with_masks)
+            elif ids is not None:
+                result["instances"] = _instances_of_segments(ids, record, transforms, size)
+        return result
+
+    def _read_panoptic(self, record: Record) -> np.ndarray | None:
+        """The segment ids, where a label or instances come from them."""
+        file = record.get("pan_seg_file_name")
+        semantic = self.with_semantic and not record.get("sem_seg_file_name")
+        instances = self.with_instances and "annotations" not in record
+        if not (file and self.is_train and (semantic or instances)):
+            return None
+        return of_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
+
+    def _read_semantic(self, record: Record, ids: np.ndarray | None) -> np.ndarray:
+        """(H, W) uint8, which resizes by nearest pixel centre as images do; wider integers would not."""
+        if record.get("sem_seg_file_name"):
+            return semantic_truth(record, self.class_table).astype(np.uint8)
+        if ids is not None:
+            return classes_of_segments(ids, record, self.class_table).astype(np.uint8)
+        return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
+
+
+def _check_size(image: np.ndarray, record: Record) -> None:
+    expected = (record["height"], record["width"])
+    if image.shape[:2] != expected:
+        file, (height, width) = record["file_name"], image.shape[:2]
+        raise DataError(f"{file}: {height}x{width} pixels, the record says {expected[0]}x{expected[1]}")
+
+
+def _instances_of_segments(
+    ids: np.ndarray, record: Record, transforms: T.TransformList, size: tuple[int, int]
+) -> Instances:
+    """The thing segments that are still visible, without crowds; their masks come for free."""
+    # As three bytes again: transforms move uint8 images by nearest pixel centre, and integers otherwise.
+    rgb = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
+    rgb = transforms.apply_segmentation(rgb).astype(np.int32)
+    ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+    visible = set(np.unique(ids).tolist())
+    things = [s for s in record["segments_info"] if s["isthing"] and not s.get("iscrowd", 0) and s["id"] in visible]
+    masks = [torch.from_numpy(ids == segment["id"]) for segment in things]
+    return make_instances(masks, [segment["category_id"] for segment in things], size)
+
+
+def _instances_of_annotations(
+    record: Record, transforms: T.TransformList, size: tuple[int, int], with_masks: bool
+) -> Instances:
+    """COCO-style boxes with polygons or RLEs, for data sets without panoptic labels."""
+    if with_masks:
+        check_masks(record)
+    given = []
+    for index, annotation in enumerate(record["annotations"]):
+        if annotation.get("iscrowd", 0):
+            continue
+        copy = {key: value for key, value in annotation.items() if key != "segmentation"}
+        if with_masks:
+            where = f"{record['file_name']}: {annotation_name(annotation, index)}"
+            image_size = (record["height"], record["width"])
+            copy["segmentation"] = checked_segmentation(annotation["segmentation"], image_size, where)
+        given.append(copy)
+    moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in given]
+    instances = detection_utils.annotations_to_instances(moved, size, mask_format="bitmask")
+    if not with_masks:
+        return detection_utils.filter_empty_instances(instances)
+    if not given:
+        return make_instances([], [], size)
+    return make_instances(list(instances.gt_masks.tensor.bool()), instances.gt_classes.tolist(), size)
+
+
+def make_instances(masks: list[torch.Tensor], classes: list[int], size: tuple[int, int]) -> Instances:
+    """Instances whose boxes are those of their masks; empty masks are left out."""
+    kept = [i for i, mask in enumerate(masks) if mask.any()]
+    stacked = torch.stack([masks[i] for i in kept]) if kept else torch.zeros((0, *size), dtype=torch.bool)
+    bit_masks = BitMasks(stacked)
+    instances = Instances(size)
+    instances.gt_boxes = bit_masks.get_bounding_boxes()
+    instances.gt_classes = torch.tensor([classes[i] for i in kept], dtype=torch.int64)
+    instances.gt_masks = bit_masks
+    return instances

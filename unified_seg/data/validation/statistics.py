@@ -1,0 +1,175 @@
+"""What a data set consists of: how often each class occurs, how large images and instances are.
+
+K = semantic classes, N = instances.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from unified_seg.structures.class_table import ClassTable, SegmentClass
+
+# The shares of a distribution's values that lie below the numbers of its summary; 0 and 1 give smallest and largest.
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+class InstanceMeasures(NamedTuple):
+    """The instances of an image, things alone.
+
+    Attributes:
+        thing_ids: (N,) int64.
+        crowds: (N,) bool.
+        sizes: (N, 3) int64: pixels, and height and width of the box.
+    """
+
+    thing_ids: np.ndarray
+    crowds: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[int, bool, int, int, int]]) -> "InstanceMeasures":
+        """From rows of thing id, crowd, pixels, height, width."""
+        table = np.array(rows, dtype=np.int64).reshape(-1, 5)
+        return cls(table[:, 0], table[:, 1].astype(bool), table[:, 2:])
+
+
+class ImageContents(NamedTuple):
+    """What could be read of an image and its truth.
+
+    Attributes:
+        size: (height, width) of the upright image; None: it could not be read.
+        pixels: of each semantic id that it has; None: the record names no semantic truth.
+        instances: None: the record does not say which there are.
+    """
+
+    size: tuple[int, int] | None
+    pixels: dict[int, int] | None
+    instances: InstanceMeasures | None
+
+
+class ClassStatistics(NamedTuple):
+    """How often a class occurs.
+
+    Attributes:
+        pixels: with its semantic id; None where no truth says it, or several things share the id.
+        images: with a pixel or an instance of it.
+        instances: without crowds; None for stuff, or where no truth says it.
+        crowds: as `instances`.
+    """
+
+    name: str
+    color: tuple[int, int, int]
+    is_thing: bool
+    pixels: int | None
+    images: int
+    instances: int | None
+    crowds: int | None
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing of it could be learnt."""
+        if self.instances is not None:
+            return not self.instances and not self.crowds
+        return self.pixels == 0
+
+
+class Statistics(NamedTuple):
+    """What a data set consists of; crowds count among the classes alone.
+
+    Attributes:
+        classes: in the order of the class table.
+        image_sizes: how many images have each (height, width).
+        instance_sizes: (N, 3) int64: pixels, and height and width of the box.
+        instances_per_image: a number for each image whose instances are known.
+        classes_per_image: a number for each image.
+    """
+
+    classes: list[ClassStatistics]
+    image_sizes: dict[tuple[int, int], int]
+    instance_sizes: np.ndarray
+    instances_per_image: list[int]
+    classes_per_image: list[int]
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts as they are, distributions as the values at QUANTILES, None where there is none."""
+        areas, heights, widths = self.instance_sizes.T
+        distributions = {
+            "instance_area": areas,
+            "instance_height": heights,
+            "instance_width": widths,
+            "instances_per_image": self.instances_per_image,
+            "classes_per_image": self.classes_per_image,
+        }
+        return {
+            "classes": [cls._asdict() for cls in self.classes],
+            "image_sizes": [{"height": h, "width": w, "images": n} for (h, w), n in self.image_sizes.items()],
+            **{name: quantiles(values) for name, values in distributions.items()},
+        }
+
+
+def quantiles(values: Sequence[int] | np.ndarray) -> dict[str, float] | None:
+    """The values at QUANTILES, by their percent: {"0": smallest, ..., "50": median, ..., "100": largest}."""
+    if not len(values):
+        return None
+    return {f"{100 * q:.0f}": float(v) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES))}
+
+
+def statistics_of(images: Sequence[ImageContents], table: ClassTable) -> Statistics:
+    """The statistics of a data set.
+
+    Args:
+        images: what each holds.
+        table: the classes.
+    """
+    measures = [image.instances for image in images if image.instances is not None]
+    present = [_classes_in(image, table) for image in images]
+    sizes = Counter(image.size for image in images if image.size is not None)
+    return Statistics(
+        classes=_class_statistics(images, present, table),
+        image_sizes=dict(sorted(sizes.items())),
+        instance_sizes=np.concatenate([np.zeros((0, 3), dtype=np.int64), *(m.sizes[~m.crowds] for m in measures)]),
+        instances_per_image=[int((~m.crowds).sum()) for m in measures],
+        classes_per_image=[len(classes) for classes in present],
+    )
+
+
+def _has_own_id(cls: SegmentClass, table: ClassTable) -> bool:
+    return not cls.is_thing or table.semantic_to_thing[cls.semantic_id] == cls.thing_id
+
+
+def _classes_in(image: ImageContents, table: ClassTable) -> set[str]:
+    things = set() if image.instances is None else set(image.instances.thing_ids.tolist())
+    semantic = image.pixels or {}
+    return {
+        c.name for c in table.classes if c.thing_id in things or (c.semantic_id in semantic and _has_own_id(c, table))
+    }
+
+
+def _class_statistics(
+    images: Sequence[ImageContents], present: Sequence[set[str]], table: ClassTable
+) -> list[ClassStatistics]:
+    pixels: Counter[int] = Counter()
+    instances, crowds = (np.zeros(table.num_things, dtype=np.int64) for _ in range(2))
+    for image in images:
+        pixels.update(image.pixels or {})
+        if image.instances is not None:
+            ids, is_crowd = image.instances.thing_ids, image.instances.crowds
+            instances += np.bincount(ids[~is_crowd], minlength=table.num_things)
+            crowds += np.bincount(ids[is_crowd], minlength=table.num_things)
+    with_class = Counter(name for names in present for name in names)
+    pixels_known = any(image.pixels is not None for image in images)
+    instances_known = any(image.instances is not None for image in images)
+    return [
+        ClassStatistics(
+            name=c.name,
+            color=c.color,
+            is_thing=c.is_thing,
+            pixels=pixels[c.semantic_id] if pixels_known and _has_own_id(c, table) else None,
+            images=with_class[c.name],
+            instances=int(instances[c.thing_id]) if instances_known and c.thing_id is not None else None,
+            crowds=int(crowds[c.thing_id]) if instances_known and c.thing_id is not None else None,
+        )
+        for c in table.classes
+    ]

@@ -1,0 +1,277 @@
+"""Reading data sets once, in full: everything that is wrong with them, and what they consist of.
+
+(H, W) = an image.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
+from pycocotools import mask as mask_util
+
+from unified_seg.data.coco.masks import checked_rle
+from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.io.parallel import in_parallel
+from unified_seg.data.io.reading import DataError, of_size, read_image, read_label
+from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_file
+from unified_seg.data.validation.checks import Contents, check_image_ids, check_record, has_instances
+from unified_seg.data.validation.problems import Problem, Report
+from unified_seg.data.validation.statistics import ImageContents, InstanceMeasures, Statistics, statistics_of
+from unified_seg.structures.class_table import ClassTable
+
+Record = dict[str, Any]
+
+# What of a record names a file.
+FILES = ("file_name", "sem_seg_file_name", "pan_seg_file_name", "instance_ids_file_name")
+# What every record has.
+NEEDED = ("file_name", "image_id", "height", "width")
+
+
+class Survey(NamedTuple):
+    """What was found in a data set.
+
+    Attributes:
+        name: of the data set.
+        records: those that could be used.
+        problems: first those of its JSON files and lists, then the records', then those of the whole, each in order.
+        statistics: of the records.
+    """
+
+    name: str
+    records: list[Record]
+    problems: list[Problem]
+    statistics: Statistics
+
+    @property
+    def num_errors(self) -> int:
+        return sum(problem.is_error for problem in self.problems)
+
+    @property
+    def num_warnings(self) -> int:
+        return len(self.problems) - self.num_errors
+
+
+class _Reading(NamedTuple):
+    """What a worker says of a record; `digest` is that of the image's pixels, b"" where it could not be read."""
+
+    problems: list[Problem]
+    digest: bytes
+    contents: ImageContents
+
+
+def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
+    """Read everything of registered data sets, with a progress bar; what is found does not depend on the workers.
+
+    Args:
+        names: of the data sets, each once.
+        workers: processes; with 0 or 1 everything runs in this one.
+
+    Returns:
+        A survey of each. An image that another one has the pixels of, of the same data set or of an earlier one, is a
+        problem of the later one.
+
+    Raises:
+        DataError: a process was ended from outside.
+        ConfigError: a data set whose metadata makes no class table.
+    """
+    tables = [class_table_of(MetadataCatalog.get(name)) for name in names]
+    loaded = [_load(name) for name in names]
+    items = [(index, record) for index, (records, _) in enumerate(loaded) for record in records]
+    readings = iter(in_parallel(partial(_read, tables), items, max(workers, 1), "checking data sets"))
+    first_of: dict[bytes, tuple[str, str]] = {}
+    surveys = []
+    for name, table, (records, problems) in zip(names, tables, loaded):
+        _check_unique(records, name, problems.append)
+        own = [next(readings) for _ in records]
+        problems += [problem for reading in own for problem in reading.problems]
+        for record, reading in zip(records, own):
+            _check_seen(name, record["file_name"], reading.digest, first_of, problems.append)
+        statistics = statistics_of([reading.contents for reading in own], table)
+        if records:
+            _check_classes(name, statistics, problems.append)
+        surveys.append(Survey(name, records, problems, statistics))
+    return surveys
+
+
+def as_json(surveys: Sequence[Survey]) -> dict[str, Any]:
+    """All that was found, as objects of JSON."""
+    return {
+        "errors": sum(survey.num_errors for survey in surveys),
+        "warnings": sum(survey.num_warnings for survey in surveys),
+        "datasets": [
+            {"name": survey.name, "images": len(survey.records), "statistics": survey.statistics.as_json()}
+            for survey in surveys
+        ],
+        "problems": [
+            {
+                "dataset": survey.name,
+                **problem._asdict(),
+                "severity": "error" if problem.is_error else "warning",
+                "mend": problem.mend,
+            }
+            for survey in surveys
+            for problem in survey.problems
+        ],
+    }
+
+
+def files_of(record: Mapping[str, Any]) -> list[str]:
+    """The files that a record names."""
+    return [record[key] for key in FILES if record.get(key)]
+
+
+def _load(name: str) -> tuple[list[Record], list[Problem]]:
+    """The records of a data set, and what is wrong with those that are not among them."""
+    problems: list[Problem] = []
+    records: list[Record] = []
+    custom = getattr(MetadataCatalog.get(name), "custom", None)
+    try:
+        records = DatasetCatalog.get(name) if custom is None else custom.load(problems.append)
+    except DataError as error:
+        # Loaders that stop at the first problem start its message with the file.
+        file, separator, _ = str(error).partition(": ")
+        problems.append(Problem.of(error, file if separator else name))
+    except FileNotFoundError as error:  # Detectron2's own loaders
+        problems.append(Problem("missing-file", str(error.filename or name), "there is no such file"))
+    if not records and not problems:
+        problems.append(Problem("format", name, "the data set has no records"))
+    if lacking := [key for key in NEEDED if any(key not in record for record in records)]:
+        problems.append(Problem("format", name, f"records without {', '.join(lacking)}"))
+        return [], problems
+    return records, problems
+
+
+def _check_unique(records: Sequence[Record], name: str, report: Report) -> None:
+    """Report ids and files that are there twice."""
+    check_image_ids(records, name, report)
+    image_ids: set[Any] = set()
+    annotation_ids: set[Any] = set()
+    image_of: dict[str, Any] = {}
+    for record in records:
+        image_id = record["image_id"]
+        if image_id in image_ids:
+            continue  # what it names is there twice too
+        image_ids.add(image_id)
+        for file in files_of(record):
+            if (other := image_of.setdefault(file, image_id)) != image_id:
+                report(Problem("duplicate", file, f"it is a file of the images {other!r} and {image_id!r}"))
+                break
+        for annotation_id in (a["id"] for a in record.get("annotations", ()) if "id" in a):
+            if annotation_id in annotation_ids:
+                where = f"annotation {annotation_id}"
+                report(Problem("duplicate", record["file_name"], "the annotation id is there twice", where))
+            annotation_ids.add(annotation_id)
+
+
+def _check_seen(name: str, file: str, digest: bytes, first_of: dict[bytes, tuple[str, str]], report: Report) -> None:
+    """Report an image whose pixels were seen before; the same file twice in one data set is a duplicate already."""
+    if not digest:
+        return
+    first_name, first_file = first_of.setdefault(digest, (name, file))
+    if first_file != file:
+        where = "" if first_name == name else f" of data set {first_name!r}"
+        report(Problem("same-image", file, f"its pixels are those of {first_file}{where}"))
+    elif first_name != name:
+        report(Problem("same-image", file, f"it is in data set {first_name!r} and in {name!r}"))
+
+
+def _check_classes(name: str, statistics: Statistics, report: Report) -> None:
+    """Report classes that never occur, and those of which there are crowds alone."""
+    custom = getattr(MetadataCatalog.get(name), "custom", None)
+    file = name if custom is None else str(custom.classes)
+    for cls in statistics.classes:
+        where = f"class {cls.name!r}"
+        if cls.is_empty:
+            report(Problem("empty-class", file, f"{name!r} has nothing of it", where))
+        elif cls.instances == 0:
+            report(Problem("crowd-class", file, f"all {cls.crowds} of {name!r} are crowds", where))
+
+
+def _read(tables: Sequence[ClassTable], item: tuple[int, Record]) -> _Reading:
+    """Read the files of a record in full; the item says which data set it is of."""
+    index, record = item
+    table = tables[index]
+    problems: list[Problem] = []
+    contents = check_record(record, table, problems.append)
+    image = _read_image(record, problems)
+    _check_instance_ids(record, problems.append)
+    semantic = has_semantic_truth(record)
+    if semantic and not contents.pixels.any() and not _has_error(problems, semantic_file(record)):
+        cause = f"no pixel of its label {semantic_file(record)} has a class"
+        problems.append(Problem("no-label", record["file_name"], cause))
+    present = {i: int(contents.pixels[i]) for i in np.flatnonzero(contents.pixels).tolist()}
+    return _Reading(
+        problems,
+        b"" if image is None else _digest(image),
+        ImageContents(
+            None if image is None else (image.shape[0], image.shape[1]),
+            present if semantic else None,
+            _measure(record, contents, table) if has_instances(record) else None,
+        ),
+    )
+
+
+def _digest(image: np.ndarray) -> bytes:
+    digest = hashlib.sha256(str(image.shape).encode())
+    digest.update(image.data)
+    return digest.digest()
+
+
+def _has_error(problems: Sequence[Problem], file: str) -> bool:
+    return any(problem.is_error and problem.file == file for problem in problems)
+
+
+def _read_image(record: Record, problems: list[Problem]) -> np.ndarray | None:
+    """The decoded image: of one that is cut off the header alone is fine."""
+    file = record["file_name"]
+    if any(problem.file == file and problem.kind in ("missing-file", "unreadable") for problem in problems):
+        return None
+    try:
+        return read_image(file, "RGB")
+    except DataError as error:
+        problems.append(Problem.of(error, file))
+        return None
+
+
+def _check_instance_ids(record: Record, report: Report) -> None:
+    """The PNG that Cityscapes' own instance scores are computed from."""
+    file = record.get("instance_ids_file_name")
+    if file:
+        try:
+            of_size(read_label(file), (record["height"], record["width"]), file)
+        except DataError as error:
+            report(Problem.of(error, file))
+
+
+def _measure(record: Record, contents: Contents, table: ClassTable) -> InstanceMeasures:
+    """The instances that training reads: those of `annotations` or, without any, the segments of things."""
+    if "annotations" not in record:
+        things = [(s, *(side.stop - side.start for side in s.window)) for s in contents.segments if s.cls.is_thing]
+        return InstanceMeasures.of([(s.cls.category_id, s.is_crowd, s.area, h, w) for s, h, w in things])
+    rows = []
+    for annotation in record["annotations"]:
+        size = _annotated_size(annotation, (record["height"], record["width"]))
+        if size is not None and 0 <= annotation["category_id"] < table.num_things:
+            rows.append((annotation["category_id"], bool(annotation.get("iscrowd", 0)), *size))
+    return InstanceMeasures.of(rows)
+
+
+def _annotated_size(annotation: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[int, int, int] | None:
+    """Pixels, height and width of an instance, by its mask or, without one, its box; None where that is none."""
+    if annotation.get("segmentation"):
+        try:
+            rle = checked_rle(annotation["segmentation"], image_size, "")
+        except DataError:
+            return None  # `check_record` has reported it
+        _, _, width, height = mask_util.toBbox(rle).tolist()
+        return int(mask_util.area(rle)), int(height), int(width)
+    box = np.array(BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS), dtype=np.float64)
+    if not (box[:2] <= box[2:]).all():  # NaN too
+        return None
+    # What lies outside is not seen, and may be larger than a number of pixels.
+    width, height = np.rint(np.diff(np.clip(box.reshape(2, 2), 0, image_size[::-1]), axis=0)).astype(int)[0].tolist()
+    return width * height, height, width

@@ -1,0 +1,5 @@
+"""Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation: the semantic head (III.B)."""
+
+from unified_seg.heads.asp_refinement.head import ASPRefinementHead
+
+__all__ = ["ASPRefinementHead"]

@@ -1,0 +1,65 @@
+"""Where a semantic map is thought to be wrong, and where it is (Figure 3 of the paper on erroneous pixel prediction).
+
+(H, W) = the image, (h, w) = the canvas: the image enlarged by a whole factor, and padded where it is tiny.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from unified_seg.structures.logit_map import LogitMap
+from unified_seg.visualization.canvas import enlargement, to_canvas
+from unified_seg.visualization.sheet import add_caption
+
+ERROR_COLOR = (255, 0, 0)
+UNLABELLED_COLOR = (255, 255, 255)
+
+
+def draw_errors(
+    size: tuple[int, int], maps: Mapping[str, LogitMap], ignore_label: int, truth: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """The captioned map of error probabilities and, where the truth is known, that of the errors.
+
+    Args:
+        size: (H, W).
+        maps: "error", of one logit, and "uncorrected", of the labels whose errors they are, from before a correction.
+        ignore_label: of the truth.
+        truth: (H, W) semantic ids or `ignore_label`.
+
+    Returns:
+        One or two pictures, RGB uint8.
+
+    Raises:
+        ValueError: a truth of another size.
+    """
+    probability = maps["error"].probability(size).cpu().numpy()
+    caption = f"error probability, black 0 to red 1: {100 * probability.mean():.1f} % in the mean"
+    pictures = [add_caption(draw_probability(probability), caption)]
+    if truth is not None:
+        if truth.shape != size:
+            raise ValueError(f"a truth of {truth.shape} pixels for an image of {size} (H, W)")
+        labelled = truth != ignore_label
+        wrong = labelled & (maps["uncorrected"].labels(size).cpu().numpy() != truth)
+        share = f"{100 * wrong.sum() / labelled.sum():.1f} %" if labelled.any() else "unknown"
+        caption = f"true errors before correction: {share}; white: unlabelled"
+        pictures.append(add_caption(draw_true_errors(wrong, labelled), caption))
+    return pictures
+
+
+def draw_probability(probability: np.ndarray) -> np.ndarray:
+    """(H, W) probabilities -> (h, w, 3) uint8: black for 0, red for 1."""
+    colors = probability[:, :, None] * np.array(ERROR_COLOR, np.float32)
+    return _on_canvas(np.rint(colors).astype(np.uint8))
+
+
+def draw_true_errors(wrong: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """(H, W) bool each -> (h, w, 3) uint8: red where the label is wrong, white where there is no truth, else black."""
+    colors = np.zeros((*wrong.shape, 3), np.uint8)
+    colors[wrong] = ERROR_COLOR
+    colors[~labelled] = UNLABELLED_COLOR
+    return _on_canvas(colors)
+
+
+def _on_canvas(colors: np.ndarray) -> np.ndarray:
+    factor = enlargement(colors.shape[0], colors.shape[1])
+    return to_canvas(colors.repeat(factor, axis=0).repeat(factor, axis=1))

@@ -1,0 +1,5 @@
+"""Zhao et al., Pyramid Scene Parsing Network: pyramid pooling with an auxiliary loss."""
+
+from unified_seg.heads.psp.head import PSPHead
+
+__all__ = ["PSPHead"]

@@ -1,0 +1,63 @@
+"""Pyramid pooling: what is seen in the whole map, its quarters, ninths ..., beside each position."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unified_seg.layers.conv import conv_norm_relu
+from unified_seg.ops.resampling import upsample_to
+
+POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {"average": F.adaptive_avg_pool2d, "max": F.adaptive_max_pool2d}
+
+
+class PyramidPooling(nn.Module):
+    """The input, and beside it the input pooled to several grids of bins, each brought back to the input's size.
+
+    Source: Zhao et al., Pyramid Scene Parsing Network, 3.2. The grid of a single bin has no norm: normalised over
+    itself one position would be zero whatever the input, by BatchNorm at batch size 1 (which refuses) as by GroupNorm.
+
+    Args:
+        in_channels: C.
+        bins: sides of the grids, in bins; none leaves the input as it is.
+        pool: what a bin holds of its positions, "average" or "max".
+        reduction: bring each pooled map to C / len(bins) channels, so that all of them weigh as much as the input.
+        norm: a name that Detectron2's `get_norm` knows.
+
+    Attributes:
+        out_channels: C'.
+
+    Raises:
+        ValueError: bins that are no whole numbers from 1 on, more of them than channels to share, an unknown pool.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        pool: str = "average",
+        reduction: bool = True,
+        norm: str = "GN",
+    ):
+        super().__init__()
+        if not all(isinstance(side, int) and side > 0 for side in bins):
+            raise ValueError(f"bins must be whole numbers from 1 on, got {list(bins)}")
+        if len(bins) > in_channels:
+            raise ValueError(f"{in_channels} channels can't be shared among {len(bins)} grids of bins")
+        if pool not in POOLS:
+            raise ValueError(f"pool must be one of {', '.join(POOLS)}, got {pool!r}")
+        self.bins = tuple(bins)
+        self.pool = POOLS[pool]
+        width = in_channels // max(len(bins), 1)
+        self.branches = nn.ModuleList(
+            conv_norm_relu(in_channels, width, 1, norm="" if side == 1 else norm) if reduction else nn.Identity()
+            for side in bins
+        )
+        self.out_channels = in_channels + len(bins) * (width if reduction else in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C', h, w)."""
+        pooled = [branch(self.pool(x, side)) for side, branch in zip(self.bins, self.branches)]
+        return torch.cat([x, *(upsample_to(each, like=x) for each in pooled)], dim=1)

@@ -1,0 +1,5 @@
+"""Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation."""
+
+from unified_seg.heads.pyramidal_output.head import PyramidalOutputHead
+
+__all__ = ["PyramidalOutputHead"]

@@ -1,0 +1,182 @@
+"""Counting in maps of ids: each pixel is looked at once, and ids are looked up only where they change.
+
+(H, W) = a map.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from unified_seg.ops.compiled import compiled
+
+
+class UnknownIdsError(ValueError):
+    """A map holds ids that are not among those it may hold.
+
+    Attributes:
+        in_first: whether it is the first map, where there are two.
+        ids: the unknown ones, ascending.
+    """
+
+    def __init__(self, in_first: bool, ids: list[int]):
+        super().__init__(f"the {'first' if in_first else 'second'} map holds the unknown ids {ids}")
+        self.in_first = in_first
+        self.ids = ids
+
+
+def some(ids: Sequence[int], limit: int = 10) -> str:
+    """The first of many ids, for a message."""
+    more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
+    return f"{list(ids[:limit])}{more}"
+
+
+def pair_counts(
+    first: np.ndarray, second: np.ndarray, first_ids: Sequence[int], second_ids: Sequence[int]
+) -> np.ndarray:
+    """Count the pixels of every pair (id in the first map, id in the second), and check all ids, in one pass.
+
+    Neighbouring pixels mostly share both ids, so the row and the column of a pair are looked up where an id changes.
+
+    Args:
+        first, second: of one shape, any integer types.
+        first_ids, second_ids: the ids that may occur, at least one, each once, in any order.
+
+    Returns:
+        (len(first_ids), len(second_ids)) int64; its sum is the number of pixels.
+
+    Raises:
+        UnknownIdsError: an id that is not among those that may occur.
+        ValueError: shapes that differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"maps of different shapes, {first.shape} and {second.shape}")
+    known = [np.asarray(ids, dtype=np.int64) for ids in (first_ids, second_ids)]
+    orders = [np.argsort(ids) for ids in known]
+    counts = np.zeros((len(known[0]), len(known[1])), dtype=np.int64)
+    flat = [np.ascontiguousarray(ids).reshape(-1) for ids in (first, second)]
+    if not _count_pairs(*flat, known[0][orders[0]], known[1][orders[1]], counts):
+        unknown = [np.setdiff1d(ids, allowed).tolist() for ids, allowed in zip(flat, known)]
+        raise UnknownIdsError(not unknown[1], unknown[1] or unknown[0])
+    result = np.empty_like(counts)
+    result[np.ix_(*orders)] = counts
+    return result
+
+
+def segment_extents(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
+    """Area and tight window of each id in a map, in one pass that also checks the ids.
+
+    Args:
+        ids: (H, W), any integer type.
+        known: the M ids that may occur, each once, ascending.
+
+    Returns:
+        (M, 5) int64: pixels, then top, bottom, left, right with bottom and right exclusive; zeros for an id without a
+        pixel.
+
+    Raises:
+        UnknownIdsError: an id that is not among those that may occur.
+    """
+    allowed = np.asarray(known, dtype=np.int64)
+    extents = np.zeros((len(allowed), 5), dtype=np.int64)
+    if not _measure(ids, allowed, extents):
+        raise UnknownIdsError(True, np.setdiff1d(ids, allowed).tolist())
+    return extents
+
+
+def replaced_ids(ids: np.ndarray, known: Sequence[int], values: Sequence[int]) -> np.ndarray:
+    """Put a value in the place of each id, in one pass that also checks the ids.
+
+    Args:
+        ids: (H, W), any integer type.
+        known: the M ids that may occur, each once, ascending.
+        values: M of them, 0 .. 2**31 - 1.
+
+    Returns:
+        (H, W) int32.
+
+    Raises:
+        UnknownIdsError: an id that is not among those that may occur.
+    """
+    allowed = np.asarray(known, dtype=np.int64)
+    result = np.empty(ids.shape, dtype=np.int32)
+    if not _replace(ids, allowed, np.asarray(values, dtype=np.int32), result):
+        raise UnknownIdsError(True, np.setdiff1d(ids, allowed).tolist())
+    return result
+
+
+@compiled
+def _position(ids: np.ndarray, wanted: int) -> int:
+    """The index of `wanted` in ascending `ids`, -1 where it is not among them."""
+    if 0 <= wanted < len(ids) and ids[wanted] == wanted:
+        return wanted  # ids that count up from 0, such as those of classes
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high) // 2
+        if ids[middle] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    if low < len(ids) and ids[low] == wanted:
+        return low
+    return -1
+
+
+@compiled
+def _count_pairs(
+    first: np.ndarray, second: np.ndarray, first_ids: np.ndarray, second_ids: np.ndarray, counts: np.ndarray
+) -> bool:
+    """Fill `counts`; False, with counts that mean nothing, at an id that is unknown. All maps flat, ids ascending."""
+    a, b = first_ids[0], second_ids[0]
+    row, column, start = 0, 0, 0
+    for i in range(len(first)):
+        next_a, next_b = np.int64(first[i]), np.int64(second[i])
+        if next_a == a and next_b == b:
+            continue
+        counts[row, column] += i - start
+        start = i
+        if next_a != a:
+            a, row = next_a, _position(first_ids, next_a)
+        if next_b != b:
+            b, column = next_b, _position(second_ids, next_b)
+        if row < 0 or column < 0:
+            return False
+    counts[row, column] += len(first) - start
+    return True
+
+
+@compiled
+def _measure(ids: np.ndarray, known: np.ndarray, extents: np.ndarray) -> bool:
+    """Fill `extents`; False, with extents that mean nothing, at an id that is unknown. Known ids ascending."""
+    height, width = ids.shape
+    for y in range(height):
+        start = 0
+        while start < width:
+            end = start + 1
+            while end < width and ids[y, end] == ids[y, start]:
+                end += 1
+            row = _position(known, np.int64(ids[y, start]))
+            if row < 0:
+                return False
+            area, top, _, left, right = extents[row]
+            extents[row, 0] = area + end - start
+            extents[row, 1] = top if area else y
+            extents[row, 2] = y + 1
+            extents[row, 3] = min(left, start) if area else start
+            extents[row, 4] = max(right, end)
+            start = end
+    return True
+
+
+@compiled
+def _replace(ids: np.ndarray, known: np.ndarray, values: np.ndarray, result: np.ndarray) -> bool:
+    """Fill `result`; False, with values that mean nothing, at an id that is unknown. Known ids ascending."""
+    height, width = ids.shape
+    row = 0
+    for y in range(height):
+        for x in range(width):
+            if known[row] != ids[y, x]:
+                row = _position(known, np.int64(ids[y, x]))
+                if row < 0:
+                    return False
+            result[y, x] = values[row]
+    return True
