@@ -24,7 +24,7 @@ from unified_seg.data.preparation.labels import Label, available, write_labels
 from unified_seg.data.preparation.matlab import read_mat73
 
 CLASSES = len(coco_stuff10k_metadata()["stuff_classes"])
-# In the download 1 is unlabelled and classes count from 2.
+# In the download 1 is unlabeled and classes count from 2.
 FIRST = 2
 
 

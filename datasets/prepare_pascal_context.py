@@ -6,8 +6,8 @@
 Reads VOCtrainval_03-May-2010.tar, and trainval.tar.gz and labels.txt of Pascal-Context, or what they hold. See
 datasets/README.md.
 
-Of the 459 classes that the authors labelled, 59 keep their pixels; those of the others are background, as are those
-without a label. The splits are those of VOC 2010: all its train and val images are labelled.
+Of the 459 classes that the authors labeled, 59 keep their pixels; those of the others are background, as are those
+without a label. The splits are those of VOC 2010: all its train and val images are labeled.
 """
 
 from collections.abc import Sequence

@@ -6,7 +6,7 @@
 Reads VOCtrainval_11-May-2012.tar and, for trainaug, benchmark.tgz of the Semantic Boundaries Dataset (SBD), or what
 they hold. See datasets/README.md.
 
-trainaug is what SBD labelled, and VOC's train, without VOC's val; the labels of train are VOC's own.
+trainaug is what SBD labeled, and VOC's train, without VOC's val; the labels of train are VOC's own.
 """
 
 import logging

@@ -1,6 +1,6 @@
 """What many tests need: a small data set of hand-drawn streets on disk, and the config of a small model.
 
-Every image is 64 x 128 and its colours are its classes: where a class is drawn, the image has the class's colour.
+Every image is 64 x 128 and its colors are its classes: where a class is drawn, the image has the class's color.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ VOID_COLOR = (0, 0, 0)
 # The models are small enough that more threads would only wait for each other.
 torch.set_num_threads(1)
 
-# (class name, rows, columns); an image is sky, road and an unlabelled bonnet with these on top, later ones in front.
+# (class name, rows, columns); an image is sky, road and an unlabeled bonnet with these on top, later ones in front.
 CAR_LEFT = ("car", slice(30, 50), slice(10, 40))
 CAR_RIGHT = ("car", slice(34, 50), slice(60, 84))
 WALKER = ("person", slice(24, 54), slice(98, 108))

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError, final_config
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.reading import DataError
 from unified_seg.data.pipeline.loaders import build_test_loader
 
@@ -171,7 +171,7 @@ def build(cfg: CfgNode, required: bool) -> nn.Module:
 def run(args: argparse.Namespace) -> None:
     overrides = ["DATALOADER.NUM_WORKERS", "0", *args.opts]
     cfg = load_config(args.config_file, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"])
-    cfg = with_class_counts(final_config(cfg))
+    cfg = resolve_dataset_classes(final_config(cfg))
     model = build(cfg, required="MODEL.WEIGHTS" in args.opts)
     for task in args.tasks:
         if task == "structure":

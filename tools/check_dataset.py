@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.json_file import write_json
 from unified_seg.data.io.reading import DataError
 from unified_seg.data.validation.problems import KINDS, Problem, printable
@@ -54,7 +54,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 def dataset_names(args: argparse.Namespace) -> list[str]:
     """The data sets to check; raises ConfigError for what is none, or a config that can't be used."""
     if args.config_file:
-        cfg = with_class_counts(load_config(args.config_file, args.opts))
+        cfg = resolve_dataset_classes(load_config(args.config_file, args.opts))
         return list(dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]))
     if unknown := [name for name in args.dataset if name not in DatasetCatalog.list()]:
         known = ", ".join(name for name in sorted(DatasetCatalog.list()) if name.startswith("unified_"))

@@ -10,7 +10,7 @@ The two may be one model, of which --before-opts or --after-opts changes a side:
 
     python tools/compare_models.py ... --after-opts TEST.AUG.ENABLED True TEST.AUG.SCALES '(0.75, 1.0, 1.25)'
 
-The folder gets changes.csv (share of the labelled pixels that each model has right, of each image, best change first),
+The folder gets changes.csv (share of the labeled pixels that each model has right, of each image, best change first),
 best.png and worst.png. Where a model's fusion refines the semantic map, the refined one is compared.
 """
 
@@ -27,9 +27,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, ConfigError
-from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.io.reading import DataError, read_image
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.evaluation.outputs import label_map
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable
@@ -70,7 +70,7 @@ def load_side(args: argparse.Namespace, side: str) -> Predictor:
         overrides = [*args.opts, *getattr(args, f"{side}_opts"), "MODEL.WEIGHTS", weights]
         cfg = load_config(config, overrides, defaults=COMPACT)
         cfg.DATASETS.TEST = (args.dataset,)
-        return Predictor(with_class_counts(cfg))
+        return Predictor(resolve_dataset_classes(cfg))
     except ConfigError as error:
         raise ConfigError(f"--{side} {config}: {error}") from None
 
@@ -79,13 +79,13 @@ def label_maps(predictors: Sequence[Predictor], table: ClassTable, record: dict[
     """Truth of one record, and the predictions of the two models.
 
     Raises:
-        DataError: as `semantic_truth`.
+        DataError: as `read_semantic_ground_truth`.
         ConfigError: one of the models gives no semantic map.
     """
     image = read_image(record["file_name"], "BGR")
-    truth = semantic_truth(record, table, size=image.shape[:2])
+    ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2])
     before, after = (semantic_labels(predictor(image), side) for predictor, side in zip(predictors, SIDES))
-    return LabelMaps(truth, before, after)
+    return LabelMaps(ground_truth, before, after)
 
 
 def semantic_labels(outputs: dict[str, Any], side: str) -> np.ndarray:
@@ -99,7 +99,7 @@ def semantic_labels(outputs: dict[str, Any], side: str) -> np.ndarray:
 def run(args: argparse.Namespace) -> None:
     predictors = [load_side(args, side) for side in SIDES]
     records = DatasetCatalog.get(args.dataset)
-    table = class_table_of(MetadataCatalog.get(args.dataset))
+    table = dataset_classes(MetadataCatalog.get(args.dataset))
     try:
         args.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

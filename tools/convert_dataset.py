@@ -6,7 +6,7 @@ COCO instances and semantic PNGs of class ids, to COCO's panoptic format (panopt
     python tools/convert_dataset.py panoptic --instances instances.json --semantic labels/ --classes classes.yaml \\
         --output converted/
 
-Label pictures whose colours are classes, to PNGs of class ids and classes.yaml:
+Label pictures whose colors are classes, to PNGs of class ids and classes.yaml:
 
     python tools/convert_dataset.py colors --input SegmentationClass/ --legend label_colors.txt --output labels/
 
@@ -49,14 +49,14 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--order", choices=ORDERS, default="area", help=order)
     add("--workers", type=int, default=cpus, metavar="N", help=workers)
 
-    add = commands.add_parser("colors", help="colour pictures to PNGs of class ids").add_argument
+    add = commands.add_parser("colors", help="color pictures to PNGs of class ids").add_argument
     add("--input", type=Path, required=True, metavar="FOLDER", help="the pictures, sub-folders included")
     legend = '.txt ("r g b name" or CVAT\'s labelmap.txt), .csv (name, r, g, b) or .yaml (name, color) of the classes'
     add("--legend", type=Path, required=True, metavar="FILE", help=legend)
     add("--output", type=Path, required=True, metavar="FOLDER", help="gets the PNGs and classes.yaml")
     add("--void", nargs="+", default=[], metavar="NAME", help="of the legend, what is no class but void (255)")
     add("--tolerance", type=int, default=0, metavar="T", help="largest difference of a channel (default: 0)")
-    unknown = "the id of colours that the legend lacks, such as 255, void (default: they are an error)"
+    unknown = "the id of colors that the legend lacks, such as 255, void (default: they are an error)"
     add("--unknown", type=int, metavar="ID", help=unknown)
     add("--workers", type=int, default=cpus, metavar="N", help=workers)
 
@@ -107,7 +107,7 @@ def colors(args: argparse.Namespace) -> None:
     print(f"{made.files} label maps and classes.yaml: {args.output}")
     if made.unknown_pixels:
         print(
-            f"{made.unknown_pixels} pixels ({made.unknown_pixels / made.pixels:.1%}) in colours that the legend lacks "
+            f"{made.unknown_pixels} pixels ({made.unknown_pixels / made.pixels:.1%}) in colors that the legend lacks "
             f"became {args.unknown}, in {made.unknown_files} files, first {made.first_unknown}"
         )
 

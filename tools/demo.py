@@ -27,9 +27,9 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.io.reading import DataError, read_image
-from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
 from unified_seg.visualization import draw_panels
@@ -49,7 +49,9 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or quoted patterns")
-    source.add_argument("--dataset", metavar="NAME", help="a registered data set, with its truth where it has some")
+    source.add_argument(
+        "--dataset", metavar="NAME", help="a registered data set, with its ground truth where it has some"
+    )
     source.add_argument("--video-input", type=Path, metavar="FILE", help="a video that OpenCV reads")
     parser.add_argument(
         "--output", type=Path, required=True, metavar="PATH", help="a folder, or a file for one image or a video"
@@ -69,7 +71,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, [*overrides, *args.opts], defaults=COMPACT)
     if args.dataset:
         cfg.DATASETS.TEST = (args.dataset,)
-    return with_class_counts(cfg)
+    return resolve_dataset_classes(cfg)
 
 
 def output_files(images: Sequence[Path], output: Path) -> list[Path]:
@@ -100,14 +102,14 @@ def output_files(images: Sequence[Path], output: Path) -> list[Path]:
 def draw_images(
     predictor: Predictor, records: Sequence[dict[str, Any]], files: Sequence[Path], threshold: float
 ) -> None:
-    table = class_table_of(predictor.metadata)
+    table = dataset_classes(predictor.metadata)
     with tqdm(total=len(records), desc="drawing", unit="img", disable=None) as bar:
         for record, file in zip(records, files):
             image = read_image(record["file_name"], "BGR")
             outputs = predictor(image)
-            compares = "semantic_logit_maps" in outputs and has_semantic_truth(record)
-            truth = semantic_truth(record, table, size=image.shape[:2]) if compares else None
-            picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, truth=truth)
+            compares = "semantic_logit_maps" in outputs and has_semantic_ground_truth(record)
+            ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2]) if compares else None
+            picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, ground_truth=ground_truth)
             _write_picture(file, picture)
             bar.update()
             bar.write(f"{record['file_name']} -> {file} ({_describe(outputs)})")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Rank images by how much of them a model thinks that it has wrong: those to label next come first.
 
-    python tools/rank_by_error.py --config-file config.yaml --input 'unlabelled/*.jpg' --output output/ranking \\
+    python tools/rank_by_error.py --config-file config.yaml --input 'unlabeled/*.jpg' --output output/ranking \\
         --opts MODEL.WEIGHTS output/corrected/model_final.pth
     python tools/rank_by_error.py --config-file config.yaml --dataset unified_toyscapes_val --output ... --opts ...
 
@@ -13,9 +13,9 @@ ranking.csv, with of each image
     predicted_error_share  share of its pixels whose error probability is above ERROR_CORRECTION.THRESHOLD
     mean_entropy           mean softmax entropy of the answer before correction, as a share of the largest: what a
                            ranking without an error branch would go by
-    true_error             of a data set with truth, share of its labelled pixels that this answer has wrong
+    true_error             of a data set with ground truth, share of its labeled pixels that this answer has wrong
 
-then contact_sheet.png, the first images with their answers and error probabilities; and summary.json: with truth, the
+then contact_sheet.png, the first images with their answers and error probabilities; and summary.json: with ground truth, the
 rank correlations (Spearman) of predicted_error and of mean_entropy with true_error, which --into puts into a README.
 """
 
@@ -36,10 +36,10 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import CfgNode, ConfigError, final_config
-from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.io.json_file import write_json
 from unified_seg.data.io.reading import DataError, read_image
-from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.evaluation.outputs import label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
@@ -60,7 +60,7 @@ Size = tuple[int, int]
 
 
 class Measures(NamedTuple):
-    """Shares, 0 to 1; see the columns of ranking.csv. NaN where there is no truth."""
+    """Shares, 0 to 1; see the columns of ranking.csv. NaN where there is no ground truth."""
 
     predicted_error: float
     predicted_error_share: float
@@ -86,7 +86,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.top < 1:
         parser.error(f"--top {args.top}: at least one image")
     if args.into is not None and args.dataset is None:
-        parser.error("--into needs the truth of a --dataset")
+        parser.error("--into needs the ground truth of a --dataset")
     return args
 
 
@@ -105,7 +105,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg.MODEL.UNIFIED.OUTPUT = "compact"
     if args.dataset:
         cfg.DATASETS.TEST = (args.dataset,)
-    return with_class_counts(cfg)
+    return resolve_dataset_classes(cfg)
 
 
 class ErrorPredictor:
@@ -119,31 +119,31 @@ class ErrorPredictor:
         self.predictor = Predictor(cfg)
         self.head = cfg.MODEL.SEM_SEG_HEAD.NAME
         self.threshold = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD
-        self.table: ClassTable = class_table_of(self.predictor.metadata)
+        self.table: ClassTable = dataset_classes(self.predictor.metadata)
 
     def measure(self, record: Record) -> Measures:
         """The errors of one image.
 
         Raises:
             ConfigError: the model predicts none.
-            DataError: an image or truth that can't be used, or an answer that is none.
+            DataError: an image or ground truth that can't be used, or an answer that is none.
         """
         image = read_image(record["file_name"], "BGR")
         maps, size = self._maps(self.predictor(image)), (image.shape[0], image.shape[1])
         probability = maps["error"].probability(size)
-        wrong, labelled = self.errors(record, maps, size)
+        wrong, labeled = self.errors(record, maps, size)
         measures = Measures(
             predicted_error=float(maps["error_unbalanced"].probability(size).mean()),
             predicted_error_share=float((probability > self.threshold).float().mean()),
             mean_entropy=float(maps["uncorrected"].entropy(size).mean()),
-            true_error=float(wrong.sum() / labelled.sum()) if labelled.any() else math.nan,
+            true_error=float(wrong.sum() / labeled.sum()) if labeled.any() else math.nan,
         )
         if not all(map(math.isfinite, measures[:-1])):
             raise DataError(f"{record['file_name']}: the model answers with logits that are not finite")
         return measures
 
     def draw(self, record: Record) -> tuple[np.ndarray, Panel]:
-        """A row of pictures: the image, the answer, the error probability and, where there is truth, the true errors.
+        """A row of pictures: the image, the answer, the error probability and, where there is ground truth, the true errors.
 
         Returns:
             The row, (h, w, 3) uint8, RGB; and the panel in it, for the legend.
@@ -162,19 +162,19 @@ class ErrorPredictor:
             panel.draw(image),
             add_caption(draw_probability(probability), "error probability: black 0, red 1"),
         ]
-        wrong, labelled = self.errors(record, maps, size)
-        if labelled.any():
-            true = _shrunk(draw_true_errors(wrong, labelled))
-            pictures.append(add_caption(true, "true errors before correction; white: unlabelled"))
+        wrong, labeled = self.errors(record, maps, size)
+        if labeled.any():
+            true = _shrunk(draw_true_errors(wrong, labeled))
+            pictures.append(add_caption(true, "true errors before correction; white: unlabeled"))
         return grid(pictures, len(pictures)), panel
 
     def errors(self, record: Record, maps: Mapping[str, LogitMap], size: Size) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) bool each: the pixels that the answer before correction has wrong, and those that have a label."""
-        if not has_semantic_truth(record):
+        if not has_semantic_ground_truth(record):
             return np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
-        truth = semantic_truth(record, self.table, size=size)
-        labelled = truth != self.table.ignore_label
-        return labelled & (maps["uncorrected"].labels(size).cpu().numpy() != truth), labelled
+        ground_truth = read_semantic_ground_truth(record, self.table, size=size)
+        labeled = ground_truth != self.table.ignore_label
+        return labeled & (maps["uncorrected"].labels(size).cpu().numpy() != ground_truth), labeled
 
     def _maps(self, outputs: Mapping[str, Any]) -> Mapping[str, LogitMap]:
         maps = outputs.get("semantic_logit_maps", {})
@@ -187,8 +187,8 @@ class ErrorPredictor:
 
 def write_csv(file: Path, ranked: Sequence[Ranked]) -> None:
     """A line for each image, in the given order; true_error where there is any."""
-    with_truth = any(not math.isnan(measures.true_error) for _, measures in ranked)
-    columns = Measures._fields if with_truth else Measures._fields[:-1]
+    with_ground_truth = any(not math.isnan(measures.true_error) for _, measures in ranked)
+    columns = Measures._fields if with_ground_truth else Measures._fields[:-1]
     try:
         with file.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
@@ -216,12 +216,12 @@ def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> N
 
 
 def correlate(ranked: Sequence[Ranked]) -> RankComparison | None:
-    """How well predicted error, and entropy, rank the images that have truth; None without such images."""
+    """How well predicted error, and entropy, rank the images that have ground truth; None without such images."""
     known = [measures for _, measures in ranked if not math.isnan(measures.true_error)]
     if not known:
         return None
-    ours, _, rival, truth = np.array(known).T
-    return compare_rankings(ours, rival, truth)
+    ours, _, rival, ground_truth = np.array(known).T
+    return compare_rankings(ours, rival, ground_truth)
 
 
 def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> dict[str, Any]:

@@ -82,7 +82,7 @@ def train(overrides: list[str], output: Path) -> None:
 
 
 def draw(cfg: Any, folder: Path) -> list[Path]:
-    """Draw predictions beside the truth for a few validation images; returns the files."""
+    """Draw predictions beside the ground truth for a few validation images; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(cfg)
     files = []

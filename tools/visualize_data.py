@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.reading import DataError
 from unified_seg.data.pipeline.loaders import build_train_loader
-from unified_seg.visualization import draw_panels, draw_truth
-from unified_seg.visualization.truth import targets_as_outputs
+from unified_seg.visualization import draw_ground_truth, draw_panels
+from unified_seg.visualization.ground_truth import targets_as_outputs
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -45,7 +45,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def setup(args: argparse.Namespace) -> CfgNode:
     # In this process, so that an error of the loader is shown as it is.
-    return with_class_counts(load_config(args.config_file, ["DATALOADER.NUM_WORKERS", "0", *args.opts]))
+    return resolve_dataset_classes(load_config(args.config_file, ["DATALOADER.NUM_WORKERS", "0", *args.opts]))
 
 
 def annotations(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
@@ -53,7 +53,7 @@ def annotations(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
     for name in cfg.DATASETS.TRAIN:
         metadata = MetadataCatalog.get(name)
         for record in DatasetCatalog.get(name):
-            yield str(record["image_id"]), draw_truth(record, metadata)
+            yield str(record["image_id"]), draw_ground_truth(record, metadata)
 
 
 def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:

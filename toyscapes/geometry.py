@@ -1,4 +1,4 @@
-"""Perspective and plain shapes: everything here is coordinates, nothing knows about labels or colours."""
+"""Perspective and plain shapes: everything here is coordinates, nothing knows about labels or colors."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ Metres = float | np.ndarray
 
 @dataclass(frozen=True)
 class Camera:
-    """A level pinhole camera over flat ground; metres in, scene coordinates out.
+    """A level pinhole camera over flat ground; meters in, scene coordinates out.
 
-    `horizon` is the y of the horizon, `centre` the x of the vanishing point, `focal` the focal length in picture
-    heights, `height` that of the camera over the ground in metres.
+    `horizon` is the y of the horizon, `center` the x of the vanishing point, `focal` the focal length in picture
+    heights, `height` that of the camera over the ground in meters.
     """
 
     horizon: float
-    centre: float
+    center: float
     focal: float
     height: float
 
     def project(self, across: Metres, up: Metres, depth: Metres) -> np.ndarray:
         """Points (across, up, depth), broadcast together -> (..., 2) scene coordinates."""
         scale = self.focal / np.asarray(depth, dtype=float)
-        x, y = self.centre + across * scale, self.horizon + (self.height - up) * scale
+        x, y = self.center + across * scale, self.horizon + (self.height - up) * scale
         return np.stack(np.broadcast_arrays(x, y), axis=-1)
 
     def across_at(self, x: float, depth: float) -> float:
-        """The lateral position in metres that is seen at picture position `x` at that depth."""
-        return (x - self.centre) * depth / self.focal
+        """The lateral position in meters that is seen at picture position `x` at that depth."""
+        return (x - self.center) * depth / self.focal
 
     def depth_at(self, y: np.ndarray) -> np.ndarray:
-        """Depth in metres of the ground seen at picture height `y`, which must lie below the horizon."""
+        """Depth in meters of the ground seen at picture height `y`, which must lie below the horizon."""
         return self.focal * self.height / (y - self.horizon)
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A vertical plane in front of a camera, to draw on in metres: u along it, v up from the ground."""
+    """A vertical plane in front of a camera, to draw on in meters: u along it, v up from the ground."""
 
     camera: Camera
     across: float
@@ -50,7 +50,7 @@ class Plane:
     direction: tuple[float, float] = (1.0, 0.0)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) points (u, v) in metres -> (..., 2) scene coordinates."""
+        """(..., 2) points (u, v) in meters -> (..., 2) scene coordinates."""
         points = np.asarray(points, dtype=float)
         along, up = points[..., 0], points[..., 1]
         return self.camera.project(self.across + along * self.direction[0], up, self.depth + along * self.direction[1])
@@ -58,12 +58,12 @@ class Plane:
 
 @dataclass(frozen=True)
 class Ground:
-    """The ground plane, to draw on in metres: u across, v in depth."""
+    """The ground plane, to draw on in meters: u across, v in depth."""
 
     camera: Camera
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) points (across, depth) in metres -> (..., 2) scene coordinates."""
+        """(..., 2) points (across, depth) in meters -> (..., 2) scene coordinates."""
         points = np.asarray(points, dtype=float)
         return self.camera.project(points[..., 0], 0.0, points[..., 1])
 

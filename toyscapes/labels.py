@@ -94,14 +94,14 @@ def panoptic(instance_ids: np.ndarray) -> tuple[np.ndarray, list[dict]]:
     """
     ids, inverse, areas = np.unique(instance_ids, return_inverse=True, return_counts=True)
     inverse = inverse.reshape(instance_ids.shape)
-    colours = np.zeros((len(ids), 3), np.uint8)
+    colors = np.zeros((len(ids), 3), np.uint8)
     segments = []
     for row, (segment, area) in enumerate(zip(ids.tolist(), areas.tolist(), strict=True)):
         grouped = segment < 1000
         label = id2label[segment if grouped else segment // 1000]
         if label.ignoreInEval:
             continue
-        colours[row] = segment % 256, segment // 256, 0
+        colors[row] = segment % 256, segment // 256, 0
         mask = inverse == row
         columns, lines = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
         x, y = int(columns[0]), int(lines[0])
@@ -114,4 +114,4 @@ def panoptic(instance_ids: np.ndarray) -> tuple[np.ndarray, list[dict]]:
                 "iscrowd": int(grouped and label.hasInstances),
             }
         )
-    return colours[inverse], segments
+    return colors[inverse], segments

@@ -20,7 +20,7 @@ SPLITS = ("train", "heldout", "val")
 
 @dataclass(frozen=True)
 class Preset:
-    """The knobs of a preset. Probabilities are per image unless said otherwise; lengths are in metres."""
+    """The knobs of a preset. Probabilities are per image unless said otherwise; lengths are in meters."""
 
     name: str
     # Hardness.
@@ -51,7 +51,7 @@ class Preset:
     exposure: Range = (0.9, 1.1)
     haze: Range = (0.0, 0.2)
     blur: Range = (0.3, 0.5)  # standard deviation in pixels
-    noise: Range = (2.0, 5.0)  # standard deviation in grey levels
+    noise: Range = (2.0, 5.0)  # standard deviation in gray levels
 
 
 DEMO = Preset(

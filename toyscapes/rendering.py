@@ -17,7 +17,7 @@ from toyscapes.scene import SCENE_WIDTH, Lighting, Part, Scene, SceneObject, ann
 
 SHIFT = 4  # fractional bits of the coordinates that OpenCV draws
 GROUND = frozenset(label.name for label in name2label.values() if label.category == "flat") | {"terrain", "ground"}
-HAZE_DISTANCE = 40.0  # metres
+HAZE_DISTANCE = 40.0  # meters
 
 
 def render_scene(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, dict]:
@@ -35,21 +35,21 @@ def paint(scene: Scene, polygons: dict, drawn: np.ndarray) -> np.ndarray:
     """Paint a scene whose annotation at this size and its `object_map` (H, W) are known; (H, W, 3) uint8 RGB."""
     rng = np.random.default_rng(scene.texture_seed)
     size = drawn.shape
-    colour = np.zeros((*size, 3), np.uint8)
+    color = np.zeros((*size, 3), np.uint8)
     light = np.ones(size, np.float32)
     for number, (obj, shape) in enumerate(zip(scene.objects, polygons["objects"], strict=True), start=1):
-        _paint_object(obj, shape["polygon"], drawn, number, colour, light, rng)
+        _paint_object(obj, shape["polygon"], drawn, number, color, light, rng)
     on_ground = np.array([False, *(obj.label in GROUND for obj in scene.objects)])[drawn]
     light *= _shadows(scene, on_ground)
-    picture = colour * light[..., None]
+    picture = color * light[..., None]
     return _expose(picture, _haze(scene, drawn, on_ground), scene.lighting, rng)
 
 
 def _paint_object(
-    obj: SceneObject, polygon: list, drawn: np.ndarray, number: int, colour: np.ndarray, light: np.ndarray,
+    obj: SceneObject, polygon: list, drawn: np.ndarray, number: int, color: np.ndarray, light: np.ndarray,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Paint what can be seen of one object into `colour` and `light`."""
+    """Paint what can be seen of one object into `color` and `light`."""
     height, width = drawn.shape
     offset = rng.random(2)
     corners = np.array(polygon)
@@ -62,10 +62,10 @@ def _paint_object(
     if not mask.any():
         return
     patch = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
-    patch[:] = np.round(obj.material.colour)
+    patch[:] = np.round(obj.material.color)
     for part in obj.parts:
         _draw(part, patch, (x0, y0), (height, width))
-    cv2.copyTo(patch, mask, colour[window])
+    cv2.copyTo(patch, mask, color[window])
 
     tile = textures((height, width))[obj.material.texture]
     dy, dx = (offset * (np.array(tile.shape) - patch.shape[:2])).astype(int)
@@ -80,12 +80,12 @@ def _paint_object(
 def _draw(part: Part, patch: np.ndarray, origin: tuple[int, int], size: tuple[int, int]) -> None:
     """Draw the polygons of a part, smoothly, on a patch whose upper left pixel is `origin`."""
     scale = 1 << SHIFT
-    colour = tuple(round(channel) for channel in part.colour)
+    color = tuple(round(channel) for channel in part.color)
     for polygon in part.polygons:
         inside = clip_to_frame(polygon, SCENE_WIDTH)
         if len(inside):
             corners = np.round((to_pixels(inside, size) - origin) * scale).astype(np.int32)
-            cv2.fillPoly(patch, [corners], colour, cv2.LINE_AA, SHIFT)
+            cv2.fillPoly(patch, [corners], color, cv2.LINE_AA, SHIFT)
 
 
 def _shadows(scene: Scene, on_ground: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def _haze(scene: Scene, drawn: np.ndarray, on_ground: np.ndarray) -> np.ndarray:
 def _expose(picture: np.ndarray, haze: np.ndarray, lighting: Lighting, rng: np.random.Generator) -> np.ndarray:
     """Haze, exposure, blur and noise: float (H, W, 3) -> uint8."""
     haze = haze[..., None]
-    picture = picture * (1 - haze) + haze * np.array(lighting.haze_colour, np.float32)
+    picture = picture * (1 - haze) + haze * np.array(lighting.haze_color, np.float32)
     picture *= lighting.exposure * np.array(lighting.tint, np.float32)
     picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), lighting.blur)
     grain = rng.standard_normal(picture.shape, np.float32) * np.float32(lighting.noise)

@@ -42,14 +42,14 @@ def count(rng: np.random.Generator, mean: float) -> int:
     return int(mean * rng.uniform(0.4, 1.6) + rng.random())
 
 
-def vary(rng: np.random.Generator, colour: Sequence[float], amount: float = 14.0) -> tuple[float, float, float]:
-    """A colour near `colour`: brighter or darker by up to `amount`, each channel by up to a third of it."""
+def vary(rng: np.random.Generator, color: Sequence[float], amount: float = 14.0) -> tuple[float, float, float]:
+    """A color near `color`: brighter or darker by up to `amount`, each channel by up to a third of it."""
     shift = rng.uniform(-amount, amount) + rng.uniform(-amount / 3, amount / 3, 3)
-    r, g, b = np.clip(np.asarray(colour, dtype=float) + shift, 4, 250)
+    r, g, b = np.clip(np.asarray(color, dtype=float) + shift, 4, 250)
     return float(r), float(g), float(b)
 
 
-def scaled(colour: Sequence[float], factor: float) -> tuple[float, float, float]:
-    """A colour made brighter or darker by a factor, kept in range."""
-    r, g, b = (min(250.0, max(3.0, channel * factor)) for channel in colour)
+def scaled(color: Sequence[float], factor: float) -> tuple[float, float, float]:
+    """A color made brighter or darker by a factor, kept in range."""
+    r, g, b = (min(250.0, max(3.0, channel * factor)) for channel in color)
     return r, g, b

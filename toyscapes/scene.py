@@ -1,4 +1,4 @@
-"""What a scene is: labelled polygons from far to near, each with the attributes it is painted with.
+"""What a scene is: labeled polygons from far to near, each with the attributes it is painted with.
 
 Coordinates are size independent: y runs from 0 (top) to 1 (bottom) and x from 0 (left) to 2 (right), so a picture
 that is twice as wide as high is not distorted. Other aspect ratios stretch the scene.
@@ -18,18 +18,18 @@ MIN_SIDE = 64
 # Fine enough for pictures 8,000 pixels high; coarse enough to swallow the last-bit differences between maths libraries.
 GRID = 2.0**14
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Part:
     """Something painted on an object without a label of its own: windows, wheels, lane markings.
 
-    `polygons` holds (n, 2) arrays, or is one (m, n, 2) array of them: in metres on a plane of the object or, once
+    `polygons` holds (n, 2) arrays, or is one (m, n, 2) array of them: in meters on a plane of the object or, once
     mapped, in scene coordinates.
     """
 
-    colour: Colour
+    color: Color
     polygons: np.ndarray | Sequence[np.ndarray]
 
     def mapped(self, transform: Callable[[np.ndarray], np.ndarray]) -> Part:
@@ -41,9 +41,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface looks: RGB `colour` in 0..255, a named texture, and the brightness at its top and bottom."""
+    """How a surface looks: RGB `color` in 0..255, a named texture, and the brightness at its top and bottom."""
 
-    colour: Colour
+    color: Color
     texture: str = "grain"
     contrast: float = 0.05
     shade: tuple[float, float] = (1.0, 1.0)
@@ -51,7 +51,7 @@ class Material:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One annotated polygon. `depth` is its distance in metres, by which objects are ordered and hazed."""
+    """One annotated polygon. `depth` is its distance in meters, by which objects are ordered and hazed."""
 
     label: str
     polygon: np.ndarray
@@ -73,9 +73,9 @@ class Lighting:
     """Conditions of the whole picture: exposure and tint are factors; blur, noise and haze are amounts."""
 
     exposure: float
-    tint: Colour
+    tint: Color
     haze: float
-    haze_colour: Colour
+    haze_color: Color
     blur: float
     noise: float
 
@@ -93,7 +93,7 @@ class Scene:
 
 
 def settled(obj: SceneObject) -> SceneObject | None:
-    """The object cut to the neighbourhood of the frame and snapped to the coordinate grid; None if out of sight."""
+    """The object cut to the neighborhood of the frame and snapped to the coordinate grid; None if out of sight."""
     polygon = np.round(clip_to_frame(obj.polygon, SCENE_WIDTH) * GRID) / GRID
     if len(polygon) < 3 or polygon.max(axis=0).min() <= 0 or polygon[:, 0].min() >= 2 or polygon[:, 1].min() >= 1:
         return None
@@ -111,7 +111,7 @@ def check_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def to_pixels(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scene coordinates (..., 2) -> continuous pixel coordinates (x, y), whole numbers being pixel centres."""
+    """Scene coordinates (..., 2) -> continuous pixel coordinates (x, y), whole numbers being pixel centers."""
     height, width = size
     return polygon * np.array([width / SCENE_WIDTH, height]) - 0.5
 

@@ -52,7 +52,7 @@ class _Job:
     def picture(self) -> Path:
         return self.output / "leftImg8bit" / self.split / self.name.split("_")[0] / f"{self.name}_leftImg8bit.png"
 
-    def truth(self, suffix: str) -> Path:
+    def ground_truth(self, suffix: str) -> Path:
         return self.output / "gtFine" / self.split / self.name.split("_")[0] / f"{self.name}_gtFine_{suffix}"
 
     @property
@@ -62,7 +62,7 @@ class _Job:
     def files(self) -> list[Path]:
         """Everything that is written for this image."""
         suffixes = ("polygons.json", "labelIds.png", "labelTrainIds.png", "instanceIds.png")
-        return [self.picture, *map(self.truth, suffixes), self.panoptic]
+        return [self.picture, *map(self.ground_truth, suffixes), self.panoptic]
 
 
 def generate(
@@ -187,19 +187,19 @@ def _single_threaded_opencv() -> Iterator[None]:
 def _write_image(job: _Job) -> tuple[str, list[dict]]:
     """Write the files of one image unless they are all there; returns its name and panoptic segments."""
     if all(file.exists() for file in job.files()):
-        instance_ids = np.asarray(Image.open(job.truth("instanceIds.png")))
+        instance_ids = np.asarray(Image.open(job.ground_truth("instanceIds.png")))
         return job.name, panoptic(instance_ids)[1]
     scene = make_scene(job.preset, job.seed, job.split, job.index)
     polygons = annotation(scene, job.size)
     drawn = object_map(polygons)
     maps = label_maps(polygons, drawn)
-    colours, segments = panoptic(maps.instance_ids)
+    colors, segments = panoptic(maps.instance_ids)
     _write_png(job.picture, paint(scene, polygons, drawn)[..., ::-1])
-    _write_json(job.truth("polygons.json"), polygons)
-    _write_png(job.truth("labelIds.png"), maps.label_ids)
-    _write_png(job.truth("labelTrainIds.png"), maps.train_ids)
-    _write_png(job.truth("instanceIds.png"), maps.instance_ids)
-    _write_png(job.panoptic, colours[..., ::-1])
+    _write_json(job.ground_truth("polygons.json"), polygons)
+    _write_png(job.ground_truth("labelIds.png"), maps.label_ids)
+    _write_png(job.ground_truth("labelTrainIds.png"), maps.train_ids)
+    _write_png(job.ground_truth("instanceIds.png"), maps.instance_ids)
+    _write_png(job.panoptic, colors[..., ::-1])
     return job.name, segments
 
 
@@ -210,7 +210,7 @@ def panoptic_index(output: Path, split: str) -> Path:
 
 def _panoptic_json(jobs: list[_Job], segments: dict[str, list[dict]]) -> dict:
     """The index of a split, images in the order of createPanopticImgs: that of their paths."""
-    ordered = sorted(jobs, key=lambda job: str(job.truth("instanceIds.png")))
+    ordered = sorted(jobs, key=lambda job: str(job.ground_truth("instanceIds.png")))
     return {
         "images": [
             {

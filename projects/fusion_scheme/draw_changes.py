@@ -5,7 +5,7 @@
         --dataset unified_toyscapes_val --top 3 --output output/fusion_changes \\
         --opts MODEL.WEIGHTS output/fusion_scheme/toyscapes_unified/model_final.pth
 
-The folder gets changes.csv (share of the labelled pixels that are right before and after the fusion, of each image,
+The folder gets changes.csv (share of the labeled pixels that are right before and after the fusion, of each image,
 best change first), best.png and worst.png. Whatever fusion the config names, the one drawn is SemanticGuidedFusion.
 """
 
@@ -18,7 +18,7 @@ from detectron2.data import DatasetCatalog
 from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 
 from unified_seg.data.io.reading import read_image
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
@@ -40,14 +40,14 @@ def label_maps(predictor: Predictor, table: ClassTable, record: dict[str, Any]) 
     """Truth of one record, and predictions before and after the fusion.
 
     Raises:
-        DataError: as `semantic_truth`.
+        DataError: as `read_semantic_ground_truth`.
         ConfigError: the model has no fusion that refines the semantic map.
     """
     image = read_image(record["file_name"], "BGR")
-    truth = semantic_truth(record, table, size=image.shape[:2])
+    ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2])
     outputs = predictor(image)
     before, after = (o["sem_seg_labels"].cpu().numpy() for o in (before_fusion(outputs), outputs))
-    return LabelMaps(truth, before, after)
+    return LabelMaps(ground_truth, before, after)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ EDGES = (0, 8, 12, 16, 24, 32, 48, 64, np.inf)
 
 
 class Measured(NamedTuple):
-    """A found object: its side in pixels, the IoU of its masks, the share of its pixels labelled with its category."""
+    """A found object: its side in pixels, the IoU of its masks, the share of its pixels labeled with its category."""
 
     side: float
     before: float
@@ -56,26 +56,26 @@ def measure(outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, 
     """The found objects of one image."""
     ids, segments = true_segments(record, table)
     things = [s for s in segments if s.cls.is_thing and not s.is_crowd]
-    truth = torch.from_numpy(np.array([ids == s.id for s in things], dtype=bool).reshape(-1, *ids.shape))
+    ground_truth = torch.from_numpy(np.array([ids == s.id for s in things], dtype=bool).reshape(-1, *ids.shape))
     before: Instances = before_fusion(outputs)["instances"].to("cpu")
     # The detections stay in their order, found ones follow.
     after_masks = outputs["instances"].to("cpu").pred_masks
     labels = before_fusion(outputs)["sem_seg_labels"].cpu().numpy()
     measured = []
-    for index, thing in match(BitMasks(truth).get_bounding_boxes(), before, threshold):
-        mask = truth[thing]
+    for index, thing in match(BitMasks(ground_truth).get_bounding_boxes(), before, threshold):
+        mask = ground_truth[thing]
         ious = [mask_iou(masks[index].full()[0], mask) for masks in (before.pred_masks, after_masks)]
         right = table.category_of[labels[mask.numpy()]] == table.category_of[things[thing].cls.semantic_id]
         measured.append(Measured(float(mask.sum()) ** 0.5, *ious, float(right.mean())))
     return measured
 
 
-def match(truth: Boxes, found: Instances, threshold: float) -> list[tuple[int, int]]:
+def match(ground_truth: Boxes, found: Instances, threshold: float) -> list[tuple[int, int]]:
     """(detection, object) pairs, each once, best score first."""
-    iou = pairwise_iou(found.pred_boxes, truth)
+    iou = pairwise_iou(found.pred_boxes, ground_truth)
     pairs = []
     for index in found.scores.argsort(descending=True, stable=True).tolist():
-        if found.scores[index] < threshold or not len(truth):
+        if found.scores[index] < threshold or not len(ground_truth):
             break
         best = int(iou[index].argmax())
         if iou[index, best] >= MATCH_IOU:
@@ -106,7 +106,7 @@ def draw(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
     sides = [b["side"] for b in bins]
     axis.plot(sides, [b["iou_before"] for b in bins], marker="o", label="mask IoU, before the fusion")
     axis.plot(sides, [b["iou_after"] for b in bins], marker="o", label="mask IoU, after the fusion")
-    axis.plot(sides, [b["category"] for b in bins], "--", color="0.5", label="pixels labelled with the right category")
+    axis.plot(sides, [b["category"] for b in bins], "--", color="0.5", label="pixels labeled with the right category")
     axis.set_xscale("log", base=2)
     axis.set_xticks(sides, [f"{side:.0f}" for side in sides])
     axis.set_xlabel("side of the object, pixels (square root of its area)")
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
     measured: list[Measured] = []
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
         if "pan_seg_file_name" not in record:
-            raise DataError(f"{record['file_name']}: no panoptic truth (pan_seg_file_name) to compare with")
+            raise DataError(f"{record['file_name']}: no panoptic ground truth (pan_seg_file_name) to compare with")
         outputs = predictor(read_image(record["file_name"], "BGR"))
         measured += measure(outputs, record, table, threshold)
     if not measured:

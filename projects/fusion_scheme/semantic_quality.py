@@ -31,7 +31,7 @@ from shared import argument_parser, make_folder, run_to_end, setup
 
 from unified_seg.data.io.json_file import write_json
 from unified_seg.data.io.reading import DataError, read_image
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
@@ -76,7 +76,7 @@ def evaluators(table: ClassTable, records: list[dict[str, Any]], folder: str) ->
 
 def fused(fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, table: ClassTable) -> dict[str, Any]:
     result = fusion(labels, instances, torch.ones(labels.shape))
-    # Void of the truth counts nowhere, so it may be of any class.
+    # Void of the ground truth counts nowhere, so it may be of any class.
     semantic = torch.where(result.labels == table.ignore_label, 0, result.labels)
     panoptic = (result.panoptic.ids, result.panoptic.segments_info)
     return {"sem_seg_labels": semantic, "instances": result.instances, "panoptic_seg": panoptic}
@@ -114,8 +114,8 @@ def run(args: argparse.Namespace) -> None:
         scored = {(kind, name): evaluators(table, records, folder) for kind in maps for name in FUSIONS}
         for record in tqdm(records, desc="fusing", unit="img", disable=None):
             outputs = predictor(read_image(record["file_name"], "BGR"))
-            truth = torch.from_numpy(semantic_truth(record, table))
-            labels = [outputs["sem_seg_labels"].cpu(), *(coarse(truth, stride, table) for stride in STRIDES)]
+            ground_truth = torch.from_numpy(read_semantic_ground_truth(record, table))
+            labels = [outputs["sem_seg_labels"].cpu(), *(coarse(ground_truth, stride, table) for stride in STRIDES)]
             for (kind, name), each in scored.items():
                 made = fused(fusions[name], labels[maps.index(kind)], outputs["instances"].to("cpu"), table)
                 for evaluator in each:

@@ -9,7 +9,7 @@ from typing import Any
 from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.reading import DataError
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
@@ -39,7 +39,7 @@ def setup(args: argparse.Namespace, *last: str) -> CfgNode:
     """
     cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts, *last])
     cfg.DATASETS.TEST = (args.dataset,)
-    return with_class_counts(cfg)
+    return resolve_dataset_classes(cfg)
 
 
 def before_fusion(outputs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -52,9 +52,9 @@ def test_other_networks_of_timm() -> None:
 
 def test_synchronised_norms_have_the_same_weights() -> None:
     with torch.device("meta"):
-        plain, synchronised = TimmNetwork("hrnet_w18_small"), TimmNetwork("hrnet_w18_small", norm="SyncBN")
-    assert synchronised.state_dict().keys() == plain.state_dict().keys()
-    batch_norms = [m for m in synchronised.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+        plain, synchronized = TimmNetwork("hrnet_w18_small"), TimmNetwork("hrnet_w18_small", norm="SyncBN")
+    assert synchronized.state_dict().keys() == plain.state_dict().keys()
+    batch_norms = [m for m in synchronized.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
     assert batch_norms and all(isinstance(m, torch.nn.SyncBatchNorm) for m in batch_norms)
     with pytest.raises(ValueError, match=r"MODEL\.TIMM\.NORM must be BN or SyncBN, got 'GN'"):
         TimmNetwork("hrnet_w18_small", norm="GN")

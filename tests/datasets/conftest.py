@@ -181,13 +181,18 @@ def cityscapes(tmp_path: Path) -> Download:
     files = {file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.glob("*/*/*/*"))}
     images = {name: content for name, content in files.items() if name.startswith("leftImg8bit")}
     images["leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png"] = next(iter(images.values()))
-    truth = {name: content for name, content in files.items() if name.startswith("gtFine") and "TrainIds" not in name}
+    ground_truth = {
+        name: content for name, content in files.items() if name.startswith("gtFine") and "TrainIds" not in name
+    }
     shutil.rmtree(folder)
     about = {"README": b"about", "license.txt": b"terms"}
     made = sorted(name for name in files if name.endswith("labelTrainIds.png"))
     return Download(
         script="cityscapes",
-        archives={"leftImg8bit_trainvaltest.zip": {**about, **images}, "gtFine_trainvaltest.zip": {**about, **truth}},
+        archives={
+            "leftImg8bit_trainvaltest.zip": {**about, **images},
+            "gtFine_trainvaltest.zip": {**about, **ground_truth},
+        },
         counts={"train": 2, "val": 1, "test": 1},
         outputs=(made[0], "gtFine/cityscapes_panoptic_train.json"),
         register=register_cityscapes_like,
@@ -236,16 +241,16 @@ def ade20k(tmp_path: Path) -> Download:
     # Its left half is an instance, 1, of bed, which is 1 of 100; on the wall and the floor is number 2, of 4 person.
     instances = np.zeros((*SIZE, 3), np.uint8)
     instances[20:50, 10:25], instances[OTHER_BOX] = (1, 1, 0), (4, 2, 0)
-    top, files, truth = "ADEChallengeData2016", {"ADEChallengeData2016/objectInfo150.txt": b"Idx\n"}, {}
+    top, files, ground_truth = "ADEChallengeData2016", {"ADEChallengeData2016/objectInfo150.txt": b"Idx\n"}, {}
     for folder, split, count in (("training", "train", 2), ("validation", "val", 1)):
         for number in range(1, count + 1):
             name = f"{folder}/ADE_{split}_{number:08d}"
             files[f"{top}/images/{name}.jpg"] = picture()
             files[f"{top}/annotations/{name}.png"] = image(semantic)
-            truth[f"annotations_instance/{name}.png"] = image(instances)
+            ground_truth[f"annotations_instance/{name}.png"] = image(instances)
     return Download(
         script="ade20k",
-        archives={"ADEChallengeData2016.zip": files, "annotations_instance.tar": truth},
+        archives={"ADEChallengeData2016.zip": files, "annotations_instance.tar": ground_truth},
         counts={"train": 2, "val": 1},
         outputs=(
             "annotations_detectron2/training/ADE_train_00000002.png",
@@ -259,7 +264,7 @@ def ade20k(tmp_path: Path) -> Download:
 
 
 def voc2012(tmp_path: Path) -> Download:
-    """SBD labelled an image of VOC's train (000032), one of its val (000033), and two others."""
+    """SBD labeled an image of VOC's train (000032), one of its val (000033), and two others."""
     top, sbd = "VOCdevkit/VOC2012", "benchmark_RELEASE/dataset"
     names = ["2007_000032", "2007_000033", "2008_000002", "2008_000007"]
     label = Image.fromarray(halves(0, 15))
@@ -270,16 +275,18 @@ def voc2012(tmp_path: Path) -> Download:
     for name, split in zip(names[:2], ("train", "val")):
         files[f"{top}/SegmentationClass/{name}.png"] = buffer.getvalue()
         files[f"{top}/ImageSets/Segmentation/{split}.txt"] = f"{name}\n".encode()
-    truth = {
+    ground_truth = {
         f"{sbd}/train.txt": b"2007_000032\n2008_000007\n",
         f"{sbd}/val.txt": b"2007_000033\n2008_000002\n",
     }
     for name in names:
-        truth[f"{sbd}/cls/{name}.mat"] = mat({"GTcls": {"Segmentation": halves(0, 20), "Boundaries": np.zeros((2, 2))}})
-        truth[f"{sbd}/img/{name}.jpg"] = picture()
+        ground_truth[f"{sbd}/cls/{name}.mat"] = mat(
+            {"GTcls": {"Segmentation": halves(0, 20), "Boundaries": np.zeros((2, 2))}}
+        )
+        ground_truth[f"{sbd}/img/{name}.jpg"] = picture()
     return Download(
         script="voc2012",
-        archives={"VOCtrainval_11-May-2012.tar": files, "benchmark.tgz": truth},
+        archives={"VOCtrainval_11-May-2012.tar": files, "benchmark.tgz": ground_truth},
         counts={"train": 1, "trainaug": 3, "val": 1},
         outputs=("SegmentationClassAug/2008_000002.png", "ImageSets/Segmentation/trainaug.txt"),
         register=register_voc,
@@ -291,7 +298,7 @@ def coco_stuff10k(tmp_path: Path) -> Download:
     splits = {"train": ["COCO_train2014_000000000077", "COCO_train2014_000000000092"]}
     splits["test"] = ["COCO_train2014_000000000064"]
     ids = halves(2, 172)  # person and wood
-    ids[:, :4] = 1  # unlabelled
+    ids[:, :4] = 1  # unlabeled
     files = {
         f"imageLists/{split}.txt": "".join(f"{name}\n" for name in names).encode() for split, names in splits.items()
     }
@@ -324,15 +331,15 @@ def pascal_context(tmp_path: Path) -> Download:
     ids = halves(458, 3, np.uint16)  # wood, and a class that is not one of the 59
     ids[BOX], ids[:, :4] = 284, 0  # a person; no label
     names = {number: f"other{number}" for number in range(1, 460)} | dict(zip(CONTEXT_IDS, CLASS_NAMES.split()))
-    files, truth = {f"{top}/JPEGImages/2010_000001.jpg": picture()}, {}
+    files, ground_truth = {f"{top}/JPEGImages/2010_000001.jpg": picture()}, {}
     for split, images in splits.items():
         files[f"{top}/ImageSets/Main/{split}.txt"] = "".join(f"{name}\n" for name in images).encode()
         for name in images:
             files[f"{top}/JPEGImages/{name}.jpg"] = picture()
-            truth[f"trainval/{name}.mat"] = mat({"LabelMap": ids})
+            ground_truth[f"trainval/{name}.mat"] = mat({"LabelMap": ids})
     return Download(
         script="pascal_context",
-        archives={"VOCtrainval_03-May-2010.tar": files, "trainval.tar.gz": truth},
+        archives={"VOCtrainval_03-May-2010.tar": files, "trainval.tar.gz": ground_truth},
         counts={"train": 2, "val": 1},
         outputs=("SegmentationClassContext/2008_000003.png", "ImageSets/SegmentationContext/val.txt"),
         register=register_pascal_context60,

@@ -44,7 +44,7 @@ def test_the_files(prepared: Callable[..., Any]) -> None:
     assert sum(category["isthing"] for category in content["categories"]) == 100
 
 
-def test_the_records_have_both_truths(prepared: Callable[..., Any]) -> None:
+def test_the_records_have_both_ground_truths(prepared: Callable[..., Any]) -> None:
     data = prepared("ade20k")
     data.run()
     record = load_ade20k_panoptic(data.root, "train")[0]

@@ -20,21 +20,21 @@ def test_the_official_numbers(load_script: Callable[[Path], Any]) -> None:
 def test_the_files_are_those_of_cityscapes_scripts(prepared: Callable[..., Any], tmp_path: Path) -> None:
     data = prepared("cityscapes")
     data.run()
-    truth = data.root / "gtFine"
-    for polygons in truth.glob("*/*/*_polygons.json"):
+    ground_truth = data.root / "gtFine"
+    for polygons in ground_truth.glob("*/*/*_polygons.json"):
         json2labelImg(str(polygons), str(tmp_path / "ids.png"), "trainIds")
         made = polygons.with_name(polygons.name.replace("polygons.json", "labelTrainIds.png"))
         assert np.array_equal(np.array(Image.open(made)), np.array(Image.open(tmp_path / "ids.png")))
     (tmp_path / "all").mkdir()
-    convert2panoptic(str(truth), str(tmp_path / "all"), setNames=["train", "val"])
+    convert2panoptic(str(ground_truth), str(tmp_path / "all"), setNames=["train", "val"])
     for file in (tmp_path / "all").rglob("*"):
-        made = truth / file.relative_to(tmp_path / "all")
+        made = ground_truth / file.relative_to(tmp_path / "all")
         if file.suffix == ".png":
             assert made.read_bytes() == file.read_bytes()
         elif file.suffix == ".json":
             assert json.loads(made.read_text()) == json.loads(file.read_text())
-    assert len(list(truth.glob("cityscapes_panoptic_*/*.png"))) == 3
-    assert not list(truth.glob(".*"))
+    assert len(list(ground_truth.glob("cityscapes_panoptic_*/*.png"))) == 3
+    assert not list(ground_truth.glob(".*"))
 
 
 def test_an_interrupted_conversion_goes_on(prepared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

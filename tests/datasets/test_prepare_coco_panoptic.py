@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
 
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_panoptic_2017 import IMAGES, load_coco_panoptic_2017
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 
 
 def test_the_official_numbers() -> None:
@@ -31,8 +31,8 @@ def test_semantic_labels_are_the_classes_of_the_segments(prepared: Callable[...,
     assert {(s["category_id"], s["isthing"], s["iscrowd"]) for s in record["segments_info"]} == {
         (0, True, 0), (0, True, 1), (100, False, 0), (119, False, 0),
     }  # fmt: skip
-    table = class_table_of(MetadataCatalog.get("unified_coco_panoptic_train"))
-    labels = semantic_truth(record, table)
+    table = dataset_classes(MetadataCatalog.get("unified_coco_panoptic_train"))
+    labels = read_semantic_ground_truth(record, table)
     # Road, 149, is the 100th of the list of 133, sky-other-merged, 187, the 119th; both persons are 0.
     assert [labels[pixel] for pixel in ((0, 50), (60, 50), (30, 30), (30, 60), (30, 0))] == [119, 100, 0, 0, 255]
     assert np.unique(labels).tolist() == [0, 100, 119, 255]

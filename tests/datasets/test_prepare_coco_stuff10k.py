@@ -19,7 +19,7 @@ def test_the_official_numbers() -> None:
 def test_the_files(prepared: Callable[..., Any]) -> None:
     data = prepared("coco_stuff10k")
     data.run()
-    # 2 person and 172 wood, the first and the last class, and 1, unlabelled.
+    # 2 person and 172 wood, the first and the last class, and 1, unlabeled.
     name = "train/COCO_train2014_000000000077"
     labels = read_label(data.root / f"annotations_detectron2/{name}.png")
     assert [labels[pixel] for pixel in ((0, 50), (60, 50), (30, 0))] == [0, 170, 255]

@@ -22,7 +22,7 @@ def test_the_files(prepared: Callable[..., Any]) -> None:
     assert names == ["2007_000032", "2008_000002", "2008_000007"]
     labels = data.root / "SegmentationClassAug"
     assert sorted(file.stem for file in labels.iterdir()) == names
-    # SBD says 20 below, VOC 15: VOC's own wins. Its colours don't count.
+    # SBD says 20 below, VOC 15: VOC's own wins. Its colors don't count.
     assert np.unique(read_label(labels / "2007_000032.png")).tolist() == [0, 15]
     assert np.unique(read_label(labels / "2008_000002.png")).tolist() == [0, 20]
     # SBD's pictures, which are VOC's, are left out.

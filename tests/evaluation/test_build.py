@@ -103,7 +103,7 @@ def test_errors_of_a_head_that_corrects_them(record: dict, tmp_path: Path):
     assert (errors.threshold, errors.hard_confidence) == (0.6, 0.9)
 
 
-def test_annotations_are_a_truth_of_instances(record: dict, tmp_path: Path):
+def test_annotations_are_a_ground_truth_of_instances(record: dict, tmp_path: Path):
     for key in ("pan_seg_file_name", "instance_ids_file_name"):
         del record[key]
     record["annotations"] = annotations_of(draw_street())
@@ -121,7 +121,7 @@ def test_all_scores_from_one_pass(record: dict, tmp_path: Path):
     ]
 
 
-def test_the_panoptic_truth_is_read_once(record: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_panoptic_ground_truth_is_read_once(record: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Three evaluators look at it."""
     read = []
     monkeypatch.setattr(
@@ -172,7 +172,7 @@ class TestExports:
             "sem_seg_cityscapes/street_pred.png",
         ]
 
-    def test_with_truth_they_come_on_top(self, record: dict, tmp_path: Path):
+    def test_with_ground_truth_they_come_on_top(self, record: dict, tmp_path: Path):
         cfg = config(True, True)
         without = kinds(cfg, tmp_path)
         cfg.TEST.EXPORT = list(EXPORTS)

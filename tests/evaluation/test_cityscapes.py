@@ -53,9 +53,9 @@ def test_equal_to_the_official_script(streets: Streets, monkeypatch: pytest.Monk
     settings = copy.deepcopy(official.args)
     settings.quiet, settings.JSONOutput, settings.gtInstancesFile = True, False, str(tmp_path / "none.json")
     settings.predictionPath = str(streets.folder / "out" / "cityscapes_instances")
-    truths = [record["instance_ids_file_name"] for record in records]
-    predictions = [official.getPrediction(truth, settings) for truth in truths]
-    theirs = official.evaluateImgLists(predictions, truths, settings)["averages"]
+    ground_truths = [record["instance_ids_file_name"] for record in records]
+    predictions = [official.getPrediction(ground_truth, settings) for ground_truth in ground_truths]
+    theirs = official.evaluateImgLists(predictions, ground_truths, settings)["averages"]
     assert 5 < ours["AP"] < 95
     assert ours["AP"] == pytest.approx(100 * theirs["allAp"])
     assert ours["AP50"] == pytest.approx(100 * theirs["allAp50%"])

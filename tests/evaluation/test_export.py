@@ -19,11 +19,11 @@ from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.structures.class_table import ClassTable
 
-WITHOUT_TRUTH = ("file_name", "image_id", "height", "width")
+WITHOUT_GROUND_TRUTH = ("file_name", "image_id", "height", "width")
 
 
 def export(streets: Streets, kind: type, records: list[dict], outputs: list[dict]) -> None:
-    bare = [{key: record[key] for key in WITHOUT_TRUTH} for record in records]
+    bare = [{key: record[key] for key in WITHOUT_GROUND_TRUTH} for record in records]
     assert run(kind(streets.table, bare, streets.folder / "out"), bare, outputs) == {}
 
 
@@ -83,14 +83,14 @@ class TestCityscapesSemantic:
         train_ids = np.full(256, 255, dtype=np.uint8)
         train_ids[label_of] = np.arange(19)
         possible = np.array([i for i in range(34) if i != 27])
-        records, outputs, truths = [], [], []
+        records, outputs, ground_truths = [], [], []
         for i in range(3):
             labels = np.where(rng.random((24, 40)) < 0.3, rng.choice(possible, (24, 40)), 7 + i).astype(np.uint8)
             prediction = np.where(rng.random((24, 40)) < 0.5, train_ids[labels], rng.integers(0, 17, (24, 40)))
             prediction[prediction == 255] = 4
             stem = f"bonn_000000_{i:06d}"
-            truths.append(str(tmp_path / f"{stem}_gtFine_labelIds.png"))
-            Image.fromarray(labels).save(truths[-1])
+            ground_truths.append(str(tmp_path / f"{stem}_gtFine_labelIds.png"))
+            Image.fromarray(labels).save(ground_truths[-1])
             Image.fromarray(train_ids[labels]).save(tmp_path / f"{stem}_gtFine_labelTrainIds.png")
             record = {"file_name": f"{stem}.png", "image_id": stem, "height": 24, "width": 40}
             records.append(record | {"sem_seg_file_name": str(tmp_path / f"{stem}_gtFine_labelTrainIds.png")})
@@ -103,8 +103,8 @@ class TestCityscapesSemantic:
         settings.__dict__.update(vars(official.args))
         settings.predictionPath, settings.predictionWalk = str(tmp_path / "out" / "sem_seg_cityscapes"), None
         settings.quiet, settings.JSONOutput, settings.evalInstLevelScore = True, False, False
-        predictions = [official.getPrediction(settings, truth) for truth in truths]
-        theirs = official.evaluateImgLists(predictions, truths, settings)
+        predictions = [official.getPrediction(settings, ground_truth) for ground_truth in ground_truths]
+        theirs = official.evaluateImgLists(predictions, ground_truths, settings)
         assert (np.array(theirs["confMatrix"])[np.ix_(label_of, label_of)] == confusion).all()
         assert ours["mIoU"] == pytest.approx(100 * theirs["averageScoreClasses"], rel=1e-12)
         assert ours["mIoU_category"] == pytest.approx(100 * theirs["averageScoreCategories"], rel=1e-12)

@@ -45,7 +45,7 @@ def test_perfect_predictions_score_100(streets: Streets, compact: bool):
     for task in scores.values():
         assert set(task) == METRICS
         assert all(task[key] == pytest.approx(100) for key in ("AP", "AP50", "AP75", "APs", "AP-person", "AP-car"))
-        # All instances are smaller than 32 x 32 pixels, so "medium" and "large" have no truth.
+        # All instances are smaller than 32 x 32 pixels, so "medium" and "large" have no ground truth.
         assert math.isnan(task["APm"])
         assert math.isnan(task["APl"])
 
@@ -183,8 +183,8 @@ def test_a_file_that_is_missing(streets: Streets):
         InstanceEvaluator(streets.table, records, streets.folder / "out")
 
 
-def test_the_truth_is_never_cached(streets: Streets):
-    """Item 38: the truth is edited between two evaluations into one folder: car B is new, and missed."""
+def test_the_ground_truth_is_never_cached(streets: Streets):
+    """Item 38: the ground truth is edited between two evaluations into one folder: car B is new, and missed."""
     output = perfect_output(draw_street(things=(CAR_A, WALKER)))
     for things, expected in (((CAR_A, WALKER), 100), ((CAR_A, WALKER, CAR_B), 100 * 51 / 101)):
         record = streets.add("street", draw_street(things))

@@ -129,7 +129,7 @@ def test_isthing_in_any_form(streets: Streets, flag: object):
 
 
 @pytest.mark.parametrize("wrong", [1, 10**6])
-def test_a_wrong_area_in_the_truth_is_counted_anew(streets: Streets, wrong: int):
+def test_a_wrong_area_in_the_ground_truth_is_counted_anew(streets: Streets, wrong: int):
     """Item 29: by the JSON's area, PQ could be 200."""
     scene = draw_street()
     record = streets.add("street", scene)
@@ -178,8 +178,8 @@ def test_two_crowds_of_a_class_are_united(streets: Streets):
     assert (scores["PQ-car"], scores["PQ"]) == (100, 100)
 
 
-def test_the_truth_is_read_anew(streets: Streets):
-    """Item 38: the truth is edited between two evaluations by one evaluator, into one folder."""
+def test_the_ground_truth_is_read_anew(streets: Streets):
+    """Item 38: the ground truth is edited between two evaluations by one evaluator, into one folder."""
     output = perfect_output(draw_street())
     record = streets.add("street", draw_street())
     evaluator = PanopticEvaluator(streets.table, [record], streets.folder / "out")
@@ -251,7 +251,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r"'street': a panoptic map of \(128, 64\) .*\(64, 128\)"):
             evaluate(streets, [record], [{"panoptic_seg": (ids.T, infos)}])
 
-    def test_a_truth_of_another_size_than_its_record(self, streets: Streets, record: dict, output: dict):
+    def test_a_ground_truth_of_another_size_than_its_record(self, streets: Streets, record: dict, output: dict):
         Image.open(record["pan_seg_file_name"]).transpose(Image.Transpose.ROTATE_90).save(record["pan_seg_file_name"])
         with pytest.raises(ValueError, match=r"panoptic.png: 128x64 pixels, its image has 64x128"):
             evaluate(streets, [record], [output])

@@ -36,7 +36,7 @@ def mask_of(shape: tuple) -> np.ndarray:
     return mask
 
 
-def recognised(streets: Streets, output: dict, scene=None, threshold: float = 0.5) -> dict[str, float]:
+def recognized(streets: Streets, output: dict, scene=None, threshold: float = 0.5) -> dict[str, float]:
     record = streets.add("street", scene or draw_street())
     evaluator = RecognitionEvaluator(streets.table, [record], streets.folder / "out", threshold)
     return run(evaluator, [record], [output])["recognition"]
@@ -63,7 +63,7 @@ def test_hand_derived_case(streets: Streets):
     )
     # What the fusion made of the instances does not matter.
     output = street_output(after, [mask_of(CAR_B)], [CAR_ID], [0.9]) | {"unfused": unfused}
-    scores = recognised(streets, output)
+    scores = recognized(streets, output)
     expected = {
         "found": 200 / 3,
         # Found are car A and the walker, 900 pixels: before the fusion right are 300 + 300, after it 600 + 150.
@@ -93,7 +93,7 @@ def test_wide_objects(streets: Streets):
     labels = np.where(scene.semantic == 255, SKY, scene.semantic)
     labels[wide[1:]] = PERSON
     output = street_output(labels, [mask_of(wide), mask_of(narrow)], [CAR_ID, PERSON_ID], [0.9, 0.8])
-    scores = recognised(streets, output, scene)
+    scores = recognized(streets, output, scene)
     wide_scores = {key: scores[f"{key}_wide"] for key in ("found", "pixels", "boxes")}
     assert wide_scores == {"found": 100, "pixels": 0, "boxes": 100}
     # By pixels: 42 of 85 columns.
@@ -107,7 +107,7 @@ def test_categories(streets: Streets):
     streets.table = ClassTable.from_metadata(SimpleNamespace(**metadata))
     scene = draw_street()
     labels = np.where(scene.semantic == 255, SKY, scene.semantic)
-    scores = recognised(streets, street_output(labels, [mask_of(CAR_A)], [PERSON_ID], [0.9]), scene)
+    scores = recognized(streets, street_output(labels, [mask_of(CAR_A)], [PERSON_ID], [0.9]), scene)
     groups = {key: scores[f"{key}_category-mover"] for key in ("found", "pixels", "boxes")}
     assert groups == {"found": pytest.approx(100 / 3), "pixels": 100, "boxes": 0}
 
@@ -116,7 +116,7 @@ def test_crowds_are_no_objects(streets: Streets):
     crowd = (CAR, slice(34, 50), slice(60, 100))
     scene = draw_street(things=(CAR_A,), crowd=crowd)
     labels = np.where(scene.semantic == 255, SKY, scene.semantic)
-    scores = recognised(streets, street_output(labels, [mask_of(crowd)], [CAR_ID], [0.9]), scene)
+    scores = recognized(streets, street_output(labels, [mask_of(crowd)], [CAR_ID], [0.9]), scene)
     assert scores["found"] == 0
     assert math.isnan(scores["pixels"])
 
@@ -134,7 +134,7 @@ def test_a_table_is_logged(streets: Streets, caplog: pytest.LogCaptureFixture):
     scene = draw_street()
     labels = np.where(scene.semantic == 255, SKY, scene.semantic)
     with caplog.at_level(logging.INFO, "unified_seg.evaluation.recognition"):
-        recognised(streets, street_output(labels, [mask_of(CAR_A)], [CAR_ID], [0.9]), scene)
+        recognized(streets, street_output(labels, [mask_of(CAR_A)], [CAR_ID], [0.9]), scene)
     rows = [line.split() for line in caplog.text.splitlines()]
     assert ["all", "objects", "33.33", "100.00", "100.00"] in rows
     assert ["person", "0.00", "-", "-"] in rows
@@ -143,7 +143,7 @@ def test_a_table_is_logged(streets: Streets, caplog: pytest.LogCaptureFixture):
 def test_a_label_that_is_no_class(streets: Streets):
     output = street_output(np.full(SIZE, 9), [mask_of(CAR_A)], [CAR_ID], [0.9])
     with pytest.raises(ValueError, match=r"'street': the prediction holds the semantic ids \[9\]"):
-        recognised(streets, output)
+        recognized(streets, output)
 
 
 def test_a_fusion_of_some_images_only(streets: Streets):

@@ -95,13 +95,13 @@ def test_before_and_after_a_fusion_and_recognition():
         "segm_unfused": {"AP": 30.9, "AP-car": 39.0},
         "recognition": recognition,
     }
-    headline, by_class, recognised = (table.splitlines() for table in format_results({"streets": tasks}).split("\n\n"))
+    headline, by_class, recognized = (table.splitlines() for table in format_results({"streets": tasks}).split("\n\n"))
     assert headline[0].split("  ")[-1].strip() == "mask AP unfused"
     assert headline[2].split() == ["streets", "76.00", "72.90", "88.00", "31.00", "30.90"]
     assert by_class[1].split() == ["class", "IoU", "IoU", "unfused", "mask", "AP", "mask", "AP", "unfused"]
     assert by_class[3:] == [line for line in by_class if line.split() == ["car", "90.00", "85.00", "40.00", "39.00"]]
-    assert recognised[1].split() == ["objects", "found", "pixels", "pixels", "fused", "boxes"]
-    assert [line.split() for line in recognised[3:]] == [
+    assert recognized[1].split() == ["objects", "found", "pixels", "pixels", "fused", "boxes"]
+    assert [line.split() for line in recognized[3:]] == [
         ["all", "objects", "0.00", "1.00", "3.00", "2.00"],
         ["wide", "objects", "10.00", "-", "13.00", "12.00"],
         ["vehicle", "20.00", "21.00", "23.00", "22.00"],

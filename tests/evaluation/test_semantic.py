@@ -118,10 +118,10 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r"'street': a semantic map of \(128, 64\) .*\(64, 128\)"):
             evaluator.process([record], [labels_output(np.zeros((128, 64), dtype=int))])
 
-    def test_a_transposed_truth(self, evaluator: SemanticEvaluator, record: dict):
+    def test_a_transposed_ground_truth(self, evaluator: SemanticEvaluator, record: dict):
         """Item 26: a peer reads it in another order and gives a perfect prediction 22."""
-        truth = Image.open(record["sem_seg_file_name"])
-        truth.transpose(Image.Transpose.TRANSPOSE).save(record["sem_seg_file_name"])
+        ground_truth = Image.open(record["sem_seg_file_name"])
+        ground_truth.transpose(Image.Transpose.TRANSPOSE).save(record["sem_seg_file_name"])
         with pytest.raises(ValueError, match=r"labelTrainIds.png: 128x64 pixels, its image has 64x128"):
             evaluator.process([record], [perfect_output(draw_street())])
 
@@ -142,7 +142,7 @@ class TestRefuses:
             evaluator.process([{"image_id": "avenue"}], [perfect_output(draw_street())])
 
     def test_records_with_one_file(self, streets: Streets, record: dict, tmp_path: Path):
-        """Item 28: a peer keys its truth on the file name, and scores 0."""
+        """Item 28: a peer keys its ground truth on the file name, and scores 0."""
         twin = copy.deepcopy(record) | {"image_id": "twin"}
         with pytest.raises(ValueError, match=r"two records have the file .*street.png: 'street' and 'twin'"):
             SemanticEvaluator(streets.table, [record, twin], tmp_path)
@@ -209,7 +209,7 @@ def test_it_checks_that_the_matrix_counts_every_pixel(streets: Streets):
     record = streets.add("street", draw_street())
     evaluator = SemanticEvaluator(streets.table, [record], streets.folder / "out")
     item = evaluator.score_image(record, perfect_output(draw_street()))["sem_seg"]
-    with pytest.raises(ValueError, match="the confusion matrix counts 7680 pixels, the truth has 7681"):
+    with pytest.raises(ValueError, match="the confusion matrix counts 7680 pixels, the ground truth has 7681"):
         evaluator.summarize({"street": {"sem_seg": item._replace(valid_pixels=7681)}})
 
 
@@ -258,7 +258,7 @@ def test_categories(streets: Streets):
     assert scores["mIoU_category"] == pytest.approx(100 * sum(expected.values()) / 3)
 
 
-def test_the_truth_is_read_anew(streets: Streets):
+def test_the_ground_truth_is_read_anew(streets: Streets):
     """Item 38: the labels are edited between two evaluations by one evaluator."""
     scene = draw_street()
     record = streets.add("street", scene)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unified_seg.fusion.region_growing import free_pixels, grow_regions, label_components, neighbour_steps
+from unified_seg.fusion.region_growing import free_pixels, grow_regions, label_components, neighbor_steps
 from unified_seg.fusion.region_sweeps import components_by_sweeps, grow_by_sweeps
 
 GROW = [grow_regions, grow_by_sweeps]
@@ -54,7 +54,7 @@ def test_regions_are_walls_to_each_other(grow: object) -> None:
 
 
 @pytest.mark.parametrize("grow", GROW)
-def test_diagonal_contact_counts_only_with_eight_neighbours(grow: object) -> None:
+def test_diagonal_contact_counts_only_with_eight_neighbors(grow: object) -> None:
     regions, owners = grid("100 010 001"), grid("100 000 000")
     assert torch.equal(grow(owners, regions, 4), owners)
     assert torch.equal(grow(owners, regions, 8), regions)
@@ -64,7 +64,7 @@ def test_diagonal_contact_counts_only_with_eight_neighbours(grow: object) -> Non
 @given(st.integers(0, 10**6), st.integers(1, 24), st.integers(1, 24), st.sampled_from([4, 8]))
 def test_growing_equals_the_reference(seed: int, height: int, width: int, connectivity: int) -> None:
     owners, regions = random_maps(seed, height, width)
-    # The reference looks at neighbours of the same region, so owners outside regions are of no use to it either.
+    # The reference looks at neighbors of the same region, so owners outside regions are of no use to it either.
     expected = torch.from_numpy(reference_grow(np.where(regions > 0, owners, 0), regions, connectivity))
     expected = torch.where(torch.from_numpy(regions) > 0, expected, torch.from_numpy(owners)).int()
     given = (torch.from_numpy(owners), torch.from_numpy(regions))
@@ -87,7 +87,7 @@ def test_components_equal_the_reference(seed: int, height: int, width: int, conn
     assert np.array_equal(swept.numpy(), first)
 
     framed_owners, states = np.pad(owners, 1), np.pad(np.where(inside, 1, -(labels > 0).astype(np.int8)), 1)
-    steps = neighbour_steps(width + 2, connectivity)
+    steps = neighbor_steps(width + 2, connectivity)
     found = label_components(framed_owners, states, free_pixels(states), labels, steps, 5, float(min_area))
     large = [component for component in components if len(component) >= min_area]
     assert found.tolist() == [[labels[component[0]], len(component)] for component in large]

@@ -218,7 +218,7 @@ def test_where_things_share_a_label_nothing_is_found() -> None:
 
 @st.composite
 def cases(draw: st.DrawFn) -> dict[str, object]:
-    """Maps of blocks with noise; instances that overlap, nest, touch, are empty, are of neighbours' classes."""
+    """Maps of blocks with noise; instances that overlap, nest, touch, are empty, are of neighbors' classes."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     table = draw(st.sampled_from(TABLES))
     height, width = draw(st.integers(1, 64)), draw(st.integers(1, 64))

@@ -7,7 +7,7 @@ from inner_heads import SHAPES, asp, features, targets
 
 from unified_seg.evaluation.build import WRAPPERS
 from unified_seg.heads.wrapper import WrapperHead
-from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
+from unified_seg.heads import ConfusionGroupHead, ErrorCorrectionHead
 
 LOSSES = {
     "base": "loss_sem_seg",

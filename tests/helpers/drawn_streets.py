@@ -107,7 +107,7 @@ class Streets:
         return record
 
     def write_panoptic_json(self) -> Path:
-        """The truth as COCO panoptic JSON, for the peers that read it from there."""
+        """The ground truth as COCO panoptic JSON, for the peers that read it from there."""
         annotations = []
         for record in self.records:
             infos = [
@@ -219,11 +219,11 @@ def noisy_output(scene: Scene, rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def record_of(folder: Path, truth: np.ndarray, name: str = "street") -> dict[str, Any]:
-    """Of an image with this semantic truth, which is written to a file."""
+def record_of(folder: Path, ground_truth: np.ndarray, name: str = "street") -> dict[str, Any]:
+    """Of an image with this semantic ground truth, which is written to a file."""
     file = folder / f"{name}_labels.png"
-    Image.fromarray(truth.astype(np.uint8)).save(file)
-    height, width = truth.shape
+    Image.fromarray(ground_truth.astype(np.uint8)).save(file)
+    height, width = ground_truth.shape
     known = {"image_id": name, "file_name": f"{name}.png", "sem_seg_file_name": str(file)}
     return {**known, "height": height, "width": width}
 

@@ -9,7 +9,7 @@ from unified_seg.structures.class_table import ClassTable
 Pixel = tuple[int, int]
 
 
-def neighbours(pixel: Pixel, shape: tuple[int, ...], connectivity: int) -> list[Pixel]:
+def neighbors(pixel: Pixel, shape: tuple[int, ...], connectivity: int) -> list[Pixel]:
     y, x = pixel
     steps = [
         (a, b) for a in (-1, 0, 1) for b in (-1, 0, 1) if abs(a) + abs(b) in ((1,) if connectivity == 4 else (1, 2))
@@ -18,12 +18,12 @@ def neighbours(pixel: Pixel, shape: tuple[int, ...], connectivity: int) -> list[
 
 
 def reference_grow(owners: np.ndarray, regions: np.ndarray, connectivity: int) -> np.ndarray:
-    """Level by level: every free pixel next to the last level takes the smallest owner among its neighbours there."""
+    """Level by level: every free pixel next to the last level takes the smallest owner among its neighbors there."""
     owners = owners.copy()
     while True:
         level: dict[Pixel, int] = {}
         for pixel in zip(*np.nonzero((owners == 0) & (regions > 0))):
-            near = [owners[q] for q in neighbours(pixel, owners.shape, connectivity) if regions[q] == regions[pixel]]
+            near = [owners[q] for q in neighbors(pixel, owners.shape, connectivity) if regions[q] == regions[pixel]]
             if any(near):
                 level[pixel] = min(owner for owner in near if owner)
         if not level:
@@ -42,7 +42,7 @@ def reference_components(labels: np.ndarray, inside: np.ndarray, connectivity: i
         left.remove(start)
         component = [start]
         for pixel in component:
-            for q in neighbours(pixel, labels.shape, connectivity):
+            for q in neighbors(pixel, labels.shape, connectivity):
                 if q in left and labels[q] == labels[pixel]:
                     left.remove(q)
                     component.append(q)

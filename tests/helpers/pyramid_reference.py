@@ -32,7 +32,7 @@ def pyramid(labels: np.ndarray, strides: tuple[int, ...], ignore: int) -> tuple[
             if one:
                 semantic[-1][row, column] = labels[valid[0]]
             elif stride == strides[-1]:
-                # Pixel centres lie at halves; `min` keeps the first in reading order.
+                # Pixel centers lie at halves; `min` keeps the first in reading order.
                 nearest = min(
                     valid, key=lambda p: (p[0] + 0.5 - top - stride / 2) ** 2 + (p[1] + 0.5 - left - stride / 2) ** 2
                 )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.augmentation import build_augmentations
 from unified_seg.inference import AugmentedSegmentor, with_augmentation
 from unified_seg.inference.views import ViewRule
@@ -203,9 +203,9 @@ def test_the_answer_to_a_mirrored_image_is_the_mirrored_answer(eager_config: Cfg
     assert len(ours) == len(other) > 0
     torch.testing.assert_close(ours.scores, other.scores)
     # In the order of their scores, which may tie.
-    centres, other_centres = (each.pred_boxes.get_centers() for each in (ours, other))
-    torch.testing.assert_close(centres[:, 1].sort()[0], other_centres[:, 1].sort()[0], rtol=0, atol=1e-2)
-    torch.testing.assert_close(centres[:, 0].sort()[0], (128 - other_centres[:, 0]).sort()[0], rtol=0, atol=1e-2)
+    centers, other_centers = (each.pred_boxes.get_centers() for each in (ours, other))
+    torch.testing.assert_close(centers[:, 1].sort()[0], other_centers[:, 1].sort()[0], rtol=0, atol=1e-2)
+    torch.testing.assert_close(centers[:, 0].sort()[0], (128 - other_centers[:, 0]).sort()[0], rtol=0, atol=1e-2)
     areas, other_areas = (each.pred_masks.areas().sum() for each in (ours, other))
     torch.testing.assert_close(areas.float(), other_areas.float(), rtol=0.01, atol=0)
 
@@ -218,7 +218,7 @@ def test_instances_are_those_of_detectron2(with_masks: bool, eager_config: CfgNo
     eager_config.TEST.AUG.MIN_SIZES, eager_config.TEST.AUG.MAX_SIZE = (48, 80), 130
     eager_config.TEST.DETECTIONS_PER_IMAGE = 20
     model, augmented = build(eager_config)
-    theirs_config = with_class_counts(eager_config.clone())
+    theirs_config = resolve_dataset_classes(eager_config.clone())
     theirs_config.defrost()
     theirs_config.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     theirs = build_detectron2_model(theirs_config).eval()
@@ -287,7 +287,7 @@ def test_the_data_pipeline_leaves_images_as_they_are(eager_config: CfgNode) -> N
 
 def test_other_models_are_refused(eager_config: CfgNode) -> None:
     eager_config.MODEL.META_ARCHITECTURE = "PanopticFPN"
-    model = build_model(with_class_counts(eager_config))
+    model = build_model(resolve_dataset_classes(eager_config))
     with pytest.raises(ConfigError, match=r"TEST\.AUG\.ENABLED needs .* UnifiedSegmentor, and it is PanopticFPN"):
         with_augmentation(eager_config, model)
 

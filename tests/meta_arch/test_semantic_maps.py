@@ -89,7 +89,7 @@ def test_the_levels_are_read_at_the_original_size(config: CfgNode) -> None:
     output = infer(build(config), SIZES[:1])[0]
     levels = output["semantic_maps"]["levels"]
     assert output["sem_seg_labels"].shape == levels.read((64, 90)).shape == (64, 90)
-    # The last pixel's centre is inside the last cell that holds a pixel of the image.
+    # The last pixel's center is inside the last cell that holds a pixel of the image.
     assert levels.read((64, 90))[-1, -1] == levels.values[-1, -1]
 
 

@@ -291,7 +291,7 @@ def test_a_crop_without_a_label_gives_no_semantic_loss(tiny_config: CfgNode) -> 
 
 
 def test_padding_is_outside_the_loss(tiny_config: CfgNode) -> None:
-    # The same image, alone at a size divisible by 32 and beside a larger, wholly unlabelled one: BatchNorm aside
+    # The same image, alone at a size divisible by 32 and beside a larger, wholly unlabeled one: BatchNorm aside
     # (inference statistics), the padding must add no pixel to the mean.
     without_detector(tiny_config)
     model = build(tiny_config).eval()

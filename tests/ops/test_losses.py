@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from unified_seg.ops.losses import mean_binary_cross_entropy, mean_cross_entropy
 
-SCRIPT = Path(__file__).with_name("losses_of_two_processes.py")
+SCRIPT = Path(__file__).parents[1] / "helpers/losses_of_two_processes.py"
 
 
 @settings(max_examples=30, deadline=None)

@@ -18,12 +18,12 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 from unified_seg.data.coco.segments import true_segments
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
 PROJECT = Path(__file__).parents[2] / "projects" / "fusion_scheme"
-sys.path.append(str(PROJECT))  # as for a script that is run: the scripts import their neighbour `shared`
+sys.path.append(str(PROJECT))  # as for a script that is run: the scripts import their neighbor `shared`
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def run_folder(tiny_config, tmp_path) -> Path:
     (folder / "config.yaml").write_text(tiny_config.dump())
     for seed, names in enumerate((["model_0000004"], ["model_0000009", "model_final"])):
         torch.manual_seed(seed)
-        weights = build_model(with_class_counts(tiny_config)).state_dict()
+        weights = build_model(resolve_dataset_classes(tiny_config)).state_dict()
         for name in names:
             torch.save({"model": weights, "iteration": int(names[0][-7:])}, folder / f"{name}.pth")
     return folder
@@ -93,7 +93,7 @@ def test_changes_are_those_of_the_fusion(draw_changes, tiny_dataset):
     before, after = (torch.full((64, 128), semantic_id) for semantic_id in (1, 2))
     outputs = {"sem_seg_labels": after, "unfused": {"sem_seg_labels": before}}
     maps = draw_changes.label_maps(lambda _: outputs, table, record)
-    assert np.array_equal(maps.truth, cv2.imread(record["sem_seg_file_name"], cv2.IMREAD_UNCHANGED))
+    assert np.array_equal(maps.ground_truth, cv2.imread(record["sem_seg_file_name"], cv2.IMREAD_UNCHANGED))
     assert (maps.before == 1).all() and (maps.after == 2).all()
 
 

@@ -53,8 +53,8 @@ def test_from_soft_thresholds_as_pasting_does(threshold: float) -> None:
 
 
 def test_a_full_soft_mask_fills_its_integer_box() -> None:
-    # The samples are bilinear with zeros outside: at the centres inside a box of 4x4, a mask of 4x4 ones is read at its
-    # own centres, so every one of the 16 pixels is 1 and none outside is above 0.
+    # The samples are bilinear with zeros outside: at the centers inside a box of 4x4, a mask of 4x4 ones is read at its
+    # own centers, so every one of the 16 pixels is 1 and none outside is above 0.
     masks = BoxMasks.from_soft(torch.ones(1, 4, 4), torch.tensor([[3.0, 5.0, 7.0, 9.0]]), SIZE)
     expected = torch.zeros(1, *SIZE, dtype=torch.bool)
     expected[0, 5:9, 3:7] = True

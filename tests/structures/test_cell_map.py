@@ -18,7 +18,7 @@ def numbered(stride: int, input_size: tuple[int, int]) -> CellMap:
 
 @settings(deadline=None, max_examples=100)
 @given(st.sampled_from([1, 2, 3, 8, 32]), st.tuples(SIDES, SIDES), st.tuples(SIDES, SIDES))
-def test_a_pixel_has_the_value_of_the_cell_of_its_centre(
+def test_a_pixel_has_the_value_of_the_cell_of_its_center(
     stride: int, input_size: tuple[int, int], output_size: tuple[int, int]
 ) -> None:
     cells = numbered(stride, input_size)
@@ -38,7 +38,7 @@ def test_by_hand() -> None:
     # 4 pixels wide and a cut one 2.
     read = numbered(2, (3, 5)).read((6, 10))
     assert read.tolist() == [[0] * 4 + [1] * 4 + [2] * 2] * 4 + [[3] * 4 + [4] * 4 + [5] * 2] * 2
-    # In two pixels of a row the centres are at 1.25 and 3.75 of 5 pixels: cells 0 and 1; of the column at 1.5: cell 0.
+    # In two pixels of a row the centers are at 1.25 and 3.75 of 5 pixels: cells 0 and 1; of the column at 1.5: cell 0.
     assert numbered(2, (3, 5)).read((1, 2)).tolist() == [[0, 1]]
 
 

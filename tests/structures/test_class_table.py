@@ -106,7 +106,7 @@ def test_coco_separated_shares_one_semantic_id_among_things() -> None:
     assert table.by_dataset_id[92].semantic_id == 1  # banner, the first stuff
 
 
-def test_data_sets_without_colours_get_distinct_ones() -> None:
+def test_data_sets_without_colors_get_distinct_ones() -> None:
     table = table_of("ade20k_sem_seg_val")
     assert len(set(table.semantic_colors)) == 150
 

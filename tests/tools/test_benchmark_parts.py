@@ -232,7 +232,7 @@ def test_the_street_at_full_size(benchmark_tool):
     assert areas.max() > 1049 > areas.min()
 
 
-def test_the_panoptic_truth_at_full_size(benchmark_tool):
+def test_the_panoptic_ground_truth_at_full_size(benchmark_tool):
     ids, infos = benchmark_tool.panoptic_eval.true_segments((1024, 2048), 200)
     assert 205 <= len(infos) <= 225 and ids.shape == (1024, 2048)
 

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 SEMANTIC_ONLY = ["MODEL.PANOPTIC_FUSION.NAME", "", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""]
@@ -30,7 +30,7 @@ def command(tiny_config, tiny_dataset, tmp_path):
     config.write_text(tiny_config.dump())
     for seed, name in enumerate(("before", "after")):
         torch.manual_seed(seed)
-        torch.save({"model": build_model(with_class_counts(tiny_config)).state_dict()}, tmp_path / f"{name}.pth")
+        torch.save({"model": build_model(resolve_dataset_classes(tiny_config)).state_dict()}, tmp_path / f"{name}.pth")
 
     def build(
         *arguments: object, before: str = "before.pth", after: str = "after.pth", dataset: str = tiny_dataset.val
@@ -72,7 +72,7 @@ def configs(tool, monkeypatch) -> list[CfgNode]:
 def test_the_first_model_is_before_and_the_second_after(tool, command, configs, tmp_path):
     tool.main(command("--before-opts", "SEED", SKY, "--after-opts", "SEED", ROAD))
     assert [Path(cfg.MODEL.WEIGHTS).name for cfg in configs] == ["before.pth", "after.pth"]
-    # Of 60 x 128 = 7680 labelled pixels the second image has 32 x 80 = 2560 of sky, beside a building, and
+    # Of 60 x 128 = 7680 labeled pixels the second image has 32 x 80 = 2560 of sky, beside a building, and
     # 28 x 128 = 3584 of road. In the first, sky has 32 x 128 without 2 x 30 of the car and 8 x 10 of the person: 3956;
     # road has 28 x 128 without 18 x 30, 22 x 10 and 18 x 14 of the bicycle: 2572.
     assert (tmp_path / "out" / "changes.csv").read_text().splitlines() == [

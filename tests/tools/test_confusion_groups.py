@@ -50,10 +50,10 @@ def test_from_an_evaluation_to_a_config(tool, tiny_dataset, tmp_path, capsys) ->
     evaluator = SemanticEvaluator(table, records, tmp_path / "inference")
     evaluator.reset()
     for record in records:
-        truth = read_label(record["sem_seg_file_name"])
-        labels = np.where(truth == table.ignore_label, 0, truth).astype(np.int64)
+        ground_truth = read_label(record["sem_seg_file_name"])
+        labels = np.where(ground_truth == table.ignore_label, 0, ground_truth).astype(np.int64)
         for true, predicted, of in (("car", "truck", 2), ("person", "rider", 4)):
-            places = np.flatnonzero(truth == ids[true])
+            places = np.flatnonzero(ground_truth == ids[true])
             labels.flat[places[: len(places) // of]] = ids[predicted]
         evaluator.process([record], [{"sem_seg_labels": torch.from_numpy(labels)}])
     evaluator.evaluate()

@@ -41,7 +41,7 @@ def tool(load_tool: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def pond(tmp_path: Path) -> Path:
-    """Five images with colour pictures and labelme files."""
+    """Five images with color pictures and labelme files."""
     colors = np.zeros((256, 3), dtype=np.uint8)
     colors[[4, 6, 9]] = [WATER, REED, DUCK]
     for folder in ("images", "colors"):
@@ -74,7 +74,7 @@ def test_from_pictures_and_drawings_to_a_panoptic_data_set(
     said = capsys.readouterr().out.splitlines()
     assert said == [
         f"5 label maps and classes.yaml: {pond}/ids",
-        f"5 pixels (2.1%) in colours that the legend lacks became 255, in 5 files, first {pond}/colors/0.png",
+        f"5 pixels (2.1%) in colors that the legend lacks became 255, in 5 files, first {pond}/colors/0.png",
         f"5 images, 5 instances of 1 classes: {pond}/instances.json",
         f"5 images, 15 segments: {pond}/out/panoptic.json",
         "10 pixels (4.2%) of things in the semantic maps that no instance covers are void",
@@ -145,7 +145,7 @@ def test_what_a_user_can_mend_is_one_line(tool: ModuleType, pond: Path) -> None:
     with pytest.raises(SystemExit) as error:
         run(tool, pond, COLORS)
     assert str(error.value) == (
-        f"DataError: {pond}/colors/0.png: the colour (0, 0, 0) is not in the legend: 1 pixels, first at row 0, column "
+        f"DataError: {pond}/colors/0.png: the color (0, 0, 0) is not in the legend: 1 pixels, first at row 0, column "
         "7; --unknown 255 makes such pixels void"
     )
     (pond / "out").touch()

@@ -10,7 +10,7 @@ import torch
 from detectron2.modeling import build_model
 
 from unified_seg import visualization
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.reading import DataError
 
 SKY = 10  # Cityscapes' semantic id
@@ -27,7 +27,7 @@ def command(tiny_config, tmp_path):
     torch.manual_seed(0)
     config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
     config.write_text(tiny_config.dump())
-    torch.save({"model": build_model(with_class_counts(tiny_config)).state_dict()}, weights)
+    torch.save({"model": build_model(resolve_dataset_classes(tiny_config)).state_dict()}, weights)
 
     def build(*arguments: object, weights: Path | str = weights) -> list[str]:
         head = ["--config-file", config, *arguments, "--confidence-threshold", 0.05]
@@ -70,7 +70,7 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(demo, tiny_config, command,
     cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.UNIFIED.OUTPUT = "PyramidalOutputHead", "compact"
     cfg.MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM = 16
     (tmp_path / "config.yaml").write_text(cfg.dump())
-    torch.save({"model": build_model(with_class_counts(cfg)).state_dict()}, tmp_path / "model.pth")
+    torch.save({"model": build_model(resolve_dataset_classes(cfg)).state_dict()}, tmp_path / "model.pth")
     demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
     picture = cv2.imread(str(tmp_path / "drawn.png"))
     # Two by two panels of the answers, and two by two of the levels.
@@ -81,12 +81,12 @@ def test_a_data_set_is_drawn_with_the_true_errors_of_a_head_that_corrects_them(
     demo, correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
 ):
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
-    torch.save({"model": build_model(with_class_counts(correcting_config)).state_dict()}, tmp_path / "model.pth")
-    truths = []
+    torch.save({"model": build_model(resolve_dataset_classes(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    ground_truths = []
 
-    def draw_panels(*arguments, truth, **keywords):
-        truths.append(truth)
-        return visualization.draw_panels(*arguments, truth=truth, **keywords)
+    def draw_panels(*arguments, ground_truth, **keywords):
+        ground_truths.append(ground_truth)
+        return visualization.draw_panels(*arguments, ground_truth=ground_truth, **keywords)
 
     monkeypatch.setattr(demo, "draw_panels", draw_panels)
     demo.main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "drawn"))
@@ -95,10 +95,12 @@ def test_a_data_set_is_drawn_with_the_true_errors_of_a_head_that_corrects_them(
     # Input, semantic map before and after correction, error probability, true errors: rows of three.
     picture = cv2.imread(str(files[0]))
     assert picture.shape[1] == 3 * 512 + 2 * 4 and picture.shape[0] > 2 * 256
-    assert [(truth.shape, truth[63, 0], truth[0, 127]) for truth in truths] == [((64, 128), 255, SKY)] * 2
-    # The same as an image of nobody's data set has no truth.
+    assert [(ground_truth.shape, ground_truth[63, 0], ground_truth[0, 127]) for ground_truth in ground_truths] == [
+        ((64, 128), 255, SKY)
+    ] * 2
+    # The same as an image of nobody's data set has no ground truth.
     demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
-    assert truths[2] is None
+    assert ground_truths[2] is None
     assert cv2.imread(str(tmp_path / "drawn.png")).shape[1] == 2 * 512 + 4
 
 

@@ -136,11 +136,11 @@ def test_the_score_order_merge_by_hand(fuse):
 def test_panopticapi_scores_the_files(fuse, tmp_path, method, expected):
     fuse("--method", method)
     ids = street().astype(int)
-    truth = tmp_path / "truth"
-    (truth / "a").mkdir(parents=True)
+    ground_truth = tmp_path / "truth"
+    (ground_truth / "a").mkdir(parents=True)
     for name, labels in (("one", ids), ("two", np.full(SIZE, ROAD))):
         Image.fromarray(np.stack([labels, 0 * labels, 0 * labels], axis=-1).astype(np.uint8)).save(
-            truth / f"a/{name}.png"
+            ground_truth / f"a/{name}.png"
         )
     annotations = [
         {
@@ -162,7 +162,7 @@ def test_panopticapi_scores_the_files(fuse, tmp_path, method, expected):
 
 
 def test_look_alikes_exchange_pixels_on_request(fuse, files):
-    # The right half of the car is labelled truck.
+    # The right half of the car is labeled truck.
     files["png"]["a/one.png"][VEHICLE_ROWS, 5:8] = TRUCK
     apart = segments_of(fuse())
     assert (CAR, 12) in apart and (TRUCK, 12) in apart and (TRUCK, 16) in apart
@@ -191,10 +191,10 @@ def test_refined_instances(fuse, files, tmp_path):
     assert [second, third] == given[1:]
     assert np.array_equal(mask_util.decode(found["segmentation"]), mask_of(VEHICLE_ROWS, TRUCK_COLUMNS))
     assert (found["image_id"], found["category_id"], found["score"], found["found"]) == (1, TRUCK, 0.0, True)
-    truth = COCO()
-    truth.dataset = {**files["images.json"], "categories": CATEGORIES, "annotations": []}
-    truth.createIndex()
-    loaded = truth.loadRes(str(tmp_path / "refined" / "instances.json"))
+    ground_truth = COCO()
+    ground_truth.dataset = {**files["images.json"], "categories": CATEGORIES, "annotations": []}
+    ground_truth.createIndex()
+    loaded = ground_truth.loadRes(str(tmp_path / "refined" / "instances.json"))
     assert [(a["area"], list(a["bbox"])) for a in loaded.loadAnns([1, 4])] == [(24, [2, 2, 6, 4]), (16, [10, 2, 4, 4])]
 
 
@@ -351,7 +351,7 @@ BAD = {
     ),
     "absent PNG": (lambda files: files["png"].pop("a/two.png"), r"a/two\.png: there is no such file.* image 2"),
     "PNG of another size": (change("png/a/two.png", np.zeros((8, 15), np.uint8)), r"two\.png: \(8, 15\) pixels"),
-    "PNG of colours": (change("png/a/two.png", np.zeros((8, 16, 3), np.uint8)), r"two\.png: a label map has one"),
+    "PNG of colors": (change("png/a/two.png", np.zeros((8, 16, 3), np.uint8)), r"two\.png: a label map has one"),
     "PNG with unknown ids": (change("png/a/two.png", np.full(SIZE, 9, np.uint8)), r"two\.png: the values \[9\]"),
     "PNG with ids above all": (change("png/a/two.png", np.full(SIZE, 999, np.uint16)), r"two\.png: the values \[999\]"),
     "no images": (change("images.json/images", []), r"images\.json: no image"),
@@ -366,7 +366,7 @@ BAD = {
     "two classes of one id": (change("categories.json/1/id", SKY), r"categories\.json: a dataset id names two"),
     "class id that is true": (change("categories.json/1/id", True), r"categories\.json: record 1: id must be int"),
     "class id below 0": (change("categories.json/1/id", -1), r"ids from -1 to 27: a PNG holds 0 \.\. 65535"),
-    "colour out of range": (change("categories.json/1/color", [0, 0, 256]), r"categories\.json: record 1: color"),
+    "color out of range": (change("categories.json/1/color", [0, 0, 256]), r"categories\.json: record 1: color"),
     "no class": (change("categories.json", []), r"categories\.json: a class table needs at least one class"),
     "no void left": (
         lambda files: [c.update(id=i) for c, i in zip(files["categories.json"], (0, 255, 26, 27))], "none is left for"

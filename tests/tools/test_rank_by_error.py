@@ -16,7 +16,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from scipy.stats import spearmanr
 
 from unified_seg.config import load_config
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.reading import read_image, read_label
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model
@@ -36,7 +36,7 @@ def command(correcting_config, tmp_path):
     torch.manual_seed(0)
     config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
     config.write_text(correcting_config.dump())
-    torch.save({"model": build_model(with_class_counts(correcting_config)).state_dict()}, weights)
+    torch.save({"model": build_model(resolve_dataset_classes(correcting_config)).state_dict()}, weights)
 
     def build(*arguments: object, opts: tuple = ()) -> list[str]:
         words = ["--config-file", config, "--output", tmp_path / "out", *arguments]
@@ -50,25 +50,27 @@ def read_ranking(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_a_data_set_is_ranked_and_the_ranking_compared_with_its_truth(tool, command, tiny_dataset, tmp_path, capsys):
+def test_a_data_set_is_ranked_and_the_ranking_compared_with_its_ground_truth(
+    tool, command, tiny_dataset, tmp_path, capsys
+):
     tool.main(command("--dataset", tiny_dataset.train, "--top", 3))
     rows = read_ranking(tmp_path / "out")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     predicted = [float(row["predicted_error"]) for row in rows]
     assert predicted == sorted(predicted, reverse=True) and len(set(predicted)) == 4
     # The same from the model's answers, in plain words.
-    predictor = Predictor(with_class_counts(load_config(tmp_path / "config.yaml", command()[-2:])))
-    truth_of = {r["file_name"]: r["sem_seg_file_name"] for r in DatasetCatalog.get(tiny_dataset.train)}
+    predictor = Predictor(resolve_dataset_classes(load_config(tmp_path / "config.yaml", command()[-2:])))
+    ground_truth_of = {r["file_name"]: r["sem_seg_file_name"] for r in DatasetCatalog.get(tiny_dataset.train)}
     for row in rows:
         maps = predictor(read_image(row["file_name"]))["semantic_logit_maps"]
         probability = maps["error"].logits((64, 128))[0].sigmoid()
         answer = maps["uncorrected"].logits((64, 128)).softmax(0)
-        truth = torch.from_numpy(read_label(truth_of[row["file_name"]])).long()
+        ground_truth = torch.from_numpy(read_label(ground_truth_of[row["file_name"]])).long()
         expected = {
             "predicted_error": probability.mean(),
             "predicted_error_share": (probability > 0.5).float().mean(),
             "mean_entropy": -(answer * answer.log()).sum(0).mean() / math.log(19),
-            "true_error": (answer.argmax(0) != truth)[truth != 255].float().mean(),
+            "true_error": (answer.argmax(0) != ground_truth)[ground_truth != 255].float().mean(),
         }
         assert {name: float(row[name]) for name in expected} == pytest.approx(
             {name: float(value) for name, value in expected.items()}, abs=2e-6
@@ -117,9 +119,9 @@ def answers(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
     return said
 
 
-def write_grey(folder: Path, brightness: int, size: tuple[int, int] = (64, 128)) -> Path:
+def write_gray(folder: Path, brightness: int, size: tuple[int, int] = (64, 128)) -> Path:
     folder.mkdir(exist_ok=True)
-    file = folder / f"grey_{brightness}.png"
+    file = folder / f"gray_{brightness}.png"
     assert cv2.imwrite(str(file), np.full((*size, 3), brightness, np.uint8))
     return file
 
@@ -128,11 +130,11 @@ def test_the_most_wrong_image_comes_first(tool, command, answers, tmp_path, caps
     # Means of the error probability: 0.3, 0.55 and 0.3. Of two that are alike the first stays so.
     answers |= {10: (0.5, 0.1, 0.5), 20: (0.2, 0.9, 1.0), 30: (0.5, 0.1, 0.8)}
     for brightness in answers:
-        write_grey(tmp_path / "images", brightness)
+        write_gray(tmp_path / "images", brightness)
     tool.main(command("--input", tmp_path / "images"))
     rows = read_ranking(tmp_path / "out")
     assert rows[0].keys() == {"rank", "file_name", "predicted_error", "predicted_error_share", "mean_entropy"}
-    assert [Path(row["file_name"]).name for row in rows] == ["grey_20.png", "grey_10.png", "grey_30.png"]
+    assert [Path(row["file_name"]).name for row in rows] == ["gray_20.png", "gray_10.png", "gray_30.png"]
     assert [float(row["predicted_error"]) for row in rows] == pytest.approx([0.55, 0.3, 0.3], abs=1e-6)
     # Above 0.5, and not just at it.
     assert [float(row["predicted_error_share"]) for row in rows] == pytest.approx([0.5, 0, 0])
@@ -149,15 +151,15 @@ def test_the_most_wrong_image_comes_first(tool, command, answers, tmp_path, caps
 
 
 @pytest.fixture
-def grey_dataset(tiny_dataset, tmp_path):
-    """Three images: the upper half of the first is sky, the second is road, the third is not labelled."""
-    name, records = "unified_test_grey", []
+def gray_dataset(tiny_dataset, tmp_path):
+    """Three images: the upper half of the first is sky, the second is road, the third is not labeled."""
+    name, records = "unified_test_gray", []
     labels = np.full((3, 64, 128), ROAD, np.uint8)
     labels[0, :32], labels[2] = SKY, 255
-    for index, truth in enumerate(labels):
-        file = write_grey(tmp_path / "grey", index)
+    for index, ground_truth in enumerate(labels):
+        file = write_gray(tmp_path / "gray", index)
         label = file.with_name(f"labels_{index}.png")
-        assert cv2.imwrite(str(label), truth)
+        assert cv2.imwrite(str(label), ground_truth)
         records.append({"file_name": str(file), "image_id": index, "sem_seg_file_name": str(label)})
     DatasetCatalog.register(name, lambda: records)
     MetadataCatalog.get(name).set(
@@ -168,9 +170,9 @@ def grey_dataset(tiny_dataset, tmp_path):
     MetadataCatalog.remove(name)
 
 
-def test_the_true_error_is_that_of_the_answer_before_correction(tool, command, answers, grey_dataset, tmp_path, capsys):
+def test_the_true_error_is_that_of_the_answer_before_correction(tool, command, answers, gray_dataset, tmp_path, capsys):
     answers |= {0: (0.2, 0.2, 0.9), 1: (0.1, 0.1, 0.8), 2: (0.3, 0.3, 0.9)}
-    tool.main(command("--dataset", grey_dataset[0]))
+    tool.main(command("--dataset", gray_dataset[0]))
     rows = read_ranking(tmp_path / "out")
     # Road everywhere: half of the first image is wrong, nothing of the second; of the third nobody knows.
     assert [row["true_error"] for row in rows] == ["", "0.500000", "0.000000"]
@@ -185,49 +187,49 @@ def test_the_true_error_is_that_of_the_answer_before_correction(tool, command, a
     assert "over 2 images, 95 % interval: predicted error +1.000 [+1.000, +1.000]" in capsys.readouterr().out
 
 
-def test_a_data_set_without_truth(tool, command, answers, grey_dataset, tmp_path):
+def test_a_data_set_without_ground_truth(tool, command, answers, gray_dataset, tmp_path):
     answers |= {i: (0.1 * i + 0.1, 0.1, 0.9) for i in range(3)}
-    for record in grey_dataset[1]:
+    for record in gray_dataset[1]:
         del record["sem_seg_file_name"]
-    tool.main(command("--dataset", grey_dataset[0]))
+    tool.main(command("--dataset", gray_dataset[0]))
     rows = read_ranking(tmp_path / "out")
     assert "true_error" not in rows[0] and [Path(row["file_name"]).stem for row in rows] == [
-        "grey_2",
-        "grey_1",
-        "grey_0",
+        "gray_2",
+        "gray_1",
+        "gray_0",
     ]
 
 
-def test_equal_errors_have_no_rank_correlation(tool, command, answers, grey_dataset, tmp_path, capsys):
+def test_equal_errors_have_no_rank_correlation(tool, command, answers, gray_dataset, tmp_path, capsys):
     answers |= dict.fromkeys(range(3), (0.1, 0.1, 0.9))
-    tool.main(command("--dataset", grey_dataset[0]))
+    tool.main(command("--dataset", gray_dataset[0]))
     found = json.loads((tmp_path / "out" / "summary.json").read_text())["rank_correlation"]
     assert found["predicted_error"] == {"value": None, "low": None, "high": None}
     assert "predicted error +nan" in capsys.readouterr().out
 
 
-def test_the_correlations_go_into_a_readme(tool, command, answers, grey_dataset, tmp_path):
+def test_the_correlations_go_into_a_readme(tool, command, answers, gray_dataset, tmp_path):
     answers |= {0: (0.1, 0.2, 0.9), 1: (0.2, 0.3, 0.9), 2: (0.3, 0.4, 0.9)}
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- ranking:begin -->\nold\n<!-- ranking:end -->\nafter\n")
-    tool.main(command("--dataset", grey_dataset[0], "--into", readme))
+    tool.main(command("--dataset", gray_dataset[0], "--into", readme))
     value = json.loads((tmp_path / "out" / "summary.json").read_text())["rank_correlation"]["predicted_error"]["value"]
     content = readme.read_text()
     assert content.startswith("before\n") and content.endswith("-->\nafter\n") and "old" not in content
     assert (
         f"| predicted error | {value:+.3f} [" in " ".join(content.split())
-        and f"2 images of `{grey_dataset[0]}`" in content
+        and f"2 images of `{gray_dataset[0]}`" in content
     )
     readme.write_text("no place")
     with pytest.raises(SystemExit, match=r"DataError: --into .*README\.md: needs <!-- ranking:begin -->"):
-        tool.main(command("--dataset", grey_dataset[0], "--into", readme))
+        tool.main(command("--dataset", gray_dataset[0], "--into", readme))
 
 
-def test_large_images_are_small_on_the_sheet(tool, command, answers, grey_dataset, tmp_path):
-    model = tool.ErrorPredictor(tool.setup(tool.parse_args(command("--dataset", grey_dataset[0]))))
+def test_large_images_are_small_on_the_sheet(tool, command, answers, gray_dataset, tmp_path):
+    model = tool.ErrorPredictor(tool.setup(tool.parse_args(command("--dataset", gray_dataset[0]))))
     answers |= {0: (0.2, 0.9, 0.9)}
-    record = grey_dataset[1][0]
-    write_grey(tmp_path / "grey", 0, (700, 1300))
+    record = gray_dataset[1][0]
+    write_gray(tmp_path / "gray", 0, (700, 1300))
     assert cv2.imwrite(record["sem_seg_file_name"], np.repeat(np.uint8([SKY, ROAD]), 350)[:, None].repeat(1300, 1))
     with pytest.MonkeyPatch.context() as patch:
         said = model.predictor(np.zeros((1, 1, 3), np.uint8))
@@ -244,7 +246,7 @@ def test_large_images_are_small_on_the_sheet(tool, command, answers, grey_datase
 def test_of_a_config_with_stages_the_last_one_counts(tool, command, answers, tmp_path):
     answers[10] = (0.2, 0.6, 0.9)
     stages = ("SOLVER.STAGES", "['detail']", "STAGES.detail.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD", 0.7)
-    tool.main(command("--input", write_grey(tmp_path / "images", 10), opts=stages))
+    tool.main(command("--input", write_gray(tmp_path / "images", 10), opts=stages))
     assert read_ranking(tmp_path / "out")[0]["predicted_error_share"] == "0.000000"  # 0.5 outside the stage
     window = ("STAGES.detail.TEST.WINDOW.SIZE", 64)
     with pytest.raises(SystemExit, match=r"ConfigError: TEST\.WINDOW\.SIZE"):
@@ -268,7 +270,7 @@ def test_a_model_without_an_error_branch(tool, command, correcting_config, tiny_
     head = correcting_config.MODEL.SEM_SEG_HEAD
     head.NAME = head.ERROR_CORRECTION.BASE
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
-    torch.save({"model": build_model(with_class_counts(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    torch.save({"model": build_model(resolve_dataset_classes(correcting_config)).state_dict()}, tmp_path / "model.pth")
     with pytest.raises(SystemExit, match=r"ConfigError: MODEL.SEM_SEG_HEAD.NAME: ASPRefinementHead predicts no errors"):
         tool.main(command("--dataset", tiny_dataset.val))
 
@@ -288,9 +290,9 @@ def test_what_a_user_can_mend_ends_in_one_line(tool, command, tiny_dataset, tmp_
 def test_an_answer_that_is_none(tool, command, answers, tmp_path):
     answers[10] = (math.nan, 0.1, 0.5)
     with pytest.raises(
-        SystemExit, match=r"DataError: .*grey_10\.png: the model answers with logits that are not finite"
+        SystemExit, match=r"DataError: .*gray_10\.png: the model answers with logits that are not finite"
     ):
-        tool.main(command("--input", write_grey(tmp_path / "images", 10)))
+        tool.main(command("--input", write_gray(tmp_path / "images", 10)))
 
 
 @pytest.mark.parametrize(

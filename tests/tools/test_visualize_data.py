@@ -1,4 +1,4 @@
-"""tools/visualize_data.py, on the hand-drawn data set, whose images show their classes' colours."""
+"""tools/visualize_data.py, on the hand-drawn data set, whose images show their classes' colors."""
 
 from types import ModuleType
 
@@ -44,20 +44,20 @@ def test_the_loader_goes_on_after_its_last_image(visualize_data, command, tmp_pa
 
 
 def test_image_and_labels_move_together(visualize_data, command, tmp_path):
-    # Flipped with probability 1/2 and not resized. An image shows the colour of each pixel's class, so a semantic
-    # panel that moved with it is, away from names and void, the blend of that colour with the image's grey.
+    # Flipped with probability 1/2 and not resized. An image shows the color of each pixel's class, so a semantic
+    # panel that moved with it is, away from names and void, the blend of that color with the image's gray.
     sizes = ["INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "choice", "SEED", "3"]
     visualize_data.main(command("dataloader", "--num", 8, *sizes))
     mirrored = set()
     for file in sorted((tmp_path / "drawn").iterdir()):
         picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
         image, semantic = picture[22:278, :512], picture[22:278, 516:1028]
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
-        blended = SEMANTIC_OPACITY * image.astype(float) + (1 - SEMANTIC_OPACITY) * grey
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
+        blended = SEMANTIC_OPACITY * image.astype(float) + (1 - SEMANTIC_OPACITY) * gray
         agrees = np.abs(blended - semantic).max(axis=2) < 3
         # The rest: names, void (4 of 64 rows), and edges, where the enlarged image is smooth and the labels are not.
         assert agrees.mean() > 0.7
-        # The building, of colour (70, 70, 70), stands at the left; if it is at the right, the image is mirrored.
+        # The building, of color (70, 70, 70), stands at the left; if it is at the right, the image is mirrored.
         left, right = image[40, 20, 2] == 70, image[40, 491, 2] == 70
         mirrored |= {bool(right)} if left != right else set()
     assert mirrored == {True, False}

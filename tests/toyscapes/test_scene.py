@@ -129,7 +129,7 @@ def test_picture_and_annotation_have_the_size_asked_for(size):
     assert (polygons["imgHeight"], polygons["imgWidth"]) == size
 
 
-def test_pictures_are_reproducible_and_show_what_is_labelled():
+def test_pictures_are_reproducible_and_show_what_is_labeled():
     scene = make_scene("demo", 0, "val", 0)
     picture, polygons = render_scene(scene, (128, 256))
     assert np.array_equal(picture, render_scene(scene, (128, 256))[0])

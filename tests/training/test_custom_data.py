@@ -115,8 +115,8 @@ def custom_config(folder: Path, entries: list[dict[str, Any]]) -> Path:
 
 
 @pytest.fixture
-def other_truths(scenes: Path) -> Path:
-    """Beside the panoptic truth of the training image: a semantic PNG, and COCO instances as boxes and polygons."""
+def other_ground_truths(scenes: Path) -> Path:
+    """A semantic PNG and COCO instances as boxes and polygons, beside the panoptic ground truth."""
     content = json.loads((scenes / "train.json").read_text())
     coded = np.array(Image.open(scenes / "train/scene 0.png")).astype(int)
     ids = coded @ [1, 256, 65536]
@@ -137,15 +137,18 @@ def other_truths(scenes: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ALONE)
-def test_a_part_of_the_truth_alone(kind: str, other_truths: Path, tmp_path: Path) -> None:
-    truth, tasks = ALONE[kind]
-    config = custom_config(tmp_path, [{"NAME": "scenes_alone", "IMAGES": "scenes/images", **truth}])
+def test_a_part_of_the_ground_truth_alone(kind: str, other_ground_truths: Path, tmp_path: Path) -> None:
+    ground_truth, tasks = ALONE[kind]
+    config = custom_config(tmp_path, [{"NAME": "scenes_alone", "IMAGES": "scenes/images", **ground_truth}])
     results = run([*arguments(config, tmp_path), *(NO_DETECTOR if kind == "semantic" else NO_SEMANTICS)])
     assert results.keys() == tasks
 
 
-def test_sets_with_different_truths_train_one_model(other_truths: Path, tmp_path: Path) -> None:
-    entries = [{"NAME": f"scenes_{kind}", "IMAGES": "scenes/images", **truth} for kind, (truth, _) in ALONE.items()]
+def test_sets_with_different_ground_truths_train_one_model(other_ground_truths: Path, tmp_path: Path) -> None:
+    entries = [
+        {"NAME": f"scenes_{kind}", "IMAGES": "scenes/images", **ground_truth}
+        for kind, (ground_truth, _) in ALONE.items()
+    ]
     results = run(arguments(custom_config(tmp_path, entries), tmp_path))
     assert results["scenes_semantic"].keys() == {"sem_seg"}
     assert results["scenes_instances"].keys() == {"bbox", "segm"}

@@ -17,7 +17,7 @@ NAMES = ["2007_000001", "2007_000002"]
 
 
 def write_pair(image, label, top, bottom):
-    """A grey picture whose lower half is lighter; its label has one class above and another below."""
+    """A gray picture whose lower half is lighter; its label has one class above and another below."""
     ids = np.full((64, 96), top, np.uint8)
     ids[32:] = bottom
     ids[:, :4] = 255

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import ConfigError, load_config
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.reading import DataError
 from unified_seg.training.hooks import unwrap
 from unified_seg.training.run import run
@@ -241,7 +241,7 @@ def run_directly(cfg: CfgNode, *overrides: str) -> None:
     """Without the log and the environment's description, which take longer than the training."""
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(exist_ok=True)
-    run_stages(with_class_counts(load_config(arguments(cfg)[1], overrides)), resume=False)
+    run_stages(resolve_dataset_classes(load_config(arguments(cfg)[1], overrides)), resume=False)
 
 
 @pytest.mark.parametrize(

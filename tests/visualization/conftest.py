@@ -91,7 +91,7 @@ def full(compact: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def fused(compact: dict[str, Any]) -> dict[str, Any]:
-    """A fusion's answer. Before: the second car is labelled person and not detected, the first is detected twice.
+    """A fusion's answer. Before: the second car is labeled person and not detected, the first is detected twice.
 
     After: the semantic map is right, the double is dropped, and the second car is found by semantics.
     """

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import caption, measure, write_changes, write_csv
 from unified_seg.visualization.changes import LabelMaps
@@ -23,7 +23,7 @@ CARS = {"worse": (1, 4), "better": (5, 2), "void": (3, 3), "same": (6, 6)}
 
 @pytest.fixture
 def records(tmp_path: Path) -> list[dict[str, Any]]:
-    """Images whose truth is all road, but for one without a labelled pixel."""
+    """Images whose ground truth is all road, but for one without a labeled pixel."""
     made = []
     for name in CARS:
         record = {"image_id": name, "file_name": str(tmp_path / f"{name}.png"), "height": 10, "width": 10}
@@ -43,7 +43,7 @@ def compare(table: ClassTable):
             labels = np.full((10, 10), ROAD)
             labels[:rows] = CAR
             answers.append(labels)
-        return LabelMaps(semantic_truth(record, table), *answers)
+        return LabelMaps(read_semantic_ground_truth(record, table), *answers)
 
     return maps
 
@@ -93,7 +93,7 @@ def test_sheets_show_the_best_and_the_worst(records, compare, table, tmp_path, m
 
 def test_nothing_to_compare(records, compare, table, tmp_path):
     void = [record for record in records if record["image_id"] == "void"]
-    with pytest.raises(DataError, match="none of the 1 images has a labelled pixel"):
+    with pytest.raises(DataError, match="none of the 1 images has a labeled pixel"):
         write_changes(tmp_path, compare, void, table, names=NAMES, top=1)
     assert not (tmp_path / "changes.csv").exists()
 

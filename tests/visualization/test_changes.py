@@ -1,4 +1,4 @@
-"""What changes between two semantic maps: counts by hand, colours by pixel."""
+"""What changes between two semantic maps: counts by hand, colors by pixel."""
 
 import math
 
@@ -19,11 +19,11 @@ NAMES = ("FCN", "PSPNet")
 
 
 def test_shares_by_hand(table):
-    # Eight pixels, two of them without truth. Right before: 2 of 6. After: the third too, but the first no longer.
-    truth = np.array([[CAR, CAR, CAR, ROAD], [ROAD, ROAD, IGNORE, IGNORE]])
+    # Eight pixels, two without ground truth. Right before: 2 of 6. After: the third too, but the first no longer.
+    ground_truth = np.array([[CAR, CAR, CAR, ROAD], [ROAD, ROAD, IGNORE, IGNORE]])
     before = np.array([[CAR, CAR, PERSON, SKY], [SKY, SKY, CAR, CAR]])
     after = np.array([[PERSON, CAR, CAR, ROAD], [SKY, SKY, SKY, CAR]])
-    change = semantic_change(LabelMaps(truth, before, after), table)
+    change = semantic_change(LabelMaps(ground_truth, before, after), table)
     assert change == pytest.approx((100 * 2 / 6, 100 * 3 / 6))
     assert change.gain == pytest.approx(100 / 6)
 
@@ -33,18 +33,18 @@ def test_shares_by_hand(table):
 def test_shares_are_those_of_a_plain_count(pixels):
     table = ClassTable([SegmentClass(str(i), i, None, i, str(i), (0, 0, 0)) for i in range(2)])
     change = semantic_change(LabelMaps(*(np.array(column)[None] for column in zip(*pixels))), table)
-    labelled = [p for p in pixels if p[0] != IGNORE]
-    if not labelled:
+    labeled = [p for p in pixels if p[0] != IGNORE]
+    if not labeled:
         assert math.isnan(change.before) and math.isnan(change.gain)
         return
-    assert change.before == pytest.approx(100 * sum(t == b for t, b, _ in labelled) / len(labelled))
-    assert change.after == pytest.approx(100 * sum(t == a for t, _, a in labelled) / len(labelled))
+    assert change.before == pytest.approx(100 * sum(t == b for t, b, _ in labeled) / len(labeled))
+    assert change.after == pytest.approx(100 * sum(t == a for t, _, a in labeled) / len(labeled))
 
 
 def test_changed_pixels_are_green_and_red_and_no_others(table):
-    # Blocks of 16 x 32 pixels: one becomes right, one wrong, one stays wrong, and one has no truth.
-    truth = np.full((64, 128), ROAD)
-    before, after = truth.copy(), truth.copy()
+    # Blocks of 16 x 32 pixels: one becomes right, one wrong, one stays wrong, and one has no ground truth.
+    ground_truth = np.full((64, 128), ROAD)
+    before, after = ground_truth.copy(), ground_truth.copy()
     green, red, still, void = (
         (slice(0, 16), slice(0, 32)),
         (slice(16, 32), slice(32, 64)),
@@ -54,8 +54,8 @@ def test_changed_pixels_are_green_and_red_and_no_others(table):
     before[green] = CAR
     after[red] = PERSON
     before[still], after[still] = CAR, PERSON
-    truth[void], after[void] = IGNORE, SKY
-    maps = LabelMaps(truth, before, after)
+    ground_truth[void], after[void] = IGNORE, SKY
+    maps = LabelMaps(ground_truth, before, after)
     row, panels = draw_change(np.full((64, 128, 3), 100, np.uint8), maps, table, NAMES)
     assert row.shape == (CAPTION + 64 * SCALE, 4 * 512 + 3 * 4, 3) and len(panels) == 3
     last = row[CAPTION:, -512:].astype(int)
@@ -70,7 +70,7 @@ def test_changed_pixels_are_green_and_red_and_no_others(table):
 
 
 def test_what_changed_says_what_it_became(table, monkeypatch):
-    truth, before, after = np.array([[CAR, CAR]]), np.array([[CAR, PERSON]]), np.array([[IGNORE, CAR]])
+    ground_truth, before, after = np.array([[CAR, CAR]]), np.array([[CAR, PERSON]]), np.array([[IGNORE, CAR]])
     drawn = []
 
     def spy(image, ids, segments, **options):
@@ -80,19 +80,19 @@ def test_what_changed_says_what_it_became(table, monkeypatch):
         return draw_segments(image, ids, segments, **options)
 
     monkeypatch.setattr("unified_seg.visualization.changes.draw_segments", spy)
-    draw_change(np.zeros((1, 2, 3), np.uint8), LabelMaps(truth, before, after), table, NAMES)
+    draw_change(np.zeros((1, 2, 3), np.uint8), LabelMaps(ground_truth, before, after), table, NAMES)
     assert drawn == [{(0, 0): ("void", WORSE), (0, 1): ("car", BETTER)}]
 
 
 def test_captions_name_the_two_answers(table, monkeypatch):
-    truth, before, after = np.array([[CAR, CAR, CAR]]), np.array([[CAR, SKY, SKY]]), np.array([[SKY, CAR, CAR]])
+    ground_truth, before, after = np.array([[CAR, CAR, CAR]]), np.array([[CAR, SKY, SKY]]), np.array([[SKY, CAR, CAR]])
     captions = []
     for module in ("changes", "panels"):
         monkeypatch.setattr(
             f"unified_seg.visualization.{module}.add_caption",
             lambda picture, text: captions.append(text) or add_caption(picture, text),
         )
-    draw_change(np.zeros((1, 3, 3), np.uint8), LabelMaps(truth, before, after), table, NAMES)
+    draw_change(np.zeros((1, 3, 3), np.uint8), LabelMaps(ground_truth, before, after), table, NAMES)
     assert captions[0] == "input 3×1" and captions[1].startswith("truth · ") and captions[2].startswith("FCN · ")
     assert captions[3:] == ["PSPNet: 2 pixels better (green), 1 worse (red)"]
 

@@ -29,7 +29,7 @@ def test_a_lone_instance_has_the_class_color():
     assert assign_shades([CAR, PERSON], np.array([[0, 0, 10, 10], [0, 0, 10, 10]])) == [CAR, PERSON]
 
 
-def test_neighbours_of_a_class_differ():
+def test_neighbors_of_a_class_differ():
     boxes = np.array([[10 * i, 0, 10 * i + 10, 10] for i in range(20)])
     shades = assign_shades([CAR] * 20, boxes)
     assert all(left != right for left, right in pairwise(shades))
@@ -47,7 +47,7 @@ def test_no_instance():
 
 
 def test_every_instance_needs_a_box():
-    with pytest.raises(ValueError, match="2 colours for 1 boxes"):
+    with pytest.raises(ValueError, match="2 colors for 1 boxes"):
         assign_shades([CAR, CAR], np.zeros((1, 4)))
 
 

@@ -1,4 +1,4 @@
-"""Panels: their colours, their sizes, and what is drawn when something is absent.
+"""Panels: their colors, their sizes, and what is drawn when something is absent.
 
 The street is 64 x 128 pixels, so a panel shows it four times enlarged (128 * 4 = 512), under a caption of 22 pixels.
 """
@@ -29,16 +29,16 @@ def panel_of(picture, row, column):
 
 
 def at(panel, row, column):
-    """The colour of the middle of an image pixel."""
+    """The color of the middle of an image pixel."""
     return tuple(panel[row * SCALE + SCALE // 2, column * SCALE + SCALE // 2].tolist())
 
 
-def blend(color, grey, opacity):
-    return tuple(round(opacity * channel + (1 - opacity) * grey) for channel in color)
+def blend(color, gray, opacity):
+    return tuple(round(opacity * channel + (1 - opacity) * gray) for channel in color)
 
 
 def test_semantic_pixels_have_the_color_of_the_class_table(metadata, table, compact):
-    # On a grey image of 100 a pixel is exactly the blend of its class colour and 100.
+    # On a gray image of 100 a pixel is exactly the blend of its class color and 100.
     picture = draw_panels(np.full((64, 128, 3), 100, np.uint8), compact, metadata)
     panel = panel_of(picture, 0, 1)
     for row, column, label in ((4, 4, SKY), (52, 4, ROAD), (26, 22, CAR)):
@@ -46,7 +46,7 @@ def test_semantic_pixels_have_the_color_of_the_class_table(metadata, table, comp
 
 
 def test_opaque_segments_have_their_color_to_the_last_pixel():
-    # Two vertical stripes of one pixel each, which polygons through pixel centres would lose.
+    # Two vertical stripes of one pixel each, which polygons through pixel centers would lose.
     ids = np.zeros((3, 512), np.int32)
     ids[:, 7], ids[:, 9] = 1, 2
     segments = [Segment(1, (10, 200, 30), "", is_thing=False), Segment(2, (250, 0, 5), "", is_thing=False)]
@@ -54,7 +54,7 @@ def test_opaque_segments_have_their_color_to_the_last_pixel():
     top = (picture.shape[0] - 3) // 2
     assert (picture[top : top + 3, 7] == (10, 200, 30)).all()
     assert (picture[top : top + 3, 9] == (250, 0, 5)).all()
-    assert np.isin(picture[top : top + 3, 8], (0, 70)).all()  # void: black or a grey stripe
+    assert np.isin(picture[top : top + 3, 8], (0, 70)).all()  # void: black or a gray stripe
 
 
 def test_boxes_stand_on_their_image_where_it_is_padded():
@@ -121,8 +121,8 @@ def test_a_fusion_is_drawn_before_and_after(metadata, table, fused):
     for column, label in ((1, PERSON), (2, CAR)):
         color = at(panel_of(picture, 0, column), 26, 46)
         assert color == blend(table.semantic_colors[label], 100, SEMANTIC_OPACITY)
-    grey, blue = (at(panel_of(picture, 1, column), 44, 64) for column in (1, 2))
-    assert grey[0] == grey[2] and blue[2] > blue[0] + 60
+    gray, blue = (at(panel_of(picture, 1, column), 44, 64) for column in (1, 2))
+    assert gray[0] == gray[2] and blue[2] > blue[0] + 60
     assert set(np.unique(panel_of(picture, 1, 0)[57 * SCALE :, 97 * SCALE :])) == {0, 70}  # the void of the panoptic
 
 
@@ -207,9 +207,9 @@ def test_any_class_name_is_drawn(image, name):
     ids = torch.ones((64, 128), dtype=torch.int32)
     segments = [{"id": 1, "category_id": 0, "isthing": True, "score": 0.5}]
     outputs = {"sem_seg_labels": torch.zeros((64, 128), dtype=torch.int64), "panoptic_seg": (ids, segments)}
-    labelled = draw_panels(image, outputs, metadata)
+    labeled = draw_panels(image, outputs, metadata)
     blank = draw_panels(image, outputs, SimpleNamespace(stuff_classes=[""], thing_classes=[""], ignore_label=255))
-    assert not np.array_equal(labelled[: 64 * SCALE], blank[: 64 * SCALE])
+    assert not np.array_equal(labeled[: 64 * SCALE], blank[: 64 * SCALE])
 
 
 def test_flags_of_other_types_are_accepted(table):

@@ -1,7 +1,7 @@
 """Error prediction and detail correction against the head inside by itself: inference from the image to the label map.
 
 Both sides have the same backbone and head with the same random weights, which say nothing of errors. So the error
-branch runs, and then the cells where the scene's truth changes its class are taken to be wrong: errors of a trained
+branch runs, and then the cells where the scene's ground truth changes its class are taken to be wrong: errors of a trained
 network are there too, and are fewer.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg import load_config
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.meta_arch import build_model
 
 from .harness import Call, Comparison
@@ -64,7 +64,7 @@ def read_config(path: Path, device: str, overrides: tuple[str, ...] = ()) -> Cfg
     cfg = load_config(path, ["MODEL.DEVICE", device, "MODEL.UNIFIED.OUTPUT", "compact", *overrides])
     if cfg.MODEL.SEM_SEG_HEAD.NAME != "ErrorCorrectionHead":
         raise ValueError(f"{path}: MODEL.SEM_SEG_HEAD.NAME is {cfg.MODEL.SEM_SEG_HEAD.NAME}, not ErrorCorrectionHead")
-    return with_class_counts(cfg)
+    return resolve_dataset_classes(cfg)
 
 
 def prepare_inference(config_file: Path, device: str, size: tuple[int, int], overrides: tuple[str, ...] | None) -> Call:

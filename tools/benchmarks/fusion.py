@@ -178,7 +178,7 @@ class RleCombination:
         )
 
     def __call__(self) -> RleResult:
-        # It draws its colours by numpy's global state, and tells its progress.
+        # It draws its colors by numpy's global state, and tells its progress.
         np.random.seed(SEED)
         with contextlib.redirect_stdout(io.StringIO()):
             (annotation,) = combine_to_panoptic_single_core(*self.arguments)
@@ -230,7 +230,7 @@ def assert_follows_rule(size: tuple[int, int], instances: int, ours: GuidedFusio
             window, mask = windows[info["instance_id"]]
             owned = ours.panoptic.ids == info["id"]
             assert int(owned.sum()) == int(mask.sum()) and torch.equal(owned[window], mask), f"mask of {info}"
-    # A thing's pixels are labelled as its class, all others as they were.
+    # A thing's pixels are labeled as its class, all others as they were.
     table = unified_table()
     labels = make_street(size, instances, winding=True).labels.numpy().copy()
     for number, (is_thing, category_id) in classes.items():

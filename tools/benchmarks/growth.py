@@ -69,7 +69,7 @@ def _plot(path: Path, machine: str, by_instances: Sequence[Point], by_pixels: Se
     times = [point["ms"] for point in (*by_instances, *by_pixels)]
     axes[0].set_ylim(min(times) / 2, max(times) * 2)
     figure.suptitle("Semantic-guided fusion, time of one image", fontsize=13)
-    figure.supxlabel(machine, fontsize=7, color="grey")
+    figure.supxlabel(machine, fontsize=7, color="gray")
     figure.savefig(path, dpi=150)
 
 
@@ -80,7 +80,7 @@ def _draw_panel(axis: Axes, points: Sequence[Point], key: str, name: str, title:
     axis.errorbar(places, times, (below, above), marker="o", capsize=3, color="tab:blue", label="median, quartiles")
     # Through the last point: what time in proportion would look like.
     guide = [times[-1] * place / places[-1] for place in places]
-    axis.plot(places, guide, linestyle="--", color="grey", label=f"in proportion to {name}")
+    axis.plot(places, guide, linestyle="--", color="gray", label=f"in proportion to {name}")
     axis.set_xscale("log")
     axis.set_yscale("log")
     for one, ticks in ((axis.xaxis, places), (axis.yaxis, (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000))):

@@ -59,7 +59,7 @@ class Measurement:
         ours_ms, peer_ms: medians over the repeats.
         ours_quartiles_ms, peer_quartiles_ms: (lower, upper).
         ratio: peer_ms / ours_ms, above 1 where ours is faster.
-        ratio_quartiles: (lower, upper) of the ratios of the pairs of neighbouring calls.
+        ratio_quartiles: (lower, upper) of the ratios of the pairs of neighboring calls.
         ours_peak_mb, peer_peak_mb: memory in use during one call beyond that before it; None where the system does not
             tell.
         equal: what was asserted to be equal.
@@ -123,7 +123,7 @@ def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> 
 def take_turns(ours: Call, peer: Call, repeats: int, clock: Callable[[Call], float]) -> tuple[list[float], list[float]]:
     """Times of both, `repeats` of each, in the order ours, peer, peer, ours, ours, peer, ...
 
-    A drift of the machine (heat, neighbours) then costs both the same. Each timed call follows an untimed one of the
+    A drift of the machine (heat, neighbors) then costs both the same. Each timed call follows an untimed one of the
     same: neither pays for giving the other's memory back.
     """
     for _ in range(WARM_UP_CALLS):

@@ -29,14 +29,14 @@ def logits_of(labels: Tensor, classes: int) -> Tensor:
     """(K, h, w) float32: logits of a head that sees this map (H, W), with soft borders and a field's noise."""
     size = (labels.shape[0], labels.shape[1])
     height, width = _cells(size)
-    centres = [torch.arange(cells) * STRIDE + STRIDE // 2 for cells in (height, width)]
-    cells = labels[centres[0].clamp(max=size[0] - 1)][:, centres[1].clamp(max=size[1] - 1)].numpy()
+    centers = [torch.arange(cells) * STRIDE + STRIDE // 2 for cells in (height, width)]
+    cells = labels[centers[0].clamp(max=size[0] - 1)][:, centers[1].clamp(max=size[1] - 1)].numpy()
     regions = [cv2.GaussianBlur((cells == k).astype(np.float32), (0, 0), REGION_BLUR) for k in range(classes)]
     return smooth_field(size, classes) + CERTAINTY * torch.from_numpy(np.stack(regions))
 
 
 def uniform_share(logits: Tensor) -> float:
-    """Of the squares between four neighbouring logits: the share of those where one class wins at all corners."""
+    """Of the squares between four neighboring logits: the share of those where one class wins at all corners."""
     labels = logits.argmax(0)
     corners = [labels[dy : labels.shape[0] - 1 + dy, dx : labels.shape[1] - 1 + dx] for dy in (0, 1) for dx in (0, 1)]
     uniform = (corners[0] == corners[1]) & (corners[0] == corners[2]) & (corners[0] == corners[3])

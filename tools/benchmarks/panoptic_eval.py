@@ -1,7 +1,7 @@
-"""Evaluation of one image's panoptic segmentation, from a model's output and a PNG of the truth to its matches.
+"""Evaluation of one image's panoptic segmentation, from a model's output and a PNG of the ground truth to its matches.
 
 PanopticEvaluator.process, in memory, against panopticapi: the prediction written as a PNG, which its functions read,
-as Detectron2's COCOPanopticEvaluator does, and pq_compute_single_core. Both decode the PNG of the truth, which is most
+as Detectron2's COCOPanopticEvaluator does, and pq_compute_single_core. Both decode the PNG of the ground truth, which is most
 of ours; a second comparison leaves files out of both and times the matching of the two maps alone.
 """
 
@@ -32,7 +32,7 @@ from .streets import SEED, make_street, unified_table
 
 SIZE = (1024, 2048)
 QUALITIES = ("PQ", "SQ", "RQ")
-SHIFT = 4  # pixels between truth and prediction
+SHIFT = 4  # pixels between ground truth and prediction
 Segments = list[dict[str, Any]]
 
 
@@ -78,7 +78,7 @@ def true_segments(size: tuple[int, int], instances: int) -> tuple[np.ndarray, Se
 
 
 def predicted_segments(ids: np.ndarray, infos: Segments) -> tuple[np.ndarray, Segments]:
-    """The truth shifted by some pixels, without a tenth of its segments, another tenth with another class."""
+    """The ground truth shifted by some pixels, without a tenth of its segments, another tenth with another class."""
     random = np.random.default_rng(SEED)
     chance = random.random(len(infos))
     shifted = np.roll(ids, (SHIFT, SHIFT), axis=(0, 1))
@@ -93,7 +93,7 @@ def predicted_segments(ids: np.ndarray, infos: Segments) -> tuple[np.ndarray, Se
 
 
 class Setting:
-    """The truth on disk, the prediction in memory.
+    """The ground truth on disk, the prediction in memory.
 
     Attributes:
         root: a folder that goes when this goes.
@@ -165,10 +165,10 @@ class TheirEvaluation:
 
     def match(self) -> PQStat:
         root = self.setting.root
-        truth = _annotation("truth.png", self.setting.true_infos)
-        for segment in truth["segments_info"]:
+        ground_truth = _annotation("truth.png", self.setting.true_infos)
+        for segment in ground_truth["segments_info"]:
             segment |= {"iscrowd": 0, "area": self.setting.true_areas[segment["id"]]}
-        pair = (truth, _annotation("prediction.png", self.setting.infos))
+        pair = (ground_truth, _annotation("prediction.png", self.setting.infos))
         with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
             return pq_compute_single_core(0, [pair], str(root), str(root), self.categories)
 
@@ -178,8 +178,8 @@ class TheirMatching(TheirEvaluation):
 
     def __init__(self, setting: Setting):
         super().__init__(setting, "cpu")
-        truth = np.array(Image.open(setting.root / "truth.png"))
-        self.decoded = {"truth.png": truth, "prediction.png": id2rgb(setting.ids)}
+        ground_truth = np.array(Image.open(setting.root / "truth.png"))
+        self.decoded = {"truth.png": ground_truth, "prediction.png": id2rgb(setting.ids)}
 
     def __call__(self) -> PQStat:
         images = SimpleNamespace(open=lambda path: self.decoded[Path(path).name])

@@ -1,4 +1,4 @@
-"""Evaluation of one image's semantic segmentation, from a model's output and a PNG of the truth to its counts.
+"""Evaluation of one image's semantic segmentation, from a model's output and a PNG of the ground truth to its counts.
 
 SemanticEvaluator.process, from the labels of compact output, against Detectron2's SemSegEvaluator.process, from logits
 of full size, which it takes the argmax of; it also keeps the prediction as RLE.
@@ -46,14 +46,16 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 class Evaluation:
-    """Evaluates one image anew at each call, and keeps its folder of truth and results as long as it lives."""
+    """Evaluates one image anew at each call, and keeps its folder of ground truth and results as long as it lives."""
 
     def __init__(self, size: tuple[int, int], device: str, peer: bool):
         self.folder = tempfile.TemporaryDirectory()
         root = Path(self.folder.name)
-        truth = make_street(size, OBJECTS, winding=False).labels
-        sem_seg = F.interpolate(logits_of(truth, unified_table().num_semantic)[None], size=size, mode="bilinear")[0]
-        record = _write_truth(root, truth.numpy())
+        ground_truth = make_street(size, OBJECTS, winding=False).labels
+        sem_seg = F.interpolate(
+            logits_of(ground_truth, unified_table().num_semantic)[None], size=size, mode="bilinear"
+        )[0]
+        record = _write_ground_truth(root, ground_truth.numpy())
         self.evaluator = (
             _peer_evaluator(root.name, record) if peer else SemanticEvaluator(unified_table(), [record], root)
         )
@@ -67,7 +69,7 @@ class Evaluation:
         return self
 
     def confusion(self) -> np.ndarray:
-        """(K, K) int64, rows truth, columns prediction."""
+        """(K, K) int64, rows ground truth, columns prediction."""
         if isinstance(self.evaluator, SemSegEvaluator):
             # Its rows are the prediction, its last row and column what is ignored.
             return self.evaluator._conf_matrix[:-1, :-1].T
@@ -84,18 +86,18 @@ def prepare_peer(size: tuple[int, int], device: str) -> Call:
     return Evaluation(size, device, peer=True)
 
 
-def _write_truth(root: Path, labels: np.ndarray) -> dict[str, object]:
+def _write_ground_truth(root: Path, labels: np.ndarray) -> dict[str, object]:
     """A PNG with a border that is ignored, as the car of Cityscapes' camera; its record."""
-    truth = labels.copy()
-    truth[-max(1, len(truth) // 20) :] = unified_table().ignore_label
+    ground_truth = labels.copy()
+    ground_truth[-max(1, len(ground_truth) // 20) :] = unified_table().ignore_label
     path = root / "truth.png"
-    Image.fromarray(truth).save(path)
+    Image.fromarray(ground_truth).save(path)
     return {
         "file_name": str(root / "street.png"),
         "image_id": "street",
         "sem_seg_file_name": str(path),
-        "height": truth.shape[0],
-        "width": truth.shape[1],
+        "height": ground_truth.shape[0],
+        "width": ground_truth.shape[1],
     }
 
 
@@ -112,4 +114,4 @@ def _peer_evaluator(name: str, record: dict[str, object]) -> SemSegEvaluator:
 
 def assert_equal_confusion(ours: Evaluation, peer: Evaluation) -> None:
     different = np.argwhere(ours.confusion() != peer.confusion()).tolist()
-    assert not different, f"counts of (truth, prediction) {different} differ"
+    assert not different, f"counts of (ground truth, prediction) {different} differ"

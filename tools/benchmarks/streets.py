@@ -1,7 +1,7 @@
 """Made streets: a semantic map of Cityscapes' 19 classes, and detections that cover most of each object in it.
 
 As of a trained model, the two agree in the main and differ in detail: masks stop short of the borders of their objects,
-some objects are labelled partly as a look-alike of their class, and some labelled parts have no detection. On wish one
+some objects are labeled partly as a look-alike of their class, and some labeled parts have no detection. On wish one
 long winding object, of which the detector has the end: the worst case for whatever fills it.
 """
 
@@ -158,7 +158,7 @@ def _add_winding_object(labels: np.ndarray) -> tuple[float, float, float, float]
 
 
 def _grid(size: tuple[int, int], count: int, random: np.random.Generator) -> list[tuple[float, float, float, float]]:
-    """Boxes in the lower half, the near ones larger; neighbours overlap here and there."""
+    """Boxes in the lower half, the near ones larger; neighbors overlap here and there."""
     height, width = size
     top, bottom = 0.48 * height, 0.98 * height
     columns = int(np.ceil(np.sqrt(count * width / (bottom - top))))
@@ -192,7 +192,7 @@ def _draw_object(labels: np.ndarray, box: tuple[float, float, float, float], thi
 
 def _soft_mask(random: np.random.Generator) -> np.ndarray:
     """(28, 28): an ellipse with a wavy border, blurred as a mask head's are."""
-    centres = (np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE * 2 - 1
-    x, y = centres[None], centres[:, None]
+    centers = (np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE * 2 - 1
+    x, y = centers[None], centers[:, None]
     waves = 0.04 * np.sin(random.integers(3, 7) * np.arctan2(y, x) + random.uniform(0, 6))
     return (1 / (1 + np.exp(-20 * (MASK_REACH + waves - np.hypot(x, y))))).astype(np.float32)

@@ -1,7 +1,7 @@
 """Semantic inference in sliding windows: labels of large images in bounded memory, against the whole image at once.
 
 The network is a stand-in that costs next to nothing, so that what is measured is all the rest: a pixel of its logits
-sees one pixel of the image, and the class whose colour is nearest wins. Windows then change no label. The peers give it
+sees one pixel of the image, and the class whose color is nearest wins. Windows then change no label. The peers give it
 the whole image: the plain way brings all logits to the image's size and takes the argmax, which at 4096x8192 would need
 20 GB and is done at 512x1024 or less; ours without windows keeps them at the head's stride.
 """
@@ -32,7 +32,7 @@ PLAIN_SIZE = (512, 1024)
 CLASSES = 150
 STRIDES = (8, 4)
 SEED = 0
-# Pixels from one random colour of the image to the next.
+# Pixels from one random color of the image to the next.
 GRAIN = 64
 PIXEL_MEAN, PIXEL_STD = 128.0, 64.0
 TIE = 1e-5
@@ -69,7 +69,7 @@ def _comparison(size: tuple[int, int], stride: int, window: int, device: str, pl
 
 
 class StandInBackbone(Backbone):
-    """A score for each colour of a palette at every `stride`-th pixel, the higher the nearer the pixel's colour is."""
+    """A score for each color of a palette at every `stride`-th pixel, the higher the nearer the pixel's color is."""
 
     def __init__(self, palette: Tensor, stride: int):
         super().__init__()
@@ -77,7 +77,7 @@ class StandInBackbone(Backbone):
         self.palette = nn.Parameter(palette)
 
     def forward(self, image: Tensor) -> Features:
-        # Of the negative half square of the distance, what depends on the colour of the palette.
+        # Of the negative half square of the distance, what depends on the color of the palette.
         bias = -self.palette.square().sum(1) / 2
         points = image[:, :, :: self.stride, :: self.stride]
         return {"scores": F.conv2d(points, self.palette[:, :, None, None], bias)}

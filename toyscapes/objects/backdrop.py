@@ -6,7 +6,7 @@ import numpy as np
 
 from toyscapes.geometry import Plane, blob, rectangle, rectangles
 from toyscapes.objects.greenery import leaves
-from toyscapes.objects.rows import BUILDING_COLOURS
+from toyscapes.objects.rows import BUILDING_COLORS
 from toyscapes.objects.street import FARTHEST, Street
 from toyscapes.sampling import chance, pick, scaled, vary
 from toyscapes.scene import Material, Part, SceneObject
@@ -23,11 +23,11 @@ def backdrop(rng: np.random.Generator, street: Street) -> list[SceneObject]:
         plane = Plane(camera, across, FARTHEST + 8)
         if chance(rng, 0.45):
             height = rng.uniform(7.0, 15.0)
-            colour = vary(rng, pick(rng, BUILDING_COLOURS))
+            color = vary(rng, pick(rng, BUILDING_COLORS))
             panes = rectangles(np.arange(1.0, width - 1.5, 2.4), np.arange(1.2, height - 1.5, 3.0), 1.2, 1.5)
             objects.append(
-                SceneObject("building", plane(rectangle(0, -0.5, width, height)), Material(colour, "mottle", 0.04),
-                            FARTHEST, (Part(scaled(colour, 0.6), plane(panes)),))
+                SceneObject("building", plane(rectangle(0, -0.5, width, height)), Material(color, "mottle", 0.04),
+                            FARTHEST, (Part(scaled(color, 0.6), plane(panes)),))
             )  # fmt: skip
         else:
             height = rng.uniform(5.0, 12.0)

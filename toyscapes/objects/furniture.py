@@ -7,15 +7,15 @@ import numpy as np
 from toyscapes.geometry import Plane, disc, rectangle
 from toyscapes.presets import Preset
 from toyscapes.sampling import pick, pick_weighted, vary
-from toyscapes.scene import Colour, Material, Part, SceneObject
+from toyscapes.scene import Color, Material, Part, SceneObject
 
-STEEL: tuple[Colour, ...] = ((96, 98, 102), (70, 74, 78), (128, 130, 132))
+STEEL: tuple[Color, ...] = ((96, 98, 102), (70, 74, 78), (128, 130, 132))
 # From top to bottom.
-LAMPS: tuple[Colour, ...] = ((250, 40, 30), (250, 180, 30), (40, 230, 110))
-RED: Colour = (204, 24, 34)
-WHITE: Colour = (238, 238, 234)
-BLUE: Colour = (26, 70, 180)
-YELLOW: Colour = (240, 196, 30)
+LAMPS: tuple[Color, ...] = ((250, 40, 30), (250, 180, 30), (40, 230, 110))
+RED: Color = (204, 24, 34)
+WHITE: Color = (238, 238, 234)
+BLUE: Color = (26, 70, 180)
+YELLOW: Color = (240, 196, 30)
 
 
 def pole(rng: np.random.Generator, preset: Preset, plane: Plane) -> list[SceneObject]:
@@ -49,9 +49,9 @@ def _traffic_light(rng: np.random.Generator, preset: Preset, plane: Plane, top: 
     low = top - 0.35 * height
     lit = pick(rng, LAMPS)
     parts = []
-    for row, colour in enumerate(LAMPS):
+    for row, color in enumerate(LAMPS):
         lens = disc(0.0, low + height * (2.5 - row) / 3, half * 0.72)
-        parts.append(Part(colour if colour == lit else (46, 44, 42), (plane(lens),)))
+        parts.append(Part(color if color == lit else (46, 44, 42), (plane(lens),)))
     box = plane(rectangle(-half, low, half, low + height))
     return SceneObject("traffic light", box, Material((24, 26, 28)), plane.depth - 0.01, tuple(parts))
 
@@ -78,9 +78,9 @@ def clutter(rng: np.random.Generator, plane: Plane) -> SceneObject:
     """A bin, a cabinet or a cart: void to the evaluation."""
     label, half, height = pick(rng, (("static", 0.3, 1.0), ("static", 0.55, 1.3), ("dynamic", 0.5, 0.9)))
     outline = plane(rectangle(-half, 0.0, half, height))
-    colour = vary(rng, pick(rng, ((60, 84, 66), (120, 120, 116), (150, 90, 50))))
+    color = vary(rng, pick(rng, ((60, 84, 66), (120, 120, 116), (150, 90, 50))))
     lid = Part((40, 42, 44), (plane(rectangle(-half, height - 0.18, half, height)),))
-    return SceneObject(label, outline, Material(colour, "grain", 0.06), plane.depth, (lid,))
+    return SceneObject(label, outline, Material(color, "grain", 0.06), plane.depth, (lid,))
 
 
 def ego_vehicle(rng: np.random.Generator) -> SceneObject:

@@ -6,9 +6,9 @@ import numpy as np
 
 from toyscapes.geometry import Plane, blob, rectangle
 from toyscapes.sampling import vary
-from toyscapes.scene import Colour, Material, Part, SceneObject
+from toyscapes.scene import Color, Material, Part, SceneObject
 
-LEAVES: Colour = (56, 92, 44)
+LEAVES: Color = (56, 92, 44)
 
 
 def tree(rng: np.random.Generator, plane: Plane, height: float) -> SceneObject:

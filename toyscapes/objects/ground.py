@@ -8,13 +8,13 @@ from toyscapes.geometry import Ground, rectangle
 from toyscapes.objects.street import NEAREST, SIDES, Street
 from toyscapes.presets import Preset
 from toyscapes.sampling import chance, scaled, vary
-from toyscapes.scene import Colour, Material, Part, SceneObject
+from toyscapes.scene import Color, Material, Part, SceneObject
 
-ASPHALT: Colour = (92, 92, 96)
-PAVING: Colour = (158, 150, 146)
-GRASS: Colour = (128, 146, 70)
-PAINT: Colour = (222, 222, 216)
-RAIL: Colour = (140, 130, 124)
+ASPHALT: Color = (92, 92, 96)
+PAVING: Color = (158, 150, 146)
+GRASS: Color = (128, 146, 70)
+PAINT: Color = (222, 222, 216)
+RAIL: Color = (140, 130, 124)
 
 
 def ground(rng: np.random.Generator, preset: Preset, street: Street) -> list[SceneObject]:

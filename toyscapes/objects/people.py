@@ -8,17 +8,17 @@ from toyscapes.geometry import Camera, Plane, disc, rectangle
 from toyscapes.objects.two_wheelers import FACING, bicycle, motorcycle
 from toyscapes.presets import Preset
 from toyscapes.sampling import chance, pick, scaled, vary
-from toyscapes.scene import Colour, Material, Part, SceneObject
+from toyscapes.scene import Color, Material, Part, SceneObject
 
-SKIN: tuple[Colour, ...] = ((224, 178, 148), (188, 136, 102), (120, 82, 60))
-HAIR: tuple[Colour, ...] = ((40, 30, 24), (96, 66, 38), (170, 140, 90), (60, 58, 60))
-CLOTHES: tuple[Colour, ...] = (
+SKIN: tuple[Color, ...] = ((224, 178, 148), (188, 136, 102), (120, 82, 60))
+HAIR: tuple[Color, ...] = ((40, 30, 24), (96, 66, 38), (170, 140, 90), (60, 58, 60))
+CLOTHES: tuple[Color, ...] = (
     (60, 62, 70), (140, 40, 44), (46, 70, 120), (90, 110, 84), (190, 186, 176), (110, 86, 64), (196, 150, 60),
 )  # fmt: skip
-TROUSERS: tuple[Colour, ...] = ((40, 44, 58), (70, 66, 60), (30, 30, 32), (96, 96, 104))
-HELMETS: tuple[Colour, ...] = ((236, 236, 232), (214, 40, 36), (40, 110, 200), (30, 30, 34))
-DISTINCT_PERSON: tuple[Colour, ...] = ((216, 70, 120), (236, 110, 90), (200, 60, 160))
-DISTINCT_RIDER: tuple[Colour, ...] = ((240, 236, 60), (190, 240, 60))
+TROUSERS: tuple[Color, ...] = ((40, 44, 58), (70, 66, 60), (30, 30, 32), (96, 96, 104))
+HELMETS: tuple[Color, ...] = ((236, 236, 232), (214, 40, 36), (40, 110, 200), (30, 30, 34))
+DISTINCT_PERSON: tuple[Color, ...] = ((216, 70, 120), (236, 110, 90), (200, 60, 160))
+DISTINCT_RIDER: tuple[Color, ...] = ((240, 236, 60), (190, 240, 60))
 
 
 def _clothes(rng: np.random.Generator, preset: Preset, rider: bool) -> Material:
@@ -52,7 +52,7 @@ def person(rng: np.random.Generator, preset: Preset, camera: Camera, across: flo
     hands = Part(vary(rng, pick(rng, SKIN)), (rectangle(-0.5, 0.8, -0.19, 0.86), rectangle(0.19, 0.8, 0.5, 0.86)))
     body = Plane(camera, across, depth)
     parts = tuple(
-        Part(part.colour, tuple(np.asarray(polygon) * size for polygon in part.polygons)).mapped(body)
+        Part(part.color, tuple(np.asarray(polygon) * size for polygon in part.polygons)).mapped(body)
         for part in (legs, hands, *_head(rng, 0.0, 1.62, helmet=False))
     )
     return [SceneObject("person", body(outline * size), _clothes(rng, preset, rider=False), depth, parts)]
@@ -89,7 +89,7 @@ def rider(
         legs = rectangle(-0.3, 0.2, 0.3, 0.98)
     parts = (Part(trousers, (legs,)), *_head(rng, *head, helmet=True))
     if not preset.shared_looks:
-        vest = Part(scaled(material.colour, 0.55), (rectangle(-2.0, 1.22, 2.0, 1.3),))
+        vest = Part(scaled(material.color, 0.55), (rectangle(-2.0, 1.22, 2.0, 1.3),))
         parts = (vest, *parts)
     parts = tuple(part.mapped(plane) for part in parts)
     # The machine is annotated first: the rider's legs are in front of it.

@@ -9,17 +9,17 @@ from toyscapes.objects.greenery import hedge, tree
 from toyscapes.objects.street import FARTHEST, NEAREST, SIDES, Street
 from toyscapes.presets import Preset
 from toyscapes.sampling import chance, pick, pick_weighted, scaled, vary
-from toyscapes.scene import Colour, Material, Part, SceneObject
+from toyscapes.scene import Color, Material, Part, SceneObject
 
-BUILDING_COLOURS: tuple[Colour, ...] = (
+BUILDING_COLORS: tuple[Color, ...] = (
     (168, 104, 80), (196, 170, 132), (178, 136, 104), (204, 190, 166), (150, 112, 96),
 )  # fmt: skip
-CONCRETE: tuple[Colour, ...] = ((128, 128, 132), (140, 138, 140))
-SHARED_STONE: tuple[Colour, ...] = ((140, 136, 132), (160, 112, 92), (176, 166, 148), (118, 116, 118))
-FENCE_COLOURS: tuple[Colour, ...] = ((232, 228, 220), (226, 214, 190))
-SHARED_BARS: tuple[Colour, ...] = ((70, 72, 74), (108, 104, 100), (150, 150, 152))
-WINDOW: Colour = (58, 70, 86)
-AWNINGS: tuple[Colour, ...] = ((170, 40, 44), (40, 100, 70), (50, 70, 140), (210, 150, 40))
+CONCRETE: tuple[Color, ...] = ((128, 128, 132), (140, 138, 140))
+SHARED_STONE: tuple[Color, ...] = ((140, 136, 132), (160, 112, 92), (176, 166, 148), (118, 116, 118))
+FENCE_COLORS: tuple[Color, ...] = ((232, 228, 220), (226, 214, 190))
+SHARED_BARS: tuple[Color, ...] = ((70, 72, 74), (108, 104, 100), (150, 150, 152))
+WINDOW: Color = (58, 70, 86)
+AWNINGS: tuple[Color, ...] = ((170, 40, 44), (40, 100, 70), (50, 70, 140), (210, 150, 40))
 
 SEGMENTS = {
     "residential": {"building": 5.0, "wall": 1.6, "fence": 1.8, "hedge": 1.0},
@@ -27,7 +27,7 @@ SEGMENTS = {
     "industrial": {"building": 3.0, "wall": 2.6, "fence": 2.6, "hedge": 0.4},
     "park": {"building": 0.8, "wall": 1.6, "fence": 2.4, "hedge": 2.6},
 }
-# In metres along the street.
+# In meters along the street.
 LENGTHS = {"building": (8.0, 16.0), "wall": (7.0, 14.0), "fence": (7.0, 14.0), "hedge": (6.0, 12.0)}
 BLANK_LENGTH = (14.0, 24.0)
 
@@ -92,10 +92,10 @@ def _building(
     industrial = street.kind == "industrial"
     height = rng.uniform(5.0, 8.0) if industrial else rng.uniform(6.0, 15.0)
     breadth = rng.uniform(20.0, 45.0) if wide else rng.uniform(8.0, 12.0)
-    palette = SHARED_STONE + BUILDING_COLOURS if preset.shared_looks else BUILDING_COLOURS
-    colour = scaled(vary(rng, pick(rng, palette)), _lit(street, side))
+    palette = SHARED_STONE + BUILDING_COLORS if preset.shared_looks else BUILDING_COLORS
+    color = scaled(vary(rng, pick(rng, palette)), _lit(street, side))
     front = Plane(plane.camera, plane.across, plane.depth, (float(side), 0.0))
-    face = Part(scaled(colour, 0.86 if side == street.sunny_side else 1.14), (front(rectangle(0, 0, breadth, height)),))
+    face = Part(scaled(color, 0.86 if side == street.sunny_side else 1.14), (front(rectangle(0, 0, breadth, height)),))
     storey, bay = rng.uniform(2.7, 3.3), rng.uniform(1.9, 3.2)
     width, pane = bay * rng.uniform(0.4, 0.6), storey * rng.uniform(0.45, 0.6)
     glass = vary(rng, WINDOW, 20)
@@ -106,7 +106,7 @@ def _building(
         if len(bays) and len(floors):
             parts.append(Part(glass, wall(rectangles(bays, floors, width, pane))))
         cornice = rectangle(0.0, height - 0.3, extent, height)
-        parts.append(Part(scaled(colour, 0.75), (wall(cornice),)))
+        parts.append(Part(scaled(color, 0.75), (wall(cornice),)))
         if street.kind == "commercial":
             parts.append(Part(glass, (wall(rectangle(0.4, 0.5, extent - 0.4, storey - 0.5)),)))
             awning = rectangle(0.3, storey - 0.5, extent - 0.3, storey + 0.15)
@@ -114,9 +114,9 @@ def _building(
         elif extent > 4:
             door = rng.uniform(1.0, extent - 2.0)
             size = (3.0, 3.2) if industrial else (1.1, 2.2)
-            parts.append(Part(scaled(colour, 0.5), (wall(rectangle(door, 0.0, door + size[0], size[1])),)))
+            parts.append(Part(scaled(color, 0.5), (wall(rectangle(door, 0.0, door + size[0], size[1])),)))
     outline = _corner_outline(plane, side, length, height, breadth)
-    return SceneObject("building", outline, Material(colour, "mottle", 0.05, (1.04, 0.92)), plane.depth, tuple(parts))
+    return SceneObject("building", outline, Material(color, "mottle", 0.05, (1.04, 0.92)), plane.depth, tuple(parts))
 
 
 def _blank_front(
@@ -124,18 +124,18 @@ def _blank_front(
 ) -> list[SceneObject]:
     """A long windowless front, building or wall alike but for the last bay: an entrance, or an iron gate."""
     height = rng.uniform(3.6, 6.0)
-    colour = scaled(vary(rng, pick(rng, SHARED_STONE)), _lit(street, side))
-    material = Material(colour, "mottle", 0.06, (1.04, 0.9))
+    color = scaled(vary(rng, pick(rng, SHARED_STONE)), _lit(street, side))
+    material = Material(color, "mottle", 0.06, (1.04, 0.9))
     bay = min(3.4, length / 3)
     at_far_end = chance(rng, 0.5)
     start = length - bay if at_far_end else 0.0
     courses = np.array([rectangle(0.0, v, length, v + 0.05) for v in np.arange(0.6, height, 0.6)])
     coping = rectangle(0.0, height - 0.18, length, height)
-    parts = [Part(scaled(colour, 0.9), plane(courses)), Part(scaled(colour, 0.78), (plane(coping),))]
+    parts = [Part(scaled(color, 0.9), plane(courses)), Part(scaled(color, 0.78), (plane(coping),))]
     if label == "building":
         door = rectangle(start + 0.4, 0.0, start + 1.5, 2.3)
         panes = rectangles(np.array([start + 1.9]), np.arange(0.9, height - 1.6, 2.4), bay - 2.2, 1.3)
-        parts += [Part(scaled(colour, 0.45), (plane(door),)), Part(WINDOW, plane(panes))]
+        parts += [Part(scaled(color, 0.45), (plane(door),)), Part(WINDOW, plane(panes))]
         outline = _corner_outline(plane, side, length, height, 9.0)
         return [SceneObject("building", outline, material, plane.depth, tuple(parts))]
     wall = SceneObject("wall", plane(rectangle(0.0, 0.0, length, height)), material, plane.depth, tuple(parts))
@@ -148,25 +148,25 @@ def _wall(rng: np.random.Generator, preset: Preset, street: Street, plane: Plane
     side = 1 if plane.across > 0 else -1
     height = rng.uniform(2.2, 3.4)
     palette = SHARED_STONE if preset.shared_looks else CONCRETE
-    colour = scaled(vary(rng, pick(rng, palette), 8), _lit(street, side))
-    coping = Part(scaled(colour, 1.25), (plane(rectangle(0.0, height - 0.25, length, height)),))
+    color = scaled(vary(rng, pick(rng, palette), 8), _lit(street, side))
+    coping = Part(scaled(color, 1.25), (plane(rectangle(0.0, height - 0.25, length, height)),))
     seams = rectangles(np.arange(2.0, length - 0.2, 2.0), np.array([0.0]), 0.1, height - 0.25)
-    parts = (Part(scaled(colour, 0.7), plane(seams)), coping) if len(seams) else (coping,)
+    parts = (Part(scaled(color, 0.7), plane(seams)), coping) if len(seams) else (coping,)
     outline = plane(rectangle(0.0, 0.0, length, height))
-    return SceneObject("wall", outline, Material(colour, "mottle", 0.05, (1.0, 0.9)), plane.depth, parts)
+    return SceneObject("wall", outline, Material(color, "mottle", 0.05, (1.0, 0.9)), plane.depth, parts)
 
 
 def _fence(rng: np.random.Generator, preset: Preset, plane: Plane, length: float) -> SceneObject:
     """A railing that one can look through, or a picket fence that is annotated as a whole."""
     height = rng.uniform(1.5, 2.3)
     if preset.open_structures and chance(rng, 0.65):
-        colour = vary(rng, pick(rng, SHARED_BARS))
+        color = vary(rng, pick(rng, SHARED_BARS))
         outline = plane(comb(length, height, rng.uniform(0.3, 0.5), rng.uniform(0.07, 0.12), 0.14))
-        return SceneObject("fence", outline, Material(colour), plane.depth)
-    colour = vary(rng, pick(rng, SHARED_BARS if preset.shared_looks else FENCE_COLOURS))
+        return SceneObject("fence", outline, Material(color), plane.depth)
+    color = vary(rng, pick(rng, SHARED_BARS if preset.shared_looks else FENCE_COLORS))
     gaps = rectangles(np.arange(0.2, length - 0.2, 0.5), np.array([0.0, height * 0.52]), 0.24, height * 0.36)
-    parts = (Part(scaled(colour, 0.4), plane(gaps)),)
-    return SceneObject("fence", plane(rectangle(0.0, 0.0, length, height)), Material(colour), plane.depth, parts)
+    parts = (Part(scaled(color, 0.4), plane(gaps)),)
+    return SceneObject("fence", plane(rectangle(0.0, 0.0, length, height)), Material(color), plane.depth, parts)
 
 
 def _trees_behind(

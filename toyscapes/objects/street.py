@@ -1,4 +1,4 @@
-"""The plan of a street, in metres: where road, sidewalks and facades run, and under which sky."""
+"""The plan of a street, in meters: where road, sidewalks and facades run, and under which sky."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import numpy as np
 from toyscapes.geometry import Camera
 from toyscapes.presets import Preset
 from toyscapes.sampling import chance, pick, pick_weighted
-from toyscapes.scene import Colour, Lighting
+from toyscapes.scene import Color, Lighting
 
 KINDS = {"residential": 0.35, "commercial": 0.3, "industrial": 0.2, "park": 0.15}
-NEAREST = 1.4  # metres; closer than this nothing is built, it would be behind the picture
+NEAREST = 1.4  # meters; closer than this nothing is built, it would be behind the picture
 FARTHEST = 70.0
 SIDES = (-1, 1)
 
 
 @dataclass(frozen=True)
 class Street:
-    """One side's distances are given by index: 0 for left, 1 for right; all are positive metres from the camera."""
+    """One side's distances are given by index: 0 for left, 1 for right; all are positive meters from the camera."""
 
     kind: str
     camera: Camera
@@ -30,7 +30,7 @@ class Street:
     junction_is_railway: bool
     sunny_side: int  # -1 or 1: the side whose facades are lit
     lighting: Lighting
-    sky: Colour
+    sky: Color
     ground: str  # label of the ground beyond the sidewalks
     apron: tuple[str, int] | None  # label and side of a paved area between sidewalk and facade
 
@@ -48,7 +48,7 @@ def sample_street(rng: np.random.Generator, preset: Preset) -> Street:
     kind = pick_weighted(rng, KINDS)
     camera = Camera(
         horizon=rng.uniform(0.37, 0.45),
-        centre=rng.uniform(0.8, 1.2),
+        center=rng.uniform(0.8, 1.2),
         focal=rng.uniform(1.0, 1.2),
         height=rng.uniform(1.9, 2.6),
     )
@@ -56,7 +56,7 @@ def sample_street(rng: np.random.Generator, preset: Preset) -> Street:
     walk = tuple(edge + rng.uniform(1.6, 3.2) for edge in kerb)
     apron = None
     if chance(rng, preset.ambiguous_ground):
-        # The same grey either way; what stands around the street decides.
+        # The same gray either way; what stands around the street decides.
         label = {"commercial": "sidewalk", "residential": "sidewalk"}.get(kind, "road")
         apron = (label, pick(rng, SIDES))
     verge = [rng.uniform(1.2, 3.5) if kind != "commercial" else rng.uniform(0.0, 0.4) for _ in SIDES]
@@ -77,8 +77,8 @@ def sample_street(rng: np.random.Generator, preset: Preset) -> Street:
     return Street(kind, camera, kerb, walk, facade, junction, railway, sunny, lighting, sky, ground, apron)
 
 
-def _sample_light(rng: np.random.Generator, preset: Preset) -> tuple[Colour, Lighting]:
-    """Sky colour and lighting: sunny, overcast or, where the preset is dark enough, dusk."""
+def _sample_light(rng: np.random.Generator, preset: Preset) -> tuple[Color, Lighting]:
+    """Sky color and lighting: sunny, overcast or, where the preset is dark enough, dusk."""
     exposure = rng.uniform(*preset.exposure)
     if exposure < 0.82:
         sky, tint = (150.0, 152.0, 166.0), (1.04, 0.98, 0.96)
@@ -90,7 +90,7 @@ def _sample_light(rng: np.random.Generator, preset: Preset) -> tuple[Colour, Lig
         exposure=exposure,
         tint=tint,
         haze=rng.uniform(*preset.haze),
-        haze_colour=sky,
+        haze_color=sky,
         blur=rng.uniform(*preset.blur),
         noise=rng.uniform(*preset.noise),
     )

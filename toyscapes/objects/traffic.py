@@ -211,7 +211,7 @@ class Traffic:
             else:
                 model = vehicles.car(rng, self.preset)
                 members += vehicles.place(model, camera, across + 1.9 * i, depth, "front")
-        parts = [part for member in members for part in (Part(member.material.colour, [member.polygon]), *member.parts)]
+        parts = [part for member in members for part in (Part(member.material.color, [member.polygon]), *member.parts)]
         outline = skyline([member.polygon for member in members])
         return SceneObject(f"{kind}group", outline, members[0].material, depth, tuple(parts))
 

@@ -7,12 +7,12 @@ import numpy as np
 from toyscapes.geometry import Camera, Plane, disc, rectangle, with_holes
 from toyscapes.presets import Preset
 from toyscapes.sampling import pick, vary
-from toyscapes.scene import Colour, Material, Part, SceneObject
+from toyscapes.scene import Color, Material, Part, SceneObject
 
-BICYCLE_PAINTS: tuple[Colour, ...] = ((40, 44, 50), (150, 40, 44), (46, 80, 130), (180, 182, 186))
-MOTORCYCLE_PAINTS: tuple[Colour, ...] = ((44, 46, 52), (170, 36, 36), (36, 60, 120), (96, 100, 106))
+BICYCLE_PAINTS: tuple[Color, ...] = ((40, 44, 50), (150, 40, 44), (46, 80, 130), (180, 182, 186))
+MOTORCYCLE_PAINTS: tuple[Color, ...] = ((44, 46, 52), (170, 36, 36), (36, 60, 120), (96, 100, 106))
 FACING = {"right": 1.0, "left": -1.0}
-TAIL: Colour = (205, 30, 30)
+TAIL: Color = (205, 30, 30)
 
 
 def bicycle(
@@ -33,8 +33,8 @@ def bicycle(
     upper = np.linspace(np.pi * 0.75, -np.pi / 2, 12)
     lower = np.linspace(-np.pi / 2, -np.pi * 1.25, 12)
 
-    def arc(centre: float, angles: np.ndarray) -> np.ndarray:
-        return np.stack([centre + radius * np.cos(angles), radius + radius * np.sin(angles)], axis=1)
+    def arc(center: float, angles: np.ndarray) -> np.ndarray:
+        return np.stack([center + radius * np.cos(angles), radius + radius * np.sin(angles)], axis=1)
 
     # Round the front wheel clockwise, under the frame, round the rear wheel, and back over saddle and handlebar.
     frame_below = np.array([(0.95, 0.22), (0.82, 0.22)])
@@ -54,16 +54,16 @@ def bicycle(
     return [SceneObject("bicycle", plane(outline), material, depth, tuple(part.mapped(plane) for part in parts))]
 
 
-def _between_spokes(centre: float, radius: float, spokes: int = 5) -> list[np.ndarray]:
+def _between_spokes(center: float, radius: float, spokes: int = 5) -> list[np.ndarray]:
     """The openings of a wheel: sectors that leave a rim and spokes."""
     outer, inner, gap = radius * 0.86, radius * 0.2, 0.1
     pitch = 2 * np.pi / spokes
     sectors = []
     for k in range(spokes):
         angles = np.linspace(k * pitch + gap, (k + 1) * pitch - gap, 5)
-        rim = np.stack([centre + outer * np.cos(angles), radius + outer * np.sin(angles)], axis=1)
+        rim = np.stack([center + outer * np.cos(angles), radius + outer * np.sin(angles)], axis=1)
         middle = (k + 0.5) * pitch
-        hub = np.array([[centre + inner * np.cos(middle), radius + inner * np.sin(middle)]])
+        hub = np.array([[center + inner * np.cos(middle), radius + inner * np.sin(middle)]])
         sectors.append(np.concatenate([rim, hub]))
     return sectors
 

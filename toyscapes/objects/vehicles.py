@@ -1,7 +1,7 @@
-"""Cars, trucks, buses and trains: side profiles in metres, extruded and seen in perspective.
+"""Cars, trucks, buses and trains: side profiles in meters, extruded and seen in perspective.
 
 The long vehicles (truck, bus, train) and the van share one box, one set of wheels and, where the preset says so, one
-set of paints. What they are shows at the front end: a cab of another colour behind a gap, a door under a destination
+set of paints. What they are shows at the front end: a cab of another color behind a gap, a door under a destination
 display, a slanted nose with a warning panel. Windows along the whole side are an extra that `one_ended` vehicles lack.
 """
 
@@ -14,39 +14,39 @@ import numpy as np
 from toyscapes.geometry import Camera, Plane, convex_hull, disc, rectangle, rectangles
 from toyscapes.presets import Preset
 from toyscapes.sampling import chance, pick, scaled, vary
-from toyscapes.scene import Colour, Material, Part, SceneObject
+from toyscapes.scene import Color, Material, Part, SceneObject
 
-GLASS: Colour = (52, 64, 76)
-TYRE: Colour = (26, 26, 28)
-HUB: Colour = (120, 122, 126)
-PLATE: Colour = (225, 225, 215)
-HEADLIGHT: Colour = (250, 246, 220)
-TAIL_LIGHT: Colour = (205, 30, 30)
+GLASS: Color = (52, 64, 76)
+TYRE: Color = (26, 26, 28)
+HUB: Color = (120, 122, 126)
+PLATE: Color = (225, 225, 215)
+HEADLIGHT: Color = (250, 246, 220)
+TAIL_LIGHT: Color = (205, 30, 30)
 
-SHARED_PAINTS: tuple[Colour, ...] = (
+SHARED_PAINTS: tuple[Color, ...] = (
     (196, 198, 200), (232, 232, 228), (150, 34, 36), (38, 70, 130), (44, 96, 70), (206, 160, 48), (74, 78, 84),
 )  # fmt: skip
-CAR_PAINTS: tuple[Colour, ...] = (
+CAR_PAINTS: tuple[Color, ...] = (
     (190, 24, 30), (24, 50, 150), (170, 176, 184), (30, 32, 36), (120, 20, 60), (20, 84, 120),
 )  # fmt: skip
-DISTINCT_PAINTS: dict[str, tuple[Colour, ...]] = {
+DISTINCT_PAINTS: dict[str, tuple[Color, ...]] = {
     "truck": ((222, 226, 230), (150, 190, 215)),
     "bus": ((232, 178, 30), (240, 150, 20)),
     "train": ((30, 130, 90), (20, 105, 100)),
 }
 LONG_VEHICLES = ("truck", "bus", "train")
-CUE_LENGTH = 3.0  # metres of the front end that tell them apart
-DISPLAY: Colour = (255, 170, 40)
-WARNING_PANEL: Colour = (250, 215, 30)
+CUE_LENGTH = 3.0  # meters of the front end that tell them apart
+DISPLAY: Color = (255, 170, 40)
+WARNING_PANEL: Color = (250, 215, 30)
 
 
 @dataclass(frozen=True)
 class Vehicle:
-    """A vehicle in metres: `profile` and `side` lie in (length, height) with the front at full length, `front` and
+    """A vehicle in meters: `profile` and `side` lie in (length, height) with the front at full length, `front` and
     `rear` in (width, height) with the middle at zero."""
 
     label: str
-    paint: Colour
+    paint: Color
     width: float
     profile: np.ndarray
     side: tuple[Part, ...]
@@ -55,24 +55,24 @@ class Vehicle:
 
     @property
     def length(self) -> float:
-        """Length in metres."""
+        """Length in meters."""
         return float(self.profile[:, 0].max())
 
     @property
     def height(self) -> float:
-        """Height in metres."""
+        """Height in meters."""
         return float(self.profile[:, 1].max())
 
 
 def _underside(wheels: list[float], radius: float, clearance: float) -> list[tuple[float, float]]:
     """The lower edge of a profile, front to rear, with the wheels reaching down to the ground."""
     steps = ((1.0, clearance), (0.65, 0.07), (0.0, 0.0), (-0.65, 0.07), (-1.0, clearance))
-    return [(centre + radius * step, up) for centre in sorted(wheels, reverse=True) for step, up in steps]
+    return [(center + radius * step, up) for center in sorted(wheels, reverse=True) for step, up in steps]
 
 
 def _wheel_parts(wheels: list[float], radius: float) -> tuple[Part, Part]:
-    tyres = np.stack([disc(centre, radius, radius * 1.05) for centre in wheels])
-    hubs = np.stack([disc(centre, radius, radius * 0.5, corners=10) for centre in wheels])
+    tyres = np.stack([disc(center, radius, radius * 1.05) for center in wheels])
+    hubs = np.stack([disc(center, radius, radius * 0.5, corners=10) for center in wheels])
     return Part(TYRE, tyres), Part(HUB, hubs)
 
 
@@ -169,7 +169,7 @@ def long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicl
     return Vehicle(label, paint, width, profile, side, front, rear)
 
 
-def _front_end(label: str, paint: Colour, length: float, height: float) -> tuple[list, tuple[Part, ...], float]:
+def _front_end(label: str, paint: Color, length: float, height: float) -> tuple[list, tuple[Part, ...], float]:
     """What tells a long vehicle: the upper outline of its front end, what is painted there, where the body ends."""
     if label == "truck":
         back = length - 2.1
@@ -178,10 +178,10 @@ def _front_end(label: str, paint: Colour, length: float, height: float) -> tuple
         window = np.array([(length - 1.2, 1.5), (length - 1.2, cab - 0.25), (length - 0.42, cab - 0.25),
                            (length - 0.12, 1.5)])  # fmt: skip
         outline = np.array([(back, 0.42), (back, cab), (length - 0.3, cab), (length, 1.4), (length, 0.42)])
-        colour = (
+        color = (
             (54, 58, 66) if sum(paint) > 360 else (236, 236, 232)
         )  # light behind a dark box, dark behind a light one
-        return nose, (Part(colour, (outline,)), Part(GLASS, (window,))), back - 0.3
+        return nose, (Part(color, (outline,)), Part(GLASS, (window,))), back - 0.3
     if label == "bus":
         nose = [(length - 0.15, height), (length, height - 0.4)]
         door = rectangle(length - 2.6, 0.5, length - 0.85, height - 0.8)
@@ -199,8 +199,8 @@ def _front_end(label: str, paint: Colour, length: float, height: float) -> tuple
     raise KeyError(f"no long vehicle is called {label!r}; there are {', '.join(LONG_VEHICLES)}")
 
 
-def _stripe(rng: np.random.Generator, paint: Colour, end: float, height: float) -> tuple[Part, ...]:
-    """A band or a panel of another colour: shared by all long vehicles, so it tells nothing."""
+def _stripe(rng: np.random.Generator, paint: Color, end: float, height: float) -> tuple[Part, ...]:
+    """A band or a panel of another color: shared by all long vehicles, so it tells nothing."""
     tone = scaled(paint, rng.uniform(0.6, 0.85))
     if chance(rng, 0.5):
         low = rng.uniform(0.6, 1.2)
@@ -209,7 +209,7 @@ def _stripe(rng: np.random.Generator, paint: Colour, end: float, height: float) 
     return (Part(tone, (rectangle(left, 1.0, left + rng.uniform(0.2, 0.5) * end, height - 0.5),)),)
 
 
-def _along_the_side(label: str, paint: Colour, end: float, height: float) -> tuple[Part, ...]:
+def _along_the_side(label: str, paint: Color, end: float, height: float) -> tuple[Part, ...]:
     """Ribs, windows or windows and doors along the whole body."""
     if label == "truck":
         ribs = np.arange(0.4, end - 0.2, 0.8)
@@ -227,7 +227,7 @@ def place(vehicle: Vehicle, camera: Camera, across: float, depth: float, view: s
     """Put a vehicle on the ground.
 
     `view` is "left" or "right" (crossing, heading there: `across` is its middle), "rear" or "front" (along the street:
-    `depth` is its near end). Returns the vehicle and, close by and end on, its licence plate.
+    `depth` is its near end). Returns the vehicle and, close by and end on, its license plate.
     """
     if view in ("left", "right"):
         heading = 1.0 if view == "right" else -1.0

@@ -8,7 +8,7 @@ from torch import nn
 
 
 class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
-    """A BatchNorm2d that always normalises with its running statistics and never updates them."""
+    """A BatchNorm2d that always normalizes with its running statistics and never updates them."""
 
     def train(self, mode: bool = True) -> "FrozenStatisticsBatchNorm2d":
         # Training mode is what would use and update the statistics of the batch; no call may bring it back.
@@ -19,7 +19,7 @@ class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
 def freeze_bn_statistics(module: nn.Module) -> int:
     """Replace every BatchNorm inside `module`, in place; parameters, buffers and their names stay the same.
 
-    SyncBatchNorm too: what is not computed needs no synchronising.
+    SyncBatchNorm too: what is not computed needs no synchronizing.
 
     Returns:
         How many were replaced.

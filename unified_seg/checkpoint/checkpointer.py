@@ -1,6 +1,6 @@
 """Checkpoints that are data: loading one runs nothing, and weights that do not fit are an error.
 
-Detectron2's checkpointer unpickles whatever it is given, and trains or scores a randomly initialised model, with a
+Detectron2's checkpointer unpickles whatever it is given, and trains or scores a randomly initialized model, with a
 warning in the log, when no weight of a file fits.
 """
 

@@ -35,7 +35,7 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     cfg.DATASETS.MAX_UNREADABLE = 10
 
     # Files that an evaluation writes for others to read: "coco_panoptic" (PNGs + JSON), "cityscapes_semantic" and
-    # "cityscapes_instances" (what the benchmark's server takes). They need no truth.
+    # "cityscapes_instances" (what the benchmark's server takes). They need no ground truth.
     cfg.TEST.EXPORT = []
 
     # Keep the weights of the best evaluation as model_best.pth: a metric such as "sem_seg/mIoU", "segm/AP" or
@@ -305,7 +305,7 @@ def _add_inference(cfg: CfgNode) -> None:
     # The semantic head sees images larger than this side, in pixels of the network's input, in square windows: the one
     # key that bounds memory. A multiple of the network's stride, best the size of the training crops; 0 = no windows.
     cfg.TEST.WINDOW.SIZE = 0
-    # Share of a window that its neighbour covers again, where their probabilities are averaged: PSPNet's third. Less is
+    # Share of a window that its neighbor covers again, where their probabilities are averaged: PSPNet's third. Less is
     # faster, more hides what windows don't see beyond their borders.
     cfg.TEST.WINDOW.OVERLAP = 1 / 3
 

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
     """Reduces every image to a small item as it comes and makes the scores from all items in the end.
 
-    A subclass implements `score_image` and `summarize`. The truth comes from the data set's own records, found by
+    A subclass implements `score_image` and `summarize`. The ground truth comes from the data set's own records, found by
     image id: a model's inputs need nothing but "image_id", and Detectron2's mapper may strip them of the rest.
 
     Args:
@@ -33,17 +33,17 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
 
     Raises:
         ValueError: no records, or two with one image id or one file name.
-        DataError: a record whose file of truth is missing.
+        DataError: a record whose file of ground truth is missing.
     """
 
-    # Keys of files of truth, of which every record must have one; () if the evaluator reads none.
-    truth_files: tuple[str, ...] = ()
+    # Keys of files of ground truth, of which every record must have one; () if the evaluator reads none.
+    ground_truth_files: tuple[str, ...] = ()
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         self.table = table
         self.records = _by_image_id(records)
-        if self.truth_files:
-            require_files(records, *self.truth_files)
+        if self.ground_truth_files:
+            require_files(records, *self.ground_truth_files)
         self.output_folder = Path(output_folder)
         self.output_folder.mkdir(parents=True, exist_ok=True)
         self._items: dict[Any, Item] = {}
@@ -99,7 +99,7 @@ def file_stem(image_id: Any) -> str:
 
 
 def require_files(records: Sequence[Record], *keys: str) -> None:
-    """Look for the files of truth before anything is scored: each record's first of these.
+    """Look for the files of ground truth before anything is scored: each record's first of these.
 
     Raises:
         DataError: a record without such a file; the first one is named, and how many there are.

@@ -7,15 +7,15 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
-from unified_seg.data.io.semantic_labels import has_semantic_truth
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth
 from unified_seg.data.validation.checks import has_instances
 from unified_seg.evaluation.base import PerImageEvaluator, Record
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
+from unified_seg.evaluation.ground_truth import PanopticGroundTruth
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.recognition import RecognitionEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.evaluation.truth import PanopticTruth
 from unified_seg.heads.error_correction.evaluator import ErrorEvaluator
 from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator
 from unified_seg.structures.class_table import ClassTable
@@ -28,7 +28,7 @@ Exporter = Callable[[ClassTable, Sequence[Record], Path], PerImageEvaluator]
 
 
 def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path) -> DatasetEvaluators:
-    """An evaluator for everything that the model makes and the data set has the truth of, and what TEST.EXPORT names.
+    """An evaluator for everything that the model makes and the data set has the ground truth of, and what TEST.EXPORT names.
 
     Args:
         cfg: which parts the model has, and what to export.
@@ -36,7 +36,7 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
         output_folder: for the files of the evaluators; one folder per data set.
 
     Raises:
-        ValueError: the data set is empty; it has no truth for anything that the model makes, and nothing is exported;
+        ValueError: the data set is empty; it has no ground truth for anything that the model makes, and nothing is exported;
             TEST.EXPORT names what is not known, or what the model does not make.
     """
     records = DatasetCatalog.get(dataset_name)
@@ -56,9 +56,9 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
 
 def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[Record], folder: Path) -> Evaluators:
     has = {key for key in ("pan_seg_file_name", "instance_ids_file_name") if records[0].get(key)}
-    truth = PanopticTruth(table)
+    ground_truth = PanopticGroundTruth(table)
     evaluators: Evaluators = []
-    if "semantic" in made and has_semantic_truth(records[0]):
+    if "semantic" in made and has_semantic_ground_truth(records[0]):
         evaluators.append(SemanticEvaluator(table, records, folder))
         head = cfg.MODEL.SEM_SEG_HEAD
         names = nested_heads(cfg)
@@ -69,18 +69,20 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
             chosen = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
             evaluators.append(ErrorEvaluator(table, records, folder, **chosen))
     if "instances" in made and has_instances(records[0]):
-        evaluators.append(InstanceEvaluator(table, records, folder, with_masks="masks" in made, truth=truth))
+        evaluators.append(
+            InstanceEvaluator(table, records, folder, with_masks="masks" in made, ground_truth=ground_truth)
+        )
     if "masks" in made and "instance_ids_file_name" in has:
         # Here, since cityscapesScripts is only needed for data sets of its kind.
         from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
 
         evaluators.append(CityscapesInstanceEvaluator(table, records, folder))
     if "panoptic" in made and "pan_seg_file_name" in has:
-        evaluators.append(PanopticEvaluator(table, records, folder, truth=truth))
+        evaluators.append(PanopticEvaluator(table, records, folder, ground_truth=ground_truth))
     # Where things share a semantic id, a semantic map does not say their classes.
     if {"semantic", "masks"} <= made and "pan_seg_file_name" in has and len(table.classes) == table.num_semantic:
         threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
-        evaluators.append(RecognitionEvaluator(table, records, folder, threshold, truth=truth))
+        evaluators.append(RecognitionEvaluator(table, records, folder, threshold, ground_truth=ground_truth))
     return evaluators
 
 

@@ -45,7 +45,7 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
         ValueError: a thing class that Cityscapes does not have.
     """
 
-    truth_files = ("instance_ids_file_name",)
+    ground_truth_files = ("instance_ids_file_name",)
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         super().__init__(table, records, output_folder)
@@ -62,14 +62,18 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
         empty_folder(self.writer.folder)
 
     def score_image(self, record: Record, output: Output) -> Matches:
-        truth_file = str(Path(record["instance_ids_file_name"]).absolute())
-        truth = read_label(truth_file)
-        if truth.shape != (record["height"], record["width"]):
-            raise DataError(f"{truth_file}: {truth.shape}, but its image is {(record['height'], record['width'])}")
+        ground_truth_file = str(Path(record["instance_ids_file_name"]).absolute())
+        ground_truth = read_label(ground_truth_file)
+        if ground_truth.shape != (record["height"], record["width"]):
+            raise DataError(
+                f"{ground_truth_file}: {ground_truth.shape}, but its image is {(record['height'], record['width'])}"
+            )
         prediction_file = str(self.writer.write(record, output))
-        with _errors_name(truth_file), _numpy_as_cityscapes_expects():
-            instances = instances2dict([truth_file])
-            return official.matchGtWithPreds([prediction_file], [truth_file], instances, self.settings)[truth_file]
+        with _errors_name(ground_truth_file), _numpy_as_cityscapes_expects():
+            instances = instances2dict([ground_truth_file])
+            return official.matchGtWithPreds([prediction_file], [ground_truth_file], instances, self.settings)[
+                ground_truth_file
+            ]
 
     def summarize(self, items: dict[Any, Matches]) -> dict[str, Scores]:
         with _numpy_as_cityscapes_expects():
@@ -93,7 +97,7 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
 
 
 class CityscapesInstanceExporter(PerImageEvaluator[None]):
-    """Writes what `CityscapesInstanceWriter` writes, and gives no score: for images without truth.
+    """Writes what `CityscapesInstanceWriter` writes, and gives no score: for images without ground truth.
 
     Args:
         table, output_folder: as the writer has them.

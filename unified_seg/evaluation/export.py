@@ -1,4 +1,4 @@
-"""Predictions as files for other people's tools and servers. No truth is needed, and no score comes out.
+"""Predictions as files for other people's tools and servers. No ground truth is needed, and no score comes out.
 
 H, W = an image.
 """

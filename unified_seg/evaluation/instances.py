@@ -20,8 +20,13 @@ from unified_seg.data.coco.rle import encode_masks
 from unified_seg.data.io.json_file import write_json
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores, require_files
+from unified_seg.evaluation.ground_truth import (
+    PanopticGroundTruth,
+    PanopticGroundTruthEvaluator,
+    TrueInstance,
+    true_instances,
+)
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator, TrueInstance, true_instances
 from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
@@ -39,15 +44,15 @@ class Detection(NamedTuple):
 class ImageInstances(NamedTuple):
     """Attributes: unfused, the detections before the fusion, None where no fusion changes them."""
 
-    truth: list[TrueInstance]
+    ground_truth: list[TrueInstance]
     detections: list[Detection]
     unfused: list[Detection] | None
 
 
-class InstanceEvaluator(PanopticTruthEvaluator[ImageInstances]):
+class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
     """Scores of "bbox" and, with masks, of "segm": AP, AP50, AP75, APs, APm, APl and AP-<class>, in percent.
 
-    The truth is held in memory and numbered anew from 1 (pycocotools takes id 0 for "no match"), so no file of an
+    The ground truth is held in memory and numbered anew from 1 (pycocotools takes id 0 for "no match"), so no file of an
     earlier run can be mistaken for it. A class or size without a true instance has NaN. Where the outputs hold
     `unfused`, "segm_unfused" is the "segm" of the masks before the fusion. It also writes
     coco_instances_results.json, COCO's result format.
@@ -57,7 +62,7 @@ class InstanceEvaluator(PanopticTruthEvaluator[ImageInstances]):
         records: the data set; each needs `annotations`, or pan_seg_file_name and segments_info.
         output_folder: where the JSON goes.
         with_masks: whether the model predicts masks.
-        truth: the reader of the truth that evaluators of one data set share.
+        ground truth: the reader of the ground truth that evaluators of one data set share.
     """
 
     def __init__(
@@ -66,9 +71,9 @@ class InstanceEvaluator(PanopticTruthEvaluator[ImageInstances]):
         records: Sequence[Record],
         output_folder: str | Path,
         with_masks: bool = True,
-        truth: PanopticTruth | None = None,
+        ground_truth: PanopticGroundTruth | None = None,
     ):
-        super().__init__(table, records, output_folder, truth)
+        super().__init__(table, records, output_folder, ground_truth)
         require_files([record for record in records if "annotations" not in record], "pan_seg_file_name")
         self.with_masks = with_masks
         if with_masks:
@@ -80,7 +85,7 @@ class InstanceEvaluator(PanopticTruthEvaluator[ImageInstances]):
         if self.with_masks and "unfused" in output:
             unfused = self._detections(record, output["unfused"])
         detections = self._detections(record, output)
-        return ImageInstances(true_instances(record, self.truth, self.with_masks), detections, unfused)
+        return ImageInstances(true_instances(record, self.ground_truth, self.with_masks), detections, unfused)
 
     def _detections(self, record: Record, output: Output) -> list[Detection]:
         found = outputs.instances(record, output, self.with_masks)
@@ -98,7 +103,7 @@ class InstanceEvaluator(PanopticTruthEvaluator[ImageInstances]):
 
     def summarize(self, items: dict[Any, ImageInstances]) -> dict[str, Scores]:
         self._write_results(items)
-        if not any(not instance.is_crowd for item in items.values() for instance in item.truth):
+        if not any(not instance.is_crowd for item in items.values() for instance in item.ground_truth):
             raise ValueError(f"no true instance in {len(items)} images: average precision is not defined")
         images = list(items.values())
         results = {"bbox": self._average_precision(images, "bbox")}
@@ -133,7 +138,7 @@ def average_precision(images: Sequence[ImageInstances], task: str, class_names: 
     """COCO's average precision.
 
     Args:
-        images: truth and detections of each image.
+        images: ground truth and detections of each image.
         task: "bbox" or "segm".
         class_names: T, by thing id.
 
@@ -142,7 +147,7 @@ def average_precision(images: Sequence[ImageInstances], task: str, class_names: 
         of the class or size is true.
     """
     evaluation = COCOeval(
-        _coco((item.truth for item in images), len(images), len(class_names), task),
+        _coco((item.ground_truth for item in images), len(images), len(class_names), task),
         _coco((item.detections for item in images), len(images), len(class_names), task),
         task,
     )
@@ -188,7 +193,7 @@ def _coco(
 
 
 def _size_and_rank(instance: TrueInstance | Detection, task: str) -> dict[str, Any]:
-    """What small, medium and large mean: the mask's pixels for truth in both tasks, but the box of a detected box."""
+    """What small, medium and large mean: the mask's pixels for ground truth in both tasks, but the box of a detected box."""
     if isinstance(instance, TrueInstance):
         return {"area": instance.area, "iscrowd": int(instance.is_crowd)}
     if task == "segm":

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from unified_seg.evaluation.base import Output, Record, Scores
+from unified_seg.evaluation.ground_truth import PanopticGroundTruth, PanopticGroundTruthEvaluator
 from unified_seg.evaluation.outputs import panoptic_segments, segment_class
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, panoptic_matches, panoptic_scores
 from unified_seg.structures.class_table import ClassTable
 
@@ -24,7 +24,7 @@ QUALITIES = ("PQ", "SQ", "RQ")
 logger = logging.getLogger(__name__)
 
 
-class PanopticEvaluator(PanopticTruthEvaluator[PanopticMatches]):
+class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
     """Scores of "panoptic_seg": PQ, SQ, RQ over all classes, things (_th) and stuff (_st), and PQ-<class> and so on.
 
     In percent, by `panoptic_matches`: panopticapi's rules and numbers, but in memory. A class that is neither true nor
@@ -34,23 +34,23 @@ class PanopticEvaluator(PanopticTruthEvaluator[PanopticMatches]):
         table: the classes.
         records: the data set; each needs pan_seg_file_name and segments_info.
         output_folder: of the data set; nothing is written there.
-        truth: the reader of the truth that evaluators of one data set share.
+        ground truth: the reader of the ground truth that evaluators of one data set share.
     """
 
-    truth_files = ("pan_seg_file_name",)
+    ground_truth_files = ("pan_seg_file_name",)
 
     def __init__(
         self,
         table: ClassTable,
         records: Sequence[Record],
         output_folder: str | Path,
-        truth: PanopticTruth | None = None,
+        ground_truth: PanopticGroundTruth | None = None,
     ):
-        super().__init__(table, records, output_folder, truth)
+        super().__init__(table, records, output_folder, ground_truth)
         self.index_of = {c.dataset_id: i for i, c in enumerate(table.classes)}
 
     def score_image(self, record: Record, output: Output) -> PanopticMatches:
-        true_ids, segments = self.truth.of(record)
+        true_ids, segments = self.ground_truth.of(record)
         true = [Segment(s.id, self.index_of[s.cls.dataset_id], s.is_crowd) for s in segments]
         ids, infos = panoptic_segments(record, output)
         predicted = []

@@ -18,8 +18,8 @@ from detectron2.structures import Instances
 from unified_seg.data.coco.segments import TrueSegment
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores
+from unified_seg.evaluation.ground_truth import PanopticGroundTruth, PanopticGroundTruthEvaluator
 from unified_seg.evaluation.tables import recognition_table_text
-from unified_seg.evaluation.truth import PanopticTruth, PanopticTruthEvaluator
 from unified_seg.ops.id_maps import UnknownIdsError, pair_counts
 from unified_seg.structures.class_table import ClassTable
 
@@ -51,7 +51,7 @@ class Objects:
     found_as: np.ndarray
 
 
-class RecognitionEvaluator(PanopticTruthEvaluator[Objects]):
+class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
     """Scores of "recognition", in percent: found, pixels, boxes and, where outputs hold `unfused`, pixels_fused.
 
     - found: share of the true objects that a detection found, of whatever class, see `found_classes`;
@@ -69,10 +69,10 @@ class RecognitionEvaluator(PanopticTruthEvaluator[Objects]):
         records: the data set; each needs pan_seg_file_name and segments_info.
         output_folder: of the data set; nothing is written there.
         score_threshold: of the detections that count, the fusion's.
-        truth: the reader of the truth that evaluators of one data set share.
+        ground truth: the reader of the ground truth that evaluators of one data set share.
     """
 
-    truth_files = ("pan_seg_file_name",)
+    ground_truth_files = ("pan_seg_file_name",)
 
     def __init__(
         self,
@@ -80,13 +80,13 @@ class RecognitionEvaluator(PanopticTruthEvaluator[Objects]):
         records: Sequence[Record],
         output_folder: str | Path,
         score_threshold: float,
-        truth: PanopticTruth | None = None,
+        ground_truth: PanopticGroundTruth | None = None,
     ):
-        super().__init__(table, records, output_folder, truth)
+        super().__init__(table, records, output_folder, ground_truth)
         self.score_threshold = score_threshold
 
     def score_image(self, record: Record, output: Output) -> Objects:
-        ids, segments = self.truth.of(record)
+        ids, segments = self.ground_truth.of(record)
         things = [segments[i] for i in _objects(segments)]
         before = output.get("unfused", output)
         found = outputs.instances(record, before, with_masks=True)
@@ -115,7 +115,7 @@ class RecognitionEvaluator(PanopticTruthEvaluator[Objects]):
     def summarize(self, items: dict[Any, Objects]) -> dict[str, Scores]:
         objects = _joined(list(items.values()))
         if not len(objects.thing_ids):
-            logger.warning("no true object in %d images: there is nothing to recognise", len(items))
+            logger.warning("no true object in %d images: there is nothing to recognize", len(items))
             return {}
         things = self.table.things
         category_of = np.array([c.category for c in things])[objects.thing_ids]

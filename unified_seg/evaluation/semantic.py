@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, semantic_file, semantic_truth
+from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_ground_truth, semantic_file
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.outputs import semantic_labels
 from unified_seg.evaluation.tables import class_table_text
@@ -29,7 +29,7 @@ class ImageConfusion(NamedTuple):
     Attributes:
         entries: (M,) int64 indices into the flat matrix.
         counts: (M,) int64 pixels.
-        valid_pixels: pixels whose truth is a class, counted apart from the matrix.
+        valid_pixels: pixels whose ground truth is a class, counted apart from the matrix.
     """
 
     entries: np.ndarray
@@ -52,25 +52,25 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
     where the `semantic_logit_maps` of all outputs hold "uncorrected" or "ungrouped", "sem_seg_uncorrected" and
     "sem_seg_ungrouped": what the head inside an ErrorCorrectionHead or a ConfusionGroupHead said.
 
-    For each of them it also writes a file, sem_seg.npz and so on: `confusion` (K, K) int64, rows truth, columns
+    For each of them it also writes a file, sem_seg.npz and so on: `confusion` (K, K) int64, rows ground truth, columns
     prediction; `per_image` (N, 3, K) int64: intersection, true and predicted pixels of each class among the pixels that
     count; `image_ids` (N,); `class_names` (K,).
 
     Args:
         table: the classes.
-        records: the data set; each needs a semantic truth, see `semantic_truth`.
+        records: the data set; each needs a semantic ground truth, see `read_semantic_ground_truth`.
         output_folder: where the files go.
     """
 
-    truth_files = SEMANTIC_FILES
+    ground_truth_files = SEMANTIC_FILES
 
     def score_image(self, record: Record, output: Output) -> dict[str, ImageConfusion]:
-        truth = semantic_truth(record, self.table)
-        valid_pixels = int(np.count_nonzero(truth != self.table.ignore_label))
+        ground_truth = read_semantic_ground_truth(record, self.table)
+        valid_pixels = int(np.count_nonzero(ground_truth != self.table.ignore_label))
         result = {}
         for task, labels in _answers(record, output).items():
             try:
-                confusion = confusion_matrix(truth, labels, self.table.num_semantic, self.table.ignore_label)
+                confusion = confusion_matrix(ground_truth, labels, self.table.num_semantic, self.table.ignore_label)
             except ValueError as error:
                 raise DataError(f"{semantic_file(record)}: {error}") from None
             result[task] = ImageConfusion.of(confusion, valid_pixels)
@@ -109,7 +109,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
             total += matrix
         expected = sum(item.valid_pixels for item in items.values())
         if total.sum() != expected:
-            raise ValueError(f"the confusion matrix counts {total.sum()} pixels, the truth has {expected}")
+            raise ValueError(f"the confusion matrix counts {total.sum()} pixels, the ground truth has {expected}")
         np.savez_compressed(
             file,
             confusion=total,

@@ -3,7 +3,7 @@
 On the CPU these are queues, compiled by numba; on other devices they are sweeps (see `region_sweeps`). Both give the
 same answer, pixel for pixel.
 
-(H, W) = the map. A *framed* map has a frame of one pixel around it, so that neighbours need no test of bounds. The
+(H, W) = the map. A *framed* map has a frame of one pixel around it, so that neighbors need no test of bounds. The
 *state* of a pixel is its region, from 1, while nobody owns it, then that number negative; 0 outside all regions: one
 look tells both.
 """
@@ -21,7 +21,7 @@ CONNECTIVITIES = (4, 8)
 def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tensor:
     """Give every free pixel that can be reached to the owner of the geodesically nearest owned pixel.
 
-    A path moves from neighbour to neighbour through pixels of one region; its length is its number of steps. Between
+    A path moves from neighbor to neighbor through pixels of one region; its length is its number of steps. Between
     owners at the same distance the smaller number wins, so the result is a pure function of the arguments.
 
     Args:
@@ -44,7 +44,7 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
     states = np.pad(regions.numpy(), 1)
     states = states.astype(np.promote_types(states.dtype, np.int16))  # signed
     states[framed > 0] *= -1
-    grow_framed(framed, states, free_pixels(states), neighbour_steps(framed.shape[1], connectivity), int(framed.max()))
+    grow_framed(framed, states, free_pixels(states), neighbor_steps(framed.shape[1], connectivity), int(framed.max()))
     return torch.from_numpy(np.ascontiguousarray(framed[1:-1, 1:-1]))
 
 
@@ -54,8 +54,8 @@ def check_connectivity(connectivity: int) -> None:
         raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
 
 
-def neighbour_steps(width: int, connectivity: int) -> np.ndarray:
-    """(4,) or (8,): from a pixel to its neighbours in a flat framed map of this width, frame included."""
+def neighbor_steps(width: int, connectivity: int) -> np.ndarray:
+    """(4,) or (8,): from a pixel to its neighbors in a flat framed map of this width, frame included."""
     steps = [-1, 1, -width, width]
     if connectivity == 8:
         steps += [-width - 1, -width + 1, width - 1, width + 1]
@@ -76,7 +76,7 @@ def grow_framed(
     Args:
         owners, states: framed.
         free: see `free_pixels`.
-        steps: see `neighbour_steps`.
+        steps: see `neighbor_steps`.
         last_owner: the owners are 1 .. last_owner.
 
     Returns:
@@ -140,7 +140,7 @@ def label_components(
         owners, states: framed.
         free: see `free_pixels`.
         labels: (H, W) integer, not framed.
-        steps: see `neighbour_steps`.
+        steps: see `neighbor_steps`.
         last_owner: the new owners are numbered from the next one on, in the order of their first pixels.
         min_area: pixels; smaller components get no owner.
 

@@ -82,7 +82,7 @@ def _sweep(keys: Tensor, runs: Tensor, dim: int, reverse: bool, unit: int, limit
 
 
 def _step_diagonally(keys: Tensor, regions: Tensor, unit: int, limit: int) -> Tensor:
-    """One step from the four diagonal neighbours of the same region."""
+    """One step from the four diagonal neighbors of the same region."""
     result = keys.clone()
     height, width = keys.shape
     for dy in (-1, 1):

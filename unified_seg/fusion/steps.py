@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unified_seg.fusion.region_growing import free_pixels, grow_framed, label_components, neighbour_steps
+from unified_seg.fusion.region_growing import free_pixels, grow_framed, label_components, neighbor_steps
 from unified_seg.fusion.region_sweeps import components_by_sweeps, grow_by_sweeps
 from unified_seg.ops.compiled import compiled
 from unified_seg.structures.box_masks import BoxMasks
@@ -94,7 +94,7 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
             kept.append(candidate)
             areas.append(area)
 
-    steps = neighbour_steps(width + 2, rules.connectivity)
+    steps = neighbor_steps(width + 2, rules.connectivity)
     free = int(label_areas[: len(rules.region_of)][rules.region_of > 0].sum()) - sum(areas)
     if free and kept:
         gained = grow_framed(owners, states, free_pixels(states), steps, len(kept))

@@ -84,7 +84,7 @@ class SemanticHead(nn.Module):
         """The prediction for a batch; the same in training and in inference.
 
         Args:
-            features: backbone maps by name, (N, C_i, H / s_i, W / s_i); and "image", the normalised padded input
+            features: backbone maps by name, (N, C_i, H / s_i, W / s_i); and "image", the normalized padded input
                 (N, 3, H, W), when `needs_image`; and "valid", (N, 1, H, W) bool, when `needs_valid`.
         """
         raise NotImplementedError

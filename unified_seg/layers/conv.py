@@ -66,7 +66,7 @@ def two_convs(in_channels: int, out_channels: int, *, norm: str = "GN") -> nn.Se
 
 
 def init_classifier(conv: nn.Conv2d) -> nn.Conv2d:
-    """Small logits, in place: the loss starts near log K, where msra initialisation over K outputs starts far above."""
+    """Small logits, in place: the loss starts near log K, where msra initialization over K outputs starts far above."""
     nn.init.normal_(conv.weight, std=0.01)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)

@@ -89,7 +89,7 @@ def _exchange(logits: Tensor, before: Tensor, after: Tensor) -> None:
 
 
 def rescale_instances(instances: Instances, output_size: tuple[int, int]) -> Instances:
-    """Bring instances to the original image and binarise their masks, each inside its box.
+    """Bring instances to the original image and binarize their masks, each inside its box.
 
     Args:
         instances: with `pred_boxes`, and `pred_masks` (N, 1, M, M) probabilities if there are masks.

@@ -19,7 +19,7 @@ from detectron2.structures import ImageList, Instances
 from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
-from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.pipeline.mapper import make_instances
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import SemanticHead, build_semantic_head
@@ -104,8 +104,8 @@ class UnifiedSegmentor(FreezableModel):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        cfg = with_class_counts(cfg)
-        table = class_table_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        cfg = resolve_dataset_classes(cfg)
+        table = dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         if cfg.MODEL.ROI_HEADS.NAME and not table.num_things:
             raise ValueError(
                 f"{cfg.DATASETS.TRAIN[0]} has no things to detect: leave the detector out, as "
@@ -180,18 +180,18 @@ class UnifiedSegmentor(FreezableModel):
             return {}
         if not (first.training or second.training):
             return {}
-        labelled = [i for i, x in enumerate(batched_inputs) if "instances" in x]
+        labeled = [i for i, x in enumerate(batched_inputs) if "instances" in x]
         # With none the first image stands in at no weight, so that each process has all losses and gradients.
-        chosen = labelled or [0]
+        chosen = labeled or [0]
         if len(chosen) < len(batched_inputs):
             images = ImageList(images.tensor[chosen], [images.image_sizes[i] for i in chosen])
             features = {name: feature[chosen] for name, feature in features.items()}
-        given = [batched_inputs[i]["instances"] for i in labelled] or [make_instances([], [], images.image_sizes[0])]
-        truth = [instances.to(self.device) for instances in given]
-        proposals, losses = first(images, features, truth)
+        given = [batched_inputs[i]["instances"] for i in labeled] or [make_instances([], [], images.image_sizes[0])]
+        ground_truth = [instances.to(self.device) for instances in given]
+        proposals, losses = first(images, features, ground_truth)
         if second.training:
-            losses = {**losses, **second(images, features, proposals, truth)[1]}
-        return losses if labelled else {name: 0 * loss for name, loss in losses.items()}
+            losses = {**losses, **second(images, features, proposals, ground_truth)[1]}
+        return losses if labeled else {name: 0 * loss for name, loss in losses.items()}
 
     def inference(self, batched_inputs: Batch) -> list[dict[str, Any]]:
         """The outputs of each image of a batch, at the size of the original image."""
@@ -249,7 +249,7 @@ class UnifiedSegmentor(FreezableModel):
         )
 
     def extract(self, batched_inputs: Batch) -> tuple[ImageList, dict[str, Tensor]]:
-        """Normalise and pad the images, and run the backbone."""
+        """Normalize and pad the images, and run the backbone."""
         images = [(x["image"].to(self.device) - self.pixel_mean).div_(self.pixel_std) for x in batched_inputs]
         image_list = ImageList.from_tensors(images, self.size_divisibility)
         return image_list, self.backbone(image_list.tensor)

@@ -35,7 +35,7 @@ def pair_counts(
 ) -> np.ndarray:
     """Count the pixels of every pair (id in the first map, id in the second), and check all ids, in one pass.
 
-    Neighbouring pixels mostly share both ids, so the row and the column of a pair are looked up where an id changes.
+    Neighboring pixels mostly share both ids, so the row and the column of a pair are looked up where an id changes.
 
     Args:
         first, second: of one shape, any integer types.

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 def mean_cross_entropy(logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
     """Cross-entropy averaged over all valid pixels of the global batch.
 
-    Averaging within each process, as usual, would give pixels of sparsely labelled images more weight the more
+    Averaging within each process, as usual, would give pixels of sparsely labeled images more weight the more
     processes there are; see `global_mean`.
 
     Args:

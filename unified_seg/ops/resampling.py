@@ -68,7 +68,7 @@ class Positions:
     """Where the L rows (or columns) of an answer lie between those of the logits.
 
     Attributes:
-        first, second: (L,) int64, the neighbouring rows of the logits; the same one beyond the outermost.
+        first, second: (L,) int64, the neighboring rows of the logits; the same one beyond the outermost.
         weight: (L,) float32, of the second, 0 to 1.
     """
 
@@ -94,7 +94,7 @@ class Positions:
 def positions_between(length: int, input_length: int, stride: int, cells: int) -> Positions:
     """The positions of an answer's rows (or columns).
 
-    Pixel centres lie at halves (align_corners=False): row i of the answer sits at (i + 0.5) * step - 0.5 of the logits.
+    Pixel centers lie at halves (align_corners=False): row i of the answer sits at (i + 0.5) * step - 0.5 of the logits.
 
     Args:
         length: rows of the answer.

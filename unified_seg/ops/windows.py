@@ -89,7 +89,7 @@ def stitched_rows(
 
     Yields:
         (first, rows): the rows (K, r, w) of the map from `first` on that no later window reaches, float32. Each begins
-        with the last row of the one before, so that any two neighbouring rows are in one. Valid until the next.
+        with the last row of the one before, so that any two neighboring rows are in one. Valid until the next.
     """
     height, width = size
     tops, lefts = windows.starts(height), windows.starts(width)

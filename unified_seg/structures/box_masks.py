@@ -34,7 +34,7 @@ class BoxMasks:
         """Paste a detector's soft masks, each inside its box only.
 
         Equal, pixel for pixel, to Detectron2's `paste_masks_in_image`: a pixel belongs to an instance where the
-        soft mask, sampled bilinearly at the pixel's centre, reaches the threshold.
+        soft mask, sampled bilinearly at the pixel's center, reaches the threshold.
 
         Args:
             soft: (N, M, M), probabilities.
@@ -124,7 +124,7 @@ class BoxMasks:
 
 
 def _sampling_positions(start: int, stop: int, low: Tensor, high: Tensor, like: Tensor) -> Tensor:
-    """Centres of pixels start .. stop-1 in the coordinates of `grid_sample`, where the box spans -1 to 1."""
+    """Centers of pixels start .. stop-1 in the coordinates of `grid_sample`, where the box spans -1 to 1."""
     # The box stays a tensor: CUDA divides by a Python number through its reciprocal, which rounds otherwise.
-    centres = torch.arange(start, stop, device=like.device, dtype=torch.float32) + 0.5
-    return (centres - low) / (high - low) * 2 - 1
+    centers = torch.arange(start, stop, device=like.device, dtype=torch.float32) + 0.5
+    return (centers - low) / (high - low) * 2 - 1

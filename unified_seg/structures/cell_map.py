@@ -51,12 +51,12 @@ class CellMap:
         return rows, columns
 
     def read(self, output_size: Size) -> Tensor:
-        """(H, W): the value of the one cell in which the centre of each pixel lies."""
+        """(H, W): the value of the one cell in which the center of each pixel lies."""
         rows, columns = self.cells(output_size)
         # Columns first: the larger part of the work is then copying whole rows.
         return self.values.index_select(1, columns).index_select(0, rows)
 
 
 def _cell_of(length: int, input_length: int, stride: int) -> Tensor:
-    """(length,) the cells of pixels whose centres lie at (i + 0.5) / length of the image, in whole numbers."""
+    """(length,) the cells of pixels whose centers lie at (i + 0.5) / length of the image, in whole numbers."""
     return (2 * torch.arange(length) + 1) * input_length // (2 * length * stride)

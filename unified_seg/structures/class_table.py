@@ -271,10 +271,10 @@ def category_by_name(members: Mapping[str, str]) -> dict[str, str]:
 def bit_palette(count: int, first: int = 1) -> list[tuple[int, int, int]]:
     """PASCAL VOC's palette: the bits of an index spread over the high bits of red, green and blue.
 
-    Also for data sets that publish no colours: those of the first 255 indices after 0, which is black, are distinct.
+    Also for data sets that publish no colors: those of the first 255 indices after 0, which is black, are distinct.
 
     Args:
-        count: how many colours.
+        count: how many colors.
         first: the index of the first; 0 for VOC's own classes, whose background is black.
     """
     colors = []

@@ -15,7 +15,7 @@ from detectron2.utils.logger import setup_logger
 
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import COMPACT, ConfigError, changed_since, check_overrides, final_config, load_config
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.reading import DataError
 from unified_seg.inference import with_augmentation
 from unified_seg.meta_arch import build_model
@@ -65,7 +65,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
-    cfg = with_class_counts(cfg)
+    cfg = resolve_dataset_classes(cfg)
     if args.resume:
         before = Path(cfg.OUTPUT_DIR) / "config.yaml"
         warnings += [f"{change}; what is trained stays as it is" for change in changed_since(before, cfg)]

@@ -17,7 +17,7 @@ from torch import nn
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError, Stage, read_stages
 from unified_seg.config.stages import FINAL_WEIGHTS, given
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
@@ -93,7 +93,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
     checked = [_data(first)]  # as it starts
     for stage in later:
         if _data(stage) not in checked:
-            Trainer.check_data(with_class_counts(stage.config))
+            Trainer.check_data(resolve_dataset_classes(stage.config))
             checked.append(_data(stage))
     for (before, source), (stage, model) in pairwise(zip(stages, models)):
         # A RESULT is read before anything is trained anyway.
@@ -111,7 +111,7 @@ def _build(stage: Stage) -> nn.Module:
         check_device(stage.config)
         check_solver(stage.config)
         precision_of(stage.config)
-        cfg = with_class_counts(stage.config)
+        cfg = resolve_dataset_classes(stage.config)
         cfg.defrost()
         cfg.MODEL.DEVICE = "cpu"
         model = build_model(cfg)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import with_class_counts
+from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, unreadable_list
 from unified_seg.data.validation.checks import check_datasets
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
@@ -38,7 +38,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
-        cfg = with_class_counts(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        cfg = resolve_dataset_classes(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
         check_solver(cfg)
         model = self.build_model(cfg)
         self.check_data(cfg)

@@ -1,9 +1,9 @@
-"""Pictures of what a model says and of what the data set says, in the colours of the class table."""
+"""Pictures of what a model says and of what the data set says, in the colors of the class table."""
 
 from unified_seg.visualization.changes import draw_change, semantic_change
+from unified_seg.visualization.ground_truth import draw_comparison, draw_ground_truth
 from unified_seg.visualization.panels import draw_panels, with_legend
 from unified_seg.visualization.sheet import add_caption, contact_sheet, grid
-from unified_seg.visualization.truth import draw_comparison, draw_truth
 
 __all__ = [
     "add_caption",
@@ -11,7 +11,7 @@ __all__ = [
     "draw_change",
     "draw_comparison",
     "draw_panels",
-    "draw_truth",
+    "draw_ground_truth",
     "grid",
     "semantic_change",
     "with_legend",

@@ -64,9 +64,9 @@ def draw_segments(
     opacity: float,
     hatch_void: bool,
 ) -> np.ndarray:
-    """Paint segments over the grey image, outline the things and label what has room for a label.
+    """Paint segments over the gray image, outline the things and label what has room for a label.
 
-    The regions are rasters, not the polygons of the base class: those run through pixel centres, fill holes and drop
+    The regions are rasters, not the polygons of the base class: those run through pixel centers, fill holes and drop
     what is one pixel wide, and so lose the poles.
 
     Args:
@@ -99,7 +99,7 @@ def draw_segments(
 
 
 def _pad(array: np.ndarray, value: int | Color) -> np.ndarray:
-    """Centre an array whose side is below MIN_SIDE in one that a Visualizer can draw on."""
+    """Center an array whose side is below MIN_SIDE in one that a Visualizer can draw on."""
     missing = [max(0, MIN_SIDE - side) for side in array.shape[:2]]
     if not any(missing):
         return array
@@ -113,15 +113,15 @@ def _pad(array: np.ndarray, value: int | Color) -> np.ndarray:
 def _blend(
     image: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], opacity: float, hatch_void: bool
 ) -> np.ndarray:
-    # Colours over a grey image keep their hue, so that a red car does not turn a tree brown.
-    grey = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
+    # Colors over a gray image keep their hue, so that a red car does not turn a tree brown.
+    gray = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
     row_of = {segment.id: row for row, segment in enumerate(segments, start=1)}
     present, positions = np.unique(ids, return_inverse=True)
     rows = np.array([row_of.get(i, 0) for i in present.tolist()])[positions.reshape(ids.shape)]
     colors = np.array([(0, 0, 0), *(segment.color for segment in segments)], dtype=np.float32)
-    result = opacity * colors[rows] + (1 - opacity) * grey
+    result = opacity * colors[rows] + (1 - opacity) * gray
     free = (rows == 0) & (ids != OUTSIDE)
-    result[free] = void_pattern(*ids.shape)[free] if hatch_void else 0.5 * grey[free] + 45
+    result[free] = void_pattern(*ids.shape)[free] if hatch_void else 0.5 * gray[free] + 45
     is_thing = np.array([False, *(segment.is_thing for segment in segments)])
     outline = _outline(ids) & is_thing[rows]
     result[outline] = 0.35 * result[outline] + 0.65 * 255

@@ -48,11 +48,11 @@ def write_changes(
         A line that sums up all images.
 
     Raises:
-        DataError: no image has a labelled pixel, or a file can't be written.
+        DataError: no image has a labeled pixel, or a file can't be written.
     """
     measured = measure(compare, records, table)
     if not measured:
-        raise DataError(f"none of the {len(records)} images has a labelled pixel: there is nothing to compare")
+        raise DataError(f"none of the {len(records)} images has a labeled pixel: there is nothing to compare")
     write_csv(folder / "changes.csv", measured)
     draw_sheet(folder / "best.png", compare, measured[:top], table, names)
     draw_sheet(folder / "worst.png", compare, measured[: -top - 1 : -1], table, names)
@@ -64,7 +64,7 @@ def write_changes(
 
 
 def measure(compare: Compare, records: Sequence[Record], table: ClassTable) -> list[Measured]:
-    """The change of each record, best first; records without a labelled pixel are left out."""
+    """The change of each record, best first; records without a labeled pixel are left out."""
     measured = []
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
         change = semantic_change(compare(record), table)
@@ -74,7 +74,7 @@ def measure(compare: Compare, records: Sequence[Record], table: ClassTable) -> l
 
 
 def write_csv(file: Path, measured: Sequence[Measured]) -> None:
-    """A line for each record, in the given order: share of the labelled pixels that are right, in percent.
+    """A line for each record, in the given order: share of the labeled pixels that are right, in percent.
 
     Raises:
         DataError: the file can't be written.

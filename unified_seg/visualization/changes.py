@@ -1,4 +1,4 @@
-"""What changes from one semantic map to another, seen beside the truth: before and after a fusion, or of two models.
+"""What changes from one semantic map to another, seen beside the ground truth: before and after a fusion, or of two models.
 
 T: (H, W) = the image; labels are semantic ids.
 """
@@ -14,20 +14,20 @@ from unified_seg.visualization.sheet import add_caption, grid
 
 BETTER = (0, 230, 60)
 WORSE = (255, 30, 30)
-# What is painted apart stands out from classes that are mixed with this much grey.
+# What is painted apart stands out from classes that are mixed with this much gray.
 FADED, FADED_GREY = 0.65, 110
 
 
 class LabelMaps(NamedTuple):
-    """(H, W) labels of one image: the truth, and the two answers to compare."""
+    """(H, W) labels of one image: the ground truth, and the two answers to compare."""
 
-    truth: np.ndarray
+    ground_truth: np.ndarray
     before: np.ndarray
     after: np.ndarray
 
 
 class SemanticChange(NamedTuple):
-    """Attributes: shares of the labelled pixels that are right, in percent."""
+    """Attributes: shares of the labeled pixels that are right, in percent."""
 
     before: float
     after: float
@@ -42,28 +42,28 @@ def semantic_change(maps: LabelMaps, table: ClassTable) -> SemanticChange:
     """Count the right pixels of two semantic maps.
 
     Args:
-        maps: of one image; pixels whose truth is the ignore label do not count.
+        maps: of one image; pixels whose ground truth is the ignore label do not count.
         table: gives the ignore label.
 
     Returns:
-        The change; NaN where no pixel is labelled.
+        The change; NaN where no pixel is labeled.
 
     Raises:
         ValueError: maps of different sizes.
     """
     _check_sizes(maps)
-    labelled = maps.truth != table.ignore_label
-    total = int(labelled.sum())
+    labeled = maps.ground_truth != table.ignore_label
+    total = int(labeled.sum())
     if not total:
         return SemanticChange(float("nan"), float("nan"))
-    right = [100 * int((labels == maps.truth)[labelled].sum()) / total for labels in (maps.before, maps.after)]
+    right = [100 * int((labels == maps.ground_truth)[labeled].sum()) / total for labels in (maps.before, maps.after)]
     return SemanticChange(right[0], right[1])
 
 
 def draw_change(
     image: np.ndarray, maps: LabelMaps, table: ClassTable, names: tuple[str, str]
 ) -> tuple[np.ndarray, list[Panel]]:
-    """A row of four pictures: the image, its truth, the semantic map before, and the one after.
+    """A row of four pictures: the image, its ground truth, the semantic map before, and the one after.
 
     In the last, pixels that became right are green, pixels that became wrong are red, and the other ones are faded.
 
@@ -91,10 +91,10 @@ def draw_change(
 
 
 def _draw_after(image: np.ndarray, maps: LabelMaps, panel: Panel, table: ClassTable, name: str) -> np.ndarray:
-    truth, before, after = maps
-    labelled = truth != table.ignore_label
-    better = labelled & (before != truth) & (after == truth)
-    worse = labelled & (before == truth) & (after != truth)
+    ground_truth, before, after = maps
+    labeled = ground_truth != table.ignore_label
+    better = labeled & (before != ground_truth) & (after == ground_truth)
+    worse = labeled & (before == ground_truth) & (after != ground_truth)
     # Ids of their own for what changed, so that the names there say what it became.
     step = table.num_semantic + 1
     ids = panel.ids + step * better + 2 * step * worse

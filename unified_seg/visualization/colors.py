@@ -1,6 +1,6 @@
-"""Colours of segments: one colour a class, and for the instances of a class its shades.
+"""Colors of segments: one color a class, and for the instances of a class its shades.
 
-Nothing here is random: the same segments get the same colours in every run, picture and panel.
+Nothing here is random: the same segments get the same colors in every run, picture and panel.
 T: N = instances, (H, W) = the image.
 """
 
@@ -11,7 +11,7 @@ import numpy as np
 
 Color = tuple[int, int, int]
 
-# The first shade is the class colour itself. The others keep the hue within a twelfth of a turn, so that a shade is
+# The first shade is the class color itself. The others keep the hue within a twelfth of a turn, so that a shade is
 # still seen as its class, and differ from their predecessor in lightness, which the eye tells apart best.
 # Each row: turn of the hue (share of the circle), share of white (or, negative, of black).
 _SHADES: tuple[tuple[float, float], ...] = (
@@ -29,7 +29,7 @@ _DARK, _LIGHT = 0.2, 0.6
 
 
 def instance_shades(color: Color) -> list[Color]:
-    """The shades that instances of a class with this colour (RGB, 0 to 255) take in turn, the colour itself first."""
+    """The shades that instances of a class with this color (RGB, 0 to 255) take in turn, the color itself first."""
     hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in color))
     shades = []
     for turn, share in _SHADES:
@@ -44,22 +44,22 @@ def instance_shades(color: Color) -> list[Color]:
 
 
 def assign_shades(colors: Sequence[Color], boxes: np.ndarray) -> list[Color]:
-    """Give every instance a shade of its class colour; neighbours of one class get different ones.
+    """Give every instance a shade of its class color; neighbors of one class get different ones.
 
     Instances are visited from left to right, so that the outcome does not depend on their order in the output. Each
-    takes the shade that its class has used least among those that no visited neighbour wears: a single car is always
-    drawn in the class colour itself.
+    takes the shade that its class has used least among those that no visited neighbor wears: a single car is always
+    drawn in the class color itself.
 
     Args:
-        colors: N class colours; instances of one colour are told apart.
-        boxes: (N, 4), x0, y0, x1, y1 in pixels. Neighbours are instances whose boxes, grown by a tenth, meet.
+        colors: N class colors; instances of one color are told apart.
+        boxes: (N, 4), x0, y0, x1, y1 in pixels. Neighbors are instances whose boxes, grown by a tenth, meet.
 
     Returns:
         N shades, in the order of the arguments.
     """
     boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
     if len(colors) != len(boxes):
-        raise ValueError(f"{len(colors)} colours for {len(boxes)} boxes")
+        raise ValueError(f"{len(colors)} colors for {len(boxes)} boxes")
     margin = 0.1 * (boxes[:, 2:] - boxes[:, :2]) + 1
     low, high = boxes[:, :2] - margin, boxes[:, 2:] + margin
     chosen: dict[int, int] = {}
@@ -76,7 +76,7 @@ def assign_shades(colors: Sequence[Color], boxes: np.ndarray) -> list[Color]:
 
 
 def void_pattern(height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8: black with thin grey diagonals, which no class is painted with."""
+    """(height, width, 3) uint8: black with thin gray diagonals, which no class is painted with."""
     rows, columns = np.indices((height, width), dtype=np.int32)
     stripes = (rows + columns) % 10 < 2
     return np.repeat(np.where(stripes, 70, 0).astype(np.uint8)[:, :, None], 3, axis=2)

@@ -39,7 +39,7 @@ class Panel:
         segments: what the ids mean.
         opacity: of the segments.
         hatch_void: whether a pixel without a segment is void, or just not an instance.
-        colors: the class colours to explain in the legend, by class name.
+        colors: the class colors to explain in the legend, by class name.
     """
 
     caption: str
@@ -61,7 +61,7 @@ def draw_panels(
     metadata: Any,
     confidence_threshold: float = 0.5,
     legend: LegendMode = "present",
-    truth: np.ndarray | None = None,
+    ground_truth: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw the image beside everything that a model says about it.
 
@@ -70,7 +70,7 @@ def draw_panels(
     Of a pyramidal output, what its levels say is below (`draw_pyramid`). Of a head around others, the semantic maps
     before its subnets and its correction come too, in their order, and where it is thought to be wrong (`draw_errors`).
 
-    A class has one colour in every panel and picture, and instances of a class have shades of it. Images narrower
+    A class has one color in every panel and picture, and instances of a class have shades of it. Images narrower
     than 512 pixels are enlarged by a whole factor, so that the labels can be read.
 
     Args:
@@ -79,15 +79,15 @@ def draw_panels(
             beside `unfused` there must be all.
         metadata: of the data set, as in Detectron2's MetadataCatalog.
         confidence_threshold: instances below this score, 0 to 1, are not drawn.
-        legend: explain the colours of the classes that are "present", of "all" (pictures of one size for a video),
+        legend: explain the colors of the classes that are "present", of "all" (pictures of one size for a video),
             or "none".
-        truth: (H, W) semantic ids or the ignore label; where errors are predicted, the true ones are drawn beside them.
+        ground truth: (H, W) semantic ids or the ignore label; where errors are predicted, the true ones are drawn beside them.
 
     Returns:
         (h, w, 3) uint8, RGB.
 
     Raises:
-        ValueError: the image is not (H, W, 3), an output or the truth has another size, a class id that the metadata
+        ValueError: the image is not (H, W, 3), an output or the ground truth has another size, a class id that the metadata
             lacks, or `unfused` without all that a fusion makes.
     """
     _check_image(image)
@@ -113,7 +113,7 @@ def draw_panels(
         pictures += [panel.draw(image) for panel in panels.values()]
     if {"uncorrected", "error"} <= outputs.get("semantic_logit_maps", {}).keys():
         size = (image.shape[0], image.shape[1])
-        pictures += draw_errors(size, outputs["semantic_logit_maps"], table.ignore_label, truth)
+        pictures += draw_errors(size, outputs["semantic_logit_maps"], table.ignore_label, ground_truth)
     columns = _columns(len(pictures), wide=image.shape[1] > image.shape[0])
     return with_legend(_above_pyramid(grid(pictures, columns), image, outputs, columns), shown, table, legend)
 
@@ -229,7 +229,7 @@ def _visible(instances: Instances, confidence_threshold: float) -> Instances:
 
 
 def _instance_labels(instances: Instances, names: list[str]) -> list[str]:
-    if instances.has("is_crowd"):  # in the truth only
+    if instances.has("is_crowd"):  # in the ground truth only
         return [_with_crowd(name, crowd) for name, crowd in zip(names, instances.is_crowd.tolist())]
     if not instances.has("scores"):
         return names

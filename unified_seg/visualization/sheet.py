@@ -20,7 +20,7 @@ _SMALLEST_WIDTH = 160  # pixels: a caption above a narrower picture could not be
 
 
 def add_caption(picture: np.ndarray, caption: str) -> np.ndarray:
-    """The picture under a strip with the caption; a narrow picture is centred on a wider background."""
+    """The picture under a strip with the caption; a narrow picture is centerd on a wider background."""
     height, width = picture.shape[:2]
     strip_width = max(width, _SMALLEST_WIDTH)
     strip = text_strip(caption, strip_width)

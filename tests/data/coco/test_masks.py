@@ -61,7 +61,7 @@ def test_run_lengths_of_any_form(mask: np.ndarray):
 @settings(deadline=None)
 @given(st.lists(st.integers(0, SIZE[0] * SIZE[1]), max_size=6))
 def test_runs_of_no_pixels(bounds: list[int]):
-    """They are allowed, but pycocotools' boxes are wrong of them, so they join their neighbours."""
+    """They are allowed, but pycocotools' boxes are wrong of them, so they join their neighbors."""
     counts = np.diff([0, *sorted(bounds), SIZE[0] * SIZE[1]]).tolist()
     rle = checked_rle({"size": SIZE, "counts": counts}, SIZE, "file")
     mask = mask_of(counts)

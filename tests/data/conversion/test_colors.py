@@ -1,4 +1,4 @@
-"""Pictures whose colours are classes, as maps of ids."""
+"""Pictures whose colors are classes, as maps of ids."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +75,7 @@ FORMS: dict[str, Callable[[], Image.Image]] = {
 
 @pytest.mark.parametrize("mode", FORMS)
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_forms_of_colours(tmp_path: Path, mode: str, suffix: str) -> None:
+def test_forms_of_colors(tmp_path: Path, mode: str, suffix: str) -> None:
     image = FORMS[mode]()
     assert image.mode == mode
     image.save(tmp_path / f"x.{suffix}")
@@ -97,7 +97,7 @@ def test_pictures_are_turned_upright_as_images_are(tmp_path: Path) -> None:
 
 @given(ids=arrays(np.uint8, (5, 6), elements=st.integers(0, 20)))
 @settings(deadline=None)
-def test_colours_of_vocs_palette_are_its_indices(ids: np.ndarray) -> None:
+def test_colors_of_vocs_palette_are_its_indices(ids: np.ndarray) -> None:
     palette = bit_palette(21, first=0)
     colors = np.array(palette, dtype=np.uint8)[ids]
     assert np.array_equal(color_ids(colors, tuple(zip(palette, range(21)))), ids)
@@ -108,7 +108,7 @@ def test_colours_of_vocs_palette_are_its_indices(ids: np.ndarray) -> None:
     colors=arrays(np.uint8, (4, 4, 3)),
     values=st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=3, unique=True),
 )
-def test_ids_without_tolerance_are_those_of_equal_colours(
+def test_ids_without_tolerance_are_those_of_equal_colors(
     colors: np.ndarray, values: list[tuple[int, int, int]]
 ) -> None:
     colors[0, 0] = values[0]
@@ -131,10 +131,10 @@ def test_tolerances_that_would_mix_classes(street: Path) -> None:
         convert(street, tolerance=33)
 
 
-def test_unknown_colours_are_an_error_or_void(street: Path) -> None:
+def test_unknown_colors_are_an_error_or_void(street: Path) -> None:
     colors = np.concatenate([COLORS, [[[1, 2, 3], ROAD, [1, 2, 3]]]]).astype(np.uint8)
     Image.fromarray(colors).save(street / "colors/b.png")
-    with pytest.raises(DataError, match=r"b\.png: the colour \(1, 2, 3\) .* 2 pixels, first at row 2, column 0;"):
+    with pytest.raises(DataError, match=r"b\.png: the color \(1, 2, 3\) .* 2 pixels, first at row 2, column 0;"):
         convert(street)
     assert not (street / "ids/classes.yaml").exists()
     assert convert(street, unknown=255) == (2, 15, 2, 1, street / "colors/b.png")
@@ -156,10 +156,10 @@ def jpeg_by_another_name(folder: Path) -> None:
 
 TRANSPARENT = np.dstack([COLORS, np.array([[255] * 3, [255, 7, 0]])]).astype(np.uint8)
 BAD = {
-    "JPEG": (saves("x.jpg", Image.fromarray(COLORS)), r"x\.jpg: a JPEG file, whose compression changes colours"),
+    "JPEG": (saves("x.jpg", Image.fromarray(COLORS)), r"x\.jpg: a JPEG file, whose compression changes colors"),
     "JPEG by another name": (jpeg_by_another_name, r"one\.png: a JPEG file"),
     "WebP": (saves("x.webp", Image.fromarray(COLORS)), r"x\.webp: a WEBP file"),
-    "16 bits": (saves("x.png", Image.fromarray(np.full((2, 3), 300, np.uint16))), r"x\.png: colours have 8 bits"),
+    "16 bits": (saves("x.png", Image.fromarray(np.full((2, 3), 300, np.uint16))), r"x\.png: colors have 8 bits"),
     "transparent": (saves("x.png", Image.fromarray(TRANSPARENT)), r"x\.png: 2 pixels are transparent, first at row 1"),
     "cut off": (cut_off, r"one\.png: not a readable image"),
     "no image": (lambda f: (f / "colors/x.png").write_text("x"), r"x\.png: not a readable image"),

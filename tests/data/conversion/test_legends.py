@@ -52,7 +52,7 @@ def test_ids_and_things(tmp_path: Path, name: str, text: str) -> None:
     assert read_legend(tmp_path / name).values == {(1, 1, 1): 5, (2, 2, 2): 3}
 
 
-def test_void_has_a_colour_and_no_place(tmp_path: Path) -> None:
+def test_void_has_a_color_and_no_place(tmp_path: Path) -> None:
     path = write(tmp_path, "l.txt", "0 0 0 Void\n1 1 1 sky\n224 224 192 border\n2 2 2 car\n")
     legend = read_legend(path, void=["border", "Void"])
     assert [(c.name, c.dataset_id) for c in legend.classes] == [("sky", 0), ("car", 1)]
@@ -65,7 +65,7 @@ BAD = {
     "empty": ("l.txt", "# nothing\n", r"l\.txt: a class table needs at least one class"),
     "a line": ("l.txt", "0 0 0 sky\n1 2 car\n", r"l\.txt: line 2: '1 2 car' is neither"),
     "too bright": ("l.txt", "0 0 0 sky\n0 0 256 car\n", r"l\.txt: record 1: color must be three numbers 0 \.\. 255"),
-    "one colour": ("l.txt", "1 2 3 sky\n1 2 3 car\n", r"l\.txt: sky and car both have the colour \(1, 2, 3\)"),
+    "one color": ("l.txt", "1 2 3 sky\n1 2 3 car\n", r"l\.txt: sky and car both have the color \(1, 2, 3\)"),
     "one name": ("l.txt", "1 2 3 sky\n1 2 4 sky\n", r"l\.txt: two classes have the name sky"),
     "no columns": ("l.csv", "sky,1,2,3\n", r"l\.csv: the first line of a CSV legend names its columns"),
     "no number": ("l.csv", "name,r,g,b\nsky,1,2,x\n", r"l\.csv: line 2: b must be a whole number, got 'x'"),
@@ -73,8 +73,8 @@ BAD = {
     "no YAML": ("l.yaml", "- {", r"l\.yaml: not readable as plain YAML"),
     "code": ("l.yaml", "!!python/object/apply:os.getcwd []", r"l\.yaml: not readable as plain YAML"),
     "no list": ("l.yaml", "sky: blue", r"l\.yaml: expected a list of legend records"),
-    "no colour": ("l.yaml", "- {name: sky}", r"l\.yaml: 'sky' has no color"),
-    "a colour's name": ("l.yaml", "- {name: sky, color: blue}", r"l\.yaml: record 0: color must be three numbers"),
+    "no color": ("l.yaml", "- {name: sky}", r"l\.yaml: 'sky' has no color"),
+    "a color's name": ("l.yaml", "- {name: sky, color: blue}", r"l\.yaml: record 0: color must be three numbers"),
     "no name": ("l.yaml", "- {color: [0, 0, 0]}", r"l\.yaml: record 0: name must be str"),
     "void's id": ("l.yaml", "- {name: sky, color: [0, 0, 0], id: 255}", r"sky has the id 255; 8 bits hold 0 \.\. 254"),
     "an id twice": (

@@ -25,7 +25,7 @@ from pycocotools import mask as mask_util
 from unified_seg.data.conversion.panoptic import Instance, convert_to_panoptic, draw_panoptic
 from unified_seg.data.datasets.custom import CustomDataset, read_classes
 from unified_seg.data.io.reading import DataError, read_panoptic_ids
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.validation.checks import check_record
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -245,8 +245,8 @@ def test_a_custom_data_set_reads_the_files(meadow: Path) -> None:
     assert dataset.table().classes == read_classes(meadow / "classes.yaml").classes == tuple(CLASSES)
     for record, areas in zip(dataset.load(), ([19, 13, 7, 6], [0, 48, 0, 0]), strict=True):
         check_record(record, dataset.table())
-        truth = semantic_truth(record, dataset.table())
-        assert np.bincount(truth[truth < 255], minlength=4).tolist() == areas
+        ground_truth = read_semantic_ground_truth(record, dataset.table())
+        assert np.bincount(ground_truth[ground_truth < 255], minlength=4).tolist() == areas
 
 
 def test_panopticapi_reads_the_files(meadow: Path) -> None:
@@ -310,7 +310,7 @@ BAD = {
     "no map": (removes("semantic/two.png"), "semantic/two.png: there is no such file, the semantic map of image 9"),
     "map size": (png("semantic/two.png", np.full((8, 6), GRASS, np.uint8)), r"two.png: \(8, 6\) pixels, but its image"),
     "map value": (png("semantic/two.png", np.full(SIZE, 99, np.uint8)), r"semantic/two.png: the values \[99\]"),
-    "map colours": (png("semantic/two.png", np.zeros((*SIZE, 3), np.uint8)), "two.png: a label map has one channel"),
+    "map colors": (png("semantic/two.png", np.zeros((*SIZE, 3), np.uint8)), "two.png: a label map has one channel"),
     "no picture": (removes("images/two.png"), "images/two.png: there is no such file"),
     "picture size": (png("images/two.png", np.zeros((3, 8), np.uint8)), "two.png: 3x8 pixels, but its labels say 6x8"),
     "no classes": (removes("classes.yaml"), "classes.yaml: there is no such file"),

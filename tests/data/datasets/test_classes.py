@@ -5,7 +5,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 
 OTHER = "unified_test_other_classes"
 
@@ -21,10 +21,10 @@ def other() -> Iterator[str]:
 
 
 def test_counts_and_ignore_label_come_from_the_training_set(tiny_config: CfgNode, other: str) -> None:
-    filled = with_class_counts(tiny_config)
+    filled = resolve_dataset_classes(tiny_config)
     assert (filled.MODEL.SEM_SEG_HEAD.NUM_CLASSES, filled.MODEL.ROI_HEADS.NUM_CLASSES) == (19, 8)
     tiny_config.DATASETS.TRAIN = tiny_config.DATASETS.TEST = (other,)
-    filled = with_class_counts(tiny_config)
+    filled = resolve_dataset_classes(tiny_config)
     assert (filled.MODEL.SEM_SEG_HEAD.NUM_CLASSES, filled.MODEL.ROI_HEADS.NUM_CLASSES) == (2, 1)
     assert filled.MODEL.SEM_SEG_HEAD.IGNORE_VALUE == 200
     # The caller's config is left alone.
@@ -34,13 +34,13 @@ def test_counts_and_ignore_label_come_from_the_training_set(tiny_config: CfgNode
 
 def test_a_frozen_config_is_fine(tiny_config: CfgNode) -> None:
     tiny_config.freeze()
-    assert with_class_counts(tiny_config).MODEL.ROI_HEADS.NUM_CLASSES == 8
+    assert resolve_dataset_classes(tiny_config).MODEL.ROI_HEADS.NUM_CLASSES == 8
 
 
 def test_data_sets_with_different_classes_are_an_error(tiny_config: CfgNode, other: str) -> None:
     tiny_config.DATASETS.TEST = (other,)
     with pytest.raises(ConfigError, match=f"'unified_test_streets_train' and '{other}' do not have the same classes"):
-        with_class_counts(tiny_config)
+        resolve_dataset_classes(tiny_config)
 
 
 @pytest.mark.parametrize("split", ["TRAIN", "TEST"])
@@ -48,17 +48,17 @@ def test_an_unknown_data_set_has_a_hint(split: str, tiny_config: CfgNode) -> Non
     tiny_config.DATASETS[split] = ("unified_toyscape_train",)
     message = "no data set .unified_toyscape_train., in DATASETS.CUSTOM neither; did you mean unified_toyscapes"
     with pytest.raises(ConfigError, match=message):
-        with_class_counts(tiny_config)
+        resolve_dataset_classes(tiny_config)
 
 
 def test_no_training_set_is_an_error(tiny_config: CfgNode) -> None:
     tiny_config.DATASETS.TRAIN = ()
     with pytest.raises(ConfigError, match=r"DATASETS\.TRAIN is empty"):
-        with_class_counts(tiny_config)
+        resolve_dataset_classes(tiny_config)
 
 
 def test_wrong_metadata_names_the_data_set(other: str) -> None:
     MetadataCatalog.remove(other)
     MetadataCatalog.get(other).set(stuff_classes=["grass"], thing_classes=["cow"])
     with pytest.raises(ConfigError, match=f"data set '{other}': the thing class 'cow' is not among stuff_classes"):
-        class_table_of(MetadataCatalog.get(other))
+        dataset_classes(MetadataCatalog.get(other))

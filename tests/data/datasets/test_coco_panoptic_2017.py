@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from detectron2.data import MetadataCatalog
 
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_panoptic_2017 import load_coco_panoptic_2017
 from unified_seg.data.io.reading import DataError
 
 
 def test_classes_are_detectron2s() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_coco_panoptic_val"))
+    table = dataset_classes(MetadataCatalog.get("unified_coco_panoptic_val"))
     theirs = MetadataCatalog.get("coco_2017_val_panoptic")
     assert table.semantic_names == theirs.stuff_classes and table.semantic_colors == [*map(tuple, theirs.stuff_colors)]
     assert [thing.name for thing in table.things] == theirs.thing_classes[:80]  # theirs lists stuff there too
@@ -22,7 +22,7 @@ def test_classes_are_detectron2s() -> None:
 
 
 def test_supercategories_of_things_are_runs_of_coco_ids() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_coco_panoptic_val"))
+    table = dataset_classes(MetadataCatalog.get("unified_coco_panoptic_val"))
     # COCO numbered the 91 candidates group by group (Lin et al., ECCV 2014, appendix).
     runs = {
         "person": (1, 1), "vehicle": (2, 9), "outdoor": (10, 15), "animal": (16, 25), "accessory": (26, 33),
@@ -35,7 +35,7 @@ def test_supercategories_of_things_are_runs_of_coco_ids() -> None:
 
 
 def test_supercategories_of_stuff() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_coco_panoptic_val"))
+    table = dataset_classes(MetadataCatalog.get("unified_coco_panoptic_val"))
     # panoptic_coco_categories.json of panopticapi, which COCO's own code reads.
     counts = Counter(c.category for c in table.classes if not c.is_thing)
     assert counts == {

@@ -1,4 +1,4 @@
-"""Data sets that a config names: registration, the truths that they may have, and what is said to wrong entries."""
+"""Data sets that a config names: registration, their ground truths, and errors of entries."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
-from unified_seg.data.datasets.classes import class_table_of, with_class_counts
+from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.datasets.custom import CustomDataset, read_classes, register_custom
 from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.validation.checks import check_record
 from unified_seg.data.validation.problems import Problem
 
@@ -34,7 +34,7 @@ Entry = dict[str, Any]
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Path:
-    """Two images, a/one.png and two.webp, with all three truths: a hen on grass, and grass alone."""
+    """Two images, a/one.png and two.webp, with all three ground truths: a hen on grass, and grass alone."""
     images, pngs, semantic = tmp_path / "images", tmp_path / "panoptic", tmp_path / "semantic"
     for folder in (images, pngs, semantic):
         (folder / "a").mkdir(parents=True)
@@ -76,11 +76,11 @@ TRUTHS: dict[str, tuple[Entry, set[str]]] = {
 
 
 @pytest.mark.parametrize("name", TRUTHS)
-def test_records_of_every_truth(name: str, yard: Path) -> None:
+def test_records_of_every_ground_truth(name: str, yard: Path) -> None:
     more, keys = TRUTHS[name]
     register_custom([entry(**more)], yard)
     records = DatasetCatalog.get(NAME)
-    table = class_table_of(MetadataCatalog.get(NAME))
+    table = dataset_classes(MetadataCatalog.get(NAME))
     assert [(c.name, c.semantic_id, c.thing_id, c.category) for c in table.classes] == [
         ("grass", 0, None, "ground"),
         ("hen", 1, 0, "animal"),
@@ -93,7 +93,7 @@ def test_records_of_every_truth(name: str, yard: Path) -> None:
         check_record(record, table, found.append)
         assert found == []
     if "instances" not in name or "semantic" in name:
-        labels = semantic_truth(records[0], table)
+        labels = read_semantic_ground_truth(records[0], table)
         # The first row is void; the hen has 3 x 4 pixels.
         assert (labels[0] == 255).all() and (labels == 1).sum() == 12 and (labels == 0).sum() == 7 * 12 - 12
     if "annotations" in keys:
@@ -106,7 +106,7 @@ def test_a_config_names_its_data_sets(yard: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DETECTRON2_DATASETS", str(yard))
     cfg = get_config()
     cfg.DATASETS.CUSTOM, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = [entry(**PANOPTIC)], (NAME,), (NAME,)
-    cfg = with_class_counts(with_class_counts(cfg))  # again is fine
+    cfg = resolve_dataset_classes(resolve_dataset_classes(cfg))  # again is fine
     assert (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (3, 2)
 
 
@@ -173,7 +173,7 @@ ENTRIES: dict[str, tuple[Any, str]] = {
     "no entry": ("yard", "an entry is keys and values, got 'yard'"),
     "no name": ({"IMAGES": "images", **PANOPTIC}, "an entry without NAME: NAME must be a str, got None"),
     "no images": ({"NAME": NAME, **PANOPTIC}, f"{NAME}: IMAGES must be a str, got None"),
-    "no truth": (entry(), f"{NAME}: no truth; it needs PANOPTIC, INSTANCES or SEMANTIC"),
+    "no truth": (entry(), f"{NAME}: no ground truth; it needs PANOPTIC, INSTANCES or SEMANTIC"),
     "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: SEMANTIC alone says no classes"),
     "a key that is none": (entry(PANOPTIK="x"), f"{NAME}: there is no key PANOPTIK; the keys are NAME, IMAGES"),
     "a name that is a path": ({**entry(**PANOPTIC), "NAME": "../up"}, r"\.\./up: NAME may have letters, digits"),
@@ -202,19 +202,19 @@ def test_classes_of_one_name(yard: Path) -> None:
         register_custom([entry(**PANOPTIC)], yard)
 
 
-def test_truths_of_different_images(yard: Path) -> None:
+def test_ground_truths_of_different_images(yard: Path) -> None:
     edit(yard / "instances.json", lambda content: content["images"].pop())
     dataset = CustomDataset.of(entry(**PANOPTIC, **INSTANCES), yard)
-    with pytest.raises(DataError, match=r"two\.webp: only 1 of the 2 truths of 'yard_train' have it"):
+    with pytest.raises(DataError, match=r"two\.webp: only 1 of the 2 ground truths of 'yard_train' have it"):
         dataset.load()
     found: list[Problem] = []
     assert [Path(r["file_name"]).name for r in dataset.load(found.append)] == ["one.png"]
     assert [p.kind for p in found] == ["missing-truth"]
 
 
-def test_truths_of_different_sizes(yard: Path) -> None:
+def test_ground_truths_of_different_sizes(yard: Path) -> None:
     edit(yard / "instances.json", lambda content: content["images"][0].update(height=9))
-    with pytest.raises(DataError, match=r"one\.png: the truths of 'yard_train' say 8x12 and 9x12"):
+    with pytest.raises(DataError, match=r"one\.png: the ground truths of 'yard_train' say 8x12 and 9x12"):
         CustomDataset.of(entry(**PANOPTIC, **INSTANCES), yard).load()
 
 
@@ -222,7 +222,7 @@ def test_values_that_are_neither_class_nor_ignored(yard: Path) -> None:
     register_custom([entry(**{**SEMANTIC, "IGNORE": [255]})], yard)
     record = DatasetCatalog.get(NAME)[0]
     with pytest.raises(DataError, match=r"one\.png: the values \[0\] are no class and not void, of 12 pixels"):
-        check_record(record, class_table_of(MetadataCatalog.get(NAME)))
+        check_record(record, dataset_classes(MetadataCatalog.get(NAME)))
 
 
 def test_a_class_to_ignore(yard: Path) -> None:

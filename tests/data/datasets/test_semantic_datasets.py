@@ -13,7 +13,7 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES as VOC_NAMES
 from PIL import Image
 
 from unified_seg.data.datasets.ade20k import load_ade20k
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_stuff import load_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import load_pascal_context60
 from unified_seg.data.datasets.voc import load_voc
@@ -155,14 +155,14 @@ def test_they_are_registered_with_their_classes(data_set: str, splits: int, clas
     for name in names:
         metadata = MetadataCatalog.get(name)
         assert metadata.evaluator_type == "unified_seg"
-        table = class_table_of(metadata)
+        table = dataset_classes(metadata)
         assert (table.num_semantic, table.num_things, table.ignore_label) == (classes, 0, 255)
         assert len(set(table.semantic_names)) == len(set(table.semantic_colors)) == classes
         assert table.semantic_names == [label.strip() for label in table.semantic_names]
 
 
-def test_voc_classes_have_their_official_ids_and_colours() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_voc2012_val"))
+def test_voc_classes_have_their_official_ids_and_colors() -> None:
+    table = dataset_classes(MetadataCatalog.get("unified_voc2012_val"))
     # From the development kit's documentation; person is 15 = 0b01111: bits 0 and 3 are red, 1 green, 2 blue, and a
     # lower bit is worth more: red 128 + 64, green 128, blue 128.
     official = {
@@ -179,8 +179,8 @@ def test_voc_classes_have_their_official_ids_and_colours() -> None:
 
 @pytest.mark.parametrize("name", ["unified_ade20k_train", "unified_ade20k_panoptic_train"])
 def test_ade20k_classes_are_detectron2s(name: str) -> None:
-    table = class_table_of(MetadataCatalog.get(name))
-    theirs = class_table_of(MetadataCatalog.get("ade20k_sem_seg_train"))
+    table = dataset_classes(MetadataCatalog.get(name))
+    theirs = dataset_classes(MetadataCatalog.get("ade20k_sem_seg_train"))
     assert table.semantic_names == [name.strip() for name in theirs.semantic_names]
     assert table.semantic_names[0] == "wall" and table.semantic_names[149] == "flag"
     # color150.mat of the challenge's code.
@@ -189,7 +189,7 @@ def test_ade20k_classes_are_detectron2s(name: str) -> None:
 
 
 def test_ade20k_things_are_those_of_the_challenge() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_ade20k_panoptic_train"))
+    table = dataset_classes(MetadataCatalog.get("unified_ade20k_panoptic_train"))
     # ade20k_instance_catid_mapping.txt of Mask2Former, from categoryMapping.txt of the Places challenge 2017: the class
     # 1 .. 150 of each of the 100.
     mapping = """
@@ -208,13 +208,13 @@ def test_ade20k_things_are_those_of_the_challenge() -> None:
 
 
 def test_voc_classes_are_in_the_four_groups_of_the_challenge() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_voc2012_val"))
+    table = dataset_classes(MetadataCatalog.get("unified_voc2012_val"))
     assert table.categories == ["background", "vehicle", "animal", "indoor", "person"]
     assert np.bincount(table.category_of).tolist() == [1, 7, 6, 6, 1]
 
 
 def test_coco_stuff_classes_have_their_official_order() -> None:
-    names = class_table_of(MetadataCatalog.get("unified_coco_stuff10k_train")).semantic_names
+    names = dataset_classes(MetadataCatalog.get("unified_coco_stuff10k_train")).semantic_names
     # labels.txt of COCO-Stuff has 1 person .. 90 toothbrush for things, 92 banner .. 182 wood for stuff; eleven ids of
     # things have no pixel. So stop sign, 13 there, is 13 - 1 - 1 = 11 here: 12 is unused; book, 84, is 84 - 1 - 10
     # = 73; all stuff is its id - 12.
@@ -229,8 +229,8 @@ def test_coco_stuff_classes_have_their_official_order() -> None:
 
 def test_coco_stuff_and_coco_panoptic_group_classes_alike() -> None:
     """Their hierarchies were published apart: CocoStuffClasses.m and panoptic_coco_categories.json."""
-    ten_thousand = class_table_of(MetadataCatalog.get("unified_coco_stuff10k_train"))
-    panoptic = class_table_of(MetadataCatalog.get("unified_coco_panoptic_train"))
+    ten_thousand = dataset_classes(MetadataCatalog.get("unified_coco_stuff10k_train"))
+    panoptic = dataset_classes(MetadataCatalog.get("unified_coco_panoptic_train"))
     category_of = {c.name: c.category for c in ten_thousand.classes}
     assert len(ten_thousand.categories) == 12 + 15
     of_panoptic = {c.name.removesuffix("-merged"): c.category for c in panoptic.classes}
@@ -240,7 +240,7 @@ def test_coco_stuff_and_coco_panoptic_group_classes_alike() -> None:
 
 
 def test_pascal_context_classes_have_their_official_order() -> None:
-    table = class_table_of(MetadataCatalog.get("unified_pascal_context60_train"))
+    table = dataset_classes(MetadataCatalog.get("unified_pascal_context60_train"))
     names = table.semantic_names
     assert names[0] == "background" and table.semantic_colors[0] == (0, 0, 0)
     # By their id among the authors' 459 classes (labels.txt), which are sorted: 2 aeroplane, 9 bag, 18 bed,
@@ -265,7 +265,7 @@ def test_pascal_context_classes_have_their_official_order() -> None:
 def test_the_labels_are_consistent(
     load: Callable[..., Any], name: str, root: str, request: pytest.FixtureRequest
 ) -> None:
-    table = class_table_of(MetadataCatalog.get(f"unified_{name}_train"))
+    table = dataset_classes(MetadataCatalog.get(f"unified_{name}_train"))
     records = load(request.getfixturevalue(root), "train")
     # Of 20 rows 7 have the first id, 7 the second, and the ignored 6 are not counted: 30 pixels in each.
     histogram = check_labels(records, table, name)
@@ -275,7 +275,7 @@ def test_the_labels_are_consistent(
 def test_labels_as_downloaded_do_not_pass_for_prepared_ones(ade20k: Path) -> None:
     # The download's labels count from 1, so that its last class is 150.
     write_label(ade20k / "annotations_detectron2/training/ADE_train_00000002.png", [0, 150])
-    table = class_table_of(MetadataCatalog.get("unified_ade20k_train"))
+    table = dataset_classes(MetadataCatalog.get("unified_ade20k_train"))
     with pytest.raises(DataError, match=r"train_00000002\.png: label id 150 is neither a class \(0 to 149\)"):
         check_labels(load_ade20k(ade20k, "train"), table, "ade20k")
 
@@ -284,7 +284,7 @@ def test_coco_stuff_labels_of_another_preparation_are_refused(coco_stuff: Path) 
     labels = coco_stuff / "annotations_detectron2/train"
     # mmsegmentation's labels count from 1, so that its last class is 171, and have names of their own.
     write_label(labels / "COCO_train2014_000000000092.png", [1, 171])
-    table = class_table_of(MetadataCatalog.get("unified_coco_stuff10k_train"))
+    table = dataset_classes(MetadataCatalog.get("unified_coco_stuff10k_train"))
     with pytest.raises(DataError, match=r"000092\.png: label id 171 is neither a class \(0 to 170\)"):
         check_labels(load_coco_stuff10k(coco_stuff, "train"), table, "coco_stuff10k")
     for file in list(labels.iterdir()):

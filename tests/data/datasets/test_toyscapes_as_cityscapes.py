@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from toyscapes import generate
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata, load_cityscapes_like
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.reading import read_panoptic_ids
 from unified_seg.data.validation.checks import check_labels
 
@@ -40,7 +40,7 @@ class Metadata:
 def test_ours(root: Path, split: str) -> None:
     records = load_cityscapes_like(root, split)
     assert len(records) == COUNTS[split]
-    histogram = check_labels(records, class_table_of(Metadata()), split)
+    histogram = check_labels(records, dataset_classes(Metadata()), split)
     assert histogram.sum() > 0.8 * COUNTS[split] * 128 * 256
 
 
@@ -55,7 +55,7 @@ def test_detectron2s_semantic_loader_finds_the_same_files(root: Path) -> None:
 def test_detectron2s_panoptic_loader_reads_the_same_segments(root: Path) -> None:
     images, labels = folders(root, "train")[0], f"{root}/gtFine/cityscapes_panoptic_train"
     metadata = _get_builtin_metadata("cityscapes")
-    table = class_table_of(Metadata())
+    table = dataset_classes(Metadata())
     # Detectron2 numbers things by their train ids (11 to 18), we by the detector's classes.
     meta = {
         "thing_dataset_id_to_contiguous_id": {c.dataset_id: c.semantic_id for c in table.things},

@@ -26,7 +26,7 @@ def save(path: Path, array: np.ndarray, **options: object) -> Path:
 
 
 @pytest.mark.parametrize("name", ["plain.png", "with space é中.png", "x.bmp", "x.tiff", "x.ppm"])
-def test_colours_come_in_the_order_asked_for(name: str, tmp_path: Path) -> None:
+def test_colors_come_in_the_order_asked_for(name: str, tmp_path: Path) -> None:
     file = save(tmp_path / name, RGB)
     assert np.array_equal(read_image(file, "RGB"), RGB)
     bgr = read_image(str(file), "BGR")
@@ -44,7 +44,7 @@ def test_images_of_every_mode_become_three_channels(mode: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["x.png", "x.tiff"])
 def test_of_16_bits_the_higher_are_taken(name: str, tmp_path: Path) -> None:
-    # 65535 is white, 256 * 100 + 7 the grey 100.
+    # 65535 is white, 256 * 100 + 7 the gray 100.
     file = save(tmp_path / name, np.array([[65535, 25607, 7]], dtype=np.uint16))
     assert read_image(file).tolist() == [[[255] * 3, [100] * 3, [0] * 3]]
 
@@ -86,7 +86,7 @@ def test_16_bit_png_ids_are_not_cut(tmp_path: Path) -> None:
     assert read_label(save(tmp_path / "x.png", np.array([[300, 26001]], dtype=np.uint16))).tolist() == [[300, 26001]]
 
 
-def test_a_palette_label_gives_indices_not_colours(tmp_path: Path) -> None:
+def test_a_palette_label_gives_indices_not_colors(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([[0, 1], [2, 1]], dtype=np.uint8), "P")
     image.putpalette([200, 100, 50, 10, 20, 30, 5, 5, 5])
     image.save(tmp_path / "x.png")
@@ -94,7 +94,7 @@ def test_a_palette_label_gives_indices_not_colours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA"])
-def test_a_colour_label_is_an_error(mode: str, tmp_path: Path) -> None:
+def test_a_color_label_is_an_error(mode: str, tmp_path: Path) -> None:
     Image.fromarray(RGB).convert(mode).save(tmp_path / "x.png")
     with pytest.raises(DataError, match=rf"x\.png: a label map has one channel of ids, this is a {mode} image"):
         read_label(tmp_path / "x.png")
@@ -122,7 +122,7 @@ def test_panoptic_ids(tmp_path: Path) -> None:
     assert ids.dtype == np.int32
 
 
-def test_a_grey_panoptic_png_is_an_error(tmp_path: Path) -> None:
+def test_a_gray_panoptic_png_is_an_error(tmp_path: Path) -> None:
     save(tmp_path / "x.png", RGB[..., 0])
     with pytest.raises(DataError, match=r"x\.png: a panoptic PNG codes its ids as RGB, this is a L image"):
         read_panoptic_ids(tmp_path / "x.png")

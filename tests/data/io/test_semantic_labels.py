@@ -10,7 +10,7 @@ from PIL import Image
 from three_classes import CAR, SKY, TABLE, TRUCK
 
 from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.semantic_labels import has_semantic_truth, pixel_values, semantic_truth
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, pixel_values, read_semantic_ground_truth
 from unified_seg.data.validation.problems import Problem
 from unified_seg.structures.class_table import ClassTable
 
@@ -67,7 +67,7 @@ class TestPixelValues:
             pixel_values(TABLE, "dataset", ignored)
 
 
-def labelled(folder: Path, pixels: np.ndarray, **more: Any) -> dict[str, Any]:
+def labeled(folder: Path, pixels: np.ndarray, **more: Any) -> dict[str, Any]:
     """A record with a semantic label of these pixels."""
     file = folder / "label.png"
     Image.fromarray(pixels).save(file)
@@ -86,40 +86,40 @@ def segmented(folder: Path, ids: list[list[int]], *segments: tuple[int, int, boo
 
 
 def test_semantic_ids_are_taken_as_they_are(tmp_path: Path):
-    record = labelled(tmp_path, np.array([[0, 1], [2, 255]], dtype=np.uint8))
-    assert semantic_truth(record, TABLE).tolist() == [[0, 1], [2, 255]]
+    record = labeled(tmp_path, np.array([[0, 1], [2, 255]], dtype=np.uint8))
+    assert read_semantic_ground_truth(record, TABLE).tolist() == [[0, 1], [2, 255]]
 
 
 def test_values_of_a_table_become_semantic_ids(tmp_path: Path):
     values = pixel_values(TABLE, "dataset", ignored=(0,)).by_value()
-    record = labelled(tmp_path, np.array([[SKY, 0], [TRUCK, CAR]], dtype=np.uint8), sem_seg_values=values)
-    assert semantic_truth(record, TABLE).tolist() == [[0, 255], [2, 1]]
-    wrong = labelled(tmp_path, np.array([[SKY, 1], [28, 28]], dtype=np.uint8), sem_seg_values=values)
+    record = labeled(tmp_path, np.array([[SKY, 0], [TRUCK, CAR]], dtype=np.uint8), sem_seg_values=values)
+    assert read_semantic_ground_truth(record, TABLE).tolist() == [[0, 255], [2, 1]]
+    wrong = labeled(tmp_path, np.array([[SKY, 1], [28, 28]], dtype=np.uint8), sem_seg_values=values)
     with pytest.raises(DataError, match=r"label\.png: the values \[1, 28\] are no class and not void, of 3 pixels"):
-        semantic_truth(wrong, TABLE)
+        read_semantic_ground_truth(wrong, TABLE)
     found: list[Problem] = []
-    assert semantic_truth(wrong, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
+    assert read_semantic_ground_truth(wrong, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
     assert [problem.kind for problem in found] == ["label-id"]
 
 
 def test_segments_have_the_classes_of_a_semantic_label(tmp_path: Path):
     # Sky is semantic id 0; of trucks, thing id 1, the semantic id is 2; what is no segment is void.
     record = segmented(tmp_path, [[7, 7, 0], [300, 300, 301]], (7, 0, False), (300, 1, True), (301, 0, True))
-    assert semantic_truth(record, TABLE).tolist() == [[0, 0, 255], [2, 2, 1]]
+    assert read_semantic_ground_truth(record, TABLE).tolist() == [[0, 0, 255], [2, 2, 1]]
 
 
 def test_a_semantic_label_goes_before_segments(tmp_path: Path):
-    record = {**segmented(tmp_path, [[7]], (7, 0, False)), **labelled(tmp_path, np.array([[2]], dtype=np.uint8))}
-    assert semantic_truth(record, TABLE).tolist() == [[2]]
+    record = {**segmented(tmp_path, [[7]], (7, 0, False)), **labeled(tmp_path, np.array([[2]], dtype=np.uint8))}
+    assert read_semantic_ground_truth(record, TABLE).tolist() == [[2]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_ids_that_are_no_class(dtype: type, tmp_path: Path):
-    record = labelled(tmp_path, np.array([[0, 77], [3, 255]], dtype=dtype))
+    record = labeled(tmp_path, np.array([[0, 77], [3, 255]], dtype=dtype))
     with pytest.raises(DataError, match=r"label\.png: label id 77 is neither a class \(0 to 2\) nor .* 2 pixels"):
-        semantic_truth(record, TABLE)
+        read_semantic_ground_truth(record, TABLE)
     found: list[Problem] = []
-    assert semantic_truth(record, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
+    assert read_semantic_ground_truth(record, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
     assert [problem.kind for problem in found] == ["label-id"]
 
 
@@ -133,24 +133,24 @@ SEGMENTS: dict[str, tuple[tuple[int, int, bool], str]] = {
 def test_segments_that_mean_nothing(name: str, tmp_path: Path):
     segment, message = SEGMENTS[name]
     with pytest.raises(DataError, match=rf"panoptic\.png: {message}"):
-        semantic_truth(segmented(tmp_path, [[7]], segment), TABLE)
+        read_semantic_ground_truth(segmented(tmp_path, [[7]], segment), TABLE)
 
 
 def test_a_label_of_another_size(tmp_path: Path):
-    for record in (labelled(tmp_path, np.zeros((2, 3), dtype=np.uint8)), segmented(tmp_path, [[0, 0, 0]] * 2)):
+    for record in (labeled(tmp_path, np.zeros((2, 3), dtype=np.uint8)), segmented(tmp_path, [[0, 0, 0]] * 2)):
         with pytest.raises(DataError, match=r"\.png: 2x3 pixels, its image has 3x2 \(height x width\)"):
-            semantic_truth({**record, "height": 3, "width": 2}, TABLE)
+            read_semantic_ground_truth({**record, "height": 3, "width": 2}, TABLE)
 
 
-def test_a_record_without_truth_is_named():
+def test_a_record_without_ground_truth_is_named():
     record = {"file_name": "some.jpg", "height": 1, "width": 1, "annotations": []}
-    assert not has_semantic_truth(record)
+    assert not has_semantic_ground_truth(record)
     with pytest.raises(DataError, match=r"some\.jpg: no semantic label"):
-        semantic_truth(record, TABLE)
+        read_semantic_ground_truth(record, TABLE)
 
 
 def test_ids_of_two_bytes(tmp_path: Path):
     table = ClassTable([replace(TABLE.classes[0], dataset_id=40000)])
     values = pixel_values(table, "dataset").by_value()
-    record = labelled(tmp_path, np.array([[40000, 0]], dtype=np.uint16), sem_seg_values=values)
-    assert semantic_truth(record, table).tolist() == [[0, 255]]
+    record = labeled(tmp_path, np.array([[40000, 0]], dtype=np.uint16), sem_seg_values=values)
+    assert read_semantic_ground_truth(record, table).tolist() == [[0, 255]]

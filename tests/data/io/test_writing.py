@@ -28,7 +28,7 @@ def test_after_an_error_the_older_file_stays(tmp_path: Path) -> None:
     assert path.read_text() == "older"
 
 
-def test_a_grey_png(tmp_path: Path) -> None:
+def test_a_gray_png(tmp_path: Path) -> None:
     ids = np.array([[0, 7], [150, 255]], np.uint8)
     write_png(tmp_path / "a.png", ids)
     assert np.array_equal(read_label(tmp_path / "a.png"), ids)

@@ -54,7 +54,7 @@ def test_image_label_and_masks_move_together(name: str, index: int, tiny_config:
     assert image.dtype == torch.uint8 and label.dtype == torch.int64
     assert image.shape[1:] == label.shape == instances.gt_masks.tensor.shape[1:] == instances.image_size
 
-    # The image's colour is its label's, but for pixels that a resize has blended at the borders of objects.
+    # The image's color is its label's, but for pixels that a resize has blended at the borders of objects.
     agrees = (COLORS[label].permute(2, 0, 1) == image).all(0)
     resized = name in ("smaller", "larger", "all")
     assert agrees.float().mean() > 0.8 if resized else agrees.all()
@@ -65,7 +65,7 @@ def test_image_label_and_masks_move_together(name: str, index: int, tiny_config:
 
     semantic_of_thing = torch.tensor([11, 12, 13, 14, 15, 16, 17, 18])
     for mask, cls, box in zip(instances.gt_masks.tensor, instances.gt_classes, instances.gt_boxes.tensor, strict=True):
-        # Both were moved in the same way by nearest neighbour: pixel for pixel the same class.
+        # Both were moved in the same way by nearest neighbor: pixel for pixel the same class.
         assert (label[mask] == semantic_of_thing[cls]).all()
         rows, columns = mask.nonzero().T
         # Detectron2's boxes of masks end one past the last pixel.
@@ -305,7 +305,7 @@ def test_an_ignore_label_that_no_file_can_have(
         UnifiedMapper(tiny_config, True)
 
 
-def test_the_semantic_truth_of_a_panoptic_record(tiny_config: CfgNode) -> None:
+def test_the_semantic_ground_truth_of_a_panoptic_record(tiny_config: CfgNode) -> None:
     # The labels of the drawn streets say the same as the segments' classes.
     mapper = mapper_with()
     for record in records_of(tiny_config):
@@ -313,7 +313,7 @@ def test_the_semantic_truth_of_a_panoptic_record(tiny_config: CfgNode) -> None:
         assert torch.equal(mapper(without)["sem_seg"], mapper(record)["sem_seg"])
 
 
-def test_a_record_without_truth(tiny_config: CfgNode) -> None:
+def test_a_record_without_ground_truth(tiny_config: CfgNode) -> None:
     record = records_of(tiny_config)[0]
     alone = {key: record[key] for key in ("file_name", "image_id", "height", "width")}
     result = mapper_with(T.RandomFlip(1.0))(alone)
@@ -365,15 +365,15 @@ KINDS = [("L", "grau é 1.png"), ("CMYK", "druck 中.jpg"), ("RGBA", "a b.png"),
 @pytest.mark.parametrize(("mode", "name"), KINDS)
 def test_images_of_odd_kinds(mode: str, name: str, tiny_config: CfgNode, tmp_path: Path) -> None:
     """Item 24."""
-    grey = np.full((4, 6), 129, dtype=np.uint16 if mode == "I;16" else np.uint8)
-    image = Image.fromarray(grey)
+    gray = np.full((4, 6), 129, dtype=np.uint16 if mode == "I;16" else np.uint8)
+    image = Image.fromarray(gray)
     (image if mode == "I;16" else image.convert(mode)).save(tmp_path / name)
     result = UnifiedMapper(tiny_config, False)({"file_name": str(tmp_path / name), "height": 4, "width": 6})
     assert result["image"].shape[0] == 3 and result["image"].dtype == torch.uint8
 
 
 def test_a_palette_label_means_its_ids(tiny_config: CfgNode, tmp_path: Path) -> None:
-    """Item 22: training, the checks and evaluation read a label by one function, the ids and not the colours."""
+    """Item 22: training, the checks and evaluation read a label by one function, the ids and not the colors."""
     record = records_of(tiny_config)[0]
     label = Image.open(record["sem_seg_file_name"])
     label.putpalette([value for i in range(256) for value in (255 - i, 3 * i % 256, 7 * i % 256)])

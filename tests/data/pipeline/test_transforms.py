@@ -93,11 +93,11 @@ def test_a_scaled_image_has_at_least_a_pixel(height: int, width: int, factor: fl
 
 
 def sources(rotate: Rotate, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of the points that a rotation brings to the centres of the pixels: (H * W,) each."""
+    """x and y of the points that a rotation brings to the centers of the pixels: (H * W,) each."""
     y, x = np.mgrid[:height, :width] + 0.5
-    centres = np.stack([x.ravel(), y.ravel()], axis=1)
+    centers = np.stack([x.ravel(), y.ravel()], axis=1)
     backwards = cv2.invertAffineTransform(rotate.rm_coords)
-    return tuple((centres @ backwards[:, :2].T + backwards[:, 2]).T)
+    return tuple((centers @ backwards[:, :2].T + backwards[:, 2]).T)
 
 
 @settings(max_examples=100, deadline=None)
@@ -119,7 +119,7 @@ def test_a_rotated_point_stays_on_its_label(height: int, width: int, angle: floa
 @settings(max_examples=60, deadline=None)
 @given(st.integers(8, 40), st.integers(8, 40), angles)
 def test_the_image_rotates_with_its_points(height: int, width: int, angle: float) -> None:
-    # Each pixel holds its own centre, which bilinear interpolation gives back anywhere between the pixels.
+    # Each pixel holds its own center, which bilinear interpolation gives back anywhere between the pixels.
     y, x = np.mgrid[:height, :width] + 0.5
     image = np.stack([x, y, np.ones_like(x)], axis=-1)
     rotate = Rotate(height, width, angle, (-1.0, -2.0, -3.0))
@@ -332,7 +332,7 @@ def test_padding_is_all_that_is_new(height: int, width: int, least_h: int, least
     assert np.array_equal(augmented.sem_seg[kept].reshape(height, width), label)
     assert np.array_equal(augmented.image[kept].reshape(image.shape), image)
     assert (augmented.image[~kept] == FILL_BYTES[:channels]).all()
-    # Centred, up to the odd pixel.
+    # Centerd, up to the odd pixel.
     assert transform.apply_coords(np.array([[width / 2, height / 2]])) == pytest.approx(
         np.array([augmented.image.shape[1::-1]]) / 2, abs=0.5
     )

@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.reading import DataError, read_label
 from unified_seg.data.validation.checks import TolerantReport, check_datasets, check_fields, check_labels, check_record
 from unified_seg.data.validation.problems import Problem
@@ -27,7 +27,7 @@ def records(tiny_config: CfgNode) -> list[Record]:
 
 @pytest.fixture
 def table(tiny_config: CfgNode) -> ClassTable:
-    return class_table_of(MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]))
+    return dataset_classes(MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]))
 
 
 def test_a_good_data_set_is_counted(records: list[Record], table: ClassTable) -> None:
@@ -199,7 +199,7 @@ def test_images_of_a_test_set_are_read_in_full(tiny_config: CfgNode, records: li
     file = tmp_path / "cut.png"
     file.write_bytes(Path(records[0]["file_name"]).read_bytes()[:-60])
     records[0]["file_name"] = str(file)
-    table = class_table_of(MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]))
+    table = dataset_classes(MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]))
     check_labels(records, table, "x")
     with pytest.raises(DataError, match=r"cut\.png: not a readable image"):
         check_labels(records, table, "x", decode=True)

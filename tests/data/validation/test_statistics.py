@@ -27,7 +27,7 @@ def test_things_that_share_a_semantic_id() -> None:
     assert [c.is_empty for c in statistics.classes] == [False, True, False]
 
 
-def test_semantic_truth_alone_says_nothing_of_instances() -> None:
+def test_semantic_ground_truth_alone_says_nothing_of_instances() -> None:
     statistics = statistics_of([ImageContents((8, 9), {1: 60}, None), ImageContents(None, {}, None)], SHARED)
     assert [(c.instances, c.crowds) for c in statistics.classes] == [(None, None)] * 3
     assert statistics.instances_per_image == [] and statistics.instance_sizes.shape == (0, 3)

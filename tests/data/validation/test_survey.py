@@ -36,7 +36,7 @@ TRUTHS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def yard(tmp_path: Path) -> Path:
-    """one.png and two.jpg, with all three truths: a hen of 3 x 4 pixels on grass, under a row of void."""
+    """one.png and two.jpg, with all three ground truths: a hen of 3 x 4 pixels on grass, under a row of void."""
     folders = [tmp_path / name for name in ("images", "panoptic", "semantic")]
     for folder in folders:
         folder.mkdir()
@@ -93,7 +93,7 @@ def segment(yard: Path, **more: Any) -> None:
     edit(yard / "panoptic.json", lambda c: c["annotations"][0]["segments_info"][1].update(more))
 
 
-# kind -> (truth, what spoils it, the file that is named, the record that is)
+# kind -> (ground truth, what spoils it, the file that is named, the record that is)
 SPOILT: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
     "missing-file": ("panoptic", lambda y: (y / "images/one.png").unlink(), "images/one.png", ""),
     "unreadable": ("panoptic", lambda y: cut(y / "images/two.jpg"), "images/two.jpg", ""),
@@ -140,8 +140,8 @@ SPOILT: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
 }
 
 
-def of_yard(yard: Path, truth: str, name: str = "yard") -> Survey:
-    register_custom([{"NAME": name, "IMAGES": "images", **TRUTHS[truth]}], yard)
+def of_yard(yard: Path, ground_truth: str, name: str = "yard") -> Survey:
+    register_custom([{"NAME": name, "IMAGES": "images", **TRUTHS[ground_truth]}], yard)
     (found,) = survey_datasets([name], workers=0)
     return found
 
@@ -151,9 +151,9 @@ def register(name: str, like: str, load: Callable[[], Any]) -> None:
     MetadataCatalog.get(name).set(**{k: v for k, v in MetadataCatalog.get(like).as_dict().items() if k != "name"})
 
 
-@pytest.mark.parametrize("truth", TRUTHS)
-def test_nothing_is_wrong_with_a_clean_data_set(truth: str, yard: Path) -> None:
-    found = of_yard(yard, truth)
+@pytest.mark.parametrize("ground_truth", TRUTHS)
+def test_nothing_is_wrong_with_a_clean_data_set(ground_truth: str, yard: Path) -> None:
+    found = of_yard(yard, ground_truth)
     assert found.problems == [] and len(found.records) == 2
 
 
@@ -163,9 +163,9 @@ def test_every_kind_is_spoilt() -> None:
 
 @pytest.mark.parametrize("kind", SPOILT)
 def test_a_problem_is_found_once_with_its_file_and_record(kind: str, yard: Path) -> None:
-    truth, spoil, file, record = SPOILT[kind]
+    ground_truth, spoil, file, record = SPOILT[kind]
     spoil(yard)
-    found = of_yard(yard, truth)
+    found = of_yard(yard, ground_truth)
     assert [(p.kind, p.file, p.record) for p in found.problems] == [(kind, str(yard / file), record)]
     assert (found.num_errors, found.num_warnings) == ((1, 0) if KINDS[kind].is_error else (0, 1))
 

@@ -142,9 +142,9 @@ class TestConfusion:
     @given(drawn_groups())
     def test_is_that_of_the_labels_of_the_group(self, drawn: Drawn) -> None:
         channels = channels_of(drawn.group, drawn.num_classes)
-        truth, labels = torch.randint(0, drawn.num_classes, (2, 200), generator=torch.Generator().manual_seed(0))
-        confusion = confusion_matrix(truth.numpy(), labels.numpy(), drawn.num_classes, IGNORE)
-        of_group = [group_targets(one, channels, IGNORE).numpy() for one in (truth, labels)]
+        ground_truth, labels = torch.randint(0, drawn.num_classes, (2, 200), generator=torch.Generator().manual_seed(0))
+        confusion = confusion_matrix(ground_truth.numpy(), labels.numpy(), drawn.num_classes, IGNORE)
+        of_group = [group_targets(one, channels, IGNORE).numpy() for one in (ground_truth, labels)]
         expected = confusion_matrix(*of_group, len(drawn.group) + 1, IGNORE)
         assert group_confusion(torch.from_numpy(confusion).double(), channels).tolist() == expected.tolist()
 

@@ -17,7 +17,7 @@ from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.heads import SemanticHead, SemanticPrediction, build_semantic_head
 from unified_seg.heads.confusion_groups.groups import join, join_members
 from unified_seg.heads.confusion_groups.weighted_cross_entropy import confusion_weighted_loss, normalize_rows
-from unified_seg.heads.wrappers import ConfusionGroupHead, ErrorCorrectionHead
+from unified_seg.heads import ConfusionGroupHead, ErrorCorrectionHead
 
 NAMES = ["road", "car", "truck", "person", "rider"]
 GROUPS = [[1, 2], [3, 4]]
@@ -110,7 +110,7 @@ def test_a_coarse_sum_moves_borders() -> None:
     """Why the product is the rule at the stride of the head inside; see `join`.
 
     Of two classes in two cells, 4 pixels apart, the head inside has a margin of +9 in the first and of -3 in the
-    second. Interpolated between their centres the border is 9 / 12 of the way, 3 pixels. A classifier that knows
+    second. Interpolated between their centers the border is 9 / 12 of the way, 3 pixels. A classifier that knows
     nothing says 1/2, 1/2. The mean with it has the margins log((1/2 + p) / (1/2 + 1 - p)) with p = sigmoid(9),
     sigmoid(-3), which are 1.098 and -0.972, so the border is 0.53 of the way if these are interpolated: 2.1 pixels.
     Pixel by pixel the mean changes no winner.
@@ -120,7 +120,7 @@ def test_a_coarse_sum_moves_borders() -> None:
     nothing = torch.zeros(1, 2, 1, 2).log_softmax(1)
 
     def border(logits: Tensor) -> float:
-        """Pixels from the first centre to where the margin changes its sign; 400 steps between the two."""
+        """Pixels from the first center to where the margin changes its sign; 400 steps between the two."""
         margin = logits[0, 0, 0] - logits[0, 1, 0]
         return 4 * int((margin > 0).sum()) / len(margin)
 

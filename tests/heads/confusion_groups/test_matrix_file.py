@@ -39,17 +39,19 @@ def test_what_an_evaluation_writes(tiny_dataset, tmp_path: Path):
     evaluator = SemanticEvaluator(table, records, tmp_path)
     evaluator.reset()
     road, car = table.semantic_names.index("road"), table.semantic_names.index("car")
-    truths = [read_label(record["sem_seg_file_name"]) for record in records]
-    for record, truth in zip(records, truths):
-        labels = np.where(truth == car, road, truth).astype(np.int64)
-        labels[truth == table.ignore_label] = road  # does not count
+    ground_truths = [read_label(record["sem_seg_file_name"]) for record in records]
+    for record, ground_truth in zip(records, ground_truths):
+        labels = np.where(ground_truth == car, road, ground_truth).astype(np.int64)
+        labels[ground_truth == table.ignore_label] = road  # does not count
         evaluator.process([{"image_id": record["image_id"]}], [{"sem_seg_labels": torch.from_numpy(labels)}])
     evaluator.evaluate()
 
     matrix, names = read_confusion(tmp_path / "sem_seg.npz", table.semantic_names)
     assert names == list(table.semantic_names)
-    # Every pixel is called what it is, but each car is called road: in the row of the truth.
-    expected = np.diag(np.bincount(np.concatenate([truth[truth < 19] for truth in truths]), minlength=19))
+    # Every pixel is called what it is, but each car is called road: in the row of the ground truth.
+    expected = np.diag(
+        np.bincount(np.concatenate([ground_truth[ground_truth < 19] for ground_truth in ground_truths]), minlength=19)
+    )
     expected[car, road], expected[car, car] = expected[car, car], 0
     assert expected[car, road] > 0
     assert matrix.tolist() == expected.tolist()

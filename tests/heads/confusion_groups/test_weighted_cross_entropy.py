@@ -79,7 +79,7 @@ def test_by_hand() -> None:
     # L = -4/5 log 1/2 - 5 * 1/5 log(1 - 1/4) = 4/5 log 2 + log 4/3.
     # (4): c_ii + lambda * sum of c_ij q_j / (q_j - 1) = 4/5 - 1/3 = 7/15 for all k, so
     # k = 0: 1/2 * 7/15 - 4/5 = -17/30, k = 1: 1/4 * 7/15 + 1/3 = 9/20 and k = 2, which it is never called, 7/60.
-    # Pixel 1 is ignored. Pixel 2, of class 2, was never confused: cross-entropy, log 3, and q less the truth.
+    # Pixel 1 is ignored. Pixel 2, of class 2, was never confused: cross-entropy, log 3, and q less the ground truth.
     logits = torch.tensor([[math.log(2), 7.0, 0.0], [0.0, 8.0, 0.0], [0.0, 9.0, 0.0]])[None, :, None]
     targets = torch.tensor([[[0, IGNORE, 2]]])
     weights = torch.tensor([[0.8, 0.2, 0.0], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
@@ -196,10 +196,10 @@ def test_a_label_of_no_class_is_refused(label: int) -> None:
 
 def confusion_after_training(weights: Tensor, wrong_weight: float = 5.0) -> Tensor:
     """(3, 3) shares of a linear classifier that was trained by the loss, on three classes of points that overlap."""
-    centres = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    centers = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
     # As a normal distribution has them, 400 of each class, but without chance.
     quantiles = torch.special.ndtri((torch.arange(20) + 0.5) / 20)
-    points = (centres[:, None] + torch.cartesian_prod(quantiles, quantiles)).flatten(0, 1)
+    points = (centers[:, None] + torch.cartesian_prod(quantiles, quantiles)).flatten(0, 1)
     classes = torch.arange(3).repeat_interleave(400)
     features = torch.cat([points, torch.ones(len(points), 1)], dim=1)
     classifier = torch.zeros(3, 3, requires_grad=True)
@@ -215,11 +215,11 @@ def confusion_after_training(weights: Tensor, wrong_weight: float = 5.0) -> Tens
 
 
 def test_raising_the_weight_of_a_pair_lowers_its_confusion() -> None:
-    # Centres 2 apart with a deviation of 1: about 14% of class 0 are called 1, and as many 2.
+    # Centers 2 apart with a deviation of 1: about 14% of class 0 are called 1, and as many 2.
     even = normalize_rows(torch.tensor([[8, 1, 1], [1, 8, 1], [1, 1, 8]]))
     before = confusion_after_training(even)
     assert 0.1 < before[0, 1] < 0.2
-    # An evaluation that found the pair confused more: the row is normalised, so class 0 itself counts less.
+    # An evaluation that found the pair confused more: the row is normalized, so class 0 itself counts less.
     found = normalize_rows(torch.tensor([[8, 8, 1], [1, 8, 1], [1, 1, 8]]))
     # The weight of the pair alone.
     raised = even.clone()

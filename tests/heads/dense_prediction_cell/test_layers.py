@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from unified_seg.heads.dense_prediction_cell.layers import DensePredictionCell
 
-# What each branch sees of the input, from its centre, as sums of the branches before it: the taps of (1, 6) are at
+# What each branch sees of the input, from its center, as sums of the branches before it: the taps of (1, 6) are at
 # rows -1 0 1 and columns -6 0 6, those of (18, 15) after it at rows -18 0 18 and columns -15 0 15 from there, ...
 CHAINS = {
     0: [(1, 6)],
@@ -90,7 +90,7 @@ def test_it_starts_at_the_scale_of_its_input_without_a_norm() -> None:
     torch.manual_seed(0)
     cell = DensePredictionCell(64, 64, norm="")
     result = cell(torch.randn(1, 64, 60, 100))
-    # Kaiming's initialisation keeps the mean square but for taps in the padding. Scaled by the channels too, the first
+    # Kaiming's initialization keeps the mean square but for taps in the padding. Scaled by the channels too, the first
     # branch would have a 64th of it, the others a 64 * 64th or less.
     for each in result[:, :, 24:36, 42:58].split(64, dim=1):
         assert 0.05 < each.square().mean() < 3

@@ -171,13 +171,13 @@ def test_equal_to_looking_at_every_pixel(streets: Streets, size: tuple[int, int]
 
 def test_a_perfect_and_a_blind_error_branch(streets: Streets) -> None:
     """Of a head that calls the whole street sky, and is sure of it: 4 logits of 20, so 1 - confidence is 6e-9."""
-    truth = draw_street().semantic
-    record = record_of(streets.folder, truth)
+    ground_truth = draw_street().semantic
+    record = record_of(streets.folder, ground_truth)
     sky = torch.zeros(4, *SIZE)
     sky[SKY] = 20
-    wrong = torch.from_numpy(truth != SKY)[None]
+    wrong = torch.from_numpy(ground_truth != SKY)[None]
     scores = run(evaluator_of(streets, [record]), [record], [output_of(sky, wrong * 40.0 - 20)])["errors"]
-    # 3956 of 7680 labelled pixels are sky; see drawn_streets.
+    # 3956 of 7680 labeled pixels are sky; see drawn_streets.
     assert scores["error_rate"] == pytest.approx(100 * (7680 - 3956) / 7680)
     assert [scores[key] for key in ("hard_ratio", "IoU", "hard_recall", "IoU-0.1", "best_IoU")] == [100] * 5
     assert scores["confidence_IoU"] == scores["confidence_best_IoU"] == 0
@@ -212,7 +212,7 @@ def test_items_travel_between_processes(hand: tuple[ErrorEvaluator, dict, dict])
     evaluator, record, output = hand
     item = pickle.loads(pickle.dumps(evaluator.score_image(record, output)))
     assert evaluator.summarize({"street": item})["errors"]["error_rate"] == pytest.approx(100 * 4 / 7)
-    with pytest.raises(ValueError, match=r"wrong pixels are \[7, 7\], .*; the truth has 8"):
+    with pytest.raises(ValueError, match=r"wrong pixels are \[7, 7\], .*; the ground truth has 8"):
         evaluator.summarize({"street": item._replace(valid_pixels=8)})
     # A pixel that is right for one source and wrong for the other.
     moved = item.entries.copy()
@@ -234,7 +234,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match="'street': a score of a pixel is not a number from 0 to 1"):
             evaluator.process([record], [output])
 
-    def test_a_truth_of_another_size(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
+    def test_a_ground_truth_of_another_size(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         Image.fromarray(np.zeros((4, 5), np.uint8)).save(record["sem_seg_file_name"])
         with pytest.raises(DataError, match=r"street_labels\.png: 4x5 pixels, its image has 2x4"):

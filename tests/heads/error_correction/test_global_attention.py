@@ -16,7 +16,7 @@ def maps(low: tuple[int, int], high: tuple[int, int], images: int = 2) -> list[T
     return [torch.randn(images, width, *size, generator=generator) for width, size in ((6, low), (10, high))]
 
 
-def normalise(x: Tensor, norm: nn.Module) -> Tensor:
+def normalize(x: Tensor, norm: nn.Module) -> Tensor:
     """GroupNorm's formula, with its weight and bias."""
     assert isinstance(norm, nn.GroupNorm)
     grouped = x.reshape(len(x), norm.num_groups, -1)
@@ -37,11 +37,11 @@ def conv_plainly(x: Tensor, conv: nn.Conv2d) -> Tensor:
             result += torch.einsum("nchw,oc->nohw", tap, conv.weight[:, :, i, j])
     if conv.bias is not None:
         result += conv.bias[:, None, None]
-    return result if conv.norm is None else normalise(result, conv.norm)  # type: ignore[arg-type]
+    return result if conv.norm is None else normalize(result, conv.norm)  # type: ignore[arg-type]
 
 
 def upsample_plainly(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear between the centres of cells, as matrices: row i of the result lies at (i + 0.5) * h / H - 0.5."""
+    """Bilinear between the centers of cells, as matrices: row i of the result lies at (i + 0.5) * h / H - 0.5."""
     ways = []
     for length, cells in zip(size, x.shape[-2:]):
         way = torch.zeros(length, cells)
@@ -54,7 +54,7 @@ def upsample_plainly(x: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.einsum("yi,ncij,xj->ncyx", ways[0], x, ways[1])
 
 
-def randomise(layer: nn.Module) -> None:
+def randomize(layer: nn.Module) -> None:
     """Norms and biases that do something."""
     torch.manual_seed(2)
     for parameter in layer.parameters():
@@ -65,7 +65,7 @@ def randomise(layer: nn.Module) -> None:
 @given(low=sizes, high=sizes, gate=st.sampled_from(["sigmoid", "relu"]), width=st.sampled_from([10, 12]))
 def test_equals_a_plain_reference(low: tuple[int, int], high: tuple[int, int], gate: str, width: int) -> None:
     layer = GlobalAttentionUpsample(6, 10, width, gate=gate)
-    randomise(layer)
+    randomize(layer)
     fine, coarse = maps(low, high)
     weights = conv_plainly(coarse.mean((2, 3), keepdim=True), layer.weigh)
     weights = 1 / (1 + torch.exp(-weights)) if gate == "sigmoid" else weights.clamp(min=0)
@@ -130,7 +130,7 @@ def test_an_unknown_gate_lists_the_known_ones(layer: type[nn.Module]) -> None:
 @given(low=sizes, high=sizes)
 def test_a_decoder_block_is_two_convolutions_more(low: tuple[int, int], high: tuple[int, int]) -> None:
     block = DecoderBlock(6, 10, 12)
-    randomise(block)
+    randomize(block)
     fine, coarse = maps(low, high)
     expected = GlobalAttentionUpsample.forward(block, fine, coarse)
     for conv in block.convs:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from unified_seg.config import ConfigError
 from unified_seg.heads import ASPRefinementHead, SemanticHead, SemanticPrediction, build_semantic_head
-from unified_seg.heads.wrappers import ErrorCorrectionHead
+from unified_seg.heads import ErrorCorrectionHead
 from unified_seg.meta_arch import build_model
 
 LOWS = ["p4", "p3", "p2"]
@@ -183,21 +183,21 @@ def test_coarser_logits_inside_come_to_the_finest_feature():
 def test_the_balance_of_the_training_images_is_remembered_and_undone():
     """Two images of 4 x 4 with 4 and 8 errors: weights of a correct pixel of 4 / 12 and 8 / 8, 2 / 3 on average."""
     wrapper = head().train()
-    truth = torch.zeros(2, 16, 16, dtype=torch.long)
-    truth[0, :4] = truth[1, :8] = 1
+    ground_truth = torch.zeros(2, 16, 16, dtype=torch.long)
+    ground_truth[0, :4] = ground_truth[1, :8] = 1
     said = SemanticPrediction(torch.eye(CLASSES)[0].view(1, -1, 1, 1).expand(2, CLASSES, 4, 4) * 5)
     error = torch.zeros(2, 1, 4, 4, requires_grad=True)
     prediction = SemanticPrediction(said.logits, auxiliary={"error": error}, base=said)
-    wrapper.losses(prediction, truth)
-    wrapper.losses(prediction, truth)
+    wrapper.losses(prediction, ground_truth)
+    wrapper.losses(prediction, ground_truth)
     torch.testing.assert_close(wrapper.error_branch.balance, torch.tensor(2 / 3))
     # Even odds are then 2 / 3: a probability of 0.4.
     torch.testing.assert_close(
         wrapper.logit_maps(prediction)["error_unbalanced"].sigmoid(), torch.full_like(error, 0.4)
     )
-    truth[:] = 1
+    ground_truth[:] = 1
     wrapper.error_branch.eval()
-    wrapper.losses(prediction, truth)
+    wrapper.losses(prediction, ground_truth)
     torch.testing.assert_close(wrapper.error_branch.balance, torch.tensor(2 / 3))
 
 

@@ -17,7 +17,7 @@ BLACK, RED, WHITE = (0, 0, 0), (255, 0, 0), (255, 255, 255)
 
 
 def at(picture: np.ndarray, row: int, column: int) -> tuple[int, ...]:
-    """The colour in the middle of a pixel of the image."""
+    """The color in the middle of a pixel of the image."""
     return tuple(picture[row * SCALE + SCALE // 2, column * SCALE + SCALE // 2].tolist())
 
 
@@ -26,14 +26,14 @@ def logits_of(labels: np.ndarray) -> torch.Tensor:
 
 
 @pytest.fixture
-def truth(street: Any) -> np.ndarray:
+def ground_truth(street: Any) -> np.ndarray:
     return street[0]
 
 
 @pytest.fixture
-def maps(truth: np.ndarray) -> dict[str, LogitMap]:
+def maps(ground_truth: np.ndarray) -> dict[str, LogitMap]:
     """Before the correction both cars are road, and the void corner too; the error branch sees the first car alone."""
-    uncorrected = np.where((truth == CAR) | (truth == IGNORE), ROAD, truth)
+    uncorrected = np.where((ground_truth == CAR) | (ground_truth == IGNORE), ROAD, ground_truth)
     error = torch.full((1, 64, 128), -20.0)
     error[:, 24:48, 20:44] = 20
     maps = {"uncorrected": logits_of(uncorrected), "error": error}
@@ -46,19 +46,19 @@ def test_probability_goes_from_black_to_red() -> None:
     assert [tuple(picture[50, column].tolist()) for column in (10, 250, 570)] == [BLACK, (128, 0, 0), RED]
 
 
-def test_true_errors_are_red_and_unlabelled_pixels_white() -> None:
+def test_true_errors_are_red_and_unlabeled_pixels_white() -> None:
     wrong = np.zeros((64, 128), bool)
-    labelled = np.ones((64, 128), bool)
-    wrong[3, 5], labelled[7, 9] = True, False
-    picture = draw_true_errors(wrong, labelled)
+    labeled = np.ones((64, 128), bool)
+    wrong[3, 5], labeled[7, 9] = True, False
+    picture = draw_true_errors(wrong, labeled)
     assert (at(picture, 3, 5), at(picture, 7, 9)) == (RED, WHITE)
     # Every pixel is a square of its own.
     assert (picture == RED).all(axis=2).sum() == (picture == WHITE).all(axis=2).sum() == SCALE**2
     assert not picture[(picture != RED).any(axis=2) & (picture != WHITE).any(axis=2)].any()
 
 
-def test_predicted_and_true_errors(maps: dict[str, LogitMap], truth: np.ndarray) -> None:
-    predicted, true = (picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, truth))
+def test_predicted_and_true_errors(maps: dict[str, LogitMap], ground_truth: np.ndarray) -> None:
+    predicted, true = (picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, ground_truth))
     assert predicted.shape == true.shape == (64 * SCALE, 128 * SCALE, 3)
     # Sky, first car, second car, void.
     places = [(10, 10), (30, 30), (30, 60), (60, 110)]
@@ -76,9 +76,11 @@ def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return written
 
 
-def test_captions_say_how_much(maps: dict[str, LogitMap], truth: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captions_say_how_much(
+    maps: dict[str, LogitMap], ground_truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     written = captions(monkeypatch)
-    draw_errors((64, 128), maps, IGNORE, truth)
+    draw_errors((64, 128), maps, IGNORE, ground_truth)
     # Two cars of 24 x 24 pixels in 64 x 128, of which 8 x 32 are void: 576 / 8192 and 1152 / 7936.
     assert "7.0 %" in written[0] and "14.5 %" in written[1]
     written.clear()
@@ -86,12 +88,14 @@ def test_captions_say_how_much(maps: dict[str, LogitMap], truth: np.ndarray, mon
     assert "unknown" in written[1]
 
 
-def test_a_truth_of_another_size(maps: dict[str, LogitMap], image, compact, metadata) -> None:
+def test_a_ground_truth_of_another_size(maps: dict[str, LogitMap], image, compact, metadata) -> None:
     for draw in (
-        lambda truth: draw_errors((64, 128), maps, IGNORE, truth),
-        lambda truth: draw_panels(image, compact | {"semantic_logit_maps": maps}, metadata, truth=truth),
+        lambda ground_truth: draw_errors((64, 128), maps, IGNORE, ground_truth),
+        lambda ground_truth: draw_panels(
+            image, compact | {"semantic_logit_maps": maps}, metadata, ground_truth=ground_truth
+        ),
     ):
-        with pytest.raises(ValueError, match=r"a truth of \(32, 128\) pixels for an image of \(64, 128\)"):
+        with pytest.raises(ValueError, match=r"a ground truth of \(32, 128\) pixels for an image of \(64, 128\)"):
             draw(np.zeros((32, 128), int))
 
 
@@ -101,19 +105,19 @@ def panel(picture: np.ndarray, row: int, column: int) -> np.ndarray:
     return picture[top + CAPTION : top + CAPTION + 64 * SCALE, left : left + 128 * SCALE]
 
 
-def test_before_and_after_stand_beside_each_other(image, compact, maps, truth, table, metadata) -> None:
+def test_before_and_after_stand_beside_each_other(image, compact, maps, ground_truth, table, metadata) -> None:
     outputs = compact | {"semantic_logit_maps": maps}
     uncorrected = {"sem_seg_labels": maps["uncorrected"].labels((64, 128))}
     before, after = (make_panels(each, table)["semantic"].draw(image)[CAPTION:] for each in (uncorrected, compact))
     assert not np.array_equal(before, after)
-    errors = [picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, truth)]
+    errors = [picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, ground_truth)]
     # Of all three kinds of answers: input, before, after; instances, panoptic, predicted; true.
-    picture = draw_panels(image, outputs, metadata, legend="none", truth=truth)
+    picture = draw_panels(image, outputs, metadata, legend="none", ground_truth=ground_truth)
     assert picture.shape[1] == 3 * 512 + 2 * GAP and picture.shape[0] == 3 * (CAPTION + 64 * SCALE) + 2 * GAP
     expected = {(0, 1): before, (0, 2): after, (1, 2): errors[0], (2, 0): errors[1]}
     for (row, column), drawn in expected.items():
         assert np.array_equal(panel(picture, row, column), drawn)
-    # Of a semantic model without truth: two by two.
+    # Of a semantic model without ground truth: two by two.
     del outputs["instances"], outputs["panoptic_seg"]
     picture = draw_panels(image, outputs, metadata, legend="none")
     assert picture.shape[1] == 2 * 512 + GAP and picture.shape[0] == 2 * (CAPTION + 64 * SCALE) + GAP
@@ -147,12 +151,14 @@ def test_answers_stand_in_the_order_of_the_heads(image, compact, maps, table, me
     assert np.array_equal(panel(picture, 0, 1), first) and np.array_equal(panel(picture, 0, 2), last)
 
 
-def test_below_a_fusion_that_refines(image, fused, maps, truth, metadata) -> None:
+def test_below_a_fusion_that_refines(image, fused, maps, ground_truth, metadata) -> None:
     plain = draw_panels(image, fused, metadata, legend="none")
-    picture = draw_panels(image, fused | {"semantic_logit_maps": maps}, metadata, legend="none", truth=truth)
+    picture = draw_panels(
+        image, fused | {"semantic_logit_maps": maps}, metadata, legend="none", ground_truth=ground_truth
+    )
     assert np.array_equal(picture[: len(plain)], plain)
     assert picture.shape == (3 * (CAPTION + 64 * SCALE) + 2 * GAP, plain.shape[1], 3)
-    for column, drawn in enumerate(draw_errors((64, 128), maps, IGNORE, truth), start=1):
+    for column, drawn in enumerate(draw_errors((64, 128), maps, IGNORE, ground_truth), start=1):
         assert np.array_equal(panel(picture, 2, column), drawn[CAPTION:])
 
 
@@ -168,10 +174,10 @@ def test_the_legend_has_the_classes_from_before(image, compact, maps, table, met
     assert swatches[0] == 0 and swatches[1] > 50
 
 
-def test_other_maps_of_logits_are_not_drawn(image, compact, maps, truth, metadata) -> None:
+def test_other_maps_of_logits_are_not_drawn(image, compact, maps, ground_truth, metadata) -> None:
     del maps["uncorrected"]
     outputs = compact | {"semantic_logit_maps": maps}
-    drawn = draw_panels(image, outputs, metadata, truth=truth)
+    drawn = draw_panels(image, outputs, metadata, ground_truth=ground_truth)
     assert np.array_equal(drawn, draw_panels(image, compact, metadata))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from unified_seg.heads.error_correction import sparse_block
 from unified_seg.heads.error_correction.global_attention import DecoderBlock
-from unified_seg.heads.error_correction.sparse_block import block_at, worth_while
+from unified_seg.heads.error_correction.sparse_block import block_at, is_sparse_enough
 from unified_seg.ops.resampling import upsample_to
 
 
@@ -70,11 +70,11 @@ def test_a_group_norms_statistics_are_estimated_from_all_of_the_map():
 
 def test_when_it_is_worth_while():
     mask = torch.zeros(128, 256, dtype=torch.bool)
-    assert worth_while(mask)
+    assert is_sparse_enough(mask)
     mask[:, ::40] = True
-    assert worth_while(mask)
+    assert is_sparse_enough(mask)
     # With two cells to each side 5 of every 8 columns.
     mask[:, ::8] = True
-    assert not worth_while(mask)
+    assert not is_sparse_enough(mask)
     # Of a small map the grid alone has most.
-    assert not worth_while(torch.zeros(16, 16, dtype=torch.bool))
+    assert not is_sparse_enough(torch.zeros(16, 16, dtype=torch.bool))

@@ -53,8 +53,8 @@ def test_equals_a_plain_reference(
 
 def test_a_hand_drawn_map() -> None:
     # One channel, 2x4, columns 1 2 3 4 in both rows. One bin holds their mean 2.5 everywhere; two bins a side hold
-    # 1.5 and 3.5, which upsampled twofold (centres at halves) are 1.5, 1.5 + 0.25 * 2 ... along a row of four:
-    # output centres 0.125, 0.375, 0.625, 0.875 of the width lie at -0.0, 0.25, 0.75, 1.0 between the bin centres.
+    # 1.5 and 3.5, which upsampled twofold (centers at halves) are 1.5, 1.5 + 0.25 * 2 ... along a row of four:
+    # output centers 0.125, 0.375, 0.625, 0.875 of the width lie at -0.0, 0.25, 0.75, 1.0 between the bin centers.
     x = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 1, 2, 4)
     layer = PyramidPooling(1, bins=[1], reduction=False)
     assert layer(x)[0, 1].tolist() == [[2.5] * 4] * 2

@@ -33,18 +33,18 @@ def output_of(levels: Any, labels: dict[int, Any], input_size: tuple[int, int]) 
 
 def random_case(seed: int, size: tuple[int, int], input_size: tuple[int, int], strides: tuple[int, ...]) -> Any:
     rng = np.random.default_rng(seed)
-    truth = rng.choice([0, 1, 2, 3, IGNORE], size)
+    ground_truth = rng.choice([0, 1, 2, 3, IGNORE], size)
     cells = {s: (-(-input_size[0] // s), -(-input_size[1] // s)) for s in strides}
     labels = {s: rng.integers(0, 4, shape) for s, shape in cells.items()}
-    return truth, output_of(rng.integers(0, len(strides), cells[strides[-1]]), labels, input_size)
+    return ground_truth, output_of(rng.integers(0, len(strides), cells[strides[-1]]), labels, input_size)
 
 
 @pytest.fixture
 def hand(streets: Streets) -> tuple[LevelEvaluator, dict, dict]:
     """Left half: assigned to the coarse level, whose one cell says road. Right half: to the fine one's 2 x 2 cells."""
-    truth = np.array([[ROAD, ROAD, SKY, SKY]] * 2 + [[ROAD, ROAD, ROAD, SKY], [ROAD, ROAD, SKY, IGNORE]])
+    ground_truth = np.array([[ROAD, ROAD, SKY, SKY]] * 2 + [[ROAD, ROAD, ROAD, SKY], [ROAD, ROAD, SKY, IGNORE]])
     output = output_of([[0, 1], [0, 1]], {4: [[ROAD]], 2: [[SKY, SKY], [ROAD, ROAD]]}, (4, 4))
-    record = record_of(streets.folder, truth)
+    record = record_of(streets.folder, ground_truth)
     return LevelEvaluator(streets.table, [record], streets.folder / "out", (4, 2)), record, output
 
 
@@ -117,21 +117,21 @@ STRIDES = (16, 8, 4)
 def test_equal_to_counting_pixel_by_pixel(streets: Streets, size: tuple[int, int]) -> None:
     """Two images of another size than the network saw, and neither size is a multiple of a stride."""
     cases = [random_case(seed, size, input_size, STRIDES) for seed, input_size in enumerate([(37, 53), (30, 50)])]
-    records = [record_of(streets.folder, truth, f"street_{i}") for i, (truth, _) in enumerate(cases)]
+    records = [record_of(streets.folder, ground_truth, f"street_{i}") for i, (ground_truth, _) in enumerate(cases)]
     run(
         LevelEvaluator(streets.table, records, streets.folder / "out", STRIDES),
         records,
         [output for _, output in cases],
     )
     expected = np.zeros((3, 3, 4, 4), dtype=np.int64)
-    for truth, output in cases:
+    for ground_truth, output in cases:
         maps = output["semantic_maps"]
-        for (y, x), true in np.ndenumerate(truth):
+        for (y, x), true in np.ndenumerate(ground_truth):
             if true == IGNORE:
                 continue
             at = {}
             for name, cells in maps.items():
-                # The centre of the pixel, in pixels of the network's input.
+                # The center of the pixel, in pixels of the network's input.
                 row, column = ((i + 0.5) * seen / side for i, seen, side in zip((y, x), cells.input_size, size))
                 at[name] = int(cells.values[int(row / cells.stride), int(column / cells.stride)])
             for answering, stride in enumerate(STRIDES):
@@ -140,18 +140,18 @@ def test_equal_to_counting_pixel_by_pixel(streets: Streets, size: tuple[int, int
 
 
 def test_the_shares_are_all_and_the_diagonal_is_the_fused_answer(streets: Streets) -> None:
-    truth, output = random_case(3, (37, 53), (74, 106), STRIDES)
-    record = record_of(streets.folder, truth)
+    ground_truth, output = random_case(3, (37, 53), (74, 106), STRIDES)
+    record = record_of(streets.folder, ground_truth)
     scores = run(LevelEvaluator(streets.table, [record], streets.folder / "out", STRIDES), [record], [output])["levels"]
     assert sum(scores[f"share_{s}"] for s in STRIDES) == pytest.approx(100)
-    levels, *labels = (m.read(truth.shape).numpy() for m in output["semantic_maps"].values())
+    levels, *labels = (m.read(ground_truth.shape).numpy() for m in output["semantic_maps"].values())
     fused = np.choose(levels, labels)
     confusion = np.load(streets.folder / "out" / "levels.npz")["confusion"]
-    expected = confusion_matrix(truth, fused, 4, IGNORE)
+    expected = confusion_matrix(ground_truth, fused, 4, IGNORE)
     assert (confusion[range(3), range(3)].sum(axis=0) == expected).all()
     assert scores["mIoU"] == pytest.approx(100 * semantic_scores(expected).mean_iou)
     for level, stride in enumerate(STRIDES):
-        alone = semantic_scores(confusion_matrix(truth, labels[level], 4, IGNORE))
+        alone = semantic_scores(confusion_matrix(ground_truth, labels[level], 4, IGNORE))
         assert [scores[f"IoU_{stride}-{name}"] for name in CLASSES] == pytest.approx(100 * alone.iou)
 
 
@@ -179,7 +179,7 @@ def test_items_travel_between_processes(hand: tuple[LevelEvaluator, dict, dict])
     evaluator, record, output = hand
     item = pickle.loads(pickle.dumps(evaluator.score_image(record, output)))
     assert evaluator.summarize({"street": item})["levels"]["share_4"] == pytest.approx(100 * 8 / 15)
-    with pytest.raises(ValueError, match=r"the levels answer for \[15, 15\] pixels, the truth has 16"):
+    with pytest.raises(ValueError, match=r"the levels answer for \[15, 15\] pixels, the ground truth has 16"):
         evaluator.summarize({"street": item._replace(valid_pixels=16)})
 
 
@@ -190,7 +190,7 @@ class TestRefuses:
         with pytest.raises(ValueError, match=r"'street': no \['labels_8'\] in its semantic maps, only"):
             evaluator.process([record], [output])
 
-    def test_a_truth_of_another_size(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
+    def test_a_ground_truth_of_another_size(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         Image.fromarray(np.zeros((4, 5), np.uint8)).save(record["sem_seg_file_name"])
         with pytest.raises(DataError, match=r"street_labels\.png: 4x5 pixels, its image has 4x4"):
@@ -216,10 +216,10 @@ class TestRefuses:
 
 
 def test_every_pixel_of_a_street_is_counted_once_a_level() -> None:
-    truth = draw_street().semantic
+    ground_truth = draw_street().semantic
     rng = np.random.default_rng(0)
-    levels, labels = rng.integers(0, 4, truth.shape), [rng.integers(0, 4, truth.shape) for _ in range(4)]
-    counts = level_confusion(truth, levels, labels, 4, IGNORE).sum(axis=(0, 2, 3))
+    levels, labels = rng.integers(0, 4, ground_truth.shape), [rng.integers(0, 4, ground_truth.shape) for _ in range(4)]
+    counts = level_confusion(ground_truth, levels, labels, 4, IGNORE).sum(axis=(0, 2, 3))
     assert counts.tolist() == [7680] * 4  # see drawn_streets
 
 

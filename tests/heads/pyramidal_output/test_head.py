@@ -75,9 +75,9 @@ def test_the_losses_are_equation_1(policy: str) -> None:
         logits = prediction.auxiliary[f"semantic_{stride}"].permute(0, 2, 3, 1)
         valid = labels != IGNORE
         semantic.append(F.cross_entropy(logits[valid], labels[valid]) if valid.any() else torch.tensor(0.0))
-    for logits, truth in zip(unity, pyramid.unity):
-        valid = truth >= 0
-        loss = F.binary_cross_entropy_with_logits(logits[valid], truth[valid].float())
+    for logits, ground_truth in zip(unity, pyramid.unity):
+        valid = ground_truth >= 0
+        loss = F.binary_cross_entropy_with_logits(logits[valid], ground_truth[valid].float())
         cells.append(loss if valid.any() else torch.tensor(0.0))
     losses = head.losses(prediction, targets)
     assert losses.keys() == {"loss_sem_seg", "loss_unity"}
@@ -94,10 +94,10 @@ def test_cells_outside_the_semantic_loss_get_exactly_no_gradient(policy: str) ->
             value.retain_grad()
     head.losses(prediction, targets)["loss_sem_seg"].backward()
     unity = [prediction.auxiliary[f"unity_{s}"] for s in STRIDES[:-1]]
-    truth = build_label_pyramid(targets, STRIDES, IGNORE)
-    relabelled = relabel(truth, policy, [u.detach().sigmoid() for u in unity], 0.4)
+    ground_truth = build_label_pyramid(targets, STRIDES, IGNORE)
+    relabeled = relabel(ground_truth, policy, [u.detach().sigmoid() for u in unity], 0.4)
     done = 0
-    for stride, before, after in zip(STRIDES, truth.semantic, relabelled.semantic):
+    for stride, before, after in zip(STRIDES, ground_truth.semantic, relabeled.semantic):
         gradient = prediction.auxiliary[f"semantic_{stride}"].grad
         seen = (after != IGNORE)[:, None].expand_as(gradient)
         assert not gradient[~seen].any() and gradient[seen].all()
@@ -224,7 +224,7 @@ def test_every_key_of_the_config_arrives() -> None:
         ({"threshold": float("nan")}, "THRESHOLD must be 0 to 1, got nan"),
         ({"unity_dim": 0}, "UNITY_DIM must be 1 or more, got 0"),
         ({"context": "psp"}, "CONTEXT must be one of none, anl, anl_multi, coarse_to_fine, got 'psp'"),
-        ({"relabelling": "all"}, "RELABELLING must be one of none, truth, true_positives"),
+        ({"relabelling": "all"}, "RELABELLING must be one of none, ground truth, true_positives"),
         ({"output": "both"}, "OUTPUT must be one of pyramidal, finest, single"),
         ({"output": "single", "context": "anl_multi"}, "CONTEXT: anl_multi .* the output single has not; use anl"),
     ],

@@ -106,12 +106,12 @@ def test_policy_none_by_hand() -> None:
     assert_levels(same.unity, *UNITY, ignored=UNITY_IGNORE)
 
 
-def test_policy_truth_by_hand() -> None:
+def test_policy_ground_truth_by_hand() -> None:
     # The upper two coarsest cells are unity-cells, so all below them is done, at both levels. Below the lower two, the
     # second level's unity-cells do theirs: to the finest is left what is below its only mix-cell, 3 0 / 0 0.
-    relabelled = relabel(hand_drawn(), "truth")
+    relabeled = relabel(hand_drawn(), "truth")
     assert_levels(
-        relabelled.semantic,
+        relabeled.semantic,
         SEMANTIC[0],
         """
         .. ..
@@ -133,7 +133,7 @@ def test_policy_truth_by_hand() -> None:
         """,
     )
     assert_levels(
-        relabelled.unity,
+        relabeled.unity,
         UNITY[0],
         """
         .. ..
@@ -150,9 +150,9 @@ def test_policy_true_positives_by_hand() -> None:
     # Of the coarsest cells only the upper left is a true positive: the upper right was missed, the lower left is a
     # false positive. At the second level true positives are, in the upper right, the first (0.9 is tau itself); in the
     # lower left, those of the falling diagonal; in the lower right, the first, for its second is a false positive.
-    relabelled = relabel(hand_drawn(), "true_positives", PREDICTED, 0.9)
+    relabeled = relabel(hand_drawn(), "true_positives", PREDICTED, 0.9)
     assert_levels(
-        relabelled.semantic,
+        relabeled.semantic,
         SEMANTIC[0],
         """
         .. 11
@@ -174,7 +174,7 @@ def test_policy_true_positives_by_hand() -> None:
         """,
     )
     assert_levels(
-        relabelled.unity,
+        relabeled.unity,
         UNITY[0],
         """
         .. 11
@@ -188,7 +188,7 @@ def test_policy_true_positives_by_hand() -> None:
 
 
 def test_levels_and_fusion_by_hand() -> None:
-    # The same predictions in inference, where the truth is unknown and false positives count: the coarsest level
+    # The same predictions in inference, where the ground truth is unknown and false positives count: the coarsest level
     # answers in the whole left half; right, the second level where it has 0.9 or more; elsewhere the finest.
     levels = assign_levels(PREDICTED, (4, 2, 1), 0.9)
     assert_levels(
@@ -217,12 +217,12 @@ def test_levels_and_fusion_by_hand() -> None:
 @pytest.mark.parametrize(
     ("cell", "label"),
     [
-        # All four central pixels are as near the centre: the first in reading order.
+        # All four central pixels are as near the center: the first in reading order.
         ("1111 / 1234 / 1567 / 1111", 2),
         ("1111 / 1.34 / 1567 / 1111", 3),
         ("1111 / 1..4 / 1567 / 1111", 5),
         ("1111 / 1..4 / 1..7 / 1111", 1),
-        # Then come the eight beside them, at 1.5 and 0.5 pixels from the centre; the corners are the farthest.
+        # Then come the eight beside them, at 1.5 and 0.5 pixels from the center; the corners are the farthest.
         ("2.34 / 5..6 / ...7 / 8..9", 3),
         ("2..4 / ...6 / ...7 / 8..9", 6),
         ("2..4 / .... / .... / 8..9", 2),
@@ -230,7 +230,7 @@ def test_levels_and_fusion_by_hand() -> None:
         (".... / .... / .... / ....", IGNORE),
     ],
 )
-def test_finest_label_is_that_nearest_the_centre(cell: str, label: int) -> None:
+def test_finest_label_is_that_nearest_the_center(cell: str, label: int) -> None:
     # Right of it a unity-cell.
     labels = torch.cat([draw(cell.replace("/", "\n")), torch.full((1, 4, 4), 8)], dim=2)
     assert build_label_pyramid(labels, (8, 4), IGNORE).semantic[-1][0, 0].tolist() == [label, 8]
@@ -319,7 +319,7 @@ def test_ground_truth_equals_the_reference(case: Case) -> None:
 @given(CASES, st.sampled_from(POLICIES), st.sampled_from([0.0, 0.5, 0.875, 1.0]))
 def test_relabelling_equals_the_reference(case: Case, policy: str, threshold: float) -> None:
     pyramid, predicted = case.pyramid, case.probabilities()
-    relabelled = relabel(pyramid, policy, predicted, threshold)
+    relabeled = relabel(pyramid, policy, predicted, threshold)
     masks = done_by_coarser(pyramid, policy, predicted, threshold)
     for image in range(len(case.labels)):
         semantic = [level[image].numpy() for level in pyramid.semantic]
@@ -332,15 +332,15 @@ def test_relabelling_equals_the_reference(case: Case, policy: str, threshold: fl
         ]
         done = reference.done(counts, case.strides, [level.shape for level in semantic])
         assert [mask[image].tolist() for mask in masks] == [mask.tolist() for mask in done]
-        for ours, before, mask in zip(relabelled.semantic, semantic, done):
+        for ours, before, mask in zip(relabeled.semantic, semantic, done):
             assert ours[image].tolist() == np.where(mask, case.ignore, before).tolist()
-        for ours, before, mask in zip(relabelled.unity, unity, done):
+        for ours, before, mask in zip(relabeled.unity, unity, done):
             assert ours[image].tolist() == np.where(mask, reference.VOID, before).tolist()
 
 
 @settings(max_examples=100, deadline=None)
 @given(CASES)
-def test_under_the_truth_each_valid_pixel_is_learnt_at_one_level(case: Case) -> None:
+def test_under_the_ground_truth_each_valid_pixel_is_learnt_at_one_level(case: Case) -> None:
     # The policy "truth" leaves each pixel to the coarsest level at which it is within a unity-cell, else to the finest.
     pyramid = relabel(case.pyramid, "truth")
     height, width = case.labels.shape[1:]
@@ -395,7 +395,7 @@ def test_the_ends_of_the_threshold(strides: tuple[int, ...], dtype: torch.dtype)
 
 def test_two_levels_of_strides_32_and_4() -> None:
     # A coarse cell is 8x8 fine ones. Left all 3 but for an ignored pixel; right all 1 but one pixel of 2, at row 9 and
-    # column 41: row 1 and column 1 of the fine cell 2, 10, so one of the four next to its centre, and the first.
+    # column 41: row 1 and column 1 of the fine cell 2, 10, so one of the four next to its center, and the first.
     labels = torch.full((1, 32, 64), 3)
     labels[..., 32:], labels[0, 9, 41], labels[0, 5, 5] = 1, 2, IGNORE
     pyramid = build_label_pyramid(labels, (32, 4), IGNORE)
@@ -405,9 +405,9 @@ def test_two_levels_of_strides_32_and_4() -> None:
     expected[..., 8:], expected[0, 2, 10] = 1, 2
     assert torch.equal(pyramid.semantic[1], expected)
     # Both are predicted as unity-cells, one of them rightly.
-    relabelled = relabel(pyramid, "true_positives", [torch.full((1, 1, 2), 0.95)])
+    relabeled = relabel(pyramid, "true_positives", [torch.full((1, 1, 2), 0.95)])
     expected[..., :8] = IGNORE
-    assert torch.equal(relabelled.semantic[1], expected)
+    assert torch.equal(relabeled.semantic[1], expected)
 
 
 def test_fusion_of_any_map_of_levels() -> None:
@@ -515,7 +515,7 @@ def test_labels_and_strides_of_another_form() -> None:
 
 
 def test_relabelling_that_can_not_be() -> None:
-    with pytest.raises(ValueError, match="one of none, truth, true_positives, got 'both'"):
+    with pytest.raises(ValueError, match="one of none, ground truth, true_positives, got 'both'"):
         relabel(hand_drawn(), "both")
     for predicted in ((), PREDICTED[:1], (PREDICTED[0], PREDICTED[1][:, :3])):
         with pytest.raises(ValueError, match=r"levels of \[\(1, 2, 2\), \(1, 4, 4\)\], their predicted unity has \["):

@@ -37,7 +37,7 @@ def maps() -> dict[str, CellMap]:
 
 
 def middle(picture: np.ndarray, stride: int, row: int, column: int) -> list[int]:
-    """The colour in the middle of a cell."""
+    """The color in the middle of a cell."""
     return picture[(2 * row + 1) * stride * SCALE // 2, (2 * column + 1) * stride * SCALE // 2].tolist()
 
 
@@ -75,7 +75,7 @@ def test_cells_of_one_value_are_told_apart(maps: dict[str, CellMap]) -> None:
     assert picture[32 * SCALE, 5].tolist() == scaled((200, 200, 200), EDGE)
 
 
-def test_what_a_coarser_level_has_done_is_grey(maps: dict[str, CellMap]) -> None:
+def test_what_a_coarser_level_has_done_is_gray(maps: dict[str, CellMap]) -> None:
     color = (0, 255, 0)
     picture = draw_unity(GREY, maps["unity_16"], maps["levels"], 1, color)
     for row, column in np.ndindex(4, 8):

@@ -14,12 +14,12 @@ IGNORE = 255
 
 
 def test_hand_derived_case():
-    # truth       prediction
+    # ground truth       prediction
     # 0 0 1 1     0 0 1 0
     # 0 2 2 I     1 1 2 3      I = ignored, so the 3 predicted there does not count
-    truth = np.array([[0, 0, 1, 1], [0, 2, 2, IGNORE]])
+    ground_truth = np.array([[0, 0, 1, 1], [0, 2, 2, IGNORE]])
     prediction = np.array([[0, 0, 1, 0], [1, 1, 2, 3]])
-    confusion = confusion_matrix(truth, prediction, 4, IGNORE)
+    confusion = confusion_matrix(ground_truth, prediction, 4, IGNORE)
     # true 0: predicted 0 twice, 1 once; true 1: 1 once, 0 once; true 2: 2 once, 1 once.
     assert confusion.tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     scores = semantic_scores(confusion)
@@ -57,7 +57,7 @@ def test_a_prediction_out_of_range_on_an_ignored_pixel_is_an_error():
 @pytest.mark.parametrize("ignore", [IGNORE, -1, 4])
 @pytest.mark.parametrize("types", [(np.uint8, np.int64), (np.int32, np.uint8), (np.uint16, np.int16)])
 def test_every_integer_type_and_layout(types: tuple[type, type], ignore: int):
-    truth = np.array([[0, 1, 2], [3, ignore % 2**16 if types[0] == np.uint16 else ignore, 1]])
+    ground_truth = np.array([[0, 1, 2], [3, ignore % 2**16 if types[0] == np.uint16 else ignore, 1]])
     if types[0] == np.uint8 and ignore < 0:
         return
     prediction = np.array([[0, 2, 2], [3, 1, 0]])
@@ -65,7 +65,7 @@ def test_every_integer_type_and_layout(types: tuple[type, type], ignore: int):
         ignore = 2**16 - 1
     # Column by column in memory, and every other column of a wider array.
     wide = np.repeat(prediction, 2, axis=1).astype(types[1])
-    confusion = confusion_matrix(np.asfortranarray(truth.astype(types[0])), wide[:, ::2], 4, ignore)
+    confusion = confusion_matrix(np.asfortranarray(ground_truth.astype(types[0])), wide[:, ::2], 4, ignore)
     assert confusion.tolist() == [[1, 0, 0, 0], [1, 0, 1, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
 
 
@@ -92,40 +92,42 @@ PREDICTIONS = arrays(np.uint8, SHAPE, elements=st.integers(0, 3))
 
 @given(TRUTHS, PREDICTIONS)
 @settings(deadline=None)
-def test_it_counts_every_valid_pixel_once(truth: np.ndarray, prediction: np.ndarray):
-    confusion = confusion_matrix(truth, prediction, 4, IGNORE)
-    expected = [[sum((truth == t).reshape(-1) & (prediction == p).reshape(-1)) for p in range(4)] for t in range(4)]
+def test_it_counts_every_valid_pixel_once(ground_truth: np.ndarray, prediction: np.ndarray):
+    confusion = confusion_matrix(ground_truth, prediction, 4, IGNORE)
+    expected = [
+        [sum((ground_truth == t).reshape(-1) & (prediction == p).reshape(-1)) for p in range(4)] for t in range(4)
+    ]
     assert confusion.tolist() == expected
-    assert confusion.sum() == (truth != IGNORE).sum()
+    assert confusion.sum() == (ground_truth != IGNORE).sum()
 
 
 @given(TRUTHS, PREDICTIONS)
 @settings(max_examples=40, deadline=None)
 def test_equal_to_cityscapes_scripts(
-    tmp_path_factory: pytest.TempPathFactory, truth: np.ndarray, prediction: np.ndarray
+    tmp_path_factory: pytest.TempPathFactory, ground_truth: np.ndarray, prediction: np.ndarray
 ):
     """Cityscapes' own evaluation of label ids: 7, 8, 11, 12 are classes, 0 is ignored."""
     from cityscapesscripts.evaluation import evalPixelLevelSemanticLabeling as official
 
-    if (truth == IGNORE).all():
+    if (ground_truth == IGNORE).all():
         return
     label_ids = np.zeros(256, dtype=np.uint8)
     label_ids[:4] = 7, 8, 11, 12
     folder = tmp_path_factory.mktemp("labels")
     files = [folder / "prediction.png", folder / "truth.png"]
-    for path, ids in zip(files, (prediction, truth)):
+    for path, ids in zip(files, (prediction, ground_truth)):
         Image.fromarray(label_ids[ids]).save(path)
     theirs, mean = _cityscapes_matrix(official, *files)
-    ours = confusion_matrix(truth, prediction, 4, IGNORE)
+    ours = confusion_matrix(ground_truth, prediction, 4, IGNORE)
     assert (theirs[np.ix_(label_ids[:4], label_ids[:4])] == ours).all()
     assert semantic_scores(ours).mean_iou == pytest.approx(mean)
 
 
-def _cityscapes_matrix(official, prediction: Path, truth: Path) -> tuple[np.ndarray, float]:
+def _cityscapes_matrix(official, prediction: Path, ground_truth: Path) -> tuple[np.ndarray, float]:
     settings = official.CArgs()
     settings.__dict__.update(vars(official.args))
     settings.quiet, settings.JSONOutput, settings.evalInstLevelScore = True, False, False
-    result = official.evaluateImgLists([str(prediction)], [str(truth)], settings)
+    result = official.evaluateImgLists([str(prediction)], [str(ground_truth)], settings)
     return np.array(result["confMatrix"]), result["averageScoreClasses"]
 
 

@@ -30,11 +30,11 @@ def counts(matches: PanopticMatches) -> dict[str, list[float]]:
 
 
 def test_hand_derived_case():
-    # truth: void 0, road 7, cars 1 and 2      prediction: road 5, cars 3 and 4
-    truth = np.array([[7, 7, 7, 7, 0, 0], [1, 1, 1, 2, 2, 0]])
+    # ground truth: void 0, road 7, cars 1 and 2      prediction: road 5, cars 3 and 4
+    ground_truth = np.array([[7, 7, 7, 7, 0, 0], [1, 1, 1, 2, 2, 0]])
     prediction = np.array([[5, 5, 5, 3, 3, 4], [3, 3, 5, 5, 5, 4]])
     matches = panoptic_matches(
-        truth, [Segment(7, ROAD), Segment(1, CAR), Segment(2, CAR)],
+        ground_truth, [Segment(7, ROAD), Segment(1, CAR), Segment(2, CAR)],
         prediction, [Segment(5, ROAD), Segment(3, CAR), Segment(4, CAR)], 2,
     )  # fmt: skip
     # Road: 3 common pixels; union 4 + 6 - 3 = 7: IoU 3/7, no match: missed, and one too much.
@@ -44,7 +44,7 @@ def test_hand_derived_case():
     # One pixel more for car 3: 3 common, union 5 + 3 - 3 - 1 = 4: IoU 3/4. Road: 3 common, union 4 + 5 - 3: IoU 1/2.
     prediction[1, 2] = 3
     matches = panoptic_matches(
-        truth, [Segment(7, ROAD), Segment(1, CAR), Segment(2, CAR)],
+        ground_truth, [Segment(7, ROAD), Segment(1, CAR), Segment(2, CAR)],
         prediction, [Segment(5, ROAD), Segment(3, CAR), Segment(4, CAR)], 2,
     )  # fmt: skip
     assert counts(matches) == {"iou": [0, 0.75], "tp": [0, 1], "fp": [1, 0], "fn": [1, 1]}
@@ -58,14 +58,14 @@ def test_hand_derived_case():
 
 def test_several_crowds_of_a_class_are_united():
     """Item 34 of the reliability list. panopticapi keeps the last crowd of a class and calls this car an error."""
-    truth = np.array([[1, 1, 1, 2, 2, 2, 7, 7]])
+    ground_truth = np.array([[1, 1, 1, 2, 2, 2, 7, 7]])
     prediction = np.array([[3, 3, 3, 3, 3, 3, 3, 3]])
     crowds = [Segment(1, CAR, is_crowd=True), Segment(2, CAR, is_crowd=True)]
     # 6 of 8 pixels lie on the two crowds; on either of them alone only 3.
-    matches = panoptic_matches(truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, CAR)], 2)
+    matches = panoptic_matches(ground_truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, CAR)], 2)
     assert counts(matches) == {"iou": [0, 0], "tp": [0, 0], "fp": [0, 0], "fn": [1, 0]}
     # The crowds are of another class than the prediction: no excuse.
-    matches = panoptic_matches(truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, ROAD)], 2)
+    matches = panoptic_matches(ground_truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, ROAD)], 2)
     assert counts(matches)["fp"] == [1, 0]
 
 
@@ -85,9 +85,9 @@ def test_nothing_of_a_kind_is_nan_and_no_division_by_zero(segments: list[int], n
 class TestRefuses:
     """Item 33: segments in the map only or the description only."""
 
-    def matches(self, truth: list[int], true: list[int], prediction: list[int], predicted: list[int]) -> None:
+    def matches(self, ground_truth: list[int], true: list[int], prediction: list[int], predicted: list[int]) -> None:
         true_segments, predicted_segments = ([Segment(i, CAR) for i in ids] for ids in (true, predicted))
-        panoptic_matches(np.array([truth]), true_segments, np.array([prediction]), predicted_segments, 2)
+        panoptic_matches(np.array([ground_truth]), true_segments, np.array([prediction]), predicted_segments, 2)
 
     def test_undescribed_segments(self):
         with pytest.raises(ValueError, match=r"the true map holds the segments \[5, 9\], which are not described"):
@@ -124,20 +124,20 @@ def maps(draw: st.DrawFn, seed_map: np.ndarray | None = None) -> np.ndarray:
 
 @st.composite
 def images(draw: st.DrawFn) -> tuple[np.ndarray, list[Segment], np.ndarray, list[Segment]]:
-    """A truth with at most one crowd a class (see item 34), and a prediction that has something to do with it."""
-    truth = draw(maps())
-    prediction = draw(maps(truth)) if draw(st.booleans()) else draw(maps())
+    """A ground truth with at most one crowd a class (see item 34), and a related prediction."""
+    ground_truth = draw(maps())
+    prediction = draw(maps(ground_truth)) if draw(st.booleans()) else draw(maps())
     classes = draw(st.lists(st.integers(0, 2), min_size=7, max_size=7))
     crowds: dict[int, int] = {}
     true_segments = []
-    for i in np.unique(truth[truth > 0]).tolist():
+    for i in np.unique(ground_truth[ground_truth > 0]).tolist():
         is_crowd = draw(st.booleans()) and crowds.setdefault(classes[i], i) == i
         true_segments.append(Segment(i * 70001, classes[i], is_crowd))  # ids that need all three bytes
-    # A predicted segment mostly has the class of the truth that it was drawn from.
+    # A predicted segment mostly has the class of the ground truth that it was drawn from.
     wrong = draw(st.sets(st.integers(1, 6), max_size=2))
     kept = np.unique(prediction[prediction > 0]).tolist()
     predicted_segments = [Segment(i + 5, (classes[i] + (i in wrong)) % 3) for i in kept]
-    return truth * 70001, true_segments, np.where(prediction > 0, prediction + 5, 0), predicted_segments
+    return ground_truth * 70001, true_segments, np.where(prediction > 0, prediction + 5, 0), predicted_segments
 
 
 # isthing in the forms that metadata has it: True, 1, numpy's (item 31).

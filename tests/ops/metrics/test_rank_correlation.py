@@ -32,29 +32,29 @@ def test_equal_to_scipy(pairs: list[tuple[int, int]]) -> None:
 
 def random_case(images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
-    truth = rng.random(images)
-    return truth + 0.2 * rng.random(images), truth + 2 * rng.random(images), truth
+    ground_truth = rng.random(images)
+    return ground_truth + 0.2 * rng.random(images), ground_truth + 2 * rng.random(images), ground_truth
 
 
 def test_the_intervals_are_those_of_resampled_images() -> None:
-    ours, rival, truth = random_case(12)
-    found = compare_rankings(ours, rival, truth, resamples=600)
+    ours, rival, ground_truth = random_case(12)
+    found = compare_rankings(ours, rival, ground_truth, resamples=600)
     rng = np.random.default_rng(0)
     resampled = []
     for drawn in [*rng.integers(12, size=(500, 12)), *rng.integers(12, size=(100, 12))]:
-        resampled.append([spearmanr(score[drawn], truth[drawn]).statistic for score in (ours, rival)])
+        resampled.append([spearmanr(score[drawn], ground_truth[drawn]).statistic for score in (ours, rival)])
     values = np.array(resampled).T
     for interval, expected in zip(found, (values[0], values[1], values[0] - values[1])):
         assert interval[1:] == pytest.approx(np.percentile(expected, [2.5, 97.5]))
-    assert found.ours.value == pytest.approx(spearmanr(ours, truth).statistic)
-    assert found.rival.value == pytest.approx(spearmanr(rival, truth).statistic)
+    assert found.ours.value == pytest.approx(spearmanr(ours, ground_truth).statistic)
+    assert found.rival.value == pytest.approx(spearmanr(rival, ground_truth).statistic)
     assert found.difference.value == found.ours.value - found.rival.value
 
 
 def test_it_is_paired_and_repeatable() -> None:
-    ours, rival, truth = random_case(20)
-    assert compare_rankings(ours, rival, truth, 200) == compare_rankings(ours, rival, truth, 200)
-    assert compare_rankings(ours, ours, truth, 200).difference == (0, 0, 0)
+    ours, rival, ground_truth = random_case(20)
+    assert compare_rankings(ours, rival, ground_truth, 200) == compare_rankings(ours, rival, ground_truth, 200)
+    assert compare_rankings(ours, ours, ground_truth, 200).difference == (0, 0, 0)
 
 
 def test_without_an_order_there_is_no_correlation() -> None:

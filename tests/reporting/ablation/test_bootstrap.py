@@ -10,7 +10,7 @@ from unified_seg.reporting.ablation.bootstrap import mean_iou, paired_difference
 
 
 def counts(*images: tuple[int, int, int]) -> np.ndarray:
-    """(1 seed, N, 3, 1 class) from one (intersection, truth, predicted) an image."""
+    """(1 seed, N, 3, 1 class) from one (intersection, ground truth, predicted) an image."""
     return np.array(images)[None, :, :, None]
 
 

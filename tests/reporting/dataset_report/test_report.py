@@ -21,7 +21,7 @@ from unified_seg.data.validation.statistics import ImageContents, statistics_of
 from unified_seg.data.validation.survey import Survey, survey_datasets
 from unified_seg.reporting.dataset_report.plots import statistics_plots
 from unified_seg.reporting.dataset_report.report import PICTURE_WIDTH, verdict_of, write_report
-from unified_seg.reporting.dataset_report.samples import SHOWN, good_samples, problem_samples, readable_truth
+from unified_seg.reporting.dataset_report.samples import SHOWN, good_samples, problem_samples, readable_ground_truth
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 NAME = "drawn_yard"
@@ -128,7 +128,7 @@ def test_which_samples_are_shown(records: list[dict[str, Any]]) -> None:
     assert [sample.record["image_id"] for sample in good_samples(survey)] == [4]
 
 
-def test_what_is_wrong_with_a_truth_is_left_out(records: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_ground_truth_is_left_out(records: list[dict[str, Any]], tmp_path: Path) -> None:
     table = ClassTable.from_metadata(MetadataCatalog.get(NAME))
     labels = np.zeros(SIZE, dtype=np.uint8)
     labels[0] = 77
@@ -147,16 +147,16 @@ def test_what_is_wrong_with_a_truth_is_left_out(records: list[dict[str, Any]], t
         ],
         "annotations": [{**box, "segmentation": [mask]}, {**box, "segmentation": [[1, 1, 2, 2]]}],
     }
-    truth = readable_truth(record, table)
+    ground_truth = readable_ground_truth(record, table)
     expected = np.zeros(SIZE)
     expected[0] = 255
-    assert np.array_equal(truth["sem_seg_labels"], expected)
-    assert truth["panoptic_seg"][1] == [record["segments_info"][0]]
-    (window,) = truth["instances"].pred_boxes.tensor.tolist()
+    assert np.array_equal(ground_truth["sem_seg_labels"], expected)
+    assert ground_truth["panoptic_seg"][1] == [record["segments_info"][0]]
+    (window,) = ground_truth["instances"].pred_boxes.tensor.tolist()
     assert window == [3, 2, 7, 5]
     # Without a label that is of the image's size, the rest.
     Image.new("L", (5, 5)).save(record["sem_seg_file_name"])
-    assert readable_truth(record, table).keys() == {"panoptic_seg", "instances"}
+    assert readable_ground_truth(record, table).keys() == {"panoptic_seg", "instances"}
 
 
 def test_plots_are_xml_with_the_names_as_they_are(tiny_dataset: Any) -> None:

@@ -1,4 +1,4 @@
-"""Maps of class ids, of label pictures whose colours are classes.
+"""Maps of class ids, of label pictures whose colors are classes.
 
 H, W = an image.
 """
@@ -22,14 +22,14 @@ from unified_seg.data.io.writing import replacing, write_png
 from unified_seg.structures.class_table import SegmentClass
 
 LOSSY_FORMATS = ("JPEG", "WEBP")
-# Pillow's names of what has colours of 8 bits, grey, palettes and an alpha channel included.
+# Pillow's names of what has colors of 8 bits, gray, palettes and an alpha channel included.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 # Below all ids.
 NO_CLASS = -1
 
 
 class Summary(NamedTuple):
-    """Of a folder: how many files and pixels; pixels of unknown colours, files with some, and the first of these."""
+    """Of a folder: how many files and pixels; pixels of unknown colors, files with some, and the first of these."""
 
     files: int
     pixels: int
@@ -48,14 +48,14 @@ def convert_colors(
     unknown: int | None = None,
     workers: int = 1,
 ) -> Summary:
-    """Write an 8-bit grey PNG of ids for each picture, and classes.yaml: DATASETS.CUSTOM's SEMANTIC and CLASSES.
+    """Write an 8-bit gray PNG of ids for each picture, and classes.yaml: DATASETS.CUSTOM's SEMANTIC and CLASSES.
 
     Args:
         source: the folder of the pictures, in any format without loss; a PNG has the name of its picture.
         legend_file, void: as `read_legend`.
         output: the folder to write to.
-        tolerance: a pixel whose red, green and blue differ by no more than this from a colour of the legend has it.
-        unknown: the id of pixels in a colour that the legend lacks, such as 255, void; None: they are an error.
+        tolerance: a pixel whose red, green and blue differ by no more than this from a color of the legend has it.
+        unknown: the id of pixels in a color that the legend lacks, such as 255, void; None: they are an error.
         workers: processes.
 
     Raises:
@@ -70,7 +70,7 @@ def convert_colors(
     _check_names(outputs)
     values = tuple(legend.values.items())
     convert = partial(_convert_file, values=values, tolerance=tolerance, unknown=unknown)
-    counts = in_parallel(convert, list(outputs.items()), workers, "colours to ids")
+    counts = in_parallel(convert, list(outputs.items()), workers, "colors to ids")
     _write_classes(output / "classes.yaml", legend.classes)
     lacking = [file for file, (_, pixels) in zip(files, counts) if pixels]
     return Summary(
@@ -83,7 +83,7 @@ def convert_colors(
 
 
 def read_colors(path: Path) -> np.ndarray:
-    """The colours of a label picture, upright; of a palette image those that its indices mean.
+    """The colors of a label picture, upright; of a palette image those that its indices mean.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -95,9 +95,9 @@ def read_colors(path: Path) -> np.ndarray:
     with Image.open(path, formats=IMAGE_FORMATS) as image:
         kind, mode = str(image.format), image.mode
     if kind in LOSSY_FORMATS:
-        raise DataError(f"{path}: a {kind} file, whose compression changes colours; export the labels as PNG")
+        raise DataError(f"{path}: a {kind} file, whose compression changes colors; export the labels as PNG")
     if mode not in MODES:
-        raise DataError(f"{path}: colours have 8 bits a channel, this is a {mode} image")
+        raise DataError(f"{path}: colors have 8 bits a channel, this is a {mode} image")
     solid = pixels[..., 3] == 255
     if not solid.all():
         row, column = (int(v) for v in np.argwhere(~solid)[0])
@@ -106,15 +106,15 @@ def read_colors(path: Path) -> np.ndarray:
 
 
 def color_ids(colors: np.ndarray, values: tuple[tuple[Color, int], ...], tolerance: int = 0) -> np.ndarray:
-    """The id of each pixel's colour.
+    """The id of each pixel's color.
 
     Args:
         colors: (H, W, 3) uint8, RGB.
-        values: (colour, id 0 .. 255), no two colours within twice the tolerance.
+        values: (color, id 0 .. 255), no two colors within twice the tolerance.
         tolerance: the largest difference of a channel.
 
     Returns:
-        (H, W) int16: ids, and NO_CLASS where the colour is none of these.
+        (H, W) int16: ids, and NO_CLASS where the color is none of these.
     """
     red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
     return _lookup(values, tolerance)[red << 16 | green << 8 | blue]
@@ -122,7 +122,7 @@ def color_ids(colors: np.ndarray, values: tuple[tuple[Color, int], ...], toleran
 
 @lru_cache(maxsize=1)  # 32 MB
 def _lookup(values: tuple[tuple[Color, int], ...], tolerance: int) -> np.ndarray:
-    """(256^3,) int16: the id of each colour."""
+    """(256^3,) int16: the id of each color."""
     ids = np.full((256, 256, 256), NO_CLASS, dtype=np.int16)
     for color, value in values:
         ids[tuple(slice(max(0, channel - tolerance), channel + tolerance + 1) for channel in color)] = value
@@ -134,7 +134,7 @@ def _check_tolerance(legend_file: Path, colors: Sequence[Color], tolerance: int)
         distance = max(abs(a - b) for a, b in zip(one, other))
         if distance <= 2 * tolerance:
             raise DataError(
-                f"{legend_file}: with a tolerance of {tolerance} a colour between {one} and {other} would mean both; "
+                f"{legend_file}: with a tolerance of {tolerance} a color between {one} and {other} would mean both; "
                 f"it must be below {(distance + 1) // 2}"
             )
 
@@ -150,7 +150,7 @@ def _check_names(outputs: dict[Path, Path]) -> None:
 def _convert_file(
     item: tuple[Path, Path], *, values: tuple[tuple[Color, int], ...], tolerance: int, unknown: int | None
 ) -> tuple[int, int]:
-    """Write the ids of a picture; returns how many pixels it has, and how many of an unknown colour."""
+    """Write the ids of a picture; returns how many pixels it has, and how many of an unknown color."""
     file, output = item
     colors = read_colors(file)
     ids = color_ids(colors, values, tolerance)
@@ -168,7 +168,7 @@ def _first_unknown(colors: np.ndarray, lacking: np.ndarray) -> str:
     color = colors[row, column]
     count = (colors == color).all(axis=-1).sum()
     where = f"{count} pixels, first at row {row}, column {column}"
-    return f"the colour {tuple(color.tolist())} is not in the legend: {where}; --unknown 255 makes such pixels void"
+    return f"the color {tuple(color.tolist())} is not in the legend: {where}; --unknown 255 makes such pixels void"
 
 
 def _write_classes(path: Path, classes: Sequence[SegmentClass]) -> None:

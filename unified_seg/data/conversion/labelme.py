@@ -174,7 +174,7 @@ def shape_polygon(shape: Json, size: tuple[int, int]) -> list[float]:
 
     Args:
         shape: shape_type, which is "polygon" if it is absent, and points: the corners of a polygon, two opposite ones
-            of a rectangle, or the centre of a circle and a point on it.
+            of a rectangle, or the center of a circle and a point on it.
         size: (H, W).
 
     Raises:
@@ -211,9 +211,9 @@ def _points(shape: Json, size: tuple[int, int]) -> list[Point]:
 
 
 def _circle(center: Point, edge: Point) -> list[Point]:
-    """Corners on the circle, as many as make the polygon's sides come no nearer to the centre than CIRCLE_ERROR."""
+    """Corners on the circle, as many as make the polygon's sides come no nearer to the center than CIRCLE_ERROR."""
     radius = math.dist(center, edge)
-    # The middle of a side is radius * cos(pi / corners) from the centre.
+    # The middle of a side is radius * cos(pi / corners) from the center.
     corners = max(12, math.ceil(math.pi / math.acos(1 - CIRCLE_ERROR / max(radius, CIRCLE_ERROR))))
     angles = (2 * math.pi * corner / corners for corner in range(corners))
     return [(center[0] + radius * math.cos(angle), center[1] + radius * math.sin(angle)) for angle in angles]

@@ -1,4 +1,4 @@
-"""Legends: which colour of a label picture means which class."""
+"""Legends: which color of a label picture means which class."""
 
 import csv
 import re
@@ -21,11 +21,11 @@ CVAT_LINE = re.compile(r"(?P<name>.+?):(\d+),(\d+),(\d+):.*")
 
 
 class Legend(NamedTuple):
-    """What colours mean.
+    """What colors mean.
 
     Attributes:
-        classes: those that are labelled.
-        values: the value that each colour gets in a map of ids: its class's id, or IGNORE_LABEL for void.
+        classes: those that are labeled.
+        values: the value that each color gets in a map of ids: its class's id, or IGNORE_LABEL for void.
     """
 
     classes: tuple[SegmentClass, ...]
@@ -33,7 +33,7 @@ class Legend(NamedTuple):
 
 
 def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
-    """The classes and colours of a file.
+    """The classes and colors of a file.
 
     A class without an id has its place in the file, from 0, as its id; those that are void are not counted.
 
@@ -42,10 +42,10 @@ def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
             labelmap.txt; # starts a comment. .csv: with the columns name, r, g, b and perhaps id, isthing,
             supercategory. .yaml, .yml, .json: a list (by itself or as `categories`) of name, color and perhaps id,
             isthing, supercategory.
-        void: names whose colours mean void.
+        void: names whose colors mean void.
 
     Raises:
-        DataError: not such a file, two classes of one name, id or colour, ids beyond 0 .. 254, or void names that
+        DataError: not such a file, two classes of one name, id or color, ids beyond 0 .. 254, or void names that
             aren't in it.
     """
     suffix = path.suffix.lower()
@@ -56,7 +56,7 @@ def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
         raise DataError(f"{path}: no class of the name {', '.join(lacking)}, which should be void")
     if plain := [record for record in records if "color" not in record]:
         raise DataError(f"{path}: {plain[0].get('name')!r:.80} has no color")
-    # Names and colours are checked of void too, whose ids are nobody's.
+    # Names and colors are checked of void too, whose ids are nobody's.
     everything = class_table(path, [{**record, "id": index} for index, record in enumerate(records)]).classes
     _check_unique(path, everything)
     kept = [record for record in records if record["name"] not in void]
@@ -75,7 +75,7 @@ def _check_unique(path: Path, classes: Sequence[SegmentClass]) -> None:
         if cls.name in names:
             raise DataError(f"{path}: two classes have the name {cls.name}")
         if cls.color in colors:
-            raise DataError(f"{path}: {colors[cls.color]} and {cls.name} both have the colour {cls.color}")
+            raise DataError(f"{path}: {colors[cls.color]} and {cls.name} both have the color {cls.color}")
         names.add(cls.name)
         colors[cls.color] = cls.name
 

@@ -38,7 +38,7 @@ THINGS = """
     bulletin board, radiator, glass, clock, flag
 """
 
-# color150.mat of github.com/CSAILVision/sceneparsing, RGB. There skyscraper (8c8cc8) has the colour of road, 8c8c8c:
+# color150.mat of github.com/CSAILVision/sceneparsing, RGB. There skyscraper (8c8cc8) has the color of road, 8c8c8c:
 # this is what Mask2Former gives it.
 COLORS = """
     787878 b47878 06e6e6 503232 04c803 787850 8c8c8c cc05ff e6e6e6 04fa07 e005ff ebff07 96053d 787846 08ff33 ff0652

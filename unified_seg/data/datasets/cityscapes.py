@@ -1,4 +1,4 @@
-"""Cityscapes, and everything laid out like it: semantic, instance and panoptic truth in one record.
+"""Cityscapes, and everything laid out like it: semantic, instance and panoptic ground truth in one record.
 
 Detectron2's own `cityscapes_fine_panoptic_*` have no instance annotations and its `cityscapes_fine_instance_seg_*` no
 panoptic ones; a unified model needs all three. Instances are read from the panoptic PNG, where they are whole.

@@ -13,7 +13,7 @@ from unified_seg.data.datasets.custom import register_custom
 from unified_seg.structures.class_table import ClassTable
 
 
-def class_table_of(metadata: Any) -> ClassTable:
+def dataset_classes(metadata: Any) -> ClassTable:
     """The class table of a data set's metadata; an error names the data set."""
     try:
         return ClassTable.from_metadata(metadata)
@@ -21,7 +21,7 @@ def class_table_of(metadata: Any) -> ClassTable:
         raise ConfigError(f"data set {getattr(metadata, 'name', '?')!r}: {error}") from None
 
 
-def with_class_counts(cfg: CfgNode) -> CfgNode:
+def resolve_dataset_classes(cfg: CfgNode) -> CfgNode:
     """A copy of `cfg` whose heads have the classes, and the ignore label, of the training set.
 
     The data sets of DATASETS.CUSTOM are registered on the way.
@@ -40,7 +40,7 @@ def with_class_counts(cfg: CfgNode) -> CfgNode:
             close = difflib.get_close_matches(name, DatasetCatalog.list(), n=3)
             hint = f"did you mean {' or '.join(close)}?" if close else "datasets/README.md lists them"
             raise ConfigError(f"there is no data set {name!r}, in DATASETS.CUSTOM neither; {hint}")
-    tables = {name: class_table_of(MetadataCatalog.get(name)) for name in dict.fromkeys(names)}
+    tables = {name: dataset_classes(MetadataCatalog.get(name)) for name in dict.fromkeys(names)}
     first, table = next(iter(tables.items()))
     for name, other in tables.items():
         if other.semantic_names != table.semantic_names or other.things != table.things:

@@ -1,7 +1,7 @@
 """COCO-Stuff 10k: 80 things and 91 kinds of stuff, semantic labels alone; 9,000 images to train on and 1,000 to test.
 
 The files are those of version 1.0 (Caesar, Uijlings, Ferrari, CVPR 2018; github.com/nightrome/cocostuff10k), which
-datasets/prepare_coco_stuff10k.py sorts by split; it turns the download's labels, where 1 is unlabelled and classes
+datasets/prepare_coco_stuff10k.py sorts by split; it turns the download's labels, where 1 is unlabeled and classes
 count from 2, into 0 .. 170 and 255. MaskFormer, a Detectron2 project too, has the same files.
 
 mmsegmentation's preparation is another: its <name>_labelTrainIds.png have 0 where there is no class and 1 .. 171. They

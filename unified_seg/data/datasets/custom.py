@@ -77,7 +77,7 @@ class CustomDataset(NamedTuple):
             root: where relative paths start.
 
         Raises:
-            ConfigError: a key that is unknown, missing or of another type, or no truth.
+            ConfigError: a key that is unknown, missing or of another type, or no ground truth.
         """
         values = _checked(entry)
         where = f"DATASETS.CUSTOM: {values['NAME']}"
@@ -87,7 +87,7 @@ class CustomDataset(NamedTuple):
 
         panoptic, instances, semantic = path("PANOPTIC"), path("INSTANCES"), path("SEMANTIC")
         if panoptic is None and instances is None and semantic is None:
-            raise ConfigError(f"{where}: no truth; it needs PANOPTIC, INSTANCES or SEMANTIC")
+            raise ConfigError(f"{where}: no ground truth; it needs PANOPTIC, INSTANCES or SEMANTIC")
         classes = path("CLASSES") or panoptic or instances
         if classes is None:
             raise ConfigError(f"{where}: SEMANTIC alone says no classes; CLASSES names the file that does")
@@ -237,10 +237,14 @@ def _joined(parts: Sequence[Sequence[Record]], name: str, report: Report) -> lis
     for file in dict.fromkeys(file for part in by_file for file in part):
         said = [part[file] for part in by_file if file in part]
         if len(said) < len(parts):
-            report(Problem("missing-truth", file, f"only {len(said)} of the {len(parts)} truths of {name!r} have it"))
+            report(
+                Problem(
+                    "missing-truth", file, f"only {len(said)} of the {len(parts)} ground truths of {name!r} have it"
+                )
+            )
         elif len({(record["height"], record["width"]) for record in said}) > 1:
             sizes = [f"{record['height']}x{record['width']}" for record in said]
-            report(Problem("size", file, f"the truths of {name!r} say {' and '.join(sizes)}"))
+            report(Problem("size", file, f"the ground truths of {name!r} say {' and '.join(sizes)}"))
         else:
             joined.append({key: value for record in reversed(said) for key, value in record.items()})
     return joined

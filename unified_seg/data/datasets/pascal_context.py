@@ -1,6 +1,6 @@
 """Pascal-Context: 59 classes and the background on images of VOC 2010, semantic labels alone.
 
-4,998 images to train on and 5,105 to validate (Mottaghi et al., CVPR 2014). The authors labelled 459 classes; the 59
+4,998 images to train on and 5,105 to validate (Mottaghi et al., CVPR 2014). The authors labeled 459 classes; the 59
 most frequent are what papers use. datasets/prepare_pascal_context.py makes the files from the authors' own: 0 is the
 background, 1 .. 59 are the classes in the order of their ids among the 459, which is the alphabet's, as in
 mmsegmentation.

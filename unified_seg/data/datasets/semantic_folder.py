@@ -1,4 +1,4 @@
-"""Data sets that are a folder of images and a folder of label PNGs: semantic truth alone."""
+"""Data sets that are a folder of images and a folder of label PNGs: semantic ground truth alone."""
 
 import logging
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def semantic_metadata(names: Sequence[str], colors: Sequence[tuple[int, int, int
 
     Args:
         names: K class names, by semantic id.
-        colors: their K RGB colours, 0 to 255.
+        colors: their K RGB colors, 0 to 255.
     """
     return {
         "stuff_classes": list(names),

@@ -2,7 +2,7 @@
 
 1,464 images to train on and 1,449 to validate have VOC's own labels (SegmentationClass). `trainaug`, which papers train
 on, has 10,582: those 1,464 and more of VOC's images, which the Semantic Boundaries Dataset (Hariharan et al., ICCV
-2011) labelled; all its labels are in SegmentationClassAug, none of its images is one of `val`. datasets/
+2011) labeled; all its labels are in SegmentationClassAug, none of its images is one of `val`. datasets/
 prepare_voc2012.py makes it.
 """
 
@@ -32,7 +32,7 @@ CATEGORIES = {
 
 
 def voc_metadata() -> dict[str, Any]:
-    """Metadata in Detectron2's terms; the colours are those of VOC's own label PNGs."""
+    """Metadata in Detectron2's terms; the colors are those of VOC's own label PNGs."""
     names = ["background", *CLASS_NAMES]
     return {
         **semantic_metadata(names, bit_palette(len(names), first=0)),
@@ -51,7 +51,7 @@ def load_voc(root: Path, split: str) -> list[dict[str, Any]]:
 
     Args:
         root: VOC2012, with JPEGImages/*.jpg, SegmentationClass/*.png (for trainaug SegmentationClassAug/*.png) and
-            ImageSets/Segmentation/<split>.txt. Labels may be grey or palette PNGs.
+            ImageSets/Segmentation/<split>.txt. Labels may be gray or palette PNGs.
         split: "train", "trainaug" or "val".
 
     Raises:

@@ -78,13 +78,13 @@ def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
 
 
 def read_label(path: str | Path) -> np.ndarray:
-    """A map of ids: the values of a grey image, the indices (never the colours) of a palette image.
+    """A map of ids: the values of a gray image, the indices (never the colors) of a palette image.
 
     Returns:
         (H, W) uint8 where the file holds no more than 8 bits a pixel, else int32.
 
     Raises:
-        DataError: absent, unreadable, or a colour image.
+        DataError: absent, unreadable, or a color image.
     """
     with _open(path, LABEL_FORMATS) as image:
         if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):

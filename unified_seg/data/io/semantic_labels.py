@@ -1,4 +1,4 @@
-"""Semantic labels on disk, whatever their values mean, as semantic ids: the one way to the semantic truth of a record.
+"""Semantic labels on disk, whatever their values mean, as semantic ids: the one way to the semantic ground truth of a record.
 
 K = classes; (H, W) = the image.
 """
@@ -18,7 +18,7 @@ ID_KINDS = ("dataset", "contiguous")
 # Below all ids.
 NO_CLASS = -1
 
-# Where a record's semantic truth may come from, the first first.
+# Where a record's semantic ground truth may come from, the first first.
 SEMANTIC_FILES = ("sem_seg_file_name", "pan_seg_file_name")
 
 
@@ -109,13 +109,13 @@ def to_semantic_ids(
     return labels
 
 
-def has_semantic_truth(record: Mapping[str, Any]) -> bool:
-    """Whether `semantic_truth` finds one."""
+def has_semantic_ground_truth(record: Mapping[str, Any]) -> bool:
+    """Whether `read_semantic_ground_truth` finds one."""
     return any(record.get(key) for key in SEMANTIC_FILES)
 
 
 def semantic_file(record: Mapping[str, Any]) -> str:
-    """The file that the semantic truth of a record comes from.
+    """The file that the semantic ground truth of a record comes from.
 
     Raises:
         DataError: it has none.
@@ -126,10 +126,10 @@ def semantic_file(record: Mapping[str, Any]) -> str:
     raise DataError(f"{record['file_name']}: no semantic label ({' or '.join(SEMANTIC_FILES)})")
 
 
-def semantic_truth(
+def read_semantic_ground_truth(
     record: Mapping[str, Any], table: ClassTable, report: Report = stop, *, size: tuple[int, int] | None = None
 ) -> np.ndarray:
-    """The semantic truth of a record of a data set: its semantic label or, where it has none, its segments' classes.
+    """The semantic ground truth of a record of a data set: its semantic label or, where it has none, its segments' classes.
 
     Args:
         record: `height`, `width`, `file_name` and `sem_seg_file_name`, whose pixels are semantic ids or, with
@@ -143,7 +143,7 @@ def semantic_truth(
         (H, W) integers: semantic ids and the ignore label.
 
     Raises:
-        DataError: there is no such truth, it can't be read, it has another size than the image, or (by the default
+        DataError: there is no such ground truth, it can't be read, it has another size than the image, or (by the default
             report) holds what is no class.
     """
     file = semantic_file(record)

@@ -33,7 +33,7 @@ def write_png(path: Path, ids: np.ndarray) -> None:
 
     Args:
         path: its folder is made if need be.
-        ids: (H, W); uint8 as a grey PNG, other integers, 0 to MAX_SEGMENT_ID, as a COCO panoptic PNG: R + 256 G +
+        ids: (H, W); uint8 as a gray PNG, other integers, 0 to MAX_SEGMENT_ID, as a COCO panoptic PNG: R + 256 G +
             65536 B.
 
     Raises:

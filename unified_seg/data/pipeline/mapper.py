@@ -14,9 +14,9 @@ from detectron2.structures import BitMasks, Instances
 
 from unified_seg.config import ConfigError
 from unified_seg.data.coco.masks import annotation_name, check_masks, checked_segmentation
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.reading import DataError, of_size, read_image, read_panoptic_ids
-from unified_seg.data.io.semantic_labels import classes_of_segments, semantic_truth
+from unified_seg.data.io.semantic_labels import classes_of_segments, read_semantic_ground_truth
 from unified_seg.data.pipeline.augmentation import build_augmentations
 from unified_seg.structures.class_table import ClassTable
 
@@ -60,7 +60,7 @@ class UnifiedMapper:
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
         """Raises ConfigError: values that no image can be augmented with, an ignore label that is no byte."""
-        table = class_table_of(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
+        table = dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         if not 0 <= table.ignore_label <= 255:
             raise ConfigError(f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be 0 to 255, got {table.ignore_label}")
         return {
@@ -76,7 +76,7 @@ class UnifiedMapper:
     def __call__(self, record: Record) -> Record:
         """The record with `image` (C, H, W) uint8, and in training `sem_seg` (H, W) int64 and `instances`.
 
-        Without a semantic truth `sem_seg` is void, without a truth of instances there are no `instances`.
+        Without a semantic ground truth `sem_seg` is void, without a ground truth of instances there are no `instances`.
 
         Raises:
             DataError: a file that can't be read, or whose size is not the record's; it names the file.
@@ -112,9 +112,9 @@ class UnifiedMapper:
         return of_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
 
     def _read_semantic(self, record: Record, ids: np.ndarray | None) -> np.ndarray:
-        """(H, W) uint8, which resizes by nearest pixel centre as images do; wider integers would not."""
+        """(H, W) uint8, which resizes by nearest pixel center as images do; wider integers would not."""
         if record.get("sem_seg_file_name"):
-            return semantic_truth(record, self.class_table).astype(np.uint8)
+            return read_semantic_ground_truth(record, self.class_table).astype(np.uint8)
         if ids is not None:
             return classes_of_segments(ids, record, self.class_table).astype(np.uint8)
         return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
@@ -131,7 +131,7 @@ def _instances_of_segments(
     ids: np.ndarray, record: Record, transforms: T.TransformList, size: tuple[int, int]
 ) -> Instances:
     """The thing segments that are still visible, without crowds; their masks come for free."""
-    # As three bytes again: transforms move uint8 images by nearest pixel centre, and integers otherwise.
+    # As three bytes again: transforms move uint8 images by nearest pixel center, and integers otherwise.
     rgb = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
     rgb = transforms.apply_segmentation(rgb).astype(np.int32)
     ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]

@@ -1,7 +1,7 @@
 """Transforms and augmentations that Detectron2 does not have.
 
 Points are continuous: pixel (x, y) covers [x, x + 1) by [y, y + 1). What comes into an image from outside gets the fill
-colour, what comes into a label map gets VOID. Everything is drawn from numpy's global random state, which Detectron2
+color, what comes into a label map gets VOID. Everything is drawn from numpy's global random state, which Detectron2
 seeds in each worker of a loader.
 """
 
@@ -70,12 +70,12 @@ class RandomScale(ResizeShortestEdge):
 
 
 class Rotate(T.RotationTransform):
-    """Rotation about the image's centre, whose size stays as it is.
+    """Rotation about the image's center, whose size stays as it is.
 
     Args:
         h, w: size of the image.
         angle: degrees, counter-clockwise as the image is looked at.
-        fill: colour of the corners that come in, one value a channel.
+        fill: color of the corners that come in, one value a channel.
     """
 
     def __init__(self, h: int, w: int, angle: float, fill: Sequence[float]):
@@ -118,7 +118,7 @@ class RandomCrop(T.RandomCrop):
 
     Args:
         crop_type, crop_size: as in Detectron2.
-        max_area: share of a crop's labelled pixels that no category may reach, else it is drawn again; 1 takes the
+        max_area: share of a crop's labeled pixels that no category may reach, else it is drawn again; 1 takes the
             first crop and needs no labels.
     """
 
@@ -202,7 +202,7 @@ class PadToSize(T.Augmentation):
 
     Args:
         size: least height and width, in pixels.
-        fill: colour of the padding, one value a channel.
+        fill: color of the padding, one value a channel.
     """
 
     def __init__(self, size: tuple[int, int], fill: Sequence[float]):

@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from unified_seg.data.coco.masks import annotation_name, check_masks, checked_segmentation
 from unified_seg.data.coco.segments import TrueSegment, true_segments
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.reading import DataError, image_header, read_image, upright_size
-from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.validation.problems import Problem, Report, stop
 from unified_seg.structures.class_table import ClassTable
 
@@ -47,7 +47,7 @@ def check_datasets(cfg: CfgNode) -> None:
     )
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
     for name in records if cfg.DATASETS.CHECK_LABELS else ():
-        table = class_table_of(MetadataCatalog.get(name))
+        table = dataset_classes(MetadataCatalog.get(name))
         trains = name in cfg.DATASETS.TRAIN
         # Without a training image training goes on; without a test image the evaluation after it does not.
         options = {"report": tolerant} if trains else {"decode": True}
@@ -85,7 +85,7 @@ def check_fields(
 ) -> None:
     """Check that there is what each part of the model learns from, and that image ids are unique.
 
-    Of several training sets some may lack the truth of a part; in one set all images have it or none.
+    Of several training sets some may lack the ground truth of a part; in one set all images have it or none.
 
     Args:
         datasets: the records of each training set.
@@ -103,7 +103,9 @@ def check_fields(
     every = [(name, record) for name, records in datasets.items() for record in records]
     parts = []
     if semantic:
-        parts.append(("semantic head", "semantic label (sem_seg_file_name or pan_seg_file_name)", has_semantic_truth))
+        parts.append(
+            ("semantic head", "semantic label (sem_seg_file_name or pan_seg_file_name)", has_semantic_ground_truth)
+        )
     if instances:
         parts.append(("detector", "instances (pan_seg_file_name or annotations)", has_instances))
     for part, what, has in parts:
@@ -200,7 +202,7 @@ def check_record(record: Record, table: ClassTable, report: Report = stop, decod
     segments: list[TrueSegment] = []
     if record.get("sem_seg_file_name"):
         try:
-            labels = semantic_truth(record, table, report)
+            labels = read_semantic_ground_truth(record, table, report)
             pixels = np.bincount(labels[labels != table.ignore_label], minlength=table.num_semantic)
         except DataError as error:
             report(Problem.of(error, record["sem_seg_file_name"]))

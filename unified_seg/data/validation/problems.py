@@ -48,7 +48,7 @@ KINDS = {
     "box-outside": Kind("Boxes that leave their image", "export the box again, cut to the image", is_error=False),
     "empty-class": Kind("Classes that never occur", "add examples, or leave the class out", is_error=False),
     "crowd-class": Kind("Classes whose instances are all crowds", "label some one by one", is_error=False),
-    "no-label": Kind("Images without a labelled pixel", "label the image, or leave it out", is_error=False),
+    "no-label": Kind("Images without a labeled pixel", "label the image, or leave it out", is_error=False),
     "same-image": Kind("Images that are the same", "leave one out; in training and test it flatters", is_error=False),
 }  # fmt: skip
 

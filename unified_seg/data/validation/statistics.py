@@ -36,11 +36,11 @@ class InstanceMeasures(NamedTuple):
 
 
 class ImageContents(NamedTuple):
-    """What could be read of an image and its truth.
+    """What could be read of an image and its ground truth.
 
     Attributes:
         size: (height, width) of the upright image; None: it could not be read.
-        pixels: of each semantic id that it has; None: the record names no semantic truth.
+        pixels: of each semantic id that it has; None: the record names no semantic ground truth.
         instances: None: the record does not say which there are.
     """
 
@@ -53,9 +53,9 @@ class ClassStatistics(NamedTuple):
     """How often a class occurs.
 
     Attributes:
-        pixels: with its semantic id; None where no truth says it, or several things share the id.
+        pixels: with its semantic id; None where no ground truth says it, or several things share the id.
         images: with a pixel or an instance of it.
-        instances: without crowds; None for stuff, or where no truth says it.
+        instances: without crowds; None for stuff, or where no ground truth says it.
         crowds: as `instances`.
     """
 

@@ -14,10 +14,10 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import checked_rle
-from unified_seg.data.datasets.classes import class_table_of
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.parallel import in_parallel
 from unified_seg.data.io.reading import DataError, of_size, read_image, read_label
-from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_file
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, semantic_file
 from unified_seg.data.validation.checks import Contents, check_image_ids, check_record, has_instances
 from unified_seg.data.validation.problems import Problem, Report
 from unified_seg.data.validation.statistics import ImageContents, InstanceMeasures, Statistics, statistics_of
@@ -78,7 +78,7 @@ def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
         DataError: a process was ended from outside.
         ConfigError: a data set whose metadata makes no class table.
     """
-    tables = [class_table_of(MetadataCatalog.get(name)) for name in names]
+    tables = [dataset_classes(MetadataCatalog.get(name)) for name in names]
     loaded = [_load(name) for name in names]
     items = [(index, record) for index, (records, _) in enumerate(loaded) for record in records]
     readings = iter(in_parallel(partial(_read, tables), items, max(workers, 1), "checking data sets"))
@@ -199,7 +199,7 @@ def _read(tables: Sequence[ClassTable], item: tuple[int, Record]) -> _Reading:
     contents = check_record(record, table, problems.append)
     image = _read_image(record, problems)
     _check_instance_ids(record, problems.append)
-    semantic = has_semantic_truth(record)
+    semantic = has_semantic_ground_truth(record)
     if semantic and not contents.pixels.any() and not _has_error(problems, semantic_file(record)):
         cause = f"no pixel of its label {semantic_file(record)} has a class"
         problems.append(Problem("no-label", record["file_name"], cause))

@@ -142,7 +142,7 @@ def group_confusion(confusion: Tensor, channels: Tensor) -> Tensor:
     """The confusion matrix of a group's classifier, (G + 1, G + 1), from that of all classes.
 
     Args:
-        confusion: (K, K) pixels, rows the truth; a row of NaN, a class never seen, counts as no pixel. With shares in
+        confusion: (K, K) pixels, rows the ground truth; a row of NaN, a class never seen, counts as no pixel. With shares in
             place of pixels the rare classes among the others count as much as the common ones.
         channels: of the group.
     """

@@ -101,7 +101,7 @@ class ConfusionGroupHead(WrapperHead):
         stride: input pixels per pixel of the joint answer, of which that of `base` is a multiple; 0: as of `base`.
         loss_weight: factor of the subnets' losses; `base` has its own.
         dim, convs, norm: of each GroupSubnet.
-        confusion: (K, K), rows the truth: the subnets learn by the loss that it weights; None for cross-entropy.
+        confusion: (K, K), rows the ground truth: the subnets learn by the loss that it weights; None for cross-entropy.
         wrong_weight: lambda of that loss.
 
     Raises:
@@ -227,7 +227,7 @@ class ConfusionGroupHead(WrapperHead):
     def _ids_of(cls, group: Sequence[str], class_names: Sequence[str]) -> list[int]:
         """The class ids of a group of names."""
         cls.check(isinstance(group, (list, tuple)), "GROUPS", f"a group is a list of class names, not {group!r}")
-        known = ", ".join(class_names) or "unknown: they come from the data set, see with_class_counts"
+        known = ", ".join(class_names) or "unknown: they come from the data set, see resolve_dataset_classes"
         ids = []
         for name in map(str, group):
             cls.check(name in class_names, "GROUPS", f"there is no class {name!r}; the classes are {known}")

@@ -21,7 +21,7 @@ class ConfusionWeightedLoss(nn.Module):
     """`confusion_weighted_loss` with the weights of a confusion matrix.
 
     Args:
-        confusion: (K, K), rows the truth; see `normalize_rows`.
+        confusion: (K, K), rows the ground truth; see `normalize_rows`.
         wrong_weight: lambda, finite, 0 or more.
 
     Raises:

@@ -1,6 +1,6 @@
 """Confusion matrices as pictures: what is taken for what, the groups of confused classes next to each other.
 
-K = classes. In a confusion matrix rows are the truth and columns the prediction.
+K = classes. In a confusion matrix rows are the ground truth and columns the prediction.
 """
 
 import textwrap
@@ -27,7 +27,7 @@ _NAMED = 9  # pixels of a cell from which a name fits beside it
 _WIDEST = 8000  # pixels of all matrices together: a picture that programs still open
 _SMALLEST_SIDE = 300  # pixels of a matrix: that of few classes has a title too
 _GAP = 30  # pixels between matrices
-_BAR = 16  # pixels, the width of the colour bar
+_BAR = 16  # pixels, the width of the color bar
 _LETTER = 10  # pixels that a letter of a title takes at most, on average
 # Of 0 to 100 %. With a plain scale one could not see the few percent that confusion is about beside the diagonal.
 _NORM = PowerNorm(0.4, 0, 100)
@@ -52,7 +52,7 @@ def draw_confusions(
 def confusion_figure(
     matrices: Sequence[tuple[np.ndarray, str]], class_names: Sequence[str], groups: Sequence[Iterable[int]]
 ) -> Figure:
-    """Confusion matrices side by side, such as before and after, in one order and in the same colours.
+    """Confusion matrices side by side, such as before and after, in one order and in the same colors.
 
     Each row is in percent of its class's pixels. The percent, where they aren't rounded to 0, stand in the cells of up
     to MOST_NUMBERED classes; the cells of very many classes are too small for names. Rows of classes that were never

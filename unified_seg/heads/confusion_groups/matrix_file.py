@@ -12,7 +12,7 @@ def read_confusion(path: str | Path, class_names: Sequence[str] = ()) -> tuple[n
     """The matrix of a file such as sem_seg.npz, which an evaluation leaves in its folder.
 
     Args:
-        path: an .npz file with `confusion` (K, K), rows the truth, and `class_names` (K,).
+        path: an .npz file with `confusion` (K, K), rows the ground truth, and `class_names` (K,).
         class_names: the classes that it must be of, in their order; () for any.
 
     Returns:

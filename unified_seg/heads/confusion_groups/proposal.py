@@ -1,7 +1,7 @@
 """Groups of classes that are mistaken for each other, proposed from a confusion matrix.
 
 Source: A Network Structure to Explicitly Reduce Confusion Errors, 3.1, where groups are found by looking at the matrix.
-K = classes. In a confusion matrix rows are the truth and columns the prediction.
+K = classes. In a confusion matrix rows are the ground truth and columns the prediction.
 """
 
 from collections.abc import Iterable, Sequence

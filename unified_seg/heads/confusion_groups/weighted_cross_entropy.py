@@ -23,7 +23,7 @@ def confusion_weighted_loss(
     Args:
         logits: (N, K, H, W); computed in float32, or in float64 if that is what they are.
         targets: (N, H, W) int64, classes or `ignore_value`.
-        weights: C, (K, K), the confusion matrix with rows (the truth) that sum to 1; see `normalize_rows`.
+        weights: C, (K, K), the confusion matrix with rows (the ground truth) that sum to 1; see `normalize_rows`.
         ignore_value: the label of pixels without a class.
         wrong_weight: lambda, 0 or more.
 
@@ -61,7 +61,7 @@ def normalize_rows(confusion: Tensor) -> Tensor:
     cross-entropy (a row of the identity).
 
     Args:
-        confusion: (K, K), rows the truth, columns the prediction; pixels, or shares of them.
+        confusion: (K, K), rows the ground truth, columns the prediction; pixels, or shares of them.
 
     Returns:
         (K, K) float64.

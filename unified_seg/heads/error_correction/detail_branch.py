@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.heads.error_correction.global_attention import DecoderBlock
-from unified_seg.heads.error_correction.sparse_block import block_at, worth_while
+from unified_seg.heads.error_correction.sparse_block import block_at, is_sparse_enough
 from unified_seg.layers.conv import init_classifier
 from unified_seg.ops.resampling import upsample_to
 
@@ -79,7 +79,7 @@ class DetailBranch(nn.Module):
         logits = low.new_zeros(1, self.classifier.out_channels, *mask.shape)
         if not mask.any():
             return logits
-        if not worth_while(mask):
+        if not is_sparse_enough(mask):
             return self.classifier(block(low, high))
         near = upsample_to(block.project(high), like=low)
         refined = block_at(block, low[0], near[0], block.attention(high), mask)

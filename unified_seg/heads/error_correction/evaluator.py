@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, semantic_truth
+from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_ground_truth
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import error_table_text
@@ -48,13 +48,13 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
 
     Args:
         table: the classes.
-        records: the data set; each needs a semantic truth, see `semantic_truth`.
+        records: the data set; each needs a semantic ground truth, see `read_semantic_ground_truth`.
         output_folder: where the file goes.
         threshold: of the error probability, 0 to 1.
         hard_confidence: 0 to 1.
     """
 
-    truth_files = SEMANTIC_FILES
+    ground_truth_files = SEMANTIC_FILES
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
         image = f"image {record['image_id']!r}"
         if missing := {"uncorrected", "error"} - maps.keys():
             raise ValueError(f"{image}: no {sorted(missing)} in its maps of logits, only {sorted(maps)}")
-        truth = semantic_truth(record, self.table)
-        size = (truth.shape[0], truth.shape[1])
-        valid = truth != self.table.ignore_label
-        errors = maps["uncorrected"].labels(size).cpu().numpy() != truth
+        ground_truth = read_semantic_ground_truth(record, self.table)
+        size = (ground_truth.shape[0], ground_truth.shape[1])
+        valid = ground_truth != self.table.ignore_label
+        errors = maps["uncorrected"].labels(size).cpu().numpy() != ground_truth
         # Rounding may bring a sure pixel beyond 1.
         confidence = maps["uncorrected"].confidence(size).clamp_(max=1).cpu().numpy()
         hard = confidence > self.hard_confidence
@@ -113,7 +113,9 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
         expected = sum(item.valid_pixels for item in items)
         kinds = total.sum(axis=2)
         if (counted := kinds.sum(axis=1).tolist()) != [expected] * len(SOURCES) or (kinds != kinds[0]).any():
-            raise ValueError(f"right and wrong pixels are {counted}, by {kinds.tolist()}; the truth has {expected}")
+            raise ValueError(
+                f"right and wrong pixels are {counted}, by {kinds.tolist()}; the ground truth has {expected}"
+            )
         return total
 
     def _scores(self, counts: np.ndarray) -> Scores:

@@ -19,7 +19,7 @@ class GlobalAttentionUpsample(nn.Module):
     """low * gate + high, where the gate has a value for each channel, of the mean of all of high.
 
     Source: Li et al., Pyramid Attention Network for Semantic Segmentation (GAU). There is no norm after the global
-    pooling: normalised over itself one position would be zero whatever the input. A coarse map of another width than
+    pooling: normalized over itself one position would be zero whatever the input. A coarse map of another width than
     the result's is brought to it by a 1x1 convolution.
 
     Args:

@@ -28,7 +28,7 @@ class ErrorMap(NamedTuple):
 
 @torch.no_grad()
 def find_errors(logits: Tensor, targets: Tensor, ignore_value: int, hard_confidence: float = 0.95) -> ErrorMap:
-    """Compare a semantic map with the truth (3.3).
+    """Compare a semantic map with the ground truth (3.3).
 
     Args:
         logits: (N, K, H, W), any float type; computed in float32.

@@ -16,33 +16,33 @@ UNLABELLED_COLOR = (255, 255, 255)
 
 
 def draw_errors(
-    size: tuple[int, int], maps: Mapping[str, LogitMap], ignore_label: int, truth: np.ndarray | None = None
+    size: tuple[int, int], maps: Mapping[str, LogitMap], ignore_label: int, ground_truth: np.ndarray | None = None
 ) -> list[np.ndarray]:
-    """The captioned map of error probabilities and, where the truth is known, that of the errors.
+    """The captioned map of error probabilities and, where the ground truth is known, that of the errors.
 
     Args:
         size: (H, W).
         maps: "error", of one logit, and "uncorrected", of the labels whose errors they are, from before a correction.
-        ignore_label: of the truth.
-        truth: (H, W) semantic ids or `ignore_label`.
+        ignore_label: of the ground truth.
+        ground truth: (H, W) semantic ids or `ignore_label`.
 
     Returns:
         One or two pictures, RGB uint8.
 
     Raises:
-        ValueError: a truth of another size.
+        ValueError: a ground truth of another size.
     """
     probability = maps["error"].probability(size).cpu().numpy()
     caption = f"error probability, black 0 to red 1: {100 * probability.mean():.1f} % in the mean"
     pictures = [add_caption(draw_probability(probability), caption)]
-    if truth is not None:
-        if truth.shape != size:
-            raise ValueError(f"a truth of {truth.shape} pixels for an image of {size} (H, W)")
-        labelled = truth != ignore_label
-        wrong = labelled & (maps["uncorrected"].labels(size).cpu().numpy() != truth)
-        share = f"{100 * wrong.sum() / labelled.sum():.1f} %" if labelled.any() else "unknown"
-        caption = f"true errors before correction: {share}; white: unlabelled"
-        pictures.append(add_caption(draw_true_errors(wrong, labelled), caption))
+    if ground_truth is not None:
+        if ground_truth.shape != size:
+            raise ValueError(f"a ground truth of {ground_truth.shape} pixels for an image of {size} (H, W)")
+        labeled = ground_truth != ignore_label
+        wrong = labeled & (maps["uncorrected"].labels(size).cpu().numpy() != ground_truth)
+        share = f"{100 * wrong.sum() / labeled.sum():.1f} %" if labeled.any() else "unknown"
+        caption = f"true errors before correction: {share}; white: unlabeled"
+        pictures.append(add_caption(draw_true_errors(wrong, labeled), caption))
     return pictures
 
 
@@ -52,11 +52,11 @@ def draw_probability(probability: np.ndarray) -> np.ndarray:
     return _on_canvas(np.rint(colors).astype(np.uint8))
 
 
-def draw_true_errors(wrong: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """(H, W) bool each -> (h, w, 3) uint8: red where the label is wrong, white where there is no truth, else black."""
+def draw_true_errors(wrong: np.ndarray, labeled: np.ndarray) -> np.ndarray:
+    """(H, W) bool each -> (h, w, 3) uint8: red where the label is wrong, white where there is no ground truth, else black."""
     colors = np.zeros((*wrong.shape, 3), np.uint8)
     colors[wrong] = ERROR_COLOR
-    colors[~labelled] = UNLABELLED_COLOR
+    colors[~labeled] = UNLABELLED_COLOR
     return _on_canvas(colors)
 
 

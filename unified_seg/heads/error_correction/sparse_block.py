@@ -42,7 +42,7 @@ def block_at(block: DecoderBlock, low: Tensor, high: Tensor, gate: Tensor, mask:
     return at_second.convolve(second, at_first.put(refined))[mask[at_second.mask]]
 
 
-def worth_while(mask: Tensor) -> bool:
+def is_sparse_enough(mask: Tensor) -> bool:
     """Whether less is computed at the cells of a mask (h, w) than on the whole map."""
     return bool(_Cells.of(mask, _regular_grid(mask), 2).mask.float().mean() < LARGEST_SHARE)
 
@@ -95,8 +95,8 @@ class _Cells:
             return norm(values.T[None, :, :, None])[0, :, :, 0].T
         grouped = values.unflatten(1, (norm.num_groups, -1)).float()
         variance, mean = torch.var_mean(grouped[self.of_grid], (0, 2), correction=0, keepdim=True)
-        normalised = ((grouped - mean) * (variance + norm.eps).rsqrt()).flatten(1)
-        return (normalised * norm.weight + norm.bias).to(values.dtype)
+        normalized = ((grouped - mean) * (variance + norm.eps).rsqrt()).flatten(1)
+        return (normalized * norm.weight + norm.bias).to(values.dtype)
 
 
 def _regular_grid(mask: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {"average": F.adaptive_avg_p
 class PyramidPooling(nn.Module):
     """The input, and beside it the input pooled to several grids of bins, each brought back to the input's size.
 
-    Source: Zhao et al., Pyramid Scene Parsing Network, 3.2. The grid of a single bin has no norm: normalised over
+    Source: Zhao et al., Pyramid Scene Parsing Network, 3.2. The grid of a single bin has no norm: normalized over
     itself one position would be zero whatever the input, by BatchNorm at batch size 1 (which refuses) as by GroupNorm.
 
     Args:

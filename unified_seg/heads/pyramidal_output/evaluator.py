@@ -1,4 +1,4 @@
-"""What each level of a pyramidal output contributes: does it specialise in the pixels that are assigned to it?
+"""What each level of a pyramidal output contributes: does it specialize in the pixels that are assigned to it?
 
 Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation, 5.5.
 L = levels, from coarse to fine; K = classes; H, W = an image.
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, semantic_file, semantic_truth
+from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_ground_truth, semantic_file
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import class_table_text, level_table_text
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
     """Scores of "levels", in percent, from the `semantic_maps` of a pyramidal output, before any panoptic fusion.
 
-    Each level answers for each of its cells, and a pixel has the answers of the cells that its centre lies in: without
+    Each level answers for each of its cells, and a pixel has the answers of the cells that its center lies in: without
     the interpolation that "sem_seg" has. Levels are named by their strides.
 
     - share_<stride>: of the valid pixels, those that are assigned to the level.
@@ -44,12 +44,12 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
 
     Args:
         table: the classes.
-        records: the data set; each needs a semantic truth, see `semantic_truth`.
+        records: the data set; each needs a semantic ground truth, see `read_semantic_ground_truth`.
         output_folder: where the file goes.
         strides: of the L levels.
     """
 
-    truth_files = SEMANTIC_FILES
+    ground_truth_files = SEMANTIC_FILES
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path, strides: Sequence[int]):
         super().__init__(table, records, output_folder)
@@ -62,13 +62,15 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         needed = ["levels", *(f"labels_{stride}" for stride in self.strides)]
         if missing := [name for name in needed if name not in maps]:
             raise ValueError(f"image {record['image_id']!r}: no {missing} in its semantic maps, only {sorted(maps)}")
-        truth = semantic_truth(record, self.table)
-        levels, *labels = (maps[name].read((truth.shape[0], truth.shape[1])).cpu().numpy() for name in needed)
+        ground_truth = read_semantic_ground_truth(record, self.table)
+        levels, *labels = (
+            maps[name].read((ground_truth.shape[0], ground_truth.shape[1])).cpu().numpy() for name in needed
+        )
         try:
-            confusion = level_confusion(truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
+            confusion = level_confusion(ground_truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
         except ValueError as error:
             raise DataError(f"{semantic_file(record)}: {error}") from None
-        return ImageConfusion.of(confusion, int(np.count_nonzero(truth != self.table.ignore_label)))
+        return ImageConfusion.of(confusion, int(np.count_nonzero(ground_truth != self.table.ignore_label)))
 
     def summarize(self, items: dict[Any, ImageConfusion | None]) -> dict[str, Scores]:
         file = self.output_folder / "levels.npz"
@@ -96,7 +98,7 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
             expected += item.valid_pixels
         total = flat.reshape(number, number, k, k)
         if (counted := total.sum(axis=(0, 2, 3)).tolist()) != [expected] * number:
-            raise ValueError(f"the levels answer for {counted} pixels, the truth has {expected}")
+            raise ValueError(f"the levels answer for {counted} pixels, the ground truth has {expected}")
         return total
 
     def _scores(self, confusion: np.ndarray) -> Scores:
@@ -119,12 +121,12 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
 
 
 def level_confusion(
-    truth: np.ndarray, levels: np.ndarray, labels: Sequence[np.ndarray], num_classes: int, ignore_label: int
+    ground_truth: np.ndarray, levels: np.ndarray, labels: Sequence[np.ndarray], num_classes: int, ignore_label: int
 ) -> np.ndarray:
     """Count the pixels of every (assigned level, answering level, true class, predicted class).
 
     Args:
-        truth: (H, W) integers, 0 .. K-1 or `ignore_label`.
+        ground truth: (H, W) integers, 0 .. K-1 or `ignore_label`.
         levels: (H, W) integers, 0 .. L-1: the level assigned to each pixel.
         labels: of each of the L levels, (H, W) integers 0 .. K-1: its answer for every pixel.
         num_classes: K.
@@ -136,14 +138,14 @@ def level_confusion(
     Raises:
         ValueError: maps of different sizes, or an id that is no level or no class.
     """
-    if shapes := {each.shape for each in (levels, *labels)} - {truth.shape}:
-        raise ValueError(f"the truth has shape {truth.shape}, the maps of the levels {sorted(shapes)}")
+    if shapes := {each.shape for each in (levels, *labels)} - {ground_truth.shape}:
+        raise ValueError(f"the ground truth has shape {ground_truth.shape}, the maps of the levels {sorted(shapes)}")
     if levels.size and not 0 <= levels.min() <= levels.max() < len(labels):
         raise ValueError(f"assigned levels from {levels.min()} to {levels.max()}, but there are {len(labels)} levels")
     result = np.zeros((len(labels), len(labels), num_classes, num_classes), dtype=np.int64)
     for level, of_assigned in enumerate(result):
         here = levels == level
-        true = truth[here]
+        true = ground_truth[here]
         for matrix, answers in zip(of_assigned, labels, strict=True):
             matrix[:] = confusion_matrix(true, answers[here], num_classes, ignore_label)
     return result

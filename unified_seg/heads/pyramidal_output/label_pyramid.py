@@ -59,7 +59,7 @@ def build_label_pyramid(labels: Tensor, strides: Sequence[int], ignore_value: in
     """The ground truth of both pyramids (3.1).
 
     The label of a unity-cell is that of its pixels; mix-cells and void cells have none. At the finest level mix-cells
-    have one too: of the valid pixel nearest the cell's centre, and of several as near, the first in reading order.
+    have one too: of the valid pixel nearest the cell's center, and of several as near, the first in reading order.
 
     Args:
         labels: (N, H, W) int64, any integers; padded at the right and at the bottom by `ignore_value` to H' and W', the

@@ -21,10 +21,10 @@ EDGE = 0.6
 
 
 def draw_pyramid(image: np.ndarray, maps: Mapping[str, CellMap], columns: int) -> np.ndarray:
-    """The map of levels, then the unity of each level but the finest, above a legend of the levels' colours.
+    """The map of levels, then the unity of each level but the finest, above a legend of the levels' colors.
 
-    Unity is the probability that a cell holds one class: it is drawn as brightness, in the colour of the level, and in
-    grey where a coarser level has answered.
+    Unity is the probability that a cell holds one class: it is drawn as brightness, in the color of the level, and in
+    gray where a coarser level has answered.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -48,13 +48,13 @@ def draw_pyramid(image: np.ndarray, maps: Mapping[str, CellMap], columns: int) -
 
 
 def level_colors(number: int) -> list[Color]:
-    """Bright colours from blue, the coarsest level, to red, the finest."""
+    """Bright colors from blue, the coarsest level, to red, the finest."""
     hues = np.linspace(0.6, 0.0, number).tolist()
     return [_rounded(colorsys.hsv_to_rgb(hue, 0.75, 1.0)) for hue in hues]
 
 
 def draw_levels(image: np.ndarray, levels: CellMap, colors: list[Color]) -> np.ndarray:
-    """The grey image in the colours of the levels that answer: (h, w, 3)."""
+    """The gray image in the colors of the levels that answer: (h, w, 3)."""
     ids = levels.read((image.shape[0], image.shape[1])).cpu().numpy().astype(np.int32) + 1
     segments = [Segment(level, color, "", is_thing=False) for level, color in enumerate(colors, start=1)]
     return draw_segments(image, ids, segments, opacity=LEVEL_OPACITY, hatch_void=False)

@@ -1,6 +1,6 @@
 """The confusion matrix of a semantic map, and the scores that follow from it.
 
-K = classes. In a confusion matrix rows are the truth and columns the prediction.
+K = classes. In a confusion matrix rows are the ground truth and columns the prediction.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ class SemanticScores:
     """Scores as fractions, 0 to 1.
 
     Attributes:
-        iou: (K,) intersection over union; NaN for a class that is neither in the truth nor predicted.
-        accuracy: (K,) share of a class's true pixels that got its label; NaN for a class that is not in the truth.
+        iou: (K,) intersection over union; NaN for a class that is neither in the ground truth nor predicted.
+        accuracy: (K,) share of a class's true pixels that got its label; NaN for a class that is not in the ground truth.
         mean_iou: the mean of `iou` over the classes that have one.
         frequency_weighted_iou: `iou` weighted by each class's share of the true pixels.
         mean_accuracy: the mean of `accuracy` over the classes that have one.
@@ -31,25 +31,27 @@ class SemanticScores:
     pixel_accuracy: float
 
 
-def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_label: int) -> np.ndarray:
+def confusion_matrix(
+    ground_truth: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_label: int
+) -> np.ndarray:
     """Count the pixels of every pair (true class, predicted class).
 
     Args:
-        truth: any shape, any integer type: 0 .. K-1, or `ignore_label` where a pixel does not count.
-        prediction: the same shape, any integer type, 0 .. K-1, also where the truth is ignored.
+        ground truth: any shape, any integer type: 0 .. K-1, or `ignore_label` where a pixel does not count.
+        prediction: the same shape, any integer type, 0 .. K-1, also where the ground truth is ignored.
         num_classes: K.
         ignore_label: outside 0 .. K-1.
 
     Returns:
-        (K, K) int64; its sum is the number of pixels whose truth is not `ignore_label`.
+        (K, K) int64; its sum is the number of pixels whose ground truth is not `ignore_label`.
 
     Raises:
         ValueError: shapes that differ, or an id that is no class. Ids out of range are never clipped or dropped: they
             mean that the labels are of another convention, and any score would be wrong.
     """
-    if truth.shape != prediction.shape:
-        raise ValueError(f"the truth has shape {truth.shape}, the prediction {prediction.shape}")
-    true, predicted = (np.ascontiguousarray(ids).reshape(-1) for ids in (truth, prediction))
+    if ground_truth.shape != prediction.shape:
+        raise ValueError(f"the ground truth has shape {ground_truth.shape}, the prediction {prediction.shape}")
+    true, predicted = (np.ascontiguousarray(ids).reshape(-1) for ids in (ground_truth, prediction))
     counts = np.zeros((4, num_classes + 1, num_classes), dtype=np.int64)
     if not _count_classes(true, predicted, ignore_label, counts):
         for what, ids, known in (
@@ -62,18 +64,18 @@ def confusion_matrix(truth: np.ndarray, prediction: np.ndarray, num_classes: int
 
 
 @compiled
-def _count_classes(truth: np.ndarray, prediction: np.ndarray, ignore_label: int, counts: np.ndarray) -> bool:
+def _count_classes(ground_truth: np.ndarray, prediction: np.ndarray, ignore_label: int, counts: np.ndarray) -> bool:
     """Add the pixels of flat maps to `counts` (4, K + 1, K), row K for ignored ones; False at an id out of range."""
     num_classes = counts.shape[2]
-    for i in range(len(truth)):
-        true, predicted = np.int64(truth[i]), np.int64(prediction[i])
+    for i in range(len(ground_truth)):
+        true, predicted = np.int64(ground_truth[i]), np.int64(prediction[i])
         if true == ignore_label:
             true = num_classes
         elif true < 0 or true >= num_classes:
             return False
         if predicted < 0 or predicted >= num_classes:
             return False
-        # Neighbours mostly count for one pair; a processor that adds to one number twice in a row waits in between.
+        # Neighbors mostly count for one pair; a processor that adds to one number twice in a row waits in between.
         counts[i & 3, true, predicted] += 1
     return True
 
@@ -98,13 +100,13 @@ def category_confusion(confusion: np.ndarray, category_of: np.ndarray) -> np.nda
 def semantic_scores(confusion: np.ndarray) -> SemanticScores:
     """Scores of a confusion matrix.
 
-    A class enters the mean IoU if it occurs in the truth or in the prediction (at pixels that count), so a class
+    A class enters the mean IoU if it occurs in the ground truth or in the prediction (at pixels that count), so a class
     that is predicted but never true has IoU 0 and lowers the mean. This is the rule of the Cityscapes benchmark, and
     the mean of Detectron2 0.6; Detectron2's main leaves such a class out, which forgives every pixel given to it. The
-    rules agree wherever every class occurs in the truth.
+    rules agree wherever every class occurs in the ground truth.
 
     Args:
-        confusion: (K, K) int64, rows truth, columns prediction.
+        confusion: (K, K) int64, rows ground truth, columns prediction.
 
     Raises:
         ValueError: the matrix is empty (no image, or every pixel ignored), so that no score is defined.

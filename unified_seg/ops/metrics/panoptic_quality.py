@@ -21,7 +21,7 @@ class Segment(NamedTuple):
     Attributes:
         id: its value in the map, not 0.
         cls: the index of its class, 0 .. C-1.
-        is_crowd: of the truth: a group of objects that nobody has told apart.
+        is_crowd: of the ground truth: a group of objects that nobody has told apart.
     """
 
     id: int
@@ -77,7 +77,7 @@ def panoptic_matches(
     """Match the segments of one image.
 
     A true and a predicted segment match where their classes are the same and their intersection over union is above
-    1/2; void pixels of the truth belong to no union. Crowds are not matched and not missed. A predicted segment
+    1/2; void pixels of the ground truth belong to no union. Crowds are not matched and not missed. A predicted segment
     without a match is no error where more than half of it lies on void and on crowds of its class.
 
     panopticapi keeps one crowd segment of a class, the last; here all of them count, as the rule says. Areas are

@@ -1,4 +1,4 @@
-"""Does a score rank images as the truth does? Spearman's rank correlation, with bootstrap intervals.
+"""Does a score rank images as the ground truth does? Spearman's rank correlation, with bootstrap intervals.
 
 N = images, R = resamples.
 """
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 
 
 class RankComparison(NamedTuple):
-    """Attributes: rank correlations of two scores with the truth, -1 to 1, and the first minus the second."""
+    """Attributes: rank correlations of two scores with the ground truth, -1 to 1, and the first minus the second."""
 
     ours: Interval
     rival: Interval
@@ -45,29 +45,31 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def compare_rankings(
-    ours: np.ndarray, rival: np.ndarray, truth: np.ndarray, resamples: int = RESAMPLES
+    ours: np.ndarray, rival: np.ndarray, ground_truth: np.ndarray, resamples: int = RESAMPLES
 ) -> RankComparison:
-    """Rank correlations of two scores with the truth, with 95 % percentile intervals over images.
+    """Rank correlations of two scores with the ground truth, with 95 % percentile intervals over images.
 
     A resample draws N images with replacement, the same for both scores. The draws are fixed: the same numbers give the
     same intervals.
 
     Args:
-        ours, rival, truth: (N,) finite.
+        ours, rival, ground truth: (N,) finite.
         resamples: R.
 
     Raises:
         ValueError: other shapes, or no image.
     """
-    if ours.ndim != 1 or not ours.size or not ours.shape == rival.shape == truth.shape:
-        raise ValueError(f"expected three times (images,) values, got {ours.shape}, {rival.shape} and {truth.shape}")
+    if ours.ndim != 1 or not ours.size or not ours.shape == rival.shape == ground_truth.shape:
+        raise ValueError(
+            f"expected three times (images,) values, got {ours.shape}, {rival.shape} and {ground_truth.shape}"
+        )
     random = np.random.default_rng(0)
     parts = []
     for start in range(0, resamples, CHUNK):
-        drawn = random.integers(len(truth), size=(min(CHUNK, resamples - start), len(truth)))
-        parts.append([rank_correlation(score[drawn], truth[drawn]) for score in (ours, rival)])
+        drawn = random.integers(len(ground_truth), size=(min(CHUNK, resamples - start), len(ground_truth)))
+        parts.append([rank_correlation(score[drawn], ground_truth[drawn]) for score in (ours, rival)])
     of_ours, of_rival = np.concatenate(parts, axis=1)
-    values = [float(rank_correlation(score, truth)) for score in (ours, rival)]
+    values = [float(rank_correlation(score, ground_truth)) for score in (ours, rival)]
     return RankComparison(
         _interval(values[0], of_ours),
         _interval(values[1], of_rival),

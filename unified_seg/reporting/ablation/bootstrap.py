@@ -1,6 +1,6 @@
 """Is the difference of two networks' mIoU more than the luck of the images? A paired bootstrap.
 
-S = seeds, N = images, K = classes, R = resamples. Counts are (..., 3, K): pixels of the intersection, of the truth and
+S = seeds, N = images, K = classes, R = resamples. Counts are (..., 3, K): pixels of the intersection, of the ground truth and
 of the prediction.
 """
 
@@ -22,7 +22,7 @@ class Interval:
 
 
 def mean_iou(counts: np.ndarray) -> np.ndarray:
-    """mIoU in percent, over the classes that occur in the truth or the prediction; NaN where none does.
+    """mIoU in percent, over the classes that occur in the ground truth or the prediction; NaN where none does.
 
     `functional.confusion.semantic_scores` has the same rule for one whole confusion matrix.
 
@@ -32,8 +32,8 @@ def mean_iou(counts: np.ndarray) -> np.ndarray:
     Returns:
         (...,) float64.
     """
-    intersection, truth, predicted = np.moveaxis(np.asarray(counts, dtype=np.float64), -2, 0)
-    union = truth + predicted - intersection
+    intersection, ground_truth, predicted = np.moveaxis(np.asarray(counts, dtype=np.float64), -2, 0)
+    union = ground_truth + predicted - intersection
     iou = np.divide(intersection, union, out=np.zeros_like(union), where=union > 0)
     classes = (union > 0).sum(axis=-1)
     return 100 * np.divide(iou.sum(axis=-1), classes, out=np.full(classes.shape, np.nan), where=classes > 0)

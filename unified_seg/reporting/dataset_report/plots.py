@@ -17,7 +17,7 @@ from unified_seg.data.validation.statistics import ClassStatistics, Statistics
 _WIDTH = 5.2  # inches
 _HEIGHT = 3.2
 _ROW = 0.19  # inches of a class's bar
-# Of Okabe and Ito's colours, which most colour-blind people tell apart.
+# Of Okabe and Ito's colors, which most color-blind people tell apart.
 _BLUE, _ORANGE = "#0072b2", "#d55e00"
 # Text stays text, and the same numbers give the same bytes.
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "unified_seg", "font.size": 9}

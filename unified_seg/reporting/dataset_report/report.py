@@ -67,7 +67,7 @@ def verdict_of(surveys: Sequence[Survey]) -> str:
 
 
 def percent_of_pixels(cls: ClassStatistics, statistics: Statistics) -> float | None:
-    """The share of a class among the labelled pixels; None where it is not known."""
+    """The share of a class among the labeled pixels; None where it is not known."""
     total = sum(c.pixels or 0 for c in statistics.classes)
     return None if cls.pixels is None or not total else 100 * cls.pixels / total
 

@@ -1,4 +1,4 @@
-"""Records drawn with their truth as far as it can be read, and which to draw.
+"""Records drawn with their ground truth as far as it can be read, and which to draw.
 
 (H, W) = an image.
 """
@@ -12,13 +12,13 @@ import torch
 
 from unified_seg.data.coco.segments import true_segments
 from unified_seg.data.io.reading import DataError, read_image
-from unified_seg.data.io.semantic_labels import semantic_truth
+from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.validation.checks import check_record
 from unified_seg.data.validation.problems import Problem
 from unified_seg.data.validation.survey import Survey, files_of
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.visualization.ground_truth import draw_ground_truth, read_ground_truth
 from unified_seg.visualization.panels import draw_panels
-from unified_seg.visualization.truth import draw_truth, read_truth
 
 Record = Mapping[str, Any]
 
@@ -71,7 +71,7 @@ def good_samples(survey: Survey) -> list[Sample]:
 
 
 def draw_sample(sample: Sample, metadata: Any) -> np.ndarray:
-    """The image beside its truth.
+    """The image beside its ground truth.
 
     Args:
         sample: of a data set.
@@ -84,16 +84,16 @@ def draw_sample(sample: Sample, metadata: Any) -> np.ndarray:
         DataError: the image can't be read.
     """
     if sample.is_sound:
-        return draw_truth(sample.record, metadata)
+        return draw_ground_truth(sample.record, metadata)
     record = sample.record
     image = read_image(record["file_name"], "RGB")
     same_size = image.shape[:2] == (record["height"], record["width"])
-    truth = readable_truth(record, ClassTable.from_metadata(metadata)) if same_size else {}
-    return draw_panels(image, truth, metadata)
+    ground_truth = readable_ground_truth(record, ClassTable.from_metadata(metadata)) if same_size else {}
+    return draw_panels(image, ground_truth, metadata)
 
 
-def readable_truth(record: Record, table: ClassTable) -> dict[str, Any]:
-    """As `read_truth`, without what is wrong: values that are no class are void, wrong segments and instances left out.
+def readable_ground_truth(record: Record, table: ClassTable) -> dict[str, Any]:
+    """As `read_ground_truth`, without what is wrong: values that are no class are void, wrong segments and instances left out.
 
     Args:
         record: of a data set.
@@ -103,21 +103,21 @@ def readable_truth(record: Record, table: ClassTable) -> dict[str, Any]:
         Any of `sem_seg_labels`, `panoptic_seg` and `instances`.
     """
     record = dict(record)
-    truth: dict[str, Any] = {}
+    ground_truth: dict[str, Any] = {}
     if record.get("sem_seg_file_name"):
         with suppress(DataError):
-            truth["sem_seg_labels"] = torch.from_numpy(semantic_truth(record, table, _ignore))
+            ground_truth["sem_seg_labels"] = torch.from_numpy(read_semantic_ground_truth(record, table, _ignore))
     if record.get("pan_seg_file_name"):
         with suppress(DataError):
             ids, segments = true_segments(record, table, _ignore)
             right = {segment.id for segment in segments}
             infos = [info for info in record["segments_info"] if info["id"] in right]
-            truth["panoptic_seg"] = (torch.from_numpy(ids), infos)
+            ground_truth["panoptic_seg"] = (torch.from_numpy(ids), infos)
     if record.get("annotations"):
         image = {key: record[key] for key in ("file_name", "height", "width")}
         sound = [a for a in record["annotations"] if _is_sound({**image, "annotations": [a]}, table)]
-        truth |= read_truth({**image, "annotations": sound}, table)
-    return truth
+        ground_truth |= read_ground_truth({**image, "annotations": sound}, table)
+    return ground_truth
 
 
 def _ignore(problem: Problem) -> None:

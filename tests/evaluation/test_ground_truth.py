@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unified_seg.data.coco.segments import true_segments
-from unified_seg.evaluation.truth import PanopticTruth
+from unified_seg.evaluation.ground_truth import PanopticGroundTruth
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 
@@ -30,15 +30,15 @@ def test_areas_and_windows_of_true_segments(tmp_path_factory, ids: np.ndarray):
         assert mask[s.window].any(axis=0)[[0, -1]].all() and mask[s.window].any(axis=1)[[0, -1]].all()
 
 
-def test_the_truth_of_another_image_or_evaluation_is_read(streets: Streets):
-    """Item 38 of the reliability list: nothing of an older truth."""
+def test_the_ground_truth_of_another_image_or_evaluation_is_read(streets: Streets):
+    """Item 38 of the reliability list: nothing of an older ground truth."""
     records = [streets.add(f"street_{i}", draw_street(things=())) for i in range(2)]
-    truth = PanopticTruth(streets.table)
-    ids, _ = truth.of(records[0])
-    assert truth.of(records[0])[0] is ids
+    ground_truth = PanopticGroundTruth(streets.table)
+    ids, _ = ground_truth.of(records[0])
+    assert ground_truth.of(records[0])[0] is ids
     save_panoptic(Path(records[1]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 5, axis=0))
-    assert (truth.of(records[1])[0] == np.roll(ids, 5, axis=0)).all()
-    assert truth.of(records[0])[0] is not ids
+    assert (ground_truth.of(records[1])[0] == np.roll(ids, 5, axis=0)).all()
+    assert ground_truth.of(records[0])[0] is not ids
     save_panoptic(Path(records[0]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 7, axis=0))
-    truth.forget()
-    assert (truth.of(records[0])[0] == np.roll(ids, 7, axis=0)).all()
+    ground_truth.forget()
+    assert (ground_truth.of(records[0])[0] == np.roll(ids, 7, axis=0)).all()

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 
 from unified_seg.data.io.reading import DataError, of_size, read_image, read_panoptic_ids
-from unified_seg.data.io.semantic_labels import has_semantic_truth, semantic_truth
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
@@ -24,11 +24,11 @@ from unified_seg.visualization.sheet import add_caption, grid
 WRONG = (225, 40, 40)
 
 
-def draw_truth(record: Mapping[str, Any], metadata: Any, legend: LegendMode = "present") -> np.ndarray:
+def draw_ground_truth(record: Mapping[str, Any], metadata: Any, legend: LegendMode = "present") -> np.ndarray:
     """Draw the labels of a data record as `draw_panels` draws a prediction; what the record lacks is left out.
 
     Args:
-        record: of a data set, in Detectron2's form (see `read_truth`).
+        record: of a data set, in Detectron2's form (see `read_ground_truth`).
         metadata: of the data set.
         legend: see `draw_panels`.
 
@@ -40,9 +40,9 @@ def draw_truth(record: Mapping[str, Any], metadata: Any, legend: LegendMode = "p
             table lacks; the message names the record.
     """
     image = read_image(record["file_name"], "RGB")
-    truth = read_truth(record, ClassTable.from_metadata(metadata))
+    ground_truth = read_ground_truth(record, ClassTable.from_metadata(metadata))
     try:
-        return draw_panels(image, truth, metadata, legend=legend)
+        return draw_panels(image, ground_truth, metadata, legend=legend)
     except ValueError as error:
         raise DataError(f"the labels of {record['file_name']} can't be drawn: {error}") from None
 
@@ -50,7 +50,7 @@ def draw_truth(record: Mapping[str, Any], metadata: Any, legend: LegendMode = "p
 def draw_comparison(
     record: Mapping[str, Any], outputs: Mapping[str, Any], metadata: Any, confidence_threshold: float = 0.5
 ) -> np.ndarray:
-    """Two rows: the image and its truth above; the pixels with a wrong class and the prediction below.
+    """Two rows: the image and its ground truth above; the pixels with a wrong class and the prediction below.
 
     Args:
         record: of the data set.
@@ -61,25 +61,25 @@ def draw_comparison(
         (h, w, 3) uint8, RGB.
 
     Raises:
-        DataError, ValueError: as `draw_truth` and `draw_panels`.
+        DataError, ValueError: as `draw_ground_truth` and `draw_panels`.
     """
     table = ClassTable.from_metadata(metadata)
     image = read_image(record["file_name"], "RGB")
-    truth = make_panels(read_truth(record, table), table)
+    ground_truth = make_panels(read_ground_truth(record, table), table)
     predicted = make_panels(outputs, table, confidence_threshold)
-    kinds = [kind for kind in predicted if kind in truth]
+    kinds = [kind for kind in predicted if kind in ground_truth]
     pictures = [add_caption(to_canvas(image), f"input {image.shape[1]}×{image.shape[0]}")]
-    pictures += [truth[kind].draw(image, "truth · ") for kind in kinds]
+    pictures += [ground_truth[kind].draw(image, "truth · ") for kind in kinds]
     if "semantic" in kinds:
-        pictures.append(_draw_errors(image, truth["semantic"].ids, predicted["semantic"].ids))
+        pictures.append(_draw_errors(image, ground_truth["semantic"].ids, predicted["semantic"].ids))
     else:
         pictures.append(add_caption(to_canvas(image), "input"))
     pictures += [predicted[kind].draw(image, "prediction · ") for kind in kinds]
-    shown = [panels[kind] for panels in (truth, predicted) for kind in kinds]
+    shown = [panels[kind] for panels in (ground_truth, predicted) for kind in kinds]
     return with_legend(grid(pictures, 1 + len(kinds)), shown, table, "present")
 
 
-def read_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str, Any]:
+def read_ground_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str, Any]:
     """Read a record's labels in the compact form of a model's outputs.
 
     Args:
@@ -95,17 +95,17 @@ def read_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str, Any]:
         DataError: a file that is absent, unreadable, or of another size than the record.
     """
     size = (record["height"], record["width"])
-    truth: dict[str, Any] = {}
-    if has_semantic_truth(record):
-        truth["sem_seg_labels"] = torch.from_numpy(semantic_truth(record, table))
+    ground_truth: dict[str, Any] = {}
+    if has_semantic_ground_truth(record):
+        ground_truth["sem_seg_labels"] = torch.from_numpy(read_semantic_ground_truth(record, table))
     if "annotations" in record:
-        truth["instances"] = _from_annotations(record["annotations"], size)
+        ground_truth["instances"] = _from_annotations(record["annotations"], size)
     if "pan_seg_file_name" in record:
         ids = of_size(read_panoptic_ids(record["pan_seg_file_name"]), size, record["pan_seg_file_name"])
-        truth["panoptic_seg"] = (torch.from_numpy(ids), record["segments_info"])
+        ground_truth["panoptic_seg"] = (torch.from_numpy(ids), record["segments_info"])
         if "annotations" not in record and table.num_things:
-            truth["instances"] = _from_segments(ids, record["segments_info"])
-    return {key: truth[key] for key in ("sem_seg_labels", "instances", "panoptic_seg") if key in truth}
+            ground_truth["instances"] = _from_segments(ids, record["segments_info"])
+    return {key: ground_truth[key] for key in ("sem_seg_labels", "instances", "panoptic_seg") if key in ground_truth}
 
 
 def targets_as_outputs(targets: Mapping[str, Any]) -> dict[str, Any]:
@@ -119,21 +119,23 @@ def targets_as_outputs(targets: Mapping[str, Any]) -> dict[str, Any]:
     if "sem_seg" in targets:
         outputs["sem_seg_labels"] = targets["sem_seg"]
     if "instances" in targets:
-        truth: Instances = targets["instances"]
-        instances = Instances(truth.image_size, pred_boxes=truth.gt_boxes, pred_classes=truth.gt_classes)
-        if truth.has("gt_masks"):
-            instances.pred_masks = BoxMasks.from_full(_full_masks(truth.gt_masks, truth.image_size))
+        ground_truth: Instances = targets["instances"]
+        instances = Instances(
+            ground_truth.image_size, pred_boxes=ground_truth.gt_boxes, pred_classes=ground_truth.gt_classes
+        )
+        if ground_truth.has("gt_masks"):
+            instances.pred_masks = BoxMasks.from_full(_full_masks(ground_truth.gt_masks, ground_truth.image_size))
         outputs["instances"] = instances
     return outputs
 
 
-def _draw_errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    wrong = (truth != predicted) & (truth != VOID)
-    labelled = int((truth != VOID).sum())
-    share = 100 * int(wrong.sum()) / labelled if labelled else 0.0
+def _draw_errors(image: np.ndarray, ground_truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    wrong = (ground_truth != predicted) & (ground_truth != VOID)
+    labeled = int((ground_truth != VOID).sum())
+    share = 100 * int(wrong.sum()) / labeled if labeled else 0.0
     error = Segment(1, WRONG, "", is_thing=False)
     picture = draw_segments(image, wrong.astype(np.int32), [error], opacity=0.9, hatch_void=False)
-    return add_caption(picture, f"wrong class: {share:.1f}% of the labelled pixels")
+    return add_caption(picture, f"wrong class: {share:.1f}% of the labeled pixels")
 
 
 def _from_segments(ids: np.ndarray, segments_info: list[dict[str, Any]]) -> Instances:

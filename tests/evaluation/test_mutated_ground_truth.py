@@ -53,7 +53,7 @@ ENTRIES = {
     "semantic": {"SEMANTIC": "semantic", "CLASSES": "classes.yaml", "IGNORE": [0]},
 }
 METRICS = {"panoptic": ("panoptic_seg", "PQ"), "instances": ("segm", "AP"), "semantic": ("sem_seg", "mIoU")}
-# What each file is truth for.
+# What each file is ground truth for.
 FILES = {
     "panoptic.json": "panoptic",
     "panoptic/0.png": "panoptic",
@@ -154,11 +154,11 @@ def output(index: int, table: ClassTable) -> dict[str, Any]:
     }
 
 
-def ours(root: Path, truth: str) -> float | None:
+def ours(root: Path, ground_truth: str) -> float | None:
     """The score of the prediction; None where something is reported."""
     found: list[Problem] = []
     try:
-        dataset = CustomDataset.of({"NAME": "mutated", "IMAGES": "images", **ENTRIES[truth]}, root)
+        dataset = CustomDataset.of({"NAME": "mutated", "IMAGES": "images", **ENTRIES[ground_truth]}, root)
         table = dataset.table()
         records = dataset.load(found.append)
         for record in records:
@@ -170,45 +170,47 @@ def ours(root: Path, truth: str) -> float | None:
     if found:
         return None
     try:
-        results = scores(root, truth, table, records)
+        results = scores(root, ground_truth, table, records)
     except ValueError as error:
         # What can't be scored at all is said by the evaluator.
         assert str(error).startswith("no true instance") or (isinstance(error, DataError) and str(root) in str(error))
         return None
-    task, metric = METRICS[truth]
+    task, metric = METRICS[ground_truth]
     return float(results[task][metric])
 
 
-def scores(root: Path, truth: str, table: ClassTable, records: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+def scores(
+    root: Path, ground_truth: str, table: ClassTable, records: list[dict[str, Any]]
+) -> dict[str, dict[str, float]]:
     kinds: dict[str, Any] = {
         "semantic": SemanticEvaluator,
         "panoptic": PanopticEvaluator,
         "instances": InstanceEvaluator,
     }
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluator = kinds[truth](table, records, root / "scores")
+        evaluator = kinds[ground_truth](table, records, root / "scores")
         evaluator.reset()
         for record in records:
             evaluator.process([record], [output(int(Path(record["file_name"]).stem), table)])
         return evaluator.evaluate()
 
 
-def official(root: Path, truth: str) -> float:
+def official(root: Path, ground_truth: str) -> float:
     """The same score by other people's code, from the very files."""
     with contextlib.redirect_stdout(io.StringIO()):
-        return {"semantic": by_numpy, "panoptic": by_panopticapi, "instances": by_pycocotools}[truth](root)
+        return {"semantic": by_numpy, "panoptic": by_panopticapi, "instances": by_pycocotools}[ground_truth](root)
 
 
 def by_numpy(root: Path) -> float:
     classes = [c["id"] for c in yaml.safe_load((root / "classes.yaml").read_text())]
     both = [(np.array(Image.open(root / f"semantic/{i}.png")), predicted(i)[0]) for i in range(2)]
-    truth = np.stack([t for t, _ in both])
+    ground_truth = np.stack([t for t, _ in both])
     said = np.stack([np.where(p == 0, GRASS, p) for _, p in both])
-    counts = np.isin(truth, classes)
+    counts = np.isin(ground_truth, classes)
     ious = []
     for c in classes:
-        union = (((truth == c) | (said == c)) & counts).sum()
-        ious.append(((truth == c) & (said == c)).sum() / union if union else np.nan)
+        union = (((ground_truth == c) | (said == c)) & counts).sum()
+        ious.append(((ground_truth == c) & (said == c)).sum() / union if union else np.nan)
     return 100 * float(np.nanmean(ious))
 
 
@@ -225,9 +227,9 @@ def by_panopticapi(root: Path) -> float:
 
 
 def by_pycocotools(root: Path) -> float:
-    truth = COCO(str(root / "instances.json"))
+    ground_truth = COCO(str(root / "instances.json"))
     found = []
-    for image in truth.dataset["images"]:
+    for image in ground_truth.dataset["images"]:
         labels, ids = predicted(int(Path(image["file_name"]).stem))
         things = [i for i in infos_of(labels, ids) if i["id"] >= 1000]
         for info, score in zip(things, torch.linspace(0.9, 0.6, len(things)).tolist()):
@@ -235,7 +237,7 @@ def by_pycocotools(root: Path) -> float:
             found.append(
                 {"image_id": image["id"], "category_id": info["category_id"], "score": score, "segmentation": mask}
             )
-    evaluation = COCOeval(truth, truth.loadRes(found), "segm")
+    evaluation = COCOeval(ground_truth, ground_truth.loadRes(found), "segm")
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summarize()
@@ -337,28 +339,28 @@ def mutate(root: Path, seed: int) -> str:
     return name
 
 
-@pytest.mark.parametrize("truth", ENTRIES)
-def test_the_clean_data_set(truth: str, clean: Path) -> None:
+@pytest.mark.parametrize("ground_truth", ENTRIES)
+def test_the_clean_data_set(ground_truth: str, clean: Path) -> None:
     """The scores are those of the official tools, and neither 0 nor 100: there is room to be wrong on either side."""
-    score = ours(clean, truth)
+    score = ours(clean, ground_truth)
     assert score is not None and 20 < score < 90
-    assert score == pytest.approx(official(clean, truth), abs=1e-6)
+    assert score == pytest.approx(official(clean, ground_truth), abs=1e-6)
 
 
 @pytest.mark.parametrize("part", range(10))
 def test_nothing_wrong_is_scored(part: int, clean: Path, tmp_path: Path) -> None:
-    expected = {truth: official(clean, truth) for truth in ENTRIES}
+    expected = {ground_truth: official(clean, ground_truth) for ground_truth in ENTRIES}
     reported = 0
     share = MUTATIONS // 10
     for seed in range(part * share, (part + 1) * share):
         root = tmp_path / str(seed)
         shutil.copytree(clean, root)
         name = mutate(root, seed)
-        truth = FILES[name]
-        score = ours(root, truth)
+        ground_truth = FILES[name]
+        score = ours(root, ground_truth)
         if score is None:
             reported += 1
-        elif score != pytest.approx(expected[truth], abs=1e-6):
-            assert score == pytest.approx(official(root, truth), abs=1e-6), f"seed {seed}: {name}"
+        elif score != pytest.approx(expected[ground_truth], abs=1e-6):
+            assert score == pytest.approx(official(root, ground_truth), abs=1e-6), f"seed {seed}: {name}"
     # Most of what can happen to a file makes it useless.
     assert reported > share / 2

@@ -20,8 +20,8 @@ from unified_seg.evaluation.base import Item, PerImageEvaluator, Record
 from unified_seg.structures.class_table import ClassTable
 
 
-class PanopticTruth:
-    """The panoptic truth of the image in hand, read and checked once for all evaluators that look at it.
+class PanopticGroundTruth:
+    """The panoptic ground truth of the image in hand, read and checked once for all evaluators that look at it.
 
     Nothing but the last image is kept, and every evaluation starts by forgetting it: what was edited since is read.
 
@@ -32,24 +32,24 @@ class PanopticTruth:
     def __init__(self, table: ClassTable):
         self.table = table
         self._image_id: Any = None
-        self._truth: tuple[np.ndarray, list[TrueSegment]] | None = None
+        self._ground_truth: tuple[np.ndarray, list[TrueSegment]] | None = None
 
     def of(self, record: Record) -> tuple[np.ndarray, list[TrueSegment]]:
         """Returns and raises as `true_segments`; what it returns must not be changed."""
-        if self._truth is None or self._image_id != record["image_id"]:
-            self._image_id, self._truth = record["image_id"], true_segments(record, self.table)
-        return self._truth
+        if self._ground_truth is None or self._image_id != record["image_id"]:
+            self._image_id, self._ground_truth = record["image_id"], true_segments(record, self.table)
+        return self._ground_truth
 
     def forget(self) -> None:
-        self._truth = None
+        self._ground_truth = None
 
 
-class PanopticTruthEvaluator(PerImageEvaluator[Item]):
-    """Base of the evaluators that look at the panoptic truth.
+class PanopticGroundTruthEvaluator(PerImageEvaluator[Item]):
+    """Base of the evaluators that look at the panoptic ground truth.
 
     Args:
         table, records, output_folder: see `PerImageEvaluator`.
-        truth: the reader of the truth that evaluators of one data set share; one of its own by default.
+        ground truth: the reader of the ground truth that evaluators of one data set share; one of its own by default.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class PanopticTruthEvaluator(PerImageEvaluator[Item]):
         table: ClassTable,
         records: Sequence[Record],
         output_folder: str | Path,
-        truth: PanopticTruth | None = None,
+        ground_truth: PanopticGroundTruth | None = None,
     ):
         super().__init__(table, records, output_folder)
-        self.truth = truth or PanopticTruth(table)
+        self.ground_truth = ground_truth or PanopticGroundTruth(table)
 
     def reset(self) -> None:
         super().reset()
-        self.truth.forget()
+        self.ground_truth.forget()
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,15 @@ class TrueInstance:
     mask: Rle | None
 
 
-def true_instances(record: Record, truth: PanopticTruth, with_masks: bool) -> list[TrueInstance]:
+def true_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks: bool) -> list[TrueInstance]:
     """The instances of a record: its `annotations` where it has them, else the things of its panoptic PNG.
 
     Raises:
         DataError: as `true_segments`; or an annotation with an unknown class, or (with masks) without a usable one.
     """
     if "annotations" in record:
-        return [_annotated(record, i, truth.table, with_masks) for i in range(len(record["annotations"]))]
-    ids, segments = truth.of(record)
+        return [_annotated(record, i, ground_truth.table, with_masks) for i in range(len(record["annotations"]))]
+    ids, segments = ground_truth.of(record)
     return [_from_segment(ids, segment) for segment in segments if segment.cls.is_thing]
 
 
