@@ -17,6 +17,7 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
 from unified_seg.checkpoint.torchvision_weights import is_torchvision_resnet, with_detectron2_names
+from unified_seg.errors import UserError
 
 # All that a pickled dictionary of numpy arrays (Detectron2's model zoo) is made of.
 ARRAY_GLOBALS = {
@@ -31,7 +32,7 @@ DIGEST_IN_URL = re.compile(r"https://download\.pytorch\.org/.*-([0-9a-f]{8,64})\
 FIRST_OF_BLOCK = re.compile(r"(?:^|\.)(res\d)\.\d+\.conv1\.weight$")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A weight file that can't be used; the message names it."""
 
 

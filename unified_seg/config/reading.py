@@ -15,6 +15,7 @@ import yaml
 from detectron2.config import CfgNode
 
 from unified_seg.config.keys import get_config
+from unified_seg.errors import UserError
 
 BASE_KEY = "_BASE_"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +31,7 @@ NOT_IN_STAGES = ("STAGES", "SOLVER.STAGES", "OUTPUT_DIR", "CUDNN_BENCHMARK")
 COMPACT = ("MODEL.UNIFIED.OUTPUT", "compact")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A config file or override that can't be used; the message names the file and the key."""
 
 

@@ -6,6 +6,8 @@ import numpy as np
 from detectron2.data.detection_utils import convert_PIL_to_numpy
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
+from unified_seg.errors import UserError
+
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
@@ -21,7 +23,7 @@ PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 MAX_PIXELS = 89_478_485
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """A record or file that can't be used; the message names the file and the cause.
 
     Attributes:
