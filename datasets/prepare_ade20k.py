@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, ade20k_categories
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import DataError, read_label, read_panoptic_ids
+from unified_seg.data.io.image_files import read_label, read_panoptic_ids
+from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
 from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
+from unified_seg.data.problems import DataError
 from unified_seg.ops.id_maps import segment_extents
 
 CATEGORIES = ade20k_categories()
@@ -90,7 +91,7 @@ def write_panoptic(root: Path, split: str, workers: int) -> int:
     written = write_labels(labels, panoptic_ids, workers, f"{split}: panoptic")
     if listed_images(json_file) == [label.image.stem for label in labels]:
         return written
-    write_panoptic_json(json_file, in_parallel(describe, labels, workers, f"{split}: segments"), CATEGORIES)
+    write_panoptic_json(json_file, map_in_parallel(describe, labels, workers, f"{split}: segments"), CATEGORIES)
     return written + 1
 
 
@@ -134,7 +135,7 @@ def describe(label: Label) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_script(prepare, datasets_root() / "ADEChallengeData2016", __doc__, arguments)
+    run_script(prepare, get_datasets_root() / "ADEChallengeData2016", __doc__, arguments)
 
 
 if __name__ == "__main__":

@@ -16,15 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.data.datasets import datasets_root
-from unified_seg.data.io.json_file import read_json
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.datasets import get_datasets_root
+from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.parallel import map_in_parallel
+from unified_seg.data.io.text_files import read_json
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
 from unified_seg.data.preparation.files import link_or_copy
 from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
+from unified_seg.data.problems import DataError
 
 IMAGES = {"train": 2_975, "val": 500, "test": 1_525}
 LABELLED = ("train", "val")
@@ -105,7 +106,7 @@ def write_panoptic(ground_truth: Path, split: str, workers: int) -> int:
     pngs_missing = sum(not job.png.is_file() for job in jobs)
     listed = listed_images(json_file) == [job.part.stem for job in jobs]
     missing = [job for job in jobs if not (job.png.is_file() and (listed or job.part.is_file()))]
-    in_parallel(convert_image, missing, workers, f"{split}: panoptic")
+    map_in_parallel(convert_image, missing, workers, f"{split}: panoptic")
     if not listed:
         contents = [read_json(job.part) for job in jobs]
         entries = [(content["images"][0], content["annotations"][0]) for content in contents]
@@ -138,7 +139,7 @@ def convert_image(job: PanopticJob) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_script(prepare, datasets_root() / "cityscapes", __doc__, arguments)
+    run_script(prepare, get_datasets_root() / "cityscapes", __doc__, arguments)
 
 
 if __name__ == "__main__":

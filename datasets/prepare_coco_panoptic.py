@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.coco_panoptic_2017 import HOW_TO_GET, IMAGES, load_coco_panoptic_2017
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
+from unified_seg.data.problems import DataError
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
@@ -26,7 +26,7 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
         written += unpack(root / f"{split}2017.zip", root, only=(f"{split}2017",))
         pngs = f"panoptic_{split}2017"
         written += unpack(root / "annotations" / f"{pngs}.zip", root, only=(pngs,))
-    stems = in_parallel(partial(stems_of, root), list(IMAGES), min(workers, len(IMAGES)), "checking")
+    stems = map_in_parallel(partial(stems_of, root), list(IMAGES), min(workers, len(IMAGES)), "checking")
     counts = {}
     for (split, number), kinds in zip(IMAGES.items(), stems):
         counts.update({f"{split} {kind}": (len(found), number) for kind, found in kinds.items()})
@@ -62,7 +62,7 @@ def check_split(root: Path, split: str, kinds: dict[str, set[str]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_script(prepare, datasets_root() / "coco", __doc__, arguments)
+    run_script(prepare, get_datasets_root() / "coco", __doc__, arguments)
 
 
 if __name__ == "__main__":

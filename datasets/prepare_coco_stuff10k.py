@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.coco_stuff import HOW_TO_GET, IMAGES, coco_stuff10k_metadata
 from unified_seg.data.datasets.semantic_folder import read_names
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import link_or_copy
 from unified_seg.data.preparation.labels import Label, available, write_labels
 from unified_seg.data.preparation.matlab import read_mat73
+from unified_seg.data.problems import DataError
 
 CLASSES = len(coco_stuff10k_metadata()["stuff_classes"])
 # In the download 1 is unlabeled and classes count from 2.
@@ -66,7 +66,7 @@ def label_ids(file: Path) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_script(prepare, datasets_root() / "coco" / "coco_stuff_10k", __doc__, arguments)
+    run_script(prepare, get_datasets_root() / "coco" / "coco_stuff_10k", __doc__, arguments)
 
 
 if __name__ == "__main__":

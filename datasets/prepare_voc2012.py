@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.semantic_folder import read_names
 from unified_seg.data.datasets.voc import HOW_TO_GET, IMAGES
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.io.image_files import read_label
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import write_names
 from unified_seg.data.preparation.labels import Label, available, write_labels
 from unified_seg.data.preparation.matlab import read_mat
+from unified_seg.data.problems import DataError
 
 LISTS = Path("ImageSets/Segmentation")
 SBD = "benchmark_RELEASE/dataset"
@@ -74,7 +75,7 @@ def label_ids(file: Path) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_script(prepare, datasets_root() / "VOC2012", __doc__, arguments)
+    run_script(prepare, get_datasets_root() / "VOC2012", __doc__, arguments)
 
 
 if __name__ == "__main__":

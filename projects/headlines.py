@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from unified_seg.data.io.json_file import read_json
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.text_files import read_json
+from unified_seg.data.problems import DataError
 from unified_seg.reporting.ablation.table import difference, mean_and_spread
 from unified_seg.reporting.readme import put_into
 

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.io.json_file import read_json, write_json
-from unified_seg.data.io.reading import MissingFileError
+from unified_seg.data.io.text_files import read_json, write_json
+from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation import table
 from unified_seg.reporting.ablation.data import prepare_toyscapes
 from unified_seg.reporting.ablation.execute import Executor, RunFailed

@@ -31,8 +31,8 @@ from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError, final_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.pipeline.loaders import build_test_loader
+from unified_seg.data.problems import DataError
 
 # detectron2.utils.analysis wraps the same counters, but in Detectron2 0.6 importing it needs Caffe2.
 COUNTERS = {

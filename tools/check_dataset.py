@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check data sets as a linter checks code: everything is read once, and all that is wrong is said, with how to mend it.
+"""Check data sets as a linter checks code: everything is read once, and all that is wrong is said, with how to fix it.
 
     python tools/check_dataset.py --config-file configs/toyscapes/unified_demo.yaml --output output/check
     python tools/check_dataset.py --dataset unified_cityscapes_train unified_cityscapes_val --output output/check
@@ -21,10 +21,9 @@ from tabulate import tabulate
 from unified_seg import load_config
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.reading import DataError
-from unified_seg.data.validation.problems import KINDS, Problem, printable
-from unified_seg.data.validation.statistics import ClassStatistics
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import KINDS, DataError, Problem, escape_unprintable
+from unified_seg.data.validation.dataset_statistics import ClassStatistics
 from unified_seg.data.validation.survey import Survey, as_json, survey_datasets
 from unified_seg.reporting.dataset_report.report import percent_of_pixels, problems_by_kind, verdict_of, write_report
 
@@ -69,16 +68,16 @@ def describe(surveys: Sequence[Survey], show: int) -> str:
 
 
 def _describe_kind(kind: str, problems: Sequence[Problem], show: int) -> str:
-    title, mend, is_error = KINDS[kind]
+    title, fix, is_error = KINDS[kind]
     lines = [f"{title}: {len(problems)} {'error' if is_error else 'warning'}{'s' * (len(problems) != 1)}"]
-    lines += [f"  {printable(str(problem))} [{kind}]" for problem in problems[:show]]
+    lines += [f"  {escape_unprintable(str(problem))} [{kind}]" for problem in problems[:show]]
     lines += [f"  and {len(problems) - show} more"] * (len(problems) > show)
-    return "\n".join([*lines, f"  To mend: {mend}."])
+    return "\n".join([*lines, f"  To fix: {fix}."])
 
 
 def _describe_classes(survey: Survey) -> str:
     columns = {
-        "class": lambda c: printable(c.name),
+        "class": lambda c: escape_unprintable(c.name),
         "% of pixels": lambda c: _number(percent_of_pixels(c, survey.statistics), ".3f"),
         "images": lambda c: _number(c.images),
         "instances": lambda c: _number(c.instances),

@@ -28,8 +28,9 @@ from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
-from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.outputs import label_map
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable

@@ -27,8 +27,8 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import DataError
 from unified_seg.heads.confusion_groups.matrix_figure import draw_confusions
 from unified_seg.heads.confusion_groups.matrix_file import read_confusion
 from unified_seg.heads.confusion_groups.proposal import ClassGroup, check_bounds, confusion_rates, propose_groups

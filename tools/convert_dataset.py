@@ -26,10 +26,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from unified_seg.data.conversion.colors import convert_colors
-from unified_seg.data.conversion.labelme import convert_labelme
-from unified_seg.data.conversion.panoptic import ORDERS, convert_to_panoptic
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.conversion.colors_to_ids import convert_colors
+from unified_seg.data.conversion.instances_to_panoptic import ORDERS, convert_to_panoptic
+from unified_seg.data.conversion.labelme_to_instances import convert_labelme
+from unified_seg.data.problems import DataError
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:

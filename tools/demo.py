@@ -28,8 +28,9 @@ from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
-from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
+from unified_seg.data.problems import DataError
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
 from unified_seg.visualization import draw_panels

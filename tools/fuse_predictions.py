@@ -25,8 +25,8 @@ from PIL import Image
 from tqdm import tqdm
 
 import unified_seg  # noqa: F401  registers the data sets
-from unified_seg.data.coco.annotations import coco_categories, read_categories
-from unified_seg.data.coco.predictions import (
+from unified_seg.data.coco.categories import read_categories, to_coco_categories
+from unified_seg.data.coco.prediction_files import (
     Detection,
     ImageInfo,
     find_semantic,
@@ -36,10 +36,10 @@ from unified_seg.data.coco.predictions import (
     read_semantic,
 )
 from unified_seg.data.coco.rle import encode_masks
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.image_files import write_png
 from unified_seg.data.io.semantic_labels import ID_KINDS, pixel_values
-from unified_seg.data.io.writing import write_png
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import DataError
 from unified_seg.fusion.panoptic import (
     GuidedFusion,
     PanopticMap,
@@ -166,7 +166,7 @@ class Fuser:
     def header(self) -> Json:
         """What COCO's panoptic JSON says beside its annotations."""
         images = [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in self.images]
-        return {"images": images, "categories": coco_categories(self.table.classes)}
+        return {"images": images, "categories": to_coco_categories(self.table.classes)}
 
 
 def refined_records(

@@ -37,9 +37,10 @@ from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import CfgNode, ConfigError, final_config
 from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.outputs import label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor

@@ -20,16 +20,16 @@ from tqdm import tqdm
 from toyscapes import generate
 from unified_seg import load_config
 from unified_seg.config import COMPACT, ConfigError
-from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.cityscapes import load_cityscapes_like
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.reading import read_image
+from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.text_files import write_json
 from unified_seg.inference import Predictor
 from unified_seg.visualization import draw_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
-DATA = datasets_root() / "toyscapes_demo"
+DATA = get_datasets_root() / "toyscapes_demo"
 PICTURES = 8
 # What the table shows: name, task and metric of results.json.
 SCORES = {

@@ -25,8 +25,8 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.pipeline.loaders import build_train_loader
+from unified_seg.data.problems import DataError
 from unified_seg.visualization import draw_ground_truth, draw_panels
 from unified_seg.visualization.ground_truth import targets_as_outputs
 

@@ -24,8 +24,8 @@ from tabulate import tabulate
 from unified_seg import load_config
 from unified_seg.config import ConfigError, final_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.json_file import read_json
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.text_files import read_json
+from unified_seg.data.problems import DataError
 from unified_seg.reporting.ablation.table import mean
 from unified_seg.reporting.readme import put_into
 

@@ -27,7 +27,7 @@ from shared import argument_parser, make_folder, run_to_end, setup
 
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import CfgNode, ConfigError
-from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.text_files import write_json
 from unified_seg.training.run import evaluate
 from unified_seg.training.trainer import results_file
 

@@ -17,7 +17,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 
-from unified_seg.data.io.reading import read_image
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable

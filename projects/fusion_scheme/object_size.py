@@ -28,9 +28,10 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
 
-from unified_seg.data.coco.segments import true_segments
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.coco.panoptic_segments import read_segments
+from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import DataError
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable
 
@@ -54,7 +55,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, threshold: float) -> list[Measured]:
     """The found objects of one image."""
-    ids, segments = true_segments(record, table)
+    ids, segments = read_segments(record, table)
     things = [s for s in segments if s.cls.is_thing and not s.is_crowd]
     ground_truth = torch.from_numpy(np.array([ids == s.id for s in things], dtype=bool).reshape(-1, *ids.shape))
     before: Instances = before_fusion(outputs)["instances"].to("cpu")

@@ -29,9 +29,10 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import argument_parser, make_folder, run_to_end, setup
 
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator

@@ -10,7 +10,7 @@ from unified_seg import load_config
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from unified_seg.config import CfgNode, load_config, read_stages
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.pipeline.augmentation import build_augmentations
+from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.heads import registered_heads
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.reporting.ablation.plan import read_plan

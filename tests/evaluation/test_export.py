@@ -12,8 +12,7 @@ from drawn_streets import CAR, SIZE, Streets, draw_street, instances_of, noisy_o
 from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
-from unified_seg.data.io.reading import read_label, read_panoptic_ids
-from unified_seg.data.io.writing import write_png
+from unified_seg.data.io.image_files import read_label, read_panoptic_ids, write_png
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator

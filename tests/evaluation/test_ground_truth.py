@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unified_seg.data.coco.segments import true_segments
+from unified_seg.data.coco.panoptic_segments import read_segments
 from unified_seg.evaluation.ground_truth import PanopticGroundTruth
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -20,7 +20,7 @@ def test_areas_and_windows_of_true_segments(tmp_path_factory, ids: np.ndarray):
     # In an order that is not that of the ids, and with an area that is wrong.
     infos = [{"id": int(i), "category_id": 0, "isthing": True, "area": 1} for i in np.unique(ids)[::-1] if i]
     record = {"pan_seg_file_name": str(file), "height": 6, "width": 9, "segments_info": infos}
-    read, segments = true_segments(record, table)
+    read, segments = read_segments(record, table)
     assert (read == ids).all()
     assert [s.id for s in segments] == [info["id"] for info in infos]
     for s in segments:

@@ -27,9 +27,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_record
-from unified_seg.data.validation.problems import Problem
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
@@ -158,7 +157,7 @@ def ours(root: Path, ground_truth: str) -> float | None:
     """The score of the prediction; None where something is reported."""
     found: list[Problem] = []
     try:
-        dataset = CustomDataset.of({"NAME": "mutated", "IMAGES": "images", **ENTRIES[ground_truth]}, root)
+        dataset = CustomDataset.from_entry({"NAME": "mutated", "IMAGES": "images", **ENTRIES[ground_truth]}, root)
         table = dataset.table()
         records = dataset.load(found.append)
         for record in records:

@@ -22,7 +22,7 @@ from drawn_streets import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.data.coco.segments import TrueSegment
+from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
 from unified_seg.evaluation.recognition import NOT_FOUND, RecognitionEvaluator, found_classes
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
@@ -184,7 +184,7 @@ def test_found_classes_equal_plain_code(drawn: tuple, crowds: list[bool]):
     segments = []
     for i in np.unique(ids[ids > 0]).tolist():
         segments.append(
-            TrueSegment(i, CLASSES[i - 1], crowds[i - 1], int((ids == i).sum()), (slice(0, 6), slice(0, 8)))
+            GroundTruthSegment(i, CLASSES[i - 1], crowds[i - 1], int((ids == i).sum()), (slice(0, 6), slice(0, 8)))
         )
     objects = [s for s in segments if not s.is_crowd]
     expected = [NOT_FOUND] * len(objects)

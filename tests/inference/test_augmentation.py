@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.pipeline.augmentation import build_augmentations
+from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.inference import AugmentedSegmentor, with_augmentation
 from unified_seg.inference.views import ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor, build_model

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from detectron2.data import DatasetCatalog
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.inference.images import find_images, find_records, make_writable
 
 

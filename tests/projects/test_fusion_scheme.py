@@ -17,7 +17,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
-from unified_seg.data.coco.segments import true_segments
+from unified_seg.data.coco.panoptic_segments import read_segments
 from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
@@ -206,7 +206,7 @@ def test_folders_without_a_training(detector_quality, quality_command, run_folde
 def test_object_size_measures_masks_before_and_after_the_fusion(object_size, tiny_dataset, tmp_path):
     record = DatasetCatalog.get(tiny_dataset.val)[0]
     table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
-    ids, segments = true_segments(record, table)
+    ids, segments = read_segments(record, table)
     thing = next(s for s in segments if s.cls.is_thing and not s.is_crowd)
     rows, columns = thing.window
     true = torch.from_numpy(ids == thing.id)

@@ -12,7 +12,7 @@ from detectron2.structures import Boxes, Instances
 from torch import nn
 
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
-from unified_seg.data.validation.problems import Problem, printable
+from unified_seg.data.problems import Problem, escape_unprintable
 
 SPOILT = "unified_test_streets_spoilt"
 Check = Callable[..., int]
@@ -58,7 +58,7 @@ def test_errors(check: Check, spoilt: Path, tmp_path: Path, capsys: pytest.Captu
     assert lines[start + 1].startswith(f"  {file}: label id 77 is neither") and lines[start + 1].endswith("[label-id]")
     assert lines[start + 2 : start + 4] == [
         "  and 1 more",
-        "  To mend: correct the label, or the classes and ids to ignore.",
+        "  To fix: correct the label, or the classes and ids to ignore.",
     ]
     # All cars are in these two images: their pixels are lost with the labels, the instances are not.
     (car,) = [line.split() for line in lines if line.startswith("car")]
@@ -67,7 +67,7 @@ def test_errors(check: Check, spoilt: Path, tmp_path: Path, capsys: pytest.Captu
     content = json.loads((tmp_path / "out/problems.json").read_text())
     assert (content["errors"], content["warnings"]) == (2, 13)
     problem = content["problems"][0]
-    assert problem.keys() == {"dataset", "kind", "file", "record", "cause", "mend", "severity"}
+    assert problem.keys() == {"dataset", "kind", "file", "record", "cause", "fix", "severity"}
     assert (problem["dataset"], problem["kind"], problem["file"], problem["severity"]) == (
         SPOILT,
         "label-id",
@@ -117,4 +117,4 @@ def test_a_folder_that_can_not_be_written_to(
 
 def test_names_do_not_move_the_cursor() -> None:
     name = "a\n\x1b[31m\udc80 ü.png"
-    assert printable(str(Problem("size", name, "it is small"))) == r"a\n\x1b[31m\udc80 ü.png: it is small"
+    assert escape_unprintable(str(Problem("size", name, "it is small"))) == r"a\n\x1b[31m\udc80 ü.png: it is small"

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.io.reading import read_label, read_panoptic_ids
+from unified_seg.data.io.image_files import read_label, read_panoptic_ids
 from unified_seg.data.validation.checks import check_record
 
 SIZE = (6, 8)
@@ -85,7 +85,7 @@ def test_from_pictures_and_drawings_to_a_panoptic_data_set(
     expected[2:4, 4] = 0
     assert read_panoptic_ids(pond / "out/panoptic/3.png").tolist() == expected.tolist()
     entry = {"NAME": "p", "IMAGES": "images", "PANOPTIC": "out/panoptic.json", "SEMANTIC": "ids"}
-    dataset = CustomDataset.of({**entry, "INSTANCES": "instances.json", "CLASSES": "ids/classes.yaml"}, pond)
+    dataset = CustomDataset.from_entry({**entry, "INSTANCES": "instances.json", "CLASSES": "ids/classes.yaml"}, pond)
     records = dataset.load()
     for record in records:
         check_record(record, dataset.table())

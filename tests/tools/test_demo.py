@@ -11,7 +11,7 @@ from detectron2.modeling import build_model
 
 from unified_seg import visualization
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 SKY = 10  # Cityscapes' semantic id
 

@@ -22,8 +22,8 @@ from PIL import Image
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
-from unified_seg.data.coco.annotations import read_categories
-from unified_seg.data.io.reading import read_label, read_panoptic_ids
+from unified_seg.data.coco.categories import read_categories
+from unified_seg.data.io.image_files import read_label, read_panoptic_ids
 from unified_seg.fusion.panoptic import semantic_guided_fusion
 from unified_seg.structures.box_masks import BoxMasks
 

@@ -17,7 +17,7 @@ from scipy.stats import spearmanr
 
 from unified_seg.config import load_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.reading import read_image, read_label
+from unified_seg.data.io.image_files import read_image, read_label
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model
 from unified_seg.structures.logit_map import LogitMap

@@ -16,7 +16,7 @@ from torch import Tensor
 from unified_seg.checkpoint.checkpointer import CheckpointError
 from unified_seg.config import ConfigError, load_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.training.hooks import unwrap
 from unified_seg.training.run import run
 from unified_seg.training.stages import run_stages

@@ -9,7 +9,7 @@ import torch
 from torch._utils import ExceptionWrapper
 
 from unified_seg.config import CfgNode, ConfigError
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.training.hooks import BestCheckpoint
 from unified_seg.training.run import run, told
 from unified_seg.training.trainer import Trainer

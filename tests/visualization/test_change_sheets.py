@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
+from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import caption, measure, write_changes, write_csv
 from unified_seg.visualization.changes import LabelMaps

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from tqdm import tqdm
 
-from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.text_files import write_json
 
 from .harness import Call, clock_of, quartiles, take_times
 

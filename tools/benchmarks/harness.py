@@ -15,7 +15,7 @@ import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
-from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.text_files import write_json
 
 from .memory import CPU_PEAK, CUDA_PEAK, peak_on_cpu, peak_on_cuda
 

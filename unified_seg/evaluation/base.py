@@ -9,7 +9,7 @@ from urllib.parse import quote
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]

@@ -16,7 +16,8 @@ from cityscapesscripts.evaluation.instances2dict import instances2dict
 from cityscapesscripts.helpers.labels import name2label
 from PIL import Image
 
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.io.image_files import read_label
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
 from unified_seg.evaluation.tables import class_table_text

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unified_seg.data.coco.annotations import coco_categories
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.writing import write_png
+from unified_seg.data.coco.categories import to_coco_categories
+from unified_seg.data.io.image_files import write_png
+from unified_seg.data.io.text_files import write_json
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
 from unified_seg.evaluation.outputs import panoptic_segments, segment_class, semantic_labels
 from unified_seg.structures.class_table import ClassTable
@@ -56,7 +56,7 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
                 for r in records
             ],
             "annotations": list(items.values()),
-            "categories": coco_categories(self.table.classes),
+            "categories": to_coco_categories(self.table.classes),
         }
         write_json(self.folder / "predictions.json", content, indent=None)
         return {}

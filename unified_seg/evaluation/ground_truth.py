@@ -12,10 +12,10 @@ import numpy as np
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.masks import Rle, checked_rle
+from unified_seg.data.coco.masks import Rle, convert_to_rle
+from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
 from unified_seg.data.coco.rle import encode_window
-from unified_seg.data.coco.segments import TrueSegment, true_segments
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Item, PerImageEvaluator, Record
 from unified_seg.structures.class_table import ClassTable
 
@@ -32,12 +32,12 @@ class PanopticGroundTruth:
     def __init__(self, table: ClassTable):
         self.table = table
         self._image_id: Any = None
-        self._ground_truth: tuple[np.ndarray, list[TrueSegment]] | None = None
+        self._ground_truth: tuple[np.ndarray, list[GroundTruthSegment]] | None = None
 
-    def of(self, record: Record) -> tuple[np.ndarray, list[TrueSegment]]:
-        """Returns and raises as `true_segments`; what it returns must not be changed."""
+    def of(self, record: Record) -> tuple[np.ndarray, list[GroundTruthSegment]]:
+        """Returns and raises as `read_segments`; what it returns must not be changed."""
         if self._ground_truth is None or self._image_id != record["image_id"]:
-            self._image_id, self._ground_truth = record["image_id"], true_segments(record, self.table)
+            self._image_id, self._ground_truth = record["image_id"], read_segments(record, self.table)
         return self._ground_truth
 
     def forget(self) -> None:
@@ -82,7 +82,7 @@ def true_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks
     """The instances of a record: its `annotations` where it has them, else the things of its panoptic PNG.
 
     Raises:
-        DataError: as `true_segments`; or an annotation with an unknown class, or (with masks) without a usable one.
+        DataError: as `read_segments`; or an annotation with an unknown class, or (with masks) without a usable one.
     """
     if "annotations" in record:
         return [_annotated(record, i, ground_truth.table, with_masks) for i in range(len(record["annotations"]))]
@@ -90,7 +90,7 @@ def true_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks
     return [_from_segment(ids, segment) for segment in segments if segment.cls.is_thing]
 
 
-def _from_segment(ids: np.ndarray, segment: TrueSegment) -> TrueInstance:
+def _from_segment(ids: np.ndarray, segment: GroundTruthSegment) -> TrueInstance:
     rows, columns = segment.window
     rle = encode_window(ids[segment.window] == segment.id, rows.start, columns.start, (ids.shape[0], ids.shape[1]))
     box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
@@ -106,7 +106,7 @@ def _annotated(record: Record, index: int, table: ClassTable, with_masks: bool) 
     x, y, width, height = BoxMode.convert(list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYWH_ABS)
     mask, area = None, float(width * height)
     if annotation.get("segmentation"):
-        mask = checked_rle(annotation["segmentation"], (record["height"], record["width"]), where)
+        mask = convert_to_rle(annotation["segmentation"], (record["height"], record["width"]), where)
         area = float(mask_util.area(mask))
     elif with_masks:
         raise DataError(f"{where} has no segmentation, so mask AP can't be computed; set MODEL.MASK_ON False")

@@ -17,7 +17,7 @@ from pycocotools.cocoeval import COCOeval
 
 from unified_seg.data.coco.masks import Rle, check_masks
 from unified_seg.data.coco.rle import encode_masks
-from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.text_files import write_json
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores, require_files
 from unified_seg.evaluation.ground_truth import (

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from detectron2.structures import Instances
 
-from unified_seg.data.coco.segments import TrueSegment
+from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
 from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores
 from unified_seg.evaluation.ground_truth import PanopticGroundTruth, PanopticGroundTruthEvaluator
@@ -99,7 +99,9 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
             found_as=found_classes(ids, segments, found, self.score_threshold),
         )
 
-    def _right_pixels(self, record: Record, output: Output, ids: np.ndarray, segments: list[TrueSegment]) -> np.ndarray:
+    def _right_pixels(
+        self, record: Record, output: Output, ids: np.ndarray, segments: list[GroundTruthSegment]
+    ) -> np.ndarray:
         """(M,) pixels of each object whose semantic id is that of its class."""
         labels = outputs.semantic_labels(record, output)
         try:
@@ -132,7 +134,7 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
 
 
 def found_classes(
-    ids: np.ndarray, segments: Sequence[TrueSegment], detections: Instances, score_threshold: float
+    ids: np.ndarray, segments: Sequence[GroundTruthSegment], detections: Instances, score_threshold: float
 ) -> np.ndarray:
     """Which objects are found, and as what.
 
@@ -198,15 +200,15 @@ def _joined(images: Sequence[Objects]) -> Objects:
     )
 
 
-def _all_ids(segments: Sequence[TrueSegment]) -> list[int]:
+def _all_ids(segments: Sequence[GroundTruthSegment]) -> list[int]:
     """Of the map: void, then the segments."""
     return [0, *(s.id for s in segments)]
 
 
-def _objects(segments: Sequence[TrueSegment]) -> list[int]:
+def _objects(segments: Sequence[GroundTruthSegment]) -> list[int]:
     """The M indices of the objects."""
     return [i for i, s in enumerate(segments) if s.cls.is_thing and not s.is_crowd]
 
 
-def _width(segment: TrueSegment) -> int:
+def _width(segment: GroundTruthSegment) -> int:
     return segment.window[1].stop - segment.window[1].start

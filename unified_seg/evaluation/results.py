@@ -14,8 +14,8 @@ import detectron2
 import numpy as np
 import torch
 
-from unified_seg.data.io.json_file import read_json, write_json
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.text_files import read_json, write_json
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.tables import (
     cell,
     class_names,

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_ground_truth, semantic_file
+from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.outputs import semantic_labels
 from unified_seg.evaluation.tables import class_table_text
@@ -72,7 +72,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
             try:
                 confusion = confusion_matrix(ground_truth, labels, self.table.num_semantic, self.table.ignore_label)
             except ValueError as error:
-                raise DataError(f"{semantic_file(record)}: {error}") from None
+                raise DataError(f"{find_semantic_file(record)}: {error}") from None
             result[task] = ImageConfusion.of(confusion, valid_pixels)
         return result
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog
 
-from unified_seg.data.io.reading import IMAGE_SUFFIXES, DataError
+from unified_seg.data.io.image_files import IMAGE_SUFFIXES
+from unified_seg.data.problems import DataError
 
 
 def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from unified_seg.config import ConfigError
-from unified_seg.data.io.reading import read_image
+from unified_seg.data.io.image_files import read_image
 from unified_seg.visualization.panels import draw_panels
 
 logger = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from detectron2.utils.logger import setup_logger
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import COMPACT, ConfigError, changed_since, check_overrides, final_config, load_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.inference import with_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, unreadable_list
+from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.validation.checks import check_datasets
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
 from unified_seg.meta_arch import FreezableModel, build_model
@@ -43,7 +43,7 @@ class Trainer(DefaultTrainer):
         model = self.build_model(cfg)
         self.check_data(cfg)
         if comm.is_main_process():
-            unreadable_list(cfg).unlink(missing_ok=True)
+            get_unreadable_list(cfg).unlink(missing_ok=True)
         comm.synchronize()
         optimizer = self.build_optimizer(cfg, model)
         self._trainer = StepTrainer(

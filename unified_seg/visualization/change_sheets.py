@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.io.image_files import read_image
+from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, semantic_change
 from unified_seg.visualization.panels import with_legend

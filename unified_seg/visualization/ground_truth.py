@@ -13,8 +13,9 @@ from detectron2.structures.masks import polygons_to_bitmask
 from pycocotools import mask as coco_mask
 from torch import Tensor
 
-from unified_seg.data.io.reading import DataError, of_size, read_image, read_panoptic_ids
+from unified_seg.data.io.image_files import check_size, read_image, read_panoptic_ids
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
+from unified_seg.data.problems import DataError
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
@@ -101,7 +102,7 @@ def read_ground_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str,
     if "annotations" in record:
         ground_truth["instances"] = _from_annotations(record["annotations"], size)
     if "pan_seg_file_name" in record:
-        ids = of_size(read_panoptic_ids(record["pan_seg_file_name"]), size, record["pan_seg_file_name"])
+        ids = check_size(read_panoptic_ids(record["pan_seg_file_name"]), size, record["pan_seg_file_name"])
         ground_truth["panoptic_seg"] = (torch.from_numpy(ids), record["segments_info"])
         if "annotations" not in record and table.num_things:
             ground_truth["instances"] = _from_segments(ids, record["segments_info"])

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pycocotools import mask as mask_util
 
 from unified_seg.data.coco import masks as coco_masks
-from unified_seg.data.coco.masks import checked_rle, decode_counts
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.coco.masks import convert_to_rle, decode_counts
+from unified_seg.data.problems import DataError
 
 SIZE = (6, 8)
 
@@ -53,7 +53,7 @@ def test_run_lengths_of_any_form(mask: np.ndarray):
     expected = encoded(mask)
     assert decode_counts(expected["counts"]) == decode_counts(expected["counts"].encode()) == runs_of(mask)
     for counts in (expected["counts"], expected["counts"].encode(), runs_of(mask)):
-        rle = checked_rle({"size": list(mask.shape), "counts": counts}, mask.shape, "file")
+        rle = convert_to_rle({"size": list(mask.shape), "counts": counts}, mask.shape, "file")
         assert rle == expected
         json.dumps(rle)
 
@@ -63,7 +63,7 @@ def test_run_lengths_of_any_form(mask: np.ndarray):
 def test_runs_of_no_pixels(bounds: list[int]):
     """They are allowed, but pycocotools' boxes are wrong of them, so they join their neighbors."""
     counts = np.diff([0, *sorted(bounds), SIZE[0] * SIZE[1]]).tolist()
-    rle = checked_rle({"size": SIZE, "counts": counts}, SIZE, "file")
+    rle = convert_to_rle({"size": SIZE, "counts": counts}, SIZE, "file")
     mask = mask_of(counts)
     assert rle == encoded(mask)
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
@@ -80,7 +80,7 @@ def test_numbers_of_more_characters_than_they_need(characters: int):
     assert decode_counts(text) == [5, 7, 9, 4, 20, 3]
     official = mask_util.decode({"size": list(SIZE), "counts": text.encode()})
     assert np.array_equal(official, mask_of([5, 7, 9, 4, 20, 3]))
-    assert checked_rle({"size": SIZE, "counts": text}, SIZE, "file") == encoded(official)
+    assert convert_to_rle({"size": SIZE, "counts": text}, SIZE, "file") == encoded(official)
 
 
 def test_a_polygon_by_hand():
@@ -88,10 +88,10 @@ def test_a_polygon_by_hand():
     expected = np.zeros(SIZE, np.uint8)
     expected[1:4, 2:5] = 1
     square = [2, 1, 5.0, 1, 5, 4, 2, 4]
-    assert checked_rle([square], SIZE, "file") == encoded(expected)
-    assert checked_rle((np.array(square, np.float32),), SIZE, "file") == encoded(expected)
+    assert convert_to_rle([square], SIZE, "file") == encoded(expected)
+    assert convert_to_rle((np.array(square, np.float32),), SIZE, "file") == encoded(expected)
     expected[5, 0] = 1
-    assert checked_rle([square, [0, 5, 1, 5, 1, 6, 0, 6]], SIZE, "file") == encoded(expected)
+    assert convert_to_rle([square, [0, 5, 1, 5, 1, 6, 0, 6]], SIZE, "file") == encoded(expected)
 
 
 coordinates = st.floats(-20, 30, width=16) | st.integers(-20, 30)
@@ -101,12 +101,12 @@ coordinates = st.floats(-20, 30, width=16) | st.integers(-20, 30)
 @given(st.lists(st.lists(coordinates, min_size=3, max_size=8).map(lambda p: p * 2), min_size=1, max_size=3))
 def test_polygons_are_those_of_pycocotools(polygons: list[list[float]]):
     each = [mask_util.decode(mask_util.frPyObjects([polygon], *SIZE))[:, :, 0] for polygon in polygons]
-    assert checked_rle(polygons, SIZE, "file") == encoded(np.max(each, axis=0))
+    assert convert_to_rle(polygons, SIZE, "file") == encoded(np.max(each, axis=0))
 
 
 def test_the_farthest_polygon():
     # 10 x 8 pixels outside on each side; the whole image is inside.
-    assert checked_rle([[-80, -80, 80, -80, 80, 80, -80, 80]], SIZE, "file") == encoded(np.ones(SIZE))
+    assert convert_to_rle([[-80, -80, 80, -80, 80, 80, -80, 80]], SIZE, "file") == encoded(np.ones(SIZE))
 
 
 def compressed(counts: Any, size: Any = SIZE) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def test_a_bad_mask_is_one_clear_error_and_never_reaches_pycocotools(name: str, 
     segmentation, message = BAD[name]
     monkeypatch.setattr(coco_masks, "mask_util", None)
     with pytest.raises(DataError, match=rf"^results\.json: record 3: .*{message}") as error:
-        checked_rle(segmentation, SIZE, "results.json: record 3")
+        convert_to_rle(segmentation, SIZE, "results.json: record 3")
     assert len(str(error.value)) < 250 and "\n" not in str(error.value)
 
 
@@ -193,7 +193,7 @@ def test_a_bad_mask_is_one_clear_error_and_never_reaches_pycocotools(name: str, 
 @given(st.text(alphabet=[chr(c) for c in range(40, 120)], max_size=12) | st.lists(st.integers(-9, 99), max_size=5))
 def test_any_counts_give_a_mask_or_a_clear_error(counts: str | list[int]):
     try:
-        rle = checked_rle({"size": SIZE, "counts": counts}, SIZE, "results.json: record 0")
+        rle = convert_to_rle({"size": SIZE, "counts": counts}, SIZE, "results.json: record 0")
     except DataError as error:
         assert str(error).startswith("results.json: record 0: ")
         return
@@ -211,7 +211,7 @@ contents = st.recursive(
 @given(contents | st.fixed_dictionaries({}, optional={"size": st.just([6, 8]) | contents, "counts": contents}))
 def test_any_json_gives_a_mask_or_a_clear_error(segmentation: Any):
     try:
-        rle = checked_rle(segmentation, SIZE, "results.json: record 0")
+        rle = convert_to_rle(segmentation, SIZE, "results.json: record 0")
     except DataError as error:
         assert str(error).startswith("results.json: record 0: ")
         return

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from unified_seg.data.conversion.legends import read_legend
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import SegmentClass
 
 SKY = SegmentClass("sky", 0, None, 0, "sky", (70, 130, 180))

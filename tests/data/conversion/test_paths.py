@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from unified_seg.data.conversion.paths import check_apart, files_in
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 
 @pytest.mark.parametrize(

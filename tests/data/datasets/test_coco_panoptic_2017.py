@@ -6,7 +6,7 @@ from detectron2.data import MetadataCatalog
 
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_panoptic_2017 import load_coco_panoptic_2017
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 
 def test_classes_are_detectron2s() -> None:

@@ -14,10 +14,9 @@ from PIL import Image
 from unified_seg.config import ConfigError, get_config
 from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.datasets.custom import CustomDataset, read_classes, register_custom
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
+from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_record
-from unified_seg.data.validation.problems import Problem
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
 
@@ -111,7 +110,9 @@ def test_a_config_names_its_data_sets(yard: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_paths_may_be_absolute(yard: Path, tmp_path: Path) -> None:
-    dataset = CustomDataset.of(entry(IMAGES=str(yard / "images"), PANOPTIC=str(yard / "panoptic.json")), Path("/none"))
+    dataset = CustomDataset.from_entry(
+        entry(IMAGES=str(yard / "images"), PANOPTIC=str(yard / "panoptic.json")), Path("/none")
+    )
     assert len(dataset.load()) == 2
 
 
@@ -121,11 +122,11 @@ def test_endings_of_names(yard: Path) -> None:
     for label in (yard / "semantic").rglob("*.png"):
         label.rename(label.with_name(f"{label.stem}_ids.png"))
     endings = {"IMAGE_ENDING": "_photo.png", "SEMANTIC_ENDING": "_ids.png"}
-    records = CustomDataset.of(entry(**SEMANTIC, **endings), yard).load()
+    records = CustomDataset.from_entry(entry(**SEMANTIC, **endings), yard).load()
     assert [r["image_id"] for r in records] == ["a/one", "two"]
     edit(yard / "instances.json", lambda c: c["images"][0].update(file_name="a/one_photo.png"))
     edit(yard / "instances.json", lambda c: c["images"][1].update(file_name="two_photo.png"))
-    records = CustomDataset.of(entry(**INSTANCES, **SEMANTIC, **endings), yard).load()
+    records = CustomDataset.from_entry(entry(**INSTANCES, **SEMANTIC, **endings), yard).load()
     assert [Path(r["sem_seg_file_name"]).name for r in records] == ["one_ids.png", "two_ids.png"]
 
 
@@ -204,7 +205,7 @@ def test_classes_of_one_name(yard: Path) -> None:
 
 def test_ground_truths_of_different_images(yard: Path) -> None:
     edit(yard / "instances.json", lambda content: content["images"].pop())
-    dataset = CustomDataset.of(entry(**PANOPTIC, **INSTANCES), yard)
+    dataset = CustomDataset.from_entry(entry(**PANOPTIC, **INSTANCES), yard)
     with pytest.raises(DataError, match=r"two\.webp: only 1 of the 2 ground truths of 'yard_train' have it"):
         dataset.load()
     found: list[Problem] = []
@@ -215,7 +216,7 @@ def test_ground_truths_of_different_images(yard: Path) -> None:
 def test_ground_truths_of_different_sizes(yard: Path) -> None:
     edit(yard / "instances.json", lambda content: content["images"][0].update(height=9))
     with pytest.raises(DataError, match=r"one\.png: the ground truths of 'yard_train' say 8x12 and 9x12"):
-        CustomDataset.of(entry(**PANOPTIC, **INSTANCES), yard).load()
+        CustomDataset.from_entry(entry(**PANOPTIC, **INSTANCES), yard).load()
 
 
 def test_values_that_are_neither_class_nor_ignored(yard: Path) -> None:
@@ -226,14 +227,14 @@ def test_values_that_are_neither_class_nor_ignored(yard: Path) -> None:
 
 
 def test_a_class_to_ignore(yard: Path) -> None:
-    dataset = CustomDataset.of(entry(**{**SEMANTIC, "IGNORE": [GRASS]}), yard)
+    dataset = CustomDataset.from_entry(entry(**{**SEMANTIC, "IGNORE": [GRASS]}), yard)
     with pytest.raises(DataError, match=r"classes\.yaml: the values \[3\] can't be ignored and the ids of classes"):
         dataset.load()
 
 
 def test_an_image_without_its_semantic_label(yard: Path) -> None:
     (yard / "semantic/two.png").unlink()
-    dataset = CustomDataset.of(entry(**SEMANTIC), yard)
+    dataset = CustomDataset.from_entry(entry(**SEMANTIC), yard)
     with pytest.raises(DataError, match=r"two\.webp: its label .*two\.png is not there; .*CUSTOM 'yard_train'"):
         dataset.load()
     found: list[Problem] = []

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from unified_seg.data.datasets import datasets_root, register_all
+from unified_seg.data.datasets import get_datasets_root, register_all
 from unified_seg.data.datasets.cityscapes import load_cityscapes_like
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ def test_our_data_sets_are_registered() -> None:
 
 def test_the_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DETECTRON2_DATASETS", raising=False)
-    assert datasets_root() == Path("datasets")
+    assert get_datasets_root() == Path("datasets")
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    assert datasets_root() == tmp_path
+    assert get_datasets_root() == tmp_path
 
 
 def test_a_name_is_registered_once(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_stuff import load_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import load_pascal_context60
 from unified_seg.data.datasets.voc import load_voc
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.io.image_files import read_label
+from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_labels
 
 SIZE = (20, 30)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.parallel import map_in_parallel
+from unified_seg.data.problems import DataError
 
 
 def square(number: int) -> int:
@@ -24,19 +24,19 @@ def die(number: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_are_in_order(workers: int) -> None:
-    assert in_parallel(square, range(20), workers, "squares") == [n**2 for n in range(20)]
-    assert in_parallel(square, [], workers, "squares") == []
+    assert map_in_parallel(square, range(20), workers, "squares") == [n**2 for n in range(20)]
+    assert map_in_parallel(square, [], workers, "squares") == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_first_error_ends_it(workers: int) -> None:
     with pytest.raises(DataError, match="-3: no such thing"):
-        in_parallel(square, [1, 2, -3, 4], workers, "squares")
+        map_in_parallel(square, [1, 2, -3, 4], workers, "squares")
 
 
 def test_a_dead_process_is_an_error_not_a_hang() -> None:
     with pytest.raises(DataError, match="squares: a process was ended"):
-        in_parallel(die, range(9), 2, "squares")
+        map_in_parallel(die, range(9), 2, "squares")
 
 
 def report_and_wait(file: Path, number: int) -> None:
@@ -48,7 +48,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     """Killed, it can't end them."""
     context = multiprocessing.get_context("fork")
     waits = partial(report_and_wait, tmp_path / "x")
-    parent = context.Process(target=in_parallel, args=(waits, range(8), 2, "waiting"))
+    parent = context.Process(target=map_in_parallel, args=(waits, range(8), 2, "waiting"))
     parent.start()
     for _ in range(500):
         if len(list(tmp_path.glob("*.pid"))) == 2:

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 from three_classes import CAR, SKY, TABLE, TRUCK
 
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, pixel_values, read_semantic_ground_truth
-from unified_seg.data.validation.problems import Problem
+from unified_seg.data.problems import DataError, Problem
 from unified_seg.structures.class_table import ClassTable
 
 

@@ -14,9 +14,9 @@ from pycocotools import mask as mask_util
 
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.transforms import Crop, Pad, PadToSize, ResizeCrop, Rotate
+from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 
 COLORS = torch.tensor([*cityscapes_metadata()["stuff_colors"], *[(0, 0, 0)] * 237])  # void is drawn black

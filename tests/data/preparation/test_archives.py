@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.preparation.archives import unpack
+from unified_seg.data.problems import DataError
 
 FILES = {"set/images/a.jpg": b"a" * 3000, "set/images/deep/b.jpg": b"b", "set/notes.txt": b"n", "other/c.jpg": b"c"}
 

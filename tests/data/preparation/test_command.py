@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
+from unified_seg.data.problems import DataError
 
 
 def test_the_arguments_and_what_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

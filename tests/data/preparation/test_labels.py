@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.io.image_files import read_label
 from unified_seg.data.preparation.labels import Label, available, write_labels
+from unified_seg.data.problems import DataError
 
 
 def plus(summand: int, file: Path) -> np.ndarray:

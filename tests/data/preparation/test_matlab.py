@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.preparation.matlab import read_mat, read_mat73
+from unified_seg.data.problems import DataError
 
 IDS = np.array([[0, 1, 2], [3, 4, 459]])
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
+from unified_seg.data.problems import DataError
 
 
 def test_what_is_written_is_listed(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ from detectron2.structures import BoxMode
 from PIL import Image
 
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.io.image_files import read_label
+from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import TolerantReport, check_datasets, check_fields, check_labels, check_record
-from unified_seg.data.validation.problems import Problem
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]

@@ -17,9 +17,8 @@ from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.data.datasets.custom import register_custom
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import KINDS, DataError, Problem, stop
 from unified_seg.data.validation import survey
-from unified_seg.data.validation.problems import KINDS, Problem, stop
 from unified_seg.data.validation.survey import Survey, as_json, survey_datasets
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
@@ -308,7 +307,7 @@ def test_workers_change_nothing(tiny_dataset: Any) -> None:
     assert [entry["name"] for entry in content["datasets"]] == names
     # Image 2 of the one and image 1 of the other are a building and nothing else.
     (same,) = [p for p in content["problems"] if p["kind"] == "same-image"]
-    assert same["dataset"] == tiny_dataset.val and same["severity"] == "warning" and same["mend"]
+    assert same["dataset"] == tiny_dataset.val and same["severity"] == "warning" and same["fix"]
     assert content["errors"] == 0 and content["warnings"] == len(content["problems"])
 
 

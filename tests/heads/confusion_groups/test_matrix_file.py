@@ -9,7 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unified_seg.data.io.reading import read_label
+from unified_seg.data.io.image_files import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.heads.confusion_groups.matrix_file import read_confusion
 from unified_seg.structures.class_table import ClassTable

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from drawn_streets import IGNORE, ROAD, SIZE, SKY, Streets, draw_street, record_of, run
 from PIL import Image
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.results import format_results, save_results
 from unified_seg.heads.error_correction.evaluator import SHOWN, ErrorEvaluator
 from unified_seg.meta_arch import build_model

@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from drawn_streets import IGNORE, METADATA, ROAD, SKY, Streets, draw_street, record_of, run
 from PIL import Image
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.results import format_results
 from unified_seg.evaluation.tables import class_names
 from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator, level_confusion

@@ -16,8 +16,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from unified_seg.data.validation.problems import Problem
-from unified_seg.data.validation.statistics import ImageContents, statistics_of
+from unified_seg.data.problems import Problem
+from unified_seg.data.validation.dataset_statistics import ImageContents, compute_statistics
 from unified_seg.data.validation.survey import Survey, survey_datasets
 from unified_seg.reporting.dataset_report.plots import statistics_plots
 from unified_seg.reporting.dataset_report.report import PICTURE_WIDTH, verdict_of, write_report
@@ -112,7 +112,7 @@ def test_problems_are_listed_and_drawn(records: list[dict[str, Any]], tmp_path: 
     assert page.verdicts == ["verdict error"] and "2 errors in 5 images" in page.text
     text = re.sub(r"\s+", " ", page.text)
     for problem in survey.problems:
-        assert problem.file in text and problem.cause in text and problem.mend in text
+        assert problem.file in text and problem.cause in text and problem.fix in text
     # The wrong label is drawn, the image that is gone is not; and three of the others.
     assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 1 + 3
 
@@ -161,7 +161,7 @@ def test_what_is_wrong_with_a_ground_truth_is_left_out(records: list[dict[str, A
 
 def test_plots_are_xml_with_the_names_as_they_are(tiny_dataset: Any) -> None:
     table = ClassTable([SegmentClass(SCRIPT + " \x1b \ud800", 0, None, 0, "a", (1, 2, 3))])
-    plots = statistics_plots(statistics_of([ImageContents((8, 12), {0: 90}, None)], table))
+    plots = statistics_plots(compute_statistics([ImageContents((8, 12), {0: 90}, None)], table))
     assert list(plots) == ["Class frequencies", "Image sizes", "Instances and classes per image"]
     for svg in plots.values():
         root = ElementTree.fromstring(svg)
@@ -175,7 +175,7 @@ def test_plots_are_xml_with_the_names_as_they_are(tiny_dataset: Any) -> None:
 
 def test_nothing_to_plot() -> None:
     table = ClassTable([SegmentClass("a", 0, None, 0, "a", (1, 2, 3))])
-    assert statistics_plots(statistics_of([], table)) == {}
+    assert statistics_plots(compute_statistics([], table)) == {}
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_nothing_to_plot() -> None:
 def test_verdicts(kinds: list[str], verdict: str) -> None:
     table = ClassTable([SegmentClass("a", 0, None, 0, "a", (1, 2, 3))])
     problems = [Problem(kind, "a.png", "it is wrong") for kind in kinds]
-    assert verdict_of([Survey("a", [{}], problems, statistics_of([], table))]) == verdict
+    assert verdict_of([Survey("a", [{}], problems, compute_statistics([], table))]) == verdict

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as mask_util
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 
 class MaskError(DataError):
@@ -27,7 +27,7 @@ MAX_CHARACTERS = 6
 MAX_DISTANCE = 10
 
 
-def checked_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle:
+def convert_to_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle:
     """A mask in any of COCO's forms as compressed run lengths, which pycocotools can be given.
 
     Args:
@@ -44,17 +44,17 @@ def checked_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> R
         DataError: neither of the forms, of another image size, run lengths that do not fill the image, or a polygon
             with less than three points, far outside the image, or with an outline too long to be one.
     """
-    checked = checked_segmentation(segmentation, image_size, where)
+    checked = check_segmentation(segmentation, image_size, where)
     if isinstance(checked, dict):
         return checked
     return as_text(mask_util.merge(mask_util.frPyObjects(checked, *image_size)))
 
 
-def checked_segmentation(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle | list[list[float]]:
+def check_segmentation(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle | list[list[float]]:
     """A mask in the one of COCO's forms that it has: polygons stay what transforms can move by fractions of a pixel.
 
     Args, raises:
-        As `checked_rle`.
+        As `convert_to_rle`.
 
     Returns:
         {"size": [H, W], "counts": str} of run lengths, or polygons [[x, y, x, y, ...], ...].

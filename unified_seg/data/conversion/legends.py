@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unified_seg.data.coco.annotations import Json, RecordError, class_table, listed_categories, records_of
-from unified_seg.data.io.reading import DataError, MissingFileError
-from unified_seg.data.io.yaml_file import read_yaml
+from unified_seg.data.coco.categories import class_table, listed_categories
+from unified_seg.data.coco.records import Json, records_of
+from unified_seg.data.io.text_files import read_yaml
+from unified_seg.data.problems import DataError, MissingFileError, RecordError
 from unified_seg.structures.class_table import IGNORE_LABEL, SegmentClass
 
 Color = tuple[int, int, int]

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from unified_seg.data.io.folders import files_below
-from unified_seg.data.io.reading import DataError, MissingFileError
+from unified_seg.data.io.file_system import list_files
+from unified_seg.data.problems import DataError, MissingFileError
 
 
 def check_apart(outputs: Sequence[Path], inputs: Iterable[Path | None]) -> None:
@@ -32,7 +32,7 @@ def files_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     """
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder")
-    files = sorted(path for path in files_below(folder) if path.suffix.lower() in suffixes)
+    files = sorted(path for path in list_files(folder) if path.suffix.lower() in suffixes)
     if not files:
         raise DataError(f"{folder}: no {' or '.join(suffixes)} file in it")
     return files

@@ -29,7 +29,7 @@ from unified_seg.data.datasets.voc import register_voc
 TOYSCAPES_VARIANTS = ("", "_demo", "_256x512", "_512x1024")
 
 
-def datasets_root() -> Path:
+def get_datasets_root() -> Path:
     """The folder that holds all data sets."""
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
 
@@ -53,4 +53,4 @@ def register_all(root: Path) -> None:
         register_pascal_context60(f"unified_pascal_context60_{split}", root / "VOC2010", split)
 
 
-register_all(datasets_root())
+register_all(get_datasets_root())

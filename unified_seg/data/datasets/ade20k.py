@@ -11,10 +11,10 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES
 
-from unified_seg.data.coco.annotations import class_table
-from unified_seg.data.datasets.coco_panoptic import load_coco_panoptic
+from unified_seg.data.coco.categories import class_table
+from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
-from unified_seg.data.io.reading import MissingFileError
+from unified_seg.data.problems import MissingFileError
 from unified_seg.structures.class_table import ClassTable
 
 FOLDERS = {"train": "training", "val": "validation"}

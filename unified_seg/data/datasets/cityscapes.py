@@ -12,9 +12,10 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from unified_seg.data.coco.annotations import read_image_entries, read_object
-from unified_seg.data.datasets.coco_panoptic import read_panoptic_annotations
-from unified_seg.data.io.reading import DataError, MissingFileError, image_size
+from unified_seg.data.coco.panoptic_format import read_panoptic_annotations
+from unified_seg.data.coco.records import read_image_entries, read_object
+from unified_seg.data.io.image_files import read_image_size
+from unified_seg.data.problems import DataError, MissingFileError
 from unified_seg.structures.class_table import ClassTable
 
 IMAGE_SUFFIX = "_leftImg8bit.png"
@@ -82,7 +83,7 @@ def load_cityscapes_like(root: Path, split: str) -> list[dict[str, Any]]:
         stem = image.name[: -len(IMAGE_SUFFIX)]
         record: dict[str, Any] = {"file_name": str(image), "image_id": stem}
         if split == "test":
-            record["height"], record["width"] = image_size(image)
+            record["height"], record["width"] = read_image_size(image)
         else:
             if stem not in annotations:
                 raise DataError(f"{image}: its image id {stem!r} is not in cityscapes_panoptic_{split}.json")

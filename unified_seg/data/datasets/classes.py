@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.custom import register_custom
 from unified_seg.structures.class_table import ClassTable
 
@@ -31,7 +31,7 @@ def resolve_dataset_classes(cfg: CfgNode) -> CfgNode:
             that can't be used.
         DataError: a file of classes that can't be.
     """
-    register_custom(cfg.DATASETS.CUSTOM, datasets_root())
+    register_custom(cfg.DATASETS.CUSTOM, get_datasets_root())
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: the classes of a model come from its training set")

@@ -10,10 +10,10 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from unified_seg.data.coco.annotations import class_table
-from unified_seg.data.datasets.coco_categories import STUFF_CATEGORIES, THING_CATEGORIES
-from unified_seg.data.datasets.coco_panoptic import load_coco_panoptic
-from unified_seg.data.io.reading import MissingFileError
+from unified_seg.data.coco.categories import class_table
+from unified_seg.data.coco.panoptic_format import load_coco_panoptic
+from unified_seg.data.datasets.coco_supercategories import STUFF_CATEGORIES, THING_CATEGORIES
+from unified_seg.data.problems import MissingFileError
 from unified_seg.structures.class_table import ClassTable, category_by_name
 
 IMAGES = {"train": 118_287, "val": 5_000}

@@ -14,7 +14,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from unified_seg.data.datasets.coco_categories import THING_CATEGORIES
+from unified_seg.data.datasets.coco_supercategories import THING_CATEGORIES
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
 from unified_seg.structures.class_table import bit_palette, category_by_name
 

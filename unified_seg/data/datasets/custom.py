@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco.annotations import class_table, listed_categories, read_categories
-from unified_seg.data.datasets.coco_instances import load_coco_instances
-from unified_seg.data.datasets.coco_panoptic import load_coco_panoptic
+from unified_seg.data.coco.categories import class_table, listed_categories, read_categories
+from unified_seg.data.coco.instance_format import load_coco_instances
+from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.io.semantic_labels import pixel_values
-from unified_seg.data.io.yaml_file import read_yaml
-from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.data.io.text_files import read_yaml
+from unified_seg.data.problems import DataError, Problem, Report, stop
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
@@ -69,7 +68,7 @@ class CustomDataset(NamedTuple):
     ignore: tuple[int, ...]
 
     @classmethod
-    def of(cls, entry: Any, root: Path) -> "CustomDataset":
+    def from_entry(cls, entry: Any, root: Path) -> "CustomDataset":
         """The data set that an entry means.
 
         Args:
@@ -168,7 +167,7 @@ def register_custom(entries: Sequence[Any], root: Path) -> None:
         DataError: a file of classes that can't be.
     """
     for entry in entries:
-        dataset = CustomDataset.of(entry, root)
+        dataset = CustomDataset.from_entry(entry, root)
         if dataset.name in DatasetCatalog.list():
             if getattr(MetadataCatalog.get(dataset.name), "custom", None) == dataset:
                 continue

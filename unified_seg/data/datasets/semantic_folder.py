@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.io.folders import files_below
-from unified_seg.data.io.reading import IMAGE_SUFFIXES, DataError, MissingFileError, UnreadableError, image_size
-from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.data.io.file_system import list_files
+from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image_size
+from unified_seg.data.problems import DataError, MissingFileError, Problem, Report, UnreadableError, stop
 from unified_seg.structures.class_table import IGNORE_LABEL
 
 Record = dict[str, Any]
@@ -90,12 +90,12 @@ def load_semantic_folder(
 def _size(image: Path, label: Path, report: Report) -> tuple[int, int] | None:
     """That of the label, where the image is damaged: whether training goes on without it is decided there."""
     try:
-        return image_size(image)
+        return read_image_size(image)
     except UnreadableError as error:
         try:
-            return image_size(label)
+            return read_image_size(label)
         except DataError:
-            report(Problem.of(error, str(image)))
+            report(Problem.from_error(error, str(image)))
             return None
 
 
@@ -127,7 +127,7 @@ def _files_by_name(folder: Path, endings: tuple[str, ...], how_to_get: str) -> d
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder; {how_to_get}")
     files: dict[str, Path] = {}
-    for file in files_below(folder):
+    for file in list_files(folder):
         path = file.relative_to(folder).as_posix()
         ending = next((ending for ending in endings if path.lower().endswith(ending.lower())), None)
         if ending is None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,7 +22,9 @@ Result = TypeVar("Result")
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
-def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str) -> list[Result]:
+def map_in_parallel(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str
+) -> list[Result]:
     """The results for all items, in order, with a progress bar; the first error ends it.
 
     Args:

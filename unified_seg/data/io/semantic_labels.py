@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unified_seg.data.io.reading import DataError, of_size, read_label, read_panoptic_ids
-from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.data.io.image_files import check_size, read_label, read_panoptic_ids
+from unified_seg.data.problems import DataError, Problem, Report, stop
 from unified_seg.ops.id_maps import UnknownIdsError, replaced_ids, some
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 
@@ -114,7 +114,7 @@ def has_semantic_ground_truth(record: Mapping[str, Any]) -> bool:
     return any(record.get(key) for key in SEMANTIC_FILES)
 
 
-def semantic_file(record: Mapping[str, Any]) -> str:
+def find_semantic_file(record: Mapping[str, Any]) -> str:
     """The file that the semantic ground truth of a record comes from.
 
     Raises:
@@ -146,17 +146,17 @@ def read_semantic_ground_truth(
         DataError: there is no such ground truth, it can't be read, it has another size than the image, or (by the default
             report) holds what is no class.
     """
-    file = semantic_file(record)
+    file = find_semantic_file(record)
     size = size or (record["height"], record["width"])
     if record.get("sem_seg_file_name"):
-        pixels = of_size(read_label(file), size, file)
+        pixels = check_size(read_label(file), size, file)
         if "sem_seg_values" in record:
             values = record["sem_seg_values"]
             to_semantic = np.full(max(values) + 1, NO_CLASS, dtype=np.int32)
             to_semantic[list(values)] = list(values.values())
             return to_semantic_ids(pixels, to_semantic, file, report, table.ignore_label)
         return _checked_ids(pixels, table, file, report)
-    return classes_of_segments(of_size(read_panoptic_ids(file), size, file), record, table)
+    return classes_of_segments(check_size(read_panoptic_ids(file), size, file), record, table)
 
 
 def _checked_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Report) -> np.ndarray:

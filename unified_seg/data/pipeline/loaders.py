@@ -13,9 +13,9 @@ from detectron2.data import (
 )
 
 from unified_seg.config import ConfigError
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.pipeline.mapper import UnifiedMapper
-from unified_seg.data.pipeline.unreadable import SkipUnreadable
+from unified_seg.data.pipeline.skip_unreadable import SkipUnreadable
+from unified_seg.data.problems import DataError
 
 
 def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
@@ -23,22 +23,22 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
 
     Raises:
         ConfigError: proposals of files, a sampler that the data sets are nothing for.
-        DataError: as `training_records`.
+        DataError: as `load_training_records`.
     """
     if cfg.MODEL.LOAD_PROPOSALS:
         raise ConfigError("MODEL.LOAD_PROPOSALS: proposals of files are not read")
-    made = training_records(cfg)
+    made = load_training_records(cfg)
     if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler" and any("annotations" not in r for r in made):
         raise ConfigError(
             "DATALOADER.SAMPLER_TRAIN RepeatFactorTrainingSampler counts annotations, of which some images have none: "
             "their instances are in panoptic PNGs or unknown"
         )
     records = DatasetFromList(made, copy=False)
-    mapper = SkipUnreadable(UnifiedMapper(cfg, True), records, unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
+    mapper = SkipUnreadable(UnifiedMapper(cfg, True), records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
     return build_detection_train_loader(cfg, dataset=records, mapper=mapper)
 
 
-def unreadable_list(cfg: CfgNode) -> Path:
+def get_unreadable_list(cfg: CfgNode) -> Path:
     """Where a run lists the files that it can't read."""
     return Path(cfg.OUTPUT_DIR) / "unreadable.txt"
 
@@ -48,7 +48,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
     return build_detection_test_loader(cfg, dataset_name, mapper=UnifiedMapper(cfg, False))
 
 
-def training_records(cfg: CfgNode) -> list[dict[str, Any]]:
+def load_training_records(cfg: CfgNode) -> list[dict[str, Any]]:
     """The records of all training sets.
 
     With DATALOADER.FILTER_EMPTY_ANNOTATIONS, images without an instance are left out where a detector learns alone;

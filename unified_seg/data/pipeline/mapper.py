@@ -13,11 +13,12 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco.masks import annotation_name, check_masks, checked_segmentation
+from unified_seg.data.coco.masks import annotation_name, check_masks, check_segmentation
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.reading import DataError, of_size, read_image, read_panoptic_ids
+from unified_seg.data.io.image_files import check_size, read_image, read_panoptic_ids
 from unified_seg.data.io.semantic_labels import classes_of_segments, read_semantic_ground_truth
-from unified_seg.data.pipeline.augmentation import build_augmentations
+from unified_seg.data.pipeline.input_augmentation import build_augmentations
+from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -109,7 +110,7 @@ class UnifiedMapper:
         instances = self.with_instances and "annotations" not in record
         if not (file and self.is_train and (semantic or instances)):
             return None
-        return of_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
+        return check_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
 
     def _read_semantic(self, record: Record, ids: np.ndarray | None) -> np.ndarray:
         """(H, W) uint8, which resizes by nearest pixel center as images do; wider integers would not."""
@@ -155,7 +156,7 @@ def _instances_of_annotations(
         if with_masks:
             where = f"{record['file_name']}: {annotation_name(annotation, index)}"
             image_size = (record["height"], record["width"])
-            copy["segmentation"] = checked_segmentation(annotation["segmentation"], image_size, where)
+            copy["segmentation"] = check_segmentation(annotation["segmentation"], image_size, where)
         given.append(copy)
     moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in given]
     instances = detection_utils.annotations_to_instances(moved, size, mask_format="bitmask")

@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.writing import replacing
+from unified_seg.data.io.file_system import write_atomically
+from unified_seg.data.problems import DataError
 
 # What the readers of archives raise about damaged ones; RuntimeError is zipfile's of an encrypted one.
 BROKEN = (
@@ -60,7 +60,7 @@ def unpack(archive: Path, root: Path, *, inside: str = "", only: tuple[str, ...]
                 path = _checked_path(member.name, archive)
                 target = _target(path, root, inside, only)
                 if target is not None and not (target.is_file() and target.stat().st_size == member.size):
-                    with member.open() as source, replacing(target) as temporary, temporary.open("wb") as file:
+                    with member.open() as source, write_atomically(target) as temporary, temporary.open("wb") as file:
                         shutil.copyfileobj(source, file, BLOCK)
                     written += 1
                 bar.update(member.position - bar.n)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 
 
 def run_script(

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from unified_seg.data.io.writing import replacing
+from unified_seg.data.io.file_system import write_atomically
 
 
 def write_names(path: Path, names: Sequence[str]) -> int:
@@ -17,14 +17,14 @@ def write_names(path: Path, names: Sequence[str]) -> int:
     text = "".join(f"{name}\n" for name in names)
     if path.is_file() and path.read_bytes() == text.encode():
         return 0
-    with replacing(path) as temporary:
+    with write_atomically(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return 1
 
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Give a file another name: by a hard link or, on file systems without, a copy."""
-    with replacing(target) as temporary:
+    with write_atomically(target) as temporary:
         temporary.unlink(missing_ok=True)
         try:
             os.link(source, temporary)

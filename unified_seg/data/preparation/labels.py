@@ -7,9 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import image_header, of_size
-from unified_seg.data.io.writing import write_png
+from unified_seg.data.io.image_files import check_size, read_image_header, write_png
+from unified_seg.data.io.parallel import map_in_parallel
 
 
 class Label(NamedTuple):
@@ -42,7 +41,7 @@ def write_labels(labels: Sequence[Label], read: Callable[..., np.ndarray], worke
         DataError: of `read`, or a map of another size than its image as it is stored.
     """
     missing = [label for label in labels if not label.output.is_file()]
-    in_parallel(partial(_write_label, read), missing, workers, title)
+    map_in_parallel(partial(_write_label, read), missing, workers, title)
     return len(missing)
 
 
@@ -52,5 +51,5 @@ def available(labels: Sequence[Label]) -> list[Label]:
 
 
 def _write_label(read: Callable[..., np.ndarray], label: Label) -> None:
-    height, width, _ = image_header(label.image)
-    write_png(label.output, of_size(read(*label.sources), (height, width), label.sources[0]))
+    height, width, _ = read_image_header(label.image)
+    write_png(label.output, check_size(read(*label.sources), (height, width), label.sources[0]))

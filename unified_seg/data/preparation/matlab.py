@@ -8,7 +8,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from unified_seg.data.io.reading import DataError, MissingFileError, UnreadableError
+from unified_seg.data.problems import DataError, MissingFileError, UnreadableError
 
 # What scipy's reader raises about files that are damaged or none of MATLAB's.
 BROKEN = (

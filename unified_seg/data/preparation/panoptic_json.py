@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.io.json_file import read_json, write_json
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.text_files import read_json, write_json
+from unified_seg.data.problems import DataError
 
 Json = dict[str, Any]
 

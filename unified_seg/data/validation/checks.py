@@ -17,12 +17,12 @@ from detectron2.structures import BoxMode
 from tabulate import tabulate
 from tqdm import tqdm
 
-from unified_seg.data.coco.masks import annotation_name, check_masks, checked_segmentation
-from unified_seg.data.coco.segments import TrueSegment, true_segments
+from unified_seg.data.coco.masks import annotation_name, check_masks, check_segmentation
+from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.reading import DataError, image_header, read_image, upright_size
+from unified_seg.data.io.image_files import compute_upright_size, read_image, read_image_header
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
-from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.data.problems import DataError, Problem, Report, stop
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -177,7 +177,7 @@ class Contents(NamedTuple):
     """
 
     pixels: np.ndarray
-    segments: list[TrueSegment]
+    segments: list[GroundTruthSegment]
 
 
 def check_record(record: Record, table: ClassTable, report: Report = stop, decode: bool = False) -> Contents:
@@ -197,20 +197,20 @@ def check_record(record: Record, table: ClassTable, report: Report = stop, decod
         if decode:
             read_image(record["file_name"])
     except DataError as error:
-        report(Problem.of(error, record["file_name"]))
+        report(Problem.from_error(error, record["file_name"]))
     pixels = np.zeros(table.num_semantic, dtype=np.int64)
-    segments: list[TrueSegment] = []
+    segments: list[GroundTruthSegment] = []
     if record.get("sem_seg_file_name"):
         try:
             labels = read_semantic_ground_truth(record, table, report)
             pixels = np.bincount(labels[labels != table.ignore_label], minlength=table.num_semantic)
         except DataError as error:
-            report(Problem.of(error, record["sem_seg_file_name"]))
+            report(Problem.from_error(error, record["sem_seg_file_name"]))
     if record.get("pan_seg_file_name"):
         try:
-            segments = true_segments(record, table, report)[1]
+            segments = read_segments(record, table, report)[1]
         except DataError as error:
-            report(Problem.of(error, record["pan_seg_file_name"]))
+            report(Problem.from_error(error, record["pan_seg_file_name"]))
         if not record.get("sem_seg_file_name"):
             np.add.at(pixels, [s.cls.semantic_id for s in segments], [s.area for s in segments])
     for index in range(len(record.get("annotations", ()))):
@@ -220,10 +220,10 @@ def check_record(record: Record, table: ClassTable, report: Report = stop, decod
 
 def _check_image(record: Record, report: Report) -> None:
     file = record["file_name"]
-    height, width, orientation = image_header(file)
+    height, width, orientation = read_image_header(file)
     if orientation != 1:
         report(Problem("orientation", file, f"an EXIF tag says orientation {orientation}; images are turned upright"))
-    height, width = upright_size(height, width, orientation)
+    height, width = compute_upright_size(height, width, orientation)
     if (height, width) != (record["height"], record["width"]):
         cause = f"{height}x{width} pixels, the record says {record['height']}x{record['width']}"
         report(Problem("size", file, cause))
@@ -238,9 +238,9 @@ def _check_annotation(record: Record, index: int, table: ClassTable, report: Rep
     size = (record["height"], record["width"])
     if annotation.get("segmentation"):
         try:
-            checked_segmentation(annotation["segmentation"], size, where)
+            check_segmentation(annotation["segmentation"], size, where)
         except DataError as error:
-            report(Problem.of(error, file, where))
+            report(Problem.from_error(error, file, where))
     if "bbox" in annotation:
         left, top, right, bottom = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
         if not (left <= right and top <= bottom):  # NaN too

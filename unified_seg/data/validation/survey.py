@@ -13,14 +13,19 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.masks import checked_rle
+from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import DataError, of_size, read_image, read_label
-from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, semantic_file
+from unified_seg.data.io.image_files import check_size, read_image, read_label
+from unified_seg.data.io.parallel import map_in_parallel
+from unified_seg.data.io.semantic_labels import find_semantic_file, has_semantic_ground_truth
+from unified_seg.data.problems import DataError, Problem, Report
 from unified_seg.data.validation.checks import Contents, check_image_ids, check_record, has_instances
-from unified_seg.data.validation.problems import Problem, Report
-from unified_seg.data.validation.statistics import ImageContents, InstanceMeasures, Statistics, statistics_of
+from unified_seg.data.validation.dataset_statistics import (
+    ImageContents,
+    InstanceMeasures,
+    Statistics,
+    compute_statistics,
+)
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -81,7 +86,7 @@ def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
     tables = [dataset_classes(MetadataCatalog.get(name)) for name in names]
     loaded = [_load(name) for name in names]
     items = [(index, record) for index, (records, _) in enumerate(loaded) for record in records]
-    readings = iter(in_parallel(partial(_read, tables), items, max(workers, 1), "checking data sets"))
+    readings = iter(map_in_parallel(partial(_read, tables), items, max(workers, 1), "checking data sets"))
     first_of: dict[bytes, tuple[str, str]] = {}
     surveys = []
     for name, table, (records, problems) in zip(names, tables, loaded):
@@ -90,7 +95,7 @@ def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
         problems += [problem for reading in own for problem in reading.problems]
         for record, reading in zip(records, own):
             _check_seen(name, record["file_name"], reading.digest, first_of, problems.append)
-        statistics = statistics_of([reading.contents for reading in own], table)
+        statistics = compute_statistics([reading.contents for reading in own], table)
         if records:
             _check_classes(name, statistics, problems.append)
         surveys.append(Survey(name, records, problems, statistics))
@@ -111,7 +116,7 @@ def as_json(surveys: Sequence[Survey]) -> dict[str, Any]:
                 "dataset": survey.name,
                 **problem._asdict(),
                 "severity": "error" if problem.is_error else "warning",
-                "mend": problem.mend,
+                "fix": problem.fix,
             }
             for survey in surveys
             for problem in survey.problems
@@ -119,7 +124,7 @@ def as_json(surveys: Sequence[Survey]) -> dict[str, Any]:
     }
 
 
-def files_of(record: Mapping[str, Any]) -> list[str]:
+def list_record_files(record: Mapping[str, Any]) -> list[str]:
     """The files that a record names."""
     return [record[key] for key in FILES if record.get(key)]
 
@@ -134,7 +139,7 @@ def _load(name: str) -> tuple[list[Record], list[Problem]]:
     except DataError as error:
         # Loaders that stop at the first problem start its message with the file.
         file, separator, _ = str(error).partition(": ")
-        problems.append(Problem.of(error, file if separator else name))
+        problems.append(Problem.from_error(error, file if separator else name))
     except FileNotFoundError as error:  # Detectron2's own loaders
         problems.append(Problem("missing-file", str(error.filename or name), "there is no such file"))
     if not records and not problems:
@@ -156,7 +161,7 @@ def _check_unique(records: Sequence[Record], name: str, report: Report) -> None:
         if image_id in image_ids:
             continue  # what it names is there twice too
         image_ids.add(image_id)
-        for file in files_of(record):
+        for file in list_record_files(record):
             if (other := image_of.setdefault(file, image_id)) != image_id:
                 report(Problem("duplicate", file, f"it is a file of the images {other!r} and {image_id!r}"))
                 break
@@ -200,8 +205,8 @@ def _read(tables: Sequence[ClassTable], item: tuple[int, Record]) -> _Reading:
     image = _read_image(record, problems)
     _check_instance_ids(record, problems.append)
     semantic = has_semantic_ground_truth(record)
-    if semantic and not contents.pixels.any() and not _has_error(problems, semantic_file(record)):
-        cause = f"no pixel of its label {semantic_file(record)} has a class"
+    if semantic and not contents.pixels.any() and not _has_error(problems, find_semantic_file(record)):
+        cause = f"no pixel of its label {find_semantic_file(record)} has a class"
         problems.append(Problem("no-label", record["file_name"], cause))
     present = {i: int(contents.pixels[i]) for i in np.flatnonzero(contents.pixels).tolist()}
     return _Reading(
@@ -233,7 +238,7 @@ def _read_image(record: Record, problems: list[Problem]) -> np.ndarray | None:
     try:
         return read_image(file, "RGB")
     except DataError as error:
-        problems.append(Problem.of(error, file))
+        problems.append(Problem.from_error(error, file))
         return None
 
 
@@ -242,29 +247,29 @@ def _check_instance_ids(record: Record, report: Report) -> None:
     file = record.get("instance_ids_file_name")
     if file:
         try:
-            of_size(read_label(file), (record["height"], record["width"]), file)
+            check_size(read_label(file), (record["height"], record["width"]), file)
         except DataError as error:
-            report(Problem.of(error, file))
+            report(Problem.from_error(error, file))
 
 
 def _measure(record: Record, contents: Contents, table: ClassTable) -> InstanceMeasures:
     """The instances that training reads: those of `annotations` or, without any, the segments of things."""
     if "annotations" not in record:
         things = [(s, *(side.stop - side.start for side in s.window)) for s in contents.segments if s.cls.is_thing]
-        return InstanceMeasures.of([(s.cls.category_id, s.is_crowd, s.area, h, w) for s, h, w in things])
+        return InstanceMeasures.from_rows([(s.cls.category_id, s.is_crowd, s.area, h, w) for s, h, w in things])
     rows = []
     for annotation in record["annotations"]:
         size = _annotated_size(annotation, (record["height"], record["width"]))
         if size is not None and 0 <= annotation["category_id"] < table.num_things:
             rows.append((annotation["category_id"], bool(annotation.get("iscrowd", 0)), *size))
-    return InstanceMeasures.of(rows)
+    return InstanceMeasures.from_rows(rows)
 
 
 def _annotated_size(annotation: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[int, int, int] | None:
     """Pixels, height and width of an instance, by its mask or, without one, its box; None where that is none."""
     if annotation.get("segmentation"):
         try:
-            rle = checked_rle(annotation["segmentation"], image_size, "")
+            rle = convert_to_rle(annotation["segmentation"], image_size, "")
         except DataError:
             return None  # `check_record` has reported it
         _, _, width, height = mask_util.toBbox(rle).tolist()

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.io.reading import DataError
-from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_ground_truth, semantic_file
+from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
+from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import class_table_text, level_table_text
@@ -69,7 +69,7 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         try:
             confusion = level_confusion(ground_truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
         except ValueError as error:
-            raise DataError(f"{semantic_file(record)}: {error}") from None
+            raise DataError(f"{find_semantic_file(record)}: {error}") from None
         return ImageConfusion.of(confusion, int(np.count_nonzero(ground_truth != self.table.ignore_label)))
 
     def summarize(self, items: dict[Any, ImageConfusion | None]) -> dict[str, Scores]:

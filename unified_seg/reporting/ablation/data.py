@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from toyscapes import VERSION, generate
-from unified_seg.data.datasets import datasets_root
+from unified_seg.data.datasets import get_datasets_root
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class ToyscapesSpec:
             name = "toyscapes_demo"
         else:
             name = "toyscapes" if self.size == "128x256" else f"toyscapes_{self.size}"
-        return datasets_root() / name
+        return get_datasets_root() / name
 
 
 def prepare_toyscapes(spec: ToyscapesSpec, root: Path) -> None:

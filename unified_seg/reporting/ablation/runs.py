@@ -15,7 +15,7 @@ from typing import Any
 from unified_seg.config import CfgNode, ConfigError, Stage, load_config, read_stages
 from unified_seg.config.compare import differences, flatten
 from unified_seg.config.stages import given
-from unified_seg.data.io.json_file import write_json
+from unified_seg.data.io.text_files import write_json
 from unified_seg.evaluation.build import WRAPPERS, nested_heads
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
 

@@ -74,7 +74,7 @@ figcaption { color: var(--muted); margin-top: .3rem; }
 <summary><span class="count {{ group.severity }}">{{ group.problems | length | number }}</span>{{ group.title }}
  <code class="muted">{{ group.kind }}</code></summary>
 <div class="inside">
-<p class="muted">To mend: {{ group.mend }}.</p>
+<p class="muted">To fix: {{ group.fix }}.</p>
 <ol>
 {% for problem in group.problems[:listed] %}
 <li><span class="file">{{ problem.file }}</span>{% if problem.record %}, {{ problem.record }}{% endif %}:

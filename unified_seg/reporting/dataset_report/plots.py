@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
-from unified_seg.data.validation.problems import printable
-from unified_seg.data.validation.statistics import ClassStatistics, Statistics
+from unified_seg.data.problems import escape_unprintable
+from unified_seg.data.validation.dataset_statistics import ClassStatistics, Statistics
 
 _WIDTH = 5.2  # inches
 _HEIGHT = 3.2
@@ -90,7 +90,7 @@ def _frequencies(classes: Sequence[ClassStatistics]) -> Figure:
         axes.set_xlim(left=0.8 * 10 ** math.floor(math.log10(min(filter(None, counts)))))
         axes.set_xlabel(what)
         # A dollar is a dollar, no formula.
-        axes.set_yticks(places, [printable(c.name) for c in classes], parse_math=False)
+        axes.set_yticks(places, [escape_unprintable(c.name) for c in classes], parse_math=False)
         axes.set_ylim(-0.6, len(classes) - 0.4)
         axes.grid(axis="y", visible=False)
     return figure

@@ -13,9 +13,9 @@ from jinja2 import Environment
 from PIL import Image
 from tqdm import tqdm
 
-from unified_seg.data.io.writing import replacing
-from unified_seg.data.validation.problems import KINDS, Problem
-from unified_seg.data.validation.statistics import ClassStatistics, Statistics
+from unified_seg.data.io.file_system import write_atomically
+from unified_seg.data.problems import KINDS, Problem
+from unified_seg.data.validation.dataset_statistics import ClassStatistics, Statistics
 from unified_seg.data.validation.survey import Survey
 from unified_seg.reporting.dataset_report.page import PAGE
 from unified_seg.reporting.dataset_report.plots import statistics_plots
@@ -46,7 +46,7 @@ def write_report(path: Path, surveys: Sequence[Survey]) -> None:
         page = _page(
             surveys, {kind: _draw(samples, bar) for kind, samples in wrong.items()}, [_draw(g, bar) for g in good]
         )
-    with replacing(path) as temporary:
+    with write_atomically(path) as temporary:
         # Names of files may hold what is no character.
         temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
 
@@ -85,7 +85,7 @@ def _page(surveys: Sequence[Survey], wrong: Mapping[str, list[Picture]], good: S
             {
                 "kind": kind,
                 "title": KINDS[kind].title,
-                "mend": KINDS[kind].mend,
+                "fix": KINDS[kind].fix,
                 "severity": "error" if KINDS[kind].is_error else "warning",
                 "problems": problems,
                 "pictures": wrong.get(kind, []),

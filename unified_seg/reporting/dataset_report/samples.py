@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from unified_seg.data.coco.segments import true_segments
-from unified_seg.data.io.reading import DataError, read_image
+from unified_seg.data.coco.panoptic_segments import read_segments
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
+from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_record
-from unified_seg.data.validation.problems import Problem
-from unified_seg.data.validation.survey import Survey, files_of
+from unified_seg.data.validation.survey import Survey, list_record_files
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.ground_truth import draw_ground_truth, read_ground_truth
 from unified_seg.visualization.panels import draw_panels
@@ -48,7 +48,7 @@ def problem_samples(surveys: Sequence[Survey]) -> dict[str, list[Sample]]:
     for survey in surveys:
         record_of: dict[str, dict[str, Any]] = {}
         for record in survey.records:
-            for file in files_of(record):
+            for file in list_record_files(record):
                 record_of.setdefault(file, record)
         wrong = {problem.file for problem in survey.problems if problem.is_error}
         lost = {problem.file for problem in survey.problems if problem.kind in ("missing-file", "unreadable")}
@@ -58,14 +58,14 @@ def problem_samples(surveys: Sequence[Survey]) -> dict[str, list[Sample]]:
             if not record or record["file_name"] in lost or len(shown) == SHOWN:
                 continue
             if all(sample.record is not record for sample in shown):
-                shown.append(Sample(survey.name, record, wrong.isdisjoint(files_of(record)), str(problem)))
+                shown.append(Sample(survey.name, record, wrong.isdisjoint(list_record_files(record)), str(problem)))
     return {kind: shown for kind, shown in samples.items() if shown}
 
 
 def good_samples(survey: Survey) -> list[Sample]:
     """Records without a problem, evenly from the whole data set."""
     named = {problem.file for problem in survey.problems}
-    good = [record for record in survey.records if named.isdisjoint(files_of(record))]
+    good = [record for record in survey.records if named.isdisjoint(list_record_files(record))]
     chosen = sorted({round(place) for place in np.linspace(0, len(good) - 1, SHOWN)}) if good else []
     return [Sample(survey.name, good[i], True, str(good[i]["file_name"])) for i in chosen]
 
@@ -109,7 +109,7 @@ def readable_ground_truth(record: Record, table: ClassTable) -> dict[str, Any]:
             ground_truth["sem_seg_labels"] = torch.from_numpy(read_semantic_ground_truth(record, table, _ignore))
     if record.get("pan_seg_file_name"):
         with suppress(DataError):
-            ids, segments = true_segments(record, table, _ignore)
+            ids, segments = read_segments(record, table, _ignore)
             right = {segment.id for segment in segments}
             infos = [info for info in record["segments_info"] if info["id"] in right]
             ground_truth["panoptic_seg"] = (torch.from_numpy(ids), infos)

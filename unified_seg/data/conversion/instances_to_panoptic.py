@@ -14,28 +14,18 @@ import numpy as np
 from pycocotools import mask as mask_util
 from scipy.ndimage import find_objects
 
-from unified_seg.data.coco.annotations import (
-    ImageId,
-    Json,
-    RecordError,
-    class_table,
-    coco_categories,
-    field,
-    flag,
-    path_in,
-    read_object,
-    records_of,
-    thing_of,
-)
-from unified_seg.data.coco.masks import checked_rle
-from unified_seg.data.coco.predictions import ImageInfo, find_semantic, read_images, read_semantic
+from unified_seg.data.coco.categories import class_table, to_coco_categories
+from unified_seg.data.coco.masks import convert_to_rle
+from unified_seg.data.coco.prediction_files import ImageInfo, find_semantic, read_images, read_semantic
+from unified_seg.data.coco.records import ImageId, Json, field, flag, read_object, records_of, thing_of
 from unified_seg.data.conversion.paths import check_apart
 from unified_seg.data.datasets.custom import read_classes
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import DataError, SizeError, image_size
+from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.image_files import read_image_size, write_png
+from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import PixelValues, pixel_values
-from unified_seg.data.io.writing import write_png
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 # What is in front where instances overlap: the smaller one, or the later one of the file.
@@ -122,14 +112,14 @@ def convert_to_panoptic(
     instances = _instances(instances_file, content, images, table)
     convert = partial(_convert_image, table=table, values=values, order=order, image_root=image_root, png_root=png_root)
     items = [(image, semantic[image.id], instances[image.id]) for image in images]
-    made = in_parallel(convert, items, workers, "panoptic")
+    made = map_in_parallel(convert, items, workers, "panoptic")
     result = {
         "images": [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in images],
         "annotations": [
             {"image_id": image.id, "file_name": image.png, "segments_info": segments}
             for image, (segments, _, _) in zip(images, made)
         ],
-        "categories": coco_categories(table.classes),
+        "categories": to_coco_categories(table.classes),
     }
     write_json(json_file, result, indent=None)
     return Summary(
@@ -159,7 +149,7 @@ def draw_panoptic(
     Raises:
         DataError: a mask that is none, or doesn't fit the image.
     """
-    rles = [checked_rle(i.segmentation, labels.shape, f"{i.where}: segmentation") for i in instances]
+    rles = [convert_to_rle(i.segmentation, labels.shape, f"{i.where}: segmentation") for i in instances]
     areas = [int(mask_util.area(rle)) if order == "area" else 0 for rle in rles]
     crowds: dict[SegmentClass, int] = {}
     segment_ids = [crowds.setdefault(i.cls, n) if i.is_crowd else n for n, i in enumerate(instances, start=1)]
@@ -257,10 +247,10 @@ def _convert_image(
 
 def _check_image(image: ImageInfo, root: Path) -> None:
     try:
-        path = path_in(root, image.file_name)
+        path = resolve_below(root, image.file_name)
     except RecordError as error:
         raise DataError(f"image {image.id!r}: its {error}") from None
-    height, width = image_size(path)
+    height, width = read_image_size(path)
     if (height, width) != image.size:
         said = f"{image.size[0]}x{image.size[1]}"
         raise SizeError(f"{path}: {height}x{width} pixels, but its labels say {said} (height x width)")

@@ -12,20 +12,13 @@ import numpy as np
 import torch
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.annotations import (
-    ImageId,
-    RecordError,
-    field,
-    path_in,
-    read_image_entries,
-    read_object,
-    records_of,
-    thing_of,
-)
-from unified_seg.data.coco.masks import checked_rle
-from unified_seg.data.io.json_file import read_json
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.coco.masks import convert_to_rle
+from unified_seg.data.coco.records import ImageId, field, read_image_entries, read_object, records_of, thing_of
+from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.image_files import read_label
 from unified_seg.data.io.semantic_labels import PixelValues, to_semantic_ids
+from unified_seg.data.io.text_files import read_json
+from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
@@ -47,7 +40,7 @@ class ImageInfo(NamedTuple):
     def png_in(self, folder: Path) -> Path:
         """The image's PNG below a folder; raises DataError for a name that leads out of it."""
         try:
-            return path_in(folder, self.png)
+            return resolve_below(folder, self.png)
         except RecordError as error:
             raise DataError(f"image {self.id!r}: its {error}") from None
 
@@ -121,11 +114,11 @@ def read_masks(detections: Sequence[Detection], image_size: tuple[int, int], sco
         score_threshold: masks of lower scores are checked but stay empty: they are most, and no fusion looks at them.
 
     Raises:
-        DataError: as `checked_rle`.
+        DataError: as `convert_to_rle`.
     """
     windows, masks = [], []
     for detection in detections:
-        rle = checked_rle(detection.record.get("segmentation"), image_size, f"{detection.where}: segmentation")
+        rle = convert_to_rle(detection.record.get("segmentation"), image_size, f"{detection.where}: segmentation")
         window, mask = (0, 0, 0, 0), np.zeros((0, 0), dtype=bool)
         if detection.record["score"] >= score_threshold:
             x, y, width, height = (int(v) for v in mask_util.toBbox(rle))

@@ -6,14 +6,8 @@ from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from unified_seg.data.io.reading import (
-    DataError,
-    UnreadableError,
-    image_size,
-    read_image,
-    read_label,
-    read_panoptic_ids,
-)
+from unified_seg.data.io.image_files import read_image, read_image_size, read_label, read_panoptic_ids, write_png
+from unified_seg.data.problems import DataError, UnreadableError
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -32,7 +26,7 @@ def test_colors_come_in_the_order_asked_for(name: str, tmp_path: Path) -> None:
     bgr = read_image(str(file), "BGR")
     assert np.array_equal(bgr, RGB[..., ::-1])
     assert bgr.dtype == np.uint8 and bgr.flags.c_contiguous
-    assert image_size(file) == (4, 6)
+    assert read_image_size(file) == (4, 6)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "LA", "1"])
@@ -61,8 +55,8 @@ def test_size_and_image_agree_for_every_orientation(orientation: int, tmp_path: 
     exif[ORIENTATION] = orientation
     for name in ("x.jpg", "x.png"):
         image.save(tmp_path / name, exif=exif)
-        assert read_image(tmp_path / name).shape[:2] == image_size(tmp_path / name)
-    assert image_size(tmp_path / "x.jpg") == ((6, 4) if orientation > 4 else (4, 6))
+        assert read_image(tmp_path / name).shape[:2] == read_image_size(tmp_path / name)
+    assert read_image_size(tmp_path / "x.jpg") == ((6, 4) if orientation > 4 else (4, 6))
 
 
 def test_a_rotated_photograph_is_turned_upright(tmp_path: Path) -> None:
@@ -128,7 +122,7 @@ def test_a_gray_panoptic_png_is_an_error(tmp_path: Path) -> None:
         read_panoptic_ids(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("reader", [read_image, read_label, read_panoptic_ids, image_size])
+@pytest.mark.parametrize("reader", [read_image, read_label, read_panoptic_ids, read_image_size])
 def test_unusable_files_are_named(reader: object, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"absent\.png: there is no such file"):
         reader(tmp_path / "absent.png")  # type: ignore[operator]
@@ -151,11 +145,11 @@ def test_truncated_files_are_named(reader: object, tmp_path: Path) -> None:
 def test_the_header_of_a_truncated_png(tmp_path: Path) -> None:
     file = save(tmp_path / "x.png", RNG.integers(0, 256, (64, 48, 3), dtype=np.uint8))
     file.write_bytes(file.read_bytes()[:2000])
-    assert image_size(file) == (64, 48)  # nothing behind it is looked at
+    assert read_image_size(file) == (64, 48)  # nothing behind it is looked at
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("reader", [read_image, image_size])
+@pytest.mark.parametrize("reader", [read_image, read_image_size])
 def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
     """Item 18: of one bit each they are a few kilobytes."""
     Image.new("1", (10_000, 9_000)).save(tmp_path / "x.png")
@@ -163,7 +157,7 @@ def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
         reader(tmp_path / "x.png")  # type: ignore[operator]
 
 
-@pytest.mark.parametrize("reader", [read_image, image_size])
+@pytest.mark.parametrize("reader", [read_image, read_image_size])
 def test_exif_tags_that_are_none(reader: object, tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "x.webp", exif=b"Exif\0\0no tiff header")
     with pytest.raises(UnreadableError, match=r"x\.webp: its EXIF tags can't be read"):
@@ -182,3 +176,23 @@ def test_a_jpeg_is_no_label(tmp_path: Path) -> None:
     save(tmp_path / "x.jpg", RGB[..., 0])
     with pytest.raises(DataError, match="not a readable image of PNG, BMP, TIFF"):
         read_label(tmp_path / "x.jpg")
+
+
+def test_a_gray_png(tmp_path: Path) -> None:
+    ids = np.array([[0, 7], [150, 255]], np.uint8)
+    write_png(tmp_path / "a.png", ids)
+    assert np.array_equal(read_label(tmp_path / "a.png"), ids)
+
+
+def test_a_panoptic_png(tmp_path: Path) -> None:
+    ids = np.array([[0, 255, 256], [65536, 2**24 - 1, 300]], np.int32)
+    write_png(tmp_path / "a.png", ids)
+    assert np.array_equal(read_panoptic_ids(tmp_path / "a.png"), ids)
+    # R + 256 G + 65536 B: 300 = 44 + 256.
+    assert np.asarray(Image.open(tmp_path / "a.png"))[1, 2].tolist() == [44, 1, 0]
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**24])
+def test_an_id_that_no_png_holds(wrong: int, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"a\.png: segment ids must be 0 \.\. 16777215"):
+        write_png(tmp_path / "a.png", np.array([[0, wrong]]))

@@ -7,21 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.coco.annotations import (
+from unified_seg.data.coco.records import (
     ImageEntry,
     ImageId,
     Json,
-    RecordError,
     class_of,
     field,
     flag,
-    path_in,
     read_image_entries,
     read_object,
     records_of,
 )
-from unified_seg.data.io.writing import MAX_SEGMENT_ID
-from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.image_files import MAX_SEGMENT_ID
+from unified_seg.data.problems import Problem, RecordError, Report, stop
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -64,10 +63,10 @@ def load_coco_panoptic(
             report(Problem("missing-truth", str(json_file), "there is no annotation of it", where))
             continue
         try:
-            record = {"file_name": str(path_in(image_root, entry.file_name)), **annotations[entry.id]}
+            record = {"file_name": str(resolve_below(image_root, entry.file_name)), **annotations[entry.id]}
             if semantic_root is not None:
                 name = Path(entry.file_name).with_suffix(".png").as_posix()
-                record["sem_seg_file_name"] = str(path_in(semantic_root, name))
+                record["sem_seg_file_name"] = str(resolve_below(semantic_root, name))
         except RecordError as error:
             report(Problem(error.kind, str(json_file), str(error), where))
             continue
@@ -102,7 +101,7 @@ def read_panoptic_annotations(
                 "image_id": image_id,
                 "height": height,
                 "width": width,
-                "pan_seg_file_name": str(path_in(png_root, field(annotation, "file_name", str))),
+                "pan_seg_file_name": str(resolve_below(png_root, field(annotation, "file_name", str))),
                 "segments_info": _segments(json_file, where, annotation, table, report),
             }
         except RecordError as error:

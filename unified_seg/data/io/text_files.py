@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.io.reading import DataError, MissingFileError
-from unified_seg.data.io.writing import replacing
+import yaml
+
+from unified_seg.data.io.file_system import write_atomically
+from unified_seg.data.problems import DataError, MissingFileError
 
 
 def read_json(path: Path) -> Any:
@@ -38,7 +40,30 @@ def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
         text = json.dumps(content, indent=indent, allow_nan=False)
     except ValueError as error:
         raise DataError(f"{path}: can't be written: {error}") from None
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without aliases: a few lines of them can mean more than memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a file that others wrote.
+
+    Raises:
+        DataError: absent, unreadable, or not plain YAML; it names the file.
+    """
+    try:
+        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise DataError(f"{path}: not readable as plain YAML: {error}") from None

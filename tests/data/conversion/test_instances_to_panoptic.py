@@ -22,10 +22,11 @@ from panopticapi.evaluation import pq_compute
 from PIL import Image
 from pycocotools import mask as mask_util
 
-from unified_seg.data.conversion.panoptic import Instance, convert_to_panoptic, draw_panoptic
+from unified_seg.data.conversion.instances_to_panoptic import Instance, convert_to_panoptic, draw_panoptic
 from unified_seg.data.datasets.custom import CustomDataset, read_classes
-from unified_seg.data.io.reading import DataError, read_panoptic_ids
+from unified_seg.data.io.image_files import read_panoptic_ids
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
+from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -241,7 +242,7 @@ def test_the_files_by_hand(meadow: Path) -> None:
 def test_a_custom_data_set_reads_the_files(meadow: Path) -> None:
     convert(meadow)
     entry = {"NAME": "meadow", "IMAGES": "images", "PANOPTIC": "out/panoptic.json"}
-    dataset = CustomDataset.of(entry, meadow)
+    dataset = CustomDataset.from_entry(entry, meadow)
     assert dataset.table().classes == read_classes(meadow / "classes.yaml").classes == tuple(CLASSES)
     for record, areas in zip(dataset.load(), ([19, 13, 7, 6], [0, 48, 0, 0]), strict=True):
         check_record(record, dataset.table())

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from unified_seg.data.io.json_file import read_json, write_json
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.io.text_files import read_json, write_json
+from unified_seg.data.problems import DataError
 
 
 def test_layouts(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""COCO's lists of images and categories."""
+"""COCO's lists of categories."""
 
 import json
 from pathlib import Path
@@ -7,19 +7,8 @@ from typing import Any
 import pytest
 from three_classes import CAR, SKY, TABLE, TRUCK
 
-from unified_seg.data.coco.annotations import (
-    ImageEntry,
-    RecordError,
-    class_table,
-    coco_categories,
-    flag,
-    numbers,
-    path_in,
-    read_categories,
-    read_image_entries,
-)
-from unified_seg.data.io.reading import DataError
-from unified_seg.data.validation.problems import Problem
+from unified_seg.data.coco.categories import class_table, read_categories, to_coco_categories
+from unified_seg.data.problems import DataError
 
 FILE = Path("file.json")
 
@@ -65,7 +54,7 @@ class TestCategories:
 
     def test_written_categories_are_read_as_they_were(self):
         table = class_table(FILE, [*self.records], use_supercategories=True)
-        written = coco_categories(table.classes)
+        written = to_coco_categories(table.classes)
         # Sky is its own category; of the vehicles it has to be said.
         assert [c.get("supercategory") for c in written] == [None, "vehicle", "vehicle"]
         assert class_table(FILE, written).classes == table.classes
@@ -90,74 +79,3 @@ class TestCategories:
     def test_what_is_no_table(self, categories: Any, message: str):
         with pytest.raises(DataError, match=rf"file\.json: {message}"):
             class_table(FILE, categories, use_supercategories=False)
-
-
-def entry(**change: Any) -> dict[str, Any]:
-    return {"id": 1, "file_name": "a.jpg", "height": 4, "width": 6, **change}
-
-
-def test_images_by_id():
-    content = {"images": [entry(), entry(id="x", file_name="b/c.png", license=3)]}
-    assert read_image_entries(FILE, content) == {
-        1: ImageEntry(1, "a.jpg", (4, 6)),
-        "x": ImageEntry("x", "b/c.png", (4, 6)),
-    }
-
-
-IMAGES: dict[str, tuple[dict[str, Any], str, str]] = {
-    "an id that is there": (entry(file_name="b.jpg"), "duplicate", "the image id 1 is there twice"),
-    "a name that is there": (entry(id=2), "duplicate", r"images 1 and 2 both have the file_name 'a\.jpg'"),
-    "no height": (entry(id=2, file_name="b", height=None), "format", "height must be int, got None"),
-    "the same file by another name": (entry(id=2, file_name="./a.jpg"), "duplicate", "both have the file_name"),
-    "more pixels than are read": (entry(id=2, file_name="b", width=10**9), "size", "more than 89478485 aren't read"),
-    "no pixel": (entry(id=2, file_name="b", width=0), "size", r"must be at least 1, got \[4, 0\]"),
-    "an id that is true": (entry(id=True, file_name="b"), "format", "id must be int or str, got True"),
-}
-
-
-@pytest.mark.parametrize("name", IMAGES)
-def test_a_wrong_image_is_named_and_left_out(name: str):
-    record, kind, message = IMAGES[name]
-    with pytest.raises(DataError, match=rf"file\.json: images record 1: .*{message}"):
-        read_image_entries(FILE, {"images": [entry(), record]})
-    found: list[Problem] = []
-    assert list(read_image_entries(FILE, {"images": [entry(), record]}, found.append)) == [1]
-    assert [(p.kind, p.record) for p in found] == [(kind, "images record 1")]
-
-
-def test_names_stay_in_their_folder(tmp_path: Path):
-    (tmp_path / "root").mkdir()
-    assert path_in(tmp_path / "root", "a/../b c.jpg").resolve() == tmp_path / "root" / "b c.jpg"
-    (tmp_path / "root" / "link").symlink_to(tmp_path)
-    assert path_in(tmp_path / "root", str(tmp_path / "root/a.jpg")) == tmp_path / "root/a.jpg"
-    (tmp_path / "root" / "link.jpg").symlink_to(tmp_path / "elsewhere.jpg")
-    for name in ("../root2/a.jpg", "/etc/passwd", "a/../../b.jpg", "link/a.jpg", "link.jpg", "", "."):
-        with pytest.raises(RecordError, match="leads out of") as error:
-            path_in(tmp_path / "root", name)
-        assert error.value.kind == "path"
-    with pytest.raises(RecordError, match=r"leads out of .* or names no file"):
-        path_in(tmp_path, "a\0b")
-
-
-@pytest.mark.parametrize("value", [0, 1, True, False])
-def test_flags(value: object):
-    assert flag({"iscrowd": value}, "iscrowd") == bool(value)
-    assert flag({}, "iscrowd") is False
-
-
-@pytest.mark.parametrize("value", [2, "1", None, 1.0, [1]])
-def test_what_is_no_flag(value: object):
-    with pytest.raises(RecordError, match="iscrowd must be 0 or 1"):
-        flag({"iscrowd": value}, "iscrowd")
-
-
-def test_numbers():
-    assert numbers({"bbox": [1, 2.5, 0, -3]}, "bbox", 4) == [1, 2.5, 0, -3]
-
-
-@pytest.mark.parametrize(
-    "value", [None, [1, 2], [1, 2, 3, "4"], [1, 2, 3, float("nan")], [1, 2, 3, 10**400], [True] * 4]
-)
-def test_what_are_no_numbers(value: object):
-    with pytest.raises(RecordError, match="bbox must be 4"):
-        numbers({"bbox": value}, "bbox", 4)

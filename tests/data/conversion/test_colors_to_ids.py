@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from unified_seg.data.conversion.colors import color_ids, convert_colors, read_colors
+from unified_seg.data.conversion.colors_to_ids import color_ids, convert_colors, read_colors
 from unified_seg.data.datasets.custom import CustomDataset, read_classes
-from unified_seg.data.io.reading import DataError, read_label
+from unified_seg.data.io.image_files import read_label
+from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record
 from unified_seg.structures.class_table import bit_palette
 
@@ -60,7 +61,7 @@ def test_the_files_by_hand(street: Path) -> None:
 def test_a_custom_data_set_reads_the_files(street: Path) -> None:
     convert(street)
     entry = {"NAME": "street", "IMAGES": "colors", "SEMANTIC": "ids", "CLASSES": "ids/classes.yaml"}
-    dataset = CustomDataset.of(entry, street)
+    dataset = CustomDataset.from_entry(entry, street)
     (record,) = dataset.load()
     check_record(record, dataset.table())
 

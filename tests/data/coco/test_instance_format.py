@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from unified_seg.data.datasets.coco_instances import load_coco_instances
-from unified_seg.data.io.reading import DataError
-from unified_seg.data.validation.problems import Problem
+from unified_seg.data.coco.instance_format import load_coco_instances
+from unified_seg.data.problems import DataError, Problem
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 TABLE = ClassTable(

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: where, why, and how to mend it.
+"""What can be wrong with a data set: where, why, and how to fix it.
 
 Readers tell a `Report` of what they find. `stop` ends at the first error, before training starts; a report that
 collects (`list.append`) lets them go on without the record that is wrong.
@@ -7,7 +7,43 @@ collects (`list.append`) lets them go on without the record that is wrong.
 from collections.abc import Callable
 from typing import NamedTuple
 
-from unified_seg.data.io.reading import DataError
+from unified_seg.errors import UserError
+
+
+class DataError(UserError, ValueError):
+    """A record or file that can't be used; the message names the file and the cause.
+
+    Attributes:
+        kind: of `problems.KINDS`.
+    """
+
+    kind = "format"
+
+
+class MissingFileError(DataError):
+    """There is no such file."""
+
+    kind = "missing-file"
+
+
+class SizeError(DataError):
+    """A label of another size than its image."""
+
+    kind = "size"
+
+
+class UnreadableError(DataError):
+    """A file that is no image of the formats that are read, is damaged, or has more pixels than MAX_PIXELS."""
+
+    kind = "unreadable"
+
+
+class RecordError(DataError):
+    """A record that can't be used; the message is the cause, where it is says who reads the list."""
+
+    def __init__(self, cause: str, kind: str = "format"):
+        super().__init__(cause)
+        self.kind = kind
 
 
 class Kind(NamedTuple):
@@ -15,12 +51,12 @@ class Kind(NamedTuple):
 
     Attributes:
         title: what such problems have in common.
-        mend: what to do about one.
+        fix: what to do about one.
         is_error: whether training or scores would be wrong with it; a warning is worth a look.
     """
 
     title: str
-    mend: str
+    fix: str
     is_error: bool = True
 
 
@@ -69,7 +105,7 @@ class Problem(NamedTuple):
     record: str = ""
 
     @classmethod
-    def of(cls, error: DataError, file: str, record: str = "") -> "Problem":
+    def from_error(cls, error: DataError, file: str, record: str = "") -> "Problem":
         """What an error says, whose message may start with the file and the record."""
         cause = str(error)
         for said in (file, record):
@@ -81,8 +117,8 @@ class Problem(NamedTuple):
         return KINDS[self.kind].is_error
 
     @property
-    def mend(self) -> str:
-        return KINDS[self.kind].mend
+    def fix(self) -> str:
+        return KINDS[self.kind].fix
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.file, self.record, self.cause) if part)
@@ -99,6 +135,6 @@ def stop(problem: Problem) -> None:
         raise error
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """On one line, and without what a terminal would obey or no file may hold: names may be anything."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

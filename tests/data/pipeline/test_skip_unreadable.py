@@ -6,9 +6,9 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from PIL import Image
 
-from unified_seg.data.io.reading import DataError, UnreadableError
 from unified_seg.data.pipeline.loaders import build_train_loader
-from unified_seg.data.pipeline.unreadable import SkipUnreadable
+from unified_seg.data.pipeline.skip_unreadable import SkipUnreadable
+from unified_seg.data.problems import DataError, UnreadableError
 
 RECORDS = [{"file_name": f"{i}.jpg"} for i in range(5)]
 

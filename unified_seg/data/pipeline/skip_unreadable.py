@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.io.reading import DataError, UnreadableError
+from unified_seg.data.problems import DataError, UnreadableError
 
 Record = dict[str, Any]
 

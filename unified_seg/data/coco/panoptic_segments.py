@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.io.reading import DataError, of_size, read_panoptic_ids
-from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.data.io.image_files import check_size, read_panoptic_ids
+from unified_seg.data.problems import DataError, Problem, Report, stop
 from unified_seg.ops.id_maps import UnknownIdsError, segment_extents, some
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -17,7 +17,7 @@ Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class TrueSegment:
+class GroundTruthSegment:
     """A segment of a panoptic PNG. Area and window come from the PNG: a wrong area in the JSON makes PQ exceed 100.
 
     Attributes:
@@ -32,7 +32,9 @@ class TrueSegment:
     window: tuple[slice, slice]
 
 
-def true_segments(record: Record, table: ClassTable, report: Report = stop) -> tuple[np.ndarray, list[TrueSegment]]:
+def read_segments(
+    record: Record, table: ClassTable, report: Report = stop
+) -> tuple[np.ndarray, list[GroundTruthSegment]]:
     """The panoptic map of a record.
 
     Args:
@@ -49,7 +51,7 @@ def true_segments(record: Record, table: ClassTable, report: Report = stop) -> t
             unknown.
     """
     file_name = record["pan_seg_file_name"]
-    ids = of_size(read_panoptic_ids(file_name), (record["height"], record["width"]), file_name)
+    ids = check_size(read_panoptic_ids(file_name), (record["height"], record["width"]), file_name)
     infos = record.get("segments_info")
     if infos is None:
         raise DataError(f"{file_name}: its record has no segments_info")
@@ -85,7 +87,7 @@ def _extents(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) 
 
 def _true_segment(
     info: Any, extent: list[int], table: ClassTable, file_name: str, report: Report
-) -> TrueSegment | None:
+) -> GroundTruthSegment | None:
     try:
         cls = table.segment_class(info["category_id"], bool(info["isthing"]))
     except ValueError as error:
@@ -95,4 +97,4 @@ def _true_segment(
     if info.get("area", area) != area:
         report(Problem("area", file_name, f"{area} pixels, its area says {info['area']}", f"segment {info['id']}"))
     window = (slice(top, bottom), slice(left, right))
-    return TrueSegment(info["id"], cls, bool(info.get("iscrowd", 0)), area, window)
+    return GroundTruthSegment(info["id"], cls, bool(info.get("iscrowd", 0)), area, window)

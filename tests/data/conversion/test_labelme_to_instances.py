@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from unified_seg.data.conversion.labelme import convert_labelme, shape_polygon
+from unified_seg.data.conversion.labelme_to_instances import convert_labelme, shape_polygon
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.io.reading import DataError
+from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record
 
 SIZE = (6, 10)
@@ -93,7 +93,7 @@ def test_pycocotools_reads_the_file(pond: Path) -> None:
 
 def test_a_custom_data_set_reads_the_file(pond: Path) -> None:
     convert(pond)
-    dataset = CustomDataset.of({"NAME": "pond", "IMAGES": "drawn", "INSTANCES": "instances.json"}, pond)
+    dataset = CustomDataset.from_entry({"NAME": "pond", "IMAGES": "drawn", "INSTANCES": "instances.json"}, pond)
     records = dataset.load()
     for record in records:
         check_record(record, dataset.table())

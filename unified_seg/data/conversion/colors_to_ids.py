@@ -13,12 +13,13 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from unified_seg.data.coco.annotations import coco_categories
+from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, files_in
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import IMAGE_FORMATS, IMAGE_SUFFIXES, DataError, read_image
-from unified_seg.data.io.writing import replacing, write_png
+from unified_seg.data.io.file_system import write_atomically
+from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image, write_png
+from unified_seg.data.io.parallel import map_in_parallel
+from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import SegmentClass
 
 LOSSY_FORMATS = ("JPEG", "WEBP")
@@ -70,7 +71,7 @@ def convert_colors(
     _check_names(outputs)
     values = tuple(legend.values.items())
     convert = partial(_convert_file, values=values, tolerance=tolerance, unknown=unknown)
-    counts = in_parallel(convert, list(outputs.items()), workers, "colors to ids")
+    counts = map_in_parallel(convert, list(outputs.items()), workers, "colors to ids")
     _write_classes(output / "classes.yaml", legend.classes)
     lacking = [file for file, (_, pixels) in zip(files, counts) if pixels]
     return Summary(
@@ -172,6 +173,6 @@ def _first_unknown(colors: np.ndarray, lacking: np.ndarray) -> str:
 
 
 def _write_classes(path: Path, classes: Sequence[SegmentClass]) -> None:
-    with replacing(path) as temporary:
-        text = yaml.safe_dump(coco_categories(classes), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    with write_atomically(path) as temporary:
+        text = yaml.safe_dump(to_coco_categories(classes), sort_keys=False, allow_unicode=True, default_flow_style=None)
         temporary.write_text(text, encoding="utf-8")

@@ -11,22 +11,16 @@ from typing import Any, NamedTuple
 
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.annotations import (
-    Json,
-    RecordError,
-    class_table,
-    coco_categories,
-    field,
-    path_in,
-    read_object,
-    records_of,
-)
-from unified_seg.data.coco.masks import MAX_DISTANCE, checked_rle
+from unified_seg.data.coco.categories import class_table, to_coco_categories
+from unified_seg.data.coco.masks import MAX_DISTANCE, convert_to_rle
+from unified_seg.data.coco.records import Json, field, read_object, records_of
 from unified_seg.data.conversion.paths import check_apart, files_in
 from unified_seg.data.datasets.custom import read_classes
-from unified_seg.data.io.json_file import write_json
-from unified_seg.data.io.parallel import in_parallel
-from unified_seg.data.io.reading import MAX_PIXELS, DataError, SizeError, image_size
+from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.image_files import MAX_PIXELS, read_image_size
+from unified_seg.data.io.parallel import map_in_parallel
+from unified_seg.data.io.text_files import write_json
+from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable
 
 # A polygon in the place of a circle is nowhere farther inside than this, in pixels.
@@ -93,7 +87,7 @@ def convert_labelme(source: Path, output: Path, *, classes_file: Path | None = N
     """
     check_apart([output], [source, classes_file])
     files = files_in(source, (".json",))
-    drawn = in_parallel(partial(read_labelme, root=source), files, workers, "labelme")
+    drawn = map_in_parallel(partial(read_labelme, root=source), files, workers, "labelme")
     _check_images(files, drawn)
     table = read_classes(classes_file) if classes_file else _classes_of(source, drawn)
     category_ids = _category_ids(drawn, table, classes_file)
@@ -106,7 +100,7 @@ def convert_labelme(source: Path, output: Path, *, classes_file: Path | None = N
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_ids[instance.label]}
             mask = {"segmentation": instance.polygons, "area": instance.area, "bbox": instance.box, "iscrowd": 0}
             annotations.append({**annotation, **mask})
-    categories = coco_categories(table.things)
+    categories = to_coco_categories(table.things)
     write_json(output, {"images": images, "annotations": annotations, "categories": categories}, indent=None)
     every = sum(len(image.instances) for image in drawn)
     return Summary(len(images), len(annotations), every - len(annotations), len(categories))
@@ -132,8 +126,8 @@ def read_labelme(path: Path, root: Path) -> DrawnImage:
     except RecordError as error:
         raise DataError(f"{path}: {error}") from None
     image = root / file_name
-    if image.is_file() and image_size(image) != size:
-        found = image_size(image)
+    if image.is_file() and read_image_size(image) != size:
+        found = read_image_size(image)
         raise SizeError(
             f"{path}: {size[0]}x{size[1]} pixels, its image {image} has {found[0]}x{found[1]} (height x width)"
         )
@@ -143,7 +137,7 @@ def read_labelme(path: Path, root: Path) -> DrawnImage:
 def _image_name(image_path: str, path: Path, root: Path) -> str:
     """The image's name relative to the root, without "..": labelme's is relative to its file, on Windows with \\."""
     try:
-        image = path_in(root, str(path.parent.relative_to(root) / image_path.replace("\\", "/")))
+        image = resolve_below(root, str(path.parent.relative_to(root) / image_path.replace("\\", "/")))
     except RecordError as error:
         raise RecordError(f"imagePath: {error}") from None
     return image.resolve().relative_to(root.resolve()).as_posix()
@@ -163,7 +157,7 @@ def _instances(path: Path, content: Json, size: tuple[int, int]) -> list[DrawnIn
         places.setdefault(key, f"{path}: {where}")
     instances = []
     for key, polygons in parts.items():
-        rle = checked_rle(polygons, size, places[key])
+        rle = convert_to_rle(polygons, size, places[key])
         box = mask_util.toBbox(rle).tolist()
         instances.append(DrawnInstance(key[0], polygons, int(mask_util.area(rle)), box, places[key]))
     return instances

@@ -8,19 +8,18 @@ from typing import Any
 
 from detectron2.structures import BoxMode
 
-from unified_seg.data.coco.annotations import (
+from unified_seg.data.coco.records import (
     Json,
-    RecordError,
     field,
     flag,
     numbers,
-    path_in,
     read_image_entries,
     read_object,
     records_of,
     thing_of,
 )
-from unified_seg.data.validation.problems import Problem, Report, stop
+from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.problems import Problem, RecordError, Report, stop
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -40,7 +39,7 @@ def load_coco_instances(json_file: Path, image_root: Path, table: ClassTable, *,
 
     Returns:
         Records in Detectron2's terms: file_name, image_id, height, width, annotations (bbox, bbox_mode, category_id =
-        thing id, iscrowd, id and segmentation where they are there). Masks are as in the file: `checked_segmentation`
+        thing id, iscrowd, id and segmentation where they are there). Masks are as in the file: `check_segmentation`
         looks at them when they are used.
 
     Raises:
@@ -50,7 +49,7 @@ def load_coco_instances(json_file: Path, image_root: Path, table: ClassTable, *,
     records: dict[int | str, Record] = {}
     for entry in read_image_entries(json_file, content, report).values():
         try:
-            file = path_in(image_root, entry.file_name)
+            file = resolve_below(image_root, entry.file_name)
         except RecordError as error:
             report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
             continue

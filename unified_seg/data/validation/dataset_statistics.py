@@ -29,7 +29,7 @@ class InstanceMeasures(NamedTuple):
     sizes: np.ndarray
 
     @classmethod
-    def of(cls, rows: Sequence[tuple[int, bool, int, int, int]]) -> "InstanceMeasures":
+    def from_rows(cls, rows: Sequence[tuple[int, bool, int, int, int]]) -> "InstanceMeasures":
         """From rows of thing id, crowd, pixels, height, width."""
         table = np.array(rows, dtype=np.int64).reshape(-1, 5)
         return cls(table[:, 0], table[:, 1].astype(bool), table[:, 2:])
@@ -116,7 +116,7 @@ def quantiles(values: Sequence[int] | np.ndarray) -> dict[str, float] | None:
     return {f"{100 * q:.0f}": float(v) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES))}
 
 
-def statistics_of(images: Sequence[ImageContents], table: ClassTable) -> Statistics:
+def compute_statistics(images: Sequence[ImageContents], table: ClassTable) -> Statistics:
     """The statistics of a data set.
 
     Args:

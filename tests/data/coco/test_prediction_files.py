@@ -14,7 +14,7 @@ from PIL import Image
 from pycocotools import mask as mask_util
 from three_classes import CAR, SKY, TABLE, TRUCK
 
-from unified_seg.data.coco.predictions import (
+from unified_seg.data.coco.prediction_files import (
     Detection,
     ImageInfo,
     find_semantic,
@@ -23,8 +23,8 @@ from unified_seg.data.coco.predictions import (
     read_masks,
     read_semantic,
 )
-from unified_seg.data.io.reading import DataError
 from unified_seg.data.io.semantic_labels import pixel_values
+from unified_seg.data.problems import DataError
 from unified_seg.structures.box_masks import BoxMasks
 
 

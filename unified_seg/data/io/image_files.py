@@ -6,7 +6,8 @@ import numpy as np
 from detectron2.data.detection_utils import convert_PIL_to_numpy
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from unified_seg.errors import UserError
+from unified_seg.data.io.file_system import write_atomically
+from unified_seg.data.problems import DataError, MissingFileError, SizeError, UnreadableError
 
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
@@ -21,34 +22,7 @@ UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.De
 PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # A file of a few kilobytes can claim more pixels than memory holds. From these on Pillow warns: 9,459 x 9,459.
 MAX_PIXELS = 89_478_485
-
-
-class DataError(UserError, ValueError):
-    """A record or file that can't be used; the message names the file and the cause.
-
-    Attributes:
-        kind: of `problems.KINDS`.
-    """
-
-    kind = "format"
-
-
-class MissingFileError(DataError):
-    """There is no such file."""
-
-    kind = "missing-file"
-
-
-class SizeError(DataError):
-    """A label of another size than its image."""
-
-    kind = "size"
-
-
-class UnreadableError(DataError):
-    """A file that is no image of the formats that are read, is damaged, or has more pixels than MAX_PIXELS."""
-
-    kind = "unreadable"
+MAX_SEGMENT_ID = 2**24 - 1  # what an RGB pixel holds
 
 
 def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
@@ -111,7 +85,7 @@ def read_panoptic_ids(path: str | Path) -> np.ndarray:
     return (padded & 0xFFFFFF).view(np.int32)
 
 
-def of_size(labels: np.ndarray, size: tuple[int, int], path: str | Path) -> np.ndarray:
+def check_size(labels: np.ndarray, size: tuple[int, int], path: str | Path) -> np.ndarray:
     """The map (H, W), where it has the size of its image.
 
     Raises:
@@ -124,17 +98,17 @@ def of_size(labels: np.ndarray, size: tuple[int, int], path: str | Path) -> np.n
     return labels
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def read_image_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of what `read_image` returns, from the file's header alone."""
-    return upright_size(*image_header(path))
+    return compute_upright_size(*read_image_header(path))
 
 
-def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
-    """(height, width) of an image with this `image_header` after it is turned upright."""
+def compute_upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """(height, width) of an image with this `read_image_header` after it is turned upright."""
     return (width, height) if orientation in QUARTER_TURNS else (height, width)
 
 
-def image_header(path: str | Path) -> tuple[int, int, int]:
+def read_image_header(path: str | Path) -> tuple[int, int, int]:
     """(height, width, orientation): the size as it is stored, and the EXIF tag, 1 where an image is upright.
 
     Raises:
@@ -162,3 +136,24 @@ def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Im
     if pixels > MAX_PIXELS:
         raise UnreadableError(f"{path}: {image.height}x{image.width} pixels, more than {MAX_PIXELS} aren't read")
     return image
+
+
+def write_png(path: Path, ids: np.ndarray) -> None:
+    """Write a map of ids as a PNG.
+
+    Args:
+        path: its folder is made if need be.
+        ids: (H, W); uint8 as a gray PNG, other integers, 0 to MAX_SEGMENT_ID, as a COCO panoptic PNG: R + 256 G +
+            65536 B.
+
+    Raises:
+        ValueError: an id that three bytes can't hold.
+    """
+    if ids.dtype != np.uint8:
+        if ids.min() < 0 or ids.max() > MAX_SEGMENT_ID:
+            raise ValueError(f"{path}: segment ids must be 0 .. {MAX_SEGMENT_ID}, got {ids.min()} .. {ids.max()}")
+        four_bytes = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(*ids.shape, 4)
+        ids = np.ascontiguousarray(four_bytes[..., :3])
+    with write_atomically(path) as temporary:
+        # Maps of ids are flat areas: the strongest compression takes several times as long and gains little.
+        Image.fromarray(ids).save(temporary, format="PNG", compress_level=1)

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from unified_seg.data.validation.statistics import ImageContents, InstanceMeasures, quantiles, statistics_of
+from unified_seg.data.validation.dataset_statistics import (
+    ImageContents,
+    InstanceMeasures,
+    compute_statistics,
+    quantiles,
+)
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 BLUE = (0, 0, 255)
@@ -17,8 +22,8 @@ SHARED = ClassTable(
 
 
 def test_things_that_share_a_semantic_id() -> None:
-    hen = InstanceMeasures.of([(0, False, 12, 3, 4)])
-    statistics = statistics_of([ImageContents((8, 9), {0: 12, 1: 60}, hen)], SHARED)
+    hen = InstanceMeasures.from_rows([(0, False, 12, 3, 4)])
+    statistics = compute_statistics([ImageContents((8, 9), {0: 12, 1: 60}, hen)], SHARED)
     assert [(c.name, c.pixels, c.images, c.instances) for c in statistics.classes] == [
         ("hen", None, 1, 1),
         ("cow", None, 0, 0),
@@ -28,15 +33,15 @@ def test_things_that_share_a_semantic_id() -> None:
 
 
 def test_semantic_ground_truth_alone_says_nothing_of_instances() -> None:
-    statistics = statistics_of([ImageContents((8, 9), {1: 60}, None), ImageContents(None, {}, None)], SHARED)
+    statistics = compute_statistics([ImageContents((8, 9), {1: 60}, None), ImageContents(None, {}, None)], SHARED)
     assert [(c.instances, c.crowds) for c in statistics.classes] == [(None, None)] * 3
     assert statistics.instances_per_image == [] and statistics.instance_sizes.shape == (0, 3)
     assert statistics.image_sizes == {(8, 9): 1} and statistics.classes_per_image == [1, 0]
 
 
 def test_crowds_are_counted_apart() -> None:
-    measures = InstanceMeasures.of([(1, True, 50, 5, 10), (1, False, 6, 2, 3), (1, False, 8, 2, 4)])
-    statistics = statistics_of([ImageContents((8, 9), None, measures)], SHARED)
+    measures = InstanceMeasures.from_rows([(1, True, 50, 5, 10), (1, False, 6, 2, 3), (1, False, 8, 2, 4)])
+    statistics = compute_statistics([ImageContents((8, 9), None, measures)], SHARED)
     cow = statistics.classes[1]
     assert (cow.pixels, cow.images, cow.instances, cow.crowds) == (None, 1, 2, 1)
     assert statistics.instances_per_image == [2]
