@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make Toyscapes: procedural street scenes in the layout of Cityscapes.
+"""Generate Toyscapes: procedural street scenes in the layout of Cityscapes.
 
     python tools/make_toyscapes.py --output datasets/toyscapes_demo
     python tools/make_toyscapes.py --output datasets/toyscapes --preset standard \\
         --train 2000 --heldout 300 --val 300 --size 128x256 --stats
 
-A second run with the same arguments does nothing; a run that was interrupted is finished by the next.
+A second run with the same arguments changes nothing; an interrupted run is completed by the next.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from toyscapes import PRESETS, generate
-from toyscapes.statistics import class_shares
+from toyscapes.statistics import compute_class_shares
 from toyscapes.writing import DEFAULT_COUNTS
 
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 def statistics(output: Path, splits: list[str]) -> str:
     """A table of the classes, with the share of pixels, of images, and the instances of each split."""
-    columns = {split: class_shares(output, split) for split in splits}
+    columns = {split: compute_class_shares(output, split) for split in splits}
     rows = []
     for shares in zip(*columns.values(), strict=True):
         cells = [(f"{100 * s.pixels:.2f}", f"{100 * s.images:.0f}", s.instances or "") for s in shares]

@@ -1,4 +1,7 @@
-"""Toyscapes: street scenes drawn by rules, written to disk in the exact layout of Cityscapes."""
+"""Toyscapes: procedural street scenes, written to disk in the exact layout of Cityscapes.
+
+It needs numpy, OpenCV, Pillow, tqdm and cityscapesScripts, and imports neither torch, Detectron2 nor unified_seg.
+"""
 
 from toyscapes.layout import make_scene
 from toyscapes.presets import PRESETS, VERSION

@@ -1,4 +1,4 @@
-"""Perspective and plain shapes: everything here is coordinates, nothing knows about labels or colors."""
+"""The camera, the planes to draw on, and functions on polygons, all (n, 2) float arrays of coordinates."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# What sticks out farther than this beyond the frame is cut off.
+# Polygons are cut off at this distance outside the frame, in scene coordinates.
 MARGIN = 0.1
 
-Metres = float | np.ndarray
+Meters = float | np.ndarray
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A level pinhole camera over flat ground; meters in, scene coordinates out.
+    """A level pinhole camera over flat ground. It projects meters to scene coordinates.
 
-    `horizon` is the y of the horizon, `center` the x of the vanishing point, `focal` the focal length in picture
-    heights, `height` that of the camera over the ground in meters.
+    Attributes:
+        horizon: y of the horizon, in scene coordinates.
+        center: x of the vanishing point, in scene coordinates.
+        focal: focal length in image heights.
+        height: height of the camera over the ground, in meters.
     """
 
     horizon: float
@@ -25,24 +28,24 @@ class Camera:
     focal: float
     height: float
 
-    def project(self, across: Metres, up: Metres, depth: Metres) -> np.ndarray:
-        """Points (across, up, depth), broadcast together -> (..., 2) scene coordinates."""
+    def project(self, across: Meters, up: Meters, depth: Meters) -> np.ndarray:
+        """Project points (across, up, depth) in meters, broadcast together, to (..., 2) scene coordinates."""
         scale = self.focal / np.asarray(depth, dtype=float)
         x, y = self.center + across * scale, self.horizon + (self.height - up) * scale
         return np.stack(np.broadcast_arrays(x, y), axis=-1)
 
     def across_at(self, x: float, depth: float) -> float:
-        """The lateral position in meters that is seen at picture position `x` at that depth."""
+        """Return the lateral position in meters that is seen at `x` at a depth in meters."""
         return (x - self.center) * depth / self.focal
 
     def depth_at(self, y: np.ndarray) -> np.ndarray:
-        """Depth in meters of the ground seen at picture height `y`, which must lie below the horizon."""
+        """Return the depth in meters of the ground seen at `y`, which must be below the horizon."""
         return self.focal * self.height / (y - self.horizon)
 
 
 @dataclass(frozen=True)
 class Plane:
-    """A vertical plane in front of a camera, to draw on in meters: u along it, v up from the ground."""
+    """A vertical plane with coordinates in meters: u along `direction` (across, depth), v up from the ground."""
 
     camera: Camera
     across: float
@@ -50,7 +53,7 @@ class Plane:
     direction: tuple[float, float] = (1.0, 0.0)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) points (u, v) in meters -> (..., 2) scene coordinates."""
+        """Project (..., 2) points (u, v) in meters to (..., 2) scene coordinates."""
         points = np.asarray(points, dtype=float)
         along, up = points[..., 0], points[..., 1]
         return self.camera.project(self.across + along * self.direction[0], up, self.depth + along * self.direction[1])
@@ -58,43 +61,43 @@ class Plane:
 
 @dataclass(frozen=True)
 class Ground:
-    """The ground plane, to draw on in meters: u across, v in depth."""
+    """The ground plane with coordinates in meters: u across, v in depth."""
 
     camera: Camera
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) points (across, depth) in meters -> (..., 2) scene coordinates."""
+        """Project (..., 2) points (across, depth) in meters to (..., 2) scene coordinates."""
         points = np.asarray(points, dtype=float)
         return self.camera.project(points[..., 0], 0.0, points[..., 1])
 
 
 def rectangle(u0: float, v0: float, u1: float, v1: float) -> np.ndarray:
-    """(4, 2) corners."""
+    """Return the (4, 2) corners of a rectangle."""
     return np.array([[u0, v0], [u0, v1], [u1, v1], [u1, v0]], dtype=float)
 
 
 def rectangles(left: np.ndarray, bottom: np.ndarray, width: float, height: float) -> np.ndarray:
-    """A grid of equal rectangles, one per pair of `left` and `bottom`: (len(left) * len(bottom), 4, 2)."""
+    """Return a grid of equal rectangles, one per pair of `left` and `bottom`: (len(left) * len(bottom), 4, 2)."""
     u, v = (grid.ravel() for grid in np.meshgrid(left, bottom))
     corners = [[u, v], [u, v + height], [u + width, v + height], [u + width, v]]
     return np.array(corners).transpose(2, 0, 1)
 
 
 def disc(u: float, v: float, radius: float, corners: int = 14) -> np.ndarray:
-    """A circle as a (corners, 2) polygon."""
+    """Return a circle as a (corners, 2) polygon."""
     angles = np.arange(corners) * (2 * np.pi / corners)
     return np.stack([u + radius * np.cos(angles), v + radius * np.sin(angles)], axis=1)
 
 
 def blob(rng: np.random.Generator, u: float, v: float, width: float, height: float, corners: int = 18) -> np.ndarray:
-    """A ragged ellipse of about that full width and height as a (corners, 2) polygon."""
+    """Return an irregular ellipse of about the given full width and height as a (corners, 2) polygon."""
     angles = np.arange(corners) * (2 * np.pi / corners)
     radius = rng.uniform(0.82, 1.12, corners)
     return np.stack([u + width / 2 * radius * np.cos(angles), v + height / 2 * radius * np.sin(angles)], axis=1)
 
 
 def comb(length: float, height: float, spacing: float, bar: float, rail: float) -> np.ndarray:
-    """A railing as one polygon: a rail on top and bars that hang down to the ground, open between them."""
+    """Return a railing as one polygon: a rail on top and bars down to the ground, with openings between them."""
     starts = np.arange(0.0, length - bar, spacing)[::-1]
     under = height - rail
     teeth = [[[s + bar, under], [s + bar, 0.0], [s, 0.0], [s, under]] for s in starts]
@@ -102,10 +105,11 @@ def comb(length: float, height: float, spacing: float, bar: float, rail: float) 
     return np.concatenate([top, np.array(teeth).reshape(-1, 2)])
 
 
-def with_holes(outline: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
-    """One polygon that leaves the holes open under the even-odd rule: a walk to each hole, round it and back.
+def add_holes(outline: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
+    """Return one polygon whose holes are open under the even-odd rule.
 
-    The walks have no area, yet rasterisers draw them as lines of one pixel.
+    Its outline goes from the first corner to each hole, around it and back. These connections have no area, but are
+    drawn as lines of one pixel.
     """
     home = outline[:1]
     pieces = [outline, home]
@@ -117,7 +121,7 @@ def with_holes(outline: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
 
 
 def convex_hull(points: np.ndarray) -> np.ndarray:
-    """The convex hull of (n, 2) points, in order (Andrew's monotone chain)."""
+    """Return the convex hull of (n, 2) points, its corners in order (Andrew's monotone chain)."""
     ordered = sorted(map(tuple, np.asarray(points, dtype=float).reshape(-1, 2).tolist()))
 
     def chain(sequence: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -135,7 +139,7 @@ def convex_hull(points: np.ndarray) -> np.ndarray:
 
 
 def skyline(polygons: list[np.ndarray], samples: int = 48) -> np.ndarray:
-    """One outline around overlapping polygons, by their upper and lower envelopes over x: (2 * samples, 2)."""
+    """Return one outline of overlapping polygons: their upper and lower envelopes at up to `samples` x, (n, 2)."""
     low = min(polygon[:, 0].min() for polygon in polygons)
     high = max(polygon[:, 0].max() for polygon in polygons)
     xs = np.linspace(low, high, samples)
@@ -156,7 +160,7 @@ def skyline(polygons: list[np.ndarray], samples: int = 48) -> np.ndarray:
 
 
 def clip_to_frame(polygon: np.ndarray, width: float) -> np.ndarray:
-    """Cut a polygon to the frame plus a margin (Sutherland-Hodgman), so that seams stay out of sight."""
+    """Cut a polygon to the frame plus MARGIN (Sutherland-Hodgman); the cut edges are outside the image."""
     for axis, bound, sign in ((0, -MARGIN, 1), (0, width + MARGIN, -1), (1, -MARGIN, 1), (1, 1 + MARGIN, -1)):
         if len(polygon) == 0:
             break

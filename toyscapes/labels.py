@@ -1,13 +1,14 @@
-"""From polygons to label arrays, exactly as cityscapesScripts converts them.
+"""Conversion of polygons to label arrays, equal to that of cityscapesScripts.
 
-Its json2labelImg and json2instanceImg draw the same polygons in the same order with different values, so one drawing
-that numbers the objects holds all of them: labels, train ids and instances are look-ups in it.
+json2labelImg and json2instanceImg draw the same polygons in the same order with different values. Here the polygons are
+drawn once, with the index of the object as value; labels, train ids and instance ids are look-ups of this index.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from cityscapesscripts.helpers.labels import id2label, labels, name2label
 from PIL import Image, ImageDraw
@@ -27,7 +28,13 @@ CATEGORIES = [
 
 @dataclass(frozen=True)
 class LabelMaps:
-    """(H, W) arrays: `label_ids` and `train_ids` uint8, `instance_ids` uint16 (class id, or 1000 * id + number)."""
+    """Label arrays of one image, each (H, W).
+
+    Attributes:
+        label_ids: uint8.
+        train_ids: uint8.
+        instance_ids: uint16; 1000 * label id + number for an instance, else the label id.
+    """
 
     label_ids: np.ndarray
     train_ids: np.ndarray
@@ -35,9 +42,10 @@ class LabelMaps:
 
 
 def _resolve(name: str) -> tuple[str, bool]:
-    """The class that an annotated name stands for, and whether it is a group of it.
+    """Return the class of an annotated name, and whether the name is that of a group ("cargroup").
 
-    Raises ValueError for a name that Cityscapes does not know.
+    Raises:
+        ValueError: a name that is not a label of Cityscapes.
     """
     if name in name2label:
         return name, False
@@ -47,28 +55,40 @@ def _resolve(name: str) -> tuple[str, bool]:
     return single, True
 
 
-def object_map(annotation: dict) -> np.ndarray:
-    """(H, W) int32: at each pixel one plus the position in `annotation["objects"]` of the object seen there, or 0.
+def draw_object_map(annotation: dict) -> np.ndarray:
+    """Return, per pixel, one plus the index in `annotation["objects"]` of the visible object; 0 for no object.
 
-    Deleted objects and those whose class has a negative id are not drawn. Raises ValueError for unknown labels.
+    Deleted objects and classes with a negative id are not drawn.
+
+    Returns:
+        (H, W) int32.
+
+    Raises:
+        ValueError: an unknown label.
     """
-    picture = Image.new("I", (annotation["imgWidth"], annotation["imgHeight"]), 0)
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("I", (annotation["imgWidth"], annotation["imgHeight"]), 0)
+    canvas = ImageDraw.Draw(image)
     for position, obj in enumerate(annotation["objects"], start=1):
         name, _ = _resolve(obj["label"])
         if not obj.get("deleted") and name2label[name].id >= 0:
-            pen.polygon([tuple(point) for point in obj["polygon"]], fill=position)
-    return np.asarray(picture, dtype=np.int32)
+            canvas.polygon([tuple(point) for point in obj["polygon"]], fill=position)
+    return np.asarray(image, dtype=np.int32)
 
 
-def label_maps(annotation: dict, drawn: np.ndarray | None = None) -> LabelMaps:
-    """The label arrays of a polygons JSON; `drawn` is its `object_map` if that is at hand.
+def make_label_maps(annotation: dict, drawn: np.ndarray | None = None) -> LabelMaps:
+    """Return the label arrays of a polygons JSON.
 
-    Instances are numbered by class in the order of the objects, hidden ones included; groups have the plain class id.
-    Raises ValueError for unknown labels.
+    Instances are numbered per class in the order of the objects, including hidden ones; groups have the label id.
+
+    Args:
+        annotation: the content of the JSON.
+        drawn: its `draw_object_map`, if already computed.
+
+    Raises:
+        ValueError: an unknown label.
     """
     if drawn is None:
-        drawn = object_map(annotation)
+        drawn = draw_object_map(annotation)
     unlabeled = name2label["unlabeled"]
     rows = [(unlabeled.id, unlabeled.trainId, unlabeled.id)]
     numbers: dict[str, int] = {}
@@ -87,10 +107,13 @@ def label_maps(annotation: dict, drawn: np.ndarray | None = None) -> LabelMaps:
     )
 
 
-def panoptic(instance_ids: np.ndarray) -> tuple[np.ndarray, list[dict]]:
-    """(H, W) instance ids -> the RGB picture (H, W, 3) uint8 and the segments_info of createPanopticImgs.
+def encode_panoptic(instance_ids: np.ndarray) -> tuple[np.ndarray, list[dict]]:
+    """Return the RGB image, (H, W, 3) uint8, and the segments_info that createPanopticImgs makes of instance ids.
 
-    Ids are those of the data set, not train ids; classes that the evaluation ignores stay black.
+    Category ids are label ids, not train ids; classes that are ignored in the evaluation are black.
+
+    Args:
+        instance_ids: (H, W).
     """
     ids, inverse, areas = np.unique(instance_ids, return_inverse=True, return_counts=True)
     inverse = inverse.reshape(instance_ids.shape)
@@ -102,15 +125,12 @@ def panoptic(instance_ids: np.ndarray) -> tuple[np.ndarray, list[dict]]:
         if label.ignoreInEval:
             continue
         colors[row] = segment % 256, segment // 256, 0
-        mask = inverse == row
-        columns, lines = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-        x, y = int(columns[0]), int(lines[0])
         segments.append(
             {
                 "id": segment,
                 "category_id": label.id,
                 "area": area,
-                "bbox": [x, y, int(columns[-1]) - x + 1, int(lines[-1]) - y + 1],
+                "bbox": list(cv2.boundingRect((inverse == row).view(np.uint8))),
                 "iscrowd": int(grouped and label.hasInstances),
             }
         )

@@ -1,8 +1,11 @@
-"""The presets: how hard a scene is, as numbers.
+"""Presets: parameters that set the difficulty of the scenes.
 
-`demo` is easy: classes differ in hue and shape, few things are tiny. `standard` is hard in chosen ways: paint and
-building materials are shared between classes, so that long objects are told apart by a cue at one end and flat areas
-by what stands beside them; railings, poles and wheels are a pixel or two wide; rare classes are rare in training only.
+`demo` is easy: classes differ in hue and shape, and few things are tiny. `standard` is hard:
+
+- classes share paints and building materials: trucks, buses and trains differ only at their front end, and flat areas
+  only by their surroundings;
+- railings, poles and wheels are one or two pixels wide;
+- rare classes are rare in the training split only.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import dataclass, field
 
 Range = tuple[float, float]
 
-# A change of `standard` that changes any label or picture is a new version.
+# Increase it when a change alters any label or image of `standard`.
 VERSION = "1"
 
 SPLITS = ("train", "heldout", "val")
@@ -20,23 +23,23 @@ SPLITS = ("train", "heldout", "val")
 
 @dataclass(frozen=True)
 class Preset:
-    """The knobs of a preset. Probabilities are per image unless said otherwise; lengths are in meters."""
+    """Parameters of a preset. Probabilities are per image unless stated otherwise; lengths are in meters."""
 
     name: str
-    # Hardness.
-    shared_looks: bool  # one set of paints and materials for all classes that are easily confused
-    one_ended: float  # share of long vehicles that show what they are at their front end only
+    # Difficulty.
+    shared_looks: bool  # classes that are easily confused share paints and materials
+    one_ended: float  # share of long vehicles that can be recognized at their front end only
     blank_fronts: float  # share of row segments without windows: a wall or the side of a building
-    low_fronts: float  # factor on how often walls and fences stand between the buildings
-    ambiguous_ground: float  # a paved apron that is sidewalk or road, by the kind of street
-    open_structures: bool  # railings and wheels that one can look through
+    low_fronts: float  # factor on the frequency of walls and fences between the buildings
+    ambiguous_ground: float  # probability of a paved area that is sidewalk or road, depending on the kind of street
+    open_structures: bool  # railings and wheels have openings
     pole_width: Range
     furniture_scale: float  # enlarges signs and traffic lights
     # Mean number per image of each kind of traffic, and factors on it in the training split.
     traffic: Mapping[str, float]
     train_rarity: Mapping[str, float] = field(default_factory=dict)
-    distance: Mapping[str, Range] = field(default_factory=dict)  # how far away each kind of traffic is
-    side_view: float = 0.5  # share of two-wheelers seen from the side
+    distance: Mapping[str, Range] = field(default_factory=dict)  # distances of each kind of traffic
+    side_view: float = 0.5  # share of two-wheelers in side view
     poles: float = 3.0
     trees: float = 3.0
     # Void regions and crowds.
@@ -44,10 +47,10 @@ class Preset:
     border: float = 0.1
     clutter: float = 0.1
     crowd: float = 0.1
-    # Objects with less to see than this, in pixels at 128x256 and as a share of their area, are left out.
+    # Things with fewer visible pixels (at 128x256), or a smaller visible share of their area, are removed.
     min_pixels: int = 12
     min_visible: float = 0.2
-    # The picture.
+    # The image.
     exposure: Range = (0.9, 1.1)
     haze: Range = (0.0, 0.2)
     blur: Range = (0.3, 0.5)  # standard deviation in pixels

@@ -1,6 +1,6 @@
-"""From a scene to a picture: surfaces with texture and parts, then shadow, haze, optics and noise.
+"""Rendering of a scene: surfaces with texture and parts, then shadow, haze, exposure, blur and noise.
 
-Which object a pixel shows is read off the annotation's own drawing, so picture and labels cannot disagree.
+The object of each pixel is taken from the drawn annotation (`draw_object_map`), so image and labels agree.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from cityscapesscripts.helpers.labels import name2label
 
 from toyscapes.geometry import clip_to_frame
-from toyscapes.labels import object_map
-from toyscapes.scene import SCENE_WIDTH, Lighting, Part, Scene, SceneObject, annotation, check_size, to_pixels
+from toyscapes.labels import draw_object_map
+from toyscapes.scene import SCENE_WIDTH, Lighting, Part, Scene, SceneObject, annotate, check_size, to_pixels
 
 SHIFT = 4  # fractional bits of the coordinates that OpenCV draws
 GROUND = frozenset(label.name for label in name2label.values() if label.category == "flat") | {"terrain", "ground"}
@@ -21,18 +21,25 @@ HAZE_DISTANCE = 40.0  # meters
 
 
 def render_scene(scene: Scene, size: tuple[int, int]) -> tuple[np.ndarray, dict]:
-    """Paint a scene at a size (height, width), both at least 64.
+    """Render a scene.
 
-    Returns the picture, (H, W, 3) uint8 RGB, and the annotation as the content of a polygons JSON.
-    Raises ValueError for a bad size.
+    Args:
+        scene: what to render.
+        size: (height, width), both at least 64.
+
+    Returns:
+        The image, (H, W, 3) uint8 RGB, and the annotation as the content of a polygons JSON.
+
+    Raises:
+        ValueError: an invalid size.
     """
     size = check_size(size)
-    polygons = annotation(scene, size)
-    return paint(scene, polygons, object_map(polygons)), polygons
+    polygons = annotate(scene, size)
+    return paint(scene, polygons, draw_object_map(polygons)), polygons
 
 
 def paint(scene: Scene, polygons: dict, drawn: np.ndarray) -> np.ndarray:
-    """Paint a scene whose annotation at this size and its `object_map` (H, W) are known; (H, W, 3) uint8 RGB."""
+    """Render a scene from its annotation and the `draw_object_map` (H, W) of that; returns (H, W, 3) uint8 RGB."""
     rng = np.random.default_rng(scene.texture_seed)
     size = drawn.shape
     color = np.zeros((*size, 3), np.uint8)
@@ -40,16 +47,16 @@ def paint(scene: Scene, polygons: dict, drawn: np.ndarray) -> np.ndarray:
     for number, (obj, shape) in enumerate(zip(scene.objects, polygons["objects"], strict=True), start=1):
         _paint_object(obj, shape["polygon"], drawn, number, color, light, rng)
     on_ground = np.array([False, *(obj.label in GROUND for obj in scene.objects)])[drawn]
-    light *= _shadows(scene, on_ground)
-    picture = color * light[..., None]
-    return _expose(picture, _haze(scene, drawn, on_ground), scene.lighting, rng)
+    light *= _cast_shadows(scene, on_ground)
+    image = color * light[..., None]
+    return _expose(image, _compute_haze(scene, drawn, on_ground), scene.lighting, rng)
 
 
 def _paint_object(
     obj: SceneObject, polygon: list, drawn: np.ndarray, number: int, color: np.ndarray, light: np.ndarray,
     rng: np.random.Generator,
 ) -> None:  # fmt: skip
-    """Paint what can be seen of one object into `color` and `light`."""
+    """Paint the visible pixels of one object into `color` (H, W, 3) and `light` (H, W)."""
     height, width = drawn.shape
     offset = rng.random(2)
     corners = np.array(polygon)
@@ -67,7 +74,7 @@ def _paint_object(
         _draw(part, patch, (x0, y0), (height, width))
     cv2.copyTo(patch, mask, color[window])
 
-    tile = textures((height, width))[obj.material.texture]
+    tile = make_textures((height, width))[obj.material.texture]
     dy, dx = (offset * (np.array(tile.shape) - patch.shape[:2])).astype(int)
     top, bottom = obj.material.shade
     low, high = corners[:, 1].min(), corners[:, 1].max()
@@ -78,7 +85,7 @@ def _paint_object(
 
 
 def _draw(part: Part, patch: np.ndarray, origin: tuple[int, int], size: tuple[int, int]) -> None:
-    """Draw the polygons of a part, smoothly, on a patch whose upper left pixel is `origin`."""
+    """Draw the antialiased polygons of a part on a patch whose upper left pixel is `origin`."""
     scale = 1 << SHIFT
     color = tuple(round(channel) for channel in part.color)
     for polygon in part.polygons:
@@ -88,8 +95,8 @@ def _draw(part: Part, patch: np.ndarray, origin: tuple[int, int], size: tuple[in
             cv2.fillPoly(patch, [corners], color, cv2.LINE_AA, SHIFT)
 
 
-def _shadows(scene: Scene, on_ground: np.ndarray) -> np.ndarray:
-    """(H, W) factors on the light: below one where a shadow falls on the ground."""
+def _cast_shadows(scene: Scene, on_ground: np.ndarray) -> np.ndarray:
+    """Return (H, W) factors on the light, below one in shadows on the ground."""
     height, width = on_ground.shape
     dark = np.zeros((height, width), np.uint8)
     for shadow in scene.shadows:
@@ -99,8 +106,8 @@ def _shadows(scene: Scene, on_ground: np.ndarray) -> np.ndarray:
     return np.where(on_ground, 1 - soft, np.float32(1))
 
 
-def _haze(scene: Scene, drawn: np.ndarray, on_ground: np.ndarray) -> np.ndarray:
-    """(H, W) share of the light that comes from the air, by distance; the sky has none to gain."""
+def _compute_haze(scene: Scene, drawn: np.ndarray, on_ground: np.ndarray) -> np.ndarray:
+    """Return the (H, W) share of haze by distance; zero for the sky."""
     height = drawn.shape[0]
     depth = np.array([1e3, *(0.0 if obj.label == "sky" else obj.depth for obj in scene.objects)], np.float32)[drawn]
     below = np.maximum((np.arange(height, dtype=np.float32) + 0.5) / height, scene.camera.horizon + 1e-3)
@@ -108,27 +115,27 @@ def _haze(scene: Scene, drawn: np.ndarray, on_ground: np.ndarray) -> np.ndarray:
     return scene.lighting.haze * (1 - np.exp(-depth / HAZE_DISTANCE))
 
 
-def _expose(picture: np.ndarray, haze: np.ndarray, lighting: Lighting, rng: np.random.Generator) -> np.ndarray:
-    """Haze, exposure, blur and noise: float (H, W, 3) -> uint8."""
+def _expose(image: np.ndarray, haze: np.ndarray, lighting: Lighting, rng: np.random.Generator) -> np.ndarray:
+    """Apply haze, exposure, blur and noise to a float (H, W, 3) image; returns uint8."""
     haze = haze[..., None]
-    picture = picture * (1 - haze) + haze * np.array(lighting.haze_color, np.float32)
-    picture *= lighting.exposure * np.array(lighting.tint, np.float32)
-    picture = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), lighting.blur)
-    grain = rng.standard_normal(picture.shape, np.float32) * np.float32(lighting.noise)
-    return np.clip(np.round(picture + grain), 0, 255).astype(np.uint8)
+    image = image * (1 - haze) + haze * np.array(lighting.haze_color, np.float32)
+    image *= lighting.exposure * np.array(lighting.tint, np.float32)
+    image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), lighting.blur)
+    grain = rng.standard_normal(image.shape, np.float32) * np.float32(lighting.noise)
+    return np.clip(np.round(image + grain), 0, 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=2)
-def textures(size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Named textures for pictures of a size (height, width): float32 fields half as large again, mean 0, deviation 1.
+def make_textures(size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Return textures by name for images of (height, width): float32 fields 1.5 times as large, mean 0, std 1.
 
-    They are drawn at one resolution and resized, so that grain grows with the picture.
+    They are drawn at one resolution and resized, so that the grain scales with the image.
     """
     rng = np.random.default_rng(0)
     height, width = 768, 1536
 
     def spots(sigma: int, stretch: float = 1.0) -> np.ndarray:
-        """Smooth noise with spots of a size; large ones are drawn small and enlarged."""
+        """Return smooth noise with spots of a size; large spots are drawn at low resolution and enlarged."""
         shrink = max(sigma // 3, 1)
         noise = rng.standard_normal((height // shrink, width // shrink), np.float32)
         smooth = cv2.GaussianBlur(noise, (0, 0), sigmaX=sigma / shrink, sigmaY=sigma / shrink * stretch)

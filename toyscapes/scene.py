@@ -1,7 +1,7 @@
-"""What a scene is: labeled polygons from far to near, each with the attributes it is painted with.
+"""A scene: labeled polygons from far to near, with the attributes that they are painted with.
 
-Coordinates are size independent: y runs from 0 (top) to 1 (bottom) and x from 0 (left) to 2 (right), so a picture
-that is twice as wide as high is not distorted. Other aspect ratios stretch the scene.
+Scene coordinates do not depend on the image size: y is in [0, 1] from top to bottom, x in [0, 2] from left to right. An
+image that is twice as wide as high is not distorted; other aspect ratios stretch the scene.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from toyscapes.geometry import Camera, clip_to_frame
 
 SCENE_WIDTH = 2.0
 MIN_SIDE = 64
-# Fine enough for pictures 8,000 pixels high; coarse enough to swallow the last-bit differences between maths libraries.
+# Coordinates are rounded to 1 / GRID: fine enough for images 8,000 pixels high, coarse enough to remove the last-bit
+# differences between math libraries.
 GRID = 2.0**14
 
 Color = tuple[float, float, float]
@@ -23,17 +24,19 @@ Color = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Part:
-    """Something painted on an object without a label of its own: windows, wheels, lane markings.
+    """A part of an object that has no label: windows, wheels, lane markings.
 
-    `polygons` holds (n, 2) arrays, or is one (m, n, 2) array of them: in meters on a plane of the object or, once
-    mapped, in scene coordinates.
+    Attributes:
+        color: RGB in [0, 255].
+        polygons: (n, 2) arrays, or one (m, n, 2) array; in meters on a plane of the object, after `mapped` in scene
+            coordinates.
     """
 
     color: Color
     polygons: np.ndarray | Sequence[np.ndarray]
 
     def mapped(self, transform: Callable[[np.ndarray], np.ndarray]) -> Part:
-        """The same part with every polygon sent through `transform`."""
+        """Return the part with `transform` applied to every polygon."""
         if isinstance(self.polygons, np.ndarray):
             return replace(self, polygons=transform(self.polygons))
         return replace(self, polygons=tuple(transform(polygon) for polygon in self.polygons))
@@ -41,7 +44,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Material:
-    """How a surface looks: RGB `color` in 0..255, a named texture, and the brightness at its top and bottom."""
+    """Appearance of a surface: RGB color in [0, 255], texture name and contrast, brightness at top and bottom."""
 
     color: Color
     texture: str = "grain"
@@ -51,7 +54,7 @@ class Material:
 
 @dataclass(frozen=True)
 class SceneObject:
-    """One annotated polygon. `depth` is its distance in meters, by which objects are ordered and hazed."""
+    """One annotated polygon. `depth`, its distance in meters, sets the drawing order and the amount of haze."""
 
     label: str
     polygon: np.ndarray
@@ -62,7 +65,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Shadow:
-    """A dark patch that falls on the ground (and on nothing else); `strength` in 0..1."""
+    """A shadow on the ground, which does not darken objects; `strength` in [0, 1]."""
 
     polygon: np.ndarray
     strength: float
@@ -70,7 +73,7 @@ class Shadow:
 
 @dataclass(frozen=True)
 class Lighting:
-    """Conditions of the whole picture: exposure and tint are factors; blur, noise and haze are amounts."""
+    """Lighting of an image: exposure and tint are factors, haze is in [0, 1], blur and noise are deviations."""
 
     exposure: float
     tint: Color
@@ -82,7 +85,7 @@ class Lighting:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that a picture and its annotation are made from, at any size."""
+    """A scene, from which an image and its annotation are made at any size."""
 
     name: str
     camera: Camera
@@ -92,8 +95,8 @@ class Scene:
     texture_seed: int
 
 
-def settled(obj: SceneObject) -> SceneObject | None:
-    """The object cut to the neighborhood of the frame and snapped to the coordinate grid; None if out of sight."""
+def clip_object(obj: SceneObject) -> SceneObject | None:
+    """Return the object cut to the frame plus a margin and rounded to the grid; None if it is outside the image."""
     polygon = np.round(clip_to_frame(obj.polygon, SCENE_WIDTH) * GRID) / GRID
     if len(polygon) < 3 or polygon.max(axis=0).min() <= 0 or polygon[:, 0].min() >= 2 or polygon[:, 1].min() >= 1:
         return None
@@ -101,33 +104,42 @@ def settled(obj: SceneObject) -> SceneObject | None:
 
 
 def check_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Validate a picture size (height, width). Raises ValueError unless both are integers of at least 64."""
+    """Return a valid image size (height, width) as integers.
+
+    Raises:
+        ValueError: not two integers of at least 64.
+    """
     if len(size) != 2 or any(int(side) != side or side < MIN_SIDE for side in size):
         raise ValueError(
             f"size must be (height, width), two integers of at least {MIN_SIDE}, got {size}; "
-            "any aspect ratio works, twice as wide as high is free of distortion"
+            "images twice as wide as high are not distorted"
         )
     return int(size[0]), int(size[1])
 
 
 def to_pixels(polygon: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Scene coordinates (..., 2) -> continuous pixel coordinates (x, y), whole numbers being pixel centers."""
+    """Convert (..., 2) scene coordinates to pixel coordinates (x, y); integers are pixel centers."""
     height, width = size
     return polygon * np.array([width / SCENE_WIDTH, height]) - 0.5
 
 
-def annotation(scene: Scene, size: tuple[int, int]) -> dict:
-    """The scene as the content of a Cityscapes polygons JSON for a picture of `size` (height, width).
+def annotate(scene: Scene, size: tuple[int, int]) -> dict:
+    """Return the scene as the content of a Cityscapes polygons JSON.
 
-    Returns {"imgHeight", "imgWidth", "objects": [{"label", "polygon": [[x, y], ...]}]} with integer pixel
-    coordinates, far to near; like in Cityscapes, polygons may reach a little beyond the border.
+    Args:
+        scene: what to convert.
+        size: (height, width) of the image.
+
+    Returns:
+        {"imgHeight", "imgWidth", "objects": [{"label", "polygon": [[x, y], ...]}]} with integer pixel coordinates, from
+        far to near. As in Cityscapes, polygons may extend a little beyond the border.
     """
     height, width = check_size(size)
     objects = []
     for obj in scene.objects:
         corners = np.floor(to_pixels(obj.polygon, (height, width)) + 0.5).astype(int)
         distinct = np.any(corners != np.roll(corners, 1, axis=0), axis=1)
-        # What is below a pixel is drawn as a line or a dot, which takes three corners all the same.
+        # A polygon smaller than a pixel is drawn as a line or a dot, which needs three corners too.
         kept = corners[distinct] if distinct.sum() >= 3 else corners[:3]
         objects.append({"label": obj.label, "polygon": kept.tolist()})
     return {"imgHeight": height, "imgWidth": width, "objects": objects}

@@ -1,4 +1,4 @@
-"""How much of each class a written data set holds."""
+"""Class statistics of a generated data set."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toyscapes.labels import CATEGORIES
-from toyscapes.writing import panoptic_index
+from toyscapes.writing import panoptic_json_path
 
 
 @dataclass(frozen=True)
 class ClassShare:
-    """One class in one split: share of all pixels, share of images, and number of instances (0 for stuff)."""
+    """One class in one split: share of pixels and of images, both in [0, 1], and number of instances (0 for stuff)."""
 
     name: str
     pixels: float
@@ -21,12 +21,13 @@ class ClassShare:
     instances: int
 
 
-def class_shares(output: str | os.PathLike, split: str) -> list[ClassShare]:
-    """The statistics of a split by class, in Cityscapes' order, and of "void", which is everything else.
+def compute_class_shares(output: str | os.PathLike, split: str) -> list[ClassShare]:
+    """Compute the statistics of a split per class, in the order of Cityscapes, followed by "void" for all other pixels.
 
-    Raises FileNotFoundError if the split has not been generated.
+    Raises:
+        FileNotFoundError: the split has not been generated.
     """
-    index = json.loads(panoptic_index(Path(output), split).read_text())
+    index = json.loads(panoptic_json_path(Path(output), split).read_text())
     total = sum(image["height"] * image["width"] for image in index["images"])
     found = index["annotations"]
     shares = []

@@ -1,4 +1,8 @@
-"""Writing a data set to disk in the layout of Cityscapes, in parallel, once."""
+"""Generation of a data set in the layout of Cityscapes, in parallel and resumable.
+
+The atomic writing of files and the pool of processes are a few lines each; they repeat functions of unified_seg.data.io
+because the generator runs without unified_seg and torch.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +22,24 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from toyscapes.labels import CATEGORIES, label_maps, object_map, panoptic
-from toyscapes.layout import check_preset, make_scene, scene_name
+from toyscapes.labels import CATEGORIES, draw_object_map, encode_panoptic, make_label_maps
+from toyscapes.layout import get_preset, make_scene, scene_name
 from toyscapes.presets import SPLITS, VERSION
 from toyscapes.rendering import paint
-from toyscapes.scene import annotation, check_size
+from toyscapes.scene import annotate, check_size
 
 MANIFEST = "toyscapes.json"
-# Its name while the data set is being written: who finds MANIFEST finds a whole data set.
+# Name of the manifest while the data set is incomplete.
 UNFINISHED = "toyscapes.unfinished.json"
 DEFAULT_COUNTS = {"train": 500, "heldout": 100, "val": 100}
 ROOTS = ("leftImg8bit", "gtFine")
-# As PyTorch's loaders do: where forking is safe it spares every process the imports, which take longer than 100 images.
+# Forked processes do not import everything again, which takes longer than 100 images.
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 @dataclass(frozen=True)
 class _Job:
-    """One image to write."""
+    """One image to generate."""
 
     output: Path
     preset: str
@@ -49,7 +53,7 @@ class _Job:
         return scene_name(self.split, self.index)
 
     @property
-    def picture(self) -> Path:
+    def image(self) -> Path:
         return self.output / "leftImg8bit" / self.split / self.name.split("_")[0] / f"{self.name}_leftImg8bit.png"
 
     def ground_truth(self, suffix: str) -> Path:
@@ -60,9 +64,9 @@ class _Job:
         return self.output / "gtFine" / f"cityscapes_panoptic_{self.split}" / f"{self.name}_gtFine_panoptic.png"
 
     def files(self) -> list[Path]:
-        """Everything that is written for this image."""
+        """Return all files of this image."""
         suffixes = ("polygons.json", "labelIds.png", "labelTrainIds.png", "instanceIds.png")
-        return [self.picture, *map(self.ground_truth, suffixes), self.panoptic]
+        return [self.image, *map(self.ground_truth, suffixes), self.panoptic]
 
 
 def generate(
@@ -76,25 +80,38 @@ def generate(
     progress: bool = True,
     overwrite: bool = False,
 ) -> Path:
-    """Write a data set in the layout of Cityscapes and return its folder.
+    """Generate a data set in the layout of Cityscapes.
 
-    `counts` maps splits ("train", "heldout", "val") to numbers of images, `size` is (height, width) of the pictures,
-    `workers` the number of processes (default: one per CPU). An image depends on version, preset, seed, split and
-    index alone, so the first images are the same whatever the counts. A folder that already holds the same data set is
-    left as it is, one that was left unfinished is finished.
+    An image depends only on VERSION, preset, seed, split and index: the first images are the same for all counts. A
+    complete data set with the same arguments is left unchanged, an incomplete one is completed.
 
-    Raises ValueError for bad arguments, and FileExistsError if the folder holds another data set: one of this
-    generator is replaced with `overwrite`, one of other origin never.
+    Args:
+        output: folder of the data set, created if absent.
+        preset: "demo" or "standard".
+        counts: number of images per split ("train", "heldout", "val").
+        size: (height, width) of the images.
+        seed: of the generator.
+        workers: number of processes; None for one per CPU.
+        progress: show a progress bar.
+        overwrite: replace a data set that was generated with other arguments.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: invalid arguments.
+        FileExistsError: the folder holds a data set with other arguments and `overwrite` is False, or files that were
+            not generated here, which are never replaced.
     """
     output = Path(output)
-    manifest = _describe(preset, counts, size, seed)
+    manifest = _make_manifest(preset, counts, size, seed)
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     jobs = {
         split: [_Job(output, preset, seed, split, index, check_size(size)) for index in range(manifest[split])]
         for split in SPLITS
     }
-    if _claim(output, manifest, overwrite) and _is_whole(output, jobs):
+    if _check_output(output, manifest, overwrite) and _is_complete(output, jobs):
         return output
     output.mkdir(parents=True, exist_ok=True)
     _write_json(output / UNFINISHED, manifest)
@@ -103,21 +120,21 @@ def generate(
         path.mkdir(parents=True, exist_ok=True)
     todo = [job for split in jobs.values() for job in split]
     segments = _write_all(todo, workers or os.cpu_count() or 1, progress)
-    for split, images in jobs.items():
-        _write_json(panoptic_index(output, split), _panoptic_json(images, segments), sort_keys=True, indent=4)
+    for split, split_jobs in jobs.items():
+        _write_json(panoptic_json_path(output, split), _panoptic_json(split_jobs, segments), sort_keys=True, indent=4)
     os.replace(output / UNFINISHED, output / MANIFEST)
     return output
 
 
-def _describe(preset: str, counts: Mapping[str, int], size: tuple[int, int], seed: int) -> dict:
-    """The arguments that decide the content, checked, as they are kept in the manifest."""
-    check_preset(preset)
+def _make_manifest(preset: str, counts: Mapping[str, int], size: tuple[int, int], seed: int) -> dict:
+    """Check the arguments that determine the content, and return them as written to the manifest."""
+    get_preset(preset)
     unknown = set(counts) - set(SPLITS)
     if unknown:
-        raise ValueError(f"unknown split {', '.join(sorted(unknown))} in counts; there are {', '.join(SPLITS)}")
+        raise ValueError(f"counts: unknown split {', '.join(sorted(unknown))}, expected {', '.join(SPLITS)}")
     for split, number in counts.items():
         if int(number) != number or number < 0:
-            raise ValueError(f"the number of {split} images must be a whole number, 0 or more, got {number}")
+            raise ValueError(f"counts: the number of {split} images must be an integer of at least 0, got {number}")
     height, width = check_size(size)
     return {
         "preset": preset,
@@ -128,15 +145,15 @@ def _describe(preset: str, counts: Mapping[str, int], size: tuple[int, int], see
     }
 
 
-def _claim(output: Path, manifest: dict, overwrite: bool) -> bool:
-    """Make sure that `output` may be written to; tells whether it holds this very data set, finished."""
+def _check_output(output: Path, manifest: dict, overwrite: bool) -> bool:
+    """Check that `output` may be written to; return whether it holds a complete data set with this manifest."""
     finished = (output / MANIFEST).exists()
     path = output / (MANIFEST if finished else UNFINISHED)
     if not path.exists():
-        foreign = [root for root in ROOTS if (output / root).exists()]
-        if foreign:
+        unknown = [root for root in ROOTS if (output / root).exists()]
+        if unknown:
             raise FileExistsError(
-                f"{output} holds a folder {foreign[0]} that this generator did not write; choose another folder"
+                f"{output / unknown[0]}: not generated by Toyscapes and not replaced; choose another output folder"
             )
         return False
     found = json.loads(path.read_text())
@@ -147,21 +164,21 @@ def _claim(output: Path, manifest: dict, overwrite: bool) -> bool:
     if found != manifest:
         differing = [f"{key} {found.get(key)}, not {new}" for key, new in manifest.items() if found.get(key) != new]
         raise FileExistsError(
-            f"{output} was generated with {'; '.join(differing)}: choose another folder, or overwrite it"
+            f"{path}: generated with {'; '.join(differing)}; choose another output folder or overwrite it"
         )
     return finished
 
 
-def _is_whole(output: Path, jobs: dict[str, list[_Job]]) -> bool:
-    """Whether every file is there."""
-    indices = [panoptic_index(output, split) for split in jobs]
+def _is_complete(output: Path, jobs: dict[str, list[_Job]]) -> bool:
+    """Return whether every file exists."""
+    indices = [panoptic_json_path(output, split) for split in jobs]
     return all(file.exists() for split in jobs.values() for job in split for file in job.files()) and all(
         path.exists() for path in indices
     )
 
 
 def _write_all(jobs: list[_Job], workers: int, progress: bool) -> dict[str, list[dict]]:
-    """Write the images; returns the panoptic segments by image name."""
+    """Write the images; return the panoptic segments by image name."""
     workers = min(workers, len(jobs))
     with ExitStack() as stack:
         stack.enter_context(_single_threaded_opencv())
@@ -175,7 +192,7 @@ def _write_all(jobs: list[_Job], workers: int, progress: bool) -> dict[str, list
 
 @contextmanager
 def _single_threaded_opencv() -> Iterator[None]:
-    """No threads of OpenCV's: they would compete with the workers, and would be missing after a fork."""
+    """Turn off the threads of OpenCV, which compete with the workers and do not survive a fork."""
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -185,16 +202,16 @@ def _single_threaded_opencv() -> Iterator[None]:
 
 
 def _write_image(job: _Job) -> tuple[str, list[dict]]:
-    """Write the files of one image unless they are all there; returns its name and panoptic segments."""
+    """Write the files of one image unless all exist; return its name and panoptic segments."""
     if all(file.exists() for file in job.files()):
         instance_ids = np.asarray(Image.open(job.ground_truth("instanceIds.png")))
-        return job.name, panoptic(instance_ids)[1]
+        return job.name, encode_panoptic(instance_ids)[1]
     scene = make_scene(job.preset, job.seed, job.split, job.index)
-    polygons = annotation(scene, job.size)
-    drawn = object_map(polygons)
-    maps = label_maps(polygons, drawn)
-    colors, segments = panoptic(maps.instance_ids)
-    _write_png(job.picture, paint(scene, polygons, drawn)[..., ::-1])
+    polygons = annotate(scene, job.size)
+    drawn = draw_object_map(polygons)
+    maps = make_label_maps(polygons, drawn)
+    colors, segments = encode_panoptic(maps.instance_ids)
+    _write_png(job.image, paint(scene, polygons, drawn)[..., ::-1])
     _write_json(job.ground_truth("polygons.json"), polygons)
     _write_png(job.ground_truth("labelIds.png"), maps.label_ids)
     _write_png(job.ground_truth("labelTrainIds.png"), maps.train_ids)
@@ -203,13 +220,13 @@ def _write_image(job: _Job) -> tuple[str, list[dict]]:
     return job.name, segments
 
 
-def panoptic_index(output: Path, split: str) -> Path:
-    """Where the panoptic JSON of a split is."""
+def panoptic_json_path(output: Path, split: str) -> Path:
+    """Return the path of the panoptic JSON of a split."""
     return output / "gtFine" / f"cityscapes_panoptic_{split}.json"
 
 
 def _panoptic_json(jobs: list[_Job], segments: dict[str, list[dict]]) -> dict:
-    """The index of a split, images in the order of createPanopticImgs: that of their paths."""
+    """Return the panoptic JSON of a split, images sorted by path as createPanopticImgs does."""
     ordered = sorted(jobs, key=lambda job: str(job.ground_truth("instanceIds.png")))
     return {
         "images": [
@@ -229,20 +246,21 @@ def _panoptic_json(jobs: list[_Job], segments: dict[str, list[dict]]) -> dict:
     }
 
 
-def _write_png(path: Path, picture: np.ndarray) -> None:
-    """Write an image, whole or not at all."""
-    # Runs suit flat labels, and noisy pictures do not compress any better by slower strategies.
+def _write_png(path: Path, image: np.ndarray) -> None:
+    """Write a PNG atomically; `image` is gray or BGR."""
+    # Run-length encoding suits label maps; for noisy images slower strategies compress no better.
     strategy = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-    _, data = cv2.imencode(".png", picture, strategy)
-    _replace(path, data.tobytes())
+    _, data = cv2.imencode(".png", image, strategy)
+    _write_atomically(path, data.tobytes())
 
 
 def _write_json(path: Path, content: dict, **layout: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    _replace(path, json.dumps(content, **layout).encode())
+    """Write a JSON file atomically."""
+    _write_atomically(path, json.dumps(content, **layout).encode())
 
 
-def _replace(path: Path, data: bytes) -> None:
+def _write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name and rename it: no reader finds half a file."""
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(data)
     os.replace(partial, path)

@@ -1,4 +1,4 @@
-"""Label arrays against cityscapesScripts' own conversion of the same polygons."""
+"""Label arrays against the conversion of the same polygons by cityscapesScripts."""
 
 import json
 
@@ -9,14 +9,14 @@ from cityscapesscripts.preparation.json2instanceImg import createInstanceImage
 from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
 from toyscapes import make_scene
-from toyscapes.labels import label_maps
-from toyscapes.scene import annotation
+from toyscapes.labels import make_label_maps
+from toyscapes.scene import annotate
 
 
 def assert_equals_cityscapes(polygons):
     reference = Annotation()
     reference.fromJsonText(json.dumps(polygons))
-    maps = label_maps(polygons)
+    maps = make_label_maps(polygons)
     np.testing.assert_array_equal(maps.label_ids, np.asarray(createLabelImage(reference, "ids")))
     np.testing.assert_array_equal(maps.train_ids, np.asarray(createLabelImage(reference, "trainIds")))
     np.testing.assert_array_equal(maps.instance_ids, np.asarray(createInstanceImage(reference, "ids")))
@@ -24,8 +24,8 @@ def assert_equals_cityscapes(polygons):
 
 @pytest.mark.parametrize("preset", ["demo", "standard"])
 @pytest.mark.parametrize("index", range(6))
-def test_scenes(preset, index):
-    assert_equals_cityscapes(annotation(make_scene(preset, 3, "val", index), (128, 256)))
+def test_label_arrays_of_scenes_equal_cityscapes_scripts(preset, index):
+    assert_equals_cityscapes(annotate(make_scene(preset, 3, "val", index), (128, 256)))
 
 
 def square(label, left, top, side=20, **more):
@@ -33,28 +33,28 @@ def square(label, left, top, side=20, **more):
     return {"label": label, "polygon": corners, **more}
 
 
-def test_deleted_groups_hidden_and_undrawn_objects():
+def test_deleted_hidden_and_group_objects_equal_cityscapes_scripts():
     polygons = {
         "imgHeight": 64,
         "imgWidth": 96,
         "objects": [
             square("road", -5, -5, 60),
             square("car", 0, 0),
-            square("car", 10, 0, deleted=1),  # takes no number
-            square("car", 30, 5),  # hidden by the next, takes a number all the same
+            square("car", 10, 0, deleted=1),  # not numbered
+            square("car", 30, 5),  # hidden by the next, but numbered
             square("car", 30, 5),
-            square("cargroup", 40, 30),  # the plain class id
+            square("cargroup", 40, 30),  # has the label id
             square("polegroup", 60, 30),  # a class of its own
-            square("caravan", 70, 5),  # has instances, is ignored in evaluation
+            square("caravan", 70, 5),  # has instances, is ignored in the evaluation
             square("license plate", 0, 0),  # negative id, not drawn
         ],
     }
     assert_equals_cityscapes(polygons)
-    ids = set(np.unique(label_maps(polygons).instance_ids).tolist())
+    ids = set(np.unique(make_label_maps(polygons).instance_ids).tolist())
     assert {26000, 26002, 26, 18, 29000} <= ids and 26001 not in ids
 
 
 @pytest.mark.parametrize("label", ["unicorn", "unicorngroup", "group"])
-def test_unknown_labels(label):
+def test_unknown_labels_raise_an_error(label):
     with pytest.raises(ValueError, match=f"no label '{label}'"):
-        label_maps({"imgHeight": 64, "imgWidth": 64, "objects": [square(label, 0, 0)]})
+        make_label_maps({"imgHeight": 64, "imgWidth": 64, "objects": [square(label, 0, 0)]})

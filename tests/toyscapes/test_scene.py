@@ -1,4 +1,4 @@
-"""Scenes: the same everywhere, independent of the size, with everything that a street should have."""
+"""Scenes: reproducible, independent of the image size, with all classes of Cityscapes."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ import pytest
 from cityscapesscripts.helpers.labels import labels, name2label
 
 from toyscapes import PRESETS, make_scene, render_scene
-from toyscapes.labels import label_maps
-from toyscapes.scene import annotation
+from toyscapes.labels import make_label_maps
+from toyscapes.scene import annotate
 
 TRAIN_CLASSES = {label.name for label in labels if not label.ignoreInEval}
 THINGS = {label.name for label in labels if label.hasInstances and not label.ignoreInEval}
@@ -26,7 +26,7 @@ POLYGON_DIGESTS = {"train": "a0d7e662aec54cf9", "heldout": "362acb3db0a56093", "
 
 
 def digest(scene, size=(128, 256)):
-    maps = label_maps(annotation(scene, size))
+    maps = make_label_maps(annotate(scene, size))
     content = [maps.label_ids.tobytes(), maps.train_ids.tobytes(), maps.instance_ids.astype("<u2").tobytes()]
     return hashlib.sha256(b"".join(content)).hexdigest()[:16]
 
@@ -37,34 +37,34 @@ def test_label_arrays_are_the_same_on_every_machine(key):
 
 
 @pytest.mark.parametrize("split", POLYGON_DIGESTS)
-def test_the_polygons_of_standard_are_frozen(split):
-    # Many scenes, so that a change of how often something occurs is noticed too.
-    scenes = [annotation(make_scene("standard", 0, split, index), (128, 256))["objects"] for index in range(24)]
+def test_polygons_of_standard_do_not_change(split):
+    # Many scenes, so that a changed frequency is noticed too.
+    scenes = [annotate(make_scene("standard", 0, split, index), (128, 256))["objects"] for index in range(24)]
     assert hashlib.sha256(json.dumps(scenes).encode()).hexdigest()[:16] == POLYGON_DIGESTS[split]
 
 
-def test_scenes_differ_by_every_part_of_their_name():
+def test_every_part_of_the_name_changes_the_scene():
     names = [("demo", 0, "val", 0), ("standard", 0, "val", 0), ("demo", 1, "val", 0), ("demo", 0, "heldout", 0),
              ("demo", 0, "val", 1)]  # fmt: skip
     assert len({digest(make_scene(*name)) for name in names}) == len(names)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_sizes_show_the_same_scene(preset):
+def test_sizes_give_the_same_scene(preset):
     agreement = []
     for index in range(5):
         scene = make_scene(preset, 0, "val", index)
-        small = label_maps(annotation(scene, (128, 256))).train_ids
-        large = label_maps(annotation(scene, (512, 1024))).train_ids
+        small = make_label_maps(annotate(scene, (128, 256))).train_ids
+        large = make_label_maps(annotate(scene, (512, 1024))).train_ids
         agreement.append((small == large[2::4, 2::4]).mean())
     assert min(agreement) > 0.9
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_pixel_has_a_label_and_every_instance_of_the_annotation_can_be_seen(preset):
+def test_every_pixel_is_labeled_and_every_instance_visible(preset):
     for index in range(5):
-        polygons = annotation(make_scene(preset, 0, "val", index), (128, 256))
-        maps = label_maps(polygons)
+        polygons = annotate(make_scene(preset, 0, "val", index), (128, 256))
+        maps = make_label_maps(polygons)
         assert maps.label_ids.min() > 0
         annotated = sum(obj["label"] in THINGS for obj in polygons["objects"])
         assert (np.unique(maps.instance_ids) >= 1000).sum() == annotated
@@ -83,7 +83,7 @@ def standard():
     return instances, images
 
 
-def test_all_classes_and_the_void_of_real_annotation_occur(standard):
+def test_all_classes_and_void_labels_occur(standard):
     _, images = standard
     assert all(images["val"][name] >= 9 for name in TRAIN_CLASSES)
     voids = ("ego vehicle", "rectification border", "out of roi", "static", "dynamic", "rail track")
@@ -92,14 +92,14 @@ def test_all_classes_and_the_void_of_real_annotation_occur(standard):
     assert images["val"]["license plate"]
 
 
-def test_validation_has_fifty_instances_of_each_thing_in_300_images_and_training_has_rare_classes(standard):
+def test_validation_has_fifty_instances_per_class_training_fewer_rare_ones(standard):
     instances, _ = standard
     assert all(instances["val"][name] * 5 >= 60 for name in THINGS)
     for name in ("truck", "bus", "train", "motorcycle", "rider"):
         assert 0 < instances["train"][name] < 0.85 * instances["val"][name]
 
 
-def test_some_vehicles_span_a_third_of_the_image_and_some_structures_are_a_few_pixels_wide():
+def test_some_vehicles_are_wide_and_some_poles_thin():
     wide, thin = 0, 0
     for index in range(30):
         for obj in make_scene("standard", 0, "val", index).objects:
@@ -110,10 +110,10 @@ def test_some_vehicles_span_a_third_of_the_image_and_some_structures_are_a_few_p
     assert thin >= 30
 
 
-def test_demo_has_few_instances_none_of_them_tiny():
+def test_demo_has_few_and_no_tiny_instances():
     numbers, areas = [], []
     for index in range(25):
-        maps = label_maps(annotation(make_scene("demo", 0, "val", index), (128, 256)))
+        maps = make_label_maps(annotate(make_scene("demo", 0, "val", index), (128, 256)))
         ids, counts = np.unique(maps.instance_ids, return_counts=True)
         numbers.append((ids >= 1000).sum())
         areas += counts[ids >= 1000].tolist()
@@ -123,35 +123,35 @@ def test_demo_has_few_instances_none_of_them_tiny():
 
 
 @pytest.mark.parametrize("size", [(64, 64), (128, 256), (200, 333)])
-def test_picture_and_annotation_have_the_size_asked_for(size):
-    picture, polygons = render_scene(make_scene("standard", 0, "train", 1), size)
-    assert picture.shape == (*size, 3) and picture.dtype == np.uint8
+def test_image_and_annotation_have_the_requested_size(size):
+    image, polygons = render_scene(make_scene("standard", 0, "train", 1), size)
+    assert image.shape == (*size, 3) and image.dtype == np.uint8
     assert (polygons["imgHeight"], polygons["imgWidth"]) == size
 
 
-def test_pictures_are_reproducible_and_show_what_is_labeled():
+def test_images_are_reproducible_and_match_their_labels():
     scene = make_scene("demo", 0, "val", 0)
-    picture, polygons = render_scene(scene, (128, 256))
-    assert np.array_equal(picture, render_scene(scene, (128, 256))[0])
-    ids = label_maps(polygons).label_ids
-    sky, road = (picture[ids == name2label[name].id].mean() for name in ("sky", "road"))
+    image, polygons = render_scene(scene, (128, 256))
+    assert np.array_equal(image, render_scene(scene, (128, 256))[0])
+    ids = make_label_maps(polygons).label_ids
+    sky, road = (image[ids == name2label[name].id].mean() for name in ("sky", "road"))
     assert sky > road + 40
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nothing", 0, "val", 0), "unknown preset 'nothing'; there are demo, standard"),
-        (("demo", 0, "test", 0), "unknown split 'test'; there are train, heldout, val"),
+        (("nothing", 0, "val", 0), "unknown preset 'nothing'"),
+        (("demo", 0, "test", 0), "unknown split 'test'"),
         (("demo", 0, "val", -1), "index must not be negative"),
     ],
 )
-def test_bad_names(arguments, message):
+def test_invalid_names_raise_an_error(arguments, message):
     with pytest.raises(ValueError, match=message):
         make_scene(*arguments)
 
 
 @pytest.mark.parametrize("size", [(63, 128), (128,), (128, 256.5)])
-def test_bad_sizes(size):
+def test_invalid_sizes_raise_an_error(size):
     with pytest.raises(ValueError, match="integers of at least 64"):
         render_scene(make_scene("demo", 0, "val", 0), size)

@@ -1,4 +1,4 @@
-"""The folder on disk: Cityscapes' layout, whatever the workers; finished when interrupted, never mixed up."""
+"""Generated folders: the layout of Cityscapes, independent of workers, resumable, never mixed."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from cityscapesscripts.preparation import createPanopticImgs
 from PIL import Image
 
 from toyscapes import VERSION, generate, make_scene, render_scene, writing
-from toyscapes.labels import label_maps
-from toyscapes.statistics import class_shares
+from toyscapes.labels import make_label_maps
+from toyscapes.statistics import compute_class_shares
 
 COUNTS = {"train": 6, "heldout": 2, "val": 3}
 SIZE = (64, 128)
@@ -22,7 +22,7 @@ def make(folder, **changes):
 
 
 def contents(folder, split=None):
-    """Digest of every file by relative path."""
+    """Return the digest of every file by relative path."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(folder.rglob("*"))
@@ -40,7 +40,7 @@ def own_folder(tmp_path):
     return make(tmp_path / "toyscapes", counts={"val": 2})
 
 
-def test_layout(folder):
+def test_files_have_the_layout_of_cityscapes(folder):
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*000001*") if "/val" in str(path))
     stem = "tannwald_000001_000019"
     assert [name for name in names if stem in name] == [
@@ -56,48 +56,50 @@ def test_layout(folder):
     assert not list(folder.rglob("*.part")) and not (folder / writing.UNFINISHED).exists()
 
 
-def test_files_hold_the_scene(folder):
-    picture, polygons = render_scene(make_scene("standard", 0, "val", 2), SIZE)
+def test_files_equal_the_rendered_scene(folder):
+    image, polygons = render_scene(make_scene("standard", 0, "val", 2), SIZE)
     stem = "val/tannwald/tannwald_000002_000019"
-    np.testing.assert_array_equal(Image.open(folder / f"leftImg8bit/{stem}_leftImg8bit.png"), picture)
+    np.testing.assert_array_equal(Image.open(folder / f"leftImg8bit/{stem}_leftImg8bit.png"), image)
     assert json.loads((folder / f"gtFine/{stem}_gtFine_polygons.json").read_text()) == polygons
-    maps = label_maps(polygons)
+    maps = make_label_maps(polygons)
     for suffix, expected in (
         ("labelIds", maps.label_ids), ("labelTrainIds", maps.train_ids), ("instanceIds", maps.instance_ids),
     ):  # fmt: skip
         np.testing.assert_array_equal(Image.open(folder / f"gtFine/{stem}_gtFine_{suffix}.png"), expected)
 
 
-def test_panoptic_files_are_those_of_cityscapes_scripts(folder, tmp_path):
+def test_panoptic_files_equal_cityscapes_scripts(folder, tmp_path):
     splits = list(COUNTS)
-    # Given a path, convert2panoptic looks for the splits right in it.
+    # With a path, convert2panoptic reads the splits directly below it.
     createPanopticImgs.convert2panoptic(str(folder / "gtFine"), str(tmp_path), setNames=splits)
     for split in splits:
         name = f"cityscapes_panoptic_{split}"
-        ours, theirs = (json.loads((root / f"{name}.json").read_text()) for root in (folder / "gtFine", tmp_path))
-        assert ours == theirs
-        pictures = sorted((tmp_path / name).glob("*.png"))
-        assert len(pictures) == COUNTS[split]
-        for path in pictures:
+        generated, official = (
+            json.loads((root / f"{name}.json").read_text()) for root in (folder / "gtFine", tmp_path)
+        )
+        assert generated == official
+        paths = sorted((tmp_path / name).glob("*.png"))
+        assert len(paths) == COUNTS[split]
+        for path in paths:
             np.testing.assert_array_equal(Image.open(folder / "gtFine" / name / path.name), Image.open(path))
 
 
-def test_neither_workers_nor_counts_change_an_image(folder, tmp_path):
+def test_images_do_not_depend_on_workers_or_counts(folder, tmp_path):
     parallel = make(tmp_path / "parallel", workers=2, counts={"train": 9, "val": 1})
-    ours, theirs = contents(folder, "train"), contents(parallel, "train")
-    assert len(ours) == 5 * 6 and len(theirs) == 5 * 9
-    assert ours.items() <= theirs.items()
+    serial, more = contents(folder, "train"), contents(parallel, "train")
+    assert len(serial) == 5 * 6 and len(more) == 5 * 9
+    assert serial.items() <= more.items()
     assert contents(parallel, "val").items() <= contents(folder, "val").items()
 
 
-def test_a_rerun_does_nothing(folder, monkeypatch):
+def test_second_run_changes_nothing(folder, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     monkeypatch.setattr(writing, "_write_image", None)
     make(folder)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_what_is_missing_is_made_again(own_folder):
+def test_missing_files_are_generated_again(own_folder):
     before = contents(own_folder)
     for path in [*own_folder.rglob("*000000*labelIds.png"), *own_folder.rglob("cityscapes_panoptic_val.json")]:
         path.unlink()
@@ -105,7 +107,7 @@ def test_what_is_missing_is_made_again(own_folder):
     assert contents(own_folder) == before
 
 
-def test_an_interrupted_run_is_finished_and_is_not_taken_for_whole(tmp_path, monkeypatch):
+def test_interrupted_run_is_incomplete_until_completed(tmp_path, monkeypatch):
     write = writing._write_image
 
     def fail_at_second(job):
@@ -133,25 +135,25 @@ def test_an_interrupted_run_is_finished_and_is_not_taken_for_whole(tmp_path, mon
         ({"counts": {"val": 3}}, "train 6, not 0"),
     ],
 )
-def test_other_arguments_are_refused(folder, change, message):
+def test_other_arguments_raise_an_error(folder, change, message):
     before = contents(folder)
     with pytest.raises(FileExistsError, match=message):
         make(folder, **change)
     assert contents(folder) == before
 
 
-def test_overwrite_replaces(own_folder):
+def test_overwrite_replaces_the_data_set(own_folder):
     make(own_folder, counts={"train": 1}, seed=4, overwrite=True)
     assert json.loads((own_folder / "toyscapes.json").read_text())["seed"] == 4
     assert [path.parent.parent.name for path in own_folder.rglob("*_leftImg8bit.png")] == ["train"]
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_data_of_other_origin_are_never_touched(tmp_path, overwrite):
+def test_files_of_other_origin_are_never_replaced(tmp_path, overwrite):
     real = tmp_path / "leftImg8bit" / "train" / "aachen" / "aachen_000000_000019_leftImg8bit.png"
     real.parent.mkdir(parents=True)
     real.write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="did not write"):
+    with pytest.raises(FileExistsError, match="leftImg8bit: not generated"):
         make(tmp_path, overwrite=overwrite)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [real]
 
@@ -160,20 +162,20 @@ def test_data_of_other_origin_are_never_touched(tmp_path, overwrite):
     ("change", "message"),
     [
         ({"preset": "hard"}, "unknown preset 'hard'"),
-        ({"counts": {"val": -1}}, "number of val images must be a whole number, 0 or more, got -1"),
-        ({"counts": {"test": 1}}, "unknown split test"),
+        ({"counts": {"val": -1}}, "counts: the number of val images"),
+        ({"counts": {"test": 1}}, "counts: unknown split test"),
         ({"size": (32, 64)}, "integers of at least 64"),
         ({"workers": 0}, "workers must be at least 1"),
     ],
 )
-def test_bad_arguments_leave_nothing_behind(tmp_path, change, message):
+def test_invalid_arguments_create_no_folder(tmp_path, change, message):
     with pytest.raises(ValueError, match=message):
         make(tmp_path / "new", **change)
     assert not (tmp_path / "new").exists()
 
 
-def test_class_shares(folder):
-    shares = {share.name: share for share in class_shares(folder, "val")}
+def test_class_shares_equal_counts_of_label_files(folder):
+    shares = {share.name: share for share in compute_class_shares(folder, "val")}
     assert sum(share.pixels for share in shares.values()) == pytest.approx(1.0)
     ids = [np.asarray(Image.open(path)) for path in folder.glob("gtFine/val/*/*instanceIds.png")]
     assert shares["car"].instances == sum(len(np.unique(i[i // 1000 == 26])) for i in ids)

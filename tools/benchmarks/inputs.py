@@ -8,7 +8,7 @@ from detectron2.data import MetadataCatalog
 from detectron2.structures import BitMasks, Instances
 
 from toyscapes import make_scene, render_scene
-from toyscapes.labels import label_maps
+from toyscapes.labels import make_label_maps
 from unified_seg.structures.class_table import ClassTable
 
 PRESET = "standard"
@@ -35,7 +35,7 @@ def toyscapes_batch(size: tuple[int, int], count: int, seed: int, image_format: 
 
 def _example(size: tuple[int, int], seed: int, index: int, image_format: str, table: ClassTable) -> dict[str, Any]:
     picture, polygons = render_scene(make_scene(PRESET, seed, "train", index), size)
-    maps = label_maps(polygons)
+    maps = make_label_maps(polygons)
     channels = picture if image_format == "RGB" else picture[..., ::-1]
     return {
         "image": torch.from_numpy(np.ascontiguousarray(channels.transpose(2, 0, 1))),

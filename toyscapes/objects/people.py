@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from toyscapes.geometry import Camera, Plane, disc, rectangle
-from toyscapes.objects.two_wheelers import FACING, bicycle, motorcycle
+from toyscapes.objects.two_wheelers import FACING, make_bicycle, make_motorcycle
 from toyscapes.presets import Preset
-from toyscapes.sampling import chance, pick, scaled, vary
+from toyscapes.sampling import occurs, pick, scale_color, vary_color
 from toyscapes.scene import Color, Material, Part, SceneObject
 
 SKIN: tuple[Color, ...] = ((224, 178, 148), (188, 136, 102), (120, 82, 60))
@@ -21,24 +21,28 @@ DISTINCT_PERSON: tuple[Color, ...] = ((216, 70, 120), (236, 110, 90), (200, 60, 
 DISTINCT_RIDER: tuple[Color, ...] = ((240, 236, 60), (190, 240, 60))
 
 
-def _clothes(rng: np.random.Generator, preset: Preset, rider: bool) -> Material:
+def _draw_clothes(rng: np.random.Generator, preset: Preset, rider: bool) -> Material:
     distinct = DISTINCT_RIDER if rider else DISTINCT_PERSON
-    return Material(vary(rng, pick(rng, CLOTHES if preset.shared_looks else distinct)), "grain", 0.06, (1.08, 0.9))
-
-
-def _head(rng: np.random.Generator, u: float, v: float, helmet: bool) -> tuple[Part, ...]:
-    """A head around (u, v) with hair or, as the fine cue of a rider, a helmet."""
-    cap = disc(u, v + 0.03, 0.15)
-    cap = cap[cap[:, 1] > v]
-    return (
-        Part(vary(rng, pick(rng, SKIN)), (disc(u, v - 0.01, 0.13),)),
-        Part(vary(rng, pick(rng, HELMETS if helmet else HAIR)), (cap,)),
+    return Material(
+        vary_color(rng, pick(rng, CLOTHES if preset.shared_looks else distinct)), "grain", 0.06, (1.08, 0.9)
     )
 
 
-def person(rng: np.random.Generator, preset: Preset, camera: Camera, across: float, depth: float) -> list[SceneObject]:
-    """Somebody who stands or walks; some are children."""
-    size = rng.uniform(0.62, 0.8) if chance(rng, 0.12) else rng.uniform(0.93, 1.08)
+def _make_head(rng: np.random.Generator, u: float, v: float, helmet: bool) -> tuple[Part, ...]:
+    """Return a head around (u, v) with hair or, for riders, a helmet."""
+    cap = disc(u, v + 0.03, 0.15)
+    cap = cap[cap[:, 1] > v]
+    return (
+        Part(vary_color(rng, pick(rng, SKIN)), (disc(u, v - 0.01, 0.13),)),
+        Part(vary_color(rng, pick(rng, HELMETS if helmet else HAIR)), (cap,)),
+    )
+
+
+def make_person(
+    rng: np.random.Generator, preset: Preset, camera: Camera, across: float, depth: float
+) -> list[SceneObject]:
+    """Return a standing or walking person, in 12 % of the cases a child."""
+    size = rng.uniform(0.62, 0.8) if occurs(rng, 0.12) else rng.uniform(0.93, 1.08)
     left, right = rng.uniform(0.0, 0.22, 2)
     arm = rng.uniform(0.0, 0.12)
     outline = np.array(
@@ -48,24 +52,24 @@ def person(rng: np.random.Generator, preset: Preset, camera: Camera, across: flo
          (-0.2 - left, 0.0), (-0.16 - left, 0.06), (-0.18, 0.88), (-0.18, 1.1), (-0.2 - arm, 0.8), (-0.28 - arm, 0.8),
          (-0.29 - arm, 1.08), (-0.22, 1.4)]
     )  # fmt: skip
-    legs = Part(vary(rng, pick(rng, TROUSERS)), (rectangle(-0.6, 0.0, 0.6, 0.88),))
-    hands = Part(vary(rng, pick(rng, SKIN)), (rectangle(-0.5, 0.8, -0.19, 0.86), rectangle(0.19, 0.8, 0.5, 0.86)))
+    legs = Part(vary_color(rng, pick(rng, TROUSERS)), (rectangle(-0.6, 0.0, 0.6, 0.88),))
+    hands = Part(vary_color(rng, pick(rng, SKIN)), (rectangle(-0.5, 0.8, -0.19, 0.86), rectangle(0.19, 0.8, 0.5, 0.86)))
     body = Plane(camera, across, depth)
     parts = tuple(
         Part(part.color, tuple(np.asarray(polygon) * size for polygon in part.polygons)).mapped(body)
-        for part in (legs, hands, *_head(rng, 0.0, 1.62, helmet=False))
+        for part in (legs, hands, *_make_head(rng, 0.0, 1.62, helmet=False))
     )
-    return [SceneObject("person", body(outline * size), _clothes(rng, preset, rider=False), depth, parts)]
+    return [SceneObject("person", body(outline * size), _draw_clothes(rng, preset, rider=False), depth, parts)]
 
 
-def rider(
+def make_rider(
     rng: np.random.Generator, preset: Preset, camera: Camera, across: float, depth: float, view: str, machine: str
 ) -> list[SceneObject]:
-    """Somebody on a "bicycle" or "motorcycle", and that machine."""
-    build = bicycle if machine == "bicycle" else motorcycle
+    """Return a rider and the `machine`, a "bicycle" or a "motorcycle"."""
+    build = make_bicycle if machine == "bicycle" else make_motorcycle
     objects = build(rng, preset, camera, across, depth, view)
-    material = _clothes(rng, preset, rider=True)
-    trousers = vary(rng, pick(rng, TROUSERS))
+    material = _draw_clothes(rng, preset, rider=True)
+    trousers = vary_color(rng, pick(rng, TROUSERS))
     if view in FACING:
         length = 1.8 if machine == "bicycle" else 2.1
         plane = Plane(camera, across - FACING[view] * length / 2, depth, (FACING[view], 0.0))
@@ -87,9 +91,9 @@ def rider(
         )  # fmt: skip
         head = (0.0, 1.75)
         legs = rectangle(-0.3, 0.2, 0.3, 0.98)
-    parts = (Part(trousers, (legs,)), *_head(rng, *head, helmet=True))
+    parts = (Part(trousers, (legs,)), *_make_head(rng, *head, helmet=True))
     if not preset.shared_looks:
-        vest = Part(scaled(material.color, 0.55), (rectangle(-2.0, 1.22, 2.0, 1.3),))
+        vest = Part(scale_color(material.color, 0.55), (rectangle(-2.0, 1.22, 2.0, 1.3),))
         parts = (vest, *parts)
     parts = tuple(part.mapped(plane) for part in parts)
     # The machine is annotated first: the rider's legs are in front of it.

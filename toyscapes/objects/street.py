@@ -1,4 +1,4 @@
-"""The plan of a street, in meters: where road, sidewalks and facades run, and under which sky."""
+"""The layout of a street in meters, its camera and its lighting."""
 
 from __future__ import annotations
 
@@ -8,34 +8,38 @@ import numpy as np
 
 from toyscapes.geometry import Camera
 from toyscapes.presets import Preset
-from toyscapes.sampling import chance, pick, pick_weighted
+from toyscapes.sampling import occurs, pick, pick_weighted
 from toyscapes.scene import Color, Lighting
 
 KINDS = {"residential": 0.35, "commercial": 0.3, "industrial": 0.2, "park": 0.15}
-NEAREST = 1.4  # meters; closer than this nothing is built, it would be behind the picture
+NEAREST = 1.4  # meters; closer objects would be outside the image
 FARTHEST = 70.0
 SIDES = (-1, 1)
 
 
 @dataclass(frozen=True)
 class Street:
-    """One side's distances are given by index: 0 for left, 1 for right; all are positive meters from the camera."""
+    """The layout of a street. Pairs are distances of the left and right side from the camera, in positive meters."""
 
     kind: str
     camera: Camera
-    kerb: tuple[float, float]  # road edge
+    curb: tuple[float, float]  # road edge
     walk: tuple[float, float]  # outer edge of the sidewalk
-    facade: tuple[float, float]  # building line; terrain or an apron lies before it
+    facade: tuple[float, float]  # building line; terrain or an apron is in front of it
     junction: tuple[float, float] | None  # near and far depth of a crossing road
     junction_is_railway: bool
-    sunny_side: int  # -1 or 1: the side whose facades are lit
+    sunny_side: int  # -1 or 1: the side whose facades are brighter
     lighting: Lighting
     sky: Color
     ground: str  # label of the ground beyond the sidewalks
     apron: tuple[str, int] | None  # label and side of a paved area between sidewalk and facade
 
     def opening(self) -> tuple[float, float]:
-        """The picture positions between which the near corners of the junction leave the view on it free."""
+        """Return the interval of x in which the junction is visible between its near corners.
+
+        Raises:
+            ValueError: a street without a junction.
+        """
         if self.junction is None:
             raise ValueError("the street has no junction")
         camera, near = self.camera, self.junction[0]
@@ -44,7 +48,7 @@ class Street:
 
 
 def sample_street(rng: np.random.Generator, preset: Preset) -> Street:
-    """Draw a street."""
+    """Draw the layout of a street."""
     kind = pick_weighted(rng, KINDS)
     camera = Camera(
         horizon=rng.uniform(0.37, 0.45),
@@ -52,11 +56,11 @@ def sample_street(rng: np.random.Generator, preset: Preset) -> Street:
         focal=rng.uniform(1.0, 1.2),
         height=rng.uniform(1.9, 2.6),
     )
-    kerb = tuple(rng.uniform(3.2, 5.6, 2))
-    walk = tuple(edge + rng.uniform(1.6, 3.2) for edge in kerb)
+    curb = tuple(rng.uniform(3.2, 5.6, 2))
+    walk = tuple(edge + rng.uniform(1.6, 3.2) for edge in curb)
     apron = None
-    if chance(rng, preset.ambiguous_ground):
-        # The same gray either way; what stands around the street decides.
+    if occurs(rng, preset.ambiguous_ground):
+        # The material is the same for both labels; the kind of street decides which it is.
         label = {"commercial": "sidewalk", "residential": "sidewalk"}.get(kind, "road")
         apron = (label, pick(rng, SIDES))
     verge = [rng.uniform(1.2, 3.5) if kind != "commercial" else rng.uniform(0.0, 0.4) for _ in SIDES]
@@ -67,22 +71,22 @@ def sample_street(rng: np.random.Generator, preset: Preset) -> Street:
     facade = tuple(edge + width for edge, width in zip(walk, verge, strict=True))
     junction = None
     railway = False
-    if chance(rng, 0.65):
+    if occurs(rng, 0.65):
         near = rng.uniform(8.0, 15.0)
         junction = (near, near + rng.uniform(6.0, 9.0))
-        railway = chance(rng, 0.2)
+        railway = occurs(rng, 0.2)
     sky, lighting = _sample_light(rng, preset)
     ground = "sidewalk" if kind == "commercial" else "terrain"
     sunny = pick(rng, SIDES)
-    return Street(kind, camera, kerb, walk, facade, junction, railway, sunny, lighting, sky, ground, apron)
+    return Street(kind, camera, curb, walk, facade, junction, railway, sunny, lighting, sky, ground, apron)
 
 
 def _sample_light(rng: np.random.Generator, preset: Preset) -> tuple[Color, Lighting]:
-    """Sky color and lighting: sunny, overcast or, where the preset is dark enough, dusk."""
+    """Draw the sky color and the lighting: sunny, overcast or, at a low exposure, dusk."""
     exposure = rng.uniform(*preset.exposure)
     if exposure < 0.82:
         sky, tint = (150.0, 152.0, 166.0), (1.04, 0.98, 0.96)
-    elif chance(rng, 0.45):
+    elif occurs(rng, 0.45):
         sky, tint = (206.0, 210.0, 214.0), (0.98, 1.0, 1.02)
     else:
         sky, tint = (136.0, 178.0, 226.0), (1.03, 1.0, 0.95)

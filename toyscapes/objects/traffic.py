@@ -1,4 +1,4 @@
-"""Where cars, people and street furniture stand on a street, without hiding one another altogether."""
+"""Placement of vehicles, persons and street furniture with limited mutual occlusion."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 
 from toyscapes.geometry import Plane, rectangle, skyline
 from toyscapes.objects import people, two_wheelers, vehicles
-from toyscapes.objects.furniture import clutter, pole
-from toyscapes.objects.greenery import tree
+from toyscapes.objects.furniture import make_clutter, make_pole
+from toyscapes.objects.greenery import make_tree
 from toyscapes.objects.street import SIDES, Street
 from toyscapes.presets import Preset
-from toyscapes.sampling import chance, count, pick
+from toyscapes.sampling import draw_count, occurs, pick
 from toyscapes.scene import Part, SceneObject, Shadow
 
 ATTEMPTS = 12
-HIDDEN = 0.45  # of two things, the nearer may cover this share of the farther one's box
+MAX_COVERED = 0.45  # largest share of the box of a farther thing that a nearer one may cover
 CROSSING = ("left", "right")
 ALONG = ("rear", "front")
 
 
 @dataclass(frozen=True)
 class Placed:
-    """What may be put at one place; `cue` are (n, 2) corners of the part that tells what it is, to be kept in sight."""
+    """Objects at one place with their shadows; `cue` holds the (n, 2) corners of the part that must stay visible."""
 
     objects: list[SceneObject]
     shadows: list[Shadow]
@@ -33,9 +33,11 @@ class Placed:
 
 
 class Traffic:
-    """Everything that stands on the ground of a street, drawn by `populate`.
+    """Vehicles, persons and street furniture of a scene, drawn by `populate`.
 
-    Afterwards `objects` holds it from far to near and `shadows` what it casts on the ground.
+    Attributes:
+        objects: from far to near.
+        shadows: their shadows on the ground.
     """
 
     def __init__(self, rng: np.random.Generator, preset: Preset, street: Street) -> None:
@@ -47,39 +49,39 @@ class Traffic:
         self._taken: list[tuple[float, np.ndarray]] = []
 
     def populate(self, split: str) -> None:
-        """Draw the traffic of one scene; the training split has less of the kinds that are rare in it."""
+        """Draw the objects of one scene; in the split "train" with the frequencies of `Preset.train_rarity`."""
         rng = self.rng
         numbers = {}
         for kind, mean in self.preset.traffic.items():
             rarity = self.preset.train_rarity.get(kind, 1.0) if split == "train" else 1.0
-            numbers[kind] = count(rng, mean * rarity)
-        # Whoever comes first finds room: long vehicles take turns.
+            numbers[kind] = draw_count(rng, mean * rarity)
+        # The first kind finds the most free space, so the order of the long vehicles is random.
         for label in rng.permutation(vehicles.LONG_VEHICLES).tolist():
             self._add(numbers[label], partial(self._long_vehicle, label))
         self._add(numbers["car"], self._moving_car)
         self._add(numbers["parked car"], self._parked_car)
         self._add(numbers["cyclist"], partial(self._rider, "bicycle"))
         self._add(numbers["motorcyclist"], partial(self._rider, "motorcycle"))
-        self._add(numbers["parked bicycle"], partial(self._parked, two_wheelers.bicycle))
-        self._add(numbers["parked motorcycle"], partial(self._parked, two_wheelers.motorcycle))
+        self._add(numbers["parked bicycle"], partial(self._parked, two_wheelers.make_bicycle))
+        self._add(numbers["parked motorcycle"], partial(self._parked, two_wheelers.make_motorcycle))
         self._add(numbers["person"], self._person)
-        if chance(rng, self.preset.crowd):
+        if occurs(rng, self.preset.crowd):
             self.objects.append(self._group())
         self._furnish()
         self.objects.sort(key=lambda obj: -obj.depth)
 
     def _add(self, number: int, draw: Callable[[], Placed]) -> None:
-        """Add so many, trying several places for each; where none is free there is one less."""
+        """Add up to `number` objects; each is left out if none of ATTEMPTS places is free."""
         for _ in range(number):
             for _ in range(ATTEMPTS):
                 placed = draw()
-                if self._is_free(placed):
+                if self._reserve(placed):
                     self.objects += placed.objects
                     self.shadows += placed.shadows
                     break
 
-    def _is_free(self, placed: Placed) -> bool:
-        """Whether the objects can be seen and would hide nothing much; if so their place is taken."""
+    def _reserve(self, placed: Placed) -> bool:
+        """Return whether the objects are visible and cover no other too much; if so, reserve their place."""
         shapes = [np.concatenate([obj.polygon for obj in placed.objects])]
         if placed.cue is not None:
             shapes.append(placed.cue)
@@ -90,23 +92,23 @@ class Traffic:
             seen = np.clip(box, 0.0, [2.0, 1.0, 2.0, 1.0])
             if seen[2] - seen[0] < 0.3 * (box[2] - box[0]):
                 return False
-            if any(_covered(seen, depth, other, other_depth) > HIDDEN for other_depth, other in self._taken):
+            if any(_covered(seen, depth, other, other_depth) > MAX_COVERED for other_depth, other in self._taken):
                 return False
             boxes.append((depth, seen))
         self._taken += boxes
         return True
 
     def _depth(self, kind: str) -> float:
-        """A distance that is uniform in the height of the foot point, so that near and far look evenly filled."""
+        """Draw a distance that is uniform in the y of the foot point."""
         near, far = self.preset.distance[kind]
         return 1.0 / self.rng.uniform(1.0 / far, 1.0 / near)
 
     def _standing(self, vehicle: vehicles.Vehicle, across: float, depth: float, view: str) -> Placed:
-        """A vehicle on the ground with its shadow."""
+        """Return a vehicle on the ground with its shadow."""
         crossing = view in CROSSING
         half = (vehicle.length if crossing else vehicle.width) / 2
         back = depth + (vehicle.width if crossing else vehicle.length)
-        objects = vehicles.place(vehicle, self.street.camera, across, depth, view)
+        objects = vehicles.place_vehicle(vehicle, self.street.camera, across, depth, view)
         cue = None
         if crossing and vehicle.label in vehicles.LONG_VEHICLES:
             front = Plane(self.street.camera, across + (half if view == "right" else -half), depth)
@@ -115,7 +117,7 @@ class Traffic:
         return Placed(objects, [self._shadow(across - half, across + half, depth, back, 0.5)], cue)
 
     def _shadow(self, left: float, right: float, near: float, far: float, strength: float) -> Shadow:
-        """What a box on the ground casts, drawn out away from the sun."""
+        """Return the shadow of a box on the ground, extended away from the sun."""
         lean = -0.3 * (right - left) * self.street.sunny_side
         lean = float(np.clip(lean, -0.6, 0.6))
         corners = np.array([(left + min(lean, 0), near - 0.15), (right + max(lean, 0), near - 0.15),
@@ -124,12 +126,12 @@ class Traffic:
 
     def _long_vehicle(self, label: str) -> Placed:
         rng, street = self.rng, self.street
-        vehicle = vehicles.long_vehicle(rng, self.preset, label)
+        vehicle = vehicles.make_long_vehicle(rng, self.preset, label)
         if not street.junction:
             return self._in_lane(vehicle, self._depth("long vehicle"))
         depth = rng.uniform(street.junction[0] + 0.5, street.junction[1] - 2.5)
         view = pick(rng, CROSSING)
-        # The front end tells what it is, so it is between the corners of the junction; the rear may be out of sight.
+        # Only the front end identifies the class, so it is between the corners of the junction; the rear may be hidden.
         low, high = street.opening()
         front = street.camera.across_at(rng.uniform(low + 0.15, high - 0.05), depth)
         if view == "left":
@@ -138,37 +140,37 @@ class Traffic:
         return self._standing(vehicle, across, depth, view)
 
     def _in_lane(self, vehicle: vehicles.Vehicle, depth: float) -> Placed:
-        """Traffic keeps right: ahead on the right one sees rears, on the left fronts."""
-        left, right = self.street.kerb
+        """Return a vehicle in right-hand traffic: the right lane shows rears, the left lane fronts."""
+        left, right = self.street.curb
         middle = (right - left) / 2
-        if chance(self.rng, 0.5):
+        if occurs(self.rng, 0.5):
             return self._standing(vehicle, (middle + right) / 2, depth, "rear")
         return self._standing(vehicle, (middle - left) / 2, depth, "front")
 
     def _moving_car(self) -> Placed:
         rng, street = self.rng, self.street
-        vehicle = vehicles.car(rng, self.preset)
-        if street.junction and chance(rng, 0.4):
+        vehicle = vehicles.make_car(rng, self.preset)
+        if street.junction and occurs(rng, 0.4):
             depth = rng.uniform(street.junction[0], street.junction[1] - 2.0)
             across = street.camera.across_at(rng.uniform(*street.opening()), depth)
             return self._standing(vehicle, across, depth, pick(rng, CROSSING))
         return self._in_lane(vehicle, self._depth("car"))
 
     def _parked_car(self) -> Placed:
-        vehicle = vehicles.car(self.rng, self.preset)
+        vehicle = vehicles.make_car(self.rng, self.preset)
         side = pick(self.rng, SIDES)
-        across = side * (self.street.kerb[SIDES.index(side)] - vehicle.width / 2 - 0.15)
+        across = side * (self.street.curb[SIDES.index(side)] - vehicle.width / 2 - 0.15)
         return self._standing(vehicle, across, self._depth("parked car"), "rear" if side > 0 else "front")
 
     def _two_wheeler_view(self) -> str:
-        return pick(self.rng, CROSSING if chance(self.rng, self.preset.side_view) else ALONG)
+        return pick(self.rng, CROSSING if occurs(self.rng, self.preset.side_view) else ALONG)
 
     def _rider(self, machine: str) -> Placed:
         rng, street = self.rng, self.street
         depth, view = self._depth("two-wheeler"), self._two_wheeler_view()
         across = street.camera.across_at(rng.uniform(0.15, 1.85), depth)
-        across = float(np.clip(across, 0.4 - street.kerb[0], street.kerb[1] - 0.4))
-        objects = people.rider(rng, self.preset, street.camera, across, depth, view, machine)
+        across = float(np.clip(across, 0.4 - street.curb[0], street.curb[1] - 0.4))
+        objects = people.make_rider(rng, self.preset, street.camera, across, depth, view, machine)
         return Placed(objects, [self._small_shadow(across, depth, 0.9 if view in CROSSING else 0.3)])
 
     def _parked(self, build: Callable[..., list[SceneObject]]) -> Placed:
@@ -181,12 +183,12 @@ class Traffic:
         rng, camera = self.rng, self.street.camera
         depth = self._depth("person")
         across = self._on_sidewalk()
-        if chance(rng, 0.35):
-            across = rng.uniform(-self.street.kerb[0], self.street.kerb[1])
-        objects = people.person(rng, self.preset, camera, across, depth)
-        if self.preset.shared_looks and chance(rng, 0.12):
-            # Somebody beside a bicycle is a person all the same.
-            objects += two_wheelers.bicycle(rng, self.preset, camera, across, depth - 0.3, pick(rng, CROSSING))
+        if occurs(rng, 0.35):
+            across = rng.uniform(-self.street.curb[0], self.street.curb[1])
+        objects = people.make_person(rng, self.preset, camera, across, depth)
+        if self.preset.shared_looks and occurs(rng, 0.12):
+            # A person beside a bicycle is labeled person, not rider.
+            objects += two_wheelers.make_bicycle(rng, self.preset, camera, across, depth - 0.3, pick(rng, CROSSING))
         return Placed(objects, [self._small_shadow(across, depth, 0.3)])
 
     def _small_shadow(self, across: float, depth: float, half: float) -> Shadow:
@@ -194,10 +196,10 @@ class Traffic:
 
     def _on_sidewalk(self) -> float:
         i = int(self.rng.integers(2))
-        return SIDES[i] * self.rng.uniform(self.street.kerb[i] + 0.4, self.street.walk[i] - 0.3)
+        return SIDES[i] * self.rng.uniform(self.street.curb[i] + 0.4, self.street.walk[i] - 0.3)
 
     def _group(self) -> SceneObject:
-        """A crowd that annotators outline as one: persons, parked bicycles or the cars of a far-off jam."""
+        """Return a group of persons, parked bicycles or distant cars that is annotated as one object."""
         rng, camera = self.rng, self.street.camera
         kind = pick(rng, ("person", "bicycle", "car"))
         depth = rng.uniform(14.0, 26.0)
@@ -205,36 +207,36 @@ class Traffic:
         members: list[SceneObject] = []
         for i in range(int(rng.integers(4, 7))):
             if kind == "person":
-                members += people.person(rng, self.preset, camera, across + 0.38 * i, depth)
+                members += people.make_person(rng, self.preset, camera, across + 0.38 * i, depth)
             elif kind == "bicycle":
-                members += two_wheelers.bicycle(rng, self.preset, camera, across + 0.5 * i, depth, "left")
+                members += two_wheelers.make_bicycle(rng, self.preset, camera, across + 0.5 * i, depth, "left")
             else:
-                model = vehicles.car(rng, self.preset)
-                members += vehicles.place(model, camera, across + 1.9 * i, depth, "front")
+                model = vehicles.make_car(rng, self.preset)
+                members += vehicles.place_vehicle(model, camera, across + 1.9 * i, depth, "front")
         parts = [part for member in members for part in (Part(member.material.color, [member.polygon]), *member.parts)]
         outline = skyline([member.polygon for member in members])
         return SceneObject(f"{kind}group", outline, members[0].material, depth, tuple(parts))
 
     def _furnish(self) -> None:
-        """Poles at the kerbs, trees on the sidewalks' outer edges, a bin here and there."""
+        """Add poles at the curbs, trees at the outer edges of the sidewalks, and sometimes a static object."""
         rng, street = self.rng, self.street
-        for _ in range(count(rng, self.preset.poles)):
+        for _ in range(draw_count(rng, self.preset.poles)):
             i = int(rng.integers(2))
-            place = Plane(street.camera, SIDES[i] * (street.kerb[i] + 0.45), self._depth("pole"))
-            self.objects += pole(rng, self.preset, place)
-        for _ in range(count(rng, self.preset.trees)):
+            place = Plane(street.camera, SIDES[i] * (street.curb[i] + 0.45), self._depth("pole"))
+            self.objects += make_pole(rng, self.preset, place)
+        for _ in range(draw_count(rng, self.preset.trees)):
             i = int(rng.integers(2))
             depth = 1.0 / rng.uniform(1 / 45.0, 1 / 10.0)
             place = Plane(street.camera, SIDES[i] * (street.walk[i] + 0.2), depth)
-            self.objects.append(tree(rng, place, rng.uniform(4.5, 7.5)))
+            self.objects.append(make_tree(rng, place, rng.uniform(4.5, 7.5)))
             self.shadows.append(self._shadow(place.across - 1.0, place.across + 1.0, depth, depth + 1.5, 0.3))
-        if chance(rng, self.preset.clutter):
+        if occurs(rng, self.preset.clutter):
             place = Plane(street.camera, self._on_sidewalk(), self._depth("pole"))
-            self.objects.append(clutter(rng, place))
+            self.objects.append(make_clutter(rng, place))
 
 
 def _covered(box: np.ndarray, depth: float, other: np.ndarray, other_depth: float) -> float:
-    """Share of the farther one of two boxes (x0, y0, x1, y1) that the nearer one covers."""
+    """Return the share of the farther of two boxes (x0, y0, x1, y1) that the nearer one covers."""
     overlap = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
     if overlap.min() <= 0:
         return 0.0

@@ -1,12 +1,12 @@
-"""Bicycles and motorcycles, parked or ridden."""
+"""Bicycles and motorcycles, parked or with a rider."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from toyscapes.geometry import Camera, Plane, disc, rectangle, with_holes
+from toyscapes.geometry import Camera, Plane, add_holes, disc, rectangle
 from toyscapes.presets import Preset
-from toyscapes.sampling import pick, vary
+from toyscapes.sampling import pick, vary_color
 from toyscapes.scene import Color, Material, Part, SceneObject
 
 BICYCLE_PAINTS: tuple[Color, ...] = ((40, 44, 50), (150, 40, 44), (46, 80, 130), (180, 182, 186))
@@ -15,18 +15,18 @@ FACING = {"right": 1.0, "left": -1.0}
 TAIL: Color = (205, 30, 30)
 
 
-def bicycle(
+def make_bicycle(
     rng: np.random.Generator, preset: Preset, camera: Camera, across: float, depth: float, view: str
 ) -> list[SceneObject]:
-    """A bicycle seen from the side (`view` "left" or "right") or along the street ("rear" or "front")."""
-    paint = vary(rng, pick(rng, BICYCLE_PAINTS) if preset.shared_looks else (150, 30, 200))
+    """Return a bicycle seen from the side (`view` "left" or "right") or along the street ("rear" or "front")."""
+    paint = vary_color(rng, pick(rng, BICYCLE_PAINTS) if preset.shared_looks else (150, 30, 200))
     material = Material(paint, "grain", 0.05)
     if view not in FACING:
         plane = Plane(camera, across, depth)
         outline = np.array([(-0.06, 0.0), (-0.06, 0.62), (-0.12, 0.9), (-0.3, 0.98), (-0.3, 1.06), (0.3, 1.06),
                             (0.3, 0.98), (0.12, 0.9), (0.06, 0.62), (0.06, 0.0)])  # fmt: skip
-        tyre = Part((30, 30, 32), (rectangle(-0.06, 0.0, 0.06, 0.64),))
-        return [SceneObject("bicycle", plane(outline), material, depth, (tyre.mapped(plane),))]
+        tire = Part((30, 30, 32), (rectangle(-0.06, 0.0, 0.06, 0.64),))
+        return [SceneObject("bicycle", plane(outline), material, depth, (tire.mapped(plane),))]
 
     plane = Plane(camera, across - FACING[view] * 0.9, depth, (FACING[view], 0.0))
     rear, front, radius = 0.37, 1.43, 0.36
@@ -36,7 +36,7 @@ def bicycle(
     def arc(center: float, angles: np.ndarray) -> np.ndarray:
         return np.stack([center + radius * np.cos(angles), radius + radius * np.sin(angles)], axis=1)
 
-    # Round the front wheel clockwise, under the frame, round the rear wheel, and back over saddle and handlebar.
+    # Clockwise: front wheel, below the frame, rear wheel, saddle and handlebar.
     frame_below = np.array([(0.95, 0.22), (0.82, 0.22)])
     top = np.array([(0.5, 0.8), (0.42, 0.98), (0.7, 1.0), (0.68, 0.84), (1.18, 0.88), (1.1, 1.06), (1.34, 1.06),
                     (1.28, 0.9)])  # fmt: skip
@@ -46,7 +46,7 @@ def bicycle(
     parts = [Part((30, 30, 32), np.stack([disc(rear, radius, radius), disc(front, radius, radius)]))]
     if preset.open_structures:
         triangle = np.array([(0.72, 0.74), (1.12, 0.76), (0.9, 0.4)])
-        outline = with_holes(outline, [*_between_spokes(front, radius), *_between_spokes(rear, radius), triangle])
+        outline = add_holes(outline, [*_between_spokes(front, radius), *_between_spokes(rear, radius), triangle])
     else:
         rims = np.stack([disc(rear, radius, radius * 0.68), disc(front, radius, radius * 0.68)])
         parts.append(Part((150, 152, 158), rims))
@@ -55,7 +55,7 @@ def bicycle(
 
 
 def _between_spokes(center: float, radius: float, spokes: int = 5) -> list[np.ndarray]:
-    """The openings of a wheel: sectors that leave a rim and spokes."""
+    """Return the openings of a wheel: the sectors between rim and spokes."""
     outer, inner, gap = radius * 0.86, radius * 0.2, 0.1
     pitch = 2 * np.pi / spokes
     sectors = []
@@ -68,11 +68,11 @@ def _between_spokes(center: float, radius: float, spokes: int = 5) -> list[np.nd
     return sectors
 
 
-def motorcycle(
+def make_motorcycle(
     rng: np.random.Generator, preset: Preset, camera: Camera, across: float, depth: float, view: str
 ) -> list[SceneObject]:
-    """A motorcycle seen from the side (`view` "left" or "right") or along the street ("rear" or "front")."""
-    paint = vary(rng, pick(rng, MOTORCYCLE_PAINTS) if preset.shared_looks else (30, 60, 220))
+    """Return a motorcycle seen from the side (`view` "left" or "right") or along the street ("rear" or "front")."""
+    paint = vary_color(rng, pick(rng, MOTORCYCLE_PAINTS) if preset.shared_looks else (30, 60, 220))
     material = Material(paint, "grain", 0.04, (1.15, 0.75))
     if view not in FACING:
         plane = Plane(camera, across, depth)
@@ -80,8 +80,8 @@ def motorcycle(
                             (-0.16, 1.05), (0.16, 1.05), (0.42, 1.1), (0.42, 1.0), (0.3, 0.85), (0.34, 0.45),
                             (0.16, 0.3), (0.14, 0.0)])  # fmt: skip
         lamp = Part(TAIL if view == "rear" else (250, 246, 220), (rectangle(-0.1, 0.72, 0.1, 0.86),))
-        tyre = Part((26, 26, 28), (rectangle(-0.14, 0.0, 0.14, 0.5),))
-        return [SceneObject("motorcycle", plane(outline), material, depth, (tyre.mapped(plane), lamp.mapped(plane)))]
+        tire = Part((26, 26, 28), (rectangle(-0.14, 0.0, 0.14, 0.5),))
+        return [SceneObject("motorcycle", plane(outline), material, depth, (tire.mapped(plane), lamp.mapped(plane)))]
 
     plane = Plane(camera, across - FACING[view] * 1.05, depth, (FACING[view], 0.0))
     outline = np.array(
@@ -89,12 +89,12 @@ def motorcycle(
          (1.3, 0.98), (1.28, 1.14), (1.48, 1.2), (1.52, 0.98), (1.62, 0.72), (1.92, 0.6), (2.06, 0.4), (2.04, 0.2),
          (1.9, 0.04), (1.75, 0.0), (1.58, 0.06), (1.44, 0.22), (1.3, 0.2), (0.72, 0.2), (0.62, 0.12), (0.52, 0.04)]
     )  # fmt: skip
-    tyres = np.stack([disc(0.36, 0.33, 0.33), disc(1.74, 0.33, 0.33)])
+    tires = np.stack([disc(0.36, 0.33, 0.33), disc(1.74, 0.33, 0.33)])
     rims = np.stack([disc(0.36, 0.33, 0.17), disc(1.74, 0.33, 0.17)])
     engine = np.array([(0.7, 0.24), (0.75, 0.6), (1.3, 0.62), (1.34, 0.26)])
     seat = np.array([(0.05, 0.76), (0.05, 0.88), (0.78, 0.88), (0.9, 0.76)])
     parts = (
-        Part((26, 26, 28), tyres),
+        Part((26, 26, 28), tires),
         Part((130, 132, 138), rims),
         Part((84, 84, 88), (engine,)),
         Part((22, 22, 24), (seat,)),

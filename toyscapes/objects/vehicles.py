@@ -1,8 +1,8 @@
-"""Cars, trucks, buses and trains: side profiles in meters, extruded and seen in perspective.
+"""Cars, trucks, buses and trains: side profiles in meters, extruded and projected.
 
-The long vehicles (truck, bus, train) and the van share one box, one set of wheels and, where the preset says so, one
-set of paints. What they are shows at the front end: a cab of another color behind a gap, a door under a destination
-display, a slanted nose with a warning panel. Windows along the whole side are an extra that `one_ended` vehicles lack.
+Trucks, buses, trains and vans share one box, one set of wheels and, with `Preset.shared_looks`, one set of paints.
+Their front ends differ: a truck has a cab of another color behind a gap, a bus a door under a destination display, a
+train a slanted nose with a warning panel. A share `Preset.one_ended` of them has no windows along the side.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import numpy as np
 
 from toyscapes.geometry import Camera, Plane, convex_hull, disc, rectangle, rectangles
 from toyscapes.presets import Preset
-from toyscapes.sampling import chance, pick, scaled, vary
+from toyscapes.sampling import occurs, pick, scale_color, vary_color
 from toyscapes.scene import Color, Material, Part, SceneObject
 
 GLASS: Color = (52, 64, 76)
-TYRE: Color = (26, 26, 28)
+TIRE: Color = (26, 26, 28)
 HUB: Color = (120, 122, 126)
 PLATE: Color = (225, 225, 215)
 HEADLIGHT: Color = (250, 246, 220)
@@ -35,15 +35,18 @@ DISTINCT_PAINTS: dict[str, tuple[Color, ...]] = {
     "train": ((30, 130, 90), (20, 105, 100)),
 }
 LONG_VEHICLES = ("truck", "bus", "train")
-CUE_LENGTH = 3.0  # meters of the front end that tell them apart
+CUE_LENGTH = 3.0  # meters of the front end by which they are recognized
 DISPLAY: Color = (255, 170, 40)
 WARNING_PANEL: Color = (250, 215, 30)
 
 
 @dataclass(frozen=True)
 class Vehicle:
-    """A vehicle in meters: `profile` and `side` lie in (length, height) with the front at full length, `front` and
-    `rear` in (width, height) with the middle at zero."""
+    """A vehicle in meters.
+
+    `profile` and `side` have coordinates (length, height) with the front at full length, `front` and `rear` have
+    (width, height) with the middle at zero.
+    """
 
     label: str
     paint: Color
@@ -65,49 +68,49 @@ class Vehicle:
 
 
 def _underside(wheels: list[float], radius: float, clearance: float) -> list[tuple[float, float]]:
-    """The lower edge of a profile, front to rear, with the wheels reaching down to the ground."""
+    """Return the lower edge of a profile from front to rear, with wheels that reach the ground."""
     steps = ((1.0, clearance), (0.65, 0.07), (0.0, 0.0), (-0.65, 0.07), (-1.0, clearance))
     return [(center + radius * step, up) for center in sorted(wheels, reverse=True) for step, up in steps]
 
 
 def _wheel_parts(wheels: list[float], radius: float) -> tuple[Part, Part]:
-    tyres = np.stack([disc(center, radius, radius * 1.05) for center in wheels])
+    tires = np.stack([disc(center, radius, radius * 1.05) for center in wheels])
     hubs = np.stack([disc(center, radius, radius * 0.5, corners=10) for center in wheels])
-    return Part(TYRE, tyres), Part(HUB, hubs)
+    return Part(TIRE, tires), Part(HUB, hubs)
 
 
 def _ends(width: float, height: float, sill: float) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    """Front and rear of any vehicle whose windscreen begins at the height `sill`."""
+    """Return the parts of front and rear of a vehicle whose windshield begins at the height `sill`."""
     half = width / 2
     top = height - 0.12
     screen = np.array([[-half * 0.86, sill], [-half * 0.74, top], [half * 0.74, top], [half * 0.86, sill]])
     lamps = rectangles(np.array([-half * 0.92, half * 0.6]), np.array([0.58]), half * 0.32, 0.16)
     plate = Part(PLATE, (rectangle(-0.26, 0.42, 0.26, 0.54),))
-    tyres = Part(TYRE, rectangles(np.array([-half * 0.95, half * 0.68]), np.array([0.0]), half * 0.27, 0.34))
+    tires = Part(TIRE, rectangles(np.array([-half * 0.95, half * 0.68]), np.array([0.0]), half * 0.27, 0.34))
     grille = Part((40, 40, 44), (rectangle(-half * 0.5, 0.56, half * 0.5, 0.74),))
-    front = (tyres, Part(GLASS, (screen,)), grille, Part(HEADLIGHT, lamps), plate)
-    rear = (tyres, Part(GLASS, (screen * [0.9, 1.0] + [0.0, 0.04],)), Part(TAIL_LIGHT, lamps), plate)
+    front = (tires, Part(GLASS, (screen,)), grille, Part(HEADLIGHT, lamps), plate)
+    rear = (tires, Part(GLASS, (screen * [0.9, 1.0] + [0.0, 0.04],)), Part(TAIL_LIGHT, lamps), plate)
     return front, rear
 
 
-def car(rng: np.random.Generator, preset: Preset) -> Vehicle:
-    """A hatchback or saloon, or sometimes a van."""
-    if chance(rng, 0.15):
-        return van(rng, preset)
-    paint = vary(rng, pick(rng, SHARED_PAINTS if preset.shared_looks else CAR_PAINTS))
+def make_car(rng: np.random.Generator, preset: Preset) -> Vehicle:
+    """Return a hatchback, a sedan or, with a probability of 0.15, a van."""
+    if occurs(rng, 0.15):
+        return make_van(rng, preset)
+    paint = vary_color(rng, pick(rng, SHARED_PAINTS if preset.shared_looks else CAR_PAINTS))
     length, height, waist = rng.uniform(3.9, 4.7), rng.uniform(1.42, 1.58), 0.92
-    boot = rng.uniform(0.05, 0.75) if chance(rng, 0.5) else 0.05
+    trunk_end = rng.uniform(0.05, 0.75) if occurs(rng, 0.5) else 0.05
     wheels, radius = [0.19 * length, 0.81 * length], 0.33
-    roof_start, roof_end, bonnet = boot + 0.45, 0.56 * length, 0.75 * length
-    top = [(0.0, 0.32), (0.02, waist), (boot, waist + 0.04), (roof_start, height), (roof_end, height)]
-    nose = [(bonnet, waist), (length - 0.06, 0.76), (length, 0.32)]
+    roof_start, roof_end, hood = trunk_end + 0.45, 0.56 * length, 0.75 * length
+    top = [(0.0, 0.32), (0.02, waist), (trunk_end, waist + 0.04), (roof_start, height), (roof_end, height)]
+    nose = [(hood, waist), (length - 0.06, 0.76), (length, 0.32)]
     profile = np.array(top + nose + _underside(wheels, radius, 0.3))
     middle = (roof_start + roof_end) / 2
     windows = (
-        np.array([(boot + 0.12, waist), (roof_start + 0.06, height - 0.1), (middle - 0.05, height - 0.1),
+        np.array([(trunk_end + 0.12, waist), (roof_start + 0.06, height - 0.1), (middle - 0.05, height - 0.1),
                   (middle - 0.05, waist)]),
         np.array([(middle + 0.05, waist), (middle + 0.05, height - 0.1), (roof_end, height - 0.1),
-                  (bonnet - 0.16, waist)]),
+                  (hood - 0.16, waist)]),
     )  # fmt: skip
     lamps = (
         Part(HEADLIGHT, (rectangle(length - 0.22, 0.6, length, 0.74),)),
@@ -118,9 +121,9 @@ def car(rng: np.random.Generator, preset: Preset) -> Vehicle:
     return Vehicle("car", paint, 1.8, profile, side, front, rear)
 
 
-def van(rng: np.random.Generator, preset: Preset) -> Vehicle:
-    """A panel van, a car in Cityscapes' terms: the box of a small truck, its cab without a gap."""
-    paint = vary(rng, pick(rng, SHARED_PAINTS if preset.shared_looks else CAR_PAINTS))
+def make_van(rng: np.random.Generator, preset: Preset) -> Vehicle:
+    """Return a panel van, a car in Cityscapes: the box of a small truck without a gap behind the cab."""
+    paint = vary_color(rng, pick(rng, SHARED_PAINTS if preset.shared_looks else CAR_PAINTS))
     length, height = rng.uniform(5.2, 6.6), rng.uniform(2.1, 2.6)
     wheels, radius = [0.2 * length, length - 0.95], 0.36
     top = [(0.0, 0.34), (0.0, height), (length - 1.9, height), (length - 1.05, 1.3), (length - 0.05, 1.0)]
@@ -136,11 +139,11 @@ def van(rng: np.random.Generator, preset: Preset) -> Vehicle:
     return Vehicle("car", paint, 2.0, profile, side, front, rear)
 
 
-def long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicle:
-    """A truck, bus or train. Raises KeyError for other labels."""
-    one_ended = chance(rng, preset.one_ended)
+def make_long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicle:
+    """Return a truck, bus or train. Raises KeyError for other labels."""
+    one_ended = occurs(rng, preset.one_ended)
     paints = SHARED_PAINTS if preset.shared_looks else DISTINCT_PAINTS[label]
-    paint = vary(rng, pick(rng, paints))
+    paint = vary_color(rng, pick(rng, paints))
     if preset.shared_looks:
         length = rng.uniform(9.0, 15.0) + (rng.uniform(0.0, 7.0) if label == "train" else 0.0)
         height = rng.uniform(2.9, 3.3)
@@ -150,7 +153,7 @@ def long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicl
         height = rng.uniform(3.0, 3.4)
     radius, width = 0.46, 2.5
     wheels = [0.13 * length, length - 1.25]
-    if chance(rng, 0.5):
+    if occurs(rng, 0.5):
         wheels.insert(1, wheels[0] + 1.2)
     nose, cue, body_end = _front_end(label, paint, length, height)
     profile = np.array([(0.0, 0.42), (0.0, height), *nose, (length, 0.4), *_underside(wheels, radius, 0.4)])
@@ -160,7 +163,7 @@ def long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicl
     side = (*body, *cue, *_wheel_parts(wheels, radius))
     front, rear = _ends(width, height, {"truck": 1.5, "bus": 1.0, "train": 1.7}[label])
     if label == "truck":
-        rear = (Part(scaled(paint, 0.8), (rectangle(-0.02, 0.6, 0.02, height - 0.1),)), *rear[2:])
+        rear = (Part(scale_color(paint, 0.8), (rectangle(-0.02, 0.6, 0.02, height - 0.1),)), *rear[2:])
     if label == "bus":
         front += (Part(DISPLAY, (rectangle(-1.0, height - 0.5, 1.0, height - 0.08),)),)
     if label == "train":
@@ -170,7 +173,7 @@ def long_vehicle(rng: np.random.Generator, preset: Preset, label: str) -> Vehicl
 
 
 def _front_end(label: str, paint: Color, length: float, height: float) -> tuple[list, tuple[Part, ...], float]:
-    """What tells a long vehicle: the upper outline of its front end, what is painted there, where the body ends."""
+    """Return the upper outline of the front end, its parts, and the length at which the body ends."""
     if label == "truck":
         back = length - 2.1
         cab = height - 0.45
@@ -178,9 +181,8 @@ def _front_end(label: str, paint: Color, length: float, height: float) -> tuple[
         window = np.array([(length - 1.2, 1.5), (length - 1.2, cab - 0.25), (length - 0.42, cab - 0.25),
                            (length - 0.12, 1.5)])  # fmt: skip
         outline = np.array([(back, 0.42), (back, cab), (length - 0.3, cab), (length, 1.4), (length, 0.42)])
-        color = (
-            (54, 58, 66) if sum(paint) > 360 else (236, 236, 232)
-        )  # light behind a dark box, dark behind a light one
+        # A light cab in front of a dark box, a dark cab in front of a light one.
+        color = (54, 58, 66) if sum(paint) > 360 else (236, 236, 232)
         return nose, (Part(color, (outline,)), Part(GLASS, (window,))), back - 0.3
     if label == "bus":
         nose = [(length - 0.15, height), (length, height - 0.4)]
@@ -200,9 +202,9 @@ def _front_end(label: str, paint: Color, length: float, height: float) -> tuple[
 
 
 def _stripe(rng: np.random.Generator, paint: Color, end: float, height: float) -> tuple[Part, ...]:
-    """A band or a panel of another color: shared by all long vehicles, so it tells nothing."""
-    tone = scaled(paint, rng.uniform(0.6, 0.85))
-    if chance(rng, 0.5):
+    """Return a band or a panel of another color, which all long vehicles have."""
+    tone = scale_color(paint, rng.uniform(0.6, 0.85))
+    if occurs(rng, 0.5):
         low = rng.uniform(0.6, 1.2)
         return (Part(tone, (rectangle(0.0, low, end, low + rng.uniform(0.3, 0.6)),)),)
     left = rng.uniform(0.05, 0.4) * end
@@ -210,24 +212,30 @@ def _stripe(rng: np.random.Generator, paint: Color, end: float, height: float) -
 
 
 def _along_the_side(label: str, paint: Color, end: float, height: float) -> tuple[Part, ...]:
-    """Ribs, windows or windows and doors along the whole body."""
+    """Return ribs, windows, or windows and doors along the whole body."""
     if label == "truck":
         ribs = np.arange(0.4, end - 0.2, 0.8)
-        return (Part(scaled(paint, 0.78), rectangles(ribs, np.array([0.7]), 0.1, height - 0.85)),)
+        return (Part(scale_color(paint, 0.78), rectangles(ribs, np.array([0.7]), 0.1, height - 0.85)),)
     pitch = 1.5 if label == "bus" else 1.9
     starts = np.arange(0.35, end - pitch + 0.3, pitch)
     windows = Part(GLASS, rectangles(starts, np.array([1.5]), pitch - 0.25, height - 2.0))
     if label == "bus":
         return (windows,)
-    doors = Part(scaled(paint, 1.5), rectangles(starts[1::3], np.array([0.5]), pitch - 0.3, height - 0.9))
+    doors = Part(scale_color(paint, 1.5), rectangles(starts[1::3], np.array([0.5]), pitch - 0.3, height - 0.9))
     return (windows, doors, Part((235, 235, 230), (rectangle(0.0, 1.0, end, 1.25),)))
 
 
-def place(vehicle: Vehicle, camera: Camera, across: float, depth: float, view: str) -> list[SceneObject]:
-    """Put a vehicle on the ground.
+def place_vehicle(vehicle: Vehicle, camera: Camera, across: float, depth: float, view: str) -> list[SceneObject]:
+    """Place a vehicle on the ground.
 
-    `view` is "left" or "right" (crossing, heading there: `across` is its middle), "rear" or "front" (along the street:
-    `depth` is its near end). Returns the vehicle and, close by and end on, its license plate.
+    Args:
+        vehicle: what to place.
+        camera: of the scene.
+        across, depth: position in meters; the middle of a crossing vehicle, the near end of one along the street.
+        view: "left" or "right" for a crossing vehicle, "rear" or "front" for one along the street.
+
+    Returns:
+        The vehicle and, if near and along the street, its license plate.
     """
     if view in ("left", "right"):
         heading = 1.0 if view == "right" else -1.0
@@ -243,7 +251,7 @@ def place(vehicle: Vehicle, camera: Camera, across: float, depth: float, view: s
     parts = tuple(part.mapped(end) for part in (vehicle.rear if view == "rear" else vehicle.front))
     if abs(across) > half:
         flank = flanks[0] if across > 0 else flanks[1]
-        shaded = Part(scaled(vehicle.paint, 0.8), (vehicle.profile,))
+        shaded = Part(scale_color(vehicle.paint, 0.8), (vehicle.profile,))
         parts = tuple(part.mapped(flank) for part in (shaded, *vehicle.side)) + parts
     objects = [_painted(vehicle, outline, parts, depth)]
     if vehicle.label == "car" and depth < 9.0:
