@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unified_seg.ops.boxes import find_tight_box
+
 
 class BoxMasks:
     """N binary masks, each stored inside its own window of an image.
@@ -61,12 +63,9 @@ class BoxMasks:
         """Crop (N, H, W) bool masks to their tight windows; an empty mask gets a window without pixels."""
         windows, masks = [], []
         for mask in full:
-            rows, columns = mask.any(dim=1).nonzero()[:, 0], mask.any(dim=0).nonzero()[:, 0]
-            window = [0, 0, 0, 0]
-            if len(rows):
-                window = [int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1]
-            windows.append(window)
-            masks.append(mask[window[1] : window[3], window[0] : window[2]])
+            x0, y0, x1, y1 = find_tight_box(mask)
+            windows.append((x0, y0, x1, y1))
+            masks.append(mask[y0:y1, x0:x1])
         shape = (int(full.shape[1]), int(full.shape[2]))
         return cls(torch.tensor(windows, dtype=torch.int64, device=full.device).reshape(-1, 4), masks, shape)
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from detectron2.utils.visualizer import VisImage, Visualizer
 
+from unified_seg.ops.boxes import find_tight_box
 from unified_seg.visualization.colors import Color
 
 # A name inside a region lies on this share of its own pixels at least; one beside a thing hides no more of others.
@@ -111,8 +113,7 @@ def _spots(label: Label, mask: np.ndarray, line: float) -> list[_Spot]:
     if label.is_thing:
         box = label.box
         if box is None:
-            rows, columns = np.nonzero(mask)
-            box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            box = np.array(find_tight_box(torch.from_numpy(mask)))
         middle, above, below = (box[0] + box[2]) / 2, box[1] - 0.8 * line, box[3] + 0.8 * line
         spots += [_Spot(middle, above, False), _Spot(middle, below, False), _Spot(middle, box[1] + 0.8 * line, True)]
     return spots

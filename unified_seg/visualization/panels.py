@@ -13,6 +13,7 @@ from detectron2.structures import Instances
 
 from unified_seg.heads.error_correction.panels import draw_errors
 from unified_seg.heads.pyramidal_output.panels import draw_pyramid
+from unified_seg.ops.id_maps import segment_extents
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
@@ -241,11 +242,13 @@ def _instance_labels(instances: Instances, names: list[str]) -> list[str]:
 def _panoptic_panel(panoptic_seg: tuple[torch.Tensor, list[dict[str, Any]]], table: ClassTable) -> Panel:
     panoptic, segments_info = panoptic_seg
     ids = _array(panoptic).astype(np.int32)
-    present = set(np.unique(ids).tolist())
-    infos = [info for info in segments_info if info["id"] in present]
+    present = np.unique(ids).tolist()
+    extent_of = dict(zip(present, segment_extents(ids, present).tolist()))
+    infos = [info for info in segments_info if info["id"] in extent_of]
     classes = [table.segment_class(info["category_id"], bool(info["isthing"])) for info in infos]
     things = [k for k, c in enumerate(classes) if c.is_thing]
-    boxes = np.array([_box_of(ids == infos[k]["id"]) for k in things]).reshape(-1, 4)
+    extents = (extent_of[infos[k]["id"]] for k in things)
+    boxes = np.array([(left, top, right, bottom) for _, top, bottom, left, right in extents]).reshape(-1, 4)
     color_of = {k: c.color for k, c in enumerate(classes)}
     color_of.update(zip(things, assign_shades([classes[k].color for k in things], boxes)))
     segments = [
@@ -273,11 +276,6 @@ def _thing(table: ClassTable, thing_id: int) -> SegmentClass:
     if not 0 <= thing_id < table.num_things:
         raise ValueError(f"an instance has the class {thing_id}, but the class table has {table.num_things} things")
     return table.thing(thing_id)
-
-
-def _box_of(mask: np.ndarray) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
 
 
 def _with_crowd(name: str, crowd: Any) -> str:

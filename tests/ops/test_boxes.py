@@ -1,0 +1,18 @@
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from unified_seg.ops.boxes import find_tight_box
+from unified_seg.ops.id_maps import segment_extents
+
+
+@settings(deadline=None)
+@given(arrays(bool, st.tuples(st.integers(1, 5), st.integers(1, 6))))
+def test_tight_box_spans_first_to_last_pixel(mask: np.ndarray) -> None:
+    x0, y0, x1, y1 = find_tight_box(torch.from_numpy(mask))
+    rows, columns = mask.nonzero()
+    expected = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if mask.any() else (0, 0, 0, 0)
+    assert (x0, y0, x1, y1) == expected
+    assert segment_extents(mask, [0, 1])[1].tolist() == [mask.sum(), y0, y1, x0, x1]
