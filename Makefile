@@ -15,6 +15,7 @@ test: setup
 
 lint: setup
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
+	$(dir $(PYTHON))lint-imports --no-cache --no-logo
 
 # Half an hour; on an idle machine, since a busy one doubles the spread.
 bench: setup

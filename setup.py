@@ -39,6 +39,7 @@ setup(
         "dev": [
             "h5py",
             "hypothesis",
+            "import-linter>=2.17",
             "mypy",
             "pytest",
             "pytest-xdist",
