@@ -8,7 +8,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import nn
 
-from unified_seg.heads import SemanticHead, SemanticPrediction
+from unified_seg.heads import HeadInputs, SemanticHead, SemanticPrediction
 from unified_seg.ops.resampling import upsample_to
 
 
@@ -30,7 +30,7 @@ class LinearHead(SemanticHead):
         contract = {"num_classes": head.NUM_CLASSES, "ignore_value": head.IGNORE_VALUE, "common_stride": stride}
         return {"input_shape": used, "loss_weight": head.LOSS_WEIGHT, **contract}
 
-    def predict(self, features: dict[str, torch.Tensor]) -> SemanticPrediction:
-        levels = [features[name] for name in self.in_features]
+    def predict(self, inputs: HeadInputs) -> SemanticPrediction:
+        levels = [inputs.features[name] for name in self.in_features]
         feature = torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)
         return SemanticPrediction(self.classifier(feature), make_feature=lambda: feature)

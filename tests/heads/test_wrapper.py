@@ -6,8 +6,8 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from inner_heads import SHAPES, asp, features, targets
 
 from unified_seg.evaluation.build import WRAPPERS
-from unified_seg.heads.wrapper import WrapperHead
 from unified_seg.heads import ConfusionGroupHead, ErrorCorrectionHead
+from unified_seg.heads.wrapper import WrapperHead
 
 LOSSES = {
     "base": "loss_sem_seg",

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from unified_seg.fusion import PanopticFusion, ScoreOrderFusion, SemanticGuidedFusion
 from unified_seg.meta_arch.outputs import finish_image
+from unified_seg.meta_arch.predictions import ImagePrediction
 from unified_seg.structures.logit_map import LogitMap
 
 from .arguments import positive
@@ -72,8 +73,7 @@ def prepare_ours(size: tuple[int, int], instances: int, device: str, separate: b
     logits, found = _head_outputs(size, instances, device, separate)
     return partial(
         finish_image,
-        LogitMap.whole(logits, STRIDE, size),
-        found,
+        ImagePrediction(LogitMap.whole(logits, STRIDE, size), found),
         output_size=size,
         fusion=fusion,
         output_format="compact",

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.heads import SemanticHead
-from unified_seg.heads.base import Features, SemanticPrediction
+from unified_seg.heads.base import SemanticPrediction
+from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.ops.resampling import positions_between
 from unified_seg.structures.class_table import ClassTable, SegmentClass
@@ -86,9 +87,9 @@ class StandInBackbone(Backbone):
         return {"scores": ShapeSpec(channels=len(self.palette), stride=self.stride)}
 
 
-class StandInHead(SemanticHead):
-    def predict(self, features: Features) -> SemanticPrediction:
-        return SemanticPrediction(features["scores"])
+class StandInHead(SemanticHead[SemanticPrediction]):
+    def predict(self, inputs: HeadInputs) -> SemanticPrediction:
+        return SemanticPrediction(inputs.features["scores"])
 
 
 def stand_in(stride: int, window: int, device: str) -> UnifiedSegmentor:

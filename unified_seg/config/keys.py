@@ -1,8 +1,13 @@
-"""Every configuration key of this project, on top of Detectron2's, with its default and when to change it."""
+"""The configuration keys of this project, on top of Detectron2's, with their defaults and when to change them.
+
+The keys of a semantic head are in heads/<method>/keys.py.
+"""
 
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
+
+from unified_seg.config.heads import registered_heads
 
 
 def add_unified_seg_config(cfg: CfgNode) -> None:
@@ -11,12 +16,9 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
     _add_model(cfg)
-    _add_asp_refinement(cfg)
-    _add_psp(cfg)
-    _add_dense_prediction_cell(cfg)
-    _add_pyramidal_output(cfg)
-    _add_error_correction(cfg)
-    _add_confusion(cfg)
+    _add_backbones(cfg)
+    for head in registered_heads().values():
+        head.add_config(cfg)
     _add_augmentation(cfg)
     _add_solver(cfg)
     _add_stages(cfg)
@@ -44,6 +46,9 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
 
 
 def _add_model(cfg: CfgNode) -> None:
+    # Names of the semantic classes. They come from the data set, as NUM_CLASSES does.
+    cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = []
+
     # A part is left out by an empty name: MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME (the detector),
     # MODEL.SEM_SEG_HEAD.NAME, MODEL.PANOPTIC_FUSION.NAME. NUM_CLASSES of both heads comes from the data set.
     cfg.MODEL.UNIFIED = CfgNode()
@@ -76,53 +81,27 @@ def _add_model(cfg: CfgNode) -> None:
     cfg.MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR = 0.0
 
 
-def _add_asp_refinement(cfg: CfgNode) -> None:
-    """ASPRefinementHead (fusion_scheme, III.B); CONVS_DIM 128, NORM "GN" and COMMON_STRIDE 4 are the paper's too."""
-    cfg.MODEL.SEM_SEG_HEAD.ASP_REFINEMENT = CfgNode()
-    node = cfg.MODEL.SEM_SEG_HEAD.ASP_REFINEMENT
-    # Atrous spatial pyramid on the two coarsest levels; off: two 3x3 convolutions there as elsewhere (the baseline).
-    node.ASP = True
-    # Dilation of the three 3x3 branches. At small inputs most taps of the coarsest level fall outside the map
-    # (128x256 gives it 4x8 cells): scale the rates down with the input.
-    node.RATES = [6, 12, 18]
-    # Width of each branch; the paper leaves it open.
-    node.BRANCH_DIM = 128
-    # Refinement pyramid: each level adds to the sum of the coarser ones; off: levels are only concatenated.
-    node.REFINEMENT = True
-
-
-def _add_psp(cfg: CfgNode) -> None:
-    """PSPHead and its backbone; CONVS_DIM 512, NORM "SyncBN" and COMMON_STRIDE 8 are the paper's too."""
+def _add_backbones(cfg: CfgNode) -> None:
     # Of build_dilated_resnet_backbone, 8 or 16: input pixels per pixel of res5. 16 costs a quarter in res5 and loses
-    # small things. RESNETS.OUT_FEATURES must name what the heads read: [res4, res5].
+    # small objects. RESNETS.OUT_FEATURES must name what the heads read: [res4, res5].
     cfg.MODEL.BACKBONE.OUTPUT_STRIDE = 8
 
-    cfg.MODEL.SEM_SEG_HEAD.PSP = CfgNode()
-    node = cfg.MODEL.SEM_SEG_HEAD.PSP
-    # Sides of the grids that the coarsest feature is pooled to; [] is the baseline, a dilated FCN.
-    node.BINS = [1, 2, 3, 6]
-    # "average", or "max" (0.4 to 0.9 points of mIoU worse in the paper, Table 1).
-    node.POOL = "average"
-    # A 1x1 convolution brings each pooled map to 1/len(BINS) of the channels; off: they are concatenated as they are.
-    node.REDUCTION = True
-    # Before the classifiers; raise it for a small data set.
-    node.DROPOUT = 0.1
-    # What the auxiliary loss looks at, a feature before the last: "p4" for instance on an FPN.
-    node.AUX_FEATURE = "res4"
-    # Width of the auxiliary classifier, half of CONVS_DIM.
-    node.AUX_CONVS_DIM = 256
-    # 0 for no auxiliary loss; the paper tried 0.3 to 0.9 (Table 2).
-    node.AUX_LOSS_WEIGHT = 0.4
+    cfg.MODEL.TIMM = CfgNode()
+    # Of build_timm_backbone and build_timm_fpn_backbone: "hrnet_w18", "hrnet_w32", "hrnet_w48" or another network of
+    # timm that returns its features.
+    cfg.MODEL.TIMM.NAME = "hrnet_w48"
+    # Fetch timm's ImageNet weights, unless MODEL.WEIGHTS names some; give it RGB input, as
+    # configs/base/imagenet_r50.yaml does.
+    cfg.MODEL.TIMM.PRETRAINED = False
+    # "SyncBN": the batch statistics of its BatchNorms over all GPUs, for a few images on each; "BN": timm's default.
+    cfg.MODEL.TIMM.NORM = "BN"
 
-
-def _add_dense_prediction_cell(cfg: CfgNode) -> None:
-    """DPCHead; CONVS_DIM 256 is the paper's."""
-    cfg.MODEL.SEM_SEG_HEAD.DPC = CfgNode()
-    node = cfg.MODEL.SEM_SEG_HEAD.DPC
-    # Width of each of the cell's five branches. Narrower is faster.
-    node.BRANCH_DIM = 256
-    # Before the classifier; raise it for a small data set.
-    node.DROPOUT = 0.1
+    cfg.MODEL.LIGHT_DECODER = CfgNode()
+    # Of build_light_decoder_backbone: channels to which the stages of the ResNet are brought, from fine to coarse;
+    # those of HRNet-W48. Narrower is faster.
+    cfg.MODEL.LIGHT_DECODER.WIDTHS = [48, 96, 192, 384]
+    # A norm that Detectron2 knows; "SyncBN" is the paper's.
+    cfg.MODEL.LIGHT_DECODER.NORM = "GN"
 
 
 def _add_augmentation(cfg: CfgNode) -> None:
@@ -155,116 +134,6 @@ def _add_augmentation(cfg: CfgNode) -> None:
     # Draw a crop again (up to ten times) while one class covers this share of it or more; 1 = take the first.
     # Detectron2's DeepLab has this key too.
     cfg.INPUT.CROP.SINGLE_CATEGORY_MAX_AREA = 1.0
-
-
-def _add_pyramidal_output(cfg: CfgNode) -> None:
-    """PyramidalOutputHead and its backbones; CONVS_DIM 512 (D_s), NORM "SyncBN" and COMMON_STRIDE 4 are the paper's."""
-    cfg.MODEL.SEM_SEG_HEAD.PYRAMID = CfgNode()
-    node = cfg.MODEL.SEM_SEG_HEAD.PYRAMID
-    # Of the levels, from coarse to fine; each a multiple of the next, the last COMMON_STRIDE. [32, 4] is nearly as good
-    # in the paper.
-    node.STRIDES = [32, 16, 8, 4]
-    # D_u, width of the unity pyramid.
-    node.UNITY_DIM = 64
-    # "coarse_to_fine" (4.2), "none", or for comparison "anl" and "anl_multi" (Table 6).
-    node.CONTEXT = "coarse_to_fine"
-    # Which cells a level leaves to coarser ones in training: under cells that are one class, "truth"; that are and are
-    # seen to be, "true_positives"; or "none" (Table 7).
-    node.RELABELLING = "true_positives"
-    # Probability from which on a cell is taken to be one class. Lower it to decide more at coarse levels.
-    node.THRESHOLD = 0.9
-    # "finest": learn the pyramid, answer by the finest level alone (Table 8); "single": without a pyramid (Table 6).
-    node.OUTPUT = "pyramidal"
-
-    cfg.MODEL.TIMM = CfgNode()
-    # Of build_timm_backbone and build_timm_fpn_backbone: "hrnet_w18", "hrnet_w32", "hrnet_w48" or another network of
-    # timm that gives its features.
-    cfg.MODEL.TIMM.NAME = "hrnet_w48"
-    # Fetch timm's ImageNet weights, unless MODEL.WEIGHTS names some; give it RGB input, as
-    # configs/base/imagenet_r50.yaml has it.
-    cfg.MODEL.TIMM.PRETRAINED = False
-    # "SyncBN": the batch statistics of its BatchNorms over all GPUs, for a few images on each; "BN": as timm has them.
-    cfg.MODEL.TIMM.NORM = "BN"
-
-    cfg.MODEL.LIGHT_DECODER = CfgNode()
-    # Of build_light_decoder_backbone: channels that the stages of the ResNet are brought to, from fine to coarse; those
-    # of HRNet-W48. Narrower is faster.
-    cfg.MODEL.LIGHT_DECODER.WIDTHS = [48, 96, 192, 384]
-    # Any norm that Detectron2 knows; "SyncBN" is the paper's.
-    cfg.MODEL.LIGHT_DECODER.NORM = "GN"
-
-
-def _add_error_correction(cfg: CfgNode) -> None:
-    """ErrorCorrectionHead, around another head; COMMON_STRIDE and the like are those of the head inside."""
-    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION = CfgNode()
-    node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
-    # The head whose errors are predicted and corrected, by its name in the registry.
-    node.BASE = ""
-    # What the detail branch looks at, from coarse to fine, one decoder block each. Of an FPN: p4, p3, p2.
-    node.DETAIL_FEATURES = ["res4", "res3", "res2"]
-    # Width of the error branch, which the paper leaves open. Narrower is faster.
-    node.ERROR_DIM = 64
-    # Width of the detail branch; the paper says that its weights take 11.6 MB, as 128 channels do on a ResNet-50.
-    node.DETAIL_DIM = 128
-    # Any norm that Detectron2 knows, of both branches. "", none, where they learn for a few thousand iterations.
-    node.NORM = "GN"
-    # Of the channel attention: "sigmoid" or "relu"; published versions disagree.
-    node.GATE = "sigmoid"
-    # An error of which the head inside is surer than this is a hard one, 0 to 1.
-    node.HARD_CONFIDENCE = 0.95
-    # Weight of hard errors in the error branch's loss, where easy ones have 1. Raise it for more of them, and more
-    # false alarms.
-    node.HARD_WEIGHT = 1.5
-    # Error probability above which a pixel is taken to be wrong: it is learned by the detail branch and corrected.
-    node.THRESHOLD = 0.7
-    # Which pixels are taken to be wrong, and corrected: "predicted", of the error branch, or for comparison "unsure",
-    # of which the head inside is not surer than HARD_CONFIDENCE (layer cascade).
-    node.ERRORS = "predicted"
-    # What the detail branch learns from: the "errors", or for comparison "all" pixels or the "hardest" fifth of them.
-    node.LEARN = "errors"
-    # "corrected"; or for comparison and before the detail branch is trained "base", the answer of the head inside;
-    # "detail", that of the detail branch everywhere; "average", the mean of the two.
-    node.OUTPUT = "corrected"
-    # In inference the last decoder block answers only where pixels are taken to be wrong. Off: everywhere, as in
-    # training; slower, and the same but for the statistics of the norms.
-    node.SPARSE = True
-
-
-def _add_confusion(cfg: CfgNode) -> None:
-    """The confusion-weighted loss of any head, and ConfusionGroupHead, around another head."""
-    # Names of the semantic classes. They come from the data set, as NUM_CLASSES does.
-    cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = []
-
-    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS = CfgNode()
-    # The sem_seg.npz of an evaluation, on images that are neither trained on nor used for the final score; of a model
-    # with a fusion sem_seg_unfused.npz, which is the head's own. The path starts at the folder in which the training
-    # starts. A pixel's loss grows with the probability of the classes that its own is confused with. Take the matrix of
-    # a model which finds all classes: one that was never found has no weight at all. Empty: cross-entropy.
-    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = ""
-    # Weight of these classes. Lower it where a class is hardly found any more.
-    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.LAMBDA = 5.0
-
-    cfg.MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS = CfgNode()
-    node = cfg.MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS
-    # The head whose feature the subnets look at and whose answer they join, by its name in the registry.
-    node.BASE = ""
-    # One subnet for each: lists of class names. tools/confusion_groups.py proposes them, as a file to put under _BASE_.
-    node.GROUPS = []
-    # How answers are joined: the "sum" or the "product" of probabilities. Choose it on held-out images.
-    node.RULE = "product"
-    # What a subnet says of the classes outside its group: "abstain", nothing; or "copy", of each what it says of
-    # "others", to do as the paper does: classes outside all groups then win pixels of which nothing is sure.
-    node.OTHERS = "abstain"
-    # Input pixels per pixel of the joint answer; 0 = that of BASE. For sums of copies 1, which takes six times the
-    # memory of K x H x W numbers: at a coarser stride they lose thin things and borders.
-    node.STRIDE = 0
-    # Width of a subnet. Narrower is faster.
-    node.DIM = 128
-    # 3x3 convolutions of a subnet, after one that brings the feature to DIM.
-    node.CONVS = 2
-    # Name of one of Detectron2's norms, "" for none. GroupNorm takes away how strong the feature of an image is, which
-    # the head's own classifier learned to read; "SyncBN" where the network is pretrained with it.
-    node.NORM = ""
 
 
 def _add_solver(cfg: CfgNode) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from unified_seg.config.reading import RESULT, ConfigError
+from unified_seg.config.heads import training_keys
+from unified_seg.config.keys import get_config
+from unified_seg.config.reading import RESULT, ConfigError, value_of
 
 FINAL_WEIGHTS = "model_final.pth"
 # A stage has a folder of its name.
@@ -85,8 +87,10 @@ def final_config(cfg: CfgNode) -> CfgNode:
     """
     config = (read_stages(cfg)[-1].config if cfg.SOLVER.STAGES else cfg).clone()
     config.defrost()
+    defaults = get_config()
     config.MODEL.WEIGHTS, config.SOLVER.TRAIN_PARTS = cfg.MODEL.WEIGHTS, []
-    config.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = ""
+    for key in training_keys():
+        config.merge_from_list([key, value_of(defaults, key)])
     config.freeze()
     return config
 

@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
+from unified_seg.config.heads import nested_heads
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth
 from unified_seg.data.validation.checks import has_instances
 from unified_seg.evaluation.base import PerImageEvaluator, Record
@@ -16,12 +17,7 @@ from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.recognition import RecognitionEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.heads.error_correction.evaluator import ErrorEvaluator
-from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator
 from unified_seg.structures.class_table import ClassTable
-
-#: Heads around others: by name, the node below MODEL.SEM_SEG_HEAD whose BASE is the head inside.
-WRAPPERS = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFUSION_GROUPS"}
 
 Evaluators = list[PerImageEvaluator]
 Exporter = Callable[[ClassTable, Sequence[Record], Path], PerImageEvaluator]
@@ -60,14 +56,8 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
     evaluators: Evaluators = []
     if "semantic" in made and has_semantic_ground_truth(records[0]):
         evaluators.append(SemanticEvaluator(table, records, folder))
-        head = cfg.MODEL.SEM_SEG_HEAD
-        names = nested_heads(cfg)
-        if "PyramidalOutputHead" in names and head.PYRAMID.OUTPUT == "pyramidal":
-            evaluators.append(LevelEvaluator(table, records, folder, head.PYRAMID.STRIDES))
-        if "ErrorCorrectionHead" in names:
-            node = head.ERROR_CORRECTION
-            chosen = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
-            evaluators.append(ErrorEvaluator(table, records, folder, **chosen))
+        for head in reversed(nested_heads(cfg).values()):
+            evaluators += head.build_evaluators(cfg, table, records, folder)
     if "instances" in made and has_instances(records[0]):
         evaluators.append(
             InstanceEvaluator(table, records, folder, with_masks="masks" in made, ground_truth=ground_truth)
@@ -112,15 +102,6 @@ def _cityscapes_instances(table: ClassTable, records: Sequence[Record], folder: 
     from unified_seg.evaluation.cityscapes import CityscapesInstanceExporter
 
     return CityscapesInstanceExporter(table, records, folder)
-
-
-def nested_heads(cfg: CfgNode) -> list[str]:
-    """The name of the semantic head, and those of the heads inside it, from the outermost on."""
-    names = [cfg.MODEL.SEM_SEG_HEAD.NAME]
-    # No model can be built of a head that is inside itself, but evaluators can.
-    while names[-1] in WRAPPERS and names[-1] not in names[:-1]:
-        names.append(cfg.MODEL.SEM_SEG_HEAD[WRAPPERS[names[-1]]].BASE)
-    return names
 
 
 def _parts(cfg: CfgNode) -> set[str]:

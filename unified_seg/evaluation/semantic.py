@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from unified_seg.config.heads import earlier_predictions
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
@@ -17,10 +18,6 @@ from unified_seg.evaluation.tables import class_table_text
 from unified_seg.ops.metrics.confusion import category_confusion, confusion_matrix, semantic_scores
 
 logger = logging.getLogger(__name__)
-
-#: Names of the `semantic_logit_maps` that are earlier answers, and what came after each.
-EARLIER = {"uncorrected": "the correction", "ungrouped": "the subnets"}
-TASKS = ("sem_seg", "sem_seg_unfused", *(f"sem_seg_{name}" for name in EARLIER))
 
 
 class ImageConfusion(NamedTuple):
@@ -78,7 +75,8 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
 
     def summarize(self, items: dict[Any, dict[str, ImageConfusion]]) -> dict[str, Scores]:
         results = {}
-        for task in TASKS:
+        earlier = {f"sem_seg_{name}": step for name, step in earlier_predictions().items()}
+        for task in ("sem_seg", "sem_seg_unfused", *earlier):
             of_task = {image_id: item[task] for image_id, item in items.items() if task in item}
             file = self.output_folder / f"{task}.npz"
             file.unlink(missing_ok=True)
@@ -89,7 +87,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
                 if task == "sem_seg_unfused":
                     raise ValueError(f"{answered} the fusion")
                 # In sliding windows only images that fit into one have maps of logits.
-                logger.info("%s: %s %s; no scores", task, answered, EARLIER[task.removeprefix("sem_seg_")])
+                logger.info("%s: %s the %s; no scores", task, answered, earlier[task])
                 continue
             confusion = self._save(file, of_task)
             results[task] = self._scores(confusion)
@@ -145,6 +143,6 @@ def _answers(record: Record, output: Output) -> dict[str, np.ndarray]:
     if "unfused" in output:
         answers["sem_seg_unfused"] = semantic_labels(record, output["unfused"])
     maps = output.get("semantic_logit_maps", {})
-    for name in (name for name in EARLIER if name in maps):
+    for name in (name for name in earlier_predictions() if name in maps):
         answers[f"sem_seg_{name}"] = maps[name].labels(answers["sem_seg"].shape).cpu().numpy()
     return answers

@@ -1,75 +1,99 @@
-"""The contract of a semantic head: what it must say, and what it gets for free.
+"""The contract of a semantic head: what it must implement, what it may declare, and what it gets for free.
 
 N = images, K = classes, (h, w) = the map at the head's own stride, (H, W) = the padded input.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import numpy as np
+import torch
 from detectron2.config import CfgNode
-from detectron2.layers import ShapeSpec
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.heads.pixel_loss import PixelLoss
 from unified_seg.ops.losses import mean_cross_entropy
 from unified_seg.ops.resampling import upsample_to
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.visualization.scene import Scene
 
-Features = dict[str, Tensor]
 Losses = dict[str, Tensor]
 
 
 @dataclass
 class SemanticPrediction:
-    """What a head knows about a batch.
+    """The prediction of a head for a batch.
 
     Attributes:
         logits: (N, K, h, w) at the head's own stride, not upsampled.
         context: (N, C', h', w'), the high-level feature (ASP's coarsest level, the output of PSP or DeepLab).
         auxiliary: further maps by name, for the head's own losses and for pictures.
-        make_feature: computes `feature`, which is large and seldom asked for; None if there is no such thing.
-        base: of a wrapper, what the head inside says.
+        make_feature: computes `feature`, which is large and seldom needed; None if the head has no such feature.
     """
 
     logits: Tensor
     context: Tensor | None = None
     auxiliary: Features = field(default_factory=dict)
     make_feature: Callable[[], Tensor] | None = None
-    base: "SemanticPrediction | None" = None
 
     @cached_property
     def feature(self) -> Tensor | None:
-        """(N, C, h, w), the fine feature from which the classifier reads."""
+        """(N, C, h, w), the fine feature that the classifier reads."""
         return None if self.make_feature is None else self.make_feature()
 
 
-class SemanticHead(nn.Module):
+class EarlierPrediction(NamedTuple):
+    """The prediction from before a wrapper's own step.
+
+    Attributes:
+        name: of its map in `logit_maps`; the scores of "sem_seg_<name>" are those of this prediction.
+        step: what the wrapper does to it, for captions: "before <step>", "after <step>".
+    """
+
+    name: str
+    step: str
+
+
+Prediction = TypeVar("Prediction", bound=SemanticPrediction)
+
+
+class SemanticHead(nn.Module, Generic[Prediction]):
     """Base of the semantic heads.
 
-    A head implements `predict` and, where cross-entropy on its logits is not all, `losses`. `forward` keeps
-    Detectron2's contract on top of the two, so a head also runs inside its PanopticFPN and SemanticSegmentor.
+    A head implements `predict` and, if its loss is not cross-entropy on its logits alone, `losses`. `forward` keeps
+    Detectron2's contract on top of the two, so a head also runs in Detectron2's PanopticFPN and SemanticSegmentor. The
+    class declares what the head brings along: config keys, evaluators, pictures. The rest of the library asks for
+    these declarations (`unified_seg.config.heads`) and knows no head by name.
 
     Args:
         num_classes: K.
-        ignore_value: the label of pixels that no loss looks at.
+        ignore_value: the label of pixels that no loss counts.
         common_stride: input pixels per pixel of the logits.
-        loss_weight: multiplies every term of `losses`.
+        loss_weight: factor of every term of `losses`.
 
     Attributes:
         size_divisibility: the height and width of the padded input must be multiples of it.
-        pixel_loss: what `losses` compares logits with targets by; cross-entropy, where `build_semantic_head` does not
-            put another.
+        pixel_loss: compares logits with targets in `losses`; cross-entropy, unless `build_semantic_head` replaces it.
+        context_channels: C' of the prediction's `context`; 0 if there is none.
+        feature_channels: C of the prediction's `feature`; 0 if there is none.
     """
 
-    #: A head that looks at the input asks for the feature "image"; only UnifiedSegmentor gives it.
-    needs_image: bool = False
-    #: A head that must know the border that pads an image asks for the feature "valid"; UnifiedSegmentor gives it, and
-    #: elsewhere the border counts as image.
-    needs_valid: bool = False
-    #: Whether `losses` compares the head's own logits with targets; a head around another leaves it to that head.
-    compares_logits: bool = True
+    #: Whether `losses` compares the head's own logits with targets; a wrapper leaves that to its base head.
+    compares_logits: ClassVar[bool] = True
+    #: Whether the head is built around another one.
+    is_wrapper: ClassVar[bool] = False
+    #: The node below MODEL.SEM_SEG_HEAD with the head's own keys.
+    config_node: ClassVar[str] = ""
+    #: Keys that only training reads; a model that only predicts is built with their defaults.
+    training_keys: ClassVar[Sequence[str]] = ()
+    #: What a wrapper shows and scores beside its own prediction.
+    earlier_prediction: ClassVar[EarlierPrediction | None] = None
 
     def __init__(self, *, num_classes: int, ignore_value: int, common_stride: int, loss_weight: float = 1.0):
         super().__init__()
@@ -79,18 +103,41 @@ class SemanticHead(nn.Module):
         self.size_divisibility = common_stride
         self.loss_weight = loss_weight
         self.pixel_loss: PixelLoss = mean_cross_entropy
+        self.context_channels = 0
+        self.feature_channels = 0
 
-    def predict(self, features: Features) -> SemanticPrediction:
-        """The prediction for a batch; the same in training and in inference.
+    @classmethod
+    def add_config(cls, cfg: CfgNode) -> None:
+        """Add the head's own keys, with their defaults, to a config."""
 
-        Args:
-            features: backbone maps by name, (N, C_i, H / s_i, W / s_i); and "image", the normalized padded input
-                (N, 3, H, W), when `needs_image`; and "valid", (N, 1, H, W) bool, when `needs_valid`.
-        """
+    @classmethod
+    def base_name(cls, cfg: CfgNode) -> str:
+        """Return the name of the base head that the config gives a wrapper; "" for other heads."""
+        return ""
+
+    @classmethod
+    def build_evaluators(
+        cls, cfg: CfgNode, table: ClassTable, records: Sequence[Record], output_folder: Path
+    ) -> list[PerImageEvaluator]:
+        """Build the evaluators of what only this head predicts, for a data set with semantic ground truth."""
+        return []
+
+    @classmethod
+    def draw_pictures(cls, scene: Scene) -> list[np.ndarray]:
+        """Draw what only this head predicts, as captioned pictures beside the others; [] if the outputs lack it."""
+        return []
+
+    @classmethod
+    def draw_sheet(cls, scene: Scene, columns: int) -> np.ndarray | None:
+        """Draw what only this head predicts, as a sheet below all pictures; None if the outputs lack it."""
+        return None
+
+    def predict(self, inputs: HeadInputs) -> Prediction:
+        """Return the prediction for a batch; the same in training and in inference."""
         raise NotImplementedError
 
-    def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
-        """Weighted loss terms, each named `loss_*`.
+    def losses(self, prediction: Prediction, targets: Tensor) -> Losses:
+        """Return the weighted loss terms, each named `loss_*`.
 
         Args:
             prediction: of `predict`.
@@ -100,33 +147,33 @@ class SemanticHead(nn.Module):
         loss = self.pixel_loss(logits, targets, self.ignore_value)
         return {"loss_sem_seg": loss * self.loss_weight}
 
-    def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        """Maps that say how the answer came about, by name, for pictures and analysis; most heads have none.
+    def describe(self, prediction: Prediction) -> dict[str, Tensor]:
+        """Return maps that explain the prediction, by name, for pictures and analysis; most heads have none.
 
-        UnifiedSegmentor gives them as `semantic_maps` of each image, so they should be small and cheap.
+        UnifiedSegmentor puts them into `semantic_maps` of each image, so they should be small and cheap.
 
         Returns:
             (N, H / s, W / s) each, of any type and with any stride s.
         """
         return {}
 
-    def training_order(self) -> list[str]:
-        """Paths of the modules, within the head, in the order in which they must be trained; "" is the head itself.
+    def logit_maps(self, prediction: Prediction) -> dict[str, Tensor]:
+        """Return further logits, by name, for pictures and analysis; most heads have none.
 
-        A module that learns from what another says comes after it: a wrapper lists those of the head inside, each as
-        `base.<path>`, and then its own.
-        """
-        return [""]
-
-    def logit_maps(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        """Logits beside those of the answer, by name, for pictures and analysis; most heads have none.
-
-        UnifiedSegmentor gives them as `semantic_logit_maps` of each image, to be read at any size.
+        UnifiedSegmentor puts them into `semantic_logit_maps` of each image, to be read at any size.
 
         Returns:
             (N, C, H / s, W / s) each, with any number of channels C and any stride s.
         """
         return {}
+
+    def training_order(self) -> list[str]:
+        """Return the paths of the modules in the order in which they must be trained; "" is the head itself.
+
+        A module that learns from the prediction of another comes after it: a wrapper lists the modules of its base
+        head, each as `base.<path>`, and then its own.
+        """
+        return [""]
 
     def upsample(self, logits: Tensor) -> Tensor:
         """(N, K, h, w) -> (N, K, h * stride, w * stride), bilinear, in float32."""
@@ -134,46 +181,41 @@ class SemanticHead(nn.Module):
 
     def forward(self, features: Features, targets: Tensor | None = None) -> tuple[Tensor | None, Losses]:
         """Detectron2's contract: (None, losses) in training, (logits at the input's size, {}) in inference."""
-        if self.needs_image and "image" not in features:
-            raise ValueError(
-                f"{type(self).__name__} looks at the input image, which only UnifiedSegmentor passes to its heads; "
-                "set MODEL.META_ARCHITECTURE to UnifiedSegmentor"
-            )
-        prediction = self.predict(features)
+        prediction = self.predict(HeadInputs(features))
         if self.training:
             if targets is None:
-                raise ValueError("a semantic head needs targets in training")
+                raise ValueError(f"{type(self).__name__} needs targets in training")
             return None, self.losses(prediction, targets)
         return self.upsample(prediction.logits), {}
 
+    def rename_older_keys(self, state_dict: dict[str, Any], prefix: str) -> None:
+        """Rename the entries of a state dict, in place, as the modules are nested here.
 
-def common_arguments(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-    """What every head of this project reads of MODEL.SEM_SEG_HEAD, as arguments; `input_shape` of IN_FEATURES alone."""
-    head = cfg.MODEL.SEM_SEG_HEAD
-    return {
-        "input_shape": {name: shape for name, shape in input_shape.items() if name in head.IN_FEATURES},
-        "num_classes": head.NUM_CLASSES,
-        "ignore_value": head.IGNORE_VALUE,
-        "common_stride": head.COMMON_STRIDE,
-        "loss_weight": head.LOSS_WEIGHT,
-        "conv_dim": head.CONVS_DIM,
-        "norm": head.NORM,
-    }
+        Files of older versions name the weights of a base head as if there were no wrapper; files of a base head alone
+        and of the same heads in another order load too.
+
+        Args:
+            state_dict: the weights, by name.
+            prefix: of the names of this head, with its dot.
+        """
+        if "base" in self._modules and not self.is_wrapper:
+            return
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            name = key.removeprefix(prefix)
+            while name.startswith("base."):
+                name = name.removeprefix("base.")
+            if (new := prefix + self.nested_name(name)) != key:
+                state_dict[new] = state_dict.pop(key)
+
+    def nested_name(self, name: str) -> str:
+        """Return the path, within this head, of a parameter that is named as if there were no wrapper."""
+        return name
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        self.rename_older_keys(state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def sort_levels(input_shape: dict[str, ShapeSpec], common_stride: int) -> list[tuple[str, ShapeSpec]]:
-    """Names and shapes of a head's features, from fine to coarse; of one stride, the wider is later.
-
-    Raises:
-        ValueError: there is none, or the finest has another stride than the head's logits.
-    """
-    if not input_shape:
-        raise ValueError("a semantic head needs a feature: MODEL.SEM_SEG_HEAD.IN_FEATURES is empty")
-    levels = sorted(input_shape.items(), key=lambda item: (item[1].stride, item[1].channels))
-    finest = levels[0][1].stride
-    if finest != common_stride:
-        raise ValueError(
-            f"the finest feature has stride {finest}, common_stride is {common_stride}: set "
-            f"MODEL.SEM_SEG_HEAD.COMMON_STRIDE to {finest}"
-        )
-    return levels
+def needs_loss(logits: Tensor) -> bool:
+    """Return whether a loss of these logits trains something; without gradients all losses are of interest."""
+    return logits.requires_grad or not torch.is_grad_enabled()

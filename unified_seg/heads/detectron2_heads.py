@@ -1,25 +1,26 @@
 """Detectron2's own semantic heads, under this project's contract."""
 
 from contextlib import ExitStack
+from typing import Self
 
 from detectron2.config import CfgNode
 from detectron2.modeling.meta_arch.semantic_seg import SemSegFPNHead
 from detectron2.projects.deeplab import DeepLabV3PlusHead
 from torch import Tensor, nn
 
-from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
-from unified_seg.heads.hidden_name import hide_name
+from unified_seg.heads.base import Losses, SemanticHead, SemanticPrediction
+from unified_seg.heads.inputs import HeadInputs
 from unified_seg.ops.losses import mean_cross_entropy
 
 
-class Detectron2Head(SemanticHead):
-    """Gives a head that has Detectron2's `layers` and `losses` (SemSegFPNHead, DeepLabV3PlusHead) our contract.
+class Detectron2Head(SemanticHead[SemanticPrediction]):
+    """An adapter for heads with Detectron2's `layers` and `losses`, such as SemSegFPNHead and DeepLabV3PlusHead.
 
-    The adapter adds no name of its own to the state dict, so weights trained in Detectron2's PanopticFPN or
-    SemanticSegmentor load, and the other way round.
+    The modules of the head become those of the adapter under the same names, so weights trained in Detectron2's
+    PanopticFPN or SemanticSegmentor load, and the other way round.
 
-    Of these two heads and what is derived from them the prediction has a context, and of every head with a `predictor`
-    the feature that goes into it.
+    SemSegFPNHead, DeepLabV3PlusHead and their subclasses have a context; every head with a `predictor` has a feature,
+    the input of the predictor.
 
     Args:
         head: the module; it must have `layers(features) -> logits`, `losses(logits, targets)`, `common_stride`,
@@ -30,32 +31,43 @@ class Detectron2Head(SemanticHead):
         ValueError: the module lacks one of these.
     """
 
+    head: nn.Module
+
     def __init__(self, head: nn.Module, num_classes: int):
         missing = [n for n in ("layers", "losses", "common_stride", "ignore_value") if not hasattr(head, n)]
         if missing:
-            raise ValueError(f"{type(head).__name__} is no head that can be adapted: it has no {', '.join(missing)}")
+            raise ValueError(f"{type(head).__name__} can't be adapted: it has no {', '.join(missing)}")
         stride, ignore = int(head.common_stride), int(head.ignore_value)  # type: ignore[arg-type]
         weight = float(getattr(head, "loss_weight", 1.0))
         super().__init__(num_classes=num_classes, ignore_value=ignore, common_stride=stride, loss_weight=weight)
-        self.head = head
-        hide_name(self, "head")
+        # The head is not a child: what it holds is held by the adapter, so that names are Detectron2's.
+        self.__dict__["head"] = head
+        self._modules, self._parameters, self._buffers = head._modules, head._parameters, head._buffers
+        self._non_persistent_buffers_set = head._non_persistent_buffers_set
+        context, classifier = _context_module(head), getattr(head, "predictor", None)
+        self.context_channels = _out_channels(context) if context is not None else 0
+        self.feature_channels = classifier.in_channels if classifier is not None else 0
 
-    def predict(self, features: Features) -> SemanticPrediction:
-        said: dict[str, Tensor] = {}
+    def train(self, mode: bool = True) -> Self:
+        self.head.training = mode
+        return super().train(mode)
+
+    def predict(self, inputs: HeadInputs) -> SemanticPrediction:
+        seen: dict[str, Tensor] = {}
         context, classifier = _context_module(self.head), getattr(self.head, "predictor", None)
-        # Its `layers` give the logits alone; what it computes on the way is overheard, in this one call.
+        # `layers` returns the logits alone; hooks keep what it computes on the way, during this one call.
         with ExitStack() as hooks:
             if context is not None:
-                hooks.enter_context(context.register_forward_hook(lambda _, args, result: said.update(context=result)))
+                hooks.enter_context(context.register_forward_hook(lambda _, args, result: seen.update(context=result)))
             if classifier is not None:
-                hooks.enter_context(classifier.register_forward_pre_hook(lambda _, args: said.update(feature=args[0])))
-            logits = self.head.layers(features)  # type: ignore[operator]
-        feature = said.get("feature")
+                hooks.enter_context(classifier.register_forward_pre_hook(lambda _, args: seen.update(feature=args[0])))
+            logits = self.head.layers(inputs.features)  # type: ignore[operator]
+        feature = seen.get("feature")
         make_feature = None if feature is None else lambda: feature
-        return SemanticPrediction(logits, said.get("context"), make_feature=make_feature)
+        return SemanticPrediction(logits, seen.get("context"), make_feature=make_feature)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
-        """Those of the head itself, or this project's where `pixel_loss` was replaced."""
+        """Return the losses of the head itself, or this project's if `pixel_loss` was replaced."""
         if self.pixel_loss is not mean_cross_entropy:
             return super().losses(prediction, targets)
         if (targets == self.ignore_value).all():
@@ -64,12 +76,12 @@ class Detectron2Head(SemanticHead):
         return self.head.losses(prediction.logits, targets)  # type: ignore[operator]
 
 
-def adapted_config(cfg: CfgNode) -> CfgNode:
-    """The config as Detectron2's heads should read it.
+def adapt_config(cfg: CfgNode) -> CfgNode:
+    """Return the config as Detectron2's heads should read it.
 
-    DeepLabV3PlusHead would take the size of INPUT.CROP for the window of its image pooling, and refuse every image that
-    is no multiple of it. Without a crop it pools the whole image, as its paper says; weights that Detectron2 trained
-    with a crop load, and answer a little differently here.
+    DeepLabV3PlusHead would take the size of INPUT.CROP for the window of its image pooling, and refuse every image
+    whose size is not a multiple of it. Without a crop it pools the whole image, as its paper says; weights that
+    Detectron2 trained with a crop load, and predict a little differently here.
     """
     cfg = cfg.clone()
     cfg.defrost()
@@ -78,9 +90,17 @@ def adapted_config(cfg: CfgNode) -> CfgNode:
 
 
 def _context_module(head: nn.Module) -> nn.Module | None:
-    """What gives the high-level feature: DeepLab's atrous pyramid, or what an FPN's coarsest level goes through."""
+    """Return the module whose output is the high-level feature.
+
+    That is DeepLab's atrous pyramid, or what an FPN's coarsest level goes through.
+    """
     if isinstance(head, DeepLabV3PlusHead):
         return head.decoder[head.in_features[-1]]["project_conv"]
     if isinstance(head, SemSegFPNHead):
         return head.scale_heads[-1]
     return None
+
+
+def _out_channels(module: nn.Module) -> int:
+    """Return the output channels of the last convolution in a module."""
+    return [m.out_channels for m in module.modules() if isinstance(m, nn.Conv2d)][-1]

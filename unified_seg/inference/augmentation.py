@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from unified_seg.config import ConfigError
 from unified_seg.inference.views import View, ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor
-from unified_seg.structures.logit_map import LogitEnsemble
+from unified_seg.meta_arch.predictions import ImagePrediction
+from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
 
 
 def with_augmentation(cfg: CfgNode, model: nn.Module) -> tuple[CfgNode, nn.Module]:
@@ -87,15 +88,15 @@ class AugmentedSegmentor(nn.Module):
         maps, found = [], []
         with _without_masks(self.model.roi_heads):
             for view in views:
-                semantic, instances, *_ = self.model.predict([{"image": view.of(image)}])[0]
-                if semantic is not None:
-                    maps.append(replace(semantic.kept(), mirrored=view.mirrored))
-                if instances is not None:
-                    found.append(_from_view(instances, view, size))
+                prediction = self.model.predict([{"image": view.of(image)}])[0]
+                if isinstance(prediction.semantic, LogitMap):
+                    maps.append(replace(prediction.semantic.kept(), mirrored=view.mirrored))
+                if prediction.instances is not None:
+                    found.append(_from_view(prediction.instances, view, size))
         merged = self._merge(found) if found else None
         if merged is not None and getattr(self.model.roi_heads, "mask_on", True):
             merged.pred_masks = self._mean_masks(image, views, merged)
-        return self.model.finish(x, LogitEnsemble(maps) if maps else None, merged)
+        return self.model.finish(x, ImagePrediction(LogitEnsemble(maps) if maps else None, merged))
 
     def _merge(self, found: Sequence[Instances]) -> Instances:
         """The detections of all views that survive one more non-maximum suppression, best first."""

@@ -1,4 +1,4 @@
-"""Training some parts of a model while all else stays as it is, bit by bit."""
+"""Training some parts of a model while all others stay frozen, bit by bit."""
 
 import difflib
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ BATCH_COUNT = ".num_batches_tracked"
 
 
 class FreezableModel(nn.Module):
-    """A model of which some parts can be trained alone.
+    """A model with parts that can be trained alone.
 
-    What is frozen has no gradients and is in inference mode, whatever `train` says later: statistics of BatchNorm and
-    dropout too. Modules around a trained part keep their mode, since it decides between losses and answers; parameters
-    of their own are frozen.
+    A frozen module has no gradients and stays in inference mode after calls of `train`, BatchNorm and dropout included.
+    Modules that contain a trained part keep their mode, since it decides between losses and predictions; their own
+    parameters are frozen.
 
     A subclass calls `train_only` at the end of its constructor.
     """
@@ -24,23 +24,23 @@ class FreezableModel(nn.Module):
     _trainable: frozenset[str] | None = None
 
     def train_only(self, parts: Sequence[str]) -> None:
-        """Freeze all but these parts, and thaw what an earlier call froze.
+        """Freeze all but these parts, and unfreeze those of an earlier call.
 
-        Parameters that the constructor made without gradients (MODEL.BACKBONE.FREEZE_AT) never get any. To be called
-        before an optimizer or DistributedDataParallel looks at the model.
+        Parameters that the constructor made without gradients (MODEL.BACKBONE.FREEZE_AT) stay so. Call it before an
+        optimizer or DistributedDataParallel reads the model.
 
         Args:
             parts: paths of modules; () trains everything.
 
         Raises:
-            ValueError: a path of no module, or parts with nothing to train.
+            ValueError: an unknown path, or parts without trainable parameters.
         """
         if self._trainable is None:
             self._trainable = frozenset(name for name, value in self.named_parameters() if value.requires_grad)
         _check_paths(self, parts)
         trained = {name for name in self._trainable if not parts or _is_in(name, *parts)}
         if parts and not trained:
-            raise ValueError(f"SOLVER.TRAIN_PARTS: there is nothing to train in {', '.join(parts)}")
+            raise ValueError(f"SOLVER.TRAIN_PARTS: {', '.join(parts)} has no trainable parameter")
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name in trained)
         self._parts = tuple(parts)
@@ -54,14 +54,14 @@ class FreezableModel(nn.Module):
         return self
 
     def training_order(self) -> list[list[str]]:
-        """Paths of modules, step by step in the order in which they must be trained.
+        """Return paths of modules, step by step in the order in which they must be trained.
 
-        A step learns from what those before it say. Modules in none of the steps have no place in the order.
+        A step is trained on the predictions of those before it. Other modules have no place in the order.
         """
         return []
 
     def trained_steps(self) -> list[int]:
-        """Indices of the steps of `training_order` of which something is trained."""
+        """Return the indices of the steps of `training_order` with a trained part."""
         return [
             index
             for index, step in enumerate(self.training_order())
@@ -69,9 +69,9 @@ class FreezableModel(nn.Module):
         ]
 
     def required_weights(self) -> list[str]:
-        """Names of the frozen parameters and persistent buffers that must come from weights.
+        """Return the names of the frozen parameters and persistent buffers that must come from weights.
 
-        All but those of steps that come after whatever is trained; none where nothing is frozen.
+        All but those of steps after the last trained one; [] if nothing is frozen.
         """
         if not self._parts:
             return []
@@ -81,23 +81,23 @@ class FreezableModel(nn.Module):
         return [
             name
             for name, value in chain(self.named_parameters(), self.named_buffers())
-            # No answer depends on the count of batches, and not every file has it.
+            # No prediction depends on the count of batches, and not every file has it.
             if id(value) in persistent and not _is_in(name, *self._parts, *later) and not name.endswith(BATCH_COUNT)
         ]
 
 
-def learns(*modules: nn.Module) -> bool:
-    """Whether some parameter of one of these modules is trained."""
+def has_trainable(*modules: nn.Module) -> bool:
+    """Return whether a parameter of one of these modules is trained."""
     return any(parameter.requires_grad for module in modules for parameter in module.parameters())
 
 
 def _is_in(path: str, *others: str) -> bool:
-    """Whether a path is one of the others or lies inside one."""
+    """Return whether a path equals one of the others or lies inside it."""
     return any(path == other or path.startswith(f"{other}.") for other in others)
 
 
 def _outermost_outside(module: nn.Module, parts: Sequence[str], prefix: str = "") -> list[nn.Module]:
-    """The outermost modules inside `module` that are neither in a part nor around one."""
+    """Return the outermost modules inside `module` that are not in a part and contain no part."""
     found = []
     for name, child in module.named_children():
         path = prefix + name
@@ -117,4 +117,4 @@ def _check_paths(model: nn.Module, parts: Sequence[str]) -> None:
             close = difflib.get_close_matches(part, known, n=1)
             top = ", ".join(name for name, _ in model.named_children())
             hint = f"did you mean {close[0]}?" if close else f"the model has {top}"
-            raise ValueError(f"SOLVER.TRAIN_PARTS: the model has no part {part!r}; {hint}")
+            raise ValueError(f"SOLVER.TRAIN_PARTS: unknown part {part!r}; {hint}")

@@ -3,53 +3,43 @@
 "detectron2": `sem_seg` (K, H, W) logits; `instances` with `pred_masks` (N, H, W) bool; `panoptic_seg`.
 "compact":    `sem_seg_labels` (H, W); `instances` with `pred_masks` a BoxMasks; `panoptic_seg`; and, where the fusion
               refines, `unfused`: a dict with the `sem_seg_labels` and the `instances` from before the fusion; and,
-              where the semantic head describes its answer, `semantic_maps`: a dict of CellMaps, and
-              `semantic_logit_maps`: a dict of LogitMaps.
+              if the semantic head has further maps, `semantic_maps`, a dict of CellMaps, and
+              `semantic_logit_maps`, a dict of LogitMaps.
 
-Both say the same: labels are the argmax of the logits, and the cropped masks pasted are the full ones.
+Both hold the same predictions: labels are the argmax of the logits, and the pasted masks are the full ones.
 (H, W) = the original image, N = instances, K = classes.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from detectron2.structures import Instances
 from torch import Tensor
 
 from unified_seg.fusion.base import PanopticFusion
+from unified_seg.meta_arch.predictions import ImagePrediction
 from unified_seg.structures.box_masks import BoxMasks
-from unified_seg.structures.cell_map import CellMap
-from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
 
 OUTPUT_FORMATS = ("detectron2", "compact")
 
 
 def finish_image(
-    semantic: LogitMap | LogitEnsemble | None,
-    instances: Instances | None,
-    maps: Mapping[str, CellMap] | None = None,
-    logit_maps: Mapping[str, LogitMap] | None = None,
-    *,
-    output_size: tuple[int, int],
-    fusion: PanopticFusion | None,
-    output_format: str,
+    prediction: ImagePrediction, *, output_size: tuple[int, int], fusion: PanopticFusion | None, output_format: str
 ) -> dict[str, Any]:
-    """The outputs of one image.
+    """Return the outputs of one image.
 
     Args:
-        semantic: what the semantic head says, or None.
-        instances: the detector's, boxes in pixels of their `image_size`, soft masks (N, 1, M, M); or None.
-        maps, logit_maps: what the semantic head says beside its logits, by name, if anything.
+        prediction: of the parts of the model.
         output_size: (H, W).
-        fusion: joins labels and instances where both are there.
+        fusion: joins labels and instances if there are both.
         output_format: one of OUTPUT_FORMATS.
     """
     compact = output_format == "compact"
     outputs: dict[str, Any] = {}
+    semantic, instances = prediction.semantic, prediction.instances
     if instances is not None:
         instances = rescale_instances(instances, output_size)
     if semantic is not None and (not compact or (fusion is not None and fusion.needs_confidence)):
-        semantic = semantic.kept()  # the labels are not all that is read
+        semantic = semantic.kept()  # more than the labels is read
     labels = None
     if semantic is not None and (compact or fusion is not None):
         labels = semantic.labels(output_size)
@@ -65,14 +55,14 @@ def finish_image(
         outputs["sem_seg_labels"] = labels
         if unfused:
             outputs["unfused"] = unfused
-        if maps:
-            outputs["semantic_maps"] = dict(maps)
-        if logit_maps:
-            outputs["semantic_logit_maps"] = dict(logit_maps)
+        if prediction.maps:
+            outputs["semantic_maps"] = dict(prediction.maps)
+        if prediction.logit_maps:
+            outputs["semantic_logit_maps"] = dict(prediction.logit_maps)
     elif semantic is not None:
         outputs["sem_seg"] = semantic.logits(output_size)
         if unfused and labels is not None:
-            _exchange(outputs["sem_seg"], unfused["sem_seg_labels"], labels)
+            _swap_logits(outputs["sem_seg"], unfused["sem_seg_labels"], labels)
     if instances is not None:
         if not compact and instances.has("pred_masks"):
             instances.pred_masks = instances.pred_masks.full()
@@ -80,8 +70,8 @@ def finish_image(
     return outputs
 
 
-def _exchange(logits: Tensor, before: Tensor, after: Tensor) -> None:
-    """Where the fusion changed a label, exchange the logits of the two classes: their argmax is then the new one."""
+def _swap_logits(logits: Tensor, before: Tensor, after: Tensor) -> None:
+    """Swap the logits of old and new class where the fusion changed a label, so that their argmax is the new one."""
     rows, columns = (before != after).nonzero(as_tuple=True)
     old, new = before[rows, columns].long(), after[rows, columns].long()
     winners, losers = logits[old, rows, columns], logits[new, rows, columns]
@@ -89,14 +79,14 @@ def _exchange(logits: Tensor, before: Tensor, after: Tensor) -> None:
 
 
 def rescale_instances(instances: Instances, output_size: tuple[int, int]) -> Instances:
-    """Bring instances to the original image and binarize their masks, each inside its box.
+    """Bring instances to the original image and binarize their masks inside their boxes.
 
     Args:
         instances: with `pred_boxes`, and `pred_masks` (N, 1, M, M) probabilities if there are masks.
         output_size: (H, W).
 
     Returns:
-        Instances of that size without those whose box is empty there; `pred_masks` is a BoxMasks.
+        Instances of that size, without those with an empty box; `pred_masks` is a BoxMasks.
     """
     height, width = output_size
     scale_y, scale_x = height / instances.image_size[0], width / instances.image_size[1]

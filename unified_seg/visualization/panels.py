@@ -11,19 +11,17 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from unified_seg.heads.error_correction.panels import draw_errors
-from unified_seg.heads.pyramidal_output.panels import draw_pyramid
+from unified_seg.config.heads import earlier_predictions, registered_heads
 from unified_seg.ops.id_maps import segment_extents
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
 from unified_seg.visualization.colors import Color, assign_shades
+from unified_seg.visualization.scene import Scene
 from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
 
 LegendMode = Literal["present", "all", "none"]
 KINDS = ("semantic", "instances", "panoptic")
-#: What heads around others do, by the name of the map of logits from before it.
-EARLIER = {"ungrouped": "subnets", "uncorrected": "correction"}
 
 SEMANTIC_OPACITY = 0.8
 INSTANCE_OPACITY = 0.7
@@ -112,11 +110,14 @@ def draw_panels(
             last = list(earlier)[-1]
             pictures += [*earlier_pictures, panels.pop("semantic").draw(image, f"after {last} · ")]
         pictures += [panel.draw(image) for panel in panels.values()]
-    if {"uncorrected", "error"} <= outputs.get("semantic_logit_maps", {}).keys():
-        size = (image.shape[0], image.shape[1])
-        pictures += draw_errors(size, outputs["semantic_logit_maps"], table.ignore_label, ground_truth)
+    scene = Scene(image, outputs, table, ground_truth)
+    heads = registered_heads().values()
+    for head in heads:
+        pictures += head.draw_pictures(scene)
     columns = _columns(len(pictures), wide=image.shape[1] > image.shape[0])
-    return with_legend(_above_pyramid(grid(pictures, columns), image, outputs, columns), shown, table, legend)
+    sheets = [head.draw_sheet(scene, columns) for head in heads]
+    whole = stack([grid(pictures, columns), *(sheet for sheet in sheets if sheet is not None)])
+    return with_legend(whole, shown, table, legend)
 
 
 def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_threshold: float = 0.5) -> dict[str, Panel]:
@@ -143,11 +144,6 @@ def with_legend(picture: np.ndarray, panels: Sequence[Panel], table: ClassTable,
     return stack([picture, draw_legend(list(shown.items()), picture.shape[1])])
 
 
-def _above_pyramid(sheet: np.ndarray, image: np.ndarray, outputs: Mapping[str, Any], columns: int) -> np.ndarray:
-    maps = outputs.get("semantic_maps", {})
-    return stack([sheet, draw_pyramid(image, maps, columns)]) if "levels" in maps else sheet
-
-
 def _columns(pictures: int, wide: bool) -> int:
     """Four wide pictures are shown two by two."""
     return (2 if wide else 4) if pictures == 4 else min(pictures, 3)
@@ -155,11 +151,12 @@ def _columns(pictures: int, wide: bool) -> int:
 
 def _earlier_panels(image: np.ndarray, outputs: Mapping[str, Any], table: ClassTable) -> dict[str, Panel]:
     """The semantic panels from before what heads around others do, by what that is; the innermost head's first."""
-    # A head around another puts its maps behind those of the head inside.
+    # A wrapper puts its maps behind those of its base head.
+    steps = earlier_predictions()
     return {
-        EARLIER[name]: _semantic_panel({"sem_seg_labels": logits.labels(image.shape[:2])}, table)
+        steps[name]: _semantic_panel({"sem_seg_labels": logits.labels(image.shape[:2])}, table)
         for name, logits in outputs.get("semantic_logit_maps", {}).items()
-        if name in EARLIER
+        if name in steps
     }
 
 

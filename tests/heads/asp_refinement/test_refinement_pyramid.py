@@ -2,14 +2,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unified_seg.heads.asp_refinement.refinement_pyramid import refinement_pyramid
+from unified_seg.heads.asp_refinement.refinement_pyramid import refine
 
 
 def test_each_level_adds_to_the_sum_of_the_coarser_ones() -> None:
     # Constants survive upsampling, so by hand: h2..h5 = 1, 10, 100, 1000;
     # r5 = 1000, r4 = 100 + 1000, r3 = 10 + 1100, r2 = 1 + 1110.
     levels = [torch.full((1, 2, 8 // 2**i, 16 // 2**i), 10.0**i) for i in range(4)]
-    refined = refinement_pyramid(levels)
+    refined = refine(levels)
     assert [r.unique().tolist() for r in refined] == [[1111.0], [1110.0], [1100.0], [1000.0]]
     assert [r.shape for r in refined] == [level.shape for level in levels]
 
@@ -17,7 +17,7 @@ def test_each_level_adds_to_the_sum_of_the_coarser_ones() -> None:
 @pytest.mark.parametrize("coarse", [(3, 5), (4, 5), (3, 4)])
 def test_odd_sizes_meet_at_the_finer_one(coarse: tuple[int, int]) -> None:
     fine, low = torch.randn(2, 3, 7, 9), torch.randn(2, 3, *coarse)
-    refined = refinement_pyramid([fine, low])
+    refined = refine([fine, low])
     upsampled = F.interpolate(low, size=(7, 9), mode="bilinear", align_corners=False)
     assert torch.equal(refined[0], fine + upsampled)
     assert refined[1] is low
@@ -25,10 +25,10 @@ def test_odd_sizes_meet_at_the_finer_one(coarse: tuple[int, int]) -> None:
 
 def test_one_level_is_itself() -> None:
     level = torch.randn(1, 2, 3, 3)
-    assert refinement_pyramid([level]) == [level]
+    assert refine([level]) == [level]
 
 
 def test_inputs_stay_as_they_are() -> None:
     levels = [torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)]
-    refinement_pyramid(levels)
+    refine(levels)
     assert (levels[0] == 1).all() and len(levels) == 2

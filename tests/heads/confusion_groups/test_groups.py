@@ -10,7 +10,7 @@ from torch import Tensor
 
 from unified_seg.heads.confusion_groups.groups import (
     RULES,
-    channels_of,
+    group_channels,
     group_confusion,
     group_targets,
     join,
@@ -56,7 +56,7 @@ def logs(*probabilities: float) -> Tensor:
 
 class TestChannels:
     def test_follow_the_order_of_the_group(self) -> None:
-        channels = channels_of([3, 1], 5)
+        channels = group_channels([3, 1], 5)
         assert channels.dtype == torch.int64
         assert channels.tolist() == [0, 2, 0, 1, 0]
 
@@ -71,33 +71,33 @@ class TestChannels:
     )
     def test_refuses(self, group: list[int], fault: str) -> None:
         with pytest.raises(ValueError, match=fault):
-            channels_of(group, 4)
+            group_channels(group, 4)
 
 
 class TestTargets:
     @pytest.mark.parametrize("ignore_value", [255, -1])
     def test_by_hand(self, ignore_value: int) -> None:
         targets = torch.tensor([[[0, 1, 2], [3, ignore_value, 1]]])
-        wanted = group_targets(targets, channels_of([3, 1], 4), ignore_value)
+        wanted = group_targets(targets, group_channels([3, 1], 4), ignore_value)
         assert wanted.tolist() == [[[0, 2, 0], [1, ignore_value, 2]]]
         assert targets.tolist() == [[[0, 1, 2], [3, ignore_value, 1]]]
 
     @pytest.mark.parametrize("label", [4, 254, -1, -4])
     def test_a_label_of_no_class_is_refused(self, label: int) -> None:
         with pytest.raises(RuntimeError, match="out of bounds"):
-            group_targets(torch.tensor([0, IGNORE, label]), channels_of([3, 1], 4), IGNORE)
+            group_targets(torch.tensor([0, IGNORE, label]), group_channels([3, 1], 4), IGNORE)
 
 
 class TestAllClasses:
     def test_by_hand(self) -> None:
         # Others 1/8, class 2 1/2, class 0 3/8: the classes 1 and 3 get 1/8 each, and all of 9/8 is brought back to 1.
-        mapped = to_all_classes(logs(1 / 8, 1 / 2, 3 / 8), channels_of([2, 0], 4))
+        mapped = to_all_classes(logs(1 / 8, 1 / 2, 3 / 8), group_channels([2, 0], 4))
         torch.testing.assert_close(mapped, logs(3 / 9, 1 / 9, 4 / 9, 1 / 9))
 
     @settings(max_examples=50, deadline=None)
     @given(drawn_groups())
     def test_probabilities_are_copied_and_sum_to_1(self, drawn: Drawn) -> None:
-        mapped = to_all_classes(drawn.logits, channels_of(drawn.group, drawn.num_classes)).exp()
+        mapped = to_all_classes(drawn.logits, group_channels(drawn.group, drawn.num_classes)).exp()
         probabilities = drawn.logits.double().softmax(1)
         copies = [
             probabilities[:, 1 + drawn.group.index(label) if label in drawn.group else 0]
@@ -113,7 +113,7 @@ class TestAllClasses:
 
         That is so for any two classes, in the group or not: they compare as the channels do that they are copied from.
         """
-        mapped = to_all_classes(drawn.logits, channels_of(drawn.group, drawn.num_classes))
+        mapped = to_all_classes(drawn.logits, group_channels(drawn.group, drawn.num_classes))
         source = torch.stack(
             [
                 drawn.logits[:, 1 + drawn.group.index(label) if label in drawn.group else 0]
@@ -126,22 +126,22 @@ class TestAllClasses:
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
     def test_is_float32(self, dtype: torch.dtype) -> None:
         logits = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
-        mapped = to_all_classes(logits, channels_of([1, 4], 6))
+        mapped = to_all_classes(logits, group_channels([1, 4], 6))
         assert mapped.dtype == torch.float32
-        assert torch.equal(mapped, to_all_classes(logits.float(), channels_of([1, 4], 6)))
+        assert torch.equal(mapped, to_all_classes(logits.float(), group_channels([1, 4], 6)))
 
     def test_far_apart_logits_stay_finite(self) -> None:
         logits = torch.tensor([1e4, 0.0, -1e4]).reshape(1, 3, 1, 1)
         # The two others share a 1; the group's classes are 1e4 and 2e4 below them.
         expected = torch.tensor([-1e4, 0, 0, -2e4]) - math.log(2)
-        torch.testing.assert_close(to_all_classes(logits, channels_of([0, 3], 4)).flatten(), expected)
+        torch.testing.assert_close(to_all_classes(logits, group_channels([0, 3], 4)).flatten(), expected)
 
 
 class TestConfusion:
     @settings(max_examples=30, deadline=None)
     @given(drawn_groups())
     def test_is_that_of_the_labels_of_the_group(self, drawn: Drawn) -> None:
-        channels = channels_of(drawn.group, drawn.num_classes)
+        channels = group_channels(drawn.group, drawn.num_classes)
         ground_truth, labels = torch.randint(0, drawn.num_classes, (2, 200), generator=torch.Generator().manual_seed(0))
         confusion = confusion_matrix(ground_truth.numpy(), labels.numpy(), drawn.num_classes, IGNORE)
         of_group = [group_targets(one, channels, IGNORE).numpy() for one in (ground_truth, labels)]
@@ -153,7 +153,7 @@ class TestConfusion:
         confusion = torch.tensor([[4.0, 1.0, 2.0, 3.0], [nan] * 4, [1.0, 0.0, 5.0, 2.0], [nan] * 4])
         # Group {3, 2}: the classes 0 and 1 are others.
         expected = [[5, 3, 2], [0, 0, 0], [1, 2, 5]]
-        assert group_confusion(confusion, channels_of([3, 2], 4)).tolist() == expected
+        assert group_confusion(confusion, group_channels([3, 2], 4)).tolist() == expected
 
 
 class TestJoin:
@@ -185,10 +185,10 @@ class TestJoin:
     def test_a_class_in_two_groups_counts_in_both(self) -> None:
         base = logs(1 / 4, 1 / 2, 1 / 4)
         # Group {0}: 2/3, others 1/3; over the classes 2/3, 1/3, 1/3, of a sum of 4/3.
-        one = to_all_classes(logs(1 / 3, 2 / 3), channels_of([0], 3))
+        one = to_all_classes(logs(1 / 3, 2 / 3), group_channels([0], 3))
         torch.testing.assert_close(one, logs(1 / 2, 1 / 4, 1 / 4))
         # Group {1, 0}: 1/4 and 1/2, others 1/4, which is class 2 alone.
-        two = to_all_classes(logs(1 / 4, 1 / 4, 1 / 2), channels_of([1, 0], 3))
+        two = to_all_classes(logs(1 / 4, 1 / 4, 1 / 2), group_channels([1, 0], 3))
         torch.testing.assert_close(two, logs(1 / 2, 1 / 4, 1 / 4))
         # (1/4 + 1/2 + 1/2) / 3, (1/2 + 1/4 + 1/4) / 3, (1/4 + 1/4 + 1/4) / 3
         torch.testing.assert_close(join([base, one, two], "sum"), logs(5 / 12, 4 / 12, 3 / 12))
@@ -289,7 +289,7 @@ class TestACopyingSubnetThatRepeatsTheBase:
         for group in groups:
             outside = [label for label in range(num_classes) if label not in group]
             others = base[:, outside].amax(1, keepdim=True)
-            answers.append(to_all_classes(torch.cat([others, base[:, group]], 1), channels_of(group, num_classes)))
+            answers.append(to_all_classes(torch.cat([others, base[:, group]], 1), group_channels(group, num_classes)))
         assert torch.equal(join(answers, rule).argmax(1), base.argmax(1))
 
     @pytest.mark.parametrize("rule", RULES)
@@ -298,7 +298,7 @@ class TestACopyingSubnetThatRepeatsTheBase:
         # that agrees says 0.4 and, of others, 0.6. Copied: 0.4, 0.6, 0.6, which is 0.25, 0.375, 0.375.
         # Sum: 0.4 + 0.25 < 0.3 + 0.375. Product: 0.4 * 0.25 < 0.3 * 0.375.
         base = logs(0.4, 0.3, 0.3)
-        mapped = to_all_classes(logs(0.6, 0.4), channels_of([0], 3))
+        mapped = to_all_classes(logs(0.6, 0.4), group_channels([0], 3))
         torch.testing.assert_close(mapped, logs(0.25, 0.375, 0.375))
         joined = join([base, mapped], rule).exp().flatten()
         expected = {"sum": [0.325, 0.3375, 0.3375], "product": [0.1 / 0.325, 0.1125 / 0.325, 0.1125 / 0.325]}

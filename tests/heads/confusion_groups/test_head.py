@@ -14,10 +14,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
-from unified_seg.heads import SemanticHead, SemanticPrediction, build_semantic_head
+from unified_seg.heads import (
+    ConfusionGroupHead,
+    ErrorCorrectionHead,
+    SemanticHead,
+    SemanticPrediction,
+    build_semantic_head,
+)
 from unified_seg.heads.confusion_groups.groups import join, join_members
 from unified_seg.heads.confusion_groups.weighted_cross_entropy import confusion_weighted_loss, normalize_rows
-from unified_seg.heads import ConfusionGroupHead, ErrorCorrectionHead
 
 NAMES = ["road", "car", "truck", "person", "rider"]
 GROUPS = [[1, 2], [3, 4]]

@@ -10,8 +10,13 @@ from inner_heads import BASES, CLASSES, IGNORE, SHAPES, asp, features, targets, 
 from torch import Tensor
 
 from unified_seg.config import ConfigError
-from unified_seg.heads import ASPRefinementHead, SemanticHead, SemanticPrediction, build_semantic_head
-from unified_seg.heads import ErrorCorrectionHead
+from unified_seg.heads import (
+    ASPRefinementHead,
+    ErrorCorrectionHead,
+    SemanticHead,
+    SemanticPrediction,
+    build_semantic_head,
+)
 from unified_seg.meta_arch import build_model
 
 LOWS = ["p4", "p3", "p2"]

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.heads.pyramidal_output.context import TOKEN_BINS, ContextAggregation, ContextUpdate, pooled_tokens
+from unified_seg.heads.pyramidal_output.context import TOKEN_BINS, ContextAggregation, ContextUpdate, pool_tokens
 
 
 def convolve(conv: torch.nn.Module, x: Tensor) -> Tensor:
@@ -15,7 +15,7 @@ def convolve(conv: torch.nn.Module, x: Tensor) -> Tensor:
 
 def test_tokens_are_the_means_of_the_bins() -> None:
     x = torch.randn(2, 3, 12, 24, generator=torch.Generator().manual_seed(0))
-    tokens = pooled_tokens(x)
+    tokens = pool_tokens(x)
     assert tokens.shape == (2, 3, 110, 1)  # 1 + 9 + 36 + 64
     torch.testing.assert_close(tokens[:, :, 0, 0], x.mean((2, 3)))
     # The second of the 3 x 3 bins: rows 0 to 3, columns 8 to 15.
@@ -26,7 +26,7 @@ def test_tokens_are_the_means_of_the_bins() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 8), (5, 3)])
 def test_tokens_of_maps_smaller_than_their_grids(size: tuple[int, int]) -> None:
-    assert pooled_tokens(torch.randn(1, 2, *size)).shape == (1, 2, sum(b * b for b in TOKEN_BINS), 1)
+    assert pool_tokens(torch.randn(1, 2, *size)).shape == (1, 2, sum(b * b for b in TOKEN_BINS), 1)
 
 
 def test_aggregation_is_equations_8_and_9() -> None:
@@ -48,7 +48,7 @@ def test_update_is_equations_10_and_11() -> None:
     torch.manual_seed(0)
     block = ContextUpdate(8, norm="").eval()
     x, tokens = torch.randn(1, 8, 9, 9), torch.randn(1, 8, 110, 1)
-    joined = torch.cat([pooled_tokens(x), tokens], dim=1)[0, :, :, 0]
+    joined = torch.cat([pool_tokens(x), tokens], dim=1)[0, :, :, 0]
     torch.testing.assert_close(block(x, tokens)[0, :, :, 0], convolve(block.update, joined).clamp(min=0))
 
 
@@ -57,7 +57,7 @@ def test_bfloat16_attention_does_not_overflow() -> None:
     block = ContextAggregation(64)
     x = 300 * torch.randn(1, 64, 16, 16)  # scores up to some 10^5: their exponentials would be infinite
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        result = block(x, pooled_tokens(x))
+        result = block(x, pool_tokens(x))
     assert result.isfinite().all()
     F.mse_loss(result.float(), torch.zeros_like(result, dtype=torch.float32)).backward()
     assert all(p.grad.isfinite().all() for p in block.parameters())

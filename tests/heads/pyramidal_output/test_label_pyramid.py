@@ -16,9 +16,9 @@ from unified_seg.heads.pyramidal_output.label_pyramid import (
     assign_levels,
     build_label_pyramid,
     check_strides,
-    done_by_coarser,
     fuse_pyramid,
     label_cells,
+    mask_resolved_cells,
     relabel,
 )
 
@@ -320,7 +320,7 @@ def test_ground_truth_equals_the_reference(case: Case) -> None:
 def test_relabelling_equals_the_reference(case: Case, policy: str, threshold: float) -> None:
     pyramid, predicted = case.pyramid, case.probabilities()
     relabeled = relabel(pyramid, policy, predicted, threshold)
-    masks = done_by_coarser(pyramid, policy, predicted, threshold)
+    masks = mask_resolved_cells(pyramid, policy, predicted, threshold)
     for image in range(len(case.labels)):
         semantic = [level[image].numpy() for level in pyramid.semantic]
         unity = [level[image].numpy() for level in pyramid.unity]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from unified_seg.heads.pyramidal_output.context import pooled_tokens
+from unified_seg.heads.pyramidal_output.context import pool_tokens
 from unified_seg.heads.pyramidal_output.level_context import CONTEXTS
 
 FACTORS = (8, 4, 2, 1)
@@ -36,7 +36,7 @@ def test_without_context_levels_are_means() -> None:
 def test_anl_attends_once_and_then_averages() -> None:
     torch.manual_seed(0)
     context, x = CONTEXTS["anl"](8, factors=FACTORS), features()
-    finest = context.aggregation(x, pooled_tokens(x))
+    finest = context.aggregation(x, pool_tokens(x))
     for level, factor in zip(context(x), FACTORS):
         torch.testing.assert_close(level, F.avg_pool2d(finest, factor))
 
@@ -46,14 +46,14 @@ def test_anl_multi_attends_on_every_level() -> None:
     context, x = CONTEXTS["anl_multi"](8, factors=FACTORS), features()
     for level, factor, block in zip(context(x), FACTORS, context.aggregations, strict=True):
         mean = F.avg_pool2d(x, factor)
-        torch.testing.assert_close(level, block(mean, pooled_tokens(mean)))
+        torch.testing.assert_close(level, block(mean, pool_tokens(mean)))
 
 
 def test_coarse_to_fine_is_equations_4_to_6() -> None:
     torch.manual_seed(0)
     context, x = CONTEXTS["coarse_to_fine"](8, factors=FACTORS), features()
     aggregate, update = context.aggregations, context.updates
-    tokens = pooled_tokens(x)
+    tokens = pool_tokens(x)
     first = aggregate[0](F.avg_pool2d(x, 8), tokens)
     tokens = update[0](first, tokens)
     second = aggregate[1](F.avg_pool2d(x, 4), tokens)

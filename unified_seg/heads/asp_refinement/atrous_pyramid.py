@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid: parallel convolutions that look at several distances at once."""
+"""The atrous spatial pyramid: parallel convolutions of several dilations."""
 
 from collections.abc import Sequence
 
@@ -11,8 +11,8 @@ from unified_seg.layers.conv import conv_norm_relu
 class AtrousSpatialPyramid(nn.Module):
     """One 1x1 and several dilated 3x3 convolutions in parallel, concatenated and reduced by a 1x1 convolution.
 
-    Each convolution is followed by norm and ReLU. There is no branch that pools the image: it would tie the network to
-    one input size. Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation, III.B.
+    Each convolution is followed by norm and ReLU. There is no image pooling: it would tie the network to one
+    input size. Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), III.B.
 
     Args:
         in_channels: C.
@@ -22,7 +22,7 @@ class AtrousSpatialPyramid(nn.Module):
         norm: a name that Detectron2's `get_norm` knows.
 
     Raises:
-        ValueError: no rate, or one below 1.
+        ValueError: no rate, or a rate below 1.
     """
 
     def __init__(

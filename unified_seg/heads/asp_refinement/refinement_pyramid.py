@@ -1,14 +1,14 @@
-"""Refinement pyramid: finer levels learn what the coarser ones left over."""
+"""The refinement pyramid: finer levels learn the residual of the coarser ones."""
 
 from torch import Tensor
 
 from unified_seg.ops.resampling import upsample_to
 
 
-def refinement_pyramid(levels: list[Tensor]) -> list[Tensor]:
-    """Each level plus the upsampled sum of all coarser ones: r5 = h5, r4 = h4 + up(r5), r3 = h3 + up(r4) ...
+def refine(levels: list[Tensor]) -> list[Tensor]:
+    """Add to each level the upsampled sum of all coarser ones: r5 = h5, r4 = h4 + up(r5), r3 = h3 + up(r4) ...
 
-    Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation, III.B.
+    Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), III.B.
 
     Args:
         levels: (N, C, h_i, w_i) from fine to coarse, all of C channels.

@@ -13,7 +13,7 @@ RULES = ("sum", "product")
 OTHERS = ("abstain", "copy")
 
 
-def channels_of(group: Sequence[int], num_classes: int) -> Tensor:
+def group_channels(group: Sequence[int], num_classes: int) -> Tensor:
     """(K,) int64: the channel that each class has in the classifier of a group; 0, "others", outside the group.
 
     Args:
@@ -142,8 +142,8 @@ def group_confusion(confusion: Tensor, channels: Tensor) -> Tensor:
     """The confusion matrix of a group's classifier, (G + 1, G + 1), from that of all classes.
 
     Args:
-        confusion: (K, K) pixels, rows the ground truth; a row of NaN, a class never seen, counts as no pixel. With shares in
-            place of pixels the rare classes among the others count as much as the common ones.
+        confusion: (K, K) pixels, rows the ground truth; a row of NaN, a class never seen, counts as no pixel.
+            With shares in place of pixels the rare classes among the others count as much as the common ones.
         channels: of the group.
     """
     members = nn.functional.one_hot(channels).T.to(confusion)

@@ -1,7 +1,7 @@
-"""Subnets for groups of classes that are confused with each other, around any semantic head.
+"""Subnets for groups of classes that any base head confuses with each other.
 
-Source: A Network Structure to Explicitly Reduce Confusion Errors, 3 and 3.3. N = images, K = classes, M = groups,
-(h, w) = the logits of the head inside.
+Source: Geng et al., A Network Structure to Explicitly Reduce Confusion Errors in Semantic Segmentation (2018),
+sections 3 and 3.3. N = images, K = classes, M = groups, (h, w) = the logits of the base head.
 """
 
 from collections.abc import Sequence
@@ -14,39 +14,41 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 
-from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
-from unified_seg.heads.base_head import learns, probe
+from unified_seg.heads.base import EarlierPrediction, Losses, SemanticHead, needs_loss
 from unified_seg.heads.confusion_groups.groups import (
     OTHERS,
     RULES,
-    channels_of,
+    group_channels,
     group_confusion,
     group_targets,
     join,
     join_members,
     to_all_classes,
 )
+from unified_seg.heads.confusion_groups.keys import add_keys
 from unified_seg.heads.confusion_groups.loss import ConfusionWeightedLoss, configured_confusion
+from unified_seg.heads.inputs import Features, HeadInputs
+from unified_seg.heads.options import check_choice
 from unified_seg.heads.pixel_loss import PixelLoss
-from unified_seg.heads.wrapper import WrapperHead
+from unified_seg.heads.wrapper import WrapperHead, WrapperPrediction
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 from unified_seg.ops.losses import mean_cross_entropy
 from unified_seg.ops.resampling import upsample_to, upsample_to_size
 
 
 class GroupSubnet(nn.Module):
-    """Tells the classes of one group from each other and from all others.
+    """A classifier of the classes of one group and of "others".
 
     Args:
-        in_channels: of the feature that it looks at.
-        channels: (K,) int64, of the group; see `channels_of`.
+        in_channels: of the feature that it reads.
+        channels: (K,) int64, of the group; see `group_channels`.
         dim: width.
         convs: 3x3 convolutions after the 1x1 convolution that brings the feature to `dim`.
         norm: a name that Detectron2's `get_norm` knows, "" for none.
-        pixel_loss: what it learns by.
+        pixel_loss: compares its logits with its targets.
 
     Raises:
-        ValueError: a norm that is not known.
+        ValueError: an unknown norm.
     """
 
     channels: Tensor
@@ -55,7 +57,7 @@ class GroupSubnet(nn.Module):
         self, in_channels: int, channels: Tensor, dim: int, convs: int, *, norm: str = "", pixel_loss: PixelLoss
     ):
         super().__init__()
-        # Saved with the weights, which mean nothing without it.
+        # Saved with the weights, which have no meaning without it.
         self.register_buffer("channels", channels)
         self.pixel_loss = pixel_loss
         self.project = conv_norm_relu(in_channels, dim, 1, norm=norm)
@@ -69,8 +71,8 @@ class GroupSubnet(nn.Module):
         if saved is not None and not torch.equal(saved.to(self.channels), self.channels):
             *_, errors = lists
             errors.append(
-                f"{prefix}channels: these weights are of a group of other classes than the config's, or of the same in "
-                "another order (MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS)"
+                f"{prefix}channels: these weights are of another group of classes, or of the same in another order, than "
+                "MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS"
             )
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)
 
@@ -79,44 +81,44 @@ class GroupSubnet(nn.Module):
         return self.classifier(self.convs(self.project(feature)))
 
     def loss(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
-        """A scalar; targets (N, H, W) int64, classes or `ignore_value`."""
-        wanted = group_targets(targets, self.channels, ignore_value)
-        return self.pixel_loss(upsample_to(logits.float(), like=targets), wanted, ignore_value)
+        """Return the loss, a scalar; targets (N, H, W) int64, classes or `ignore_value`."""
+        own_targets = group_targets(targets, self.channels, ignore_value)
+        return self.pixel_loss(upsample_to(logits.float(), like=targets), own_targets, ignore_value)
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
 class ConfusionGroupHead(WrapperHead):
-    """The answer of the head inside, joined with those of one subnet for each group of classes.
+    """A base head whose prediction is joined with those of one subnet for each group of classes.
 
-    The subnets look at what the classifier of the head inside looks at, without its gradient, so that they don't change
-    that head.
+    The subnets read the feature that the classifier of the base head reads, without its gradient, so that they don't
+    change the base head.
 
     Args:
-        base: the head inside, the paper's subnet 0.
-        input_shape: channels and stride of the backbone's features, those of `base` among them.
+        base: the base head, the paper's subnet 0; it must have a feature.
         groups: class ids of each group; a class may be in several, and counts once in each.
-        rule: "product" or "sum": how answers are joined.
-        others: what a subnet says of the classes outside its group: nothing ("abstain"), or as in the paper of each
-            what it says of "others" ("copy").
-        stride: input pixels per pixel of the joint answer, of which that of `base` is a multiple; 0: as of `base`.
+        rule: "product" or "sum" of probabilities: how predictions are joined.
+        others: what a subnet contributes to the classes outside its group: nothing ("abstain"), or its probability of
+            "others" to each of them, as in the paper ("copy").
+        stride: input pixels per pixel of the joint prediction, a divisor of the stride of `base`; 0: as of `base`.
         loss_weight: factor of the subnets' losses; `base` has its own.
         dim, convs, norm: of each GroupSubnet.
-        confusion: (K, K), rows the ground truth: the subnets learn by the loss that it weights; None for cross-entropy.
+        confusion: (K, K), rows the ground truth: weights the subnets' loss; None for cross-entropy.
         wrong_weight: lambda of that loss.
 
     Raises:
-        ValueError: no group, an empty one, one of all classes or one twice, a value out of its range, or a head inside
-            that gives no feature.
+        ValueError: no group, an empty or repeated group, a group of all classes, a value out of its range, or a base
+            head without a feature.
     """
 
     config_node: ClassVar[str] = "CONFUSION_GROUPS"
     own_parts: ClassVar[tuple[str, ...]] = ("subnets",)
+    training_keys: ClassVar[Sequence[str]] = ("MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX",)
+    earlier_prediction = EarlierPrediction("ungrouped", "subnets")
 
     @configurable
     def __init__(
         self,
         base: SemanticHead,
-        input_shape: dict[str, ShapeSpec],
         *,
         groups: Sequence[Sequence[int]],
         rule: str = "product",
@@ -129,19 +131,18 @@ class ConfusionGroupHead(WrapperHead):
         confusion: Tensor | None = None,
         wrong_weight: float = 5.0,
     ):
-        self.check(len(groups) > 0, "GROUPS", "there is no group; tools/confusion_groups.py proposes some")
-        self.check(len(set(map(frozenset, groups))) == len(groups), "GROUPS", "two groups are of the same classes")
-        self.check(rule in RULES, "RULE", f"{rule!r} is not one of {', '.join(RULES)}")
-        self.check(others in OTHERS, "OTHERS", f"{others!r} is not one of {', '.join(OTHERS)}")
+        self.check(len(groups) > 0, "GROUPS", "is empty; tools/confusion_groups.py proposes groups")
+        self.check(len(set(map(frozenset, groups))) == len(groups), "GROUPS", "two groups have the same classes")
+        check_choice("CONFUSION_GROUPS.RULE", rule, RULES)
+        check_choice("CONFUSION_GROUPS.OTHERS", others, OTHERS)
         self.check(dim >= 1, "DIM", f"must be 1 or more, got {dim}")
         self.check(convs >= 0, "CONVS", f"must be 0 or more, got {convs}")
         stride = stride or base.common_stride
         possible = 0 < stride <= base.common_stride and base.common_stride % stride == 0
-        self.check(possible, "STRIDE", f"the head inside has stride {base.common_stride}, no multiple of {stride}")
+        self.check(possible, "STRIDE", f"must divide the base head's stride, {base.common_stride}, got {stride}")
         super().__init__(base, common_stride=stride, loss_weight=loss_weight)
-        feature = probe(base, input_shape).feature
-        self.check(feature is not None, "BASE", "the head inside gives no feature, which the subnets look at")
-        assert feature is not None
+        width = base.feature_channels
+        self.check(width > 0, "BASE", f"{type(base).__name__} has no feature, which the subnets need")
         self.groups = groups
         self.rule = rule
         self.others = others
@@ -149,13 +150,17 @@ class ConfusionGroupHead(WrapperHead):
         for number, group in enumerate(groups, 1):
             pixel_loss: PixelLoss = mean_cross_entropy
             try:
-                channels = channels_of(group, base.num_classes)
+                channels = group_channels(group, base.num_classes)
                 if confusion is not None:
                     pixel_loss = ConfusionWeightedLoss(group_confusion(confusion, channels), wrong_weight)
-                subnet = GroupSubnet(feature.shape[1], channels, dim, convs, norm=norm, pixel_loss=pixel_loss)
+                subnet = GroupSubnet(width, channels, dim, convs, norm=norm, pixel_loss=pixel_loss)
             except ValueError as error:
                 raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS: group {number}: {error}") from None
             self.subnets.append(subnet)
+
+    @classmethod
+    def add_config(cls, cfg: CfgNode) -> None:
+        add_keys(cfg.MODEL.SEM_SEG_HEAD)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
@@ -163,7 +168,7 @@ class ConfusionGroupHead(WrapperHead):
         node = head.CONFUSION_GROUPS
         return {
             **cls.common_arguments(cfg, input_shape),
-            "groups": [cls._ids_of(group, head.CLASS_NAMES) for group in node.GROUPS or []],
+            "groups": [cls._class_ids(group, head.CLASS_NAMES) for group in node.GROUPS or []],
             "rule": node.RULE,
             "others": node.OTHERS,
             "stride": node.STRIDE,
@@ -174,13 +179,13 @@ class ConfusionGroupHead(WrapperHead):
             "wrong_weight": head.CONFUSION_LOSS.LAMBDA,
         }
 
-    def predict(self, features: Features) -> SemanticPrediction:
-        """The prediction; its logits are logarithms of probabilities, without a gradient: no loss looks at them."""
-        base = self.base.predict(features)
+    def predict(self, inputs: HeadInputs) -> WrapperPrediction:
+        """Return the prediction; its logits are logarithms of probabilities, without a gradient: no loss reads them."""
+        base = self.base.predict(inputs)
         assert base.feature is not None
         feature = base.feature.detach()
         auxiliary = {f"group_{number}": subnet(feature) for number, subnet in enumerate(self._subnets, 1)}
-        return SemanticPrediction(
+        return WrapperPrediction(
             self._join(base.logits, auxiliary),
             context=base.context,
             auxiliary=auxiliary,
@@ -190,47 +195,42 @@ class ConfusionGroupHead(WrapperHead):
 
     @torch.no_grad()
     def _join(self, base_logits: Tensor, group_logits: Features) -> Tensor:
-        """(N, K, h, w) logarithms of probabilities, at the wrapper's own stride."""
+        """Return (N, K, h, w) logarithms of probabilities, at the wrapper's own stride."""
         finer = self.base.common_stride // self.common_stride
         size = [side * finer for side in base_logits.shape[-2:]]
         base = upsample_to_size(base_logits.float(), size).log_softmax(1)
-        # One at a time: they may be of the input's size.
-        answers = (upsample_to_size(logits.float(), size) for logits in group_logits.values())
+        # One at a time: they may have the input's size.
+        predictions = (upsample_to_size(logits.float(), size) for logits in group_logits.values())
         if self.others == "abstain":
-            joint = join_members(base, zip(answers, self.groups, strict=True), self.rule)
+            joint = join_members(base, zip(predictions, self.groups, strict=True), self.rule)
         else:
-            of_subnets = zip(answers, self._subnets, strict=True)
-            copies = (to_all_classes(answer, subnet.channels) for answer, subnet in of_subnets)
+            of_subnets = zip(predictions, self._subnets, strict=True)
+            copies = (to_all_classes(logits, subnet.channels) for logits, subnet in of_subnets)
             joint = join(chain([base], copies), self.rule)
         return joint.to(base_logits.dtype)
 
-    def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
-        """The losses of the head inside, and "loss_group_<m>" of each subnet."""
+    def losses(self, prediction: WrapperPrediction, targets: Tensor) -> Losses:
+        """Return the losses of the base head, and "loss_group_<m>" of each subnet."""
         losses = super().losses(prediction, targets)
         for number, subnet in enumerate(self._subnets, 1):
             logits = prediction.auxiliary[f"group_{number}"]
-            if learns(logits):
+            if needs_loss(logits):
                 loss = subnet.loss(logits, targets, self.ignore_value)
                 losses[f"loss_group_{number}"] = loss * self.loss_weight
         return losses
-
-    def logit_maps(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        """What the head inside gives, and "ungrouped", its logits."""
-        assert prediction.base is not None
-        return {**super().logit_maps(prediction), "ungrouped": prediction.base.logits}
 
     @property
     def _subnets(self) -> list[GroupSubnet]:
         return cast(list[GroupSubnet], list(self.subnets))
 
     @classmethod
-    def _ids_of(cls, group: Sequence[str], class_names: Sequence[str]) -> list[int]:
-        """The class ids of a group of names."""
-        cls.check(isinstance(group, (list, tuple)), "GROUPS", f"a group is a list of class names, not {group!r}")
-        known = ", ".join(class_names) or "unknown: they come from the data set, see resolve_dataset_classes"
+    def _class_ids(cls, group: Sequence[str], class_names: Sequence[str]) -> list[int]:
+        """Return the class ids of a group of names."""
+        cls.check(isinstance(group, (list, tuple)), "GROUPS", f"a group must be a list of class names, got {group!r}")
+        known = ", ".join(class_names) or "unknown until the config is resolved with its data set"
         ids = []
         for name in map(str, group):
-            cls.check(name in class_names, "GROUPS", f"there is no class {name!r}; the classes are {known}")
+            cls.check(name in class_names, "GROUPS", f"unknown class {name!r}; the classes are {known}")
             cls.check(class_names.count(name) == 1, "GROUPS", f"{name!r} is the name of several classes")
             ids.append(class_names.index(name))
         return ids

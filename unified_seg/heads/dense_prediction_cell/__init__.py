@@ -1,4 +1,4 @@
-"""Chen et al., Searching for Efficient Multi-Scale Architectures for Dense Image Prediction."""
+"""Chen et al., Searching for Efficient Multi-Scale Architectures (2018): the dense prediction cell."""
 
 from unified_seg.heads.dense_prediction_cell.head import DPCHead
 

@@ -1,4 +1,4 @@
-"""The semantic head of Chen et al., Searching for Efficient Multi-Scale Architectures for Dense Image Prediction."""
+"""The semantic head of Chen et al., Searching for Efficient Multi-Scale Architectures (2018)."""
 
 from functools import partial
 from typing import Any, ClassVar
@@ -7,9 +7,10 @@ from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
-from unified_seg.heads.base import common_arguments
 from unified_seg.heads.coarse_context import CoarseContextHead
-from unified_seg.heads.dense_prediction_cell.layers import DensePredictionCell
+from unified_seg.heads.dense_prediction_cell.cell import DensePredictionCell
+from unified_seg.heads.dense_prediction_cell.keys import add_keys
+from unified_seg.heads.options import HeadOptions
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
@@ -20,46 +21,29 @@ class DPCHead(CoarseContextHead):
     pyramid; the finer level has as many channels here as the coarse one.
 
     Args:
-        input_shape, num_classes, ignore_value, common_stride, loss_weight, conv_dim, norm, dropout: as of
-            CoarseContextHead.
+        options: common to all heads.
         branch_dim: width of the cell's five branches.
+        dropout: as of CoarseContextHead.
 
     Raises:
-        ValueError: `common_stride` is not the stride of the finest feature, or a value out of its range.
+        ValueError: as CoarseContextHead.
     """
 
     config_node: ClassVar[str] = "DPC"
 
     @configurable
-    def __init__(
-        self,
-        input_shape: dict[str, ShapeSpec],
-        *,
-        num_classes: int,
-        ignore_value: int = 255,
-        common_stride: int = 4,
-        loss_weight: float = 1.0,
-        conv_dim: int = 256,
-        norm: str = "GN",
-        branch_dim: int = 256,
-        dropout: float = 0.1,
-    ):
+    def __init__(self, options: HeadOptions, *, branch_dim: int = 256, dropout: float = 0.1):
         if branch_dim < 1:
             raise ValueError(f"MODEL.SEM_SEG_HEAD.DPC.BRANCH_DIM must be 1 or more, got {branch_dim}")
-        super().__init__(
-            input_shape,
-            partial(DensePredictionCell, branch_dim=branch_dim, norm=norm),
-            kernel_size=1,
-            num_classes=num_classes,
-            ignore_value=ignore_value,
-            common_stride=common_stride,
-            loss_weight=loss_weight,
-            conv_dim=conv_dim,
-            norm=norm,
-            dropout=dropout,
-        )
+        make_cell = partial(DensePredictionCell, branch_dim=branch_dim, norm=options.norm)
+        super().__init__(options, make_cell, kernel_size=1, dropout=dropout)
+
+    @classmethod
+    def add_config(cls, cfg: CfgNode) -> None:
+        add_keys(cfg.MODEL.SEM_SEG_HEAD)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         dpc = cfg.MODEL.SEM_SEG_HEAD.DPC
-        return {**common_arguments(cfg, input_shape), "branch_dim": dpc.BRANCH_DIM, "dropout": dpc.DROPOUT}
+        options = HeadOptions.from_config(cfg, input_shape)
+        return {"options": options, "branch_dim": dpc.BRANCH_DIM, "dropout": dpc.DROPOUT}

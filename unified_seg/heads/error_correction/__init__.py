@@ -1,4 +1,4 @@
-"""Erroneous pixel prediction: error prediction and detail correction of any base head."""
+"""Gong et al., Erroneous pixel prediction for semantic image segmentation (2022)."""
 
 from unified_seg.heads.error_correction.head import ErrorCorrectionHead
 

@@ -1,6 +1,7 @@
-"""The detail branch: a decoder that classifies anew, if wanted only where it is asked.
+"""The detail branch: a decoder that classifies pixels again, if wanted only those of a mask.
 
-Source: Error prediction and detail correction, 3.4 and Figure 2. N = images, K = classes, (h, w) = the finest feature.
+Source: Gong et al., Erroneous pixel prediction for semantic image segmentation (2022), 3.4 and Figure 2.
+N = images, K = classes, (h, w) = the finest feature.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ class DetailBranch(nn.Module):
         context_channels: of the high-level feature that goes into the first block.
         dim: width of the blocks.
         num_classes: K.
-        gate, norm: as of GlobalAttentionUpsample.
+        norm: a name that Detectron2's `get_norm` knows.
     """
 
     def __init__(
@@ -33,18 +34,15 @@ class DetailBranch(nn.Module):
         dim: int,
         num_classes: int,
         *,
-        gate: str,
         norm: str = "GN",
     ):
         super().__init__()
         highs = [context_channels, *[dim] * (len(low_channels) - 1)]
-        self.blocks = nn.ModuleList(
-            DecoderBlock(low, high, dim, gate=gate, norm=norm) for low, high in zip(low_channels, highs)
-        )
+        self.blocks = nn.ModuleList(DecoderBlock(low, high, dim, norm=norm) for low, high in zip(low_channels, highs))
         self.classifier = init_classifier(nn.Conv2d(dim, num_classes, 1))
 
     def forward(self, lows: Sequence[Tensor], context: Tensor) -> Tensor:
-        """Logits (N, K, h, w).
+        """Return logits (N, K, h, w).
 
         Args:
             lows: (N, C_i, h_i, w_i) from coarse to fine.
@@ -54,26 +52,29 @@ class DetailBranch(nn.Module):
             context = block(low, context)
         return self.classifier(context)
 
-    def at(self, lows: Sequence[Tensor], context: Tensor, mask: Tensor) -> Tensor:
-        """Logits where they are asked for: the last block, which has most of the work, runs at few other cells.
+    def predict_masked(self, lows: Sequence[Tensor], context: Tensor, mask: Tensor) -> Tensor:
+        """Return the logits at the cells of a mask; the last block, most of the work, runs at few other cells.
 
         Args:
-            lows, context: as of `forward`.
-            mask: (N, 1, h, w) bool, the cells asked for.
+            lows, context: see `forward`.
+            mask: (N, 1, h, w) bool.
 
         Returns:
-            (N, K, h, w); where so much is asked for that nothing would be saved they are those of `forward`, else 0
-            outside the mask.
+            (N, K, h, w); 0 outside the mask, or, for an image with so many cells in the mask that nothing would be
+            saved, as of `forward`.
         """
         *coarser, finest = lows
         for low, block in zip(coarser, self.blocks):
             context = block(low, context)
         return torch.cat(
-            [self._at(low[None], high[None], cells) for low, high, cells in zip(finest, context, mask[:, 0])]
+            [
+                self._predict_masked_image(low[None], high[None], cells)
+                for low, high, cells in zip(finest, context, mask[:, 0])
+            ]
         )
 
-    def _at(self, low: Tensor, high: Tensor, mask: Tensor) -> Tensor:
-        """`at` for one image, (1, C, h, w), (1, C', h', w') and (h, w) -> (1, K, h, w), in its last block."""
+    def _predict_masked_image(self, low: Tensor, high: Tensor, mask: Tensor) -> Tensor:
+        """Run the last block of `predict_masked`: (1, C, h, w), (1, C', h', w') and (h, w) -> (1, K, h, w)."""
         block = self.blocks[-1]
         assert isinstance(block, DecoderBlock)
         logits = low.new_zeros(1, self.classifier.out_channels, *mask.shape)

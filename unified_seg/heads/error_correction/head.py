@@ -1,21 +1,26 @@
-"""Error prediction and detail correction around any semantic head.
+"""Error prediction and detail correction of any base head.
 
-Source: the paper of that name (erroneous pixel prediction), 3 and 4. N = images, K = classes, (H, W) = the input.
+Source: Gong et al., Erroneous pixel prediction for semantic image segmentation (2022), sections 3 and 4.
+N = images, K = classes, (h, w) = the logits, (H, W) = the input.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor
 
-from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction
-from unified_seg.heads.base_head import IMAGE_CHANNELS, learns, probe, stride_of
+from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.heads.base import EarlierPrediction, Losses, SemanticHead, needs_loss
 from unified_seg.heads.error_correction.detail_branch import DetailBranch
 from unified_seg.heads.error_correction.error_branch import ErrorBranch
+from unified_seg.heads.error_correction.evaluator import ErrorEvaluator
+from unified_seg.heads.error_correction.keys import add_keys
 from unified_seg.heads.error_correction.losses import (
     correct,
     error_balance,
@@ -24,9 +29,15 @@ from unified_seg.heads.error_correction.losses import (
     hardest_pixels,
     masked_cross_entropy,
 )
-from unified_seg.heads.wrapper import WrapperHead
+from unified_seg.heads.error_correction.panels import draw_errors
+from unified_seg.heads.inputs import HeadInputs
+from unified_seg.heads.options import check_choice, stride_of
+from unified_seg.heads.wrapper import WrapperHead, WrapperPrediction
 from unified_seg.ops.resampling import upsample_to
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.visualization.scene import Scene
 
+IMAGE_CHANNELS = 3
 ERRORS = ("predicted", "unsure")
 LEARN = ("errors", "all", "hardest")
 OUTPUTS = ("corrected", "base", "detail", "average")
@@ -34,33 +45,34 @@ OUTPUTS = ("corrected", "base", "detail", "average")
 
 @SEM_SEG_HEADS_REGISTRY.register()
 class ErrorCorrectionHead(WrapperHead):
-    """Predicts where the head inside is wrong, classifies these pixels anew, and joins the two answers.
+    """A head that predicts where its base head is wrong, classifies these pixels again, and joins both predictions.
 
-    Neither branch changes the head inside: they get what it says, and the backbone's features, without their
-    gradients. What has nothing to learn has no loss, so freezing a part turns its loss off.
+    Neither branch changes the base head: they read its prediction, and the backbone's features, without gradients. A
+    frozen part has no loss.
 
     Args:
-        base: the head inside.
-        input_shape: channels and stride of the backbone's features, those of `base` and `detail_features` among them.
-        detail_features: what the detail branch sees, from coarse to fine; the stride of the last is that of the logits.
+        base: the base head; it must have a context.
+        input_shape: channels and stride of the backbone's features, `detail_features` among them.
+        detail_features: inputs of the detail branch, from coarse to fine; the stride of the last is that of the logits.
         loss_weight: factor of the losses of both branches; `base` has its own.
         error_dim, detail_dim: widths of the branches.
-        gate, norm: of their global attention.
-        hard_confidence: an error of which `base` is surer is a hard one; 0 to 1.
+        norm: of their convolutions.
+        hard_confidence: rho, in [0, 1]; an error whose class has a higher probability in `base` is a hard one.
         hard_weight: of a hard error in the error branch's loss, above 0.
-        threshold: error probability above which a pixel is taken to be wrong; 0 <= t < 1.
-        errors: what is taken to be wrong: "predicted", or "unsure", where `base` is not surer than `hard_confidence`.
-        learn: what the detail branch learns from: "errors", "all" or "hardest".
+        threshold: error probability above which a pixel counts as wrong, in [0, 1).
+        errors: the pixels that count as wrong: "predicted", or "unsure", where the confidence of `base` is at most
+            `hard_confidence`.
+        learn: the pixels that the detail branch is trained on: "errors", "all" or "hardest".
         output: "corrected", "base" (the detail branch is left out and can't be trained), "detail" or "average".
-        sparse: in inference the detail branch's last block answers only where the answer is wanted.
+        sparse: in inference the detail branch's last block runs only at the pixels that count as wrong.
 
     Raises:
-        ValueError: a value out of its range, features that do not fit, or a head inside that has no context.
+        ValueError: a value out of its range, features that do not fit, or a base head without a context.
     """
 
     config_node: ClassVar[str] = "ERROR_CORRECTION"
     own_parts: ClassVar[tuple[str, ...]] = ("error_branch", "detail_branch")
-    needs_image = True
+    earlier_prediction = EarlierPrediction("uncorrected", "correction")
 
     @configurable
     def __init__(
@@ -72,7 +84,6 @@ class ErrorCorrectionHead(WrapperHead):
         loss_weight: float = 1.0,
         error_dim: int = 64,
         detail_dim: int = 128,
-        gate: str = "sigmoid",
         norm: str = "GN",
         hard_confidence: float = 0.95,
         hard_weight: float = 1.5,
@@ -82,47 +93,59 @@ class ErrorCorrectionHead(WrapperHead):
         output: str = "corrected",
         sparse: bool = True,
     ):
-        for key, value, known in (("ERRORS", errors, ERRORS), ("LEARN", learn, LEARN), ("OUTPUT", output, OUTPUTS)):
-            self.check(value in known, key, f"{value!r} is not one of {', '.join(known)}")
-        self.check(0 <= threshold < 1, "THRESHOLD", f"must be 0 to 1, without 1, got {threshold}")
-        self.check(0 <= hard_confidence <= 1, "HARD_CONFIDENCE", f"must be 0 to 1, got {hard_confidence}")
+        check_choice("ERROR_CORRECTION.ERRORS", errors, ERRORS)
+        check_choice("ERROR_CORRECTION.LEARN", learn, LEARN)
+        check_choice("ERROR_CORRECTION.OUTPUT", output, OUTPUTS)
+        self.check(0 <= threshold < 1, "THRESHOLD", f"must be in [0, 1), got {threshold}")
+        self.check(0 <= hard_confidence <= 1, "HARD_CONFIDENCE", f"must be in [0, 1], got {hard_confidence}")
         self.check(hard_weight > 0, "HARD_WEIGHT", f"must be above 0, got {hard_weight}")
         self.check(error_dim >= 2, "ERROR_DIM", f"must be 2 or more, got {error_dim}")
         self.check(detail_dim >= 1, "DETAIL_DIM", f"must be 1 or more, got {detail_dim}")
         shapes = self._detail_shapes(input_shape, detail_features, base.common_stride)
         super().__init__(base, common_stride=stride_of(shapes[-1]), loss_weight=loss_weight)
-        context = probe(base, input_shape).context
-        self.check(context is not None, "BASE", "the head inside gives no context, which the branches look at")
-        assert context is not None
+        context = base.context_channels
+        self.check(context > 0, "BASE", f"{type(base).__name__} has no context, which both branches need")
         self.detail_features = list(detail_features)
         self.hard_confidence, self.hard_weight, self.threshold = hard_confidence, hard_weight, threshold
         self.errors, self.learn, self.output, self.sparse = errors, learn, output, sparse
         try:
-            self.error_branch = ErrorBranch(
-                base.num_classes, IMAGE_CHANNELS, context.shape[1], error_dim, gate=gate, norm=norm
-            )
+            self.error_branch = ErrorBranch(base.num_classes, IMAGE_CHANNELS, context, error_dim, norm=norm)
             self.detail_branch = DetailBranch(
-                [shape.channels for shape in shapes],
-                context.shape[1],
-                detail_dim,
-                base.num_classes,
-                gate=gate,
-                norm=norm,
+                [shape.channels for shape in shapes], context, detail_dim, base.num_classes, norm=norm
             )
         except ValueError as error:
             raise ValueError(f"MODEL.SEM_SEG_HEAD.ERROR_CORRECTION: {error}") from None
-        # It says nothing then, so there is nothing to teach it.
+        # Its prediction is not used then, so it can't be trained.
         self.detail_branch.requires_grad_(output != "base")
+
+    @classmethod
+    def add_config(cls, cfg: CfgNode) -> None:
+        add_keys(cfg.MODEL.SEM_SEG_HEAD)
+
+    @classmethod
+    def build_evaluators(
+        cls, cfg: CfgNode, table: ClassTable, records: Sequence[Record], output_folder: Path
+    ) -> list[PerImageEvaluator]:
+        node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
+        thresholds = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
+        return [ErrorEvaluator(table, records, output_folder, **thresholds)]
+
+    @classmethod
+    def draw_pictures(cls, scene: Scene) -> list[np.ndarray]:
+        maps = scene.outputs.get("semantic_logit_maps", {})
+        if not {"uncorrected", "error"} <= maps.keys():
+            return []
+        return draw_errors(scene.size, maps, scene.table.ignore_label, scene.ground_truth)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
         return {
             **cls.common_arguments(cfg, input_shape),
+            "input_shape": input_shape,
             "detail_features": node.DETAIL_FEATURES,
             "error_dim": node.ERROR_DIM,
             "detail_dim": node.DETAIL_DIM,
-            "gate": node.GATE,
             "norm": node.NORM,
             "hard_confidence": node.HARD_CONFIDENCE,
             "hard_weight": node.HARD_WEIGHT,
@@ -133,65 +156,67 @@ class ErrorCorrectionHead(WrapperHead):
             "sparse": node.SPARSE,
         }
 
-    def predict(self, features: Features) -> SemanticPrediction:
-        base = self.base.predict(features)
+    def predict(self, inputs: HeadInputs) -> WrapperPrediction:
+        if inputs.image is None:
+            raise ValueError(
+                "MODEL.META_ARCHITECTURE: ErrorCorrectionHead reads the input image, which only UnifiedSegmentor gives "
+                "to its head"
+            )
+        base = self.base.predict(inputs)
         assert base.context is not None
         context = base.context.detach()
-        lows = [features[name].detach() for name in self.detail_features]
-        own = upsample_to(base.logits, like=lows[-1])
-        error = self.error_branch(own.detach(), features["image"], context)
-        auxiliary, logits = {"error": error}, own
+        lows = [inputs.features[name].detach() for name in self.detail_features]
+        logits = base_logits = upsample_to(base.logits, like=lows[-1])
+        error = self.error_branch(base_logits.detach(), inputs.image, context)
+        auxiliary = {"error": error}
         if self.output != "base":
-            mask = self._taken_to_be_wrong(error, own)
-            auxiliary["detail"] = detail = self._classify_anew(lows, context, mask)
-            logits = self._join(own, detail, mask)
-        return SemanticPrediction(
+            mask = self._mask_errors(error, base_logits)
+            auxiliary["detail"] = detail = self._predict_details(lows, context, mask)
+            logits = self._join(base_logits, detail, mask)
+        return WrapperPrediction(
             logits, context=base.context, auxiliary=auxiliary, make_feature=base.make_feature, base=base
         )
 
-    def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
-        """The losses of the head inside, equation 2 of the error branch, equation 3 of the detail branch."""
+    def losses(self, prediction: WrapperPrediction, targets: Tensor) -> Losses:
+        """Return the losses of the base head, equation 2 of the error branch, equation 3 of the detail branch."""
         losses = super().losses(prediction, targets)
-        assert prediction.base is not None
         error, detail = prediction.auxiliary["error"], prediction.auxiliary.get("detail")
-        own = prediction.base.logits.detach()
+        base = prediction.base.logits.detach()
         error = upsample_to(error.float(), like=targets)
-        if learns(error):
-            found = find_errors(
-                upsample_to(own.float(), like=targets), targets, self.ignore_value, self.hard_confidence
-            )
+        if needs_loss(error):
+            base_logits = upsample_to(base.float(), like=targets)
+            found = find_errors(base_logits, targets, self.ignore_value, self.hard_confidence)
             if self.error_branch.training:
-                self.error_branch.remember(error_balance(found))
+                self.error_branch.update_balance(error_balance(found))
             losses["loss_error"] = error_loss(error, found, self.hard_weight) * self.loss_weight
-        if detail is not None and learns(detail):
+        if detail is not None and needs_loss(detail):
             detail = upsample_to(detail.float(), like=targets)
-            mask = self._learned(detail, error, own, targets)
+            mask = self._mask_training_pixels(detail, error, base, targets)
             losses["loss_detail"] = masked_cross_entropy(detail, targets, mask, self.ignore_value) * self.loss_weight
         return losses
 
-    def logit_maps(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        """What the head inside gives, and
+    def logit_maps(self, prediction: WrapperPrediction) -> dict[str, Tensor]:
+        """Return the maps of the base head, and
 
         - "uncorrected": its logits;
-        - "error": (N, 1, h, w), what THRESHOLD is a threshold of;
+        - "error": (N, 1, h, w), whose probability THRESHOLD is compared with;
         - "error_unbalanced": the same as probabilities that can be compared between images, and added up.
         """
-        assert prediction.base is not None
         error = prediction.auxiliary["error"]
-        own = {"error": error, "error_unbalanced": self.error_branch.unbalanced(error)}
-        return {**super().logit_maps(prediction), "uncorrected": prediction.base.logits, **own}
+        own = {"error": error, "error_unbalanced": self.error_branch.unbalance(error)}
+        return {**super().logit_maps(prediction), **own}
 
-    def _taken_to_be_wrong(self, error: Tensor, base: Tensor) -> Tensor:
-        """Equation 4: (N, 1, h, w) bool of logits (N, 1, h, w) of an error and (N, K, h, w) of classes."""
+    def _mask_errors(self, error: Tensor, base: Tensor) -> Tensor:
+        """Return equation 4, (N, 1, h, w) bool, of logits (N, 1, h, w) of an error and (N, K, h, w) of classes."""
         if self.errors == "unsure":
             return base.float().softmax(1).amax(1, keepdim=True) <= self.hard_confidence
         return error.float().sigmoid() > self.threshold
 
-    def _classify_anew(self, lows: Sequence[Tensor], context: Tensor, mask: Tensor) -> Tensor:
-        # Losses look at every pixel, also where they are only measured.
-        learning = self.training or torch.is_grad_enabled()
-        if self.sparse and self.output == "corrected" and not learning:
-            return self.detail_branch.at(lows, context, mask)
+    def _predict_details(self, lows: Sequence[Tensor], context: Tensor, mask: Tensor) -> Tensor:
+        # Losses need every pixel, also when they are only measured.
+        has_losses = self.training or torch.is_grad_enabled()
+        if self.sparse and self.output == "corrected" and not has_losses:
+            return self.detail_branch.predict_masked(lows, context, mask)
         return self.detail_branch(lows, context)
 
     def _join(self, base: Tensor, detail: Tensor, mask: Tensor) -> Tensor:
@@ -201,15 +226,15 @@ class ErrorCorrectionHead(WrapperHead):
             return torch.logaddexp(base.float().log_softmax(1), detail.float().log_softmax(1))
         return correct(base, detail, mask)
 
-    def _learned(self, detail: Tensor, error: Tensor, base: Tensor, targets: Tensor) -> Tensor:
-        """(N, H, W) bool: the pixels of the detail branch's loss; `detail` and `error` have the size of the targets."""
+    def _mask_training_pixels(self, detail: Tensor, error: Tensor, base: Tensor, targets: Tensor) -> Tensor:
+        """Return (N, H, W) bool, the pixels of the detail branch's loss; `detail` and `error` have that size too."""
         if self.learn == "all":
             return torch.ones_like(targets, dtype=torch.bool)
         if self.learn == "hardest":
             return hardest_pixels(detail, targets, self.ignore_value)
         if self.errors == "unsure":
             base = upsample_to(base.float(), like=targets)
-        return self._taken_to_be_wrong(error, base)[:, 0]
+        return self._mask_errors(error, base)[:, 0]
 
     @classmethod
     def _detail_shapes(
@@ -217,18 +242,18 @@ class ErrorCorrectionHead(WrapperHead):
     ) -> list[ShapeSpec]:
         unknown = [name for name in names if name not in input_shape]
         has = ", ".join(input_shape)
-        cls.check(
-            bool(names) and not unknown,
-            "DETAIL_FEATURES",
-            f"the backbone has {has}, not {', '.join(unknown) or 'none'}",
-        )
+        cls.check(bool(names), "DETAIL_FEATURES", f"is empty; the backbone has {has}")
+        cls.check(not unknown, "DETAIL_FEATURES", f"the backbone has no {', '.join(unknown)}; it has {has}")
         shapes = [input_shape[name] for name in names]
         strides = [stride_of(shape) for shape in shapes]
-        cls.check(strides == sorted(strides, reverse=True), "DETAIL_FEATURES", f"go from coarse to fine, not {strides}")
+        cls.check(
+            strides == sorted(strides, reverse=True),
+            "DETAIL_FEATURES",
+            f"must go from coarse to fine, got strides {strides}",
+        )
         cls.check(
             strides[-1] <= base_stride,
             "DETAIL_FEATURES",
-            f"end at stride {strides[-1]}, coarser than the logits to correct, of stride {base_stride} "
-            "(CONFUSION_GROUPS.STRIDE is that of confusion groups)",
+            f"must end at stride {base_stride} of the base head's logits or finer, got {strides[-1]}",
         )
         return shapes

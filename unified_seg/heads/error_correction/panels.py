@@ -53,7 +53,7 @@ def draw_probability(probability: np.ndarray) -> np.ndarray:
 
 
 def draw_true_errors(wrong: np.ndarray, labeled: np.ndarray) -> np.ndarray:
-    """(H, W) bool each -> (h, w, 3) uint8: red where the label is wrong, white where there is no ground truth, else black."""
+    """(H, W) bool each -> (h, w, 3) uint8: red for wrong labels, white without ground truth, else black."""
     colors = np.zeros((*wrong.shape, 3), np.uint8)
     colors[wrong] = ERROR_COLOR
     colors[~labeled] = UNLABELLED_COLOR

@@ -1,4 +1,4 @@
-"""Pyramid pooling: what is seen in the whole map, its quarters, ninths ..., beside each position."""
+"""Pyramid pooling of Zhao et al., Pyramid Scene Parsing Network (2017), section 3.2."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,23 +13,23 @@ POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {"average": F.adaptive_avg_p
 
 
 class PyramidPooling(nn.Module):
-    """The input, and beside it the input pooled to several grids of bins, each brought back to the input's size.
+    """The input concatenated with the input pooled to several grids of bins, each upsampled to the input's size.
 
-    Source: Zhao et al., Pyramid Scene Parsing Network, 3.2. The grid of a single bin has no norm: normalized over
+    The grid of a single bin has no norm: normalized over
     itself one position would be zero whatever the input, by BatchNorm at batch size 1 (which refuses) as by GroupNorm.
 
     Args:
         in_channels: C.
-        bins: sides of the grids, in bins; none leaves the input as it is.
-        pool: what a bin holds of its positions, "average" or "max".
-        reduction: bring each pooled map to C / len(bins) channels, so that all of them weigh as much as the input.
+        bins: sides of the grids, in bins; () leaves the input as it is.
+        pool: of the positions of a bin, "average" or "max".
+        reduction: reduce each pooled map to C / len(bins) channels, so that all of them have as many as the input.
         norm: a name that Detectron2's `get_norm` knows.
 
     Attributes:
         out_channels: C'.
 
     Raises:
-        ValueError: bins that are no whole numbers from 1 on, more of them than channels to share, an unknown pool.
+        ValueError: bins that are not whole numbers of at least 1, more bins than channels, an unknown pool.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class PyramidPooling(nn.Module):
     ):
         super().__init__()
         if not all(isinstance(side, int) and side > 0 for side in bins):
-            raise ValueError(f"bins must be whole numbers from 1 on, got {list(bins)}")
+            raise ValueError(f"bins must be whole numbers of at least 1, got {list(bins)}")
         if len(bins) > in_channels:
             raise ValueError(f"{in_channels} channels can't be shared among {len(bins)} grids of bins")
         if pool not in POOLS:

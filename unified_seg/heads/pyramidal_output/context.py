@@ -1,4 +1,6 @@
-"""Context by attention to a few pooled tokens: ANL's block, and the two modules that carry context from coarse to fine.
+"""Attention to a few pooled tokens, and the two modules that carry context from coarse to fine levels.
+
+Source: Hsiao et al., Specialize and Fuse (2021), 4.2.
 
 N = images, D = channels, T = tokens, (h, w) = a map.
 """
@@ -15,8 +17,8 @@ from unified_seg.layers.conv import conv_norm_relu
 TOKEN_BINS = (1, 3, 6, 8)
 
 
-def pooled_tokens(x: Tensor, bins: Sequence[int] = TOKEN_BINS) -> Tensor:
-    """PyramidPool: the map averaged to grids of bins, flattened, one after another.
+def pool_tokens(x: Tensor, bins: Sequence[int] = TOKEN_BINS) -> Tensor:
+    """Average the map to grids of bins, flattened and concatenated (PyramidPool).
 
     Args:
         x: (N, D, h, w).
@@ -29,10 +31,10 @@ def pooled_tokens(x: Tensor, bins: Sequence[int] = TOKEN_BINS) -> Tensor:
 
 
 class ContextAggregation(nn.Module):
-    """CA: every position asks the tokens, and joins what it is told to what it knows.
+    """CA: cross-attention from positions to pooled tokens, concatenated with the input.
 
     With the tokens of the map itself this is the block of ANL (Zhu et al., Asymmetric Non-local Neural Networks), with
-    one key per pooled token. Source: Hsiao et al., Specialize and Fuse, 4.2, equations 8 and 9. The paper leaves the
+    one key per pooled token. Source: equations 8 and 9. The paper leaves the
     width of queries and keys open; half of D is what non-local networks use.
 
     Args:
@@ -50,14 +52,14 @@ class ContextAggregation(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """(N, D, h, w) and tokens (N, D, T, 1) -> (N, D, h, w)."""
-        query, key, value = (as_sequence(y) for y in (self.query(x), self.key(tokens), self.value(tokens)))
+        query, key, value = (to_sequence(y) for y in (self.query(x), self.key(tokens), self.value(tokens)))
         # One head: (N, positions, width) against (N, tokens, width).
-        told = F.scaled_dot_product_attention(query, key, value)
-        return self.aggregate(torch.cat([told.transpose(1, 2).reshape(x.shape), x], dim=1))
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.aggregate(torch.cat([attended.transpose(1, 2).reshape(x.shape), x], dim=1))
 
 
 class ContextUpdate(nn.Module):
-    """CU: what a refined level holds is pooled and joined to the tokens. Source: as above, equations 10 and 11.
+    """CU: the tokens are updated with the pooled tokens of a refined level. Source: equations 10 and 11.
 
     Args:
         channels: D.
@@ -70,9 +72,9 @@ class ContextUpdate(nn.Module):
 
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """(N, D, h, w) and tokens (N, D, T, 1) -> tokens (N, D, T, 1)."""
-        return self.update(torch.cat([pooled_tokens(x), tokens], dim=1))
+        return self.update(torch.cat([pool_tokens(x), tokens], dim=1))
 
 
-def as_sequence(x: Tensor) -> Tensor:
+def to_sequence(x: Tensor) -> Tensor:
     """(N, D, h, w) -> (N, h * w, D)."""
     return x.flatten(2).transpose(1, 2)

@@ -1,8 +1,10 @@
-"""The semantic head of Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation."""
+"""The semantic head of Hsiao et al., Specialize and Fuse (2021), sections 3 and 4."""
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -10,7 +12,12 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.heads.base import Features, Losses, SemanticHead, SemanticPrediction, common_arguments, sort_levels
+from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.heads.base import Losses, SemanticHead, SemanticPrediction
+from unified_seg.heads.inputs import HeadInputs
+from unified_seg.heads.options import HeadOptions, check_choice
+from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator
+from unified_seg.heads.pyramidal_output.keys import add_keys
 from unified_seg.heads.pyramidal_output.label_pyramid import (
     POLICIES,
     assign_levels,
@@ -21,57 +28,48 @@ from unified_seg.heads.pyramidal_output.label_pyramid import (
     relabel,
 )
 from unified_seg.heads.pyramidal_output.level_context import CONTEXTS
+from unified_seg.heads.pyramidal_output.panels import draw_pyramid
 from unified_seg.heads.pyramidal_output.unity import UnityPyramid
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 from unified_seg.layers.level_conv import LevelConv
 from unified_seg.ops.losses import mean_binary_cross_entropy
 from unified_seg.ops.resampling import winners
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.visualization.scene import Scene
 
 OUTPUTS = ("pyramidal", "finest", "single")
 
 
 @SEM_SEG_HEADS_REGISTRY.register()
-class PyramidalOutputHead(SemanticHead):
-    """Labels large cells of one class at a coarse level, and only the rest at finer ones.
+class PyramidalOutputHead(SemanticHead[SemanticPrediction]):
+    """A head that labels large cells of one class at a coarse level, and the rest at finer levels.
 
-    A unity pyramid says which cells hold one class, a semantic pyramid labels the cells of every level; the answer for
-    a pixel is that of the coarsest of its cells that is one class (3.3). In training a level doesn't learn what a
-    coarser one has done (3.2).
+    A unity pyramid predicts which cells hold one class, a semantic pyramid labels the cells of every level; a pixel has
+    the label of the coarsest of its cells that holds one class (3.3). In training a level ignores the cells that a
+    coarser one has resolved (3.2).
 
     Args:
-        input_shape: channels and stride of each feature; they are joined at the finest.
-        num_classes: K.
-        ignore_value: label of pixels outside the loss.
-        common_stride: stride of the logits; must be that of the finest feature and of the finest level.
-        loss_weight: factor of the losses.
-        conv_dim: D_s, channels of the semantic pyramid.
-        norm: a name that Detectron2's `get_norm` knows.
+        options: common to all heads; `common_stride` is the stride of the finest feature and of the finest level,
+            `conv_dim` is D_s, the channels of the semantic pyramid.
         strides: of the levels, from the coarsest to the finest.
         unity_dim: D_u, channels of the unity pyramid.
         context: "none", "anl", "anl_multi" or "coarse_to_fine" (4.2, Table 6).
-        relabelling: which cells are done by coarser ones: a name of POLICIES (3.2, Table 7).
-        threshold: tau, 0 to 1: the probability from which on a cell is taken to be one class.
-        output: "pyramidal"; "finest" learns the same and answers by the finest level alone (Table 8); "single" is the
-            network without the pyramids, to compare with (Table 6).
+        relabelling: which cells are resolved by coarser ones: a name of POLICIES (3.2, Table 7).
+        threshold: tau, in [0, 1]: a cell with at least this probability counts as a unity-cell.
+        output: "pyramidal"; "finest" trains the same and predicts by the finest level alone (Table 8); "single" is the
+            network without the pyramids, for comparison (Table 6).
 
     Raises:
         ValueError: strides that don't nest or end at another stride than the features, or a value out of its range.
     """
 
-    #: The border that pads an image must not decide what a cell is.
-    needs_valid = True
+    config_node: ClassVar[str] = "PYRAMID"
 
     @configurable
     def __init__(
         self,
-        input_shape: dict[str, ShapeSpec],
+        options: HeadOptions,
         *,
-        num_classes: int,
-        ignore_value: int = 255,
-        common_stride: int = 4,
-        loss_weight: float = 1.0,
-        conv_dim: int = 512,
-        norm: str = "GN",
         strides: Sequence[int] = (32, 16, 8, 4),
         unity_dim: int = 64,
         context: str = "coarse_to_fine",
@@ -79,37 +77,31 @@ class PyramidalOutputHead(SemanticHead):
         threshold: float = 0.9,
         output: str = "pyramidal",
     ):
-        super().__init__(
-            num_classes=num_classes, ignore_value=ignore_value, common_stride=common_stride, loss_weight=loss_weight
-        )
+        super().__init__(**options.contract)
+        common_stride, conv_dim, norm = options.common_stride, options.conv_dim, options.norm
         try:
             check_strides(strides)
         except ValueError as error:
             raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES: {error}") from None
         if strides[-1] != common_stride:
             raise ValueError(
-                f"the finest level has stride {strides[-1]}, common_stride is {common_stride}: "
-                "MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES must end at COMMON_STRIDE"
+                f"MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES must end at COMMON_STRIDE, {common_stride}, got {strides[-1]}"
             )
-        for key, value, known in (
-            ("CONTEXT", context, tuple(CONTEXTS)),
-            ("RELABELLING", relabelling, POLICIES),
-            ("OUTPUT", output, OUTPUTS),
-        ):
-            if value not in known:
-                raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.{key} must be one of {', '.join(known)}, got {value!r}")
+        check_choice("PYRAMID.CONTEXT", context, tuple(CONTEXTS))
+        check_choice("PYRAMID.RELABELLING", relabelling, POLICIES)
+        check_choice("PYRAMID.OUTPUT", output, OUTPUTS)
         if not 0 <= threshold <= 1:
-            raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.THRESHOLD must be 0 to 1, got {threshold}")
+            raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.THRESHOLD must be in [0, 1], got {threshold}")
         if unity_dim < 1:
             raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM must be 1 or more, got {unity_dim}")
         if output == "single" and context == "anl_multi":
             raise ValueError(
-                "MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT: anl_multi is one of several levels, which the output single has "
-                "not; use anl"
+                "MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT: anl_multi needs several levels, PYRAMID.OUTPUT single has one; use "
+                "anl"
             )
         self.strides, self.size_divisibility = tuple(strides), strides[0]
         self.relabelling, self.threshold, self.output = relabelling, threshold, output
-        fine_to_coarse = sort_levels(input_shape, common_stride)
+        fine_to_coarse = options.sorted_levels()
         self.in_features = [name for name, _ in fine_to_coarse]
         channels = [shape.channels for _, shape in fine_to_coarse]
         factors = [stride // common_stride for stride in strides]
@@ -119,19 +111,39 @@ class PyramidalOutputHead(SemanticHead):
         self.context = CONTEXTS[context](conv_dim, factors=used, norm=norm)
         self.classifiers = nn.ModuleList(
             nn.Sequential(
-                conv_norm_relu(conv_dim, conv_dim, 1, norm=norm), init_classifier(nn.Conv2d(conv_dim, num_classes, 1))
+                conv_norm_relu(conv_dim, conv_dim, 1, norm=norm),
+                init_classifier(nn.Conv2d(conv_dim, options.num_classes, 1)),
             )
             for _ in (factors if output != "single" else factors[-1:])
         )
+        self.context_channels = self.feature_channels = conv_dim
         self.unity = None
         if output != "single":
             self.unity = UnityPyramid(channels, unity_dim, factors=factors[:-1], norm=norm)
 
     @classmethod
+    def add_config(cls, cfg: CfgNode) -> None:
+        add_keys(cfg.MODEL.SEM_SEG_HEAD)
+
+    @classmethod
+    def build_evaluators(
+        cls, cfg: CfgNode, table: ClassTable, records: Sequence[Record], output_folder: Path
+    ) -> list[PerImageEvaluator]:
+        pyramid = cfg.MODEL.SEM_SEG_HEAD.PYRAMID
+        if pyramid.OUTPUT != "pyramidal":
+            return []
+        return [LevelEvaluator(table, records, output_folder, pyramid.STRIDES)]
+
+    @classmethod
+    def draw_sheet(cls, scene: Scene, columns: int) -> np.ndarray | None:
+        maps = scene.outputs.get("semantic_maps", {})
+        return draw_pyramid(scene.image, maps, columns) if "levels" in maps else None
+
+    @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
         pyramid = cfg.MODEL.SEM_SEG_HEAD.PYRAMID
         return {
-            **common_arguments(cfg, input_shape),
+            "options": HeadOptions.from_config(cfg, input_shape),
             "strides": pyramid.STRIDES,
             "unity_dim": pyramid.UNITY_DIM,
             "context": pyramid.CONTEXT,
@@ -140,28 +152,29 @@ class PyramidalOutputHead(SemanticHead):
             "output": pyramid.OUTPUT,
         }
 
-    def predict(self, features: Features) -> SemanticPrediction:
-        levels = [features[name] for name in self.in_features]
+    def predict(self, inputs: HeadInputs) -> SemanticPrediction:
+        levels = [inputs.features[name] for name in self.in_features]
         refined = self.context(self.project(levels))
         semantic = [
             classify(level) for classify, level in zip(self.classifiers, refined[-len(self.classifiers) :], strict=True)
         ]
-        described = {"context": refined[0], "make_feature": lambda: refined[-1]}
+        prediction = SemanticPrediction(semantic[-1], context=refined[0], make_feature=lambda: refined[-1])
         if self.unity is None:
-            return SemanticPrediction(semantic[-1], **described)
-        unity = self.unity(levels, _finest(features.get("valid"), levels[0]))
-        auxiliary = {f"semantic_{stride}": logits for stride, logits in zip(self.strides, semantic)}
+            return prediction
+        # The border that pads an image must not decide whether a cell holds one class.
+        unity = self.unity(levels, _pool_valid(inputs.valid, levels[0]))
+        auxiliary = prediction.auxiliary
+        auxiliary |= {f"semantic_{stride}": logits for stride, logits in zip(self.strides, semantic)}
         auxiliary |= {f"unity_{stride}": logits for stride, logits in zip(self.strides, unity)}
-        logits = semantic[-1]
         if self.output == "pyramidal":
-            # In float32, as the losses have them: in half precision they would be rounded over the threshold.
+            # In float32, as in the losses: in half precision they would be rounded over the threshold.
             probabilities = [logits.float().sigmoid() for logits in unity]
             auxiliary["levels"] = assign_levels(probabilities, self.strides, self.threshold)
-            logits = fuse_pyramid(auxiliary["levels"], semantic)
-        return SemanticPrediction(logits, auxiliary=auxiliary, **described)
+            prediction.logits = fuse_pyramid(auxiliary["levels"], semantic)
+        return prediction
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
-        """Equation 1: the mean cross-entropy of the semantic levels, and the mean binary one of the unity levels."""
+        """Return equation 1: the mean cross-entropy of the semantic levels, the mean binary one of the unity levels."""
         if self.unity is None:
             labels = label_cells(targets, self.strides[-1], self.ignore_value)
             loss = self.pixel_loss(prediction.logits, labels, self.ignore_value)
@@ -183,20 +196,21 @@ class PyramidalOutputHead(SemanticHead):
         return {name: torch.stack(each).mean() * self.loss_weight for name, each in terms.items()}
 
     def describe(self, prediction: SemanticPrediction) -> dict[str, Tensor]:
-        """What the levels of a pyramidal output say; nothing of the other outputs, which leave no level a choice.
+        """Return the maps of the levels of a pyramidal output; {} for the other outputs.
 
-        "levels", uint8: the level that answers, 0 for the coarsest. "labels_<stride>", uint8 or int16: the class that
-        each level would give. "unity_<stride>", float32, of each but the finest: the probability of one class.
+        "levels", uint8: the level assigned to each cell, 0 for the coarsest. "labels_<stride>", uint8 or int16: the
+        class that each level predicts. "unity_<stride>", float32, of each but the finest: the probability that the
+        cell holds one class.
         """
-        said = prediction.auxiliary
-        if "levels" not in said:
+        found = prediction.auxiliary
+        if "levels" not in found:
             return {}
-        maps = {"levels": said["levels"].to(torch.uint8)}
-        maps |= {f"unity_{stride}": said[f"unity_{stride}"].float().sigmoid() for stride in self.strides[:-1]}
-        maps |= {f"labels_{stride}": winners(said[f"semantic_{stride}"].transpose(0, 1)) for stride in self.strides}
+        maps = {"levels": found["levels"].to(torch.uint8)}
+        maps |= {f"unity_{stride}": found[f"unity_{stride}"].float().sigmoid() for stride in self.strides[:-1]}
+        maps |= {f"labels_{stride}": winners(found[f"semantic_{stride}"].transpose(0, 1)) for stride in self.strides}
         return maps
 
 
-def _finest(valid: Tensor | None, finest: Tensor) -> Tensor | None:
-    """(N, 1, H, W) pixels of the image -> (N, 1, h, w): positions of the finest feature that have any."""
+def _pool_valid(valid: Tensor | None, finest: Tensor) -> Tensor | None:
+    """Return (N, 1, h, w): the positions of the finest feature with a pixel of the image, of (N, 1, H, W) pixels."""
     return None if valid is None else F.adaptive_max_pool2d(valid.float(), finest.shape[-2:])

@@ -1,11 +1,11 @@
-"""Label maps as pyramids of cells: ground truth, what a coarse level has done for the finer ones, and their fusion.
+"""Label maps as pyramids of cells: ground truth, the cells that coarser levels resolve, and the fusion of levels.
 
-Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation, section 3.
+Source: Hsiao et al., Specialize and Fuse (2021), section 3.
 
 A cell of level l is a patch of s_l x s_l pixels. Levels go from coarse to fine, as in the paper, and are counted from 0
 to L - 1; each cell is covered exactly by cells of the next level. A unity-cell is one whose valid pixels all have the
-same label, a mix-cell has several labels, a void cell has no valid pixel. The finest level has no unity: nothing comes
-after it.
+same label, a mix-cell has several labels, a void cell has no valid pixel. The finest level has no unity, since no
+level follows it.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Which cells are done by coarser ones, see `done_by_coarser`.
+#: Which cells are resolved by coarser ones, see `mask_resolved_cells`.
 POLICIES = ("none", "truth", "true_positives")
 
 #: Cells outside the loss of unity.
@@ -26,7 +26,7 @@ UNITY_IGNORE = -1
 
 @dataclass(frozen=True)
 class LabelPyramid:
-    """What each cell should be taken for.
+    """The ground truth of every cell.
 
     Args:
         semantic: (N, h_l, w_l) int64 of each of the L levels, classes or `ignore_value`.
@@ -42,24 +42,24 @@ class LabelPyramid:
 
 
 def check_strides(strides: Sequence[int]) -> None:
-    """Raise a ValueError unless these are the strides of two levels or more, coarse to fine, whose cells nest."""
+    """Raise ValueError unless these are the strides of at least two levels, coarse to fine, whose cells nest."""
     if len(strides) < 2:
-        raise ValueError(f"a pyramid has two levels or more, got the strides {list(strides)}")
+        raise ValueError(f"a pyramid needs at least two levels, got the strides {list(strides)}")
     if not all(isinstance(stride, int) and stride > 0 for stride in strides):
         raise ValueError(f"strides must be whole numbers above 0, got {list(strides)}")
     for level, (coarse, fine) in enumerate(pairwise(strides)):
         if fine >= coarse or coarse % fine:
             raise ValueError(
-                f"strides go from coarse to fine, each a multiple of the next and larger, got {list(strides)}, "
+                f"strides must go from coarse to fine, each a larger multiple of the next, got {list(strides)}, "
                 f"whose level {level} has {coarse} and level {level + 1} has {fine}"
             )
 
 
 def build_label_pyramid(labels: Tensor, strides: Sequence[int], ignore_value: int) -> LabelPyramid:
-    """The ground truth of both pyramids (3.1).
+    """Return the ground truth of both pyramids (3.1).
 
-    The label of a unity-cell is that of its pixels; mix-cells and void cells have none. At the finest level mix-cells
-    have one too: of the valid pixel nearest the cell's center, and of several as near, the first in reading order.
+    A unity-cell has the label of its pixels; mix-cells and void cells have no label. At the finest level a mix-cell has
+    one too: that of the valid pixel nearest to the cell's center, of several the first in reading order.
 
     Args:
         labels: (N, H, W) int64, any integers; padded at the right and at the bottom by `ignore_value` to H' and W', the
@@ -76,7 +76,7 @@ def build_label_pyramid(labels: Tensor, strides: Sequence[int], ignore_value: in
     check_strides(strides)
     if labels.dim() != 3 or labels.dtype != torch.int64:
         raise ValueError(f"labels must be (N, H, W) int64, got {tuple(labels.shape)} {labels.dtype}")
-    labels = _padded(labels, strides[0], ignore_value)
+    labels = _pad(labels, strides[0], ignore_value)
     semantic = [label_cells(labels, strides[-1], ignore_value)]
     unity: list[Tensor] = []
     # Ignored pixels neither lower the minimum nor raise the maximum: a cell is void where the minimum is the larger.
@@ -96,7 +96,7 @@ def build_label_pyramid(labels: Tensor, strides: Sequence[int], ignore_value: in
 
 
 def label_cells(labels: Tensor, stride: int, ignore_value: int) -> Tensor:
-    """The labels of one level as `build_label_pyramid` has them at the finest, also of mix-cells.
+    """Return the labels of one level as those of the finest one in `build_label_pyramid`, mix-cells included.
 
     Args:
         labels: (N, H, W) int64; padded at the right and at the bottom to multiples of the stride.
@@ -106,7 +106,7 @@ def label_cells(labels: Tensor, stride: int, ignore_value: int) -> Tensor:
     Returns:
         (N, ceil(H / stride), ceil(W / stride)) int64.
     """
-    labels = _padded(labels, stride, ignore_value)
+    labels = _pad(labels, stride, ignore_value)
     offsets = [(row, column) for row in range(stride) for column in range(stride)]
     # In half pixels, so that all are whole; sorting is stable, which leaves equal distances in reading order.
     offsets.sort(key=lambda offset: sum((2 * along + 1 - stride) ** 2 for along in offset))
@@ -117,7 +117,7 @@ def label_cells(labels: Tensor, stride: int, ignore_value: int) -> Tensor:
     return nearest
 
 
-def _padded(labels: Tensor, divisor: int, ignore_value: int) -> Tensor:
+def _pad(labels: Tensor, divisor: int, ignore_value: int) -> Tensor:
     """(N, H, W) -> (N, H', W'), the next multiples of the divisor."""
     height, width = labels.shape[1:]
     if height % divisor or width % divisor:
@@ -126,7 +126,7 @@ def _padded(labels: Tensor, divisor: int, ignore_value: int) -> Tensor:
 
 
 def _pool(values: Tensor, factor: int, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """(N, h, w) -> (N, h / factor, w / factor), the cells' minimum or maximum.
+    """Return (N, h / factor, w / factor), the cells' minimum or maximum of (N, h, w).
 
     `amin` and `amax` over the two sides of a cell are 15 times slower on a CPU, and torch's pooling on CUDA takes no
     integers.
@@ -135,70 +135,72 @@ def _pool(values: Tensor, factor: int, pick: Callable[[Tensor, Tensor], Tensor])
     return reduce(pick, rows.unflatten(2, (-1, factor)).unbind(3))
 
 
-def done_by_coarser(
+def mask_resolved_cells(
     pyramid: LabelPyramid, policy: str, predicted: Sequence[Tensor] = (), threshold: float = 0.9
 ) -> tuple[Tensor, ...]:
-    """The cells that have nothing left to teach: those below cells that are done (3.2, Table 7).
+    """Return the cells inside resolved cells of coarser levels, which no loss counts (3.2, Table 7).
 
-    What counts as done:
-    - "none": nothing;
+    The resolved cells are:
+    - "none": no cells;
     - "truth": unity-cells;
-    - "true_positives": unity-cells that are also predicted to be such; the paper's choice.
+    - "true_positives": unity-cells that are also predicted to be unity-cells; the paper's choice.
 
     Args:
         pyramid: the ground truth.
         policy: one of POLICIES.
-        predicted: (N, h_l, w_l) probabilities of each level but the finest; "true_positives" alone reads them.
-        threshold: tau; a cell is predicted to be a unity-cell from this probability on.
+        predicted: (N, h_l, w_l) probabilities of each level but the finest; read by "true_positives" only.
+        threshold: tau; a cell with at least this probability is predicted to be a unity-cell.
 
     Returns:
-        (N, h_l, w_l) bool of each of the L levels. All descendants of a done cell are True; the cell itself is not,
-        unless it has a done ancestor.
+        (N, h_l, w_l) bool of each of the L levels. All descendants of a resolved cell are True; the cell itself is
+        not, unless it has a resolved ancestor.
 
     Raises:
-        ValueError: no such policy, or predictions of other shapes than the pyramid's.
+        ValueError: an unknown policy, or predictions of other shapes than the pyramid's.
     """
     if policy not in POLICIES:
-        raise ValueError(f"the policy must be one of {', '.join(POLICIES)}, got {policy!r}")
+        raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
     if policy == "true_positives":
         shapes = [[tuple(level.shape) for level in levels] for levels in (pyramid.unity, predicted)]
         if shapes[0] != shapes[1]:
-            raise ValueError(f"the pyramid has levels of {shapes[0]}, their predicted unity has {shapes[1]}")
-    done = [torch.zeros_like(pyramid.unity[0], dtype=torch.bool)]
+            raise ValueError(f"predicted must have the shapes of the levels, {shapes[0]}, got {shapes[1]}")
+    resolved = [torch.zeros_like(pyramid.unity[0], dtype=torch.bool)]
     for level, unity in enumerate(pyramid.unity):
-        here = done[-1]
+        here = resolved[-1]
         if policy == "truth":
             here = here | (unity == 1)
         elif policy == "true_positives":
             here = here | ((unity == 1) & _is_unity(predicted[level], threshold))
         factor = pyramid.strides[level] // pyramid.strides[level + 1]
-        done.append(here.repeat_interleave(factor, 1).repeat_interleave(factor, 2))
-    return tuple(done)
+        resolved.append(here.repeat_interleave(factor, 1).repeat_interleave(factor, 2))
+    return tuple(resolved)
 
 
 def relabel(
     pyramid: LabelPyramid, policy: str, predicted: Sequence[Tensor] = (), threshold: float = 0.9
 ) -> LabelPyramid:
-    """The ground truth without the cells that are done by coarser ones: both losses (1) ignore them.
+    """Return the ground truth in which both losses (1) ignore the cells that coarser ones resolve.
 
-    Args and errors: as of `done_by_coarser`.
+    Args and errors: as of `mask_resolved_cells`.
     """
-    done = done_by_coarser(pyramid, policy, predicted, threshold)
+    resolved = mask_resolved_cells(pyramid, policy, predicted, threshold)
     return replace(
         pyramid,
-        semantic=tuple(labels.masked_fill(mask, pyramid.ignore_value) for labels, mask in zip(pyramid.semantic, done)),
-        unity=tuple(unity.masked_fill(mask, UNITY_IGNORE) for unity, mask in zip(pyramid.unity, done)),
+        semantic=tuple(
+            labels.masked_fill(mask, pyramid.ignore_value) for labels, mask in zip(pyramid.semantic, resolved)
+        ),
+        unity=tuple(unity.masked_fill(mask, UNITY_IGNORE) for unity, mask in zip(pyramid.unity, resolved)),
     )
 
 
 def assign_levels(unity: Sequence[Tensor], strides: Sequence[int], threshold: float) -> Tensor:
-    """The level that answers for each cell of the finest one: its coarsest unity-cell's, else the finest (2).
+    """Return the level of each finest cell: that of the coarsest unity-cell around it, else the finest (2).
 
     Args:
         unity: (N, h_l, w_l) probabilities of each level but the finest.
         strides: of the levels, see `check_strides`.
-        threshold: tau; a cell is taken for a unity-cell from this probability on. 0 gives the coarsest level
-            everywhere, and more than 1 the finest.
+        threshold: tau; a cell with at least this probability counts as a unity-cell. 0 gives the coarsest level
+            everywhere, more than 1 the finest.
 
     Returns:
         (N, h_L, w_L) int64, 0 for the coarsest level to L - 1 for the finest.
@@ -208,13 +210,13 @@ def assign_levels(unity: Sequence[Tensor], strides: Sequence[int], threshold: fl
     """
     check_strides(strides)
     if len(unity) != len(strides) - 1:
-        raise ValueError(f"{len(strides)} levels have unity at all but the finest, got {len(unity)} maps of it")
+        raise ValueError(f"unity must have one map for each level but the finest, {len(strides) - 1}, got {len(unity)}")
     number, height, width = unity[0].shape
     expected = [(number, height * strides[0] // stride, width * strides[0] // stride) for stride in strides]
     shapes = [tuple(level.shape) for level in unity]
     if shapes != expected[:-1]:
         raise ValueError(f"levels of the strides {list(strides)} have the shapes {expected[:-1]}, got {shapes}")
-    # Every cell gets the finest level, then each coarser one overrides those before it: no cell is left or taken twice.
+    # Every cell gets the finest level, then each coarser level overrides those before it: each cell has one level.
     levels = torch.full(expected[-1], len(unity), dtype=torch.int64, device=unity[0].device)
     for level in reversed(range(len(unity))):
         factor = strides[level] // strides[-1]
@@ -224,12 +226,12 @@ def assign_levels(unity: Sequence[Tensor], strides: Sequence[int], threshold: fl
 
 
 def _is_unity(probability: Tensor, threshold: float) -> Tensor:
-    """Compared in float32: in bfloat16 the threshold would be rounded too, 1.001 to 1."""
+    """Compare in float32: in bfloat16 the threshold would be rounded too, 1.001 to 1."""
     return probability.float() >= threshold
 
 
 def fuse_pyramid(levels: Tensor, semantic: Sequence[Tensor]) -> Tensor:
-    """The logits that answer for each cell of the finest level (2): those of its cell at the level assigned to it.
+    """Return the logits of each finest cell (2): those of its cell at the level assigned to it.
 
     Args:
         levels: (N, h_L, w_L) int64, of `assign_levels`.
@@ -252,7 +254,7 @@ def fuse_pyramid(levels: Tensor, semantic: Sequence[Tensor]) -> Tensor:
         cell = first + row // factor * columns + column // factor
         index = torch.where(levels == level, cell, index)
         first += rows * columns
-    # One look-up in the cells of all levels needs neither a map per level nor the levels brought to one size.
+    # One look-up in the cells of all levels needs neither a map per level nor levels of one size.
     cells = torch.cat([logits.flatten(2) for logits in semantic], dim=2)
     fused = cells.gather(2, index.flatten(1)[:, None].expand(-1, cells.shape[1], -1))
     return fused.unflatten(2, (height, width))

@@ -1,6 +1,6 @@
 """From the finest feature to a pyramid of features, with one of four kinds of context.
 
-Source: Hsiao et al., Specialize and Fuse, 4.2 and Table 6. D = channels, (h, w) = the finest level.
+Source: Hsiao et al., Specialize and Fuse (2021), 4.2 and Table 6. D = channels, (h, w) = the finest level.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.heads.pyramidal_output.context import ContextAggregation, ContextUpdate, pooled_tokens
+from unified_seg.heads.pyramidal_output.context import ContextAggregation, ContextUpdate, pool_tokens
 
 
 class PooledLevels(nn.Module):
@@ -37,11 +37,11 @@ class AttendedFinest(PooledLevels):
         self.aggregation = ContextAggregation(channels, norm=norm)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return super().forward(self.aggregation(x, pooled_tokens(x)))
+        return super().forward(self.aggregation(x, pool_tokens(x)))
 
 
 class AttendedLevels(PooledLevels):
-    """An ANL block on every level, each with tokens of its own ("ANL-multi")."""
+    """An ANL block on every level, each with its own tokens ("ANL-multi")."""
 
     def __init__(self, channels: int, *, factors: Sequence[int], norm: str = "GN"):
         super().__init__(channels, factors=factors, norm=norm)
@@ -49,11 +49,11 @@ class AttendedLevels(PooledLevels):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         levels = super().forward(x)
-        return [aggregate(level, pooled_tokens(level)) for aggregate, level in zip(self.aggregations, levels)]
+        return [aggregate(level, pool_tokens(level)) for aggregate, level in zip(self.aggregations, levels)]
 
 
 class CoarseToFineLevels(PooledLevels):
-    """Each level attends to tokens that hold the levels before it; the first to the finest feature's (4 to 6)."""
+    """Each level attends to tokens of the coarser levels; the first to those of the finest feature (4 to 6)."""
 
     def __init__(self, channels: int, *, factors: Sequence[int], norm: str = "GN"):
         super().__init__(channels, factors=factors, norm=norm)
@@ -61,7 +61,7 @@ class CoarseToFineLevels(PooledLevels):
         self.updates = nn.ModuleList(ContextUpdate(channels, norm=norm) for _ in factors[1:])
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        tokens = pooled_tokens(x)
+        tokens = pool_tokens(x)
         refined: list[Tensor] = []
         for index, (aggregate, level) in enumerate(zip(self.aggregations, super().forward(x))):
             if index:

@@ -1,4 +1,7 @@
-"""Which cells of a pyramid hold one class: the network's answer, level by level."""
+"""The unity pyramid: which cells of each level hold one class.
+
+Source: Hsiao et al., Specialize and Fuse (2021), 4.1.
+"""
 
 from collections.abc import Sequence
 
@@ -11,13 +14,12 @@ from unified_seg.layers.level_conv import LevelConv
 
 
 class UnityPyramid(nn.Module):
-    """Compares every position with the centroid of its cell; a cell is as much one as its most deviating position.
+    """A comparison of every position with the centroid of its cell; the most deviating position decides for the cell.
 
-    Source: Hsiao et al., Specialize and Fuse, 4.1. There the D_u channels of the difference between position and
-    centroid are brought to one by a shared 1x1 convolution. Everything from the embedding to there is linear, so it is
-    said of a position by two numbers, its own and its share of the centroid, which are pooled and subtracted: the same,
-    without a map of D_u channels per level. The paper does not say whether the first convolution has a norm; here it
-    has, and a ReLU.
+    In the paper a shared 1x1 convolution brings the D_u channels of the difference between position and centroid to
+    one. Everything from the embedding to there is linear, so each position needs two numbers only, its own and its
+    share of the centroid, which are pooled and subtracted: the same result, without a map of D_u channels per level.
+    The paper does not say whether the first convolution has a norm; here it has one, and a ReLU.
 
     Args:
         level_channels: of the features, from the finest level to the coarsest; their sum is D.
@@ -36,16 +38,16 @@ class UnityPyramid(nn.Module):
         self.compare = nn.Conv2d(channels, 1, 1)
 
     def forward(self, levels: Sequence[Tensor], valid: Tensor | None = None) -> list[Tensor]:
-        """Logits (N, h / factor, w / factor) of each level, from coarse to fine.
+        """Return the logits (N, h / factor, w / factor) of each level, from coarse to fine.
 
         Args:
             levels: (N, C_i, h_i, w_i) from fine to coarse; h and w of the finest are multiples of every factor.
-            valid: (N, 1, h, w) 0 or 1, finest positions that cells are judged by; None for all. A cell without any is
-                judged by nothing, and its logit means nothing.
+            valid: (N, 1, h, w) 0 or 1, the finest positions that count; None for all. The logit of a cell without such
+                a position has no meaning.
         """
         assert self.compare.bias is not None
         embedded = F.relu(self.norm(self.embed(levels)))
-        parts = [self._compared(conv) for conv in (self.position, self.centroid)]
+        parts = [self._compose(conv) for conv in (self.position, self.centroid)]
         weight, bias = (torch.cat(each) for each in zip(*parts))
         positions, centroids = F.conv2d(embedded, weight, bias).split(1, dim=1)
         if valid is not None:
@@ -61,8 +63,8 @@ class UnityPyramid(nn.Module):
             result.append((smallest - means)[:, 0] + self.compare.bias)
         return result
 
-    def _compared(self, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
-        """Weight (1, D_u, 1, 1) and bias (1,) of a convolution with `compare` after it, without the bias of that."""
+    def _compose(self, conv: nn.Conv2d) -> tuple[Tensor, Tensor]:
+        """Return weight (1, D_u, 1, 1) and bias (1,) of a convolution followed by `compare` without its bias."""
         assert conv.bias is not None
         weight = self.compare.weight.flatten(1)
         return (weight @ conv.weight.flatten(1))[:, :, None, None], weight @ conv.bias

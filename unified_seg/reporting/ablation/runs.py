@@ -14,9 +14,9 @@ from typing import Any
 
 from unified_seg.config import CfgNode, ConfigError, Stage, load_config, read_stages
 from unified_seg.config.compare import differences, flatten
+from unified_seg.config.heads import nested_heads, wrapper_nodes
 from unified_seg.config.stages import given
 from unified_seg.data.io.text_files import write_json
-from unified_seg.evaluation.build import WRAPPERS, nested_heads
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
 
 RECORD = "ablation_run.json"
@@ -147,7 +147,7 @@ def _compared(cfg: CfgNode, stages: Sequence[Stage]) -> dict[str, Any]:
     cfg = cfg.clone()
     nodes = cfg.pop("STAGES")
     heads = {name for each in ([stage.config for stage in stages] or [cfg]) for name in nested_heads(each)}
-    unused = tuple(f"MODEL.SEM_SEG_HEAD.{node}." for name, node in WRAPPERS.items() if name not in heads)
+    unused = tuple(f"MODEL.SEM_SEG_HEAD.{node}." for name, node in wrapper_nodes().items() if name not in heads)
     config = {key: value for key, value in flatten(cfg) if key not in NOT_COMPARED and not key.startswith(unused)}
     # A key of a stage that comes or goes is a change of the run, not of the project.
     config["STAGES"] = dict(flatten({name: nodes[name] for name in cfg.SOLVER.STAGES if name in nodes}))

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.heads.dense_prediction_cell.layers import DensePredictionCell
+from unified_seg.heads.dense_prediction_cell.cell import DensePredictionCell
 
 # What each branch sees of the input, from its center, as sums of the branches before it: the taps of (1, 6) are at
 # rows -1 0 1 and columns -6 0 6, those of (18, 15) after it at rows -18 0 18 and columns -15 0 15 from there, ...

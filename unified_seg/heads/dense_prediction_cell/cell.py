@@ -1,4 +1,7 @@
-"""The dense prediction cell: atrous convolutions, some after another, all of them side by side in the result."""
+"""The dense prediction cell of Chen et al., Searching for Efficient Multi-Scale Architectures (2018).
+
+N = images, (h, w) = the feature map.
+"""
 
 import torch
 from detectron2.layers import Conv2d
@@ -7,7 +10,7 @@ from torch.nn import functional as F
 
 from unified_seg.layers.conv import build_norm, conv_norm_relu
 
-# Of each branch: its dilation in rows and in columns, and which branch it follows; None: the input.
+# Of each branch: its dilation in rows and in columns, and the branch that it follows (None: the input).
 BRANCHES: tuple[tuple[tuple[int, int], int | None], ...] = (
     ((1, 6), None),
     ((18, 15), 0),
@@ -18,9 +21,7 @@ BRANCHES: tuple[tuple[tuple[int, int], int | None], ...] = (
 
 
 class DensePredictionCell(nn.Module):
-    """DPC, the cell that a search of architectures found best.
-
-    Source: Chen et al., Searching for Efficient Multi-Scale Architectures for Dense Image Prediction.
+    """Atrous convolutions, some of which follow each other; the results of all are concatenated.
 
     Args:
         in_channels: C.
@@ -48,7 +49,7 @@ class DensePredictionCell(nn.Module):
 
 
 def _separable_conv(in_channels: int, out_channels: int, dilation: tuple[int, int], norm: str) -> nn.Sequential:
-    """A 3x3 convolution of each channel by itself, then a 1x1 of all; each with norm and ReLU."""
+    """Return a depthwise 3x3 convolution and a 1x1 convolution, each with norm and ReLU."""
     depthwise = Conv2d(
         in_channels,
         in_channels,
@@ -60,7 +61,7 @@ def _separable_conv(in_channels: int, out_channels: int, dilation: tuple[int, in
         norm=build_norm(norm, in_channels),
         activation=F.relu,
     )
-    # Scaled by the 9 inputs of an output: c2_msra_fill would count all channels, which it doesn't mix.
+    # An output has 9 inputs: c2_msra_fill would count those of all channels, which are not mixed.
     nn.init.kaiming_normal_(depthwise.weight, nonlinearity="relu")
     if depthwise.bias is not None:
         nn.init.zeros_(depthwise.bias)

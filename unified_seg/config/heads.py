@@ -1,0 +1,42 @@
+"""What the registered semantic heads declare, asked through Detectron2's registry without importing a head.
+
+A head class may declare `add_config`, `training_keys`, `earlier_prediction`, `build_evaluators`, `draw_pictures` and
+`draw_sheet`; see `heads.base.SemanticHead`. Heads of Detectron2, which declare nothing, are left out.
+"""
+
+from typing import Any
+
+from detectron2.config import CfgNode
+from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
+
+
+def registered_heads() -> dict[str, Any]:
+    """Return the registered head classes that declare what they bring, by name."""
+    return {name: head for name, head in SEM_SEG_HEADS_REGISTRY if hasattr(head, "add_config")}
+
+
+def nested_heads(cfg: CfgNode) -> dict[str, Any]:
+    """Return the class of the config's semantic head and those of the base heads in it, by name, outermost first."""
+    known, nested = registered_heads(), {}
+    name = cfg.MODEL.SEM_SEG_HEAD.NAME
+    # A head that names itself as its base can't be built, but its config can be read.
+    while name in known and name not in nested:
+        nested[name] = known[name]
+        name = known[name].base_name(cfg)
+    return nested
+
+
+def wrapper_nodes() -> dict[str, str]:
+    """Return the node below MODEL.SEM_SEG_HEAD of each registered wrapper head, by the wrapper's name."""
+    return {name: head.config_node for name, head in registered_heads().items() if head.is_wrapper}
+
+
+def earlier_predictions() -> dict[str, str]:
+    """Return, for each map of logits that holds an earlier prediction of a wrapper, the step that follows it."""
+    declared = [head.earlier_prediction for head in registered_heads().values()]
+    return {earlier.name: earlier.step for earlier in declared if earlier is not None}
+
+
+def training_keys() -> list[str]:
+    """Return the config keys that only training reads, of all registered heads."""
+    return [key for head in registered_heads().values() for key in head.training_keys]
