@@ -1,4 +1,4 @@
-"""Starting one or several processes: Detectron2's --num-gpus, or torchrun with NCCL or, without GPUs, gloo."""
+"""Starting the processes of a run: with Detectron2's --num-gpus, or with torchrun (NCCL on GPUs, gloo on CPUs)."""
 
 import argparse
 import os
@@ -11,22 +11,23 @@ from detectron2.engine import launch as detectron2_launch
 from torch import distributed
 
 from unified_seg.config import load_config
+from unified_seg.errors import UserError
 
 
 def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
-    """Run `main(args)` in every process that the command line, or torchrun, asks for.
+    """Run `main(args)` in every process that the command line or torchrun requests.
 
     Returns:
-        What `main` returns, where it runs in this process.
+        The result of `main` if it runs in this process, else None.
 
     Raises:
-        SystemExit: more GPUs are asked for than there are.
+        UserError: more GPUs are requested than there are.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return _run_under_torchrun(main, args)
     available = torch.cuda.device_count()
     if args.num_gpus > max(available, 1):
-        raise SystemExit(
+        raise UserError(
             f"--num-gpus {args.num_gpus}: this machine has {available}; several processes without GPUs start with "
             "torchrun --nproc-per-node N tools/train_net.py ..."
         )
@@ -47,9 +48,9 @@ def _run_under_torchrun(main: Callable[[argparse.Namespace], Any], args: argpars
     if on_gpu:
         rank, available = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if rank >= available:
-            raise SystemExit(f"torchrun starts more processes than there are GPUs ({available}); MODEL.DEVICE is cuda")
+            raise UserError(f"MODEL.DEVICE is cuda: torchrun starts more processes than there are GPUs ({available})")
         torch.cuda.set_device(rank)
-    # The others wait while the first checks all labels.
+    # The first process checks all labels while the others wait.
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))
     try:
         return main(args)

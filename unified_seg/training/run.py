@@ -1,9 +1,11 @@
-"""What `tools/train_net.py` does; a project with components of its own imports them and calls `run` too."""
+"""The work of `tools/train_net.py`. A project with components of its own imports them and calls `run` too."""
 
 import argparse
 import logging
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,9 @@ from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
-from unified_seg.config import COMPACT, ConfigError, changed_since, check_overrides, final_config, load_config
+from unified_seg.cli import run_tool
+from unified_seg.config import COMPACT, changed_since, check_overrides, final_config, load_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
-from unified_seg.data.problems import DataError
 from unified_seg.inference import with_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
@@ -25,64 +27,74 @@ from unified_seg.training.trainer import Trainer
 
 
 def run(arguments: list[str] | None = None, epilog: str | None = None) -> Any:
-    """Train, or evaluate with --eval-only, as Detectron2's command line says.
+    """Train, or evaluate with --eval-only, with the options of Detectron2's command line.
 
     Args:
-        arguments: the command line; None for this process's own.
-        epilog: shown by --help.
+        arguments: the command line; None for that of this process.
+        epilog: text at the end of --help.
+
+    Raises:
+        SystemExit: on an error that the user can fix, on Ctrl-C, and on wrong arguments.
     """
-    return launch(main, default_argument_parser(epilog).parse_args(arguments))
+    args = parse_args(arguments, epilog)
+    return run_tool(partial(launch, main, args))
+
+
+def parse_args(arguments: Sequence[str] | None, epilog: str | None = None) -> argparse.Namespace:
+    """Read Detectron2's command line, with --opts as another spelling of the overrides at its end."""
+    parser = default_argument_parser(epilog)
+    words = "config overrides KEY VALUE ..., the same as those at the end"
+    parser.add_argument("--opts", dest="more_opts", nargs=argparse.REMAINDER, default=[], metavar="...", help=words)
+    args = parser.parse_args(arguments)
+    args.opts += args.more_opts
+    return args
 
 
 def main(args: argparse.Namespace) -> Any:
-    """One process of a run."""
-    try:
-        cfg = setup(args)
-        if args.eval_only:
-            return evaluate(final_config(cfg))
-        if cfg.SOLVER.STAGES:
-            return run_stages(cfg, resume=args.resume)
-        trainer = Trainer(cfg)
-        trainer.resume_or_load(resume=args.resume)
-        return trainer.train()
-    except KeyboardInterrupt:
-        sys.exit("interrupted" if args.eval_only else "interrupted; with --resume it goes on from its last checkpoint")
-    except (ConfigError, DataError, CheckpointError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(told(error))
+    """Run one process of a training or evaluation."""
+    resume = "" if args.eval_only else "; with --resume it continues from its last checkpoint"
+    return run_tool(partial(train_or_evaluate, args), interrupted=f"interrupted{resume}")
 
 
-def told(error: Exception) -> str:
-    """What an error says in one line; a loader's worker sends its own with a traceback, of which that is the last."""
-    name, text = type(error).__name__, str(error)
-    if "Original Traceback" in text:
-        text = text.rpartition(f"{name}: ")[2].strip()
-    return f"{name}: {text}"
+def train_or_evaluate(args: argparse.Namespace) -> Any:
+    """Train, in stages if the config has some, or evaluate.
+
+    Raises:
+        UserError: the config, the data or the weights can't be used.
+    """
+    cfg = setup(args)
+    if args.eval_only:
+        return evaluate(final_config(cfg))
+    if cfg.SOLVER.STAGES:
+        return run_stages(cfg, resume=args.resume)
+    trainer = Trainer(cfg)
+    trainer.resume_or_load(resume=args.resume)
+    return trainer.train()
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, count the classes, start the log."""
+    """Read the config, resolve the classes of its data sets, and set up logging."""
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
     cfg = resolve_dataset_classes(cfg)
     if args.resume:
         before = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        warnings += [f"{change}; what is trained stays as it is" for change in changed_since(before, cfg)]
+        warnings += [f"{change}; it holds for the rest of the training" for change in changed_since(before, cfg)]
     default_setup(cfg, args)
     logger = setup_logger(
         cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="unified_seg", abbrev_name="unified_seg"
     )
     for handler in logger.handlers:
         if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setLevel(logging.INFO)  # details are for log.txt
+            handler.setLevel(logging.INFO)  # the rest only goes to log.txt
     for message in warnings:
         logger.warning(message)
     return cfg
 
 
 def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
-    """Evaluate MODEL.WEIGHTS on every test set, with TEST.AUG.ENABLED from several views of each image."""
+    """Evaluate MODEL.WEIGHTS on every test set, on several views of each image if TEST.AUG.ENABLED is set."""
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     model = build_model(cfg)

@@ -1,0 +1,54 @@
+import pytest
+from torch._utils import ExceptionWrapper
+
+from unified_seg.cli import one_line_message, run_tool
+from unified_seg.data.problems import DataError
+from unified_seg.errors import UserError
+
+
+def failing(error: BaseException):
+    def run() -> None:
+        raise error
+
+    return run
+
+
+def test_the_result_is_returned():
+    assert run_tool(lambda: 3) == 3
+
+
+@pytest.mark.parametrize("error", [UserError("a.png: damaged"), DataError("a.png: damaged")])
+def test_a_user_error_ends_in_one_line_with_status_1(error):
+    with pytest.raises(SystemExit) as end:
+        run_tool(failing(error))
+    # Python prints a message to standard error and exits with status 1.
+    assert end.value.code == f"{type(error).__name__}: a.png: damaged"
+
+
+def test_other_errors_keep_their_traceback_unless_named():
+    with pytest.raises(PermissionError):
+        run_tool(failing(PermissionError("out: not allowed")))
+    with pytest.raises(SystemExit, match=r"^PermissionError: out: not allowed$"):
+        run_tool(failing(PermissionError("out: not allowed")), also=(OSError,))
+
+
+def test_another_status_prints_to_standard_error(capsys):
+    with pytest.raises(SystemExit) as end:
+        run_tool(failing(UserError("no config")), error_status=2)
+    assert end.value.code == 2 and capsys.readouterr().err == "UserError: no config\n"
+
+
+def test_an_interruption_ends_in_its_line():
+    with pytest.raises(SystemExit, match=r"^\ninterrupted; continue with --resume$"):
+        run_tool(failing(KeyboardInterrupt()), interrupted="interrupted; continue with --resume")
+
+
+def test_a_loader_workers_error_is_one_line_without_its_traceback():
+    try:
+        raise DataError("a.png: damaged")
+    except DataError:
+        wrapped = ExceptionWrapper(where="in DataLoader worker process 0")
+    with pytest.raises(DataError) as error:
+        wrapped.reraise()
+    assert "Original Traceback" in str(error.value)
+    assert one_line_message(error.value) == "DataError: a.png: damaged"

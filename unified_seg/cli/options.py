@@ -1,0 +1,71 @@
+"""One parser for all tools, with the options that several tools have: they mean and are spelled the same everywhere."""
+
+import argparse
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from unified_seg.cli.types import positive_int, worker_count
+
+# argparse takes -1e-5 for an option. With this pattern it is a value of a config key, as -1 and -0.5 are.
+NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
+
+
+class ToolParser(argparse.ArgumentParser):
+    """A parser whose description is the docstring of a tool, printed as it stands.
+
+    Args:
+        description: the docstring.
+        options: see `argparse.ArgumentParser`.
+    """
+
+    def __init__(self, description: str | None = None, **options: Any):
+        super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        self._negative_number_matcher = NEGATIVE_NUMBER
+
+    def add_config_file(self, help: str = "the config that the weights belong to", **options: Any) -> argparse.Action:
+        """Add --config-file, required unless it has a default."""
+        options.setdefault("required", "default" not in options)
+        return self.add_argument("--config-file", metavar="FILE", help=help, **options)
+
+    def add_overrides(self) -> None:
+        """Add --opts KEY VALUE ... and, at the end of the command line, KEY VALUE ...; both go to `opts`, in order."""
+        words: dict[str, Any] = {"nargs": "*", "action": "extend", "default": [], "metavar": "KEY VALUE"}
+        self.add_argument("--opts", help="config overrides", **words)
+        self.add_argument("opts", help="config overrides, the same as after --opts", **words)
+
+    def add_dataset(self, help: str = "a registered data set with its ground truth", **options: Any) -> argparse.Action:
+        """Add --dataset, required unless it has a default."""
+        options.setdefault("required", "default" not in options)
+        return self.add_argument("--dataset", metavar="NAME", help=help, **options)
+
+    def add_image_source(self) -> argparse._MutuallyExclusiveGroup:
+        """Add --input and --dataset, of which one is required; return their group."""
+        group = self.add_mutually_exclusive_group(required=True)
+        group.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or quoted patterns")
+        group.add_argument("--dataset", metavar="NAME", help="a registered data set; its ground truth is used if any")
+        return group
+
+    def add_output(
+        self, help: str = "the folder for results", metavar: str = "FOLDER", **options: Any
+    ) -> argparse.Action:
+        """Add --output, a path, required unless it has a default."""
+        options.setdefault("required", "default" not in options)
+        return self.add_argument("--output", type=Path, metavar=metavar, help=help, **options)
+
+    def add_workers(self) -> None:
+        """Add --workers, the number of processes."""
+        help = "processes, 0 or 1 to work in this one alone; default: one for each CPU"
+        self.add_argument("--workers", type=worker_count, default=os.cpu_count() or 1, metavar="N", help=help)
+
+    def add_count(self, name: str, help: str, **options: Any) -> argparse.Action:
+        """Add an option that is a whole number of at least 1, such as --top."""
+        if options.get("default") is not None:
+            help = f"{help}; default: %(default)s"
+        return self.add_argument(name, type=positive_int, metavar="N", help=help, **options)
+
+    def add_alias(self, alias: str, action: argparse.Action) -> None:
+        """Accept an earlier spelling of an option that is not required, without a line in --help."""
+        hidden: dict[str, Any] = {"default": argparse.SUPPRESS, "help": argparse.SUPPRESS, "type": action.type}
+        self.add_argument(alias, dest=action.dest, metavar=action.metavar, **hidden)
