@@ -75,7 +75,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--connectivity", type=int, choices=(4, 8), default=4, help="of paths and components in the semantic map")
     args = parser.parse_args(arguments)
     try:
-        check_options(found_score_factor=0.0, **fusion_options(args))
+        check_options(**fusion_options(args))
     except ValueError as error:
         parser.error(str(error))
     if args.use_supercategories and not args.categories:

@@ -28,6 +28,13 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
+def nested(key: str, value: str) -> str:
+    """Return yaml that gives a dotted key a value."""
+    for part in reversed(key.split(".")):
+        value = f"{{{part}: {value}}}"
+    return value
+
+
 def leaves(node: CfgNode, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in node.items():
@@ -136,11 +143,20 @@ def test_what_is_dumped_is_read_again(tiny_config: CfgNode, folder: Path) -> Non
 def test_unknown_keys_are_errors_with_a_hint(key: str, hint: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=f"command line: there is no config key {key}; {hint}"):
         load_config("", [key, "1"])
-    node = "1"
-    for part in reversed(key.split(".")):
-        node = f"{{{part}: {node}}}"
     with pytest.raises(ConfigError, match=rf"x\.yaml: there is no config key {key}; {hint}"):
-        load_config(write(folder / "x.yaml", node))
+        load_config(write(folder / "x.yaml", nested(key, "1")))
+
+
+@pytest.mark.parametrize("prefix", ["", "STAGES.first."])
+def test_removed_keys_are_accepted_with_their_default_only(prefix: str, folder: Path) -> None:
+    key = f"{prefix}MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR"
+    for value in ("0.0", "0"):
+        for cfg in (load_config(write(folder / "old.yaml", nested(key, value))), load_config("", [key, value])):
+            assert leaves(cfg) == leaves(get_config())
+    with pytest.raises(ConfigError, match=rf"other\.yaml: {key} .*removed"):
+        load_config(write(folder / "other.yaml", nested(key, "0.5")))
+    with pytest.raises(ConfigError, match=f"command line: {key} .*removed"):
+        load_config("", [key, "0.5"])
 
 
 @pytest.mark.parametrize("key", ["NOTHING_LIKE_IT", "MODEL.DEVICE.NAME", "1"])

@@ -38,7 +38,7 @@ def street() -> tuple[torch.Tensor, Instances]:
 def test_the_truck_is_whole_and_the_lonely_car_is_found(config: CfgNode, table: ClassTable) -> None:
     labels, instances = street()
     fusion = build_panoptic_fusion(config, table)
-    assert isinstance(fusion, SemanticGuidedFusion) and not fusion.needs_confidence
+    assert isinstance(fusion, SemanticGuidedFusion)
     result = fusion(labels, instances)
     refined = labels.clone()
     refined[2:6, 1:5] = TRUCK
@@ -108,14 +108,6 @@ def test_overlap_and_connectivity_are_read(config: CfgNode, table: ClassTable) -
     assert areas() == [6, 3]
     config.MODEL.PANOPTIC_FPN.COMBINE.OVERLAP_THRESH = 0.4
     assert areas() == [9]
-
-
-def test_found_scores_need_and_use_the_confidence(config: CfgNode, table: ClassTable) -> None:
-    config.MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR = 0.5
-    fusion = build_panoptic_fusion(config, table)
-    assert fusion.needs_confidence
-    result = fusion(*street(), torch.full((10, 10), 0.8))
-    assert result.instances.scores[2] == pytest.approx(0.4)
 
 
 def test_no_instances(config: CfgNode, table: ClassTable) -> None:

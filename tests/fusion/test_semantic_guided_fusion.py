@@ -163,15 +163,6 @@ def test_step_4_large_components_of_one_class_are_found_small_ones_are_void() ->
     assert len(fuse("2233 2013 0114", [], [], [], min_segment_area=0.26).panoptic.segments_info) == 2
 
 
-def test_step_4_found_scores_are_the_mean_confidence_times_a_factor() -> None:
-    confidence = torch.tensor([[0.5, 0.9, 0.2, 1.0]])
-    result = fuse("2204", ["0001"], [CAR], [0.6], found_score_factor=0.5, confidence=confidence)
-    # The person covers the first two pixels: 0.5 * (0.5 + 0.9) / 2.
-    assert result.scores.tolist() == pytest.approx([0.6, 0.35])
-    assert result.found.tolist() == [False, True]
-    assert next(s for s in result.panoptic.segments_info if s.get("instance_id") == 1)["score"] == pytest.approx(0.35)
-
-
 def test_step_5_small_stuff_is_void() -> None:
     # 8 pixels: road has 3, sky 5. A limit of 0.5 means 4.
     result = fuse("0001 1111", [], [], [], min_stuff_area=0.5)
@@ -339,7 +330,6 @@ ONE_CAR = {
         ({"overlap_threshold": 1.5}, "overlap_threshold must be 0 to 1, got 1.5"),
         ({"min_stuff_area": 4096}, "min_stuff_area must be 0 to 1, got 4096"),
         ({"connectivity": 6}, "connectivity must be 4 or 8, got 6"),
-        ({"found_score_factor": 0.5}, "found_score_factor 0.5 needs a confidence"),
     ],
 )
 def test_bad_input_is_refused(bad: dict[str, object], message: str) -> None:

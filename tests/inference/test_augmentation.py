@@ -101,7 +101,6 @@ def without_masks(cfg: CfgNode) -> None:
 
 def refining(cfg: CfgNode) -> None:
     cfg.MODEL.PANOPTIC_FUSION.NAME = "SemanticGuidedFusion"
-    cfg.MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR = 0.5
 
 
 def in_detectron2s_form(cfg: CfgNode) -> None:

@@ -250,18 +250,6 @@ def test_unfused_is_what_a_model_without_the_fusion_says(tiny_config: CfgNode) -
     assert any(not torch.equal(o["unfused"]["sem_seg_labels"], o["sem_seg_labels"]) for o in fused)
 
 
-def test_found_instances_get_a_score_from_the_semantic_head(tiny_config: CfgNode) -> None:
-    tiny_config.MODEL.UNIFIED.OUTPUT = "compact"
-    tiny_config.MODEL.PANOPTIC_FUSION.NAME = "SemanticGuidedFusion"
-    tiny_config.MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR = 0.5
-    # No detection takes part, so whatever the semantic map calls a thing is found.
-    tiny_config.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 1.0
-    with torch.no_grad():
-        outputs = build(tiny_config).eval()(validation_batch(tiny_config))
-    scores = torch.cat([o["instances"].scores[o["instances"].found] for o in outputs])
-    assert len(scores) and ((scores > 0) & (scores <= 0.5)).all()
-
-
 def test_without_a_size_the_answer_has_the_inputs(tiny_config: CfgNode) -> None:
     without_detector(tiny_config)
     with torch.no_grad():

@@ -76,9 +76,6 @@ def _add_model(cfg: CfgNode) -> None:
     cfg.MODEL.PANOPTIC_FUSION.MIN_SEGMENT_AREA = 0.0005
     # 4, or 8 to let instances grow through diagonal contacts too (one pixel wide structures).
     cfg.MODEL.PANOPTIC_FUSION.CONNECTIVITY = 4
-    # A found instance's score is this times the mean probability of its label. 0 ranks it below every detection, so
-    # that AP can't fall; try up to 1 where detections are often missed.
-    cfg.MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR = 0.0
 
 
 def _add_backbones(cfg: CfgNode) -> None:

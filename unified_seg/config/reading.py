@@ -27,6 +27,9 @@ RESULT = "RESULT"
 # What holds for a run as a whole, so that a stage can't have its own.
 NOT_IN_STAGES = ("STAGES", "SOLVER.STAGES", "OUTPUT_DIR", "CUDNN_BENCHMARK")
 
+# Keys of earlier versions, each with the only value that a file or an override may still give it; it has no effect.
+REMOVED_KEYS: dict[str, Any] = {"MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR": 0.0}
+
 # The default of our own tools: the same answers in a fraction of the memory.
 COMPACT = ("MODEL.UNIFIED.OUTPUT", "compact")
 
@@ -58,6 +61,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
             f"overrides come in pairs KEY VALUE, without =, got {len(overrides)} words: {' '.join(overrides)}"
         )
     for key, value in zip(overrides[::2], overrides[1::2]):
+        if _is_removed(key, CfgNode._decode_cfg_value(value), "command line"):
+            continue
         _prepare_key(cfg, key, "command line")
         try:
             cfg.merge_from_list([key, value])
@@ -73,7 +78,7 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
     path = Path(path).expanduser()
     if not path.is_file():
         raise ConfigError(f"config file {path} does not exist")
-    values = _read_with_base(path.resolve(), ())
+    values = _without_removed_keys(_read_with_base(path.resolve(), ()), str(path))
     for key in _leaves(values):
         _prepare_key(cfg, key, str(path))
     try:
@@ -153,6 +158,31 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
         name = f"{prefix}{key}"
         keys += _leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
     return keys
+
+
+def _without_removed_keys(values: dict[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
+    """Return nested values without the keys in REMOVED_KEYS and without nodes that held nothing else."""
+    result = {}
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            inner = _without_removed_keys(value, source, f"{prefix}{key}.")
+            if inner:
+                result[key] = inner
+        elif not _is_removed(f"{prefix}{key}", value, source):
+            result[key] = value
+    return result
+
+
+def _is_removed(key: str, value: Any, source: str) -> bool:
+    """Return whether a key, possibly of a stage, was removed; raise ConfigError where its value had an effect."""
+    name = key.split(".", 2)[-1] if key.startswith("STAGES.") else key
+    if name not in REMOVED_KEYS:
+        return False
+    if value != REMOVED_KEYS[name]:
+        raise ConfigError(
+            f"{source}: {key} {value}: the key was removed; only its former default {REMOVED_KEYS[name]} is accepted"
+        )
+    return True
 
 
 def _prepare_key(cfg: CfgNode, key: str, source: str) -> None:

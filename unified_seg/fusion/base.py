@@ -32,22 +32,15 @@ class FusionResult:
 
 
 class PanopticFusion:
-    """Base of the fusions: joins one image's semantic map and instances.
+    """Base of the fusions: joins one image's semantic map and instances."""
 
-    Attributes:
-        needs_confidence: whether it wants to know how sure each pixel's label is.
-    """
-
-    needs_confidence = False
-
-    def __call__(self, labels: Tensor, instances: Instances, confidence: Tensor | None = None) -> FusionResult:
+    def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
         """Fuse.
 
         Args:
             labels: (H, W) integer semantic ids.
             instances: `scores`, `pred_classes` (thing ids), `pred_boxes`, `pred_masks` (BoxMasks) at the size of
                 `labels`; left as they are.
-            confidence: (H, W), the softmax probability of each pixel's label; given where it is needed.
         """
         raise NotImplementedError
 

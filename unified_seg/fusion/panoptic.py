@@ -41,7 +41,7 @@ class GuidedFusion:
         labels: (H, W), the refined semantic map, of the type of the given one.
         masks: N + F masks: those of kept instances are refined, the others as given; then the found ones.
         thing_ids: (N + F,) int64.
-        scores: (N + F,).
+        scores: (N + F,); 0 of the found ones, so that they rank below every detection.
         kept: (N + F,) bool: the instances that are segments of the panoptic map; all found ones are.
         found: (N + F,) bool: found by the semantic map alone.
     """
@@ -67,8 +67,6 @@ def semantic_guided_fusion(
     min_stuff_area: float = 0.002,
     min_segment_area: float = 0.0005,
     connectivity: int = 4,
-    found_score_factor: float = 0.0,
-    confidence: Tensor | None = None,
 ) -> GuidedFusion:
     """Objects say which class, pixels say where: instances fill what the semantic map gives to their category.
 
@@ -96,19 +94,13 @@ def semantic_guided_fusion(
         overlap_threshold: a fraction, 0 to 1.
         min_stuff_area, min_segment_area: fractions of the image, 0 to 1, for steps 5 and 4.
         connectivity: 4 or 8, of the paths in step 3 and the components in step 4.
-        found_score_factor: a found instance's score is this times the mean of `confidence` over its pixels.
-        confidence: (H, W), the probability of each pixel's label; only needed for a factor above 0.
 
     Raises:
         ValueError: masks of another size or that don't fit their windows, ids outside the table, scores that are not
             numbers, options out of range.
     """
     check_inputs(labels, masks, thing_ids, scores, table)
-    check_options(
-        score_threshold, overlap_threshold, min_stuff_area, min_segment_area, connectivity, found_score_factor
-    )
-    if found_score_factor > 0 and (confidence is None or confidence.shape != labels.shape):
-        raise ValueError(f"found_score_factor {found_score_factor} needs a confidence of {tuple(labels.shape)}")
+    check_options(score_threshold, overlap_threshold, min_stuff_area, min_segment_area, connectivity)
     # Stable: of equal scores the lower index comes first, on every device.
     order = scores.argsort(descending=True, stable=True)
     candidates = order[scores[order].double() >= score_threshold].tolist()
@@ -125,7 +117,7 @@ def semantic_guided_fusion(
     semantic_ids = [int(table.thing_to_semantic[thing_id]) for thing_id in thing_ids[candidates].tolist()]
     fuse = fuse_compiled if labels.device.type == "cpu" else fuse_tensors
     fused = fuse(labels, masks[candidates], semantic_ids, rules)
-    return _describe(fused, candidates, masks, thing_ids, scores, table, found_score_factor, confidence)
+    return _describe(fused, candidates, masks, thing_ids, scores, table)
 
 
 def _describe(
@@ -135,8 +127,6 @@ def _describe(
     thing_ids: Tensor,
     scores: Tensor,
     table: ClassTable,
-    found_score_factor: float,
-    confidence: Tensor | None,
 ) -> GuidedFusion:
     """Instances and segments of the fused maps."""
     ids, device = fused.ids, fused.ids.device
@@ -144,17 +134,12 @@ def _describe(
     kept = [candidates[position] for position in fused.kept]
     instances = [*kept, *range(given, given + found)]
 
-    found_masks = fused.masks[len(kept) :]
-    all_masks = BoxMasks.cat([masks, found_masks])
+    all_masks = BoxMasks.cat([masks, fused.masks[len(kept) :]])
     all_masks.windows[kept] = fused.masks.windows[: len(kept)]
     for index, mask in zip(kept, fused.masks.masks):
         all_masks.masks[index] = mask
-    found_scores = scores.new_zeros(found)
-    if confidence is not None and found_score_factor > 0:
-        means = [confidence[window][mask].double().mean() for window, mask in found_masks]
-        found_scores = found_score_factor * torch.tensor(means, dtype=scores.dtype, device=device)
     found_things = torch.as_tensor(table.semantic_to_thing[fused.found], dtype=torch.int64, device=device)
-    all_things, all_scores = torch.cat([thing_ids, found_things]), torch.cat([scores, found_scores])
+    all_things, all_scores = torch.cat([thing_ids, found_things]), torch.cat([scores, scores.new_zeros(found)])
 
     is_kept = torch.zeros(given + found, dtype=torch.bool, device=device)
     is_kept[instances] = True
@@ -216,7 +201,6 @@ def check_options(
     min_stuff_area: float,
     min_segment_area: float,
     connectivity: int,
-    found_score_factor: float,
 ) -> None:
     """Raises ValueError for options of `semantic_guided_fusion` that are out of range."""
     fractions = {
@@ -224,7 +208,6 @@ def check_options(
         "overlap_threshold": overlap_threshold,
         "min_stuff_area": min_stuff_area,
         "min_segment_area": min_segment_area,
-        "found_score_factor": found_score_factor,
     }
     for name, value in fractions.items():
         if not 0 <= value <= 1:

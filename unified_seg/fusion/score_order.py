@@ -39,7 +39,7 @@ class ScoreOrderFusion(PanopticFusion):
             "stuff_area_limit": combine.STUFF_AREA_LIMIT,
         }
 
-    def __call__(self, labels: Tensor, instances: Instances, confidence: Tensor | None = None) -> FusionResult:
+    def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
         panoptic = score_order_merge(
             labels,
             instances.pred_masks,

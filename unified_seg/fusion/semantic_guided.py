@@ -33,17 +33,14 @@ class SemanticGuidedFusion(PanopticFusion):
         min_stuff_area: float = 0.002,
         min_segment_area: float = 0.0005,
         connectivity: int = 4,
-        found_score_factor: float = 0.0,
     ):
         self.class_table = class_table
-        self.needs_confidence = found_score_factor > 0
         self.options: dict[str, Any] = {
             "score_threshold": score_threshold,
             "overlap_threshold": overlap_threshold,
             "min_stuff_area": min_stuff_area,
             "min_segment_area": min_segment_area,
             "connectivity": connectivity,
-            "found_score_factor": found_score_factor,
         }
         check_options(**self.options)
 
@@ -57,17 +54,15 @@ class SemanticGuidedFusion(PanopticFusion):
             "min_stuff_area": fusion.MIN_STUFF_AREA,
             "min_segment_area": fusion.MIN_SEGMENT_AREA,
             "connectivity": fusion.CONNECTIVITY,
-            "found_score_factor": fusion.FOUND_SCORE_FACTOR,
         }
 
-    def __call__(self, labels: Tensor, instances: Instances, confidence: Tensor | None = None) -> FusionResult:
+    def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
         fused = semantic_guided_fusion(
             labels,
             instances.pred_masks,
             instances.pred_classes,
             instances.scores,
             self.class_table,
-            confidence=confidence,
             **self.options,
         )
         found_boxes = Boxes(fused.masks.windows[fused.found].to(instances.pred_boxes.tensor))

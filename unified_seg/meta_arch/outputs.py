@@ -38,15 +38,14 @@ def finish_image(
     semantic, instances = prediction.semantic, prediction.instances
     if instances is not None:
         instances = rescale_instances(instances, output_size)
-    if semantic is not None and (not compact or (fusion is not None and fusion.needs_confidence)):
+    if semantic is not None and not compact:
         semantic = semantic.kept()  # more than the labels is read
     labels = None
     if semantic is not None and (compact or fusion is not None):
         labels = semantic.labels(output_size)
     unfused: dict[str, Any] = {}
     if fusion is not None and semantic is not None and labels is not None and instances is not None:
-        confidence = semantic.confidence(output_size) if fusion.needs_confidence else None
-        fused = fusion(labels, instances, confidence)
+        fused = fusion(labels, instances)
         if fused.labels is not labels:
             unfused = {"sem_seg_labels": labels, "instances": instances}
         labels, instances = fused.labels, fused.instances
