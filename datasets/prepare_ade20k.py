@@ -26,7 +26,7 @@ from unified_seg.data.preparation.command import check_counts, count_files, run_
 from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
 from unified_seg.data.problems import DataError
-from unified_seg.ops.id_maps import segment_extents
+from unified_seg.ops.id_maps import measure_segments
 
 CATEGORIES = ade20k_categories()
 # The ids of segments: this times the id in the semantic label, 1 .. 150, and the instance's number; 0 for stuff. So a
@@ -125,7 +125,7 @@ def describe(label: Label) -> tuple[dict[str, Any], dict[str, Any]]:
             "iscrowd": 0,
         }
         for segment_id, (area, top, bottom, left, right) in zip(
-            found.tolist(), segment_extents(ids, found.tolist()).tolist()
+            found.tolist(), measure_segments(ids, found.tolist()).tolist()
         )
         if segment_id
     ]

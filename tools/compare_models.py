@@ -31,7 +31,7 @@ from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_c
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.outputs import label_map
+from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
@@ -91,7 +91,7 @@ def label_maps(predictors: Sequence[Predictor], table: ClassTable, record: dict[
 
 def semantic_labels(outputs: dict[str, Any], side: str) -> np.ndarray:
     """(H, W) semantic ids of a model's outputs, in either form of MODEL.UNIFIED.OUTPUT."""
-    labels = label_map(outputs)
+    labels = get_label_map(outputs)
     if labels is None:
         raise ConfigError(f"--{side}: the model has no semantic head, so there is no semantic map to compare")
     return labels.cpu().numpy()

@@ -156,7 +156,7 @@ class Fuser:
     def write_panoptic(self, image: ImageInfo, panoptic: PanopticMap) -> Json:
         """Write the PNG; returns the image's entry of panoptic.json."""
         write_png(writable(self.args.output / "panoptic", image), panoptic.ids.numpy())
-        classes = [self.table.segment_class(s["category_id"], s["isthing"]) for s in panoptic.segments_info]
+        classes = [self.table.find_class(s["category_id"], s["isthing"]) for s in panoptic.segments_info]
         segments = [
             {"id": s["id"], "category_id": c.dataset_id, "area": s["area"], "iscrowd": 0}
             for s, c in zip(panoptic.segments_info, classes)
@@ -176,7 +176,7 @@ def refined_records(
     # pycocotools takes area and box from the masks where no record has a "bbox", and wants one in all where one has it.
     records: list[Json] = [{k: v for k, v in d.record.items() if k not in ("bbox", "area")} for d in detections]
     for thing_id, score in zip(fused.thing_ids[fused.found].tolist(), fused.scores[fused.found].tolist()):
-        category_id = table.thing(thing_id).dataset_id
+        category_id = table.things[thing_id].dataset_id
         records.append({"image_id": image.id, "category_id": category_id, "score": score, "found": True})
     kept = fused.kept.nonzero()[:, 0].tolist()
     for index, rle in zip(kept, encode_masks(fused.masks[kept])):

@@ -41,7 +41,7 @@ from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.outputs import label_map
+from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
@@ -49,7 +49,7 @@ from unified_seg.ops.metrics.rank_correlation import RankComparison, compare_ran
 from unified_seg.reporting.readme import check_markers, put_into
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
-from unified_seg.visualization import add_caption, contact_sheet, grid, with_legend
+from unified_seg.visualization import add_caption, add_legend, make_contact_sheet, make_grid
 from unified_seg.visualization.canvas import to_canvas
 from unified_seg.visualization.panels import Panel, make_panels
 
@@ -152,7 +152,7 @@ class ErrorPredictor:
         image = read_image(record["file_name"], "BGR")
         outputs = self.predictor(image)
         maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
-        labels = label_map(outputs)
+        labels = get_label_map(outputs)
         assert labels is not None
         small = {"sem_seg_labels": _shrunk(labels.cpu().numpy(), cv2.INTER_NEAREST)}
         panel = make_panels(small, self.table)["semantic"]
@@ -167,7 +167,7 @@ class ErrorPredictor:
         if labeled.any():
             true = _shrunk(draw_true_errors(wrong, labeled))
             pictures.append(add_caption(true, "true errors before correction; white: unlabeled"))
-        return grid(pictures, len(pictures)), panel
+        return make_grid(pictures, len(pictures)), panel
 
     def errors(self, record: Record, maps: Mapping[str, LogitMap], size: Size) -> tuple[np.ndarray, np.ndarray]:
         """(H, W) bool each: the pixels that the answer before correction has wrong, and those that have a label."""
@@ -211,7 +211,7 @@ def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> N
             caption += f", true error {100 * measures.true_error:.2f} %"
         rows.append((caption, row))
         panels.append(panel)
-    sheet = with_legend(contact_sheet(rows), panels, model.table, "present")
+    sheet = add_legend(make_contact_sheet(rows), panels, model.table, "present")
     if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
         raise DataError(f"{file} can't be written")
 

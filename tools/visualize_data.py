@@ -28,7 +28,7 @@ from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.loaders import build_train_loader
 from unified_seg.data.problems import DataError
 from unified_seg.visualization import draw_ground_truth, draw_panels
-from unified_seg.visualization.ground_truth import targets_as_outputs
+from unified_seg.visualization.ground_truth import convert_targets
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -62,7 +62,7 @@ def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
     for batch in build_train_loader(cfg):
         for targets in batch:
             image = convert_image_to_rgb(targets["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-            picture = draw_panels(np.ascontiguousarray(image), targets_as_outputs(targets), metadata)
+            picture = draw_panels(np.ascontiguousarray(image), convert_targets(targets), metadata)
             yield str(targets["image_id"]), picture
 
 

@@ -152,7 +152,7 @@ class TestCityscapesSemantic:
 
 
 def test_instances_as_their_evaluator_writes_them(streets: Streets):
-    cityscapes = pytest.importorskip("unified_seg.evaluation.cityscapes")
+    cityscapes = pytest.importorskip("unified_seg.evaluation.cityscapes_instances")
     record = streets.add("street", draw_street())
     mask = np.zeros((1, *SIZE), dtype=bool)
     mask[0, 30:50, 10:40] = True

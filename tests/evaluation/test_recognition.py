@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
-from unified_seg.evaluation.recognition import NOT_FOUND, RecognitionEvaluator, found_classes
+from unified_seg.evaluation.recognition import NOT_FOUND, RecognitionEvaluator, match_detections
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -201,4 +201,4 @@ def test_found_classes_equal_plain_code(drawn: tuple, crowds: list[bool]):
     detections = SimpleNamespace(
         scores=torch.tensor(scores), pred_classes=classes, pred_masks=BoxMasks.from_full(torch.from_numpy(masks))
     )
-    assert found_classes(ids, segments, detections, 0.5).tolist() == expected  # type: ignore[arg-type]
+    assert match_detections(ids, segments, detections, 0.5).tolist() == expected  # type: ignore[arg-type]

@@ -229,7 +229,7 @@ def test_before_and_after_what_is_around_a_head(streets: Streets, name: str):
     before = np.where(scene.semantic == CAR, PERSON, scene.semantic % 4)  # 920 pixels of cars called person
     logits = torch.nn.functional.one_hot(torch.from_numpy(before), 4).permute(2, 0, 1).float()
     without = perfect_output(scene, compact=True)
-    output = without | {"semantic_logit_maps": {name: LogitMap.whole(logits, 1, SIZE)}}
+    output = without | {"semantic_logit_maps": {name: LogitMap.from_logits(logits, 1, SIZE)}}
     evaluator = SemanticEvaluator(streets.table, records, streets.folder / "out")
     scores = run(evaluator, records, [output, output])
     assert {task: of_task["mIoU"] for task, of_task in scores.items()} == pytest.approx(

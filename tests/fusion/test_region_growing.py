@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unified_seg.fusion.region_growing import free_pixels, grow_regions, label_components, neighbor_steps
-from unified_seg.fusion.region_sweeps import components_by_sweeps, grow_by_sweeps
+from unified_seg.fusion.region_growing import compute_neighbor_steps, find_free_pixels, grow_regions, label_components
+from unified_seg.fusion.region_sweeps import grow_by_sweeps, label_components_by_sweeps
 
 GROW = [grow_regions, grow_by_sweeps]
 
@@ -83,12 +83,12 @@ def test_components_equal_the_reference(seed: int, height: int, width: int, conn
     for component in components:
         for pixel in component:
             first[pixel] = component[0][0] * width + component[0][1]
-    swept = components_by_sweeps(torch.from_numpy(labels), torch.from_numpy(inside), connectivity)
+    swept = label_components_by_sweeps(torch.from_numpy(labels), torch.from_numpy(inside), connectivity)
     assert np.array_equal(swept.numpy(), first)
 
     framed_owners, states = np.pad(owners, 1), np.pad(np.where(inside, 1, -(labels > 0).astype(np.int8)), 1)
-    steps = neighbor_steps(width + 2, connectivity)
-    found = label_components(framed_owners, states, free_pixels(states), labels, steps, 5, float(min_area))
+    steps = compute_neighbor_steps(width + 2, connectivity)
+    found = label_components(framed_owners, states, find_free_pixels(states), labels, steps, 5, float(min_area))
     large = [component for component in components if len(component) >= min_area]
     assert found.tolist() == [[labels[component[0]], len(component)] for component in large]
     expected = owners.copy()

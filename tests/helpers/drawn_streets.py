@@ -111,7 +111,7 @@ class Streets:
         annotations = []
         for record in self.records:
             infos = [
-                info | {"category_id": self.table.segment_class(info["category_id"], info["isthing"]).dataset_id}
+                info | {"category_id": self.table.find_class(info["category_id"], info["isthing"]).dataset_id}
                 for info in record["segments_info"]
             ]
             name = str(Path(record["pan_seg_file_name"]).relative_to(self.folder))

@@ -74,7 +74,7 @@ def reference_fusion(
     owners = np.zeros(labels.shape, dtype=int)
     kept: list[int] = []
     for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
-        own_category = category[table.thing(thing_ids[i]).semantic_id]
+        own_category = category[table.things[thing_ids[i]].semantic_id]
         matched = masks[i] & (regions == 1 + table.categories.index(own_category))
         free = matched & (owners == 0)
         if scores[i] < score_threshold or not free.any():
@@ -86,8 +86,8 @@ def reference_fusion(
     # 3. filling
     owners = reference_grow(owners, regions, connectivity)
     # 4. what cannot be reached
-    semantic_of = [table.thing(thing_ids[i]).semantic_id for i in kept]
-    instances = [(table.thing(thing_ids[i]).category_id, i) for i in kept]
+    semantic_of = [table.things[thing_ids[i]].semantic_id for i in kept]
+    instances = [(table.things[thing_ids[i]].category_id, i) for i in kept]
     new_index = count(len(scores))
     for component in reference_components(labels, (regions > 0) & (owners == 0), connectivity):
         semantic_id = int(labels[component[0]])

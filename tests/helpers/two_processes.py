@@ -20,7 +20,7 @@ from drawn_streets import Streets, draw_street, noisy_output, perfect_output
 from torch import distributed
 from torch.multiprocessing.spawn import start_processes
 
-from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
+from unified_seg.evaluation.cityscapes_instances import CityscapesInstanceEvaluator
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator

@@ -58,7 +58,7 @@ def test_the_maps_of_each_image_say_what_the_logits_say(config: CfgNode) -> None
     model = build(config)
     outputs = infer(model, SIZES)
     with torch.no_grad():
-        logits = [said.semantic.kept() for said in model.predict(batch(SIZES))]
+        logits = [said.semantic.to_memory() for said in model.predict(batch(SIZES))]
     answered = set()
     for (height, width), output, whole in zip(SIZES, outputs, logits, strict=True):
         maps = output["semantic_maps"]
@@ -149,7 +149,7 @@ def test_maps_of_logits_are_read_at_the_original_size(correcting_config: CfgNode
         assert all((m.stride, m.input_size) == (4, (height, width)) for m in maps.values())
         assert torch.equal(maps["uncorrected"].labels((64, 90)), alone["sem_seg_labels"])
         _, logits = next(maps["error"].bands())
-        wrong = CellMap.without_padding(logits[0] > 0, 4, (height, width)).read((64, 90))
+        wrong = CellMap.from_padded(logits[0] > 0, 4, (height, width)).read((64, 90))
         # Cells are corrected; pixels between them and others, of some five pixels each, are of both.
         changed = output["sem_seg_labels"] != alone["sem_seg_labels"]
         near = max_pool2d(wrong[None].float(), 13, stride=1, padding=6)[0] > 0

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unified_seg.ops.boxes import find_tight_box
-from unified_seg.ops.id_maps import segment_extents
+from unified_seg.ops.id_maps import measure_segments
 
 
 @settings(deadline=None)
@@ -15,4 +15,4 @@ def test_tight_box_spans_first_to_last_pixel(mask: np.ndarray) -> None:
     rows, columns = mask.nonzero()
     expected = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if mask.any() else (0, 0, 0, 0)
     assert (x0, y0, x1, y1) == expected
-    assert segment_extents(mask, [0, 1])[1].tolist() == [mask.sum(), y0, y1, x0, x1]
+    assert measure_segments(mask, [0, 1])[1].tolist() == [mask.sum(), y0, y1, x0, x1]

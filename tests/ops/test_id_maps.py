@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from unified_seg.ops.id_maps import UnknownIdsError, pair_counts, replaced_ids, segment_extents
+from unified_seg.ops.id_maps import UnknownIdsError, count_pairs, measure_segments, replace_ids
 
 IDS = [70001, -3, 0, 2, 12]
 
@@ -13,16 +13,16 @@ IDS = [70001, -3, 0, 2, 12]
 @settings(deadline=None)
 def test_counts_of_pairs(first: np.ndarray, second: np.ndarray):
     expected = [[((first == a) & (second == b)).sum() for b in (2, 0, 1)] for a in IDS]
-    assert pair_counts(first, second, IDS, (2, 0, 1)).tolist() == expected
+    assert count_pairs(first, second, IDS, (2, 0, 1)).tolist() == expected
 
 
 def test_unknown_ids_of_a_pair():
     maps = np.array([0, 5, 7, 5]), np.array([1, 1, 2, 8])
     with pytest.raises(UnknownIdsError) as error:
-        pair_counts(*maps, [0, 1], [1, 2, 8])
+        count_pairs(*maps, [0, 1], [1, 2, 8])
     assert (error.value.in_first, error.value.ids) == (True, [5, 7])
     with pytest.raises(UnknownIdsError) as error:
-        pair_counts(*maps, [0, 5, 7], [1])
+        count_pairs(*maps, [0, 5, 7], [1])
     assert (error.value.in_first, error.value.ids) == (False, [2, 8])
 
 
@@ -30,7 +30,7 @@ def test_unknown_ids_of_a_pair():
 @settings(deadline=None)
 def test_extents_are_area_and_tight_window(ids: np.ndarray):
     known = sorted({*IDS, 99})
-    for wanted, (area, top, bottom, left, right) in zip(known, segment_extents(ids, known).tolist()):
+    for wanted, (area, top, bottom, left, right) in zip(known, measure_segments(ids, known).tolist()):
         rows, columns = np.nonzero(ids == wanted)
         assert area == len(rows)
         window = (rows.min(), rows.max() + 1, columns.min(), columns.max() + 1) if area else (0, 0, 0, 0)
@@ -39,7 +39,7 @@ def test_extents_are_area_and_tight_window(ids: np.ndarray):
 
 def test_unknown_ids_have_no_extent():
     with pytest.raises(UnknownIdsError) as error:
-        segment_extents(np.array([[0, 5], [7, 5]]), [0, 7])
+        measure_segments(np.array([[0, 5], [7, 5]]), [0, 7])
     assert error.value.ids == [5]
 
 
@@ -49,10 +49,10 @@ def test_ids_are_replaced(ids: np.ndarray):
     known = sorted(IDS)
     values = [7, 0, 255, 3, 7]
     expected = [[values[known.index(i)] for i in row] for row in ids.tolist()]
-    assert replaced_ids(ids, known, values).tolist() == expected
+    assert replace_ids(ids, known, values).tolist() == expected
 
 
 def test_unknown_ids_are_not_replaced():
     with pytest.raises(UnknownIdsError) as error:
-        replaced_ids(np.array([[0, 5], [7, 5]]), [0, 1, 7], [1, 2, 3])
+        replace_ids(np.array([[0, 5], [7, 5]]), [0, 1, 7], [1, 2, 3])
     assert error.value.ids == [5]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unified_seg.ops.windows import SlidingWindows, stitched_rows
+from unified_seg.ops.windows import SlidingWindows, stitch_windows
 
 
 def test_starts_by_hand() -> None:
@@ -73,7 +73,7 @@ def test_windows_that_can_not_be(arguments: tuple[int, float, int], message: str
 def stitch(predict, windows: SlidingWindows, size: tuple[int, int], stride: int) -> Tensor:
     """The whole map, from rows that follow each other as promised."""
     parts = []
-    for first, rows in stitched_rows(predict, windows, size, stride):
+    for first, rows in stitch_windows(predict, windows, size, stride):
         rows = rows.clone()
         if parts:
             # Again the row before, as it was.

@@ -49,7 +49,7 @@ def test_values_keep_their_type() -> None:
 
 def test_padding_is_dropped() -> None:
     padded = torch.arange(32).view(4, 8)
-    cells = CellMap.without_padding(padded, 8, (17, 33))  # 3 x 5 cells hold a pixel
+    cells = CellMap.from_padded(padded, 8, (17, 33))  # 3 x 5 cells hold a pixel
     assert torch.equal(cells.values, padded[:3, :5])
     assert set(cells.read((100, 100)).unique().tolist()) == set(padded[:3, :5].flatten().tolist())
 

@@ -43,10 +43,10 @@ def test_every_class_is_found_again_by_each_of_its_ids(name: str) -> None:
     assert table.classes
     for c in table.classes:
         assert table.by_dataset_id[c.dataset_id] is c
-        assert table.segment_class(c.category_id, c.is_thing) is c
+        assert table.find_class(c.category_id, c.is_thing) is c
         assert table.is_thing[c.semantic_id] == c.is_thing
         if c.thing_id is not None:
-            assert table.thing(c.thing_id) is c
+            assert table.things[c.thing_id] is c
             assert table.thing_to_semantic[c.thing_id] == c.semantic_id
         assert table.categories[table.category_of[c.semantic_id]] == c.category or name.endswith("separated")
 
@@ -101,7 +101,7 @@ def test_coco_keeps_its_own_category_ids() -> None:
 def test_coco_separated_shares_one_semantic_id_among_things() -> None:
     table = table_of("coco_2017_val_panoptic_separated")
     assert table.semantic_names[0] == "things"
-    assert table.thing(79).semantic_id == 0
+    assert table.things[79].semantic_id == 0
     assert np.flatnonzero(table.is_thing).tolist() == [0]
     assert table.by_dataset_id[92].semantic_id == 1  # banner, the first stuff
 
@@ -154,6 +154,6 @@ def test_a_mapping_to_a_class_that_is_not_there_is_an_error() -> None:
 def test_unknown_segment_classes_are_errors() -> None:
     table = table_of("unified_cityscapes_val")
     with pytest.raises(ValueError, match="no thing class has category_id 8"):
-        table.segment_class(8, True)
+        table.find_class(8, True)
     with pytest.raises(ValueError, match="no stuff class has category_id 13"):  # car
-        table.segment_class(13, False)
+        table.find_class(13, False)

@@ -34,7 +34,7 @@ class Windows:
 def map_in_windows(logits: Tensor, input_size: tuple[int, int]) -> tuple[LogitMap, Windows]:
     """Of logits at stride 2 and windows of 8 pixels in steps of 4: at 5 x 7 steps there are 4 x 6 of them."""
     windows = Windows(logits, 2)
-    return LogitMap.in_windows(windows, SlidingWindows(8, 0.5, 4), 2, input_size), windows
+    return LogitMap.from_windows(windows, SlidingWindows(8, 0.5, 4), 2, input_size), windows
 
 
 OUTPUT = st.tuples(st.integers(1, 70), st.integers(1, 50))
@@ -45,7 +45,7 @@ OUTPUT = st.tuples(st.integers(1, 70), st.integers(1, 50))
 def test_a_whole_map_is_resampled(height: int, width: int, output_size: tuple[int, int], seed: int) -> None:
     logits = random_logits(4, 8, 10, seed=seed)
     sizes = (2, (height, width), output_size)
-    whole = LogitMap.whole(logits, 2, (height, width))
+    whole = LogitMap.from_logits(logits, 2, (height, width))
     assert torch.equal(whole.labels(output_size), resample_labels(logits, *sizes))
     assert torch.equal(whole.confidence(output_size), resample_confidence(logits, *sizes))
     assert torch.equal(whole.logits(output_size), resample_logits(logits, *sizes))
@@ -55,36 +55,36 @@ def test_a_whole_map_is_resampled(height: int, width: int, output_size: tuple[in
 def test_entropy_is_that_of_the_softmax(stripe_values: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resampling, "STRIPE_VALUES", stripe_values)
     logits = random_logits(4, 8, 10)
-    whole = LogitMap.whole(logits, 2, (15, 19))
+    whole = LogitMap.from_logits(logits, 2, (15, 19))
     probabilities = whole.logits((17, 21)).softmax(0)
     expected = torch.distributions.Categorical(probabilities.permute(1, 2, 0)).entropy() / torch.tensor(4.0).log()
     torch.testing.assert_close(whole.entropy((17, 21)), expected)
 
 
 def test_one_class_leaves_nothing_to_be_unsure_of() -> None:
-    assert not LogitMap.whole(torch.randn(1, 2, 3), 4, (8, 12)).entropy((8, 12)).any()
+    assert not LogitMap.from_logits(torch.randn(1, 2, 3), 4, (8, 12)).entropy((8, 12)).any()
 
 
 def test_a_whole_map_goes_to_other_processes() -> None:
     logits = torch.randn(2, 3, 4)
-    _, rows = next(pickle.loads(pickle.dumps(LogitMap.whole(logits, 4, (12, 16)))).bands())
+    _, rows = next(pickle.loads(pickle.dumps(LogitMap.from_logits(logits, 4, (12, 16)))).bands())
     assert torch.equal(rows, logits)
 
 
 def test_entropy_by_hand() -> None:
     # Two of four classes are as likely, the others impossible: log 2 / log 4. All alike: 1. One alone: 0.
     logits = torch.tensor([[0.0, 5.0, 300.0], [0.0, 5.0, 0.0], [-300.0, 5.0, 0.0], [-300.0, 5.0, -300.0]])[:, None]
-    assert LogitMap.whole(logits, 1, (1, 3)).entropy((1, 3)).tolist() == [pytest.approx([0.5, 1.0, 0.0])]
+    assert LogitMap.from_logits(logits, 1, (1, 3)).entropy((1, 3)).tolist() == [pytest.approx([0.5, 1.0, 0.0])]
 
 
 def test_the_probability_of_one_logit() -> None:
     # Of one row at stride 2: columns at -0.25, 0.25, 0.75 and 1.25, so logits 0, 1, 3, 4.
-    whole = LogitMap.whole(torch.tensor([[[0.0, 4.0]]]), 2, (2, 4))
+    whole = LogitMap.from_logits(torch.tensor([[[0.0, 4.0]]]), 2, (2, 4))
     probability = whole.probability((1, 4))
     assert probability.dtype == torch.float32
     torch.testing.assert_close(probability, torch.tensor([[0.0, 1.0, 3.0, 4.0]]).sigmoid())
     with pytest.raises(ValueError, match="a map of 2 logits"):
-        LogitMap.whole(torch.zeros(2, 1, 2), 2, (2, 4)).probability((1, 4))
+        LogitMap.from_logits(torch.zeros(2, 1, 2), 2, (2, 4)).probability((1, 4))
 
 
 @settings(max_examples=60, deadline=None)
@@ -93,7 +93,7 @@ def test_windows_say_what_the_whole_says(
     height: int, width: int, output_size: tuple[int, int], mirrored: bool, seed: int
 ) -> None:
     logits = random_logits(4, 10, 14, seed=seed)
-    whole = LogitMap.whole(logits, 2, (height, width), mirrored)
+    whole = LogitMap.from_logits(logits, 2, (height, width), mirrored)
     in_windows = replace(map_in_windows(logits, (height, width))[0], mirrored=mirrored)
     assert in_windows.grid_size == whole.grid_size
     expected = whole.logits(output_size).softmax(0)
@@ -102,23 +102,23 @@ def test_windows_say_what_the_whole_says(
     labels = in_windows.labels(output_size).long()
     assert labels.shape == output_size
     assert (expected.gather(0, labels[None])[0] > expected.amax(0) - 1e-5).all()
-    torch.testing.assert_close(in_windows.kept().logits(output_size), in_windows.logits(output_size))
+    torch.testing.assert_close(in_windows.to_memory().logits(output_size), in_windows.logits(output_size))
 
 
 def test_a_kept_map_does_not_run_its_windows_again() -> None:
     in_windows, windows = map_in_windows(random_logits(4, 10, 14), (20, 28))
     in_windows.labels((20, 28))
     assert windows.count == 4 * 6
-    kept = in_windows.kept()
+    kept = in_windows.to_memory()
     assert windows.count == 2 * 4 * 6
-    for answer in (kept.labels, kept.confidence, kept.logits, kept.kept().labels):
+    for answer in (kept.labels, kept.confidence, kept.logits, kept.to_memory().labels):
         answer((20, 28))
     assert windows.count == 2 * 4 * 6
 
 
 def test_keeping_a_whole_map_copies_nothing() -> None:
     logits = random_logits(2, 3, 3)
-    ((first, rows),) = LogitMap.whole(logits, 1, (3, 3)).kept().bands()
+    ((first, rows),) = LogitMap.from_logits(logits, 1, (3, 3)).to_memory().bands()
     assert first == 0 and rows.data_ptr() == logits.data_ptr()
 
 
@@ -126,7 +126,7 @@ def test_one_row_of_windows_is_kept_as_it_is() -> None:
     logits = random_logits(4, 4, 14)
     in_windows, _ = map_in_windows(logits, (8, 28))
     torch.testing.assert_close(
-        in_windows.kept().logits((8, 28)).softmax(0), resample_logits(logits, 2, (8, 28), (8, 28)).softmax(0)
+        in_windows.to_memory().logits((8, 28)).softmax(0), resample_logits(logits, 2, (8, 28), (8, 28)).softmax(0)
     )
 
 
@@ -134,16 +134,16 @@ def test_mirrored_by_hand() -> None:
     # The network saw columns c b a of an image a b c, and a column of padding; stride 2, logits 0 and 4.
     # Unmirrored its columns are at -0.25, 0.25 and 0.75 of the logits: 0 (clamped), 1, 3. The image has them reversed.
     logits = torch.tensor([[[0.0, 4.0]]])
-    assert LogitMap.whole(logits, 2, (2, 3), mirrored=True).logits((2, 3)).tolist() == [[[3.0, 1.0, 0.0]] * 2]
+    assert LogitMap.from_logits(logits, 2, (2, 3), mirrored=True).logits((2, 3)).tolist() == [[[3.0, 1.0, 0.0]] * 2]
     # With a second class of 2 everywhere the first one wins at 3 alone.
     two = torch.cat([torch.full((1, 1, 2), 2.0), logits])
-    assert LogitMap.whole(two, 2, (2, 3), mirrored=True).labels((1, 3)).tolist() == [[1, 0, 0]]
+    assert LogitMap.from_logits(two, 2, (2, 3), mirrored=True).labels((1, 3)).tolist() == [[1, 0, 0]]
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 16), st.integers(1, 20), OUTPUT, st.integers(0, 99))
 def test_a_mirrored_map_says_the_mirror_image(height: int, width: int, output_size: tuple[int, int], seed: int) -> None:
-    whole = LogitMap.whole(random_logits(4, 8, 10, seed=seed), 2, (height, width))
+    whole = LogitMap.from_logits(random_logits(4, 8, 10, seed=seed), 2, (height, width))
     mirrored = replace(whole, mirrored=True)
     assert torch.equal(mirrored.labels(output_size), whole.labels(output_size).flip(1))
     torch.testing.assert_close(mirrored.confidence(output_size), whole.confidence(output_size).flip(1))
@@ -155,7 +155,9 @@ def test_an_ensemble_is_the_mean_of_probabilities(stripe_values: int, monkeypatc
     monkeypatch.setattr(resampling, "STRIPE_VALUES", stripe_values)
     a, b, c = random_logits(4, 8, 10), random_logits(4, 16, 20, seed=1), random_logits(4, 10, 14, seed=2)
     in_windows, _ = map_in_windows(c, (18, 27))
-    ensemble = LogitEnsemble([LogitMap.whole(a, 2, (15, 19)), LogitMap.whole(b, 2, (30, 38), True), in_windows])
+    ensemble = LogitEnsemble(
+        [LogitMap.from_logits(a, 2, (15, 19)), LogitMap.from_logits(b, 2, (30, 38), True), in_windows]
+    )
     size = (17, 21)
     parts = [
         resample_logits(a, 2, (15, 19), size),
@@ -167,11 +169,11 @@ def test_an_ensemble_is_the_mean_of_probabilities(stripe_values: int, monkeypatc
     torch.testing.assert_close(ensemble.confidence(size), mean.amax(0))
     assert ensemble.labels(size).dtype == torch.uint8
     assert torch.equal(ensemble.labels(size).long(), mean.argmax(0))
-    assert ensemble.kept() is ensemble
+    assert ensemble.to_memory() is ensemble
 
 
 def test_an_ensemble_of_sure_members_is_finite() -> None:
-    whole = LogitMap.whole(torch.tensor([300.0, 0.0])[:, None, None], 1, (1, 1))
+    whole = LogitMap.from_logits(torch.tensor([300.0, 0.0])[:, None, None], 1, (1, 1))
     logits = LogitEnsemble([whole, whole]).logits((1, 1))
     assert logits.isfinite().all() and logits[0] == 0 and logits[1] < -80
 
@@ -187,7 +189,7 @@ def test_an_ensemble_reads_windows_once() -> None:
 def test_more_classes_than_a_byte_holds() -> None:
     logits = torch.zeros(300, 2, 2)
     logits[299] = 1
-    whole = LogitMap.whole(logits, 4, (8, 8))
+    whole = LogitMap.from_logits(logits, 4, (8, 8))
     for answer in (whole, LogitEnsemble([whole, whole])):
         labels = answer.labels((8, 8))
         assert labels.dtype == torch.int16 and (labels == 299).all()

@@ -105,7 +105,7 @@ def answers(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
         logits[[ROAD, SKY]] = torch.tensor([road, 1 - road]).clamp(min=1e-30).log()[:, None, None]
         maps = {"error": error, "error_unbalanced": error, "uncorrected": logits}
         labels = torch.full((64, 128), ROAD if road > 0.5 else SKY)
-        whole = {name: LogitMap.whole(values, 1, (64, 128)) for name, values in maps.items()}
+        whole = {name: LogitMap.from_logits(values, 1, (64, 128)) for name, values in maps.items()}
         return {"sem_seg_labels": labels, "semantic_logit_maps": whole}
 
     class Stub:

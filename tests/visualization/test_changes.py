@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import draw_segments
-from unified_seg.visualization.changes import BETTER, WORSE, LabelMaps, draw_change, semantic_change
+from unified_seg.visualization.changes import BETTER, WORSE, LabelMaps, draw_change, measure_change
 from unified_seg.visualization.panels import SEMANTIC_OPACITY
 from unified_seg.visualization.sheet import add_caption
 
@@ -23,7 +23,7 @@ def test_shares_by_hand(table):
     ground_truth = np.array([[CAR, CAR, CAR, ROAD], [ROAD, ROAD, IGNORE, IGNORE]])
     before = np.array([[CAR, CAR, PERSON, SKY], [SKY, SKY, CAR, CAR]])
     after = np.array([[PERSON, CAR, CAR, ROAD], [SKY, SKY, SKY, CAR]])
-    change = semantic_change(LabelMaps(ground_truth, before, after), table)
+    change = measure_change(LabelMaps(ground_truth, before, after), table)
     assert change == pytest.approx((100 * 2 / 6, 100 * 3 / 6))
     assert change.gain == pytest.approx(100 / 6)
 
@@ -32,7 +32,7 @@ def test_shares_by_hand(table):
 @given(st.lists(st.tuples(*[st.sampled_from([0, 1, IGNORE])] * 3), min_size=1, max_size=12))
 def test_shares_are_those_of_a_plain_count(pixels):
     table = ClassTable([SegmentClass(str(i), i, None, i, str(i), (0, 0, 0)) for i in range(2)])
-    change = semantic_change(LabelMaps(*(np.array(column)[None] for column in zip(*pixels))), table)
+    change = measure_change(LabelMaps(*(np.array(column)[None] for column in zip(*pixels))), table)
     labeled = [p for p in pixels if p[0] != IGNORE]
     if not labeled:
         assert math.isnan(change.before) and math.isnan(change.gain)
@@ -100,6 +100,6 @@ def test_captions_name_the_two_answers(table, monkeypatch):
 def test_maps_of_different_sizes_are_refused(table):
     one, two = np.zeros((4, 4), int), np.zeros((4, 5), int)
     with pytest.raises(ValueError, match=r"\(4, 4\).*\(4, 5\)"):
-        semantic_change(LabelMaps(one, one, two), table)
+        measure_change(LabelMaps(one, one, two), table)
     with pytest.raises(ValueError, match="different sizes"):
         draw_change(np.zeros((4, 4, 3), np.uint8), LabelMaps(one, two, one), table, NAMES)

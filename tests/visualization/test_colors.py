@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unified_seg.visualization.colors import assign_shades, instance_shades, void_pattern
+from unified_seg.visualization.colors import assign_shades, make_shades, make_void_pattern
 
 CAR, PERSON = (0, 0, 142), (220, 20, 60)
 colors = st.tuples(*[st.integers(0, 255)] * 3)
@@ -13,14 +13,14 @@ colors = st.tuples(*[st.integers(0, 255)] * 3)
 
 @given(colors)
 def test_shades_begin_with_the_color_and_are_valid(color):
-    shades = instance_shades(color)
+    shades = make_shades(color)
     assert shades[0] == color
     assert all(0 <= channel <= 255 for shade in shades for channel in shade)
 
 
 @given(colors.filter(lambda c: max(c) - min(c) > 60))
 def test_shades_of_a_color_can_be_told_apart(color):
-    shades = np.array(instance_shades(color), dtype=int)
+    shades = np.array(make_shades(color), dtype=int)
     distances = np.abs(shades[:, None] - shades[None]).max(axis=2)
     assert distances[~np.eye(len(shades), dtype=bool)].min() >= 8
 
@@ -52,6 +52,6 @@ def test_every_instance_needs_a_box():
 
 
 def test_void_is_black_with_stripes():
-    pattern = void_pattern(20, 30)
+    pattern = make_void_pattern(20, 30)
     assert pattern.shape == (20, 30, 3)
     assert 0.7 < (pattern == 0).mean() < 0.9

@@ -7,10 +7,10 @@ from pycocotools import mask as coco_mask
 
 from unified_seg.visualization.ground_truth import (
     WRONG,
+    convert_targets,
     draw_comparison,
     draw_ground_truth,
     read_ground_truth,
-    targets_as_outputs,
 )
 from unified_seg.visualization.panels import draw_panels
 
@@ -82,7 +82,7 @@ def test_targets_of_a_loader_are_drawn_as_they_are(image, street, compact, metad
     instances.gt_masks = BitMasks(np.stack([ids == 3, ids == 4]))
     instances.gt_boxes = Boxes(compact["instances"].pred_boxes.tensor)
     instances.gt_classes = torch.tensor([0, 0])
-    outputs = targets_as_outputs({"sem_seg": torch.from_numpy(labels), "instances": instances})
+    outputs = convert_targets({"sem_seg": torch.from_numpy(labels), "instances": instances})
     compact["instances"].remove("scores")
     expected = {"sem_seg_labels": torch.from_numpy(labels), "instances": compact["instances"]}
     assert np.array_equal(draw_panels(image, outputs, metadata), draw_panels(image, expected, metadata))

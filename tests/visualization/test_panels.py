@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.canvas import Segment, draw_segments, enlargement
-from unified_seg.visualization.colors import instance_shades
+from unified_seg.visualization.canvas import Segment, compute_enlargement, draw_segments
+from unified_seg.visualization.colors import make_shades
 from unified_seg.visualization.panels import SEMANTIC_OPACITY, draw_panels, make_panels
 
 SKY, ROAD, CAR, PERSON = range(4)
@@ -84,7 +84,7 @@ def test_two_cars_have_two_shades_of_one_color(metadata, table, compact):
     panels = make_panels(compact, table, confidence_threshold=0.0)
     for panel in (panels["instances"], panels["panoptic"]):
         cars = [segment.color for segment in panel.segments if segment.is_thing]
-        assert cars == instance_shades((0, 0, 142))[:2]
+        assert cars == make_shades((0, 0, 142))[:2]
 
 
 def test_the_threshold_hides_instances(table, compact):
@@ -194,10 +194,10 @@ def test_any_size_is_drawn(size, label):
 
 
 def test_enlargement():
-    assert enlargement(128, 256) == 2
-    assert enlargement(100, 300) == 2  # 600 pixels: the first whole factor that reaches 512
-    assert enlargement(1024, 2048) == 1
-    assert enlargement(5000, 1) == 1  # 512 would make it 2,560,000 pixels high
+    assert compute_enlargement(128, 256) == 2
+    assert compute_enlargement(100, 300) == 2  # 600 pixels: the first whole factor that reaches 512
+    assert compute_enlargement(1024, 2048) == 1
+    assert compute_enlargement(5000, 1) == 1  # 512 would make it 2,560,000 pixels high
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # the font of matplotlib has no Chinese: boxes are drawn instead

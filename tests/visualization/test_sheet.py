@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from unified_seg.visualization.canvas import BACKGROUND
-from unified_seg.visualization.sheet import add_caption, contact_sheet, draw_legend, grid, text_strip
+from unified_seg.visualization.sheet import add_caption, draw_legend, draw_text_strip, make_contact_sheet, make_grid
 
 
 def plain(height, width, value):
@@ -12,7 +12,7 @@ def plain(height, width, value):
 def test_grid_places_pictures_by_rows():
     # Cells are as large as their column and row need, 4 pixels apart: columns 20 and 30 wide, rows 10 and 5 high.
     pictures = [plain(10, 20, 1), plain(8, 30, 2), plain(5, 12, 3)]
-    sheet = grid(pictures, 2)
+    sheet = make_grid(pictures, 2)
     assert sheet.shape == (10 + 4 + 5, 20 + 4 + 30, 3)
     assert (sheet[:10, :20] == 1).all()
     assert (sheet[:8, 24:] == 2).all()
@@ -22,9 +22,9 @@ def test_grid_places_pictures_by_rows():
 
 def test_grid_refuses_nothing_and_odd_captions():
     with pytest.raises(ValueError, match="0 pictures"):
-        grid([], 2)
+        make_grid([], 2)
     with pytest.raises(ValueError, match="1 captions for 2 pictures"):
-        grid([plain(4, 4, 0)] * 2, 2, ["one"])
+        make_grid([plain(4, 4, 0)] * 2, 2, ["one"])
 
 
 def test_caption_stands_above_the_picture():
@@ -41,7 +41,7 @@ def test_a_narrow_picture_is_widened_for_its_caption():
 
 
 def test_a_long_caption_is_cut_inside_the_strip():
-    strip = text_strip("a long caption " * 30, 200)
+    strip = draw_text_strip("a long caption " * 30, 200)
     assert strip.shape == (22, 200, 3)
     assert (strip[:, -3:] == BACKGROUND).all()
 
@@ -67,5 +67,5 @@ def test_legend_of_nothing_has_no_row():
 
 
 def test_contact_sheet_stacks_rows():
-    sheet = contact_sheet([("first", plain(10, 200, 1)), ("second", plain(10, 200, 2))])
+    sheet = make_contact_sheet([("first", plain(10, 200, 1)), ("second", plain(10, 200, 2))])
     assert sheet.shape == (2 * 32 + 4, 200, 3)

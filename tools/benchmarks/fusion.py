@@ -169,7 +169,7 @@ class RleCombination:
             0,
             [IMAGE],
             {IMAGE: {"height": height, "width": width, "file_name": f"{IMAGE}.bmp"}},
-            {IMAGE: [{"segmentation": rles[i], "category_id": table.thing(things[i]).dataset_id} for i in kept]},
+            {IMAGE: [{"segmentation": rles[i], "category_id": table.things[things[i]].dataset_id} for i in kept]},
             {IMAGE: [{"segmentation": rle, "category_id": c.dataset_id} for rle, c in zip(stuff_rles, stuff)]},
             self.folder.name,
             OVERLAP_THRESHOLD,

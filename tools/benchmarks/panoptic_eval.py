@@ -23,7 +23,7 @@ from PIL import Image
 
 from unified_seg.data.io.image_files import read_panoptic_ids
 from unified_seg.evaluation.panoptic import PanopticEvaluator
-from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, panoptic_matches
+from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, match_segments
 
 from .arguments import positive
 from .harness import Call, Comparison
@@ -134,7 +134,7 @@ class OurEvaluation:
 
 
 class OurMatching:
-    """`panoptic_matches` on maps in memory."""
+    """`match_segments` on maps in memory."""
 
     def __init__(self, setting: Setting):
         self.setting = setting
@@ -143,10 +143,10 @@ class OurMatching:
 
     def __call__(self) -> PanopticMatches:
         true, predicted = (self._segments(infos) for infos in (self.setting.true_infos, self.setting.infos))
-        return panoptic_matches(self.true_ids, true, self.setting.ids, predicted, len(self.index_of))
+        return match_segments(self.true_ids, true, self.setting.ids, predicted, len(self.index_of))
 
     def _segments(self, infos: Segments) -> list[Segment]:
-        classes = [unified_table().segment_class(info["category_id"], info["isthing"]) for info in infos]
+        classes = [unified_table().find_class(info["category_id"], info["isthing"]) for info in infos]
         return [Segment(info["id"], self.index_of[c.dataset_id]) for info, c in zip(infos, classes)]
 
 
@@ -215,7 +215,7 @@ def _annotation(file_name: str, infos: Segments) -> dict[str, Any]:
     """As in COCO's panoptic files, where classes are dataset ids."""
     table = unified_table()
     segments = [
-        {"id": info["id"], "category_id": table.segment_class(info["category_id"], info["isthing"]).dataset_id}
+        {"id": info["id"], "category_id": table.find_class(info["category_id"], info["isthing"]).dataset_id}
         for info in infos
     ]
     return {"image_id": "street", "file_name": file_name, "segments_info": segments}

@@ -73,7 +73,7 @@ def prepare_ours(size: tuple[int, int], instances: int, device: str, separate: b
     logits, found = _head_outputs(size, instances, device, separate)
     return partial(
         finish_image,
-        ImagePrediction(LogitMap.whole(logits, STRIDE, size), found),
+        ImagePrediction(LogitMap.from_logits(logits, STRIDE, size), found),
         output_size=size,
         fusion=fusion,
         output_format="compact",

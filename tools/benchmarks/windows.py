@@ -22,7 +22,7 @@ from unified_seg.heads import SemanticHead
 from unified_seg.heads.base import SemanticPrediction
 from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.meta_arch import UnifiedSegmentor
-from unified_seg.ops.resampling import positions_between
+from unified_seg.ops.resampling import compute_positions
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 from .arguments import positive
@@ -148,7 +148,7 @@ def assert_equal_labels(stride: int, device: str, ours: Tensor, peer: Tensor) ->
         "scores"
     ][0]
     rows, columns = (
-        positions_between(side, side, stride, cells) for side, cells in zip(ours.shape, logits.shape[1:], strict=True)
+        compute_positions(side, side, stride, cells) for side, cells in zip(ours.shape, logits.shape[1:], strict=True)
     )
     y, x = (along.to(logits.device).part(place) for along, place in zip((rows, columns), places))
     gaps = torch.lerp(

@@ -90,7 +90,7 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
         return self.summarize({image_id: merged[image_id] for image_id in self.records if image_id in merged})
 
 
-def file_stem(image_id: Any) -> str:
+def make_file_stem(image_id: Any) -> str:
     """A file name for an image's results: one per image id, unlike base names, which two folders may share.
 
     Whatever is not a letter, digit or one of "_.-~" is %-escaped, so the name has neither slashes nor spaces.

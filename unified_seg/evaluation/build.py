@@ -64,7 +64,7 @@ def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[
         )
     if "masks" in made and "instance_ids_file_name" in has:
         # Here, since cityscapesScripts is only needed for data sets of its kind.
-        from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
+        from unified_seg.evaluation.cityscapes_instances import CityscapesInstanceEvaluator
 
         evaluators.append(CityscapesInstanceEvaluator(table, records, folder))
     if "panoptic" in made and "pan_seg_file_name" in has:
@@ -99,7 +99,7 @@ def _exporting(
 
 
 def _cityscapes_instances(table: ClassTable, records: Sequence[Record], folder: Path) -> PerImageEvaluator:
-    from unified_seg.evaluation.cityscapes import CityscapesInstanceExporter
+    from unified_seg.evaluation.cityscapes_instances import CityscapesInstanceExporter
 
     return CityscapesInstanceExporter(table, records, folder)
 

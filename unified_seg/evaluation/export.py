@@ -13,8 +13,8 @@ from PIL import Image
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.io.image_files import write_png
 from unified_seg.data.io.text_files import write_json
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
-from unified_seg.evaluation.outputs import panoptic_segments, segment_class, semantic_labels
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
+from unified_seg.evaluation.model_outputs import find_segment_class, read_labels, read_panoptic
 from unified_seg.structures.class_table import ClassTable
 
 
@@ -36,12 +36,12 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
         empty_folder(self.folder)
 
     def score_image(self, record: Record, output: Output) -> dict[str, Any]:
-        ids, infos = panoptic_segments(record, output)
+        ids, infos = read_panoptic(record, output)
         annotation = {
             "image_id": record["image_id"],
-            "file_name": f"{file_stem(record['image_id'])}.png",
+            "file_name": f"{make_file_stem(record['image_id'])}.png",
             "segments_info": [
-                {"id": int(info["id"]), "category_id": segment_class(record, info, self.table).dataset_id}
+                {"id": int(info["id"]), "category_id": find_segment_class(record, info, self.table).dataset_id}
                 for info in infos
             ],
         }
@@ -93,13 +93,13 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
         empty_folder(self.folder)
 
     def score_image(self, record: Record, output: Output) -> None:
-        labels = semantic_labels(record, output)
+        labels = read_labels(record, output)
         if labels.min() < 0 or labels.max() >= len(self.dataset_ids):
             raise ValueError(
                 f"image {record['image_id']!r}: semantic ids {labels.min()} .. {labels.max()}, "
                 f"but the classes are 0 .. {len(self.dataset_ids) - 1}"
             )
-        name = f"{file_stem(record['image_id'])}_pred.png"
+        name = f"{make_file_stem(record['image_id'])}_pred.png"
         Image.fromarray(self.dataset_ids[labels]).save(self.folder / name, compress_level=1)
 
     def summarize(self, items: dict[Any, None]) -> dict[str, Scores]:

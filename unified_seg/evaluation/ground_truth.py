@@ -68,7 +68,7 @@ class PanopticGroundTruthEvaluator(PerImageEvaluator[Item]):
 
 
 @dataclass(frozen=True)
-class TrueInstance:
+class GroundTruthInstance:
     """Attributes: box x, y, width, height in pixels; area in pixels; mask None where the data set has boxes only."""
 
     thing_id: int
@@ -78,7 +78,7 @@ class TrueInstance:
     mask: Rle | None
 
 
-def true_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks: bool) -> list[TrueInstance]:
+def read_gt_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks: bool) -> list[GroundTruthInstance]:
     """The instances of a record: its `annotations` where it has them, else the things of its panoptic PNG.
 
     Raises:
@@ -90,14 +90,14 @@ def true_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks
     return [_from_segment(ids, segment) for segment in segments if segment.cls.is_thing]
 
 
-def _from_segment(ids: np.ndarray, segment: GroundTruthSegment) -> TrueInstance:
+def _from_segment(ids: np.ndarray, segment: GroundTruthSegment) -> GroundTruthInstance:
     rows, columns = segment.window
     rle = encode_window(ids[segment.window] == segment.id, rows.start, columns.start, (ids.shape[0], ids.shape[1]))
     box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
-    return TrueInstance(segment.cls.category_id, box, segment.area, segment.is_crowd, rle)
+    return GroundTruthInstance(segment.cls.category_id, box, segment.area, segment.is_crowd, rle)
 
 
-def _annotated(record: Record, index: int, table: ClassTable, with_masks: bool) -> TrueInstance:
+def _annotated(record: Record, index: int, table: ClassTable, with_masks: bool) -> GroundTruthInstance:
     annotation = record["annotations"][index]
     where = f"{record['file_name']}: annotation {index}"
     thing_id = annotation["category_id"]
@@ -110,4 +110,4 @@ def _annotated(record: Record, index: int, table: ClassTable, with_masks: bool) 
         area = float(mask_util.area(mask))
     elif with_masks:
         raise DataError(f"{where} has no segmentation, so mask AP can't be computed; set MODEL.MASK_ON False")
-    return TrueInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)
+    return GroundTruthInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)

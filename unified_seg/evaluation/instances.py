@@ -18,14 +18,14 @@ from pycocotools.cocoeval import COCOeval
 from unified_seg.data.coco.masks import Rle, check_masks
 from unified_seg.data.coco.rle import encode_masks
 from unified_seg.data.io.text_files import write_json
-from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores, require_files
 from unified_seg.evaluation.ground_truth import (
+    GroundTruthInstance,
     PanopticGroundTruth,
     PanopticGroundTruthEvaluator,
-    TrueInstance,
-    true_instances,
+    read_gt_instances,
 )
+from unified_seg.evaluation.model_outputs import read_instances
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.structures.class_table import ClassTable
 
@@ -44,7 +44,7 @@ class Detection(NamedTuple):
 class ImageInstances(NamedTuple):
     """Attributes: unfused, the detections before the fusion, None where no fusion changes them."""
 
-    ground_truth: list[TrueInstance]
+    ground_truth: list[GroundTruthInstance]
     detections: list[Detection]
     unfused: list[Detection] | None
 
@@ -85,10 +85,10 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         if self.with_masks and "unfused" in output:
             unfused = self._detections(record, output["unfused"])
         detections = self._detections(record, output)
-        return ImageInstances(true_instances(record, self.ground_truth, self.with_masks), detections, unfused)
+        return ImageInstances(read_gt_instances(record, self.ground_truth, self.with_masks), detections, unfused)
 
     def _detections(self, record: Record, output: Output) -> list[Detection]:
-        found = outputs.instances(record, output, self.with_masks)
+        found = read_instances(record, output, self.with_masks)
         classes = found.pred_classes.tolist()
         outside = {c for c in classes if not 0 <= c < self.table.num_things}
         if outside:
@@ -119,13 +119,13 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         return results
 
     def _average_precision(self, images: Sequence[ImageInstances], task: str) -> Scores:
-        return average_precision(images, task, [c.name for c in self.table.things])
+        return compute_average_precision(images, task, [c.name for c in self.table.things])
 
     def _write_results(self, items: dict[Any, ImageInstances]) -> None:
         results = []
         for image_id, item in items.items():
             for detection in item.detections:
-                category_id = self.table.thing(detection.thing_id).dataset_id
+                category_id = self.table.things[detection.thing_id].dataset_id
                 result = {"image_id": image_id, "category_id": category_id, "score": detection.score}
                 result["bbox"] = detection.box
                 if detection.mask is not None:
@@ -134,7 +134,7 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         write_json(self.output_folder / "coco_instances_results.json", results, indent=None)
 
 
-def average_precision(images: Sequence[ImageInstances], task: str, class_names: Sequence[str]) -> Scores:
+def compute_average_precision(images: Sequence[ImageInstances], task: str, class_names: Sequence[str]) -> Scores:
     """COCO's average precision.
 
     Args:
@@ -166,7 +166,7 @@ def average_precision(images: Sequence[ImageInstances], task: str, class_names: 
 
 
 def _coco(
-    images: Iterable[Sequence[TrueInstance] | Sequence[Detection]], num_images: int, num_classes: int, task: str
+    images: Iterable[Sequence[GroundTruthInstance] | Sequence[Detection]], num_images: int, num_classes: int, task: str
 ) -> COCO:
     """Truth or detections as pycocotools holds them: images numbered from 0, classes by thing id, objects from 1."""
     annotations: list[dict[str, Any]] = []
@@ -192,9 +192,9 @@ def _coco(
     return coco
 
 
-def _size_and_rank(instance: TrueInstance | Detection, task: str) -> dict[str, Any]:
+def _size_and_rank(instance: GroundTruthInstance | Detection, task: str) -> dict[str, Any]:
     """What small, medium and large mean: the mask's pixels for ground truth in both tasks, but the box of a detected box."""
-    if isinstance(instance, TrueInstance):
+    if isinstance(instance, GroundTruthInstance):
         return {"area": instance.area, "iscrowd": int(instance.is_crowd)}
     if task == "segm":
         area = float(mask_util.area(instance.mask))

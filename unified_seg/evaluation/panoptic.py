@@ -14,9 +14,9 @@ import numpy as np
 
 from unified_seg.evaluation.base import Output, Record, Scores
 from unified_seg.evaluation.ground_truth import PanopticGroundTruth, PanopticGroundTruthEvaluator
-from unified_seg.evaluation.outputs import panoptic_segments, segment_class
+from unified_seg.evaluation.model_outputs import find_segment_class, read_panoptic
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, panoptic_matches, panoptic_scores
+from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, compute_panoptic_scores, match_segments
 from unified_seg.structures.class_table import ClassTable
 
 QUALITIES = ("PQ", "SQ", "RQ")
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
     """Scores of "panoptic_seg": PQ, SQ, RQ over all classes, things (_th) and stuff (_st), and PQ-<class> and so on.
 
-    In percent, by `panoptic_matches`: panopticapi's rules and numbers, but in memory. A class that is neither true nor
+    In percent, by `match_segments`: panopticapi's rules and numbers, but in memory. A class that is neither true nor
     predicted has NaN and enters no mean; a data set without things has no *_th, one without stuff no *_st.
 
     Args:
@@ -52,20 +52,20 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
     def score_image(self, record: Record, output: Output) -> PanopticMatches:
         true_ids, segments = self.ground_truth.of(record)
         true = [Segment(s.id, self.index_of[s.cls.dataset_id], s.is_crowd) for s in segments]
-        ids, infos = panoptic_segments(record, output)
+        ids, infos = read_panoptic(record, output)
         predicted = []
         for info in infos:
-            cls = segment_class(record, info, self.table)
+            cls = find_segment_class(record, info, self.table)
             predicted.append(Segment(int(info["id"]), self.index_of[cls.dataset_id]))
         try:
-            return panoptic_matches(true_ids, true, ids, predicted, len(self.table.classes))
+            return match_segments(true_ids, true, ids, predicted, len(self.table.classes))
         except ValueError as error:
             raise ValueError(f"{record['pan_seg_file_name']} and the prediction of it: {error}") from None
 
     def summarize(self, items: dict[Any, PanopticMatches]) -> dict[str, Scores]:
         classes = self.table.classes
         is_thing = np.array([c.is_thing for c in classes])
-        scores = panoptic_scores(reduce(add, items.values()), is_thing)
+        scores = compute_panoptic_scores(reduce(add, items.values()), is_thing)
         if np.isnan(scores.all.pq):
             raise ValueError(f"no segment, true or predicted, in {len(items)} images: panoptic quality is not defined")
         groups = {"": scores.all}

@@ -16,11 +16,11 @@ import numpy as np
 from detectron2.structures import Instances
 
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
-from unified_seg.evaluation import outputs
 from unified_seg.evaluation.base import Output, Record, Scores
 from unified_seg.evaluation.ground_truth import PanopticGroundTruth, PanopticGroundTruthEvaluator
+from unified_seg.evaluation.model_outputs import read_instances, read_labels
 from unified_seg.evaluation.tables import recognition_table_text
-from unified_seg.ops.id_maps import UnknownIdsError, pair_counts
+from unified_seg.ops.id_maps import UnknownIdsError, count_pairs
 from unified_seg.structures.class_table import ClassTable
 
 NOT_FOUND = -1
@@ -54,7 +54,7 @@ class Objects:
 class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
     """Scores of "recognition", in percent: found, pixels, boxes and, where outputs hold `unfused`, pixels_fused.
 
-    - found: share of the true objects that a detection found, of whatever class, see `found_classes`;
+    - found: share of the true objects that a detection found, of whatever class, see `match_detections`;
     - pixels: of the pixels of the found objects, the share with the right semantic class, before the fusion;
     - pixels_fused: the same after the fusion;
     - boxes: of the same pixels, the share that would be right if each object had the class of its detection.
@@ -89,23 +89,23 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
         ids, segments = self.ground_truth.of(record)
         things = [segments[i] for i in _objects(segments)]
         before = output.get("unfused", output)
-        found = outputs.instances(record, before, with_masks=True)
+        found = read_instances(record, before, with_masks=True)
         return Objects(
             thing_ids=np.array([s.cls.thing_id for s in things], dtype=np.int64),
             wide=np.array([_width(s) > WIDE * record["width"] for s in things], dtype=bool),
             pixels=np.array([s.area for s in things], dtype=np.int64),
             right=self._right_pixels(record, before, ids, segments),
             right_fused=self._right_pixels(record, output, ids, segments) if "unfused" in output else None,
-            found_as=found_classes(ids, segments, found, self.score_threshold),
+            found_as=match_detections(ids, segments, found, self.score_threshold),
         )
 
     def _right_pixels(
         self, record: Record, output: Output, ids: np.ndarray, segments: list[GroundTruthSegment]
     ) -> np.ndarray:
         """(M,) pixels of each object whose semantic id is that of its class."""
-        labels = outputs.semantic_labels(record, output)
+        labels = read_labels(record, output)
         try:
-            counts = pair_counts(ids, labels, _all_ids(segments), range(self.table.num_semantic))
+            counts = count_pairs(ids, labels, _all_ids(segments), range(self.table.num_semantic))
         except UnknownIdsError as error:
             raise ValueError(
                 f"image {record['image_id']!r}: the prediction holds the semantic ids {error.ids}, "
@@ -133,7 +133,7 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
         return {"recognition": scores}
 
 
-def found_classes(
+def match_detections(
     ids: np.ndarray, segments: Sequence[GroundTruthSegment], detections: Instances, score_threshold: float
 ) -> np.ndarray:
     """Which objects are found, and as what.
@@ -159,7 +159,7 @@ def found_classes(
             break
         window, mask = masks[i]
         inside = mask.numpy().view(np.uint8)
-        common = pair_counts(ids[window], inside, _all_ids(segments), (0, 1))[1:][things, 1]
+        common = count_pairs(ids[window], inside, _all_ids(segments), (0, 1))[1:][things, 1]
         iou = common / (areas + inside.sum() - common)
         iou[result != NOT_FOUND] = 0
         best = iou.argmax()

@@ -13,9 +13,9 @@ from unified_seg.config.heads import earlier_predictions
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
-from unified_seg.evaluation.outputs import semantic_labels
+from unified_seg.evaluation.model_outputs import read_labels
 from unified_seg.evaluation.tables import class_table_text
-from unified_seg.ops.metrics.confusion import category_confusion, confusion_matrix, semantic_scores
+from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix, merge_categories
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,8 @@ class ImageConfusion(NamedTuple):
 class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
     """Scores of "sem_seg": mIoU, fwIoU, mACC, pACC, IoU-<class> and ACC-<class>, in percent.
 
-    Which classes enter the mean is said in `semantic_scores`; NaN marks a class without a value. Where the classes
-    have categories, also mIoU_category and cIoU-<category>, see `category_confusion`. The same scores of earlier
+    Which classes enter the mean is said in `compute_semantic_scores`; NaN marks a class without a value. Where the classes
+    have categories, also mIoU_category and cIoU-<category>, see `merge_categories`. The same scores of earlier
     answers are "sem_seg_unfused", where the outputs hold `unfused`: what the semantic head said before the fusion; and,
     where the `semantic_logit_maps` of all outputs hold "uncorrected" or "ungrouped", "sem_seg_uncorrected" and
     "sem_seg_ungrouped": what the head inside an ErrorCorrectionHead or a ConfusionGroupHead said.
@@ -118,7 +118,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
         return total
 
     def _scores(self, confusion: np.ndarray) -> Scores:
-        scores = semantic_scores(confusion)
+        scores = compute_semantic_scores(confusion)
         names = self.table.semantic_names
         result = {
             "mIoU": 100 * scores.mean_iou,
@@ -131,7 +131,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
         categories = self.table.categories
         # Where things share a semantic id there are more classes than ids, and the id is of no category.
         if len(categories) < self.table.num_semantic == len(self.table.classes):
-            of_categories = semantic_scores(category_confusion(confusion, self.table.category_of))
+            of_categories = compute_semantic_scores(merge_categories(confusion, self.table.category_of))
             result["mIoU_category"] = 100 * of_categories.mean_iou
             result |= {f"cIoU-{name}": 100 * float(iou) for name, iou in zip(categories, of_categories.iou)}
         return result
@@ -139,9 +139,9 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
 
 def _answers(record: Record, output: Output) -> dict[str, np.ndarray]:
     """The semantic maps (H, W) of an output, by task."""
-    answers = {"sem_seg": semantic_labels(record, output)}
+    answers = {"sem_seg": read_labels(record, output)}
     if "unfused" in output:
-        answers["sem_seg_unfused"] = semantic_labels(record, output["unfused"])
+        answers["sem_seg_unfused"] = read_labels(record, output["unfused"])
     maps = output.get("semantic_logit_maps", {})
     for name in (name for name in earlier_predictions() if name in maps):
         answers[f"sem_seg_{name}"] = maps[name].labels(answers["sem_seg"].shape).cpu().numpy()

@@ -44,7 +44,13 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
     states = np.pad(regions.numpy(), 1)
     states = states.astype(np.promote_types(states.dtype, np.int16))  # signed
     states[framed > 0] *= -1
-    grow_framed(framed, states, free_pixels(states), neighbor_steps(framed.shape[1], connectivity), int(framed.max()))
+    grow_framed(
+        framed,
+        states,
+        find_free_pixels(states),
+        compute_neighbor_steps(framed.shape[1], connectivity),
+        int(framed.max()),
+    )
     return torch.from_numpy(np.ascontiguousarray(framed[1:-1, 1:-1]))
 
 
@@ -54,7 +60,7 @@ def check_connectivity(connectivity: int) -> None:
         raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
 
 
-def neighbor_steps(width: int, connectivity: int) -> np.ndarray:
+def compute_neighbor_steps(width: int, connectivity: int) -> np.ndarray:
     """(4,) or (8,): from a pixel to its neighbors in a flat framed map of this width, frame included."""
     steps = [-1, 1, -width, width]
     if connectivity == 8:
@@ -62,7 +68,7 @@ def neighbor_steps(width: int, connectivity: int) -> np.ndarray:
     return np.array(steps, dtype=np.int64)
 
 
-def free_pixels(states: np.ndarray) -> np.ndarray:
+def find_free_pixels(states: np.ndarray) -> np.ndarray:
     """The flat indices of free pixels, ascending: numpy finds them in a fraction of the time of a compiled loop."""
     return np.flatnonzero(states > 0)
 
@@ -75,8 +81,8 @@ def grow_framed(
 
     Args:
         owners, states: framed.
-        free: see `free_pixels`.
-        steps: see `neighbor_steps`.
+        free: see `find_free_pixels`.
+        steps: see `compute_neighbor_steps`.
         last_owner: the owners are 1 .. last_owner.
 
     Returns:
@@ -138,9 +144,9 @@ def label_components(
 
     Args:
         owners, states: framed.
-        free: see `free_pixels`.
+        free: see `find_free_pixels`.
         labels: (H, W) integer, not framed.
-        steps: see `neighbor_steps`.
+        steps: see `compute_neighbor_steps`.
         last_owner: the new owners are numbered from the next one on, in the order of their first pixels.
         min_area: pixels; smaller components get no owner.
 

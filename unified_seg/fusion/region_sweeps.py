@@ -21,7 +21,7 @@ def grow_by_sweeps(owners: Tensor, regions: Tensor, connectivity: int) -> Tensor
     return torch.where(inside & (keys < unreached), keys % unit, owners).int()
 
 
-def components_by_sweeps(labels: Tensor, inside: Tensor, connectivity: int) -> Tensor:
+def label_components_by_sweeps(labels: Tensor, inside: Tensor, connectivity: int) -> Tensor:
     """The connected components of pixels of equal label, in tensor code.
 
     Args:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unified_seg.fusion.region_growing import free_pixels, grow_framed, label_components, neighbor_steps
-from unified_seg.fusion.region_sweeps import components_by_sweeps, grow_by_sweeps
+from unified_seg.fusion.region_growing import compute_neighbor_steps, find_free_pixels, grow_framed, label_components
+from unified_seg.fusion.region_sweeps import grow_by_sweeps, label_components_by_sweeps
 from unified_seg.ops.compiled import compiled
 from unified_seg.structures.box_masks import BoxMasks
 
@@ -94,15 +94,15 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
             kept.append(candidate)
             areas.append(area)
 
-    steps = neighbor_steps(width + 2, rules.connectivity)
+    steps = compute_neighbor_steps(width + 2, rules.connectivity)
     free = int(label_areas[: len(rules.region_of)][rules.region_of > 0].sum()) - sum(areas)
     if free and kept:
-        gained = grow_framed(owners, states, free_pixels(states), steps, len(kept))
+        gained = grow_framed(owners, states, find_free_pixels(states), steps, len(kept))
         areas = [area + int(more) for area, more in zip(areas, gained[1:])]
         free -= int(gained.sum())
     found = np.zeros((0, 2), dtype=np.int64)
     if free and np.isfinite(rules.min_segment_area):
-        left = free_pixels(states)
+        left = find_free_pixels(states)
         found = label_components(owners, states, left, semantic, steps, len(kept), rules.min_segment_area)
 
     stuff = _stuff_segments(label_areas[: len(rules.region_of)].tolist(), rules)
@@ -156,7 +156,7 @@ def fuse_tensors(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rules
     found: list[int] = []
     free = (regions > 0) & (owners == 0)
     if np.isfinite(rules.min_segment_area) and bool(free.any()):
-        first = components_by_sweeps(semantic, free, rules.connectivity)
+        first = label_components_by_sweeps(semantic, free, rules.connectivity)
         pixels, component, sizes = torch.unique(first[free], return_inverse=True, return_counts=True)
         large = sizes >= rules.min_segment_area
         numbers = torch.where(large, len(kept) + large.cumsum(0), 0)

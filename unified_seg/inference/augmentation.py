@@ -90,7 +90,7 @@ class AugmentedSegmentor(nn.Module):
             for view in views:
                 prediction = self.model.predict([{"image": view.of(image)}])[0]
                 if isinstance(prediction.semantic, LogitMap):
-                    maps.append(replace(prediction.semantic.kept(), mirrored=view.mirrored))
+                    maps.append(replace(prediction.semantic.to_memory(), mirrored=view.mirrored))
                 if prediction.instances is not None:
                     found.append(_from_view(prediction.instances, view, size))
         merged = self._merge(found) if found else None

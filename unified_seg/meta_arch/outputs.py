@@ -39,7 +39,7 @@ def finish_image(
     if instances is not None:
         instances = rescale_instances(instances, output_size)
     if semantic is not None and not compact:
-        semantic = semantic.kept()  # more than the labels is read
+        semantic = semantic.to_memory()  # more than the labels is read
     labels = None
     if semantic is not None and (compact or fusion is not None):
         labels = semantic.labels(output_size)

@@ -42,12 +42,12 @@ def mask_valid(images: ImageList) -> Tensor:
 def cut_cell_maps(maps: Mapping[str, Tensor], images: ImageList, index: int) -> dict[str, CellMap]:
     """Return the maps of one image, without padding, from those of a batch, (N, h, w) by name."""
     height, size = images.tensor.shape[-2], images.image_sizes[index]
-    return {
-        name: CellMap.without_padding(values[index], height // values.shape[-2], size) for name, values in maps.items()
-    }
+    return {name: CellMap.from_padded(values[index], height // values.shape[-2], size) for name, values in maps.items()}
 
 
 def cut_logit_maps(maps: Mapping[str, Tensor], images: ImageList, index: int) -> dict[str, LogitMap]:
     """Return the logits of one image from those of a batch, (N, C, h, w) by name."""
     height, size = images.tensor.shape[-2], images.image_sizes[index]
-    return {name: LogitMap.whole(values[index], height // values.shape[-2], size) for name, values in maps.items()}
+    return {
+        name: LogitMap.from_logits(values[index], height // values.shape[-2], size) for name, values in maps.items()
+    }

@@ -249,7 +249,7 @@ class UnifiedSegmentor(FreezableModel):
         compact = self.output_format == "compact"
         maps, logit_maps = (head.describe(found), head.logit_maps(found)) if compact else ({}, {})
         for index, (prediction, size) in enumerate(zip(predictions, images.image_sizes)):
-            prediction.semantic = LogitMap.whole(found.logits[index], head.common_stride, size)
+            prediction.semantic = LogitMap.from_logits(found.logits[index], head.common_stride, size)
             prediction.maps = cut_cell_maps(maps, images, index)
             prediction.logit_maps = cut_logit_maps(logit_maps, images, index)
 
@@ -260,7 +260,7 @@ class UnifiedSegmentor(FreezableModel):
         assert self.windows is not None and self.sem_seg_head is not None
         predict = partial(self._predict_window, image)
         stride = self.sem_seg_head.common_stride
-        return LogitMap.in_windows(predict, self.windows, stride, (image.shape[-2], image.shape[-1]))
+        return LogitMap.from_windows(predict, self.windows, stride, (image.shape[-2], image.shape[-1]))
 
     @torch.no_grad()
     def _predict_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:

@@ -1,6 +1,6 @@
 """Boxes of masks.
 
-The tight boxes of all ids in a map are found in one pass: see `id_maps.segment_extents`.
+The tight boxes of all ids in a map are found in one pass: see `id_maps.measure_segments`.
 """
 
 from torch import Tensor

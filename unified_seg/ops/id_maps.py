@@ -24,13 +24,13 @@ class UnknownIdsError(ValueError):
         self.ids = ids
 
 
-def some(ids: Sequence[int], limit: int = 10) -> str:
+def format_ids(ids: Sequence[int], limit: int = 10) -> str:
     """The first of many ids, for a message."""
     more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
     return f"{list(ids[:limit])}{more}"
 
 
-def pair_counts(
+def count_pairs(
     first: np.ndarray, second: np.ndarray, first_ids: Sequence[int], second_ids: Sequence[int]
 ) -> np.ndarray:
     """Count the pixels of every pair (id in the first map, id in the second), and check all ids, in one pass.
@@ -62,7 +62,7 @@ def pair_counts(
     return result
 
 
-def segment_extents(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
+def measure_segments(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
     """Area and tight window of each id in a map, in one pass that also checks the ids.
 
     Args:
@@ -83,7 +83,7 @@ def segment_extents(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
     return extents
 
 
-def replaced_ids(ids: np.ndarray, known: Sequence[int], values: Sequence[int]) -> np.ndarray:
+def replace_ids(ids: np.ndarray, known: Sequence[int], values: Sequence[int]) -> np.ndarray:
     """Put a value in the place of each id, in one pass that also checks the ids.
 
     Args:

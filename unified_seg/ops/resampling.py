@@ -91,7 +91,7 @@ class Positions:
         return Positions(self.first.to(device), self.second.to(device), self.weight.to(device))
 
 
-def positions_between(length: int, input_length: int, stride: int, cells: int) -> Positions:
+def compute_positions(length: int, input_length: int, stride: int, cells: int) -> Positions:
     """The positions of an answer's rows (or columns).
 
     Pixel centers lie at halves (align_corners=False): row i of the answer sits at (i + 0.5) * step - 0.5 of the logits.
@@ -117,7 +117,7 @@ def sample_logits(logits: Tensor, rows: Positions, columns: Positions) -> Tensor
 def sample_labels(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:
     """The winners there: (H, W), uint8 for up to 256 classes, else int16."""
     if logits.device.type != "cpu":
-        return torch.cat([winners(stripe) for stripe in sample_stripes(logits, rows, columns)])
+        return torch.cat([argmax_labels(stripe) for stripe in sample_stripes(logits, rows, columns)])
     labels = torch.empty((len(rows), len(columns)), dtype=_label_dtype(len(logits)))
     values = logits.detach().float().contiguous().numpy()
     positions = (rows.first, rows.second, rows.weight, columns.first, columns.second, columns.weight)
@@ -145,7 +145,7 @@ def sample_stripes(logits: Tensor, rows: Positions, columns: Positions) -> Itera
         yield torch.lerp(wide[:, here.first], wide[:, here.second], here.weight[:, None])
 
 
-def winners(values: Tensor) -> Tensor:
+def argmax_labels(values: Tensor) -> Tensor:
     """The index of the largest along the first dimension of (K, ...): uint8 for K up to 256, else int16."""
     # Several times faster than argmax on the CPU.
     return values.max(0).indices.to(_label_dtype(len(values)))
@@ -160,7 +160,7 @@ def _positions(
 ) -> tuple[Positions, Positions]:
     """Of the rows and of the columns."""
     rows, columns = (
-        positions_between(output_size[dim], input_size[dim], stride, logits.shape[1 + dim]) for dim in (0, 1)
+        compute_positions(output_size[dim], input_size[dim], stride, logits.shape[1 + dim]) for dim in (0, 1)
     )
     return rows, columns
 

@@ -72,7 +72,7 @@ class SlidingWindows:
         return [self.step * (index * spare // count) for index in range(count + 1)]
 
 
-def stitched_rows(
+def stitch_windows(
     predict: Predict, windows: SlidingWindows, size: tuple[int, int], stride: int
 ) -> Iterator[tuple[int, Tensor]]:
     """Run windows over an image, from the top left to the bottom right, and join what they say.

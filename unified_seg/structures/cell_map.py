@@ -37,12 +37,12 @@ class CellMap:
             )
 
     @classmethod
-    def without_padding(cls, values: Tensor, stride: int, input_size: Size) -> "CellMap":
+    def from_padded(cls, values: Tensor, stride: int, input_size: Size) -> "CellMap":
         """Of an image padded at its right and bottom: cells that hold nothing but padding are dropped."""
         height, width = (-(-side // stride) for side in input_size)
         return cls(values[:height, :width], stride, input_size)
 
-    def cells(self, output_size: Size) -> tuple[Tensor, Tensor]:
+    def cell_indices(self, output_size: Size) -> tuple[Tensor, Tensor]:
         """The row of cells of every row of the answer (H,) int64, and the column of every column (W,)."""
         rows, columns = (
             _cell_of(length, seen, self.stride).to(self.values.device)
@@ -52,7 +52,7 @@ class CellMap:
 
     def read(self, output_size: Size) -> Tensor:
         """(H, W): the value of the one cell in which the center of each pixel lies."""
-        rows, columns = self.cells(output_size)
+        rows, columns = self.cell_indices(output_size)
         # Columns first: the larger part of the work is then copying whole rows.
         return self.values.index_select(1, columns).index_select(0, rows)
 

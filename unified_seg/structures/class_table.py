@@ -163,7 +163,7 @@ class ClassTable:
     def thing(self, thing_id: int) -> SegmentClass:
         return self.things[thing_id]
 
-    def segment_class(self, category_id: int, is_thing: bool) -> SegmentClass:
+    def find_class(self, category_id: int, is_thing: bool) -> SegmentClass:
         """The class of a panoptic segment as Detectron2 writes it.
 
         Raises:
@@ -192,8 +192,8 @@ class ClassTable:
             raise ValueError(f"the data set {getattr(metadata, 'name', '?')!r} has no thing_classes or stuff_classes")
         thing_ids = _contiguous_ids(metadata, "thing", thing_names)
         stuff_ids = _contiguous_ids(metadata, "stuff", stuff_names)
-        thing_colors = list(getattr(metadata, "thing_colors", ())) or bit_palette(len(thing_names))
-        stuff_colors = list(getattr(metadata, "stuff_colors", ())) or bit_palette(len(stuff_names))
+        thing_colors = list(getattr(metadata, "thing_colors", ())) or make_voc_palette(len(thing_names))
+        stuff_colors = list(getattr(metadata, "stuff_colors", ())) or make_voc_palette(len(stuff_names))
         categories: Mapping[str, str] = getattr(metadata, "class_categories", {})
 
         def entry(name: str, semantic: int, thing: int | None, dataset_id: int, color: Any) -> SegmentClass:
@@ -228,7 +228,7 @@ class ClassTable:
             classes.append(entry(name, contiguous, None, dataset_id, stuff_colors[contiguous]))
         return cls(classes, getattr(metadata, "ignore_label", IGNORE_LABEL))
 
-    def as_metadata(self) -> dict[str, Any]:
+    def to_metadata(self) -> dict[str, Any]:
         """Detectron2's metadata, of which `from_metadata` makes this table again.
 
         Raises:
@@ -263,12 +263,12 @@ def _contiguous_ids(metadata: Any, kind: str, names: list[str]) -> dict[int, int
     return dict(mapping)
 
 
-def category_by_name(members: Mapping[str, str]) -> dict[str, str]:
+def map_classes_to_categories(members: Mapping[str, str]) -> dict[str, str]:
     """Class name -> category name, of each category's class names in one text, separated by ", "."""
     return {name: category for category, names in members.items() for name in names.split(", ")}
 
 
-def bit_palette(count: int, first: int = 1) -> list[tuple[int, int, int]]:
+def make_voc_palette(count: int, first: int = 1) -> list[tuple[int, int, int]]:
     """PASCAL VOC's palette: the bits of an index spread over the high bits of red, green and blue.
 
     Also for data sets that publish no colors: those of the first 255 indices after 0, which is black, are distinct.

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from unified_seg.ops.resampling import (
     Positions,
-    positions_between,
+    argmax_labels,
+    compute_positions,
     sample_confidence,
     sample_labels,
     sample_logits,
     sample_stripes,
-    winners,
 )
-from unified_seg.ops.windows import Predict, SlidingWindows, stitched_rows
+from unified_seg.ops.windows import Predict, SlidingWindows, stitch_windows
 
 Size = tuple[int, int]
 Bands = Iterator[tuple[int, Tensor]]
@@ -48,22 +48,22 @@ class LogitMap:
     mirrored: bool = False
 
     @classmethod
-    def whole(cls, logits: Tensor, stride: int, input_size: Size, mirrored: bool = False) -> "LogitMap":
+    def from_logits(cls, logits: Tensor, stride: int, input_size: Size, mirrored: bool = False) -> "LogitMap":
         """Of logits (K, h, w)."""
         grid_size = (logits.shape[1], logits.shape[2])
         return cls(partial(_one_band, logits), grid_size, stride, input_size, mirrored)
 
     @classmethod
-    def in_windows(cls, predict: Predict, windows: SlidingWindows, stride: int, input_size: Size) -> "LogitMap":
+    def from_windows(cls, predict: Predict, windows: SlidingWindows, stride: int, input_size: Size) -> "LogitMap":
         """Of sliding windows, which are run each time the map is read and never held all at once.
 
-        Args: as of `stitched_rows`, which sees the image padded to whole steps.
+        Args: as of `stitch_windows`, which sees the image padded to whole steps.
         """
         height, width = (-(-side // windows.step) * windows.step for side in input_size)
         grid_size = (height // stride, width // stride)
-        return cls(lambda: stitched_rows(predict, windows, (height, width), stride), grid_size, stride, input_size)
+        return cls(lambda: stitch_windows(predict, windows, (height, width), stride), grid_size, stride, input_size)
 
-    def kept(self) -> "LogitMap":
+    def to_memory(self) -> "LogitMap":
         """The same map with all its logits in memory: for reading it more than once."""
         logits = torch.empty(0)
         for first, rows in self.bands():
@@ -73,7 +73,7 @@ class LogitMap:
             if first == 0:
                 logits = rows.new_empty((len(rows), *self.grid_size))
             logits[:, first : first + rows.shape[1]] = rows
-        return LogitMap.whole(logits, self.stride, self.input_size, self.mirrored)
+        return LogitMap.from_logits(logits, self.stride, self.input_size, self.mirrored)
 
     def labels(self, output_size: Size) -> Tensor:
         """The winning class of every pixel: (H, W), uint8 for up to 256 classes, else int16."""
@@ -105,13 +105,13 @@ class LogitMap:
 
     def stripes(self, output_size: Size) -> Iterator[Tensor]:
         """`logits` in pieces (K, rows, W) from top to bottom; where they end depends on K and the output alone."""
-        for part in self.kept()._parts(output_size):
+        for part in self.to_memory()._parts(output_size):
             yield from sample_stripes(*part)
 
     def _parts(self, output_size: Size) -> Iterator[tuple[Tensor, Positions, Positions]]:
         """Each band, and where the rows and columns of the answer lie that can be interpolated in it."""
         rows, columns = (
-            positions_between(length, seen, self.stride, cells)
+            compute_positions(length, seen, self.stride, cells)
             for length, seen, cells in zip(output_size, self.input_size, self.grid_size)
         )
         columns = columns.mirrored() if self.mirrored else columns
@@ -131,14 +131,14 @@ class LogitEnsemble:
     """
 
     def __init__(self, members: Sequence[LogitMap]):
-        self.members = [member.kept() for member in members]
+        self.members = [member.to_memory() for member in members]
 
-    def kept(self) -> "LogitEnsemble":
+    def to_memory(self) -> "LogitEnsemble":
         return self
 
     def labels(self, output_size: Size) -> Tensor:
         """As of LogitMap."""
-        return torch.cat([winners(mean) for mean in self._means(output_size)])
+        return torch.cat([argmax_labels(mean) for mean in self._means(output_size)])
 
     def confidence(self, output_size: Size) -> Tensor:
         """As of LogitMap."""

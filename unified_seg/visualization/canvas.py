@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from unified_seg.visualization.colors import Color, void_pattern
-from unified_seg.visualization.labels import Label, SegmentVisualizer, label_size
+from unified_seg.visualization.colors import Color, make_void_pattern
+from unified_seg.visualization.labels import Label, SegmentVisualizer, compute_font_size
 
 VOID = 0  # the id of pixels that nobody claims
 OUTSIDE = -1  # the id of the padding around a tiny image
@@ -41,7 +41,7 @@ class Segment:
     box: tuple[float, float, float, float] | None = None
 
 
-def enlargement(height: int, width: int) -> int:
+def compute_enlargement(height: int, width: int) -> int:
     """The whole factor by which an image is enlarged before drawing, 1 for images of PANEL_WIDTH and more."""
     wanted = -(-PANEL_WIDTH // width)
     return max(1, min(wanted, MAX_ENLARGED_SIDE // max(height, width)))
@@ -49,7 +49,7 @@ def enlargement(height: int, width: int) -> int:
 
 def to_canvas(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8 -> (h, w, 3) uint8: the image as the panels show it, without any segment."""
-    factor = enlargement(*image.shape[:2])
+    factor = compute_enlargement(*image.shape[:2])
     if factor > 1:
         size = (image.shape[1] * factor, image.shape[0] * factor)
         image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
@@ -81,7 +81,7 @@ def draw_segments(
     """
     if ids.shape != image.shape[:2]:
         raise ValueError(f"a map of {ids.shape} segment ids for an image of {image.shape[:2]} pixels")
-    factor = enlargement(*ids.shape)
+    factor = compute_enlargement(*ids.shape)
     ids = _pad(np.kron(ids, np.ones((factor, factor), dtype=ids.dtype)) if factor > 1 else ids, OUTSIDE)
     canvas = _blend(to_canvas(image), ids, segments, opacity, hatch_void)
     visualizer = SegmentVisualizer(canvas)
@@ -92,7 +92,7 @@ def draw_segments(
         if segment.box is not None:
             box = (np.reshape(segment.box, (2, 2)) * factor + offset).ravel()
             visualizer.draw_box(box, alpha=1.0, edge_color=tuple(0.7 * c / 255 + 0.3 for c in segment.color))
-            visualizer.output.ax.patches[-1].set_linewidth(0.11 * label_size(canvas.shape[1]))
+            visualizer.output.ax.patches[-1].set_linewidth(0.11 * compute_font_size(canvas.shape[1]))
         labels.append(Label(segment.id, segment.label, segment.color, segment.is_thing, box))
     visualizer.write_labels(labels, ids)
     return visualizer.get_output().get_image()
@@ -121,7 +121,7 @@ def _blend(
     colors = np.array([(0, 0, 0), *(segment.color for segment in segments)], dtype=np.float32)
     result = opacity * colors[rows] + (1 - opacity) * gray
     free = (rows == 0) & (ids != OUTSIDE)
-    result[free] = void_pattern(*ids.shape)[free] if hatch_void else 0.5 * gray[free] + 45
+    result[free] = make_void_pattern(*ids.shape)[free] if hatch_void else 0.5 * gray[free] + 45
     is_thing = np.array([False, *(segment.is_thing for segment in segments)])
     outline = _outline(ids) & is_thing[rows]
     result[outline] = 0.35 * result[outline] + 0.65 * 255

@@ -17,9 +17,9 @@ from tqdm import tqdm
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, semantic_change
-from unified_seg.visualization.panels import with_legend
-from unified_seg.visualization.sheet import contact_sheet
+from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, measure_change
+from unified_seg.visualization.panels import add_legend
+from unified_seg.visualization.sheet import make_contact_sheet
 
 Record = dict[str, Any]
 Compare = Callable[[Record], LabelMaps]
@@ -68,7 +68,7 @@ def measure(compare: Compare, records: Sequence[Record], table: ClassTable) -> l
     """The change of each record, best first; records without a labeled pixel are left out."""
     measured = []
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
-        change = semantic_change(compare(record), table)
+        change = measure_change(compare(record), table)
         if not math.isnan(change.gain):
             measured.append(Measured(record, change))
     return sorted(measured, key=lambda m: -m.change.gain)
@@ -105,7 +105,7 @@ def draw_sheet(
         row, shown = draw_change(read_image(record["file_name"], "RGB"), compare(record), table, names)
         rows.append((caption(record, change, names), row))
         panels += shown
-    sheet = with_legend(contact_sheet(rows), panels, table, "present")
+    sheet = add_legend(make_contact_sheet(rows), panels, table, "present")
     if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
         raise DataError(f"{file} can't be written")
 

@@ -10,7 +10,7 @@ import numpy as np
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import Segment, draw_segments, to_canvas
 from unified_seg.visualization.panels import Panel, make_panels
-from unified_seg.visualization.sheet import add_caption, grid
+from unified_seg.visualization.sheet import add_caption, make_grid
 
 BETTER = (0, 230, 60)
 WORSE = (255, 30, 30)
@@ -38,7 +38,7 @@ class SemanticChange(NamedTuple):
         return self.after - self.before
 
 
-def semantic_change(maps: LabelMaps, table: ClassTable) -> SemanticChange:
+def measure_change(maps: LabelMaps, table: ClassTable) -> SemanticChange:
     """Count the right pixels of two semantic maps.
 
     Args:
@@ -74,7 +74,7 @@ def draw_change(
         names: of the two answers, for the captions.
 
     Returns:
-        The row, (h, w, 3) uint8, RGB; and the panels in it, for a legend of their classes (`with_legend`).
+        The row, (h, w, 3) uint8, RGB; and the panels in it, for a legend of their classes (`add_legend`).
 
     Raises:
         ValueError: maps of different sizes, or an id that the class table lacks.
@@ -87,7 +87,7 @@ def draw_change(
         panels[1].draw(image, f"{names[0]} · "),
         _draw_after(image, maps, panels[2], table, names[1]),
     ]
-    return grid(pictures, len(pictures)), panels
+    return make_grid(pictures, len(pictures)), panels
 
 
 def _draw_after(image: np.ndarray, maps: LabelMaps, panel: Panel, table: ClassTable, name: str) -> np.ndarray:

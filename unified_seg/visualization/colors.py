@@ -28,7 +28,7 @@ _SHADES: tuple[tuple[float, float], ...] = (
 _DARK, _LIGHT = 0.2, 0.6
 
 
-def instance_shades(color: Color) -> list[Color]:
+def make_shades(color: Color) -> list[Color]:
     """The shades that instances of a class with this color (RGB, 0 to 255) take in turn, the color itself first."""
     hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in color))
     shades = []
@@ -72,10 +72,10 @@ def assign_shades(colors: Sequence[Color], boxes: np.ndarray) -> list[Color]:
             if (low[i] <= high[j]).all() and (low[j] <= high[i]).all():
                 worn_nearby[chosen[j]] = True
         chosen[i] = min(range(len(_SHADES)), key=lambda s: (worn_nearby[s], uses[s], s))
-    return [instance_shades(color)[chosen[i]] for i, color in enumerate(colors)]
+    return [make_shades(color)[chosen[i]] for i, color in enumerate(colors)]
 
 
-def void_pattern(height: int, width: int) -> np.ndarray:
+def make_void_pattern(height: int, width: int) -> np.ndarray:
     """(height, width, 3) uint8: black with thin gray diagonals, which no class is painted with."""
     rows, columns = np.indices((height, width), dtype=np.int32)
     stripes = (rows + columns) % 10 < 2

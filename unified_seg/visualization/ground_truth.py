@@ -19,8 +19,8 @@ from unified_seg.data.problems import DataError
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
-from unified_seg.visualization.panels import LegendMode, draw_panels, make_panels, with_legend
-from unified_seg.visualization.sheet import add_caption, grid
+from unified_seg.visualization.panels import LegendMode, add_legend, draw_panels, make_panels
+from unified_seg.visualization.sheet import add_caption, make_grid
 
 WRONG = (225, 40, 40)
 
@@ -77,7 +77,7 @@ def draw_comparison(
         pictures.append(add_caption(to_canvas(image), "input"))
     pictures += [predicted[kind].draw(image, "prediction · ") for kind in kinds]
     shown = [panels[kind] for panels in (ground_truth, predicted) for kind in kinds]
-    return with_legend(grid(pictures, 1 + len(kinds)), shown, table, "present")
+    return add_legend(make_grid(pictures, 1 + len(kinds)), shown, table, "present")
 
 
 def read_ground_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def read_ground_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str,
     return {key: ground_truth[key] for key in ("sem_seg_labels", "instances", "panoptic_seg") if key in ground_truth}
 
 
-def targets_as_outputs(targets: Mapping[str, Any]) -> dict[str, Any]:
+def convert_targets(targets: Mapping[str, Any]) -> dict[str, Any]:
     """The targets of one image as a training loader yields them, in the form that `draw_panels` takes.
 
     Args:

@@ -64,7 +64,7 @@ class SegmentVisualizer(Visualizer):
         area_of = dict(zip(present.tolist(), counts.tolist()))
         things = np.isin(ids, [label.id for label in labels if label.is_thing])
         free = np.ones(ids.shape, dtype=bool)
-        line = label_size(ids.shape[1]) * self.output.dpi / 72
+        line = compute_font_size(ids.shape[1]) * self.output.dpi / 72
         for label in sorted(labels, key=lambda label: (not label.is_thing, -area_of.get(label.id, 0), label.id)):
             if not label.text or (label.id not in area_of and label.box is None):
                 continue
@@ -80,7 +80,7 @@ class SegmentVisualizer(Visualizer):
     ) -> bool:
         color = tuple(0.3 * channel / 255 + 0.7 for channel in label.color)
         for spot in spots:
-            self.draw_text(label.text, (spot.x, spot.y), font_size=label_size(free.shape[1]), color=color)
+            self.draw_text(label.text, (spot.x, spot.y), font_size=compute_font_size(free.shape[1]), color=color)
             drawn = self.output.ax.texts[-1]
             drawn.set_verticalalignment("center")
             window = self._window(drawn)
@@ -102,7 +102,7 @@ class SegmentVisualizer(Visualizer):
         return slice(int(height - extent.y1), int(height - extent.y0) + 1), slice(int(extent.x0), int(extent.x1) + 1)
 
 
-def label_size(width: int) -> float:
+def compute_font_size(width: int) -> float:
     """The font size, in points, for a picture of this many pixels across."""
     return float(np.clip(6 + width / 170, 8, 20))
 

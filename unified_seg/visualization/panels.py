@@ -12,13 +12,13 @@ import torch
 from detectron2.structures import Instances
 
 from unified_seg.config.heads import earlier_predictions, registered_heads
-from unified_seg.ops.id_maps import segment_extents
+from unified_seg.ops.id_maps import measure_segments
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.canvas import VOID, Segment, draw_segments, to_canvas
 from unified_seg.visualization.colors import Color, assign_shades
 from unified_seg.visualization.scene import Scene
-from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
+from unified_seg.visualization.sheet import add_caption, draw_legend, make_grid, stack_pictures
 
 LegendMode = Literal["present", "all", "none"]
 KINDS = ("semantic", "instances", "panoptic")
@@ -116,8 +116,8 @@ def draw_panels(
         pictures += head.draw_pictures(scene)
     columns = _columns(len(pictures), wide=image.shape[1] > image.shape[0])
     sheets = [head.draw_sheet(scene, columns) for head in heads]
-    whole = stack([grid(pictures, columns), *(sheet for sheet in sheets if sheet is not None)])
-    return with_legend(whole, shown, table, legend)
+    whole = stack_pictures([make_grid(pictures, columns), *(sheet for sheet in sheets if sheet is not None)])
+    return add_legend(whole, shown, table, legend)
 
 
 def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_threshold: float = 0.5) -> dict[str, Panel]:
@@ -134,14 +134,14 @@ def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_thresh
     return panels
 
 
-def with_legend(picture: np.ndarray, panels: Sequence[Panel], table: ClassTable, legend: LegendMode) -> np.ndarray:
+def add_legend(picture: np.ndarray, panels: Sequence[Panel], table: ClassTable, legend: LegendMode) -> np.ndarray:
     """The picture above a legend of its classes, in the order of the class table."""
     present = {name: color for panel in panels for name, color in panel.colors.items()}
     everything = {c.name: c.color for c in table.classes}
     shown = everything if legend == "all" else {n: c for n, c in everything.items() if n in present} | present
     if legend == "none" or not shown:
         return picture
-    return stack([picture, draw_legend(list(shown.items()), picture.shape[1])])
+    return stack_pictures([picture, draw_legend(list(shown.items()), picture.shape[1])])
 
 
 def _columns(pictures: int, wide: bool) -> int:
@@ -240,9 +240,9 @@ def _panoptic_panel(panoptic_seg: tuple[torch.Tensor, list[dict[str, Any]]], tab
     panoptic, segments_info = panoptic_seg
     ids = _array(panoptic).astype(np.int32)
     present = np.unique(ids).tolist()
-    extent_of = dict(zip(present, segment_extents(ids, present).tolist()))
+    extent_of = dict(zip(present, measure_segments(ids, present).tolist()))
     infos = [info for info in segments_info if info["id"] in extent_of]
-    classes = [table.segment_class(info["category_id"], bool(info["isthing"])) for info in infos]
+    classes = [table.find_class(info["category_id"], bool(info["isthing"])) for info in infos]
     things = [k for k, c in enumerate(classes) if c.is_thing]
     extents = (extent_of[infos[k]["id"]] for k in things)
     boxes = np.array([(left, top, right, bottom) for _, top, bottom, left, right in extents]).reshape(-1, 4)
@@ -272,7 +272,7 @@ def _paint_masks(ids: np.ndarray, masks: BoxMasks | torch.Tensor) -> None:
 def _thing(table: ClassTable, thing_id: int) -> SegmentClass:
     if not 0 <= thing_id < table.num_things:
         raise ValueError(f"an instance has the class {thing_id}, but the class table has {table.num_things} things")
-    return table.thing(thing_id)
+    return table.things[thing_id]
 
 
 def _with_crowd(name: str, crowd: Any) -> str:

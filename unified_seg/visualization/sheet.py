@@ -23,14 +23,14 @@ def add_caption(picture: np.ndarray, caption: str) -> np.ndarray:
     """The picture under a strip with the caption; a narrow picture is centerd on a wider background."""
     height, width = picture.shape[:2]
     strip_width = max(width, _SMALLEST_WIDTH)
-    strip = text_strip(caption, strip_width)
+    strip = draw_text_strip(caption, strip_width)
     body = _blank(height, strip_width)
     left = (strip_width - width) // 2
     body[:, left : left + width] = picture
     return np.concatenate([strip, body])
 
 
-def text_strip(text: str, width: int) -> np.ndarray:
+def draw_text_strip(text: str, width: int) -> np.ndarray:
     """One line of text, cut with an ellipsis where it does not fit.
 
     Returns:
@@ -69,7 +69,7 @@ def draw_legend(entries: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
     return legend.get_image()
 
 
-def grid(pictures: Sequence[np.ndarray], columns: int, captions: Sequence[str] | None = None) -> np.ndarray:
+def make_grid(pictures: Sequence[np.ndarray], columns: int, captions: Sequence[str] | None = None) -> np.ndarray:
     """Pictures in rows of `columns`, each in the upper left of its cell.
 
     Raises:
@@ -96,18 +96,18 @@ def grid(pictures: Sequence[np.ndarray], columns: int, captions: Sequence[str] |
     return sheet
 
 
-def contact_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+def make_contact_sheet(rows: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     """Captioned pictures below each other, such as one row of panels for each image of a data set.
 
     Raises:
         ValueError: no picture.
     """
-    return grid([picture for _, picture in rows], 1, [caption for caption, _ in rows])
+    return make_grid([picture for _, picture in rows], 1, [caption for caption, _ in rows])
 
 
-def stack(pictures: Sequence[np.ndarray]) -> np.ndarray:
+def stack_pictures(pictures: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures below each other, without captions; those without rows are left out."""
-    return grid([picture for picture in pictures if picture.shape[0]], 1)
+    return make_grid([picture for picture in pictures if picture.shape[0]], 1)
 
 
 def _blank(height: int, width: int) -> np.ndarray:

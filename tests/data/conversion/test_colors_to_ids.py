@@ -16,7 +16,7 @@ from unified_seg.data.datasets.custom import CustomDataset, read_classes
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record
-from unified_seg.structures.class_table import bit_palette
+from unified_seg.structures.class_table import make_voc_palette
 
 SKY, ROAD, VOID = (70, 130, 180), (128, 64, 128), (0, 0, 0)
 LEGEND = "70 130 180 sky\n128 64 128 road\n0 0 0 nothing\n"
@@ -99,7 +99,7 @@ def test_pictures_are_turned_upright_as_images_are(tmp_path: Path) -> None:
 @given(ids=arrays(np.uint8, (5, 6), elements=st.integers(0, 20)))
 @settings(deadline=None)
 def test_colors_of_vocs_palette_are_its_indices(ids: np.ndarray) -> None:
-    palette = bit_palette(21, first=0)
+    palette = make_voc_palette(21, first=0)
     colors = np.array(palette, dtype=np.uint8)[ids]
     assert np.array_equal(color_ids(colors, tuple(zip(palette, range(21)))), ids)
 

@@ -202,10 +202,10 @@ def test_ade20k_things_are_those_of_the_challenge() -> None:
     assert (table.num_things, table.num_semantic - table.num_things) == (100, 50)
     # Of instanceInfo100_train.txt: number -> name, where it is that of the 150.
     official = {1: "bed", 4: "person", 9: "car", 16: "fence", 50: "bus", 64: "bottle", 83: "bicycle", 100: "flag"}
-    assert {number: table.thing(number - 1).name for number in official} == official
+    assert {number: table.things[number - 1].name for number in official} == official
     assert {c.name for c in table.classes if not c.is_thing} >= {"wall", "sky", "tree", "plant", "house", "tent"}
     # In the files, ids are those of the 150, from 0.
-    assert table.thing(0).dataset_id == 7
+    assert table.things[0].dataset_id == 7
 
 
 def test_voc_classes_are_in_the_four_groups_of_the_challenge() -> None:

@@ -66,7 +66,7 @@ def test_detectron2s_panoptic_loader_reads_the_same_segments(root: Path) -> None
     assert len(metadata["thing_classes"]) == table.num_things
     for their, our in zip(sorted(theirs, key=lambda r: r["file_name"]), ours, strict=True):
         assert their["pan_seg_file_name"] == our["pan_seg_file_name"]
-        names = {s["id"]: table.segment_class(s["category_id"], s["isthing"]).semantic_id for s in our["segments_info"]}
+        names = {s["id"]: table.find_class(s["category_id"], s["isthing"]).semantic_id for s in our["segments_info"]}
         assert {s["id"]: s["category_id"] for s in their["segments_info"]} == names
 
 

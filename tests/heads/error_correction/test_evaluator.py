@@ -30,7 +30,7 @@ def output_of(
     """Of logits (K, h, w) and (1, h, w); their size by default is that of the image."""
     seen = size or (stride * error.shape[1], stride * error.shape[2])
     maps = {"uncorrected": uncorrected, "error": error}
-    return {"semantic_logit_maps": {name: LogitMap.whole(logits, stride, seen) for name, logits in maps.items()}}
+    return {"semantic_logit_maps": {name: LogitMap.from_logits(logits, stride, seen) for name, logits in maps.items()}}
 
 
 def evaluator_of(streets: Streets, records: list[dict[str, Any]], threshold: float = 0.7) -> ErrorEvaluator:
@@ -230,7 +230,7 @@ class TestRefuses:
 
     def test_an_error_that_is_no_number(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
-        output["semantic_logit_maps"]["error"] = LogitMap.whole(torch.full((1, 2, 4), math.nan), 1, (2, 4))
+        output["semantic_logit_maps"]["error"] = LogitMap.from_logits(torch.full((1, 2, 4), math.nan), 1, (2, 4))
         with pytest.raises(ValueError, match="'street': a score of a pixel is not a number from 0 to 1"):
             evaluator.process([record], [output])
 

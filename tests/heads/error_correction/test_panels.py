@@ -37,7 +37,7 @@ def maps(ground_truth: np.ndarray) -> dict[str, LogitMap]:
     error = torch.full((1, 64, 128), -20.0)
     error[:, 24:48, 20:44] = 20
     maps = {"uncorrected": logits_of(uncorrected), "error": error}
-    return {name: LogitMap.whole(logits, 1, (64, 128)) for name, logits in maps.items()}
+    return {name: LogitMap.from_logits(logits, 1, (64, 128)) for name, logits in maps.items()}
 
 
 def test_probability_goes_from_black_to_red() -> None:
@@ -126,7 +126,7 @@ def test_before_and_after_stand_beside_each_other(image, compact, maps, ground_t
 
 
 def test_answers_stand_in_the_order_of_the_heads(image, compact, maps, table, metadata, monkeypatch) -> None:
-    maps = {"ungrouped": LogitMap.whole(logits_of(np.full((64, 128), PERSON)), 1, (64, 128)), **maps}
+    maps = {"ungrouped": LogitMap.from_logits(logits_of(np.full((64, 128), PERSON)), 1, (64, 128)), **maps}
     outputs = {"sem_seg_labels": compact["sem_seg_labels"]}
     drawn = [
         make_panels({"sem_seg_labels": maps[name].labels((64, 128))}, table) for name in ("ungrouped", "uncorrected")
@@ -164,7 +164,7 @@ def test_below_a_fusion_that_refines(image, fused, maps, ground_truth, metadata)
 
 def test_the_legend_has_the_classes_from_before(image, compact, maps, table, metadata) -> None:
     person = torch.full((64, 128), PERSON).numpy()
-    maps["uncorrected"] = LogitMap.whole(logits_of(person), 1, (64, 128))
+    maps["uncorrected"] = LogitMap.from_logits(logits_of(person), 1, (64, 128))
     legends = []
     for given in ({}, {"semantic_logit_maps": maps}):
         outputs = {"sem_seg_labels": compact["sem_seg_labels"], **given}
@@ -184,8 +184,8 @@ def test_other_maps_of_logits_are_not_drawn(image, compact, maps, ground_truth, 
 def test_frames_of_a_video_have_one_size(image, compact, maps, metadata) -> None:
     outputs = compact | {"semantic_logit_maps": maps}
     first = draw_panels(image, outputs, metadata, legend="all")
-    maps["uncorrected"] = LogitMap.whole(torch.zeros(4, 64, 128), 1, (64, 128))
-    maps["error"] = LogitMap.whole(torch.zeros(1, 64, 128), 1, (64, 128))
+    maps["uncorrected"] = LogitMap.from_logits(torch.zeros(4, 64, 128), 1, (64, 128))
+    maps["error"] = LogitMap.from_logits(torch.zeros(1, 64, 128), 1, (64, 128))
     assert draw_panels(image, outputs, metadata, legend="all").shape == first.shape
 
 
@@ -193,8 +193,8 @@ def test_frames_of_a_video_have_one_size(image, compact, maps, metadata) -> None
 def test_any_size_is_drawn(size: tuple[int, int]) -> None:
     """The network saw an image of yet another size."""
     maps = {
-        "uncorrected": LogitMap.whole(torch.rand(4, 2, 3), 4, (7, 9)),
-        "error": LogitMap.whole(torch.rand(1, 2, 3), 4, (7, 9)),
+        "uncorrected": LogitMap.from_logits(torch.rand(4, 2, 3), 4, (7, 9)),
+        "error": LogitMap.from_logits(torch.rand(1, 2, 3), 4, (7, 9)),
     }
     pictures = draw_errors(size, maps, IGNORE, np.zeros(size, np.uint8))
     assert pictures[0].shape == pictures[1].shape and max(pictures[0].shape) < 3000

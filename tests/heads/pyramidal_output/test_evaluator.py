@@ -16,7 +16,7 @@ from unified_seg.evaluation.results import format_results
 from unified_seg.evaluation.tables import class_names
 from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator, level_confusion
 from unified_seg.meta_arch import build_model
-from unified_seg.ops.metrics.confusion import confusion_matrix, semantic_scores
+from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.cell_map import CellMap
 from unified_seg.training.run import run as train_net
 
@@ -149,9 +149,9 @@ def test_the_shares_are_all_and_the_diagonal_is_the_fused_answer(streets: Street
     confusion = np.load(streets.folder / "out" / "levels.npz")["confusion"]
     expected = confusion_matrix(ground_truth, fused, 4, IGNORE)
     assert (confusion[range(3), range(3)].sum(axis=0) == expected).all()
-    assert scores["mIoU"] == pytest.approx(100 * semantic_scores(expected).mean_iou)
+    assert scores["mIoU"] == pytest.approx(100 * compute_semantic_scores(expected).mean_iou)
     for level, stride in enumerate(STRIDES):
-        alone = semantic_scores(confusion_matrix(ground_truth, labels[level], 4, IGNORE))
+        alone = compute_semantic_scores(confusion_matrix(ground_truth, labels[level], 4, IGNORE))
         assert [scores[f"IoU_{stride}-{name}"] for name in CLASSES] == pytest.approx(100 * alone.iou)
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from unified_seg.ops.metrics.confusion import category_confusion, confusion_matrix, semantic_scores
+from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix, merge_categories
 
 IGNORE = 255
 
@@ -22,7 +22,7 @@ def test_hand_derived_case():
     confusion = confusion_matrix(ground_truth, prediction, 4, IGNORE)
     # true 0: predicted 0 twice, 1 once; true 1: 1 once, 0 once; true 2: 2 once, 1 once.
     assert confusion.tolist() == [[2, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
-    scores = semantic_scores(confusion)
+    scores = compute_semantic_scores(confusion)
     # IoU: 0: 2 / (3 + 3 - 2); 1: 1 / (2 + 3 - 1); 2: 1 / (2 + 1 - 1); 3 is neither true nor predicted.
     np.testing.assert_allclose(scores.iou, [2 / 4, 1 / 4, 1 / 2, math.nan])
     np.testing.assert_allclose(scores.accuracy, [2 / 3, 1 / 2, 1 / 2, math.nan])
@@ -34,7 +34,7 @@ def test_hand_derived_case():
 
 def test_a_class_predicted_but_never_true_counts_as_zero():
     # True 0 twice, predicted 0 and 1: IoU of 0 is 1/2, of 1 is 0, and both enter the mean; accuracy is of true classes.
-    scores = semantic_scores(np.array([[1, 1], [0, 0]]))
+    scores = compute_semantic_scores(np.array([[1, 1], [0, 0]]))
     assert (scores.mean_iou, scores.mean_accuracy) == (0.25, 0.5)
 
 
@@ -82,7 +82,7 @@ def test_nothing_to_score_is_an_error():
     empty = confusion_matrix(np.full((2, 2), IGNORE), np.zeros((2, 2), dtype=int), 4, IGNORE)
     assert empty.sum() == 0
     with pytest.raises(ValueError, match="nothing to score"):
-        semantic_scores(empty)
+        compute_semantic_scores(empty)
 
 
 SHAPE = (5, 9)
@@ -120,7 +120,7 @@ def test_equal_to_cityscapes_scripts(
     theirs, mean = _cityscapes_matrix(official, *files)
     ours = confusion_matrix(ground_truth, prediction, 4, IGNORE)
     assert (theirs[np.ix_(label_ids[:4], label_ids[:4])] == ours).all()
-    assert semantic_scores(ours).mean_iou == pytest.approx(mean)
+    assert compute_semantic_scores(ours).mean_iou == pytest.approx(mean)
 
 
 def _cityscapes_matrix(official, prediction: Path, ground_truth: Path) -> tuple[np.ndarray, float]:
@@ -150,9 +150,9 @@ def test_categories_equal_cityscapes_scripts(confusion: np.ndarray, absent: list
     theirs[np.ix_(label_ids, label_ids)] = confusion
     names = list(dict.fromkeys(trainId2label[i].category for i in range(19)))
     category_of = np.array([names.index(trainId2label[i].category) for i in range(19)])
-    merged = category_confusion(confusion, category_of)
+    merged = merge_categories(confusion, category_of)
     assert merged.sum() == confusion.sum()
-    ours = semantic_scores(merged)
+    ours = compute_semantic_scores(merged)
     scores = {name: official.getIouScoreForCategory(name, theirs, settings) for name in names}
     np.testing.assert_allclose(ours.iou, list(scores.values()), rtol=1e-12)
     assert ours.mean_iou == pytest.approx(official.getScoreAverage(scores, settings), rel=1e-12)

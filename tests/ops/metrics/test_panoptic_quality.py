@@ -17,8 +17,8 @@ from unified_seg.ops.metrics.panoptic_quality import (
     PanopticMatches,
     Quality,
     Segment,
-    panoptic_matches,
-    panoptic_scores,
+    compute_panoptic_scores,
+    match_segments,
 )
 
 ROAD, CAR = range(2)
@@ -33,7 +33,7 @@ def test_hand_derived_case():
     # ground truth: void 0, road 7, cars 1 and 2      prediction: road 5, cars 3 and 4
     ground_truth = np.array([[7, 7, 7, 7, 0, 0], [1, 1, 1, 2, 2, 0]])
     prediction = np.array([[5, 5, 5, 3, 3, 4], [3, 3, 5, 5, 5, 4]])
-    matches = panoptic_matches(
+    matches = match_segments(
         ground_truth, [Segment(7, ROAD), Segment(1, CAR), Segment(2, CAR)],
         prediction, [Segment(5, ROAD), Segment(3, CAR), Segment(4, CAR)], 2,
     )  # fmt: skip
@@ -43,12 +43,12 @@ def test_hand_derived_case():
     assert counts(matches) == {"iou": [0, 0], "tp": [0, 0], "fp": [1, 1], "fn": [1, 2]}
     # One pixel more for car 3: 3 common, union 5 + 3 - 3 - 1 = 4: IoU 3/4. Road: 3 common, union 4 + 5 - 3: IoU 1/2.
     prediction[1, 2] = 3
-    matches = panoptic_matches(
+    matches = match_segments(
         ground_truth, [Segment(7, ROAD), Segment(1, CAR), Segment(2, CAR)],
         prediction, [Segment(5, ROAD), Segment(3, CAR), Segment(4, CAR)], 2,
     )  # fmt: skip
     assert counts(matches) == {"iou": [0, 0.75], "tp": [0, 1], "fp": [1, 0], "fn": [1, 1]}
-    scores = panoptic_scores(matches, IS_THING)
+    scores = compute_panoptic_scores(matches, IS_THING)
     # Car: PQ 0.75 / (1 + 1/2), SQ 0.75, RQ 1 / 1.5. Road: all 0, and it counts.
     assert scores.per_class == [Quality(0, 0, 0), pytest.approx((0.5, 0.75, 2 / 3))]
     assert scores.things == pytest.approx((0.5, 0.75, 2 / 3))
@@ -62,10 +62,10 @@ def test_several_crowds_of_a_class_are_united():
     prediction = np.array([[3, 3, 3, 3, 3, 3, 3, 3]])
     crowds = [Segment(1, CAR, is_crowd=True), Segment(2, CAR, is_crowd=True)]
     # 6 of 8 pixels lie on the two crowds; on either of them alone only 3.
-    matches = panoptic_matches(ground_truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, CAR)], 2)
+    matches = match_segments(ground_truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, CAR)], 2)
     assert counts(matches) == {"iou": [0, 0], "tp": [0, 0], "fp": [0, 0], "fn": [1, 0]}
     # The crowds are of another class than the prediction: no excuse.
-    matches = panoptic_matches(ground_truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, ROAD)], 2)
+    matches = match_segments(ground_truth, [*crowds, Segment(7, ROAD)], prediction, [Segment(3, ROAD)], 2)
     assert counts(matches)["fp"] == [1, 0]
 
 
@@ -76,7 +76,7 @@ def test_nothing_of_a_kind_is_nan_and_no_division_by_zero(segments: list[int], n
     """Item 32: no stuff, no things, all void."""
     ids = np.array([[0, *range(1, len(segments) + 1)]])
     described = [Segment(i, cls) for i, cls in enumerate(segments, start=1)]
-    scores = panoptic_scores(panoptic_matches(ids, described, ids, described, 2), IS_THING)
+    scores = compute_panoptic_scores(match_segments(ids, described, ids, described, 2), IS_THING)
     for group in ("all", "things", "stuff"):
         quality = getattr(scores, group)
         assert all(math.isnan(value) for value in quality) if group in nan else quality == (1, 1, 1)
@@ -87,7 +87,7 @@ class TestRefuses:
 
     def matches(self, ground_truth: list[int], true: list[int], prediction: list[int], predicted: list[int]) -> None:
         true_segments, predicted_segments = ([Segment(i, CAR) for i in ids] for ids in (true, predicted))
-        panoptic_matches(np.array([ground_truth]), true_segments, np.array([prediction]), predicted_segments, 2)
+        match_segments(np.array([ground_truth]), true_segments, np.array([prediction]), predicted_segments, 2)
 
     def test_undescribed_segments(self):
         with pytest.raises(ValueError, match=r"the true map holds the segments \[5, 9\], which are not described"):
@@ -161,8 +161,8 @@ def test_equal_to_panopticapi(tmp_path_factory: pytest.TempPathFactory, drawn: l
             theirs += pq_compute_single_core(
                 0, [pair], str(folder / "truth"), str(folder / "prediction"), copy.deepcopy(CATEGORIES)
             )
-        ours += panoptic_matches(true_ids, true_segments, predicted_ids, predicted_segments, 3)
-    scores = panoptic_scores(ours, IS_THING_OF_THREE)
+        ours += match_segments(true_ids, true_segments, predicted_ids, predicted_segments, 3)
+    scores = compute_panoptic_scores(ours, IS_THING_OF_THREE)
     for group, flag in ((scores.all, None), (scores.things, True), (scores.stuff, False)):
         try:
             expected, per_class = theirs.pq_average(CATEGORIES, flag)
@@ -192,7 +192,7 @@ def official_annotation(folder: Path, ids: np.ndarray, segments: list[Segment]) 
 def test_counts_add_up(first: tuple, second: tuple):
     """Every segment is counted once: true ones as found, missed or crowd, predicted ones as found, wrong or excused."""
     for true_ids, true_segments, predicted_ids, predicted_segments in (first, second):
-        matches = panoptic_matches(true_ids, true_segments, predicted_ids, predicted_segments, 3)
+        matches = match_segments(true_ids, true_segments, predicted_ids, predicted_segments, 3)
         assert matches.tp.sum() + matches.fn.sum() == sum(not s.is_crowd for s in true_segments)
         assert matches.tp.sum() + matches.fp.sum() <= len(predicted_segments)
         assert (matches.iou <= matches.tp).all() and (matches.iou >= matches.tp / 2).all()

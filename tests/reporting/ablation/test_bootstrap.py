@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unified_seg.ops.metrics.confusion import semantic_scores
+from unified_seg.ops.metrics.confusion import compute_semantic_scores
 from unified_seg.reporting.ablation.bootstrap import mean_iou, paired_difference
 
 
@@ -25,7 +25,7 @@ def test_mean_iou_by_hand():
 def test_mean_iou_is_that_of_the_evaluator(entries):
     confusion = np.array(entries).reshape(3, 3)
     summed = np.stack([np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)])
-    assert mean_iou(summed) == pytest.approx(100 * semantic_scores(confusion).mean_iou)
+    assert mean_iou(summed) == pytest.approx(100 * compute_semantic_scores(confusion).mean_iou)
 
 
 def test_images_are_resampled():

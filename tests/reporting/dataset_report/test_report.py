@@ -50,7 +50,7 @@ def records(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
         SegmentClass("hen \x1b[31m", HEN, 0, 1, "animal", (200, 100, 0)),
     ]
     DatasetCatalog.register(NAME, lambda: records)
-    MetadataCatalog.get(NAME).set(**ClassTable(classes).as_metadata())
+    MetadataCatalog.get(NAME).set(**ClassTable(classes).to_metadata())
     yield records
     DatasetCatalog.remove(NAME)
     MetadataCatalog.remove(NAME)

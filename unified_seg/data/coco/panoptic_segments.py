@@ -10,7 +10,7 @@ import numpy as np
 
 from unified_seg.data.io.image_files import check_size, read_panoptic_ids
 from unified_seg.data.problems import DataError, Problem, Report, stop
-from unified_seg.ops.id_maps import UnknownIdsError, segment_extents, some
+from unified_seg.ops.id_maps import UnknownIdsError, format_ids, measure_segments
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 Record = dict[str, Any]
@@ -77,19 +77,19 @@ def _extents(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) 
     """Of each segment of segments_info: its pixels and window in the PNG, which should hold no others."""
     known = sorted({0, *(info["id"] for info in infos)})
     try:
-        return dict(zip(known, segment_extents(ids, known).tolist()))
+        return dict(zip(known, measure_segments(ids, known).tolist()))
     except UnknownIdsError as error:
-        cause = f"the segments {some(error.ids)} are in the PNG but not in segments_info"
+        cause = f"the segments {format_ids(error.ids)} are in the PNG but not in segments_info"
         report(Problem("segments", file_name, cause))
         everything = sorted({*known, *error.ids})
-        return dict(zip(everything, segment_extents(ids, everything).tolist()))
+        return dict(zip(everything, measure_segments(ids, everything).tolist()))
 
 
 def _true_segment(
     info: Any, extent: list[int], table: ClassTable, file_name: str, report: Report
 ) -> GroundTruthSegment | None:
     try:
-        cls = table.segment_class(info["category_id"], bool(info["isthing"]))
+        cls = table.find_class(info["category_id"], bool(info["isthing"]))
     except ValueError as error:
         report(Problem("class", file_name, str(error), f"segment {info['id']}"))
         return None

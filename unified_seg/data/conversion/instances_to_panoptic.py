@@ -217,7 +217,7 @@ def _instances(
             where = f"{where} (image {image_id!r})"
             if image_id not in known:
                 raise RecordError("the image is not among the images")
-            cls = table.thing(thing_of(record, table))
+            cls = table.things[thing_of(record, table)]
             instance = Instance(cls, flag(record, "iscrowd"), record.get("segmentation"), f"{file}: {where}")
         except RecordError as error:
             raise DataError(f"{file}: {where}: {error}") from None

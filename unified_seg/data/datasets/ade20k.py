@@ -110,7 +110,7 @@ def register_ade20k_panoptic(name: str, root: Path, split: str) -> None:
         panoptic_json=str(json_file),
         panoptic_root=str(json_file.with_suffix("")),
         evaluator_type="unified_seg",
-        **ade20k_panoptic_table().as_metadata(),
+        **ade20k_panoptic_table().to_metadata(),
     )
 
 

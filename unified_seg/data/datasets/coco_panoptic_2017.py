@@ -14,7 +14,7 @@ from unified_seg.data.coco.categories import class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.coco_supercategories import STUFF_CATEGORIES, THING_CATEGORIES
 from unified_seg.data.problems import MissingFileError
-from unified_seg.structures.class_table import ClassTable, category_by_name
+from unified_seg.structures.class_table import ClassTable, map_classes_to_categories
 
 IMAGES = {"train": 118_287, "val": 5_000}
 HOW_TO_GET = (
@@ -26,7 +26,7 @@ HOW_TO_GET = (
 
 def coco_panoptic_table() -> ClassTable:
     """The 133 classes, look-alikes by COCO's supercategories."""
-    category_of = category_by_name(THING_CATEGORIES | STUFF_CATEGORIES)
+    category_of = map_classes_to_categories(THING_CATEGORIES | STUFF_CATEGORIES)
     return class_table(Path(__file__), [{**c, "supercategory": category_of[c["name"]]} for c in COCO_CATEGORIES])
 
 
@@ -37,7 +37,7 @@ def register_coco_panoptic(name: str, root: Path, split: str) -> None:
         panoptic_json=str(root / "annotations" / f"panoptic_{split}2017.json"),
         panoptic_root=str(root / f"panoptic_{split}2017"),
         evaluator_type="unified_seg",
-        **coco_panoptic_table().as_metadata(),
+        **coco_panoptic_table().to_metadata(),
     )
 
 

@@ -16,7 +16,7 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from unified_seg.data.datasets.coco_supercategories import THING_CATEGORIES
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
-from unified_seg.structures.class_table import bit_palette, category_by_name
+from unified_seg.structures.class_table import make_voc_palette, map_classes_to_categories
 
 IMAGES = {"train": 9_000, "test": 1_000}
 # The official hierarchy (CocoStuffClasses.m of github.com/nightrome/cocostuff10k); categories are spelled as in COCO's
@@ -48,9 +48,9 @@ HOW_TO_GET = (
 def coco_stuff10k_metadata() -> dict[str, Any]:
     """Metadata in Detectron2's terms: things, in COCO's order, then stuff by name; all semantic classes alone."""
     things = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]
-    categories = category_by_name(THING_CATEGORIES | STUFF_CATEGORIES)
-    names = [*things, *sorted(category_by_name(STUFF_CATEGORIES))]
-    return {**semantic_metadata(names, bit_palette(len(names))), "class_categories": categories}
+    categories = map_classes_to_categories(THING_CATEGORIES | STUFF_CATEGORIES)
+    names = [*things, *sorted(map_classes_to_categories(STUFF_CATEGORIES))]
+    return {**semantic_metadata(names, make_voc_palette(len(names))), "class_categories": categories}
 
 
 def register_coco_stuff10k(name: str, root: Path, split: str) -> None:

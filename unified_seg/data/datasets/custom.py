@@ -174,7 +174,7 @@ def register_custom(entries: Sequence[Any], root: Path) -> None:
             raise ConfigError(f"DATASETS.CUSTOM: the name {dataset.name!r} is taken by another data set")
         table = dataset.table()
         try:
-            metadata = table.as_metadata()
+            metadata = table.to_metadata()
         except ValueError as error:
             raise DataError(f"{dataset.classes}: {error}") from None
         DatasetCatalog.register(dataset.name, partial(dataset.load, table=table))

@@ -15,7 +15,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
-from unified_seg.structures.class_table import bit_palette
+from unified_seg.structures.class_table import make_voc_palette
 
 # Spelled as in the authors' list of 459: VOC's diningtable is its table.
 CLASS_NAMES = """
@@ -35,7 +35,7 @@ HOW_TO_GET = (
 def pascal_context60_metadata() -> dict[str, Any]:
     """Metadata in Detectron2's terms; the background is a class, and black."""
     names = ["background", *CLASS_NAMES.split()]
-    return semantic_metadata(names, bit_palette(len(names), first=0))
+    return semantic_metadata(names, make_voc_palette(len(names), first=0))
 
 
 def register_pascal_context60(name: str, root: Path, split: str) -> None:

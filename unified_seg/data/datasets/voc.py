@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
-from unified_seg.structures.class_table import bit_palette, category_by_name
+from unified_seg.structures.class_table import make_voc_palette, map_classes_to_categories
 
 IMAGES = {"train": 1_464, "trainaug": 10_582, "val": 1_449}
 LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}
@@ -35,8 +35,8 @@ def voc_metadata() -> dict[str, Any]:
     """Metadata in Detectron2's terms; the colors are those of VOC's own label PNGs."""
     names = ["background", *CLASS_NAMES]
     return {
-        **semantic_metadata(names, bit_palette(len(names), first=0)),
-        "class_categories": category_by_name(CATEGORIES),
+        **semantic_metadata(names, make_voc_palette(len(names), first=0)),
+        "class_categories": map_classes_to_categories(CATEGORIES),
     }
 
 

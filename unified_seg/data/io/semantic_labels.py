@@ -10,7 +10,7 @@ import numpy as np
 
 from unified_seg.data.io.image_files import check_size, read_label, read_panoptic_ids
 from unified_seg.data.problems import DataError, Problem, Report, stop
-from unified_seg.ops.id_maps import UnknownIdsError, replaced_ids, some
+from unified_seg.ops.id_maps import UnknownIdsError, format_ids, replace_ids
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 
 # What the values of a semantic PNG may be: ids of the data set, or 0 .. K-1, the semantic ids.
@@ -182,10 +182,12 @@ def classes_of_segments(ids: np.ndarray, record: Mapping[str, Any], table: Class
     semantic_of = {0: table.ignore_label}
     try:
         for info in record["segments_info"]:
-            semantic_of[int(info["id"])] = table.segment_class(info["category_id"], bool(info["isthing"])).semantic_id
+            semantic_of[int(info["id"])] = table.find_class(info["category_id"], bool(info["isthing"])).semantic_id
         known = sorted(semantic_of)
-        return replaced_ids(ids, known, [semantic_of[i] for i in known])
+        return replace_ids(ids, known, [semantic_of[i] for i in known])
     except UnknownIdsError as error:
-        raise DataError(f"{file}: the segments {some(error.ids)} are in the PNG but not in segments_info") from None
+        raise DataError(
+            f"{file}: the segments {format_ids(error.ids)} are in the PNG but not in segments_info"
+        ) from None
     except ValueError as error:
         raise DataError(f"{file}: {error}") from None

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from unified_seg.structures.logit_map import LogitMap
-from unified_seg.visualization.canvas import enlargement, to_canvas
+from unified_seg.visualization.canvas import compute_enlargement, to_canvas
 from unified_seg.visualization.sheet import add_caption
 
 ERROR_COLOR = (255, 0, 0)
@@ -61,5 +61,5 @@ def draw_true_errors(wrong: np.ndarray, labeled: np.ndarray) -> np.ndarray:
 
 
 def _on_canvas(colors: np.ndarray) -> np.ndarray:
-    factor = enlargement(colors.shape[0], colors.shape[1])
+    factor = compute_enlargement(colors.shape[0], colors.shape[1])
     return to_canvas(colors.repeat(factor, axis=0).repeat(factor, axis=1))

@@ -17,7 +17,7 @@ from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
 from unified_seg.evaluation.semantic import ImageConfusion
 from unified_seg.evaluation.tables import class_table_text, level_table_text
-from unified_seg.ops.metrics.confusion import confusion_matrix, semantic_scores
+from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
     - mIoU and IoU-<class>: of the fused answer, each pixel by the level assigned to it; mIoU_<stride> and
       IoU_<stride>-<class>: of a level's answers everywhere. Their difference is Figure 3.
 
-    Which classes enter a mean is said in `semantic_scores`; NaN marks what has no pixel.
+    Which classes enter a mean is said in `compute_semantic_scores`; NaN marks what has no pixel.
 
     It also writes levels.npz: `confusion` (L, L, K, K) int64, pixels by assigned level, answering level, true and
     predicted class; `strides` (L,); `class_names` (K,).
@@ -106,7 +106,7 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         levels = range(len(named))
         matrices = {"": confusion[levels, levels].sum(axis=0)}
         matrices |= {f"_{stride}": confusion[:, level].sum(axis=0) for level, stride in named}
-        overall = {suffix: semantic_scores(matrix) for suffix, matrix in matrices.items()}
+        overall = {suffix: compute_semantic_scores(matrix) for suffix, matrix in matrices.items()}
         # Every level answers for the same pixels: any one counts them.
         pixels = confusion[:, 0].sum(axis=(1, 2))
         result = {f"share_{stride}": 100 * float(pixels[level] / pixels.sum()) for level, stride in named}
@@ -152,4 +152,4 @@ def level_confusion(
 
 
 def _mean_iou(confusion: np.ndarray) -> float:
-    return 100 * semantic_scores(confusion).mean_iou if confusion.any() else math.nan
+    return 100 * compute_semantic_scores(confusion).mean_iou if confusion.any() else math.nan

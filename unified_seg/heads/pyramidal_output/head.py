@@ -33,7 +33,7 @@ from unified_seg.heads.pyramidal_output.unity import UnityPyramid
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 from unified_seg.layers.level_conv import LevelConv
 from unified_seg.ops.losses import mean_binary_cross_entropy
-from unified_seg.ops.resampling import winners
+from unified_seg.ops.resampling import argmax_labels
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.scene import Scene
 
@@ -207,7 +207,9 @@ class PyramidalOutputHead(SemanticHead[SemanticPrediction]):
             return {}
         maps = {"levels": found["levels"].to(torch.uint8)}
         maps |= {f"unity_{stride}": found[f"unity_{stride}"].float().sigmoid() for stride in self.strides[:-1]}
-        maps |= {f"labels_{stride}": winners(found[f"semantic_{stride}"].transpose(0, 1)) for stride in self.strides}
+        maps |= {
+            f"labels_{stride}": argmax_labels(found[f"semantic_{stride}"].transpose(0, 1)) for stride in self.strides
+        }
         return maps
 
 

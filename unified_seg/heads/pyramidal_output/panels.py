@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from unified_seg.structures.cell_map import CellMap
-from unified_seg.visualization.canvas import Segment, draw_segments, enlargement, to_canvas
+from unified_seg.visualization.canvas import Segment, compute_enlargement, draw_segments, to_canvas
 from unified_seg.visualization.colors import Color
-from unified_seg.visualization.sheet import add_caption, draw_legend, grid, stack
+from unified_seg.visualization.sheet import add_caption, draw_legend, make_grid, stack_pictures
 
 LEVEL_OPACITY = 0.55
 DONE_COLOR: Color = (165, 165, 165)
@@ -43,8 +43,8 @@ def draw_pyramid(image: np.ndarray, maps: Mapping[str, CellMap], columns: int) -
         picture = draw_unity(image, cells, levels, level, color)
         pictures.append(add_caption(picture, f"stride {cells.stride}: bright where a cell is one class"))
     entries = [(f"level of stride {stride}", color) for stride, color in zip(strides, colors)]
-    sheet = grid(pictures, columns)
-    return stack([sheet, draw_legend([*entries, ("done by a coarser level", DONE_COLOR)], sheet.shape[1])])
+    sheet = make_grid(pictures, columns)
+    return stack_pictures([sheet, draw_legend([*entries, ("done by a coarser level", DONE_COLOR)], sheet.shape[1])])
 
 
 def level_colors(number: int) -> list[Color]:
@@ -71,10 +71,10 @@ def draw_unity(image: np.ndarray, unity: CellMap, levels: CellMap, level: int, c
         color: of cells that are certainly one class and not done.
     """
     height, width = image.shape[:2]
-    factor = enlargement(height, width)
+    factor = compute_enlargement(height, width)
     size = (height * factor, width * factor)
     brightness = unity.read(size).float().cpu().numpy()
-    rows, columns = (np.flatnonzero(np.diff(cells.cpu().numpy(), prepend=0)) for cells in unity.cells(size))
+    rows, columns = (np.flatnonzero(np.diff(cells.cpu().numpy(), prepend=0)) for cells in unity.cell_indices(size))
     brightness[rows] *= EDGE
     brightness[:, columns] *= EDGE
     done = levels.read(size).cpu().numpy() < level

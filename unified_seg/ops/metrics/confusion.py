@@ -80,10 +80,10 @@ def _count_classes(ground_truth: np.ndarray, prediction: np.ndarray, ignore_labe
     return True
 
 
-def category_confusion(confusion: np.ndarray, category_of: np.ndarray) -> np.ndarray:
+def merge_categories(confusion: np.ndarray, category_of: np.ndarray) -> np.ndarray:
     """The confusion matrix of categories, from that of their classes.
 
-    A class taken for another one of its category counts as right, so `semantic_scores` of the result are Cityscapes'
+    A class taken for another one of its category counts as right, so `compute_semantic_scores` of the result are Cityscapes'
     scores of categories (evalPixelLevelSemanticLabeling, getIouScoreForCategory).
 
     Args:
@@ -97,7 +97,7 @@ def category_confusion(confusion: np.ndarray, category_of: np.ndarray) -> np.nda
     return members @ confusion @ members.T
 
 
-def semantic_scores(confusion: np.ndarray) -> SemanticScores:
+def compute_semantic_scores(confusion: np.ndarray) -> SemanticScores:
     """Scores of a confusion matrix.
 
     A class enters the mean IoU if it occurs in the ground truth or in the prediction (at pixels that count), so a class

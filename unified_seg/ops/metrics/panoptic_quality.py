@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.ops.id_maps import UnknownIdsError, pair_counts
+from unified_seg.ops.id_maps import UnknownIdsError, count_pairs
 
 VOID = 0  # the segment id of pixels without a segment
 
@@ -67,7 +67,7 @@ class PanopticScores:
     per_class: list[Quality]
 
 
-def panoptic_matches(
+def match_segments(
     true_ids: np.ndarray,
     true_segments: Sequence[Segment],
     predicted_ids: np.ndarray,
@@ -116,7 +116,7 @@ def panoptic_matches(
     )
 
 
-def panoptic_scores(matches: PanopticMatches, is_thing: np.ndarray) -> PanopticScores:
+def compute_panoptic_scores(matches: PanopticMatches, is_thing: np.ndarray) -> PanopticScores:
     """The scores of matches.
 
     A class without any segment, true or predicted, has NaN and enters no mean; a mean over no class is NaN.
@@ -157,7 +157,7 @@ def _overlaps(
         if twice := sorted(i for i, times in Counter(ids[-1]).items() if times > 1):
             raise ValueError(f"{what} segments described twice (0 is void): {twice}")
     try:
-        overlap = pair_counts(true_ids, predicted_ids, *ids)
+        overlap = count_pairs(true_ids, predicted_ids, *ids)
     except UnknownIdsError as error:
         what = "true" if error.in_first else "predicted"
         raise ValueError(f"the {what} map holds the segments {error.ids}, which are not described") from None

@@ -24,7 +24,7 @@ class Interval:
 def mean_iou(counts: np.ndarray) -> np.ndarray:
     """mIoU in percent, over the classes that occur in the ground truth or the prediction; NaN where none does.
 
-    `functional.confusion.semantic_scores` has the same rule for one whole confusion matrix.
+    `ops.metrics.confusion.compute_semantic_scores` has the same rule for one whole confusion matrix.
 
     Args:
         counts: (..., 3, K), summed over the images to score together.

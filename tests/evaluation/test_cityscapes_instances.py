@@ -11,7 +11,7 @@ pytest.importorskip("cityscapesscripts")
 
 from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as official
 
-from unified_seg.evaluation.cityscapes import CityscapesInstanceEvaluator
+from unified_seg.evaluation.cityscapes_instances import CityscapesInstanceEvaluator
 from unified_seg.structures.class_table import ClassTable
 
 

@@ -16,20 +16,20 @@ from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 
-def label_map(output: Output) -> torch.Tensor | None:
+def get_label_map(output: Output) -> torch.Tensor | None:
     """(H, W) the predicted semantic ids; None where there is no semantic prediction."""
     if "sem_seg_labels" in output:
         return output["sem_seg_labels"]
     return output["sem_seg"].argmax(dim=0) if "sem_seg" in output else None
 
 
-def semantic_labels(record: Record, output: Output) -> np.ndarray:
+def read_labels(record: Record, output: Output) -> np.ndarray:
     """(H, W) integers, the predicted semantic ids.
 
     Raises:
         ValueError: the model gave no semantic prediction, or one of another size.
     """
-    labels = label_map(output)
+    labels = get_label_map(output)
     if labels is None:
         raise ValueError(f"{_name(record)}: the model gave no 'sem_seg', only {sorted(output)}")
     size = (record["height"], record["width"])
@@ -38,7 +38,7 @@ def semantic_labels(record: Record, output: Output) -> np.ndarray:
     return labels.cpu().numpy()
 
 
-def instances(record: Record, output: Output, with_masks: bool) -> Instances:
+def read_instances(record: Record, output: Output, with_masks: bool) -> Instances:
     """The predicted instances on the CPU, their `pred_masks` (where asked for) as BoxMasks.
 
     Raises:
@@ -63,7 +63,7 @@ def instances(record: Record, output: Output, with_masks: bool) -> Instances:
     return found
 
 
-def panoptic_segments(record: Record, output: Output) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def read_panoptic(record: Record, output: Output) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """(H, W) int32 segment ids with 0 = void, and the description of each segment.
 
     Raises:
@@ -78,14 +78,14 @@ def panoptic_segments(record: Record, output: Output) -> tuple[np.ndarray, list[
     return ids.cpu().numpy(), segments_info
 
 
-def segment_class(record: Record, info: dict[str, Any], table: ClassTable) -> SegmentClass:
+def find_segment_class(record: Record, info: dict[str, Any], table: ClassTable) -> SegmentClass:
     """The class of a predicted segment.
 
     Raises:
         ValueError: the data set has no such class.
     """
     try:
-        return table.segment_class(info["category_id"], bool(info["isthing"]))
+        return table.find_class(info["category_id"], bool(info["isthing"]))
     except ValueError as error:
         raise ValueError(f"{_name(record)}: predicted segment {info['id']}: {error}") from None
 

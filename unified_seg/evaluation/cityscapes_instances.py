@@ -18,8 +18,8 @@ from PIL import Image
 
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation import outputs
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, file_stem
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
+from unified_seg.evaluation.model_outputs import read_instances
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
@@ -142,13 +142,13 @@ class CityscapesInstanceWriter:
 
     def write(self, record: Record, output: Output) -> Path:
         """Write one image's files; the path of the text file."""
-        found = outputs.instances(record, output, with_masks=True)
-        stem = file_stem(record["image_id"])
+        found = read_instances(record, output, with_masks=True)
+        stem = make_file_stem(record["image_id"])
         lines = []
         for i, (mask, thing_id, score) in enumerate(
             zip(_full_masks(found.pred_masks), found.pred_classes.tolist(), found.scores.tolist())
         ):
-            label = name2label[self.table.thing(thing_id).name]
+            label = name2label[self.table.things[thing_id].name]
             name = f"{stem}_{i}_{label.id}.png"
             Image.fromarray(mask).save(self.folder / name, compress_level=1)
             lines.append(f"{name} {label.id} {score!r}\n")
