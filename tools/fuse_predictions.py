@@ -40,14 +40,10 @@ from unified_seg.data.io.image_files import write_png
 from unified_seg.data.io.semantic_labels import ID_KINDS, pixel_values
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
-from unified_seg.fusion.panoptic import (
-    GuidedFusion,
-    PanopticMap,
-    check_options,
-    score_order_merge,
-    semantic_guided_fusion,
-)
+from unified_seg.fusion.score_order import merge_by_score
+from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.panoptic_map import PanopticMap
 
 Json = dict[str, Any]
 
@@ -75,7 +71,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--connectivity", type=int, choices=(4, 8), default=4, help="of paths and components in the semantic map")
     args = parser.parse_args(arguments)
     try:
-        check_options(**fusion_options(args))
+        fusion_options(args)
     except ValueError as error:
         parser.error(str(error))
     if args.use_supercategories and not args.categories:
@@ -91,9 +87,14 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def fusion_options(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("score_threshold", "overlap_threshold", "min_stuff_area", "min_segment_area", "connectivity")
-    return {name: getattr(args, name) for name in names}
+def fusion_options(args: argparse.Namespace) -> SemanticGuidedOptions:
+    return SemanticGuidedOptions(
+        score_threshold=args.score_threshold,
+        overlap_threshold=args.overlap_threshold,
+        min_stuff_area=args.min_stuff_area,
+        min_segment_area=args.min_segment_area,
+        connectivity=args.connectivity,
+    )
 
 
 def read_classes(args: argparse.Namespace) -> ClassTable:
@@ -140,14 +141,14 @@ class Fuser:
         masks = read_masks(detections, image.size, args.score_threshold)
         inputs = (labels, masks, things, scores, self.table)
         if args.method == "score-order":
-            panoptic = score_order_merge(
+            panoptic = merge_by_score(
                 *inputs,
                 score_threshold=args.score_threshold,
                 overlap_threshold=args.overlap_threshold,
                 stuff_area_limit=math.ceil(args.min_stuff_area * labels.numel()),
             )
             return panoptic, []
-        fused = semantic_guided_fusion(*inputs, **fusion_options(args))
+        fused = fuse_semantic_guided(*inputs, fusion_options(args))
         if args.refined_semantic:
             pixels = self.values.from_semantic[fused.labels.numpy()]
             Image.fromarray(pixels).save(writable(args.refined_semantic, image))
@@ -170,7 +171,7 @@ class Fuser:
 
 
 def refined_records(
-    image: ImageInfo, detections: Sequence[Detection], fused: GuidedFusion, table: ClassTable
+    image: ImageInfo, detections: Sequence[Detection], fused: SemanticGuidedResult, table: ClassTable
 ) -> list[Json]:
     """The given records, the kept ones with their refined masks; then those found by semantics, marked as such."""
     # pycocotools takes area and box from the masks where no record has a "bbox", and wants one in all where one has it.

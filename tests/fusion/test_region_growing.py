@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from drawn_maps import draw_map
 from fusion_reference import reference_components, reference_grow
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,11 +14,11 @@ GROW = [grow_regions, grow_by_sweeps]
 
 
 def grid(text: str) -> Tensor:
-    return torch.tensor([[int(c) for c in row] for row in text.split()], dtype=torch.int32)
+    return draw_map(text, torch.int32)
 
 
 def random_maps(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Owners on a few pixels, regions of blocks, winding where they are small."""
+    """Return owners on a few pixels, and regions of blocks, which wind if the blocks are small."""
     rng = np.random.default_rng(seed)
     block = int(rng.integers(1, 5))
     coarse = rng.integers(0, 3, (height // block + 1, width // block + 1))
@@ -29,7 +30,7 @@ def random_maps(seed: int, height: int, width: int) -> tuple[np.ndarray, np.ndar
 
 
 @pytest.mark.parametrize("grow", GROW)
-def test_a_corridor_is_filled_around_its_corner(grow: object) -> None:
+def test_corridor_is_filled_around_its_corner(grow: object) -> None:
     # Owner 1 enters the corridor at the left, owner 2 at its other end. Along it (5 pixels right, 2 down, 4 left) the
     # 9 free pixels have the distances 1 .. 9 to owner 1 and 9 .. 1 to owner 2: the fifth is a tie, which 1 wins.
     # In a straight line (1,4) and the pixels below it would be nearer to owner 2.
@@ -39,7 +40,7 @@ def test_a_corridor_is_filled_around_its_corner(grow: object) -> None:
 
 
 @pytest.mark.parametrize("grow", GROW)
-def test_the_smaller_owner_wins_a_tie_from_wherever_it_comes(grow: object) -> None:
+def test_smaller_owner_wins_a_tie(grow: object) -> None:
     # The middle of each row has distance 2 to both.
     assert torch.equal(grow(grid("10002 20001"), grid("11111 22222"), 4), grid("11122 22111"))
     # The middle pixel of the cross has four owners at distance 1.
@@ -47,24 +48,24 @@ def test_the_smaller_owner_wins_a_tie_from_wherever_it_comes(grow: object) -> No
 
 
 @pytest.mark.parametrize("grow", GROW)
-def test_regions_are_walls_to_each_other(grow: object) -> None:
+def test_owners_do_not_leave_their_region(grow: object) -> None:
     # Owner 1 fills region 1; the right half of it lies behind region 2, and an owner on region 0 grows nowhere.
     regions = grid("112110 112110")
     assert torch.equal(grow(grid("100003 000000"), regions, 4), grid("110003 110000"))
 
 
 @pytest.mark.parametrize("grow", GROW)
-def test_diagonal_contact_counts_only_with_eight_neighbors(grow: object) -> None:
+def test_diagonal_contact_counts_with_eight_neighbors_only(grow: object) -> None:
     regions, owners = grid("100 010 001"), grid("100 000 000")
     assert torch.equal(grow(owners, regions, 4), owners)
     assert torch.equal(grow(owners, regions, 8), regions)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 24), st.integers(1, 24), st.sampled_from([4, 8]))
 def test_growing_equals_the_reference(seed: int, height: int, width: int, connectivity: int) -> None:
     owners, regions = random_maps(seed, height, width)
-    # The reference looks at neighbors of the same region, so owners outside regions are of no use to it either.
+    # The reference compares neighbors of one region, so it must not see owners outside the regions.
     expected = torch.from_numpy(reference_grow(np.where(regions > 0, owners, 0), regions, connectivity))
     expected = torch.where(torch.from_numpy(regions) > 0, expected, torch.from_numpy(owners)).int()
     given = (torch.from_numpy(owners), torch.from_numpy(regions))
@@ -73,7 +74,7 @@ def test_growing_equals_the_reference(seed: int, height: int, width: int, connec
     assert torch.equal(given[0], torch.from_numpy(random_maps(seed, height, width)[0])), "the arguments were changed"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 20), st.integers(1, 20), st.sampled_from([4, 8]), st.integers(1, 5))
 def test_components_equal_the_reference(seed: int, height: int, width: int, connectivity: int, min_area: int) -> None:
     owners, labels = random_maps(seed, height, width)
@@ -97,15 +98,15 @@ def test_components_equal_the_reference(seed: int, height: int, width: int, conn
     assert np.array_equal(framed_owners[1:-1, 1:-1], expected)
 
 
-def test_bad_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"owners of \(2, 3\) for regions of \(3, 2\)"):
+def test_invalid_arguments_are_errors() -> None:
+    with pytest.raises(ValueError, match=r"\(2, 3\).*\(3, 2\)"):
         grow_regions(torch.zeros(2, 3, dtype=torch.int32), torch.zeros(3, 2, dtype=torch.int32))
-    with pytest.raises(ValueError, match="connectivity must be 4 or 8, got 6"):
+    with pytest.raises(ValueError, match=r"connectivity .* 6"):
         grow_regions(torch.zeros(2, 2, dtype=torch.int32), torch.zeros(2, 2, dtype=torch.int32), 6)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_cuda_grows_as_the_cpu_does() -> None:
+def test_cuda_grows_as_the_cpu() -> None:
     for seed in range(50):
         owners, regions = (torch.from_numpy(a) for a in random_maps(seed, 50, 70))
         for connectivity in (4, 8):

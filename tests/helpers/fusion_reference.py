@@ -1,4 +1,4 @@
-"""The semantic-guided fusion as plainly as it can be said: sets of pixels, breadth first, pixel by pixel."""
+"""A plain reference of the semantic-guided fusion: sets of pixels, breadth first, pixel by pixel."""
 
 from itertools import count
 
@@ -18,7 +18,7 @@ def neighbors(pixel: Pixel, shape: tuple[int, ...], connectivity: int) -> list[P
 
 
 def reference_grow(owners: np.ndarray, regions: np.ndarray, connectivity: int) -> np.ndarray:
-    """Level by level: every free pixel next to the last level takes the smallest owner among its neighbors there."""
+    """Grow by levels: each free pixel next to the last level takes the smallest owner among its neighbors there."""
     owners = owners.copy()
     while True:
         level: dict[Pixel, int] = {}
@@ -33,7 +33,7 @@ def reference_grow(owners: np.ndarray, regions: np.ndarray, connectivity: int) -
 
 
 def reference_components(labels: np.ndarray, inside: np.ndarray, connectivity: int) -> list[list[Pixel]]:
-    """Connected pixels of equal label, in the order of their first pixels."""
+    """Return the connected pixels of equal label, in the order of their first pixels."""
     left = {(int(y), int(x)) for y, x in zip(*np.nonzero(inside))}
     components = []
     for start in sorted(left):
@@ -63,7 +63,7 @@ def reference_fusion(
     min_segment_area: float,
     connectivity: int,
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, object]]]:
-    """Panoptic ids, refined labels, and segments as (category_id, isthing, area, instance_id or None)."""
+    """Return panoptic ids, refined labels, and segments as (category_id, isthing, area, instance_id or None)."""
     things = {c.semantic_id for c in table.things}
     category = {c.semantic_id: c.category for c in table.classes}
     # 1. the foreground, by category

@@ -24,7 +24,7 @@ from pycocotools.coco import COCO
 
 from unified_seg.data.coco.categories import read_categories
 from unified_seg.data.io.image_files import read_label, read_panoptic_ids
-from unified_seg.fusion.panoptic import semantic_guided_fusion
+from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, fuse_semantic_guided
 from unified_seg.structures.box_masks import BoxMasks
 
 SIZE = (8, 16)
@@ -266,7 +266,7 @@ def test_a_flat_name_of_two_images_is_not_guessed(fuse, files):
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_files_say_what_the_function_says(tool, tmp_path, data):
-    """Random labels and boxes: PNG, JSON and refined files are `semantic_guided_fusion`'s result, id for id."""
+    """Random labels and boxes: PNG, JSON and refined files are `fuse_semantic_guided`'s result, id for id."""
     labels = np.array(data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 255]), min_size=24, max_size=24))).reshape(4, 6)
     boxes = data.draw(
         st.lists(
@@ -296,14 +296,13 @@ def test_files_say_what_the_function_says(tool, tmp_path, data):
     tool.main([*words, "--use-supercategories", "--min-segment-area", "0.1", "--min-stuff-area", "0.1"])
 
     full = torch.from_numpy(np.stack(masks) if masks else np.zeros((0, 4, 6), np.uint8)).bool()
-    expected = semantic_guided_fusion(
+    expected = fuse_semantic_guided(
         torch.from_numpy(labels),
         BoxMasks.from_full(full),
         torch.tensor(things, dtype=torch.int64),
         torch.tensor(scores, dtype=torch.float64),
         read_categories(tmp_path / "categories.json", use_supercategories=True),
-        min_segment_area=0.1,
-        min_stuff_area=0.1,
+        SemanticGuidedOptions(min_segment_area=0.1, min_stuff_area=0.1),
     )
     ids = read_panoptic_ids(tmp_path / "out" / "panoptic" / "x.png")
     assert np.array_equal(ids, expected.panoptic.ids.numpy())
@@ -400,8 +399,8 @@ def test_a_link_out_of_the_folder_is_not_followed(fuse, files, tmp_path):
         ("--refined-semantic", "{}/out/panoptic", "panoptic is named twice"),
         ("--refined-instances", "{}/instances.json", "instances.json is named twice"),
         ("--refined-instances", "{}/out/panoptic.json", "panoptic.json is named twice"),
-        ("--overlap-threshold", "1.5", "overlap_threshold must be 0 to 1, got 1.5"),
-        ("--score-threshold", "nan", "score_threshold must be 0 to 1, got nan"),
+        ("--overlap-threshold", "1.5", "overlap_threshold must be in [0, 1], got 1.5"),
+        ("--score-threshold", "nan", "score_threshold must be in [0, 1], got nan"),
     ],
 )
 def test_arguments_that_do_not_fit(fuse, files, tmp_path, capsys, argument, value, message):

@@ -27,8 +27,9 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 
 from unified_seg.data.coco.rle import encode_masks
-from unified_seg.fusion.panoptic import GuidedFusion, score_order_merge, semantic_guided_fusion
 from unified_seg.fusion.region_growing import grow_regions
+from unified_seg.fusion.score_order import merge_by_score
+from unified_seg.fusion.semantic_guided import SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.structures.box_masks import BoxMasks
 
 from . import growth
@@ -67,7 +68,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
         f"{np.count_nonzero(filled != owners):,} pixels to fill over {levels:,} breadth-first levels"
     )
     ours = partial(prepare_ours, *given)
-    equal = "ours with its rule in plain Python; our score_order_merge with the peer's segments"
+    equal = "ours with its rule in plain Python; our merge_by_score with the peer's segments"
     return [
         Comparison(
             name="fusion, semantic-guided",
@@ -107,7 +108,7 @@ def draw_growth(args: argparse.Namespace, machine: str) -> None:
 def prepare_ours(size: tuple[int, int], instances: int, device: str) -> Call:
     street = make_street(size, instances, winding=True)
     return partial(
-        semantic_guided_fusion,
+        fuse_semantic_guided,
         street.labels.to(device),
         street.masks().to(device),
         street.thing_ids.to(device),
@@ -200,7 +201,7 @@ def assert_equal_to_detectron2(
     size: tuple[int, int],
     instances: int,
     device: str,
-    ours: GuidedFusion,
+    ours: SemanticGuidedResult,
     peer: tuple[torch.Tensor, list[dict[str, Any]]],
 ) -> None:
     """Ours follows its rule; where the methods are the same, in the score-order merge, the peer's segments are ours."""
@@ -210,7 +211,7 @@ def assert_equal_to_detectron2(
 
 
 def assert_equal_to_panopticapi(
-    size: tuple[int, int], instances: int, device: str, ours: GuidedFusion, peer: RleResult
+    size: tuple[int, int], instances: int, device: str, ours: SemanticGuidedResult, peer: RleResult
 ) -> None:
     """As for Detectron2."""
     assert_follows_rule(size, instances, ours)
@@ -221,7 +222,7 @@ def assert_equal_to_panopticapi(
     assert_equal_merge(size, instances, ids, {int(i): (c.is_thing, c.category_id) for i, c in named.items()})
 
 
-def assert_follows_rule(size: tuple[int, int], instances: int, ours: GuidedFusion) -> None:
+def assert_follows_rule(size: tuple[int, int], instances: int, ours: SemanticGuidedResult) -> None:
     ids, classes = fuse_plainly(make_street(size, instances, winding=True), unified_table())
     assert_same_segments(ours.panoptic.ids, ours.panoptic.segments_info, ids, classes)
     windows = list(ours.masks)
@@ -241,7 +242,7 @@ def assert_follows_rule(size: tuple[int, int], instances: int, ours: GuidedFusio
 
 def assert_equal_merge(size: tuple[int, int], instances: int, ids: np.ndarray, classes: Classes) -> None:
     given = merge_inputs(size, instances)
-    merged = score_order_merge(
+    merged = merge_by_score(
         given.labels,
         given.masks,
         given.street.thing_ids,

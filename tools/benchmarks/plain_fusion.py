@@ -20,7 +20,7 @@ Classes = dict[int, tuple[bool, int]]
 
 
 def fuse_plainly(street: Street, table: ClassTable) -> tuple[np.ndarray, Classes]:
-    """Segment ids (0 = void) and what each is, by the rule of `semantic_guided_fusion` with its default options."""
+    """Segment ids (0 = void) and what each is, by the rule of `fuse_semantic_guided` with its default options."""
     labels = street.labels.numpy()
     owners, regions, kept = match_plainly(street, table)
     ids, _ = grow_plainly(owners, regions)

@@ -6,8 +6,7 @@ from unified_seg.fusion.base import (
     PanopticFusion,
     build_panoptic_fusion,
 )
-from unified_seg.fusion.score_order import ScoreOrderFusion
-from unified_seg.fusion.semantic_guided import SemanticGuidedFusion
+from unified_seg.fusion.registered import ScoreOrderFusion, SemanticGuidedFusion
 
 __all__ = [
     "PANOPTIC_FUSION_REGISTRY",

@@ -1,4 +1,4 @@
-"""The registry of panoptic fusions and what they have in common."""
+"""The registry of panoptic fusions, and their base class."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from detectron2.structures import Instances
 from detectron2.utils.registry import Registry
 from torch import Tensor
 
-from unified_seg.fusion.panoptic import PanopticMap
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.panoptic_map import PanopticMap
 
 PANOPTIC_FUSION_REGISTRY = Registry("PANOPTIC_FUSION")
 PANOPTIC_FUSION_REGISTRY.__doc__ = """
@@ -16,14 +16,14 @@ Fusions of a semantic map with instances: subclasses of `PanopticFusion`, built 
 """
 
 
-@dataclass
+@dataclass(frozen=True)
 class FusionResult:
-    """What a fusion makes of one image.
+    """The fused outputs of one image.
 
     Attributes:
         panoptic: the panoptic map.
-        labels: (H, W) integer, the refined semantic map; the very tensor that was given where nothing is refined.
-        instances: the refined instances, likewise; `pred_masks` is a BoxMasks.
+        labels: (H, W) integer, the refined semantic map; the given tensor itself if the fusion refines nothing.
+        instances: the refined instances, or the given object itself; `pred_masks` is a BoxMasks.
     """
 
     panoptic: PanopticMap
@@ -32,27 +32,27 @@ class FusionResult:
 
 
 class PanopticFusion:
-    """Base of the fusions: joins one image's semantic map and instances."""
+    """Base of the fusions of a semantic map and instances."""
 
     def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
-        """Fuse.
+        """Fuse the semantic map and the instances of one image.
 
         Args:
             labels: (H, W) integer semantic ids.
             instances: `scores`, `pred_classes` (thing ids), `pred_boxes`, `pred_masks` (BoxMasks) at the size of
-                `labels`; left as they are.
+                `labels`; they are not changed.
         """
         raise NotImplementedError
 
 
 def build_panoptic_fusion(cfg: CfgNode, class_table: ClassTable) -> PanopticFusion:
-    """The fusion named MODEL.PANOPTIC_FUSION.NAME.
+    """Build the fusion named MODEL.PANOPTIC_FUSION.NAME.
 
     Raises:
-        ValueError: no fusion of that name; the message lists the known ones.
+        ValueError: no fusion has this name; the message lists the known ones.
     """
     name = cfg.MODEL.PANOPTIC_FUSION.NAME
     known = sorted(known_name for known_name, _ in PANOPTIC_FUSION_REGISTRY)
     if name not in known:
-        raise ValueError(f"MODEL.PANOPTIC_FUSION.NAME: there is no fusion {name!r}; known: {', '.join(known)}")
+        raise ValueError(f"MODEL.PANOPTIC_FUSION.NAME: unknown fusion {name!r}; known: {', '.join(known)}")
     return PANOPTIC_FUSION_REGISTRY.get(name)(cfg, class_table)

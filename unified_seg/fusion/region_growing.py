@@ -1,11 +1,11 @@
-"""Regions that grow over a map: filling by geodesic distance, and connected components.
+"""Region growing by geodesic distance, and connected components.
 
 On the CPU these are queues, compiled by numba; on other devices they are sweeps (see `region_sweeps`). Both give the
-same answer, pixel for pixel.
+same result, pixel for pixel.
 
 (H, W) = the map. A *framed* map has a frame of one pixel around it, so that neighbors need no test of bounds. The
-*state* of a pixel is its region, from 1, while nobody owns it, then that number negative; 0 outside all regions: one
-look tells both.
+*state* of a pixel is 0 outside all regions, the number of its region (from 1) while the pixel has no owner, and that
+number negated once it has one.
 """
 
 import numpy as np
@@ -19,24 +19,24 @@ CONNECTIVITIES = (4, 8)
 
 
 def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tensor:
-    """Give every free pixel that can be reached to the owner of the geodesically nearest owned pixel.
+    """Give every reachable pixel without an owner to the owner of the geodesically nearest owned pixel.
 
-    A path moves from neighbor to neighbor through pixels of one region; its length is its number of steps. Between
-    owners at the same distance the smaller number wins, so the result is a pure function of the arguments.
+    A path moves from neighbor to neighbor through pixels of one region; its length is its number of steps. Of owners
+    at the same distance the smaller number wins, so the result does not depend on the order of computation.
 
     Args:
-        owners: (H, W) int32, from 1; 0 = free. Pixels outside all regions keep their value.
+        owners: (H, W) int32, from 1; 0 = no owner. Pixels outside all regions keep their value.
         regions: (H, W) integer, from 1; 0 = outside all regions.
         connectivity: 4, or 8 with the diagonals.
 
     Returns:
-        (H, W) int32: the owners, with the pixels filled that an owned pixel reaches.
+        (H, W) int32: the owners.
 
     Raises:
-        ValueError: maps of two sizes, or another connectivity.
+        ValueError: the maps have different sizes, or the connectivity is neither 4 nor 8.
     """
     if owners.shape != regions.shape:
-        raise ValueError(f"owners of {tuple(owners.shape)} for regions of {tuple(regions.shape)}")
+        raise ValueError(f"owners {tuple(owners.shape)} and regions {tuple(regions.shape)} must have one shape")
     check_connectivity(connectivity)
     if owners.device.type != "cpu":
         return grow_by_sweeps(owners, regions, connectivity)
@@ -55,13 +55,13 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
 
 
 def check_connectivity(connectivity: int) -> None:
-    """Raises ValueError for anything but 4 and 8."""
+    """Raise ValueError for a connectivity that is neither 4 nor 8."""
     if connectivity not in CONNECTIVITIES:
         raise ValueError(f"connectivity must be 4 or 8, got {connectivity}")
 
 
 def compute_neighbor_steps(width: int, connectivity: int) -> np.ndarray:
-    """(4,) or (8,): from a pixel to its neighbors in a flat framed map of this width, frame included."""
+    """Return (4,) or (8,) offsets of the neighbors of a pixel in a flat framed map; the width includes the frame."""
     steps = [-1, 1, -width, width]
     if connectivity == 8:
         steps += [-width - 1, -width + 1, width - 1, width + 1]
@@ -69,7 +69,8 @@ def compute_neighbor_steps(width: int, connectivity: int) -> np.ndarray:
 
 
 def find_free_pixels(states: np.ndarray) -> np.ndarray:
-    """The flat indices of free pixels, ascending: numpy finds them in a fraction of the time of a compiled loop."""
+    """Return the flat indices, ascending, of the pixels of regions that have no owner."""
+    # A fraction of the time of a compiled loop.
     return np.flatnonzero(states > 0)
 
 
@@ -77,7 +78,7 @@ def find_free_pixels(states: np.ndarray) -> np.ndarray:
 def grow_framed(
     owners: np.ndarray, states: np.ndarray, free: np.ndarray, steps: np.ndarray, last_owner: int
 ) -> np.ndarray:
-    """`grow_regions` in place, on framed maps whose frame is outside all regions.
+    """Run `grow_regions` in place on framed maps whose frame is outside all regions.
 
     Args:
         owners, states: framed.
@@ -89,7 +90,7 @@ def grow_framed(
         (last_owner + 1,) int64: how many pixels each owner gained.
     """
     owner_of, state_of = owners.ravel(), states.ravel()
-    # The free pixels next to an owned one, each with its best owner.
+    # The free pixels next to an owned one, each with the smallest owner among its neighbors.
     pixels = np.empty(free.size, dtype=np.int32)
     best_owners = np.empty(free.size, dtype=np.int32)
     gained = np.zeros(last_owner + 1, dtype=np.int64)
@@ -106,7 +107,7 @@ def grow_framed(
             best_owners[count] = best
             gained[best] += 1
             count += 1
-    # In a queue whose first level is sorted by owner every level is, so the first to arrive is the best of its level.
+    # If the first level of a queue is sorted by owner every level is, so the first owner to arrive is the smallest.
     queue = np.empty(free.size, dtype=np.int32)
     place = np.cumsum(gained) - gained
     for pixel, owner in zip(pixels[:count], best_owners[:count]):
@@ -140,18 +141,18 @@ def label_components(
     last_owner: int,
     min_area: float,
 ) -> np.ndarray:
-    """Make owners, in place, of the large connected components of free pixels of equal label.
+    """Give each large connected component of free pixels of equal label an owner, in place.
 
     Args:
         owners, states: framed.
         free: see `find_free_pixels`.
         labels: (H, W) integer, not framed.
         steps: see `compute_neighbor_steps`.
-        last_owner: the new owners are numbered from the next one on, in the order of their first pixels.
+        last_owner: the new owners are numbered from `last_owner + 1`, in the order of their first pixels.
         min_area: pixels; smaller components get no owner.
 
     Returns:
-        (C, 2) int64: label and area of the new owners.
+        (C, 2) int64: label and area of each new owner.
     """
     width = owners.shape[1]
     owner_of, state_of = owners.ravel(), states.ravel()
@@ -159,7 +160,7 @@ def label_components(
     found = np.empty((free.size, 2), dtype=np.int64)
     count = 0
     for start in free:
-        if state_of[start] < 0:  # of an earlier component
+        if state_of[start] < 0:  # part of an earlier component
             continue
         label = labels[start // width - 1, start % width - 1]
         state_of[start] = -state_of[start]

@@ -1,53 +1,79 @@
-"""Kirillov's score-order merge as a fusion."""
+"""Kirillov's heuristic merge of a semantic map and instances.
 
-from typing import Any
+Source: Kirillov et al., Panoptic Segmentation (2019), section 6; the constants are those of Kirillov et al., Panoptic
+Feature Pyramid Networks (2019).
 
-from detectron2.config import CfgNode, configurable
-from detectron2.structures import Instances
+(H, W) = the image, N = instances.
+"""
+
+import torch
 from torch import Tensor
 
-from unified_seg.fusion.base import PANOPTIC_FUSION_REGISTRY, FusionResult, PanopticFusion
-from unified_seg.fusion.panoptic import score_order_merge
+from unified_seg.fusion.inputs import check_inputs
+from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.panoptic_map import PanopticMap, SegmentsInfo
 
 
-@PANOPTIC_FUSION_REGISTRY.register()
-class ScoreOrderFusion(PanopticFusion):
-    """See `score_order_merge` for the method and the arguments; it leaves labels and instances as they are."""
+def merge_by_score(
+    labels: Tensor,
+    masks: BoxMasks,
+    thing_ids: Tensor,
+    scores: Tensor,
+    table: ClassTable,
+    *,
+    score_threshold: float = 0.5,
+    overlap_threshold: float = 0.5,
+    stuff_area_limit: int = 4096,
+) -> PanopticMap:
+    """Merge instances by falling score, each on the pixels that are still free, then stuff on the remaining pixels.
 
-    @configurable
-    def __init__(
-        self,
-        *,
-        class_table: ClassTable,
-        score_threshold: float = 0.5,
-        overlap_threshold: float = 0.5,
-        stuff_area_limit: int = 4096,
-    ):
-        self.class_table = class_table
-        self.score_threshold = score_threshold
-        self.overlap_threshold = overlap_threshold
-        self.stuff_area_limit = stuff_area_limit
+    Detectron2's version takes semantic label 0 to mean "things"; here the class table says which labels are things.
 
-    @classmethod
-    def from_config(cls, cfg: CfgNode, class_table: ClassTable) -> dict[str, Any]:
-        combine = cfg.MODEL.PANOPTIC_FPN.COMBINE
-        return {
-            "class_table": class_table,
-            "score_threshold": combine.INSTANCES_CONFIDENCE_THRESH,
-            "overlap_threshold": combine.OVERLAP_THRESH,
-            "stuff_area_limit": combine.STUFF_AREA_LIMIT,
-        }
+    Args:
+        labels: (H, W) integer semantic ids.
+        masks: N masks; they may overlap.
+        thing_ids: (N,) int64 thing ids.
+        scores: (N,).
+        table: the classes.
+        score_threshold: instances with a lower score are left out.
+        overlap_threshold: an instance is dropped if more than this fraction of it, or all of it, is already assigned.
+        stuff_area_limit: stuff of fewer pixels becomes void.
 
-    def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
-        panoptic = score_order_merge(
-            labels,
-            instances.pred_masks,
-            instances.pred_classes,
-            instances.scores,
-            self.class_table,
-            score_threshold=self.score_threshold,
-            overlap_threshold=self.overlap_threshold,
-            stuff_area_limit=self.stuff_area_limit,
-        )
-        return FusionResult(panoptic, labels, instances)
+    Raises:
+        ValueError: see `check_inputs`.
+    """
+    check_inputs(labels, masks, thing_ids, scores, table)
+    ids = torch.zeros(labels.shape, dtype=torch.int32, device=labels.device)
+    segments: SegmentsInfo = []
+    windows = list(masks)
+    # A stable sort: of equal scores the lower index comes first, on every device.
+    for index in scores.argsort(descending=True, stable=True).tolist():
+        score = float(scores[index])
+        if score < score_threshold:
+            break
+        window, mask = windows[index]
+        area = int(mask.sum())
+        free = mask & (ids[window] == 0)
+        free_area = int(free.sum())
+        if free_area == 0 or (area - free_area) / area > overlap_threshold:
+            continue
+        segment = {"id": len(segments) + 1, "isthing": True, "category_id": int(thing_ids[index])}
+        ids[window][free] = segment["id"]
+        segments.append({**segment, "area": free_area, "score": score, "instance_id": index})
+    _add_stuff(ids, segments, labels, table, stuff_area_limit)
+    return PanopticMap(ids, segments)
+
+
+def _add_stuff(ids: Tensor, segments: SegmentsInfo, labels: Tensor, table: ClassTable, area_limit: int) -> None:
+    """Give each large enough stuff class its free pixels, in place."""
+    free = ids == 0
+    for semantic_id in torch.unique(labels[free]).tolist():
+        if semantic_id == table.ignore_label or table.is_thing[semantic_id]:
+            continue
+        stuff = free & (labels == semantic_id)
+        area = int(stuff.sum())
+        if area < area_limit:
+            continue
+        ids[stuff] = len(segments) + 1
+        segments.append({"id": len(segments) + 1, "isthing": False, "category_id": semantic_id, "area": area})

@@ -1,77 +1,173 @@
-"""The semantic-guided fusion of fusion_scheme as a fusion."""
+"""Semantic-guided fusion of a semantic map and instances.
 
-from typing import Any
+Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), section IV. The paper gives no
+numbers; the default options are this project's.
 
-from detectron2.config import CfgNode, configurable
-from detectron2.structures import Boxes, Instances
+(H, W) = the image, N = given instances, F = instances found by the semantic map alone.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 
-from unified_seg.fusion.base import PANOPTIC_FUSION_REGISTRY, FusionResult, PanopticFusion
-from unified_seg.fusion.panoptic import check_options, semantic_guided_fusion
+from unified_seg.fusion.compiled_steps import fuse_compiled
+from unified_seg.fusion.inputs import check_inputs
+from unified_seg.fusion.region_growing import check_connectivity
+from unified_seg.fusion.steps import FusedPixels, Rules
+from unified_seg.fusion.tensor_steps import fuse_tensors
+from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.panoptic_map import PanopticMap, SegmentsInfo
 
 
-@PANOPTIC_FUSION_REGISTRY.register()
-class SemanticGuidedFusion(PanopticFusion):
-    """See `semantic_guided_fusion` for the method and the arguments.
+@dataclass(frozen=True)
+class SemanticGuidedOptions:
+    """Options of `fuse_semantic_guided`; areas are fractions of the image.
 
-    It refines the semantic map and the masks, in place of the detector's: those of kept instances become the pixels
-    that they own (their boxes stay the detector's), dropped ones keep theirs, and instances found by the semantic map
-    are appended. The instances get a field `found`.
+    Attributes:
+        score_threshold: instances with a lower score take no part, in [0, 1].
+        overlap_threshold: an instance is dropped if more than this fraction of it is already assigned, in [0, 1].
+        min_stuff_area: smaller stuff becomes void, in [0, 1].
+        min_segment_area: smaller foreground that no instance reaches is not found, in [0, 1].
+        connectivity: 4 or 8 neighbors, for region growing and connected components.
 
     Raises:
-        ValueError: options out of range.
+        ValueError: an option is out of range.
     """
 
-    @configurable
-    def __init__(
-        self,
-        *,
-        class_table: ClassTable,
-        score_threshold: float = 0.5,
-        overlap_threshold: float = 0.5,
-        min_stuff_area: float = 0.002,
-        min_segment_area: float = 0.0005,
-        connectivity: int = 4,
-    ):
-        self.class_table = class_table
-        self.options: dict[str, Any] = {
-            "score_threshold": score_threshold,
-            "overlap_threshold": overlap_threshold,
-            "min_stuff_area": min_stuff_area,
-            "min_segment_area": min_segment_area,
-            "connectivity": connectivity,
-        }
-        check_options(**self.options)
+    score_threshold: float = 0.5
+    overlap_threshold: float = 0.5
+    min_stuff_area: float = 0.002
+    min_segment_area: float = 0.0005
+    connectivity: int = 4
 
-    @classmethod
-    def from_config(cls, cfg: CfgNode, class_table: ClassTable) -> dict[str, Any]:
-        combine, fusion = cfg.MODEL.PANOPTIC_FPN.COMBINE, cfg.MODEL.PANOPTIC_FUSION
-        return {
-            "class_table": class_table,
-            "score_threshold": combine.INSTANCES_CONFIDENCE_THRESH,
-            "overlap_threshold": combine.OVERLAP_THRESH,
-            "min_stuff_area": fusion.MIN_STUFF_AREA,
-            "min_segment_area": fusion.MIN_SEGMENT_AREA,
-            "connectivity": fusion.CONNECTIVITY,
-        }
+    def __post_init__(self) -> None:
+        for name in ("score_threshold", "overlap_threshold", "min_stuff_area", "min_segment_area"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {value}")
+        check_connectivity(self.connectivity)
 
-    def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
-        fused = semantic_guided_fusion(
-            labels,
-            instances.pred_masks,
-            instances.pred_classes,
-            instances.scores,
-            self.class_table,
-            **self.options,
+
+@dataclass(frozen=True)
+class SemanticGuidedResult:
+    """The result of `fuse_semantic_guided`.
+
+    Attributes:
+        panoptic: the panoptic map.
+        labels: (H, W), the refined semantic map, of the type of the given one.
+        masks: N + F masks: refined for kept instances, as given for the others, then those of the found instances.
+        thing_ids: (N + F,) int64.
+        scores: (N + F,); 0 for found instances, so that they rank below every detection.
+        kept: (N + F,) bool: the instances that are segments of the panoptic map, which all found ones are.
+        found: (N + F,) bool: the instances found by the semantic map alone.
+    """
+
+    panoptic: PanopticMap
+    labels: Tensor
+    masks: BoxMasks
+    thing_ids: Tensor
+    scores: Tensor
+    kept: Tensor
+    found: Tensor
+
+
+def fuse_semantic_guided(
+    labels: Tensor,
+    masks: BoxMasks,
+    thing_ids: Tensor,
+    scores: Tensor,
+    table: ClassTable,
+    options: SemanticGuidedOptions = SemanticGuidedOptions(),
+) -> SemanticGuidedResult:
+    """Take the classes from the instances and their outlines from the semantic map.
+
+    1. The foreground is every pixel whose label is a thing.
+    2. Instances, by falling score (of equal scores the lower index first), own the free pixels of their mask whose
+       label is in their category. An instance without a free pixel, or with more than `overlap_threshold` of these
+       pixels already owned, is dropped.
+    3. Foreground without an owner goes to the geodesically nearest owner of its category, along pixels of that
+       category; of two owners at the same distance, to the one with the higher score.
+    4. Connected components of one label that no owner reaches become instances of their own ("found") if they are
+       large enough, else void in the panoptic map. If several things share a semantic id nothing is found, since the
+       label does not identify the thing.
+    5. A stuff class is one segment if it is large enough, else void.
+    6. The refined semantic map has the owner's class on owned pixels and the given label elsewhere.
+
+    Args:
+        labels: (H, W) integer semantic ids, or the table's ignore label for pixels without one.
+        masks: N masks; they may overlap.
+        thing_ids: (N,) int64 thing ids.
+        scores: (N,).
+        table: the classes; their categories define which classes may exchange pixels.
+        options: thresholds.
+
+    Raises:
+        ValueError: see `check_inputs`.
+    """
+    check_inputs(labels, masks, thing_ids, scores, table)
+    # A stable sort: of equal scores the lower index comes first, on every device.
+    order = scores.argsort(descending=True, stable=True)
+    candidates = order[scores[order].double() >= options.score_threshold].tolist()
+    semantic_ids = [int(table.thing_to_semantic[thing_id]) for thing_id in thing_ids[candidates].tolist()]
+    fuse = fuse_compiled if labels.device.type == "cpu" else fuse_tensors
+    fused = fuse(labels, masks[candidates], semantic_ids, _make_rules(options, table, labels.numel()))
+    return _collect_result(fused, candidates, masks, thing_ids, scores, table)
+
+
+def _make_rules(options: SemanticGuidedOptions, table: ClassTable, num_pixels: int) -> Rules:
+    label_identifies_thing = len(set(table.thing_to_semantic.tolist())) == table.num_things
+    return Rules(
+        region_of=(table.category_of + 1) * table.is_thing,
+        ignore_label=table.ignore_label,
+        overlap_threshold=options.overlap_threshold,
+        min_segment_area=options.min_segment_area * num_pixels if label_identifies_thing else math.inf,
+        min_stuff_area=options.min_stuff_area * num_pixels,
+        connectivity=options.connectivity,
+    )
+
+
+def _collect_result(
+    fused: FusedPixels,
+    candidates: list[int],
+    masks: BoxMasks,
+    thing_ids: Tensor,
+    scores: Tensor,
+    table: ClassTable,
+) -> SemanticGuidedResult:
+    """Return all instances and segments; `candidates` are the indices of the fused instances among the N."""
+    device = fused.ids.device
+    given, num_found = len(masks), len(fused.found)
+    kept = [candidates[position] for position in fused.kept]
+
+    all_masks = BoxMasks.cat([masks, fused.masks[len(kept) :]])
+    all_masks.windows[kept] = fused.masks.windows[: len(kept)]
+    for index, mask in zip(kept, fused.masks.masks):
+        all_masks.masks[index] = mask
+    found_things = torch.as_tensor(table.semantic_to_thing[fused.found], dtype=torch.int64, device=device)
+    all_things = torch.cat([thing_ids, found_things])
+    all_scores = torch.cat([scores, scores.new_zeros(num_found)])
+
+    segment_instances = [*kept, *range(given, given + num_found)]
+    is_kept = torch.zeros(given + num_found, dtype=torch.bool, device=device)
+    is_kept[segment_instances] = True
+    things, thing_scores = all_things[segment_instances].tolist(), all_scores[segment_instances].tolist()
+    segments: SegmentsInfo = [
+        {"id": i, "isthing": True, "category_id": thing, "area": area, "score": score, "instance_id": index}
+        for i, (index, thing, score, area) in enumerate(
+            zip(segment_instances, things, thing_scores, fused.areas), start=1
         )
-        found_boxes = Boxes(fused.masks.windows[fused.found].to(instances.pred_boxes.tensor))
-        refined = Instances(
-            instances.image_size,
-            pred_boxes=Boxes.cat([instances.pred_boxes, found_boxes]),
-            pred_classes=fused.thing_ids,
-            scores=fused.scores,
-            pred_masks=fused.masks,
-            found=fused.found,
-        )
-        return FusionResult(fused.panoptic, fused.labels, refined)
+    ]
+    for semantic_id, area in fused.stuff:
+        segments.append({"id": len(segments) + 1, "isthing": False, "category_id": semantic_id, "area": area})
+    return SemanticGuidedResult(
+        panoptic=PanopticMap(fused.ids, segments),
+        labels=fused.labels,
+        masks=all_masks,
+        thing_ids=all_things,
+        scores=all_scores,
+        kept=is_kept,
+        found=torch.arange(given + num_found, device=device) >= given,
+    )
