@@ -18,7 +18,7 @@ from unified_seg.reporting.ablation.runs import plan_runs
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
 from unified_seg.training.step import precision_of
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 FRAGMENTS = sorted((ROOT / "configs/base").glob("*.yaml"))
 ABLATIONS = sorted(ROOT.glob("projects/*/ablation.yaml"))
 MODELS = sorted({*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("projects/*/configs/**/*.yaml")} - {*FRAGMENTS})
