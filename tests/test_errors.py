@@ -1,6 +1,6 @@
 import pytest
 
-from unified_seg.checkpoint.checkpointer import CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import ConfigError
 from unified_seg.data.problems import DataError
 from unified_seg.errors import UserError

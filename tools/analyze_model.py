@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError, final_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.loaders import build_test_loader

@@ -25,7 +25,7 @@ import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg import load_config
-from unified_seg.checkpoint.checkpointer import CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.io.image_files import read_image

@@ -34,7 +34,7 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.checkpoint.checkpointer import CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import CfgNode, ConfigError, final_config
 from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
 from unified_seg.data.io.image_files import read_image

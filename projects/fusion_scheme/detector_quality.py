@@ -25,7 +25,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import argument_parser, make_folder, run_to_end, setup
 
-from unified_seg.checkpoint.checkpointer import CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import CfgNode, ConfigError
 from unified_seg.data.io.text_files import write_json
 from unified_seg.training.run import evaluate

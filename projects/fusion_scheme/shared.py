@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg import load_config
-from unified_seg.checkpoint.checkpointer import CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.problems import DataError

@@ -7,8 +7,8 @@ from detectron2.modeling import build_backbone
 from torch import nn
 
 from unified_seg import get_config
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
-from unified_seg.checkpoint.torchvision_weights import is_torchvision_resnet, with_detectron2_names
+from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint.torchvision_weights import is_torchvision_resnet, rename_torchvision_resnet
 
 STAGES = ["res2", "res3", "res4", "res5"]
 BACKBONES = ["build_resnet_backbone", "build_resnet_fpn_backbone", "build_dilated_resnet_backbone"]
@@ -85,7 +85,7 @@ def test_every_name_has_its_tensor(depth):
         theirs = torchvision.models.get_model(f"resnet{depth}").state_dict()
         ours = build(depth).backbone.state_dict()
     assert is_torchvision_resnet(theirs)
-    renamed = {name: value.shape for name, value in with_detectron2_names(theirs).items()}
+    renamed = {name: value.shape for name, value in rename_torchvision_resnet(theirs).items()}
     assert renamed == {name: value.shape for name, value in ours.items() if "num_batches_tracked" not in name}
     # Of theirs only the classifier and the counters are left out.
     dropped = {name for name in theirs if name.startswith("fc.") or name.endswith("num_batches_tracked")}
@@ -101,7 +101,7 @@ def test_every_tensor_arrives_in_every_backbone(name, norm, tmp_path):
     before = model.head.weight.clone()
     Checkpointer(model).load(save(net, tmp_path))
     body = getattr(model.backbone, "bottom_up", model.backbone).state_dict()
-    expected = with_detectron2_names(net.state_dict())
+    expected = rename_torchvision_resnet(net.state_dict())
     assert expected.keys() == {name for name in body if "num_batches_tracked" not in name}
     for key, value in expected.items():
         assert torch.equal(body[key], value), key

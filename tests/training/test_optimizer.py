@@ -4,7 +4,7 @@ from detectron2.solver import build_optimizer as build_detectron2_optimizer
 from torch import nn
 
 from unified_seg import get_config
-from unified_seg.checkpoint.checkpointer import Checkpointer
+from unified_seg.checkpoint import Checkpointer
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.meta_arch import build_model

@@ -13,7 +13,7 @@ from chain_model import PARTS, chain_config
 from detectron2.config import CfgNode
 from torch import Tensor
 
-from unified_seg.checkpoint.checkpointer import CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import ConfigError, load_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.problems import DataError

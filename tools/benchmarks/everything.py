@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from unified_seg import load_config
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.meta_arch import build_model
 

@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.config import final_config
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.inference.augmentation import with_augmentation

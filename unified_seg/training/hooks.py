@@ -14,6 +14,7 @@ from detectron2.utils.events import get_event_storage
 from torch import nn
 from tqdm import tqdm
 
+from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_image
 from unified_seg.visualization.panels import draw_panels
@@ -61,8 +62,7 @@ class BestCheckpoint(HookBase):
     def before_train(self) -> None:
         # The file itself is the state: checkpoints are written before evaluations and would lag behind it.
         if self.trainer.start_iter > 0 and self.path.is_file():
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-            self.best = state.get(self.metric, -math.inf)
+            self.best = read_checkpoint(self.path).get(self.metric, -math.inf)
 
     def after_step(self) -> None:
         self._look()
@@ -82,10 +82,7 @@ class BestCheckpoint(HookBase):
             value = value[part]
         if float(value) > self.best:
             self.best = float(value)
-            state = {"model": unwrap(self.trainer.model).state_dict(), self.metric: self.best}
-            temporary = self.path.with_suffix(".tmp")
-            torch.save(state, temporary)
-            temporary.replace(self.path)
+            write_checkpoint(self.path, {"model": unwrap(self.trainer.model).state_dict(), self.metric: self.best})
             logger.info(f"{self.metric} {self.best:.2f} is the best so far: {self.path}")
 
 

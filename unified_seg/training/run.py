@@ -15,7 +15,7 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.cli import run_tool
 from unified_seg.config import COMPACT, changed_since, check_overrides, final_config, load_config
 from unified_seg.data.datasets.classes import resolve_dataset_classes

@@ -8,13 +8,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch import nn
 
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.checkpoint import (
+    Checkpointer,
+    CheckpointError,
+    forget_last_checkpoint,
+    read_checkpoint,
+    read_last_checkpoint,
+)
 from unified_seg.config import ConfigError, Stage, read_stages
 from unified_seg.config.stages import FINAL_WEIGHTS, given
 from unified_seg.data.datasets.classes import resolve_dataset_classes
@@ -24,8 +29,6 @@ from unified_seg.meta_arch.build import check_device
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import precision_of
 from unified_seg.training.trainer import Trainer, required_weights, results_file
-
-LAST_CHECKPOINT = "last_checkpoint"
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
     results = None
     for number, stage in enumerate(stages, 1):
         title, is_last = f"stage {stage.name} ({number} of {len(stages)})", number == len(stages)
-        checkpoint = _last_checkpoint(stage) if resume else ""
+        checkpoint = read_last_checkpoint(stage.config.OUTPUT_DIR) if resume else ""
         if number <= untrained:
             logger.info(f"{title}: not trained, the result is {stages[untrained - 1].result}")
         elif checkpoint == FINAL_WEIGHTS and not is_last:
@@ -149,17 +152,11 @@ def _trainer(stage: Stage, resume: bool) -> Trainer:
     return trainer
 
 
-def _last_checkpoint(stage: Stage) -> str:
-    """The file from which a stage goes on; "" where there is none."""
-    file = Path(stage.config.OUTPUT_DIR) / LAST_CHECKPOINT
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
-
-
 def _forget_checkpoints(stages: Sequence[Stage]) -> None:
     """What an earlier run left of these stages is nothing to go on from; the weights stay where they are."""
     if comm.is_main_process():
         for stage in stages:
-            (Path(stage.config.OUTPUT_DIR) / LAST_CHECKPOINT).unlink(missing_ok=True)
+            forget_last_checkpoint(stage.config.OUTPUT_DIR)
 
 
 def _write_config(stage: Stage) -> None:
@@ -172,4 +169,4 @@ def _write_config(stage: Stage) -> None:
 def _train_seconds(stage: Stage) -> float:
     """Of the stage's training, in however many runs."""
     file = Path(stage.config.OUTPUT_DIR) / FINAL_WEIGHTS
-    return torch.load(file, map_location="cpu", weights_only=True, mmap=True)["trainer"].get("train_s", 0.0)
+    return read_checkpoint(file, mmap=True)["trainer"].get("train_s", 0.0)

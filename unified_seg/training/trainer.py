@@ -15,8 +15,9 @@ from detectron2.utils import comm
 from torch import distributed, nn
 from tqdm import tqdm
 
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError
+from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.validation.checks import check_datasets
@@ -73,7 +74,7 @@ class Trainer(DefaultTrainer):
         super().train()
         results = getattr(self, "_last_eval_results", None)
         if comm.is_main_process() and results:
-            weights = str(Path(self.cfg.OUTPUT_DIR) / "model_final.pth")
+            weights = str(Path(self.cfg.OUTPUT_DIR) / FINAL_WEIGHTS)
             add_to_results(results_file(self.cfg), train_s=self.train_s, weights=weights)
         return results
 

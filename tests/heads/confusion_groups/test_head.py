@@ -13,7 +13,7 @@ from inner_heads import BASES, CLASSES, IGNORE, SHAPES, asp, features, targets, 
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.checkpoint.checkpointer import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.heads import (
     ConfusionGroupHead,
     ErrorCorrectionHead,
