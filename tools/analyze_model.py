@@ -29,10 +29,10 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.config import ConfigError, final_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.loaders import build_test_loader
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 
 # detectron2.utils.analysis wraps the same counters, but in Detectron2 0.6 importing it needs Caffe2.
 COUNTERS = {
@@ -171,7 +171,7 @@ def build(cfg: CfgNode, required: bool) -> nn.Module:
 def run(args: argparse.Namespace) -> None:
     overrides = ["DATALOADER.NUM_WORKERS", "0", *args.opts]
     cfg = load_config(args.config_file, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"])
-    cfg = resolve_dataset_classes(final_config(cfg))
+    cfg = resolve_config(cfg, for_inference=True)
     model = build(cfg, required="MODEL.WEIGHTS" in args.opts)
     for task in args.tasks:
         if task == "structure":

@@ -20,9 +20,9 @@ from tabulate import tabulate
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import KINDS, DataError, Problem, escape_unprintable
+from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.dataset_statistics import ClassStatistics
 from unified_seg.data.validation.survey import Survey, as_json, survey_datasets
 from unified_seg.reporting.dataset_report.report import percent_of_pixels, problems_by_kind, verdict_of, write_report
@@ -53,7 +53,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 def dataset_names(args: argparse.Namespace) -> list[str]:
     """The data sets to check; raises ConfigError for what is none, or a config that can't be used."""
     if args.config_file:
-        cfg = resolve_dataset_classes(load_config(args.config_file, args.opts))
+        cfg = resolve_config(load_config(args.config_file, args.opts))
         return list(dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]))
     if unknown := [name for name in args.dataset if name not in DatasetCatalog.list()]:
         known = ", ".join(name for name in sorted(DatasetCatalog.list()) if name.startswith("unified_"))

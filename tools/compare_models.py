@@ -27,10 +27,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from unified_seg import load_config
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, ConfigError
-from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable
@@ -71,7 +72,7 @@ def load_side(args: argparse.Namespace, side: str) -> Predictor:
         overrides = [*args.opts, *getattr(args, f"{side}_opts"), "MODEL.WEIGHTS", weights]
         cfg = load_config(config, overrides, defaults=COMPACT)
         cfg.DATASETS.TEST = (args.dataset,)
-        return Predictor(resolve_dataset_classes(cfg))
+        return Predictor(resolve_config(cfg))
     except ConfigError as error:
         raise ConfigError(f"--{side} {config}: {error}") from None
 

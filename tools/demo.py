@@ -27,10 +27,11 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
 from unified_seg.visualization import draw_panels
@@ -72,7 +73,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg = load_config(args.config_file, [*overrides, *args.opts], defaults=COMPACT)
     if args.dataset:
         cfg.DATASETS.TEST = (args.dataset,)
-    return resolve_dataset_classes(cfg)
+    return resolve_config(cfg)
 
 
 def output_files(images: Sequence[Path], output: Path) -> list[Path]:

@@ -35,12 +35,13 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.checkpoint import CheckpointError
-from unified_seg.config import CfgNode, ConfigError, final_config
-from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
+from unified_seg.config import CfgNode, ConfigError, make_inference_config
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
@@ -97,7 +98,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     Raises:
         ConfigError: it can't be used, or its answers have no maps of error probabilities.
     """
-    cfg = final_config(load_config(args.config_file, args.opts))
+    cfg = make_inference_config(load_config(args.config_file, args.opts))
     cfg.defrost()
     for key, is_on in (("TEST.AUG.ENABLED", cfg.TEST.AUG.ENABLED), ("TEST.WINDOW.SIZE", cfg.TEST.WINDOW.SIZE)):
         if is_on:
@@ -106,7 +107,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
     cfg.MODEL.UNIFIED.OUTPUT = "compact"
     if args.dataset:
         cfg.DATASETS.TEST = (args.dataset,)
-    return resolve_dataset_classes(cfg)
+    return resolve_config(cfg)
 
 
 class ErrorPredictor:

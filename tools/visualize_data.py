@@ -24,9 +24,9 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.loaders import build_train_loader
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 from unified_seg.visualization import draw_ground_truth, draw_panels
 from unified_seg.visualization.ground_truth import convert_targets
 
@@ -45,7 +45,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def setup(args: argparse.Namespace) -> CfgNode:
     # In this process, so that an error of the loader is shown as it is.
-    return resolve_dataset_classes(load_config(args.config_file, ["DATALOADER.NUM_WORKERS", "0", *args.opts]))
+    return resolve_config(load_config(args.config_file, ["DATALOADER.NUM_WORKERS", "0", *args.opts]))
 
 
 def annotations(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:

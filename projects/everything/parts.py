@@ -22,10 +22,10 @@ from detectron2.modeling import build_model
 from tabulate import tabulate
 
 from unified_seg import load_config
-from unified_seg.config import ConfigError, final_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.config import ConfigError
 from unified_seg.data.io.text_files import read_json
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 from unified_seg.reporting.ablation.table import mean
 from unified_seg.reporting.readme import put_into
 
@@ -49,7 +49,7 @@ def millions_of_parameters(row: Mapping[str, Any]) -> float:
     overrides = [part for key, value in row["overrides"].items() for part in (key, str(value))]
     cfg = load_config(ROOT / row["config"], ["MODEL.DEVICE", "meta", *overrides])
     with torch.device("meta"):
-        model = build_model(resolve_dataset_classes(final_config(cfg)))
+        model = build_model(resolve_config(cfg, for_inference=True))
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 

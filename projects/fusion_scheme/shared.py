@@ -9,8 +9,8 @@ from typing import Any
 from unified_seg import load_config
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 
@@ -39,7 +39,7 @@ def setup(args: argparse.Namespace, *last: str) -> CfgNode:
     """
     cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts, *last])
     cfg.DATASETS.TEST = (args.dataset,)
-    return resolve_dataset_classes(cfg)
+    return resolve_config(cfg)
 
 
 def before_fusion(outputs: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,8 +9,8 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from unified_seg.config import CfgNode, load_config, read_stages
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
+from unified_seg.data.resolve import resolve_config
 from unified_seg.heads import registered_heads
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.reporting.ablation.plan import read_plan
@@ -59,7 +59,7 @@ def test_models_build(path: Path) -> None:
     cfg = load_config(path, ["MODEL.DEVICE", "meta", "MODEL.TIMM.PRETRAINED", "False"])
     assert cfg.DATASETS.TRAIN and cfg.DATASETS.TEST
     for each in [stage.config for stage in read_stages(cfg)] or [cfg]:
-        check_model(resolve_dataset_classes(each))
+        check_model(resolve_config(each))
     build_augmentations(cfg, is_train=True)
     precision_of(load_config(path))
 
@@ -86,7 +86,7 @@ def test_no_config_types_what_the_data_set_knows(path: Path) -> None:
 def test_rows_of_ablations_build(file: Path) -> None:
     plan = read_plan(file, ROOT)
     for run in plan_runs(plan, plan.rows, plan.seeds[:1], ROOT / "output", ROOT, "meta"):
-        cfg = resolve_dataset_classes(load_config(ROOT / run.row.config, run.overrides))
+        cfg = resolve_config(load_config(ROOT / run.row.config, run.overrides))
         build_augmentations(cfg, is_train=True)
         with torch.device("meta"):
             assert isinstance(build_model(cfg), UnifiedSegmentor)

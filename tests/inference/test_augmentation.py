@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
+from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import AugmentedSegmentor, with_augmentation
 from unified_seg.inference.views import ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor, build_model
@@ -217,7 +217,7 @@ def test_instances_are_those_of_detectron2(with_masks: bool, eager_config: CfgNo
     eager_config.TEST.AUG.MIN_SIZES, eager_config.TEST.AUG.MAX_SIZE = (48, 80), 130
     eager_config.TEST.DETECTIONS_PER_IMAGE = 20
     model, augmented = build(eager_config)
-    theirs_config = resolve_dataset_classes(eager_config.clone())
+    theirs_config = resolve_config(eager_config.clone())
     theirs_config.defrost()
     theirs_config.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     theirs = build_detectron2_model(theirs_config).eval()
@@ -286,7 +286,7 @@ def test_the_data_pipeline_leaves_images_as_they_are(eager_config: CfgNode) -> N
 
 def test_other_models_are_refused(eager_config: CfgNode) -> None:
     eager_config.MODEL.META_ARCHITECTURE = "PanopticFPN"
-    model = build_model(resolve_dataset_classes(eager_config))
+    model = build_model(resolve_config(eager_config))
     with pytest.raises(ConfigError, match=r"TEST\.AUG\.ENABLED needs .* UnifiedSegmentor, and it is PanopticFPN"):
         with_augmentation(eager_config, model)
 

@@ -10,8 +10,8 @@ from detectron2.modeling import build_model
 from detectron2.modeling.meta_arch import PanopticFPN, SemanticSegmentor
 from torch import nn
 
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.mapper import UnifiedMapper
+from unified_seg.data.resolve import resolve_config
 from unified_seg.heads import ASPRefinementHead
 from unified_seg.meta_arch import UnifiedSegmentor
 
@@ -21,7 +21,7 @@ def build(cfg: CfgNode, architecture: str) -> nn.Module:
     cfg.defrost()
     cfg.MODEL.META_ARCHITECTURE = architecture
     torch.manual_seed(0)
-    return build_model(resolve_dataset_classes(cfg))
+    return build_model(resolve_config(cfg))
 
 
 def batches(cfg: CfgNode) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -7,7 +7,7 @@ import torch
 from detectron2.modeling import build_model
 
 from unified_seg.config import load_config, read_stages
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import UnifiedSegmentor
 
 CONFIGS = Path(__file__).parents[2] / "projects/confusion_groups/configs"
@@ -37,7 +37,7 @@ def test_the_papers_data_sets(name: str, groups: list[list[str]], iterations: fl
 def test_in_their_stage_the_subnets_train_alone(path: Path) -> None:
     stages = {stage.name: stage.config for stage in read_stages(load_config(path, ["MODEL.DEVICE", "meta"]))}
     with torch.device("meta"):
-        model = build_model(resolve_dataset_classes(stages["groups"]))
+        model = build_model(resolve_config(stages["groups"]))
     assert isinstance(model, UnifiedSegmentor)
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     subnets = {name for name, _ in model.named_parameters() if name.startswith("sem_seg_head.subnets.")}

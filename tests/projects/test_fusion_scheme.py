@@ -18,7 +18,7 @@ from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 
 from unified_seg.data.coco.panoptic_segments import read_segments
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
@@ -54,7 +54,7 @@ def run_folder(tiny_config, tmp_path) -> Path:
     (folder / "config.yaml").write_text(tiny_config.dump())
     for seed, names in enumerate((["model_0000004"], ["model_0000009", "model_final"])):
         torch.manual_seed(seed)
-        weights = build_model(resolve_dataset_classes(tiny_config)).state_dict()
+        weights = build_model(resolve_config(tiny_config)).state_dict()
         for name in names:
             torch.save({"model": weights, "iteration": int(names[0][-7:])}, folder / f"{name}.pth")
     return folder

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 SEMANTIC_ONLY = ["MODEL.PANOPTIC_FUSION.NAME", "", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""]
@@ -30,7 +30,7 @@ def command(tiny_config, tiny_dataset, tmp_path):
     config.write_text(tiny_config.dump())
     for seed, name in enumerate(("before", "after")):
         torch.manual_seed(seed)
-        torch.save({"model": build_model(resolve_dataset_classes(tiny_config)).state_dict()}, tmp_path / f"{name}.pth")
+        torch.save({"model": build_model(resolve_config(tiny_config)).state_dict()}, tmp_path / f"{name}.pth")
 
     def build(
         *arguments: object, before: str = "before.pth", after: str = "after.pth", dataset: str = tiny_dataset.val

@@ -10,8 +10,8 @@ import torch
 from detectron2.modeling import build_model
 
 from unified_seg import visualization
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 
 SKY = 10  # Cityscapes' semantic id
 
@@ -27,7 +27,7 @@ def command(tiny_config, tmp_path):
     torch.manual_seed(0)
     config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
     config.write_text(tiny_config.dump())
-    torch.save({"model": build_model(resolve_dataset_classes(tiny_config)).state_dict()}, weights)
+    torch.save({"model": build_model(resolve_config(tiny_config)).state_dict()}, weights)
 
     def build(*arguments: object, weights: Path | str = weights) -> list[str]:
         head = ["--config-file", config, *arguments, "--confidence-threshold", 0.05]
@@ -70,7 +70,7 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(demo, tiny_config, command,
     cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.UNIFIED.OUTPUT = "PyramidalOutputHead", "compact"
     cfg.MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM = 16
     (tmp_path / "config.yaml").write_text(cfg.dump())
-    torch.save({"model": build_model(resolve_dataset_classes(cfg)).state_dict()}, tmp_path / "model.pth")
+    torch.save({"model": build_model(resolve_config(cfg)).state_dict()}, tmp_path / "model.pth")
     demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
     picture = cv2.imread(str(tmp_path / "drawn.png"))
     # Two by two panels of the answers, and two by two of the levels.
@@ -81,7 +81,7 @@ def test_a_data_set_is_drawn_with_the_true_errors_of_a_head_that_corrects_them(
     demo, correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
 ):
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
-    torch.save({"model": build_model(resolve_dataset_classes(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, tmp_path / "model.pth")
     ground_truths = []
 
     def draw_panels(*arguments, ground_truth, **keywords):

@@ -16,8 +16,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from scipy.stats import spearmanr
 
 from unified_seg.config import load_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.io.image_files import read_image, read_label
+from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model
 from unified_seg.structures.logit_map import LogitMap
@@ -36,7 +36,7 @@ def command(correcting_config, tmp_path):
     torch.manual_seed(0)
     config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
     config.write_text(correcting_config.dump())
-    torch.save({"model": build_model(resolve_dataset_classes(correcting_config)).state_dict()}, weights)
+    torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, weights)
 
     def build(*arguments: object, opts: tuple = ()) -> list[str]:
         words = ["--config-file", config, "--output", tmp_path / "out", *arguments]
@@ -59,7 +59,7 @@ def test_a_data_set_is_ranked_and_the_ranking_compared_with_its_ground_truth(
     predicted = [float(row["predicted_error"]) for row in rows]
     assert predicted == sorted(predicted, reverse=True) and len(set(predicted)) == 4
     # The same from the model's answers, in plain words.
-    predictor = Predictor(resolve_dataset_classes(load_config(tmp_path / "config.yaml", command()[-2:])))
+    predictor = Predictor(resolve_config(load_config(tmp_path / "config.yaml", command()[-2:])))
     ground_truth_of = {r["file_name"]: r["sem_seg_file_name"] for r in DatasetCatalog.get(tiny_dataset.train)}
     for row in rows:
         maps = predictor(read_image(row["file_name"]))["semantic_logit_maps"]
@@ -270,7 +270,7 @@ def test_a_model_without_an_error_branch(tool, command, correcting_config, tiny_
     head = correcting_config.MODEL.SEM_SEG_HEAD
     head.NAME = head.ERROR_CORRECTION.BASE
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
-    torch.save({"model": build_model(resolve_dataset_classes(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, tmp_path / "model.pth")
     with pytest.raises(SystemExit, match=r"ConfigError: MODEL.SEM_SEG_HEAD.NAME: ASPRefinementHead predicts no errors"):
         tool.main(command("--dataset", tiny_dataset.val))
 

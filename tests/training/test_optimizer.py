@@ -6,7 +6,7 @@ from torch import nn
 from unified_seg import get_config
 from unified_seg.checkpoint import Checkpointer
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
 
@@ -146,7 +146,7 @@ def test_of_an_fpn_only_the_bottom_up_network_is_pretrained(tiny_config, archite
     if architecture == "PanopticFPN":
         tiny_config.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead"
     tiny_config.SOLVER.NEW_LAYERS_LR_FACTOR = 10.0
-    model = build_model(resolve_dataset_classes(tiny_config))
+    model = build_model(resolve_config(tiny_config))
     rate = tiny_config.SOLVER.BASE_LR
     expected = {
         name: rate if name.startswith("backbone.bottom_up.") else 10 * rate

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import ConfigError, load_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.problems import DataError
+from unified_seg.data.resolve import resolve_config
 from unified_seg.training.hooks import unwrap
 from unified_seg.training.run import run
 from unified_seg.training.stages import run_stages
@@ -241,7 +241,7 @@ def run_directly(cfg: CfgNode, *overrides: str) -> None:
     """Without the log and the environment's description, which take longer than the training."""
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(exist_ok=True)
-    run_stages(resolve_dataset_classes(load_config(arguments(cfg)[1], overrides)), resume=False)
+    run_stages(resolve_config(load_config(arguments(cfg)[1], overrides)), resume=False)
 
 
 @pytest.mark.parametrize(

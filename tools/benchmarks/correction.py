@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg import load_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
 
 from .harness import Call, Comparison
@@ -64,7 +64,7 @@ def read_config(path: Path, device: str, overrides: tuple[str, ...] = ()) -> Cfg
     cfg = load_config(path, ["MODEL.DEVICE", device, "MODEL.UNIFIED.OUTPUT", "compact", *overrides])
     if cfg.MODEL.SEM_SEG_HEAD.NAME != "ErrorCorrectionHead":
         raise ValueError(f"{path}: MODEL.SEM_SEG_HEAD.NAME is {cfg.MODEL.SEM_SEG_HEAD.NAME}, not ErrorCorrectionHead")
-    return resolve_dataset_classes(cfg)
+    return resolve_config(cfg)
 
 
 def prepare_inference(config_file: Path, device: str, size: tuple[int, int], overrides: tuple[str, ...] | None) -> Call:

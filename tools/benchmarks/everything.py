@@ -15,7 +15,7 @@ from torch import nn
 
 from unified_seg import load_config
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
 
 from .harness import Call, Comparison
@@ -62,7 +62,7 @@ def read_model_config(name: str, device: str) -> CfgNode:
     if name == BASE:
         keys["MODEL.PANOPTIC_FUSION.NAME"] = "ScoreOrderFusion"
     overrides = [part for key, value in keys.items() for part in (key, value)]
-    return resolve_dataset_classes(
+    return resolve_config(
         load_config(
             CONFIG, ["MODEL.DEVICE", device, "MODEL.UNIFIED.OUTPUT", "compact", "SOLVER.STAGES", "[]", *overrides]
         )

@@ -9,7 +9,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from unified_seg import load_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "toyscapes" / "unified_r18.yaml"
 SHARED_PARTS = ("backbone", "proposal_generator", "roi_heads")
@@ -18,7 +18,7 @@ SEED = 0
 
 def read_config(path: Path, device: str, overrides: Sequence[str] = ()) -> CfgNode:
     """Our config. Raises ValueError where it lacks what PanopticFPN has."""
-    cfg = resolve_dataset_classes(load_config(path, ["MODEL.DEVICE", device, *overrides]))
+    cfg = resolve_config(load_config(path, ["MODEL.DEVICE", device, *overrides]))
     if cfg.MODEL.META_ARCHITECTURE != "UnifiedSegmentor":
         raise ValueError(f"{path}: MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, not UnifiedSegmentor")
     for part in (cfg.MODEL.PROPOSAL_GENERATOR, cfg.MODEL.ROI_HEADS, cfg.MODEL.SEM_SEG_HEAD):

@@ -14,7 +14,7 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from unified_seg import load_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
 from unified_seg.training.optimizer import build_optimizer
 
@@ -67,7 +67,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 def read_config(path: Path, device: str, single: bool) -> CfgNode:
     output = (OUTPUT, "single") if single else ()
     compact = ("MODEL.UNIFIED.OUTPUT", "compact")
-    cfg = resolve_dataset_classes(load_config(path, ["MODEL.DEVICE", device, *compact, *OVERRIDES, *output]))
+    cfg = resolve_config(load_config(path, ["MODEL.DEVICE", device, *compact, *OVERRIDES, *output]))
     if cfg.MODEL.SEM_SEG_HEAD.NAME != "PyramidalOutputHead":
         raise ValueError(f"{path}: MODEL.SEM_SEG_HEAD.NAME is {cfg.MODEL.SEM_SEG_HEAD.NAME}, not PyramidalOutputHead")
     return cfg

@@ -2,11 +2,11 @@
 
 from detectron2.config import CfgNode
 
-from unified_seg.config.compare import changed_since
+from unified_seg.config.compare import describe_changes
 from unified_seg.config.keys import add_unified_seg_config, get_config
 from unified_seg.config.overrides import check_overrides
-from unified_seg.config.reading import COMPACT, ConfigError, load_config, merge_file
-from unified_seg.config.stages import Stage, final_config, read_stages
+from unified_seg.config.reading import COMPACT, ConfigError, get_value, load_config, merge_file, set_value
+from unified_seg.config.stages import Stage, make_inference_config, read_stages
 
 __all__ = [
     "COMPACT",
@@ -14,11 +14,13 @@ __all__ = [
     "ConfigError",
     "Stage",
     "add_unified_seg_config",
-    "changed_since",
     "check_overrides",
-    "final_config",
+    "describe_changes",
     "get_config",
+    "get_value",
     "load_config",
+    "make_inference_config",
     "merge_file",
     "read_stages",
+    "set_value",
 ]

@@ -38,5 +38,5 @@ def earlier_predictions() -> dict[str, str]:
 
 
 def training_keys() -> list[str]:
-    """Return the config keys that only training reads, of all registered heads."""
-    return [key for head in registered_heads().values() for key in head.training_keys]
+    """Return the config keys that only training reads, of the whole model and of all registered heads."""
+    return ["SOLVER.TRAIN_PARTS", *(key for head in registered_heads().values() for key in head.training_keys)]

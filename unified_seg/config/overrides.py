@@ -1,46 +1,46 @@
-"""What a command line says that nothing would hear."""
+"""Overrides of the command line that have no effect, since stages override them."""
 
 import difflib
 from collections.abc import Sequence
 
 from detectron2.config import CfgNode
 
-from unified_seg.config.reading import ConfigError, value_of
+from unified_seg.config.reading import ConfigError, get_value
 
 
 def check_overrides(cfg: CfgNode, overrides: Sequence[str], stages: Sequence[str]) -> list[str]:
-    """Refuse keys that no training would read, since stages have values of their own.
+    """Refuse overrides that have no effect on any stage.
 
     Args:
         cfg: a full config, overrides included.
         overrides: KEY, VALUE, ... of the command line.
-        stages: the names of those that matter: of SOLVER.STAGES all, or for a model that only answers the last one.
+        stages: the names of the stages that count: all of SOLVER.STAGES for a training, the last one for inference.
 
     Returns:
-        What to say about keys that hold for some of the stages only.
+        Warnings about overrides that have no effect on some of the stages.
 
     Raises:
-        ConfigError: a key of a stage that is none of SOLVER.STAGES; a key of which each stage has a value of its own.
+        ConfigError: a key of a stage that SOLVER.STAGES lacks; a key that every stage overrides.
     """
-    partly = []
+    warnings = []
     for key in overrides[::2] if stages else ():
         top, _, rest = key.partition(".")
         if top == "STAGES":
             _check_stage(key, rest.partition(".")[0], [str(name) for name in cfg.SOLVER.STAGES])
             continue
-        value = value_of(cfg, key)
-        deaf = [name for name in stages if value_of(cfg.STAGES[name], key) not in (None, value)]
-        if not deaf:
+        value = get_value(cfg, key)
+        overridden_in = [name for name in stages if get_value(cfg.STAGES[name], key) not in (None, value)]
+        if not overridden_in:
             continue
-        message = f"{key} {value} does not hold where {', '.join(f'STAGES.{name}.{key}' for name in deaf)} does"
-        if len(deaf) == len(stages):
+        message = f"{key} {value} is overridden by {', '.join(f'STAGES.{name}.{key}' for name in overridden_in)}"
+        if len(overridden_in) == len(stages):
             raise ConfigError(f"command line: {message}")
-        partly.append(message)
-    return partly
+        warnings.append(message)
+    return warnings
 
 
 def _check_stage(key: str, name: str, stages: Sequence[str]) -> None:
     if name not in stages:
         close = difflib.get_close_matches(name, stages, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"command line: {key}: {name} is none of SOLVER.STAGES, {', '.join(stages)}{hint}")
+        raise ConfigError(f"command line: {key}: unknown stage {name!r}, SOLVER.STAGES has {', '.join(stages)}{hint}")

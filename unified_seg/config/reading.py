@@ -1,7 +1,7 @@
 """The safe reader of config files.
 
-A config file is data: it is read without running anything that it says, and its `_BASE_` may only name files of its
-own project or of this one. Detectron2's own reader evaluates `!!python/...` tags and follows `_BASE_` to any URL.
+A config file is data: reading it runs no code, and its `_BASE_` may only name files of its own project or of this one.
+Detectron2's own reader evaluates `!!python/...` tags and follows `_BASE_` to any URL.
 """
 
 import copy
@@ -19,18 +19,21 @@ from unified_seg.errors import UserError
 
 BASE_KEY = "_BASE_"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-# What marks the top folder of a project, beyond which a config file's `_BASE_` may not point.
+# Files or folders in the top folder of a project, outside of which a config file's `_BASE_` may not point.
 ROOT_MARKERS = (".git", "pyproject.toml", "setup.py")
 
-# Of a stage: the weights with which it is done.
+# Key of a stage: the weights that its training ended with, so that it is not trained.
 RESULT = "RESULT"
-# What holds for a run as a whole, so that a stage can't have its own.
+# Keys of a whole run, which a stage can't override.
 NOT_IN_STAGES = ("STAGES", "SOLVER.STAGES", "OUTPUT_DIR", "CUDNN_BENCHMARK")
 
 # Keys of earlier versions, each with the only value that a file or an override may still give it; it has no effect.
-REMOVED_KEYS: dict[str, Any] = {"MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR": 0.0}
+REMOVED_KEYS: dict[str, Any] = {
+    "MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR": 0.0,
+    "MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.GATE": "sigmoid",
+}
 
-# The default of our own tools: the same answers in a fraction of the memory.
+# The default of this project's own tools: the same outputs in a fraction of the memory.
 COMPACT = ("MODEL.UNIFIED.OUTPUT", "compact")
 
 
@@ -44,21 +47,22 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
     Args:
         path: a yaml file; "" for the defaults alone.
         overrides: KEY, VALUE, KEY, VALUE ... as on Detectron2's command line.
-        defaults: KEY, VALUE ... of a tool that has defaults of its own; the file and the overrides go before them.
+        defaults: KEY, VALUE ... of a tool that has defaults of its own; the file and the overrides take precedence.
 
     Raises:
-        ConfigError: no such file, not plain yaml, a `_BASE_` outside the project, an unknown key, a value of a wrong
-            type.
+        ConfigError: the file is missing or not plain yaml; a `_BASE_` outside the project, an unknown key, a value of
+            another type than expected.
     """
     cfg = get_config()
     cfg.merge_from_list(list(defaults))
     if path:
         merge_file(cfg, path)
     if flags := [word for word in overrides if word.startswith("--")]:
-        raise ConfigError(f"command line: {flags[0]} is behind overrides KEY VALUE; options go before them")
+        raise ConfigError(f"command line: {flags[0]} comes after overrides KEY VALUE; put options before them")
     if len(overrides) % 2:
         raise ConfigError(
-            f"overrides come in pairs KEY VALUE, without =, got {len(overrides)} words: {' '.join(overrides)}"
+            f"command line: overrides must be pairs KEY VALUE, without =, got {len(overrides)} words: "
+            f"{' '.join(overrides)}"
         )
     for key, value in zip(overrides[::2], overrides[1::2]):
         if _is_removed(key, CfgNode._decode_cfg_value(value), "command line"):
@@ -67,8 +71,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
         try:
             cfg.merge_from_list([key, value])
         except (AssertionError, ValueError) as error:
-            is_list = isinstance(value_of(cfg, key), (list, tuple))
-            hint = f"; a list is written as \"['{value}']\"" if is_list and value[:1] not in "[(" else ""
+            is_list = isinstance(get_value(cfg, key), (list, tuple))
+            hint = f"; write a list as \"['{value}']\"" if is_list and value[:1] not in "[(" else ""
             raise ConfigError(f"command line: {key} {value}: {error}{hint}") from None
     return cfg
 
@@ -77,7 +81,7 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
     """Merge a config file, with the files it is based on, into `cfg`; raises ConfigError."""
     path = Path(path).expanduser()
     if not path.is_file():
-        raise ConfigError(f"config file {path} does not exist")
+        raise ConfigError(f"config file {path}: there is no such file")
     values = _without_removed_keys(_read_with_base(path.resolve(), ()), str(path))
     for key in _leaves(values):
         _prepare_key(cfg, key, str(path))
@@ -90,7 +94,7 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
 def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     text = path.read_bytes()
     try:
-        # Yaml takes a letter beyond 16 bits, which JSON escapes as a pair, for two.
+        # The yaml parser reads a character beyond 16 bits, which JSON escapes as a pair, as two.
         values = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text.decode("utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         kind = "JSON" if path.suffix == ".json" else "yaml (python tags are not evaluated)"
@@ -108,29 +112,29 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         if target in (path, *above):
             raise ConfigError(f"{path}: {BASE_KEY} {base} leads back to itself")
         _merge(merged, _read_with_base(target, (path, *above)))
-    _merge(merged, _with_words_as_keys(values))
+    _merge(merged, _with_string_keys(values))
     return merged
 
 
-def _with_words_as_keys(values: dict[Any, Any]) -> dict[str, Any]:
-    """Yaml reads 1 and yes as no words; as the name of a stage they are."""
-    return {str(k): _with_words_as_keys(v) if isinstance(v, dict) else v for k, v in values.items()}
+def _with_string_keys(values: dict[Any, Any]) -> dict[str, Any]:
+    """Convert keys to strings: yaml reads 1 and yes, which may be the names of stages, as other types."""
+    return {str(k): _with_string_keys(v) if isinstance(v, dict) else v for k, v in values.items()}
 
 
 def _resolve_base(path: Path, base: str) -> Path:
     if "://" in base:
         raise ConfigError(f"{path}: {BASE_KEY} must be a local file, got {base}")
     target = (path.parent / Path(base).expanduser()).resolve()
-    roots = [_root_of(path), PROJECT_ROOT]
+    roots = [_find_root(path), PROJECT_ROOT]
     if not any(target.is_relative_to(root) for root in roots):
         raise ConfigError(f"{path}: {BASE_KEY} {base} points outside {' and '.join(map(str, dict.fromkeys(roots)))}")
     if not target.is_file():
-        raise ConfigError(f"{path}: {BASE_KEY} {base} does not exist")
+        raise ConfigError(f"{path}: {BASE_KEY} {base}: there is no such file")
     return target
 
 
-def _root_of(path: Path) -> Path:
-    """The top folder of the project that a config file belongs to; its own folder where there is no project."""
+def _find_root(path: Path) -> Path:
+    """Return the top folder of the project that a config file belongs to, its own folder if it belongs to none."""
     for folder in path.parents:
         if any((folder / marker).exists() for marker in ROOT_MARKERS):
             return folder
@@ -145,11 +149,19 @@ def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
             into[key] = value
 
 
-def value_of(node: Any, key: str) -> Any:
-    """The value of a key such as SOLVER.MAX_ITER; None where there is none."""
+def get_value(node: Any, key: str) -> Any:
+    """Return the value of a key such as SOLVER.MAX_ITER, None if there is no such key."""
     for part in key.split("."):
         node = node.get(part) if isinstance(node, CfgNode) else None
     return node
+
+
+def set_value(cfg: CfgNode, key: str, value: Any) -> None:
+    """Set the value of an existing key such as SOLVER.MAX_ITER, of any type."""
+    *path, last = key.split(".")
+    for part in path:
+        cfg = cfg[part]
+    cfg[last] = value
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
@@ -186,14 +198,14 @@ def _is_removed(key: str, value: Any, source: str) -> bool:
 
 
 def _prepare_key(cfg: CfgNode, key: str, source: str) -> None:
-    """Check that there is this key; one of a stage is put there, with the value that it has outside the stages."""
+    """Check that the key exists; add a stage's key to its stage, with the value that the key has outside the stages."""
     top, *stage = key.split(".", 2)
     if top != "STAGES" or not stage:
         _check_key(cfg, key, source)
         return
     name, inner = stage[0], ".".join(stage[1:])
     if any(inner == whole or inner.startswith(f"{whole}.") for whole in NOT_IN_STAGES):
-        raise ConfigError(f"{source}: {key}: {inner} is of the whole run, a stage has none of its own")
+        raise ConfigError(f"{source}: {key}: {inner} belongs to the whole run, a stage can't override it")
     if inner and inner != RESULT:
         _check_key(cfg, inner, source, prefix=f"STAGES.{name}.")
     node, value = cfg.STAGES.setdefault(name, CfgNode()), cfg
@@ -203,12 +215,12 @@ def _prepare_key(cfg: CfgNode, key: str, source: str) -> None:
 
 
 def _check_key(cfg: CfgNode, key: str, source: str, prefix: str = "") -> None:
-    """`prefix` stands before the key where it is one of a stage."""
+    """Raise ConfigError for an unknown key; `prefix` is the stage, such as "STAGES.base.", in messages."""
     node: Any = cfg
     for part in key.split("."):
         if not isinstance(node, CfgNode) or part not in node:
             known = [RESULT, *(k for k in _leaves(cfg) if not k.startswith("STAGES."))] if prefix else _leaves(cfg)
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {prefix}{close[0]}?" if close else ""
-            raise ConfigError(f"{source}: there is no config key {prefix}{key}{hint}")
+            raise ConfigError(f"{source}: unknown config key {prefix}{key}{hint}")
         node = node[part]

@@ -1,4 +1,4 @@
-"""Stages: trainings that follow each other in one run, each the config with some keys of its own."""
+"""Stages: trainings that follow each other in one run, each with the run's config and some keys of its own."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 
 from unified_seg.config.heads import training_keys
 from unified_seg.config.keys import get_config
-from unified_seg.config.reading import RESULT, ConfigError, value_of
+from unified_seg.config.reading import RESULT, ConfigError, get_value, set_value
 
 FINAL_WEIGHTS = "model_final.pth"
 # A stage has a folder of its name.
@@ -22,10 +22,10 @@ class Stage:
     """One training of a run.
 
     Attributes:
-        name: by which SOLVER.STAGES and STAGES know it.
+        name: by which SOLVER.STAGES and STAGES refer to it.
         config: the run's config with the stage's keys and without stages. MODEL.WEIGHTS is the result of the stage
-            before; OUTPUT_DIR is a folder of that name in the run's, of the last stage the run's itself.
-        result: weights with which the stage is done; "" if it is to be trained.
+            before; OUTPUT_DIR is a folder of the stage's name in the run's folder, for the last stage the run's folder.
+        result: weights that take the place of the stage's training; "" if it is to be trained.
     """
 
     name: str
@@ -34,12 +34,11 @@ class Stage:
 
 
 def read_stages(cfg: CfgNode) -> list[Stage]:
-    """The stages of a config, in the order of SOLVER.STAGES.
+    """Return the stages of a config, in the order of SOLVER.STAGES.
 
     Raises:
-        ConfigError: a stage that STAGES lacks or that comes twice, a name that can't be a folder's, weights of its own
-            for a stage that starts from those of another, a last stage that is done already, a RESULT of a stage that
-            is none of them.
+        ConfigError: a stage that STAGES lacks or that comes twice, a name that can't be a folder's; MODEL.WEIGHTS of a
+            stage that starts from those of another; a RESULT of the last stage, or of one that SOLVER.STAGES lacks.
     """
     names = [str(name) for name in cfg.SOLVER.STAGES]
     stages: list[Stage] = []
@@ -49,12 +48,12 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
         config.defrost()
         config.STAGES, config.SOLVER.STAGES = CfgNode(new_allowed=True), []
         own = cfg.STAGES[name]
-        _set(config, {key: value for key, value in own.items() if key != RESULT})
+        _update(config, {key: value for key, value in own.items() if key != RESULT})
         if stages:
             if "WEIGHTS" in own.get("MODEL", {}):
                 raise ConfigError(
-                    f"STAGES.{name}.MODEL.WEIGHTS: the stage starts from the weights of the one before, those of "
-                    f"others are STAGES.{stages[-1].name}.RESULT"
+                    f"STAGES.{name}.MODEL.WEIGHTS: the stage starts from the weights of stage {stages[-1].name}; to "
+                    f"start from other weights, set STAGES.{stages[-1].name}.RESULT"
                 )
             config.MODEL.WEIGHTS = stages[-1].result or str(Path(stages[-1].config.OUTPUT_DIR) / FINAL_WEIGHTS)
         if name != names[-1]:
@@ -63,36 +62,38 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
         stages.append(Stage(name, config, own.get(RESULT, "")))
     for name in cfg.STAGES if names else ():
         if name not in names and cfg.STAGES[name].get(RESULT, ""):
-            raise ConfigError(f"STAGES.{name}.RESULT: {name} is none of SOLVER.STAGES, which are {', '.join(names)}")
+            raise ConfigError(f"STAGES.{name}.RESULT: unknown stage {name!r}, SOLVER.STAGES has {', '.join(names)}")
     if stages and stages[-1].result:
         raise ConfigError(
-            f"STAGES.{stages[-1].name}.RESULT: the last stage is done, so there is nothing to train; evaluate with "
-            "--eval-only MODEL.WEIGHTS ..."
+            f"STAGES.{stages[-1].name}.RESULT: the last stage has a result, so there is nothing to train; to evaluate, "
+            "use --eval-only MODEL.WEIGHTS ..."
         )
     return stages
 
 
-def given(stages: Sequence[Stage]) -> int:
-    """How many stages, from the first on, are never trained: a RESULT stands for those before it too."""
+def num_skipped_stages(stages: Sequence[Stage]) -> int:
+    """Return how many stages, from the first on, are never trained: a RESULT takes the place of those before it too."""
     return max((number for number, stage in enumerate(stages, 1) if stage.result), default=0)
 
 
-def final_config(cfg: CfgNode) -> CfgNode:
-    """The config of the model that a run ends with: that of the last stage, with the MODEL.WEIGHTS of `cfg`.
+def make_inference_config(cfg: CfgNode) -> CfgNode:
+    """Return the config of the model that a run ends with: that of the last stage, with the MODEL.WEIGHTS of `cfg`.
 
-    The model is to answer, not to learn, so no part of it is frozen, and it needs no file for its loss.
+    Keys that only training reads have their defaults, so that no part is frozen and no loss needs its files. A config
+    to which all of this applies already is returned as it is.
 
     Raises:
-        ConfigError: as `read_stages`.
+        ConfigError: as `read_stages` does.
     """
-    config = (read_stages(cfg)[-1].config if cfg.SOLVER.STAGES else cfg).clone()
+    stages = read_stages(cfg)
+    config = (stages[-1].config if stages else cfg).clone()
     config.defrost()
+    config.MODEL.WEIGHTS = cfg.MODEL.WEIGHTS
     defaults = get_config()
-    config.MODEL.WEIGHTS, config.SOLVER.TRAIN_PARTS = cfg.MODEL.WEIGHTS, []
     for key in training_keys():
-        config.merge_from_list([key, value_of(defaults, key)])
+        set_value(config, key, get_value(defaults, key))
     config.freeze()
-    return config
+    return cfg if config == cfg else config
 
 
 def _check_name(cfg: CfgNode, name: str, names: list[str]) -> None:
@@ -102,14 +103,14 @@ def _check_name(cfg: CfgNode, name: str, names: list[str]) -> None:
     if names.count(name) > 1:
         raise ConfigError(f"SOLVER.STAGES: {name} is there twice")
     if name == "inference":
-        raise ConfigError("SOLVER.STAGES: inference is the folder of the scores, a stage can't have its name")
+        raise ConfigError("SOLVER.STAGES: a stage can't be named inference, the name of the folder of the scores")
     if NAME.fullmatch(name) is None:
         raise ConfigError(f"SOLVER.STAGES: {name!r} would be a folder: only letters, digits, _ and - are allowed")
 
 
-def _set(node: CfgNode, values: dict[str, Any]) -> None:
+def _update(node: CfgNode, values: dict[str, Any]) -> None:
     for key, value in values.items():
         if isinstance(value, CfgNode):
-            _set(node[key], value)
+            _update(node[key], value)
         else:
             node[key] = value

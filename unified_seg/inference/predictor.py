@@ -9,8 +9,8 @@ from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.config import final_config
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
+from unified_seg.data.resolve import resolve_config
 from unified_seg.inference.augmentation import with_augmentation
 from unified_seg.meta_arch import build_model
 
@@ -31,7 +31,7 @@ class Predictor:
     """
 
     def __init__(self, cfg: CfgNode):
-        cfg = final_config(cfg)
+        cfg = resolve_config(cfg, for_inference=True)
         if not cfg.MODEL.WEIGHTS:
             raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
         model = build_model(cfg).eval()

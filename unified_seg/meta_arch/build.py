@@ -9,7 +9,7 @@ from torch import nn
 
 from unified_seg.config import ConfigError
 from unified_seg.config.heads import training_keys
-from unified_seg.config.reading import value_of
+from unified_seg.config.reading import get_value
 from unified_seg.meta_arch.freezing import FreezableModel
 
 
@@ -43,8 +43,8 @@ def build_model(cfg: CfgNode) -> nn.Module:
             message = f"a key names {message!r}, which is unknown"
         raise ConfigError(f"the model can't be built from this config: {message}") from error
     if not isinstance(model, FreezableModel):
-        for key in ("SOLVER.TRAIN_PARTS", *training_keys()):
-            if value_of(cfg, key):
+        for key in training_keys():
+            if get_value(cfg, key):
                 raise ConfigError(
                     f"{key} needs MODEL.META_ARCHITECTURE UnifiedSegmentor, got {cfg.MODEL.META_ARCHITECTURE}"
                 )

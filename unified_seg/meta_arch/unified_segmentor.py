@@ -19,8 +19,9 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
-from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.pipeline.mapper import make_instances
+from unified_seg.data.resolve import resolve_config
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import HeadInputs, SemanticHead, build_semantic_head
 from unified_seg.meta_arch.freezing import FreezableModel, has_trainable
@@ -105,7 +106,7 @@ class UnifiedSegmentor(FreezableModel):
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
-        cfg = resolve_dataset_classes(cfg)
+        cfg = resolve_config(cfg)
         table = dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         if cfg.MODEL.ROI_HEADS.NAME and not table.num_things:
             raise ValueError(

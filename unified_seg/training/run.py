@@ -17,8 +17,8 @@ from detectron2.utils.logger import setup_logger
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.cli import run_tool
-from unified_seg.config import COMPACT, changed_since, check_overrides, final_config, load_config
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.config import COMPACT, check_overrides, describe_changes, load_config
+from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import with_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
@@ -64,7 +64,7 @@ def train_or_evaluate(args: argparse.Namespace) -> Any:
     """
     cfg = setup(args)
     if args.eval_only:
-        return evaluate(final_config(cfg))
+        return evaluate(resolve_config(cfg, for_inference=True))
     if cfg.SOLVER.STAGES:
         return run_stages(cfg, resume=args.resume)
     trainer = Trainer(cfg)
@@ -73,14 +73,14 @@ def train_or_evaluate(args: argparse.Namespace) -> Any:
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """Read the config, resolve the classes of its data sets, and set up logging."""
+    """Read and resolve the config, and set up logging."""
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
-    cfg = resolve_dataset_classes(cfg)
+    cfg = resolve_config(cfg)
     if args.resume:
         before = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        warnings += [f"{change}; it holds for the rest of the training" for change in changed_since(before, cfg)]
+        warnings += [f"{change}; it holds for the rest of the training" for change in describe_changes(before, cfg)]
     default_setup(cfg, args)
     logger = setup_logger(
         cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="unified_seg", abbrev_name="unified_seg"

@@ -20,9 +20,9 @@ from unified_seg.checkpoint import (
     read_checkpoint,
     read_last_checkpoint,
 )
-from unified_seg.config import ConfigError, Stage, read_stages
-from unified_seg.config.stages import FINAL_WEIGHTS, given
-from unified_seg.data.datasets.classes import resolve_dataset_classes
+from unified_seg.config import ConfigError, Stage
+from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
+from unified_seg.data.resolve import resolve_stages
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
@@ -47,11 +47,11 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
     Raises:
         ConfigError, CheckpointError: before anything is trained, as `read_stages`, `check_stages` and `Trainer`.
     """
-    stages = read_stages(cfg)
+    stages = resolve_stages(cfg)
     if unused := sorted(cfg.STAGES.keys() - {stage.name for stage in stages}):
         logger.warning(f"SOLVER.STAGES leaves out {', '.join(unused)}")
     check_stages(stages)
-    untrained = given(stages)
+    untrained = num_skipped_stages(stages)
     results = None
     for number, stage in enumerate(stages, 1):
         title, is_last = f"stage {stage.name} ({number} of {len(stages)})", number == len(stages)
@@ -92,11 +92,11 @@ def check_stages(stages: Sequence[Stage]) -> None:
             raise CheckpointError(f"STAGES.{stage.name}.RESULT {stage.result}: there is no such file")
     models = [_build(stage) for stage in stages]
     _check_order(stages, models)
-    first, *later = stages[given(stages) :]
+    first, *later = stages[num_skipped_stages(stages) :]
     checked = [_data(first)]  # as it starts
     for stage in later:
         if _data(stage) not in checked:
-            Trainer.check_data(resolve_dataset_classes(stage.config))
+            Trainer.check_data(stage.config)
             checked.append(_data(stage))
     for (before, source), (stage, model) in pairwise(zip(stages, models)):
         # A RESULT is read before anything is trained anyway.
@@ -114,7 +114,7 @@ def _build(stage: Stage) -> nn.Module:
         check_device(stage.config)
         check_solver(stage.config)
         precision_of(stage.config)
-        cfg = resolve_dataset_classes(stage.config)
+        cfg = stage.config.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = "cpu"
         model = build_model(cfg)

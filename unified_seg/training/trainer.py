@@ -18,8 +18,8 @@ from tqdm import tqdm
 from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
-from unified_seg.data.datasets.classes import resolve_dataset_classes
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
+from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
 from unified_seg.meta_arch import FreezableModel, build_model
@@ -39,7 +39,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
-        cfg = resolve_dataset_classes(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        cfg = resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
         check_solver(cfg)
         model = self.build_model(cfg)
         self.check_data(cfg)

@@ -12,10 +12,11 @@ from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
-from unified_seg.data.datasets.classes import dataset_classes, resolve_dataset_classes
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.custom import CustomDataset, read_classes, register_custom
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
+from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_record
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
@@ -105,7 +106,7 @@ def test_a_config_names_its_data_sets(yard: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DETECTRON2_DATASETS", str(yard))
     cfg = get_config()
     cfg.DATASETS.CUSTOM, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = [entry(**PANOPTIC)], (NAME,), (NAME,)
-    cfg = resolve_dataset_classes(resolve_dataset_classes(cfg))  # again is fine
+    cfg = resolve_config(resolve_config(cfg))  # again is fine
     assert (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (3, 2)
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg.config import CfgNode, ConfigError, Stage, load_config, read_stages
-from unified_seg.config.compare import differences, flatten
+from unified_seg.config.compare import describe_differences, flatten
 from unified_seg.config.heads import nested_heads, wrapper_nodes
-from unified_seg.config.stages import given
+from unified_seg.config.stages import num_skipped_stages
 from unified_seg.data.io.text_files import write_json
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
 
@@ -80,7 +80,7 @@ class Run:
     def differences(self, record: Mapping[str, Any]) -> list[str]:
         """What the recorded run had otherwise than this one, in words; empty where they are the same run."""
         before, now = record["config"], json.loads(json.dumps(self.config))
-        words = differences(before, now)
+        words = describe_differences(before, now)
         if record["base_finished"] != self.base_finished():
             words.append("its base was trained anew")
         return words
@@ -137,7 +137,7 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
     config = _compared(cfg, stages)
     # Another version of the data is another run, though the config names the same data set.
     config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None
-    trained = [stage.config for stage in stages[given(stages) :]] if stages else [cfg]
+    trained = [stage.config for stage in stages[num_skipped_stages(stages) :]] if stages else [cfg]
     trainings = tuple((root / each.OUTPUT_DIR, each.SOLVER.MAX_ITER) for each in trained)
     return Run(row, seed, folder, base, tuple(overrides), config, trainings)
 
