@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from unified_seg import get_config
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.heads.detectron2_heads import Detectron2Head
 
 
 def model() -> nn.Sequential:
@@ -192,35 +191,6 @@ def test_messages_have_the_names_of_today() -> None:
     for options in ({"required": required}, {"complete": True}):
         with pytest.raises(CheckpointError, match=r"1 of \d .*head\.base\.base\.weight"):
             Checkpointer(wrapped(), **options).load_weights(state, "x")
-
-
-def test_required_parts_of_a_head_of_detectron2_have_its_names_in_the_message():
-    class Bare(nn.Module):
-        common_stride, ignore_value = 4, 255
-
-        def __init__(self):
-            super().__init__()
-            self.predictor = nn.Conv2d(2, 5, 1)
-
-        def layers(self, features):
-            return self.predictor(features["p2"])
-
-        def losses(self, logits, targets):
-            raise NotImplementedError
-
-    def whole():
-        return nn.ModuleDict({"backbone": nn.Linear(1, 1), "sem_seg_head": Detectron2Head(Bare(), 5)})
-
-    state, required = whole().state_dict(), ["sem_seg_head.head.predictor.weight"]
-    Checkpointer(whole(), required=required).load_weights(state, "x")
-    other = {**state, "sem_seg_head.predictor.weight": torch.zeros(19, 2, 1, 1)}
-    message = r"weights x: .* sem_seg_head\.predictor\.weight: \(19, 2, 1, 1\) .* \(5, 2, 1, 1\)"
-    with pytest.raises(CheckpointError, match=message):
-        Checkpointer(whole(), required=required).load_weights(other, "x")
-    del state["sem_seg_head.predictor.weight"]
-    with pytest.raises(CheckpointError, match=r"weights x: 1 of 1 .* sem_seg_head\.predictor\.weight"):
-        Checkpointer(whole(), required=required).load_weights(state, "x")
-    assert len(other) == 4  # the caller's dictionary is left alone
 
 
 def dilated_resnet() -> nn.Sequential:

@@ -2,6 +2,7 @@ import ast
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import unified_seg
 from unified_seg.config import ConfigError, add_unified_seg_config, get_config, load_config, merge_file
 
 SOURCE = Path(unified_seg.__file__).parent
+#: The files that define keys.
+KEY_FILES = [SOURCE / "config/keys.py", *SOURCE.glob("heads/*/keys.py")]
 
 
 @pytest.fixture
@@ -42,43 +45,44 @@ def leaves(node: CfgNode, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def keys_of_ours() -> list[str]:
+def project_keys() -> set[str]:
     """Without those of Detectron2's DeepLab alone, which `get_config` has too."""
     cfg = get_cfg()
     add_unified_seg_config(cfg)
-    return sorted(leaves(cfg).keys() - leaves(get_cfg()).keys())
-
-
-OURS = keys_of_ours()
+    return leaves(cfg).keys() - leaves(get_cfg()).keys()
 
 
 def attributes_read() -> set[str]:
-    """Every attribute that the library reads outside the file that defines the keys."""
+    """Return every attribute that the library reads outside the files that define keys."""
     found = set()
-    for file in SOURCE.rglob("*.py"):
-        if file != SOURCE / "config/keys.py":
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-                    found.add(node.attr)
+    for file in set(SOURCE.rglob("*.py")) - {*KEY_FILES}:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                found.add(node.attr)
     return found
 
 
-def test_every_key_of_ours_is_read() -> None:
+def test_every_key_is_read() -> None:
     read = attributes_read()
-    assert OURS
-    assert [key for key in OURS if key.split(".")[-1] not in read] == []
+    assert project_keys()
+    assert [key for key in project_keys() if key.split(".")[-1] not in read] == []
 
 
-def test_every_key_of_ours_has_a_comment() -> None:
-    lines = (SOURCE / "config/keys.py").read_text(encoding="utf-8").splitlines()
-    assignments = [i for i, line in enumerate(lines) if re.match(r"    (cfg|node)\.[A-Z_.]+ = (?!CfgNode)", line)]
-    assigned = [lines[i].split(" = ")[0].split(".")[-1] for i in assignments]
+def test_every_key_has_a_comment() -> None:
+    assigned, without_comment = Counter(), []
+    for file in KEY_FILES:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for before, line in pairwise(lines):
+            if found := re.match(r"    (?:cfg|node|head)\.(?:\w+\.)*([A-Z_]+) = (?!CfgNode|cfg\.)", line):
+                assigned[found[1]] += 1
+                if not before.strip().startswith("#"):
+                    without_comment.append(line)
     # MODEL.DEVICE is Detectron2's, with another default.
-    assert Counter(assigned) == Counter([*(key.split(".")[-1] for key in OURS), "DEVICE"])
-    assert [lines[i] for i in assignments if not lines[i - 1].strip().startswith("#")] == []
+    assert assigned == Counter([*(key.split(".")[-1] for key in project_keys()), "DEVICE"])
+    assert without_comment == []
 
 
-def test_defaults_are_the_papers() -> None:
+def test_defaults_are_those_of_the_papers() -> None:
     cfg = get_config()
     head = cfg.MODEL.SEM_SEG_HEAD
     assert head.ASP_REFINEMENT == {"ASP": True, "RATES": [6, 12, 18], "BRANCH_DIM": 128, "REFINEMENT": True}
@@ -86,11 +90,11 @@ def test_defaults_are_the_papers() -> None:
     assert cfg.MODEL.UNIFIED.OUTPUT == "detectron2"
 
 
-def test_an_empty_path_gives_the_defaults() -> None:
+def test_empty_path_gives_the_defaults() -> None:
     assert load_config("") == get_config()
 
 
-def test_values_of_wrong_types_name_the_file(folder: Path) -> None:
+def test_values_of_wrong_types_are_named_with_their_file(folder: Path) -> None:
     file = write(folder / "x.yaml", "SOLVER: {MAX_ITER: many}")
     with pytest.raises(ConfigError, match=r"x\.yaml: .*SOLVER\.MAX_ITER"):
         load_config(file)
@@ -112,7 +116,7 @@ def test_later_settings_win(folder: Path) -> None:
     assert load_config(swapped).SOLVER.BASE_LR == 0.1
 
 
-def test_bases_have_bases_and_may_share_one(folder: Path) -> None:
+def test_bases_may_have_bases_and_share_one(folder: Path) -> None:
     write(folder / "root.yaml", "SEED: 7")
     write(folder / "a.yaml", "_BASE_: root.yaml\nSOLVER: {MAX_ITER: 1}")
     write(folder / "b.yaml", "_BASE_: root.yaml\nSOLVER: {BASE_LR: 0.2}")
@@ -120,13 +124,13 @@ def test_bases_have_bases_and_may_share_one(folder: Path) -> None:
     assert (cfg.SEED, cfg.SOLVER.MAX_ITER, cfg.SOLVER.BASE_LR) == (7, 1, 0.2)
 
 
-def test_our_own_fragments_are_a_base_for_everyone(folder: Path) -> None:
+def test_fragments_of_this_project_are_a_base_for_everyone(folder: Path) -> None:
     base = SOURCE.parent / "configs/base/unified_fpn.yaml"
     cfg = load_config(write(folder / "mine.yaml", f"_BASE_: {base}"))
     assert cfg.MODEL.META_ARCHITECTURE == "UnifiedSegmentor"
 
 
-def test_what_is_dumped_is_read_again(tiny_config: CfgNode, folder: Path) -> None:
+def test_dumped_config_is_read_again(tiny_config: CfgNode, folder: Path) -> None:
     file = write(folder / "config.yaml", tiny_config.dump())
     # Compared as JSON, which knows no tuples: yaml brings those inside others back as lists.
     assert json.dumps(leaves(load_config(file))) == json.dumps(leaves(tiny_config))
@@ -141,9 +145,9 @@ def test_what_is_dumped_is_read_again(tiny_config: CfgNode, folder: Path) -> Non
     ],
 )
 def test_unknown_keys_are_errors_with_a_hint(key: str, hint: str, folder: Path) -> None:
-    with pytest.raises(ConfigError, match=f"command line: there is no config key {key}; {hint}"):
+    with pytest.raises(ConfigError, match=f"command line: .*{key}; {hint}"):
         load_config("", [key, "1"])
-    with pytest.raises(ConfigError, match=rf"x\.yaml: there is no config key {key}; {hint}"):
+    with pytest.raises(ConfigError, match=rf"x\.yaml: .*{key}; {hint}"):
         load_config(write(folder / "x.yaml", nested(key, "1")))
 
 
@@ -160,28 +164,28 @@ def test_removed_keys_are_accepted_with_their_default_only(prefix: str, folder: 
 
 
 @pytest.mark.parametrize("key", ["NOTHING_LIKE_IT", "MODEL.DEVICE.NAME", "1"])
-def test_unknown_keys_without_a_hint_are_errors_too(key: str) -> None:
-    with pytest.raises(ConfigError, match=f"there is no config key {key}"):
+def test_unknown_keys_without_a_hint_are_errors(key: str) -> None:
+    with pytest.raises(ConfigError, match=f"command line: .*{key}"):
         load_config("", [key, "1"])
 
 
-def test_overrides_come_in_pairs() -> None:
-    with pytest.raises(ConfigError, match="come in pairs KEY VALUE, without =, got 1 words: SEED=1"):
+def test_overrides_must_be_pairs() -> None:
+    with pytest.raises(ConfigError, match=r"command line: .*SEED=1"):
         load_config("", ["SEED=1"])
-    with pytest.raises(ConfigError, match="--resume is behind overrides KEY VALUE; options go before them"):
+    with pytest.raises(ConfigError, match="command line: --resume"):
         load_config("", ["SEED", "1", "--resume"])
 
 
-def test_a_list_without_brackets_is_shown_with_them() -> None:
-    with pytest.raises(ConfigError, match=r"""DATASETS\.TEST a: .*; a list is written as "\['a'\]"$"""):
+def test_list_without_brackets_gets_a_hint() -> None:
+    with pytest.raises(ConfigError, match=r"""DATASETS\.TEST a: .*"\['a'\]"$"""):
         load_config("", ["DATASETS.TEST", "a"])
 
 
-def test_a_missing_file_is_named(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"config file .*absent\.yaml does not exist"):
+def test_missing_file_is_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml"):
         load_config(folder / "absent.yaml")
     file = write(folder / "x.yaml", "_BASE_: absent.yaml")
-    with pytest.raises(ConfigError, match=r"x\.yaml: _BASE_ absent\.yaml does not exist"):
+    with pytest.raises(ConfigError, match=r"x\.yaml: _BASE_ absent\.yaml"):
         load_config(file)
 
 
@@ -195,16 +199,16 @@ PAYLOADS = [
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_nothing_in_a_file_is_run(payload: str, folder: Path) -> None:
+def test_python_tags_of_a_file_are_refused(payload: str, folder: Path) -> None:
     marker = folder / "executed"
     file = write(folder / "x.yaml", payload.format(marker=marker))
     for path in (file, write(folder / "y.yaml", "_BASE_: x.yaml")):
-        with pytest.raises(ConfigError, match=r"x\.yaml is not plain yaml"):
+        with pytest.raises(ConfigError, match=r"x\.yaml.*plain yaml"):
             load_config(path)
     assert not marker.exists()
 
 
-def test_no_value_is_evaluated(folder: Path) -> None:
+def test_values_are_not_evaluated(folder: Path) -> None:
     marker = folder / "executed"
     text = f"open('{marker}', 'w')"
     file = write(folder / "x.yaml", f'OUTPUT_DIR: "{text}"')
@@ -216,7 +220,7 @@ def test_no_value_is_evaluated(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("base", "message"),
     [
-        ("http://127.0.0.1:9/x.yaml", "must be a local file, got http://"),
+        ("http://127.0.0.1:9/x.yaml", "must be a local file"),
         ("detectron2://x.yaml", "must be a local file"),
         ("file:///etc/passwd", "must be a local file"),
         ("/etc/passwd", "points outside"),
@@ -229,7 +233,9 @@ def test_no_value_is_evaluated(folder: Path) -> None:
         ("[5]", "must be a file name or a list"),
     ],
 )
-def test_bases_stay_inside_the_project(base: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bases_outside_the_project_are_refused(
+    base: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     outside = write(folder.parent / "outside.yaml", "SEED: 1")
     monkeypatch.setenv("HOME", str(folder.parent))
     (folder / "configs/link.yaml").symlink_to(outside)
@@ -246,24 +252,24 @@ def test_bases_stay_inside_the_project(base: str, message: str, folder: Path, mo
         {"a.yaml": "b.yaml", "b.yaml": "c.yaml", "c.yaml": "configs/../b.yaml"},
     ],
 )
-def test_a_cycle_is_an_error(files: dict[str, str], folder: Path) -> None:
+def test_cycle_of_bases_is_an_error(files: dict[str, str], folder: Path) -> None:
     for name, base in files.items():
         write(folder / name, f"_BASE_: {base}")
-    with pytest.raises(ConfigError, match="leads back to itself"):
+    with pytest.raises(ConfigError, match=r"\.yaml: _BASE_ .* itself"):
         load_config(folder / "a.yaml")
 
 
 @pytest.mark.parametrize(("text", "message"), [("[1, 2]", "got a list"), ("word", "got a str"), ("a: [", "plain yaml")])
-def test_what_is_no_mapping_is_an_error(text: str, message: str, folder: Path) -> None:
+def test_file_without_keys_and_values_is_an_error(text: str, message: str, folder: Path) -> None:
     with pytest.raises(ConfigError, match=rf"x\.yaml.*{message}"):
         load_config(write(folder / "x.yaml", text))
 
 
-def test_binary_files_are_errors(folder: Path) -> None:
+def test_binary_file_is_an_error(folder: Path) -> None:
     (folder / "x.yaml").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ConfigError, match=r"x\.yaml is not plain yaml"):
+    with pytest.raises(ConfigError, match=r"x\.yaml.*plain yaml"):
         merge_file(get_config(), folder / "x.yaml")
 
 
-def test_an_empty_file_changes_nothing(folder: Path) -> None:
+def test_empty_file_changes_nothing(folder: Path) -> None:
     assert load_config(write(folder / "x.yaml", "# nothing\n")) == get_config()

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Collection, Mapping
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,31 +82,17 @@ class Checkpointer(DetectionCheckpointer):
         if all(name.startswith(DISTRIBUTED_PREFIX) for name in weights):
             weights = {name.removeprefix(DISTRIBUTED_PREFIX): value for name, value in weights.items()}
         rename_older_keys(self.model, weights)
-        misshapen = self._take_misshapen(weights)
         checkpoint["model"] = weights
         try:
             incompatible = super()._load_model(checkpoint)
         except (RuntimeError, ValueError) as error:  # a part of the model refuses its weights, or they are no tensors
             raise CheckpointError(f"weights {self._source}: {' '.join(str(error).split())}") from None
-        incompatible.incorrect_shapes.extend(misshapen)
         self._check_architecture(incompatible)
         if matched_by_suffix:
             self._check_depth(incompatible)
         self._check_complete(incompatible)
         self._check_required(incompatible)
         return incompatible
-
-    def _take_misshapen(self, weights: dict[str, Any]) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
-        """Remove weights of another shape than the model's; return their names, their shapes and the model's.
-
-        fvcore would look for their modules by the names in the file, and stop where a part hides its own name.
-        """
-        shapes = {name: tuple(value.shape) for name, value in self.model.state_dict().items()}
-        found = {name: tuple(getattr(value, "shape", ())) for name, value in weights.items()}
-        misshapen = [name for name, shape in found.items() if shapes.get(name, shape) != shape]
-        for name in misshapen:
-            del weights[name]
-        return [(name, found[name], shapes[name]) for name in misshapen]
 
     def _check_architecture(self, incompatible: Any) -> None:
         """Refuse weights of which none fits a parameter."""
@@ -132,12 +117,8 @@ class Checkpointer(DetectionCheckpointer):
         absent = self.required & set(incompatible.missing_keys)
         if not absent:
             return
-        # Files have the names of the state dict, which those of the modules are not where a part hides its own.
-        in_file = {id(value): key for key, value in self.model.state_dict(keep_vars=True).items()}
-        tensors = dict(chain(self.model.named_parameters(), self.model.named_buffers()))
-        keys = sorted(in_file[id(tensors[name])] for name in absent)
-        misshapen = [entry for entry in incompatible.incorrect_shapes if entry[0] in keys]
-        example = _describe_shapes(misshapen[0]) if misshapen else keys[0]
+        misshapen = [entry for entry in incompatible.incorrect_shapes if entry[0] in absent]
+        example = _describe_shapes(misshapen[0]) if misshapen else min(absent)
         raise CheckpointError(
             f"weights {self._source}: {len(absent)} of {len(self.required)} parameters and buffers that "
             "SOLVER.TRAIN_PARTS freezes, and that must come from weights, are missing or of another shape, for "
