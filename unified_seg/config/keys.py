@@ -12,7 +12,7 @@ from unified_seg.config.heads import registered_heads
 
 def add_unified_seg_config(cfg: CfgNode) -> None:
     """Add this project's keys, with their defaults, to Detectron2's."""
-    # Whatever this machine has; Detectron2's own default is "cuda" everywhere.
+    # A GPU if PyTorch finds one; Detectron2's own default is "cuda" everywhere.
     cfg.MODEL.DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
     _add_model(cfg)
@@ -24,20 +24,20 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_stages(cfg)
     _add_inference(cfg)
 
-    # Read every label of the data sets before training and stop at the first wrong one. Turn it off for a huge data
-    # set that was checked once.
+    # Read every label of the data sets before training and stop at the first invalid one. Turn it off for a huge
+    # data set that was checked once.
     cfg.DATASETS.CHECK_LABELS = True
 
     # Your own data sets, each a dict of NAME, IMAGES and PANOPTIC, INSTANCES or SEMANTIC; docs/data.md has examples and
-    # all keys. DATASETS.TRAIN and DATASETS.TEST mean them by NAME.
+    # all keys. DATASETS.TRAIN and DATASETS.TEST refer to them by NAME.
     cfg.DATASETS.CUSTOM = []
 
-    # Training goes on without images or labels that turn out to be damaged; above so many it stops. 0 stops at the
-    # first. They are listed in OUTPUT_DIR/unreadable.txt.
+    # Training skips up to this number of images or labels that can't be read, then it stops; 0 stops at the first. They
+    # are listed in OUTPUT_DIR/unreadable.txt.
     cfg.DATASETS.MAX_UNREADABLE = 10
 
-    # Files that an evaluation writes for others to read: "coco_panoptic" (PNGs + JSON), "cityscapes_semantic" and
-    # "cityscapes_instances" (what the benchmark's server takes). They need no ground truth.
+    # Predictions that an evaluation writes for other tools: "coco_panoptic" (PNGs + JSON), "cityscapes_semantic" and
+    # "cityscapes_instances" (for the benchmark's server). They need no ground truth.
     cfg.TEST.EXPORT = []
 
     # Keep the weights of the best evaluation as model_best.pth: a metric such as "sem_seg/mIoU", "segm/AP" or
@@ -49,15 +49,16 @@ def _add_model(cfg: CfgNode) -> None:
     # Names of the semantic classes. They come from the data set, as NUM_CLASSES does.
     cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = []
 
-    # A part is left out by an empty name: MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME (the detector),
+    # An empty name leaves a part out: MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME (the detector),
     # MODEL.SEM_SEG_HEAD.NAME, MODEL.PANOPTIC_FUSION.NAME. NUM_CLASSES of both heads comes from the data set.
     cfg.MODEL.UNIFIED = CfgNode()
-    # "detectron2": what other people's evaluators and visualizers read: `sem_seg` (K, H, W) and full-size `pred_masks`.
-    # "compact": `sem_seg_labels` (H, W) and masks cropped to their boxes; the same answers in a fraction of the memory.
+    # "detectron2": for the evaluators and visualizers of Detectron2: `sem_seg` (K, H, W) and full-size `pred_masks`.
+    # "compact": `sem_seg_labels` (H, W) and masks cropped to their boxes; the same predictions in a fraction of the
+    # memory.
     cfg.MODEL.UNIFIED.OUTPUT = "detectron2"
 
-    # Keep the running statistics of the backbone's BatchNorm as the weights brought them and learn its gamma and beta
-    # (fusion_scheme, III.C). For pretrained weights and batches too small for statistics of their own; needs
+    # Keep the running statistics of the backbone's BatchNorm as loaded, and train its gamma and beta (fusion_scheme,
+    # III.C). For pretrained weights and batches too small for statistics of their own; needs
     # MODEL.RESNETS.NORM "BN". From scratch leave it off.
     cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS = False
 
@@ -68,13 +69,13 @@ def _add_model(cfg: CfgNode) -> None:
     # STUFF_AREA_LIMIT there (in pixels: 4096 suits 1024x2048, make it smaller with the images).
     cfg.MODEL.PANOPTIC_FUSION.NAME = ""
     # The keys below are SemanticGuidedFusion's; the paper gives no numbers. Areas are fractions of the image.
-    # Stuff of a smaller area becomes void; 0.002 is Detectron2's 4096 pixels at 1024x2048. Lower it where small stuff
-    # matters (poles alone in a narrow view).
+    # Stuff of a smaller area becomes void; 0.002 is Detectron2's 4096 pixels at 1024x2048. Lower it if small stuff
+    # matters (such as single poles).
     cfg.MODEL.PANOPTIC_FUSION.MIN_STUFF_AREA = 0.002
-    # Foreground that no instance reaches becomes an instance of its own from this area on. Raise it where the semantic
-    # map has noise, lower it for small objects.
+    # Foreground that no instance reaches becomes an instance of its own if its area is at least this. Raise it if the
+    # semantic map has noise, lower it for small objects.
     cfg.MODEL.PANOPTIC_FUSION.MIN_SEGMENT_AREA = 0.0005
-    # 4, or 8 to let instances grow through diagonal contacts too (one pixel wide structures).
+    # 4, or 8 to let instances grow through diagonal contacts too (structures of one pixel width).
     cfg.MODEL.PANOPTIC_FUSION.CONNECTIVITY = 4
 
 
@@ -102,7 +103,7 @@ def _add_backbones(cfg: CfgNode) -> None:
 
 
 def _add_augmentation(cfg: CfgNode) -> None:
-    """Training images only, beside Detectron2's MIN_SIZE_TRAIN, CROP and RANDOM_FLIP; each is off by default."""
+    """Add the augmentations of training images, beside Detectron2's own; each is off by default."""
     # Range of a factor on the size that MIN_SIZE_TRAIN and MAX_SIZE_TRAIN give (the limit holds before the factor).
     # PSPNet's is [0.5, 2.0] on the image's own size, MIN_SIZE_TRAIN (0,).
     cfg.INPUT.RANDOM_SCALE = [1.0, 1.0]
@@ -110,8 +111,8 @@ def _add_augmentation(cfg: CfgNode) -> None:
     cfg.INPUT.RANDOM_SCALE_STEP = 0.0
 
     cfg.INPUT.ROTATION = CfgNode()
-    # Largest angle to either side; PSPNet's is 10 on ADE20K and VOC. For data whose upright is uncertain; the corners
-    # that come in are void.
+    # Largest angle to either side; PSPNet's is 10 on ADE20K and VOC. For data without a fixed upright direction; the
+    # corners that come in are void.
     cfg.INPUT.ROTATION.DEGREES = 0.0
     # Share of the images that are rotated.
     cfg.INPUT.ROTATION.PROB = 0.5
@@ -122,7 +123,7 @@ def _add_augmentation(cfg: CfgNode) -> None:
     # Odd size of the Gaussian's window in pixels, which sets its sigma (1 pixel for 5). Raise it with the images.
     cfg.INPUT.BLUR.KERNEL = 5
 
-    # Range of a factor on the pixel values, such as [0.8, 1.2] where the light changes.
+    # Range of a factor on the pixel values, such as [0.8, 1.2] if the light varies.
     cfg.INPUT.BRIGHTNESS = [1.0, 1.0]
 
     # With CROP.TYPE "absolute": pad images that are smaller than the crop to its full size, with void and the pixel
@@ -134,11 +135,10 @@ def _add_augmentation(cfg: CfgNode) -> None:
 
 
 def _add_solver(cfg: CfgNode) -> None:
-    # "SGD", "ADAM" or "ADAMW". AdamW is the quicker one from scratch.
+    # "SGD", "ADAM" or "ADAMW". AdamW is faster from scratch.
     cfg.SOLVER.OPTIMIZER = "SGD"
-    # Multiplies the learning rate of all that is not the pretrained backbone (of an FPN: its bottom_up). 10 is what
-    # PSPNet's released code has for heads that start anew on ImageNet weights; 1 from scratch, or where the heads are
-    # pretrained too.
+    # Multiplies the learning rate of everything but the pretrained backbone (of an FPN: its bottom_up). PSPNet's
+    # released code has 10 for new heads on ImageNet weights; 1 from scratch, or if the heads are pretrained too.
     cfg.SOLVER.NEW_LAYERS_LR_FACTOR = 1.0
     # LR_SCHEDULER_NAME may also be "WarmupPolyLR" (the papers' "poly") or "WarmupLinearLR" (poly of power 1).
     cfg.SOLVER.POLY_LR_POWER = 0.9
@@ -150,36 +150,36 @@ def _add_solver(cfg: CfgNode) -> None:
 
 
 def _add_stages(cfg: CfgNode) -> None:
-    # Parts of the model that train, by the names of its modules ("backbone", "sem_seg_head.error_branch" ...); all
-    # else stays as the weights brought it, bit by bit. Empty: everything trains.
+    # The parts of the model that are trained, by the names of its modules ("backbone", "sem_seg_head.error_branch" ...);
+    # all others stay as loaded, bit by bit. Empty: everything is trained.
     cfg.SOLVER.TRAIN_PARTS = []
     # Trainings to run one after another, each on the weights of the one before, by their names in STAGES; empty: one
     # training.
     cfg.SOLVER.STAGES = []
-    # By name of a stage: the keys that have another value in it (STAGES.error.SOLVER.MAX_ITER: 60000 ...), and RESULT:
-    # weights that somebody else trained, with which the stage is done.
+    # The keys of a stage, by its name, that differ from the others (STAGES.error.SOLVER.MAX_ITER: 60000 ...), and
+    # RESULT: weights trained elsewhere, in place of training the stage.
     cfg.STAGES = CfgNode(new_allowed=True)
 
 
 def _add_inference(cfg: CfgNode) -> None:
-    # What TEST.AUG.ENABLED tests: factors of the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST give (PSPNet's are
+    # The scales of TEST.AUG.ENABLED: factors of the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST give (PSPNet's are
     # 0.5, 0.75, 1, 1.25, 1.5, 1.75), with AUG.FLIP mirrored too. Empty: the sizes of AUG.MIN_SIZES and AUG.MAX_SIZE.
-    # Of --eval-only and the demo; evaluations during a training stay plain, they would take too long.
+    # Only for --eval-only and the demo: evaluations during training would take too long.
     cfg.TEST.AUG.SCALES = []
 
     cfg.TEST.WINDOW = CfgNode()
-    # The semantic head sees images larger than this side, in pixels of the network's input, in square windows: the one
+    # The semantic head processes images larger than this side, in pixels of the network's input, in square windows: the
     # key that bounds memory. A multiple of the network's stride, best the size of the training crops; 0 = no windows.
     cfg.TEST.WINDOW.SIZE = 0
     # Share of a window that its neighbor covers again, where their probabilities are averaged: PSPNet's third. Less is
-    # faster, more hides what windows don't see beyond their borders.
+    # faster, more hides the borders of windows.
     cfg.TEST.WINDOW.OVERLAP = 1 / 3
 
 
 def get_config() -> CfgNode:
-    """Detectron2's default config, with the keys of its DeepLab project and of this one."""
+    """Return Detectron2's default config with the keys of its DeepLab project and of this project."""
     cfg = get_cfg()
-    # First, since some of its keys are ours too.
+    # First, since this project has some of its keys too.
     add_deeplab_config(cfg)
     add_unified_seg_config(cfg)
     return cfg

@@ -1,4 +1,4 @@
-"""From a config and a data set to the evaluators that fit both."""
+"""The evaluators that fit a config and a data set."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,62 +24,64 @@ Exporter = Callable[[ClassTable, Sequence[Record], Path], PerImageEvaluator]
 
 
 def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path) -> DatasetEvaluators:
-    """An evaluator for everything that the model makes and the data set has the ground truth of, and what TEST.EXPORT names.
+    """Build the evaluators of all predictions that have ground truth, and the exporters of TEST.EXPORT.
 
     Args:
-        cfg: which parts the model has, and what to export.
+        cfg: defines the parts of the model, and the exports.
         dataset_name: registered in Detectron2's catalogs.
         output_folder: for the files of the evaluators; one folder per data set.
 
     Raises:
-        ValueError: the data set is empty; it has no ground truth for anything that the model makes, and nothing is exported;
-            TEST.EXPORT names what is not known, or what the model does not make.
+        ValueError: the data set is empty; it has no ground truth for any prediction of the model, and nothing is
+            exported; TEST.EXPORT names an unknown export, or one of a prediction that the model does not make.
     """
     records = DatasetCatalog.get(dataset_name)
     if not records:
-        raise ValueError(f"the data set {dataset_name} has no records: there is nothing to evaluate")
+        raise ValueError(f"DATASETS.TEST: the data set {dataset_name!r} has no records")
     table = ClassTable.from_metadata(MetadataCatalog.get(dataset_name))
-    made = _parts(cfg)
-    evaluators = _scoring(cfg, made, table, records, Path(output_folder))
-    evaluators += _exporting(cfg.TEST.EXPORT, made, table, records, Path(output_folder))
+    predicted = _predicted_kinds(cfg)
+    evaluators = _build_scoring(cfg, predicted, table, records, Path(output_folder))
+    evaluators += _build_exporters(cfg.TEST.EXPORT, predicted, table, records, Path(output_folder))
     if not evaluators:
         raise ValueError(
-            f"nothing to evaluate on {dataset_name}: the model makes {', '.join(sorted(made)) or 'nothing'}, the data "
-            f"set's records have {', '.join(sorted(records[0]))}"
+            f"DATASETS.TEST: {dataset_name!r} has no ground truth for the model, which predicts "
+            f"{', '.join(sorted(predicted)) or 'nothing'}; its records have {', '.join(sorted(records[0]))}"
         )
     return DatasetEvaluators(evaluators)
 
 
-def _scoring(cfg: CfgNode, made: set[str], table: ClassTable, records: Sequence[Record], folder: Path) -> Evaluators:
+def _build_scoring(
+    cfg: CfgNode, predicted: set[str], table: ClassTable, records: Sequence[Record], folder: Path
+) -> Evaluators:
     has = {key for key in ("pan_seg_file_name", "instance_ids_file_name") if records[0].get(key)}
     ground_truth = PanopticGroundTruth(table)
     evaluators: Evaluators = []
-    if "semantic" in made and has_semantic_ground_truth(records[0]):
+    if "semantic" in predicted and has_semantic_ground_truth(records[0]):
         evaluators.append(SemanticEvaluator(table, records, folder))
         for head in reversed(nested_heads(cfg).values()):
             evaluators += head.build_evaluators(cfg, table, records, folder)
-    if "instances" in made and has_instances(records[0]):
+    if "instances" in predicted and has_instances(records[0]):
         evaluators.append(
-            InstanceEvaluator(table, records, folder, with_masks="masks" in made, ground_truth=ground_truth)
+            InstanceEvaluator(table, records, folder, with_masks="masks" in predicted, ground_truth=ground_truth)
         )
-    if "masks" in made and "instance_ids_file_name" in has:
-        # Here, since cityscapesScripts is only needed for data sets of its kind.
+    if "masks" in predicted and "instance_ids_file_name" in has:
+        # Imported here, since only data sets of this kind need cityscapesScripts.
         from unified_seg.evaluation.cityscapes_instances import CityscapesInstanceEvaluator
 
         evaluators.append(CityscapesInstanceEvaluator(table, records, folder))
-    if "panoptic" in made and "pan_seg_file_name" in has:
+    if "panoptic" in predicted and "pan_seg_file_name" in has:
         evaluators.append(PanopticEvaluator(table, records, folder, ground_truth=ground_truth))
-    # Where things share a semantic id, a semantic map does not say their classes.
-    if {"semantic", "masks"} <= made and "pan_seg_file_name" in has and len(table.classes) == table.num_semantic:
+    # If things share a semantic id, a semantic map does not tell their classes.
+    if {"semantic", "masks"} <= predicted and "pan_seg_file_name" in has and len(table.classes) == table.num_semantic:
         threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
         evaluators.append(RecognitionEvaluator(table, records, folder, threshold, ground_truth=ground_truth))
     return evaluators
 
 
-def _exporting(
-    names: Sequence[str], made: set[str], table: ClassTable, records: Sequence[Record], folder: Path
+def _build_exporters(
+    names: Sequence[str], predicted: set[str], table: ClassTable, records: Sequence[Record], folder: Path
 ) -> Evaluators:
-    """What TEST.EXPORT names."""
+    """Build the exporters that TEST.EXPORT names."""
     exporters: dict[str, tuple[str, Exporter]] = {
         "coco_panoptic": ("panoptic", CocoPanopticExporter),
         "cityscapes_semantic": ("semantic", CityscapesSemanticExporter),
@@ -88,12 +90,13 @@ def _exporting(
     evaluators: Evaluators = []
     for name in dict.fromkeys(names):
         if name not in exporters:
-            raise ValueError(f"TEST.EXPORT: there is no export {name!r}; known: {', '.join(exporters)}")
+            raise ValueError(f"TEST.EXPORT: unknown export {name!r}; known: {', '.join(exporters)}")
         part, exporter = exporters[name]
-        if part not in made:
-            raise ValueError(f"TEST.EXPORT: {name} needs a model with {part}, this one makes {', '.join(sorted(made))}")
+        if part not in predicted:
+            found = ", ".join(sorted(predicted))
+            raise ValueError(f"TEST.EXPORT: {name} needs {part} predictions, the model predicts {found}")
         if name == "cityscapes_instances" and records[0].get("instance_ids_file_name"):
-            continue  # their evaluator writes the same files
+            continue  # the evaluator writes the same files
         evaluators.append(exporter(table, records, folder))
     return evaluators
 
@@ -104,13 +107,13 @@ def _cityscapes_instances(table: ClassTable, records: Sequence[Record], folder: 
     return CityscapesInstanceExporter(table, records, folder)
 
 
-def _parts(cfg: CfgNode) -> set[str]:
-    """What the model makes: a part is left out by an empty name."""
-    made = set()
+def _predicted_kinds(cfg: CfgNode) -> set[str]:
+    """Return the kinds of predictions of the model; an empty name leaves a part out."""
+    kinds = set()
     if cfg.MODEL.SEM_SEG_HEAD.NAME:
-        made.add("semantic")
+        kinds.add("semantic")
     if cfg.MODEL.PROPOSAL_GENERATOR.NAME and cfg.MODEL.ROI_HEADS.NAME:
-        made |= {"instances", "masks"} if cfg.MODEL.MASK_ON else {"instances"}
-    if cfg.MODEL.PANOPTIC_FUSION.NAME and {"semantic", "instances"} <= made:
-        made.add("panoptic")
-    return made
+        kinds |= {"instances", "masks"} if cfg.MODEL.MASK_ON else {"instances"}
+    if cfg.MODEL.PANOPTIC_FUSION.NAME and {"semantic", "instances"} <= kinds:
+        kinds.add("panoptic")
+    return kinds

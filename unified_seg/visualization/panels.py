@@ -62,32 +62,32 @@ def draw_panels(
     legend: LegendMode = "present",
     ground_truth: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw the image beside everything that a model says about it.
+    """Draw the image beside all predictions of a model for it.
 
-    Of a fusion that refines, semantic map and instances are drawn before and after it, beside each other: after it
+    If the fusion refines them, semantic map and instances are drawn before and after it, beside each other: after it
     without the detections that it dropped, and with the instances that it found by semantics, whatever their score.
-    Of a pyramidal output, what its levels say is below (`draw_pyramid`). Of a head around others, the semantic maps
-    before its subnets and its correction come too, in their order, and where it is thought to be wrong (`draw_errors`).
+    The earlier predictions of wrapper heads follow in the order of their steps, then the pictures and, below all, the
+    sheets that the heads declare (`SemanticHead.draw_pictures`, `draw_sheet`).
 
     A class has one color in every panel and picture, and instances of a class have shades of it. Images narrower
     than 512 pixels are enlarged by a whole factor, so that the labels can be read.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        outputs: of one image, in either form ("detectron2" or "compact"); panels without their key are left out, but
-            beside `unfused` there must be all.
+        outputs: of one image, in either form ("detectron2" or "compact"); panels without their key are left out;
+            with `unfused` all are required.
         metadata: of the data set, as in Detectron2's MetadataCatalog.
-        confidence_threshold: instances below this score, 0 to 1, are not drawn.
+        confidence_threshold: instances below this score, in [0, 1], are not drawn.
         legend: explain the colors of the classes that are "present", of "all" (pictures of one size for a video),
             or "none".
-        ground truth: (H, W) semantic ids or the ignore label; where errors are predicted, the true ones are drawn beside them.
+        ground_truth: (H, W) semantic ids or the ignore label; true errors are drawn beside predicted errors.
 
     Returns:
         (h, w, 3) uint8, RGB.
 
     Raises:
-        ValueError: the image is not (H, W, 3), an output or the ground truth has another size, a class id that the metadata
-            lacks, or `unfused` without all that a fusion makes.
+        ValueError: the image is not (H, W, 3), an output or the ground truth has another size, an unknown class id, or
+            `unfused` without all predictions.
     """
     _check_image(image)
     image = np.ascontiguousarray(image)  # a BGR image turned by [::-1] is a view that OpenCV does not take
@@ -121,7 +121,7 @@ def draw_panels(
 
 
 def make_panels(outputs: Mapping[str, Any], table: ClassTable, confidence_threshold: float = 0.5) -> dict[str, Panel]:
-    """The panels, by KINDS, of what the outputs hold, `unfused` left aside; raises ValueError as `draw_panels`."""
+    """Return the panels of the outputs, except `unfused`, by KINDS; raises ValueError as `draw_panels`."""
     panels = {}
     if "sem_seg_labels" in outputs or "sem_seg" in outputs:
         panels["semantic"] = _semantic_panel(outputs, table)
