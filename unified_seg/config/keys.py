@@ -150,8 +150,8 @@ def _add_solver(cfg: CfgNode) -> None:
 
 
 def _add_stages(cfg: CfgNode) -> None:
-    # The parts of the model that are trained, by the names of its modules ("backbone", "sem_seg_head.error_branch" ...);
-    # all others stay as loaded, bit by bit. Empty: everything is trained.
+    # The trained parts of the model, by the names of its modules ("backbone", "sem_seg_head.error_branch" ...); all
+    # others stay as loaded, bit by bit. Empty: everything is trained.
     cfg.SOLVER.TRAIN_PARTS = []
     # Trainings to run one after another, each on the weights of the one before, by their names in STAGES; empty: one
     # training.

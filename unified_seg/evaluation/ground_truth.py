@@ -49,7 +49,7 @@ class PanopticGroundTruthEvaluator(PerImageEvaluator[Item]):
 
     Args:
         table, records, output_folder: see `PerImageEvaluator`.
-        ground truth: the reader of the ground truth that evaluators of one data set share; one of its own by default.
+        ground_truth: the reader of the ground truth that evaluators of one data set share; one of its own by default.
     """
 
     def __init__(

@@ -62,7 +62,7 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         records: the data set; each needs `annotations`, or pan_seg_file_name and segments_info.
         output_folder: where the JSON goes.
         with_masks: whether the model predicts masks.
-        ground truth: the reader of the ground truth that evaluators of one data set share.
+        ground_truth: the reader of the ground truth that evaluators of one data set share.
     """
 
     def __init__(

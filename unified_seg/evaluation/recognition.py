@@ -69,7 +69,7 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
         records: the data set; each needs pan_seg_file_name and segments_info.
         output_folder: of the data set; nothing is written there.
         score_threshold: of the detections that count, the fusion's.
-        ground truth: the reader of the ground truth that evaluators of one data set share.
+        ground_truth: the reader of the ground truth that evaluators of one data set share.
     """
 
     ground_truth_files = ("pan_seg_file_name",)

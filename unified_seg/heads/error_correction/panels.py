@@ -24,7 +24,7 @@ def draw_errors(
         size: (H, W).
         maps: "error", of one logit, and "uncorrected", of the labels whose errors they are, from before a correction.
         ignore_label: of the ground truth.
-        ground truth: (H, W) semantic ids or `ignore_label`.
+        ground_truth: (H, W) semantic ids or `ignore_label`.
 
     Returns:
         One or two pictures, RGB uint8.

@@ -126,7 +126,7 @@ def level_confusion(
     """Count the pixels of every (assigned level, answering level, true class, predicted class).
 
     Args:
-        ground truth: (H, W) integers, 0 .. K-1 or `ignore_label`.
+        ground_truth: (H, W) integers, 0 .. K-1 or `ignore_label`.
         levels: (H, W) integers, 0 .. L-1: the level assigned to each pixel.
         labels: of each of the L levels, (H, W) integers 0 .. K-1: its answer for every pixel.
         num_classes: K.

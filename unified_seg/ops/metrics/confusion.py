@@ -37,7 +37,7 @@ def confusion_matrix(
     """Count the pixels of every pair (true class, predicted class).
 
     Args:
-        ground truth: any shape, any integer type: 0 .. K-1, or `ignore_label` where a pixel does not count.
+        ground_truth: any shape, any integer type: 0 .. K-1, or `ignore_label` where a pixel does not count.
         prediction: the same shape, any integer type, 0 .. K-1, also where the ground truth is ignored.
         num_classes: K.
         ignore_label: outside 0 .. K-1.
