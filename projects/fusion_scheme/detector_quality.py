@@ -29,7 +29,7 @@ from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import CfgNode, ConfigError
 from unified_seg.data.io.text_files import write_json
 from unified_seg.training.run import evaluate
-from unified_seg.training.trainer import results_file
+from unified_seg.training.trainer import get_results_file
 
 HELDOUT = "unified_toyscapes_heldout"  # choices are made there, never on val
 NAME = "detector_quality"
@@ -100,7 +100,7 @@ def score(cfg: CfgNode, checkpoint: Path) -> Mapping[str, Mapping[str, float]]:
     settings = Path(cfg.OUTPUT_DIR) / "config.yaml"
     if settings.is_file() and settings.read_text(encoding="utf-8") != cfg.dump():
         raise ConfigError(f"{settings.parent} was made with another config: name another --output, or remove it")
-    file = results_file(cfg)
+    file = get_results_file(cfg)
     # A training that was repeated has newer checkpoints of the same names.
     if not file.is_file() or not settings.is_file() or file.stat().st_mtime < checkpoint.stat().st_mtime:
         evaluate(cfg)

@@ -1,4 +1,4 @@
-"""Every config file of the repository: it loads, and where it names data it builds its model."""
+"""Every config file of the repository loads and, if it names data sets, builds its model."""
 
 import importlib.util
 from pathlib import Path
@@ -9,14 +9,14 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from unified_seg.config import CfgNode, load_config, read_stages
+from unified_seg.config.heads import registered_heads
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.resolve import resolve_config
-from unified_seg.heads import registered_heads
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.reporting.ablation.plan import read_plan
 from unified_seg.reporting.ablation.runs import plan_runs
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
-from unified_seg.training.step import precision_of
+from unified_seg.training.step import get_autocast_dtype
 
 ROOT = Path(__file__).parents[2]
 FRAGMENTS = sorted((ROOT / "configs/base").glob("*.yaml"))
@@ -24,7 +24,7 @@ ABLATIONS = sorted(ROOT.glob("projects/*/ablation.yaml"))
 MODELS = sorted({*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("projects/*/configs/**/*.yaml")} - {*FRAGMENTS})
 
 
-def name_of(path: Path) -> str:
+def get_name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
@@ -43,16 +43,16 @@ def register_heads_of_project(config: Path) -> None:
 
 
 def test_there_are_configs() -> None:
-    assert "configs/toyscapes/unified_demo.yaml" in map(name_of, MODELS)
+    assert "configs/toyscapes/unified_demo.yaml" in map(get_name, MODELS)
     assert FRAGMENTS
 
 
-@pytest.mark.parametrize("path", FRAGMENTS, ids=name_of)
+@pytest.mark.parametrize("path", FRAGMENTS, ids=get_name)
 def test_fragments_load(path: Path) -> None:
     assert load_config(path) != load_config("")
 
 
-@pytest.mark.parametrize("path", MODELS, ids=name_of)
+@pytest.mark.parametrize("path", MODELS, ids=get_name)
 def test_models_build(path: Path) -> None:
     register_heads_of_project(path)
     # Nothing is fetched.
@@ -61,7 +61,7 @@ def test_models_build(path: Path) -> None:
     for each in [stage.config for stage in read_stages(cfg)] or [cfg]:
         check_model(resolve_config(each))
     build_augmentations(cfg, is_train=True)
-    precision_of(load_config(path))
+    get_autocast_dtype(load_config(path))
 
 
 def check_model(cfg: CfgNode) -> None:
@@ -76,13 +76,13 @@ def check_model(cfg: CfgNode) -> None:
     build_lr_scheduler(cfg, build_optimizer(cfg, nn.Linear(2, 2)))
 
 
-@pytest.mark.parametrize("path", MODELS, ids=name_of)
+@pytest.mark.parametrize("path", MODELS, ids=get_name)
 def test_no_config_types_what_the_data_set_knows(path: Path) -> None:
     for file in (path, *FRAGMENTS):
         assert "NUM_CLASSES" not in file.read_text(encoding="utf-8"), f"{file}: it is derived from the metadata"
 
 
-@pytest.mark.parametrize("file", ABLATIONS, ids=name_of)
+@pytest.mark.parametrize("file", ABLATIONS, ids=get_name)
 def test_rows_of_ablations_build(file: Path) -> None:
     plan = read_plan(file, ROOT)
     for run in plan_runs(plan, plan.rows, plan.seeds[:1], ROOT / "output", ROOT, "meta"):

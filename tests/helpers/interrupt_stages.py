@@ -1,10 +1,10 @@
-"""Trains a staged config of the chain model, killed at some steps and resumed; started by test_stages.py.
+"""Train a staged config of the chain model, killed at some steps and resumed; started by test_stages.py.
 
     interrupt_stages.py CONFIG OUTPUT FOLDER:ITERATION ...
 
 FOLDER is the name of the folder that a stage writes to.
 
-Each attempt is a process of its own that goes on from what the one before left; the last one is not killed.
+Each attempt is a process of its own that resumes from the checkpoint of the one before; the last one is not killed.
 """
 
 import os
@@ -20,7 +20,7 @@ from unified_seg.training.trainer import Trainer
 
 
 def attempt(arguments: list[str], kill_at: str) -> int:
-    """The exit status of a process that trains, negative where a signal ended it."""
+    """Return the exit status of a process that trains; it is negative if a signal ended the process."""
     # Only this process has no threads yet, so that forking is safe.
     child = os.fork()
     if child == 0:

@@ -4,7 +4,7 @@ from detectron2.config import CfgNode
 
 @pytest.fixture
 def eager_config(tiny_config: CfgNode) -> CfgNode:
-    """An untrained detector's scores are near 1 / (T + 1): with these thresholds it still says much."""
+    """The scores of an untrained detector are near 1 / (T + 1): with these thresholds there are many detections."""
     tiny_config.MODEL.UNIFIED.OUTPUT = "compact"
     tiny_config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
     tiny_config.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.05

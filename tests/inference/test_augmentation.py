@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.resolve import resolve_config
-from unified_seg.inference import AugmentedSegmentor, with_augmentation
+from unified_seg.inference import AugmentedSegmentor, add_test_augmentation
 from unified_seg.inference.views import ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor, build_model
 from unified_seg.ops.resampling import resample_logits
@@ -32,7 +32,7 @@ def build(cfg: CfgNode) -> tuple[UnifiedSegmentor, AugmentedSegmentor]:
     model = build_model(cfg).eval()
     if cfg.MODEL.MASK_ON:
         nn.init.normal_(model.roi_heads.mask_head.predictor.weight, std=0.5)
-    _, augmented = with_augmentation(cfg, model)
+    _, augmented = add_test_augmentation(cfg, model)
     assert isinstance(model, UnifiedSegmentor) and isinstance(augmented, AugmentedSegmentor)
     return model, augmented.eval()
 
@@ -57,32 +57,32 @@ def run(model: nn.Module, *inputs: dict[str, Any]) -> list[Outputs]:
     return model(list(inputs))
 
 
-def assert_same_instances(ours: Instances, expected: Instances, exactly: bool = True) -> None:
-    assert len(ours) == len(expected) > 0 and ours.image_size == expected.image_size
+def assert_same_instances(found: Instances, expected: Instances, exactly: bool = True) -> None:
+    assert len(found) == len(expected) > 0 and found.image_size == expected.image_size
     tolerance = {"rtol": 0, "atol": 0 if exactly else 1e-3}
-    torch.testing.assert_close(ours.pred_boxes.tensor, expected.pred_boxes.tensor, **tolerance)
-    torch.testing.assert_close(ours.scores, expected.scores, **tolerance)
-    assert torch.equal(ours.pred_classes, expected.pred_classes)
+    torch.testing.assert_close(found.pred_boxes.tensor, expected.pred_boxes.tensor, **tolerance)
+    torch.testing.assert_close(found.scores, expected.scores, **tolerance)
+    assert torch.equal(found.pred_classes, expected.pred_classes)
     if expected.has("pred_masks"):
         masks = [
             each.pred_masks if isinstance(each.pred_masks, Tensor) else each.pred_masks.full()
-            for each in (ours, expected)
+            for each in (found, expected)
         ]
         different = (masks[0] != masks[1]).float().mean()
         assert different <= (0 if exactly else 1e-4)
 
 
-def assert_same_outputs(ours: Outputs, expected: Outputs) -> None:
-    assert ours.keys() == expected.keys()
-    for key in ours.keys() & {"sem_seg", "sem_seg_labels"}:
-        assert torch.equal(ours[key], expected[key])
+def assert_same_outputs(found: Outputs, expected: Outputs) -> None:
+    assert found.keys() == expected.keys()
+    for key in found.keys() & {"sem_seg", "sem_seg_labels"}:
+        assert torch.equal(found[key], expected[key])
     if "instances" in expected:
-        assert_same_instances(ours["instances"], expected["instances"])
+        assert_same_instances(found["instances"], expected["instances"])
     if "panoptic_seg" in expected:
-        assert torch.equal(ours["panoptic_seg"][0], expected["panoptic_seg"][0])
-        assert ours["panoptic_seg"][1] == expected["panoptic_seg"][1]
+        assert torch.equal(found["panoptic_seg"][0], expected["panoptic_seg"][0])
+        assert found["panoptic_seg"][1] == expected["panoptic_seg"][1]
     if "unfused" in expected:
-        assert_same_outputs(ours["unfused"], expected["unfused"])
+        assert_same_outputs(found["unfused"], expected["unfused"])
 
 
 def without_detector(cfg: CfgNode) -> None:
@@ -103,29 +103,29 @@ def refining(cfg: CfgNode) -> None:
     cfg.MODEL.PANOPTIC_FUSION.NAME = "SemanticGuidedFusion"
 
 
-def in_detectron2s_form(cfg: CfgNode) -> None:
+def in_format_of_detectron2(cfg: CfgNode) -> None:
     cfg.MODEL.UNIFIED.OUTPUT = "detectron2"
 
 
-KINDS = {f.__name__: f for f in (without_detector, without_semantic, without_masks, refining, in_detectron2s_form)}
+KINDS = {f.__name__: f for f in (without_detector, without_semantic, without_masks, refining, in_format_of_detectron2)}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_scale_without_flip_is_plain_inference(kind: str, eager_config: CfgNode) -> None:
+def test_one_scale_without_flip_equals_plain_inference(kind: str, eager_config: CfgNode) -> None:
     KINDS[kind](eager_config)
     eager_config.TEST.AUG.SCALES, eager_config.TEST.AUG.FLIP = [1.0], False
     plain, augmented = build(eager_config)
     for seed, size in enumerate(SIZES):
         image = smooth_image(*size, seed)
         expected = run(plain, plain_input(eager_config, image))
-        # It resizes the original itself; an image that was resized before stays as it is.
+        # The model resizes the original itself; an image of the right size is not resized again.
         assert_same_outputs(run(augmented, {"image": image})[0], expected[0])
         assert_same_outputs(run(augmented, plain_input(eager_config, image))[0], expected[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_view_twice_changes_nothing(kind: str, eager_config: CfgNode) -> None:
-    """Other than by a single view, this goes the way of several: means, merged boxes, masks of given boxes."""
+def test_same_view_twice_equals_plain_inference(kind: str, eager_config: CfgNode) -> None:
+    """Unlike a single view, this takes the path of several: means, merged boxes, masks of given boxes."""
     KINDS[kind](eager_config)
     eager_config.TEST.AUG.SCALES, eager_config.TEST.AUG.FLIP = [1.0, 1.0], False
     plain, augmented = build(eager_config)
@@ -145,24 +145,24 @@ def test_the_same_view_twice_changes_nothing(kind: str, eager_config: CfgNode) -
             assert (output["panoptic_seg"][0] == expected["panoptic_seg"][0]).float().mean() > 0.99
 
 
-def test_semantics_are_the_mean_of_probabilities() -> None:
+def test_semantic_map_is_the_mean_of_probabilities() -> None:
     model = point_model()
     rule = ViewRule(scales=[0.5, 1.0, 1.7], flip=True)
     augmented = AugmentedSegmentor(model, rule=rule, nms_threshold=0.5, detections_per_image=10).eval()
-    image, answer_size = smooth_image(45, 71, 0), (50, 83)
+    image, output_size = smooth_image(45, 71, 0), (50, 83)
     (output,) = run(augmented, {"image": image, "height": 50, "width": 83})
     probabilities = []
-    for view in rule.views((45, 71)):
-        pixels = (view.of(image) - model.pixel_mean) / model.pixel_std
+    for view in rule.make_views((45, 71)):
+        pixels = (view.apply_image(image) - model.pixel_mean) / model.pixel_std
         padded = F.pad(pixels, (0, -view.size[1] % 8, 0, -view.size[0] % 8))
-        logits = resample_logits(model.backbone.conv(padded[None])[0].detach(), 4, view.size, answer_size)
+        logits = resample_logits(model.backbone.conv(padded[None])[0].detach(), 4, view.size, output_size)
         probabilities.append((logits.flip(2) if view.mirrored else logits).softmax(0))
     assert len(probabilities) == 6
     torch.testing.assert_close(output["sem_seg"].softmax(0), torch.stack(probabilities).mean(0))
 
 
 class SymmetricBackbone(nn.Module):
-    """Sees 12 x 12 pixels, and the same in a mirror."""
+    """A backbone with receptive fields of 12 x 12 pixels and mirror-symmetric weights."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class SymmetricBackbone(nn.Module):
         return {"point": F.conv2d(F.avg_pool2d(x, 4), self.weight, padding=1)}
 
 
-def test_a_flip_changes_nothing_for_a_symmetric_model() -> None:
+def test_flip_has_no_effect_on_a_symmetric_model() -> None:
     model = point_model()
     model.backbone = SymmetricBackbone(19)
     model.output_format = "compact"
@@ -183,55 +183,55 @@ def test_a_flip_changes_nothing_for_a_symmetric_model() -> None:
         ).eval()
         for flip in (False, True)
     )
-    # The width is a multiple of what the network divides it by: else the padding would be on one side.
+    # The width is a multiple of the stride; otherwise only one side would be padded.
     x = {"image": random_image(50, 96)}
     assert torch.equal(run(plain, x)[0]["sem_seg_labels"], run(flipped, x)[0]["sem_seg_labels"])
     mirrored = {"image": x["image"].flip(2)}
     assert torch.equal(run(plain, mirrored)[0]["sem_seg_labels"].flip(1), run(plain, x)[0]["sem_seg_labels"])
 
 
-def test_the_answer_to_a_mirrored_image_is_the_mirrored_answer(eager_config: CfgNode) -> None:
-    """Whatever the model, since it sees each image both ways."""
+def test_mirrored_image_gives_the_mirrored_outputs(eager_config: CfgNode) -> None:
+    """With any model, since it gets each image both ways."""
     refining(eager_config)
     eager_config.TEST.AUG.SCALES, eager_config.TEST.AUG.FLIP = [1.0, 1.5], True
     _, augmented = build(eager_config)
     image = smooth_image(64, 128, 3)
     (output,), (mirrored,) = run(augmented, {"image": image}), run(augmented, {"image": image.flip(2)})
     assert (output["sem_seg_labels"] == mirrored["sem_seg_labels"].flip(1)).float().mean() > 0.99
-    ours, other = output["unfused"]["instances"], mirrored["unfused"]["instances"]
-    assert len(ours) == len(other) > 0
-    torch.testing.assert_close(ours.scores, other.scores)
-    # In the order of their scores, which may tie.
-    centers, other_centers = (each.pred_boxes.get_centers() for each in (ours, other))
+    found, other = output["unfused"]["instances"], mirrored["unfused"]["instances"]
+    assert len(found) == len(other) > 0
+    torch.testing.assert_close(found.scores, other.scores)
+    # Sorted, since scores may tie.
+    centers, other_centers = (each.pred_boxes.get_centers() for each in (found, other))
     torch.testing.assert_close(centers[:, 1].sort()[0], other_centers[:, 1].sort()[0], rtol=0, atol=1e-2)
     torch.testing.assert_close(centers[:, 0].sort()[0], (128 - other_centers[:, 0]).sort()[0], rtol=0, atol=1e-2)
-    areas, other_areas = (each.pred_masks.areas().sum() for each in (ours, other))
+    areas, other_areas = (each.pred_masks.areas().sum() for each in (found, other))
     torch.testing.assert_close(areas.float(), other_areas.float(), rtol=0.01, atol=0)
 
 
 @pytest.mark.parametrize("with_masks", [True, False])
-def test_instances_are_those_of_detectron2(with_masks: bool, eager_config: CfgNode) -> None:
+def test_instances_equal_those_of_detectron2(with_masks: bool, eager_config: CfgNode) -> None:
     without_semantic(eager_config)
     eager_config.MODEL.MASK_ON = with_masks
     eager_config.MODEL.UNIFIED.OUTPUT = "detectron2"
     eager_config.TEST.AUG.MIN_SIZES, eager_config.TEST.AUG.MAX_SIZE = (48, 80), 130
     eager_config.TEST.DETECTIONS_PER_IMAGE = 20
     model, augmented = build(eager_config)
-    theirs_config = resolve_config(eager_config.clone())
-    theirs_config.defrost()
-    theirs_config.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
-    theirs = build_detectron2_model(theirs_config).eval()
-    theirs.load_state_dict(model.state_dict())
-    # One image at a time: in a batch theirs are padded to a common size, which changes what the network sees.
-    detectron2s = GeneralizedRCNNWithTTA(theirs_config, theirs, batch_size=1)
+    reference_config = resolve_config(eager_config.clone())
+    reference_config.defrost()
+    reference_config.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
+    reference = build_detectron2_model(reference_config).eval()
+    reference.load_state_dict(model.state_dict())
+    # One image at a time: Detectron2 pads the images of a batch to a common size, which changes the features.
+    detectron2_model = GeneralizedRCNNWithTTA(reference_config, reference, batch_size=1)
     for seed, size in enumerate(SIZES):
         x = {"image": smooth_image(*size, seed), "height": size[0], "width": size[1]}
         with torch.no_grad():
-            (expected,) = detectron2s([dict(x)])
+            (expected,) = detectron2_model([dict(x)])
         assert_same_instances(run(augmented, x)[0]["instances"], expected["instances"], exactly=False)
 
 
-def test_an_image_without_detections(eager_config: CfgNode) -> None:
+def test_image_without_detections_has_empty_instances(eager_config: CfgNode) -> None:
     refining(eager_config)
     eager_config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.99
     eager_config.TEST.AUG.SCALES = [1.0]
@@ -240,7 +240,7 @@ def test_an_image_without_detections(eager_config: CfgNode) -> None:
     assert len(output["unfused"]["instances"]) == 0 and output["panoptic_seg"][0].shape == (64, 128)
 
 
-def test_a_batch_is_its_images_one_by_one(eager_config: CfgNode) -> None:
+def test_batch_equals_its_images_one_by_one(eager_config: CfgNode) -> None:
     eager_config.TEST.AUG.SCALES = [0.5]
     _, augmented = build(eager_config)
     images = [{"image": smooth_image(*size, seed)} for seed, size in enumerate(SIZES)]
@@ -248,7 +248,7 @@ def test_a_batch_is_its_images_one_by_one(eager_config: CfgNode) -> None:
         assert_same_outputs(output, run(augmented, image)[0])
 
 
-def test_views_in_windows() -> None:
+def test_windows_equal_whole_views() -> None:
     windows, whole = (point_model(window_size=window, output_format="compact") for window in (24, 0))
     rule = ViewRule(scales=[0.5, 1.5], flip=True)
     x = {"image": smooth_image(45, 70, 0)}
@@ -261,7 +261,7 @@ def test_views_in_windows() -> None:
     assert (output["sem_seg_labels"] == expected["sem_seg_labels"]).float().mean() > 0.999
 
 
-def test_masks_are_switched_on_again(eager_config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_are_turned_on_again_after_an_error(eager_config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
     eager_config.TEST.AUG.SCALES = [1.0]
     plain, augmented = build(eager_config)
     run(augmented, {"image": smooth_image(64, 128, 0)})
@@ -272,13 +272,13 @@ def test_masks_are_switched_on_again(eager_config: CfgNode, monkeypatch: pytest.
     assert plain.roi_heads.mask_on
 
 
-def test_off_is_the_model_itself(tiny_config: CfgNode) -> None:
+def test_off_returns_the_model_itself(tiny_config: CfgNode) -> None:
     model = build_model(tiny_config)
-    assert with_augmentation(tiny_config, model) == (tiny_config, model)
+    assert add_test_augmentation(tiny_config, model) == (tiny_config, model)
 
 
-def test_the_data_pipeline_leaves_images_as_they_are(eager_config: CfgNode) -> None:
-    cfg, augmented = with_augmentation(eager_config, build_model(eager_config))
+def test_data_pipeline_does_not_resize(eager_config: CfgNode) -> None:
+    cfg, augmented = add_test_augmentation(eager_config, build_model(eager_config))
     assert eager_config.INPUT.MIN_SIZE_TEST == 64 and isinstance(augmented, AugmentedSegmentor)
     image = random_image(90, 101)
     assert torch.equal(plain_input(cfg, image)["image"], image)
@@ -287,11 +287,11 @@ def test_the_data_pipeline_leaves_images_as_they_are(eager_config: CfgNode) -> N
 def test_other_models_are_refused(eager_config: CfgNode) -> None:
     eager_config.MODEL.META_ARCHITECTURE = "PanopticFPN"
     model = build_model(resolve_config(eager_config))
-    with pytest.raises(ConfigError, match=r"TEST\.AUG\.ENABLED needs .* UnifiedSegmentor, and it is PanopticFPN"):
-        with_augmentation(eager_config, model)
+    with pytest.raises(ConfigError, match=r"TEST\.AUG\.ENABLED: .*PanopticFPN"):
+        add_test_augmentation(eager_config, model)
 
 
-def test_impossible_scales_are_refused(eager_config: CfgNode) -> None:
+def test_scale_without_a_pixel_is_refused(eager_config: CfgNode) -> None:
     eager_config.TEST.AUG.SCALES = [1.0, 0.001]
-    with pytest.raises(ConfigError, match=r"0\.001 of INPUT\.MIN_SIZE_TEST, 64 pixels, leaves no pixel"):
-        with_augmentation(eager_config, build_model(eager_config))
+    with pytest.raises(ConfigError, match=r"TEST\.AUG\.SCALES: 0\.001"):
+        add_test_augmentation(eager_config, build_model(eager_config))

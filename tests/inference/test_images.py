@@ -23,28 +23,28 @@ def test_inputs_are_files_folders_and_patterns_each_once(images: Path) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["nothing", "*.jpg", "empty"])
-def test_an_input_that_names_nothing(tmp_path: Path, pattern: str) -> None:
+def test_input_without_images_is_named(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no image there"):
+    with pytest.raises(DataError, match=f"--input .*{pattern.strip('*')}"):
         find_images([str(tmp_path / pattern)])
 
 
-def test_records_are_of_files_or_of_a_data_set(images: Path) -> None:
+def test_records_come_from_files_or_a_data_set(images: Path) -> None:
     assert find_records([str(images / "street [0].png")], None) == [{"file_name": str(images / "street [0].png")}]
     name, records = "unified_test_of_images", [{"file_name": "a.png", "image_id": 1}]
     DatasetCatalog.register(name, lambda: records)
     try:
         assert find_records(None, name) == records
         records = []
-        with pytest.raises(DataError, match=f"--dataset {name}: it has no records"):
+        with pytest.raises(DataError, match=f"--dataset {name}"):
             find_records(None, name)
     finally:
         DatasetCatalog.remove(name)
 
 
-def test_a_folder_for_results(tmp_path: Path) -> None:
+def test_output_folder_is_created(tmp_path: Path) -> None:
     make_writable(tmp_path / "new" / "folder")
     assert (tmp_path / "new" / "folder").is_dir()
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"--output: the folder .*file/folder can't be made: Not a directory"):
+    with pytest.raises(DataError, match=r"--output: .*file/folder"):
         make_writable(tmp_path / "file" / "folder")

@@ -11,7 +11,7 @@ from torch.nn.functional import max_pool2d
 
 from unified_seg.heads.base import SemanticPrediction
 from unified_seg.inference import AugmentedSegmentor
-from unified_seg.inference.augmentation import with_augmentation
+from unified_seg.inference.augmentation import add_test_augmentation
 from unified_seg.meta_arch import UnifiedSegmentor, build_model
 from unified_seg.structures.cell_map import CellMap
 
@@ -117,7 +117,7 @@ def test_several_views_have_no_single_map(config: CfgNode) -> None:
     config.TEST.AUG.ENABLED, config.INPUT.MIN_SIZE_TEST = True, 50
     for scales, flip in (([1.0], False), ([1.0], True), ([1.0, 1.5], False)):
         config.TEST.AUG.SCALES, config.TEST.AUG.FLIP = scales, flip
-        model = with_augmentation(config, build(config))[1]
+        model = add_test_augmentation(config, build(config))[1]
         assert isinstance(model, AugmentedSegmentor)
         one = scales == [1.0] and not flip
         assert all(("semantic_maps" in output) is one for output in infer(model, SIZES))

@@ -1,4 +1,4 @@
-"""Data of one's own, as the README says: a folder, fifteen lines of YAML, no code."""
+"""Custom data as in the README: a folder, fifteen lines of YAML, no code."""
 
 import json
 import re
@@ -28,7 +28,7 @@ SCENES = [
     [(300, BARN, slice(12, 40), slice(8, 40)), (7, TRACTOR, slice(36, 54), slice(50, 80))],
     [(1, TRACTOR, slice(30, 50), slice(10, 36)), (2, TRACTOR, slice(34, 56), slice(56, 90))],
 ]
-# A model that answers in a moment. The weights aren't here, and untrained ones must not blow up.
+# A fast model with random weights and a learning rate small enough for them.
 TINY = [
     *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RESNETS.NORM", "BN", "MODEL.RESNETS.DEPTH", "18"),
     *("MODEL.RESNETS.RES2_OUT_CHANNELS", "64", "MODEL.FPN.OUT_CHANNELS", "32", "MODEL.ROI_BOX_HEAD.FC_DIM", "32"),
@@ -82,7 +82,7 @@ def arguments(config: Path, folder: Path, *more: str) -> list[str]:
     return ["--config-file", str(config), *more, "OUTPUT_DIR", str(folder / "output"), *TINY]
 
 
-def test_the_readmes_config_trains_and_evaluates(scenes: Path, tmp_path: Path) -> None:
+def test_config_of_the_readme_trains_and_evaluates(scenes: Path, tmp_path: Path) -> None:
     config = readme_config(tmp_path)
     trained = run(arguments(config, tmp_path))
     assert {"sem_seg", "bbox", "segm", "panoptic_seg"} <= trained.keys()
@@ -137,7 +137,9 @@ def other_ground_truths(scenes: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", ALONE)
-def test_a_part_of_the_ground_truth_alone(kind: str, other_ground_truths: Path, tmp_path: Path) -> None:
+def test_part_of_the_ground_truth_trains_its_part_of_the_model(
+    kind: str, other_ground_truths: Path, tmp_path: Path
+) -> None:
     ground_truth, tasks = ALONE[kind]
     config = custom_config(tmp_path, [{"NAME": "scenes_alone", "IMAGES": "scenes/images", **ground_truth}])
     results = run([*arguments(config, tmp_path), *(NO_DETECTOR if kind == "semantic" else NO_SEMANTICS)])

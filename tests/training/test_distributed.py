@@ -41,7 +41,7 @@ def config_file(tiny_config, tiny_dataset, tmp_path):
     return write
 
 
-def test_two_processes_learn_what_one_learns(config_file, tiny_config, tmp_path):
+def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tmp_path):
     # Semantic only, no augmentation, GN: nothing but the split of the batch differs. The four training images have
     # different shares of ignored pixels, so averaging within each process first would give other losses: of PSP's own
     # logits the one weighted by confusion, of its auxiliary ones cross-entropy.
@@ -78,7 +78,7 @@ def test_two_processes_learn_what_one_learns(config_file, tiny_config, tmp_path)
     assert losses[2] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_a_full_model_trains_and_scores_each_image_once(config_file, tiny_config, tmp_path):
+def test_full_model_evaluates_each_image_once(config_file, tiny_config, tmp_path):
     script = HERE.parent.parent / "tools" / "train_net.py"
     torchrun(2, script, config_file(), tmp_path / "out", "SOLVER.MAX_ITER", 2, datasets=tmp_path / "datasets")
     content = json.loads((tmp_path / "out" / "inference" / "results.json").read_text())

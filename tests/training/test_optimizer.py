@@ -29,18 +29,18 @@ def rates(cfg):
     return values
 
 
-def test_poly_is_the_papers_formula():
+def test_poly_schedule_is_the_formula_of_the_paper():
     # lr * (1 - iter / max_iter) ** 0.9
     assert rates(config(LR_SCHEDULER_NAME="WarmupPolyLR")) == pytest.approx(
         [(1 - i / 100) ** 0.9 for i in range(100)], abs=1e-9
     )
 
 
-def test_linear_falls_by_equal_steps():
+def test_linear_schedule_falls_by_equal_steps():
     assert rates(config(LR_SCHEDULER_NAME="WarmupLinearLR")) == pytest.approx([1 - i / 100 for i in range(100)])
 
 
-def test_poly_holds_its_constant_ending():
+def test_poly_schedule_keeps_its_constant_ending():
     values = rates(config(LR_SCHEDULER_NAME="WarmupPolyLR", POLY_LR_CONSTANT_ENDING=0.25))
     assert min(values) == 0.25 and values[0] == 1.0
 
@@ -52,7 +52,7 @@ def test_warmup_rises_from_its_factor_to_the_schedule():
     assert values[10] == pytest.approx(0.9)
 
 
-def test_detectron2s_schedules_stay():
+def test_schedules_of_detectron2_are_available():
     values = rates(config(LR_SCHEDULER_NAME="WarmupMultiStepLR", STEPS=(50,)))
     assert values[49] == 1.0 and values[50] == pytest.approx(0.1)
 
@@ -73,8 +73,8 @@ def test_gradient_clipping_works_with_adam():
     assert isinstance(build_optimizer(cfg, nn.Linear(2, 2)), torch.optim.AdamW)
 
 
-def test_unknown_optimizer_lists_the_known():
-    with pytest.raises(ConfigError, match="'LION' is not one of SGD, ADAM, ADAMW"):
+def test_unknown_optimizer_is_an_error():
+    with pytest.raises(ConfigError, match=r"SOLVER\.OPTIMIZER: .*'LION'"):
         build_optimizer(config(OPTIMIZER="LION"), nn.Linear(2, 2))
 
 
@@ -99,7 +99,7 @@ def by_parameter(model, optimizer):
     return found
 
 
-def test_new_layers_learn_faster_on_top_of_detectron2s_rules():
+def test_new_layers_factor_multiplies_rates_of_detectron2():
     model = Net()
     cfg = config(
         NEW_LAYERS_LR_FACTOR=10.0,
@@ -121,19 +121,19 @@ def test_new_layers_learn_faster_on_top_of_detectron2s_rules():
     }
 
 
-def test_a_factor_of_one_leaves_detectron2s_groups():
+def test_factor_of_one_keeps_the_groups_of_detectron2():
     model = Net()
     cfg = config(BIAS_LR_FACTOR=2.0, WEIGHT_DECAY_NORM=0.0)
-    ours, theirs = build_optimizer(cfg, model), build_detectron2_optimizer(cfg, model)
-    assert len(ours.param_groups) == len(theirs.param_groups) == 4
-    for our_group, their_group in zip(ours.param_groups, theirs.param_groups):
-        assert [id(p) for p in our_group["params"]] == [id(p) for p in their_group["params"]]
+    built, reference = build_optimizer(cfg, model), build_detectron2_optimizer(cfg, model)
+    assert len(built.param_groups) == len(reference.param_groups) == 4
+    for group, expected in zip(built.param_groups, reference.param_groups):
+        assert [id(p) for p in group["params"]] == [id(p) for p in expected["params"]]
         # How the step is computed (foreach, fused) differs between versions of Detectron2.
         rules = ("lr", "weight_decay", "momentum", "nesterov")
-        assert {rule: our_group[rule] for rule in rules} == {rule: their_group[rule] for rule in rules}
+        assert {rule: group[rule] for rule in rules} == {rule: expected[rule] for rule in rules}
 
 
-def test_a_model_without_a_backbone_is_new_and_frozen_parameters_stay_out():
+def test_model_without_backbone_is_new_without_frozen_parameters():
     model = nn.Linear(2, 2)
     model.bias.requires_grad_(False)
     optimizer = build_optimizer(config(NEW_LAYERS_LR_FACTOR=4.0), model)
@@ -141,7 +141,7 @@ def test_a_model_without_a_backbone_is_new_and_frozen_parameters_stay_out():
 
 
 @pytest.mark.parametrize("architecture", ["UnifiedSegmentor", "GeneralizedRCNN", "PanopticFPN"])
-def test_of_an_fpn_only_the_bottom_up_network_is_pretrained(tiny_config, architecture):
+def test_only_the_bottom_up_network_of_an_fpn_is_pretrained(tiny_config, architecture):
     tiny_config.MODEL.META_ARCHITECTURE = architecture
     if architecture == "PanopticFPN":
         tiny_config.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead"
@@ -159,7 +159,7 @@ def test_of_an_fpn_only_the_bottom_up_network_is_pretrained(tiny_config, archite
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "ADAMW"])
-def test_the_schedule_and_a_resume_keep_the_factor(optimizer, tmp_path):
+def test_schedule_and_resume_keep_the_factor(optimizer, tmp_path):
     cfg = config(
         NEW_LAYERS_LR_FACTOR=10.0, LR_SCHEDULER_NAME="WarmupPolyLR", MAX_ITER=20, WARMUP_ITERS=4, OPTIMIZER=optimizer
     )
@@ -193,6 +193,6 @@ def test_the_schedule_and_a_resume_keep_the_factor(optimizer, tmp_path):
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_factor_that_is_no_positive_number_is_an_error(factor):
-    with pytest.raises(ConfigError, match=rf"SOLVER\.NEW_LAYERS_LR_FACTOR: {factor} is not"):
+def test_factor_that_is_not_positive_is_an_error(factor):
+    with pytest.raises(ConfigError, match=rf"SOLVER\.NEW_LAYERS_LR_FACTOR: .*{factor}"):
         build_optimizer(config(NEW_LAYERS_LR_FACTOR=factor), Net())

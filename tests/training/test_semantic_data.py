@@ -67,17 +67,17 @@ def command_line(cfg):
 
 
 @pytest.mark.parametrize(("write", "classes"), [(ade20k, 150), (voc, 21)])
-def test_it_trains_and_is_scored(write, classes, semantic_config, tmp_path):
+def test_semantic_data_trains_and_is_evaluated(write, classes, semantic_config, tmp_path):
     write(tmp_path / "data")
     results = run(command_line(semantic_config))
     assert results.keys() == {"sem_seg"}
     assert 0 <= results["sem_seg"]["mIoU"] <= 100
     weights = torch.load(Path(semantic_config.OUTPUT_DIR) / "model_final.pth", weights_only=True)["model"]
     assert weights["sem_seg_head.classifier.weight"].shape[0] == classes
-    assert weights["backbone.bottom_up.stem.conv1.norm.num_batches_tracked"] == 2  # SyncBN has learned
+    assert weights["backbone.bottom_up.stem.conv1.norm.num_batches_tracked"] == 2  # SyncBN was trained
 
 
-def test_it_starts_from_torchvisions_weights(semantic_config, tmp_path):
+def test_training_starts_from_weights_of_torchvision(semantic_config, tmp_path):
     voc(tmp_path / "data")
     net = torchvision.models.resnet18(weights=None)
     torch.save(net.state_dict(), tmp_path / "resnet18.pth")

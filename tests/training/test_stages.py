@@ -16,7 +16,6 @@ from torch import Tensor
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import ConfigError, load_config
 from unified_seg.data.problems import DataError
-from unified_seg.data.resolve import resolve_config
 from unified_seg.training.hooks import unwrap
 from unified_seg.training.run import run
 from unified_seg.training.stages import run_stages
@@ -43,13 +42,13 @@ def config(tiny_config: CfgNode) -> CfgNode:
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the run of `finished` is made once."""
+    """The folder in which the run of `finished` is made once."""
     return tmp_path_factory.mktemp("shared")
 
 
 @pytest.fixture
 def finished(config: CfgNode, shared: Path) -> CfgNode:
-    """The config of a run that is done, from `start.pth` beside its folder; what a test does there is its own."""
+    """The config of a finished run, in a copy of its folder; it started from `start.pth` in the shared folder."""
     mine = Path(config.OUTPUT_DIR)
     if not (shared / "output").exists():
         torch.manual_seed(1)
@@ -101,10 +100,10 @@ def of_parts(state: dict[str, Tensor], *parts: str) -> set[str]:
     return {name for name in state if name.startswith(tuple(f"{part}." for part in parts))}
 
 
-def test_frozen_is_bit_identical_with_evaluations_in_between(finished: CfgNode) -> None:
+def test_frozen_parts_stay_bit_identical_with_evaluations_in_between(finished: CfgNode) -> None:
     states = [torch.load(finished.MODEL.WEIGHTS, weights_only=True)["model"], *map(weights, folders(finished))]
     for before, after, parts in zip(states, states[1:], [BASE_PARTS, *([f"sem_seg_head.{p}"] for p in PARTS[1:])]):
-        # Each tensor of what trained, statistics and counts of batches too, and nothing else, to the last bit.
+        # Each tensor of the trained parts, statistics and counts of batches too, and no other bit.
         assert differing(before, after) == of_parts(after, *parts)
     for folder, iterations in zip(folders(finished), ITERATIONS):
         assert checkpoint(folder)["iteration"] == iterations - 1
@@ -112,13 +111,13 @@ def test_frozen_is_bit_identical_with_evaluations_in_between(finished: CfgNode) 
     assert (folders(finished)[-1] / "log.txt").read_text().count("Start inference on") == 8
 
 
-def test_a_run_takes_the_time_of_its_stages(finished: CfgNode) -> None:
+def test_duration_of_a_run_is_that_of_its_stages(finished: CfgNode) -> None:
     seconds = [checkpoint(folder)["trainer"]["train_s"] for folder in folders(finished)]
     assert all(part > 0 for part in seconds)
     assert [scores(folder)["train_s"] for folder in folders(finished)] == pytest.approx([*seconds[:2], sum(seconds)])
 
 
-def test_a_stages_folder_says_how_it_was_made(finished: CfgNode) -> None:
+def test_folder_of_a_stage_has_its_config(finished: CfgNode) -> None:
     for folder, iterations in zip(folders(finished)[:-1], ITERATIONS):
         cfg = load_config(folder / "config.yaml")
         assert cfg.SOLVER["MAX_ITER"] == iterations
@@ -126,7 +125,7 @@ def test_a_stages_folder_says_how_it_was_made(finished: CfgNode) -> None:
     assert load_config(folders(finished)[-1] / "config.yaml").STAGES == finished.STAGES
 
 
-def test_eval_only_is_of_the_last_stage(finished: CfgNode) -> None:
+def test_eval_only_uses_the_last_stage(finished: CfgNode) -> None:
     final = str(folders(finished)[-1] / "model_final.pth")
     trained = scores(folders(finished)[-1])["results"][finished.DATASETS.TEST[0]]["sem_seg"]
     evaluated = run(arguments(finished, "--eval-only", "MODEL.WEIGHTS", final))
@@ -136,55 +135,54 @@ def test_eval_only_is_of_the_last_stage(finished: CfgNode) -> None:
     assert evaluated["sem_seg"]["mIoU"] != pytest.approx(trained["mIoU"])
 
 
-@pytest.mark.parametrize("given", PARTS[:2])
-def test_one_key_starts_from_what_others_trained(finished: CfgNode, given: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("skipped", PARTS[:2])
+def test_result_replaces_a_stage_and_those_before_it(finished: CfgNode, skipped: str, tmp_path: Path) -> None:
     before = finished.clone()
-    # Those before it are not needed either.
-    number = PARTS.index(given)
+    number = PARTS.index(skipped)
     result = folders(before)[number] / "model_final.pth"
     finished.OUTPUT_DIR = str(tmp_path / "mine")
-    run(arguments(finished, f"STAGES.{given}.RESULT", str(result), "MODEL.WEIGHTS", ""))
+    run(arguments(finished, f"STAGES.{skipped}.RESULT", str(result), "MODEL.WEIGHTS", ""))
     assert not any(folder.exists() for folder in folders(finished)[: number + 1])
-    # A stage is the same whether those before it were trained in the same run.
+    # A stage has the same result whether those before it were trained in the same run or not.
     assert differing(weights(folders(finished)[-1]), weights(folders(before)[-1])) == set()
     seconds = [checkpoint(folder)["trainer"]["train_s"] for folder in folders(finished)[number + 1 :]]
     assert scores(folders(finished)[-1])["train_s"] == pytest.approx(sum(seconds))
 
 
-def ends(folder: Path) -> tuple[int, int, str]:
+def read_end(folder: Path) -> tuple[int, int, str]:
     last = (folder / "last_checkpoint").read_text()
     return checkpoint(folder)["iteration"], history(folder)[-1]["iteration"], last
 
 
-def test_killed_runs_go_on_in_their_stage(finished: CfgNode, tiny_dataset, tmp_path: Path) -> None:
+def test_killed_runs_resume_in_their_stage(finished: CfgNode, tiny_dataset, tmp_path: Path) -> None:
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets" / "toyscapes").symlink_to(tiny_dataset.root)
     finished.DATASETS.TRAIN, finished.DATASETS.TEST = ("unified_toyscapes_train",), ("unified_toyscapes_val",)
     killed, whole = tmp_path / "killed", Path(finished.OUTPUT_DIR)
     command = [sys.executable, str(INTERRUPT), arguments(finished)[1], str(killed), "second:3", "killed:3"]
     environment = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path / "datasets"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
 
     log = (killed / "log.txt").read_text()
     titles = [f"stage {part} ({number} of 3)" for number, part in enumerate(PARTS, 1)]
     assert [log.count(f"{title}: starts") for title in titles] == [1, 1, 1]
     # Checkpoints are written after the iterations 1 and 3.
-    assert [log.count(f"{title}: goes on from model_0000001.pth") for title in titles] == [0, 1, 1]
-    assert [log.count(f"{title}: done before") for title in titles] == [2, 1, 0]
+    assert [log.count(f"{title}: resumes from model_0000001.pth") for title in titles] == [0, 1, 1]
+    assert [log.count(f"{title}: trained before") for title in titles] == [2, 1, 0]
     assert {file.parent for file in killed.rglob("model_final.pth")} == {killed / "base", killed / "second", killed}
     finished.OUTPUT_DIR = str(killed)
     for folder, other in zip(folders(finished), (whole / "base", whole / "second", whole)):
-        assert ends(folder) == ends(other)
+        assert read_end(folder) == read_end(other)
     base, second, third = map(weights, folders(finished))
-    assert differing(base, weights(whole / "base")) == set()  # it was not touched again
+    assert differing(base, weights(whole / "base")) == set()  # it was not trained again
     assert differing(base, second) == of_parts(base, "sem_seg_head.second")
     assert differing(second, third) == of_parts(base, "sem_seg_head.third")
     seconds = [checkpoint(folder)["trainer"]["train_s"] for folder in folders(finished)]
     assert scores(killed)["train_s"] == pytest.approx(sum(seconds))
 
 
-def test_without_resume_nothing_of_an_earlier_run_counts(finished: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_resume_an_earlier_run_is_forgotten(finished: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
     old = [weights(folder) for folder in folders(finished)]
 
     def fail(self: Trainer) -> None:
@@ -194,19 +192,19 @@ def test_without_resume_nothing_of_an_earlier_run_counts(finished: CfgNode, monk
     with pytest.raises(FloatingPointError):
         run(arguments(finished, "SEED", "4"))
     monkeypatch.undo()
-    # All of the earlier run is still in the folders, and is not what this one goes on from.
+    # All files of the earlier run are still there, but this run does not resume from them.
     run(arguments(finished, "--resume", "SEED", "4"))
     for before, folder, iterations in zip(old, folders(finished), ITERATIONS):
         assert differing(before, weights(folder)) and checkpoint(folder)["iteration"] == iterations - 1
 
 
-def test_a_run_that_can_not_start_leaves_an_earlier_one_to_go_on_from(finished: CfgNode) -> None:
-    with pytest.raises(SystemExit, match="there is no such file"):
+def test_run_that_fails_to_start_leaves_the_earlier_one_resumable(finished: CfgNode) -> None:
+    with pytest.raises(SystemExit, match=r"/nowhere/w\.pth"):
         run(arguments(finished, "MODEL.WEIGHTS", "/nowhere/w.pth"))
     assert all((folder / "last_checkpoint").read_text() == "model_final.pth" for folder in folders(finished))
 
 
-def test_a_finished_run_is_evaluated_again_on_resume(finished: CfgNode) -> None:
+def test_finished_run_is_evaluated_again_on_resume(finished: CfgNode) -> None:
     folder = folders(finished)[-1]
     before, state = scores(folder), weights(folder)
     shutil.rmtree(folder / "inference")
@@ -216,7 +214,7 @@ def test_a_finished_run_is_evaluated_again_on_resume(finished: CfgNode) -> None:
     assert differing(state, weights(folder)) == set()
 
 
-def test_the_optimizer_of_a_stage_is_its_own(config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_stage_has_its_own_optimizer(config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     train = Trainer.train
 
@@ -238,10 +236,10 @@ def test_the_optimizer_of_a_stage_is_its_own(config: CfgNode, monkeypatch: pytes
 
 
 def run_directly(cfg: CfgNode, *overrides: str) -> None:
-    """Without the log and the environment's description, which take longer than the training."""
+    """Without the log and the description of the environment, which take longer than the training."""
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(exist_ok=True)
-    run_stages(resolve_config(load_config(arguments(cfg)[1], overrides)), resume=False)
+    run_stages(load_config(arguments(cfg)[1], overrides), resume=False)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +250,7 @@ def run_directly(cfg: CfgNode, *overrides: str) -> None:
         {"head": ["sem_seg_head.base"], "base": BASE_PARTS},
     ],
 )
-def test_parts_may_be_trained_again_with_all_that_learns_from_them(
+def test_parts_may_be_trained_again_with_all_that_depends_on_them(
     config: CfgNode, stages: dict[str, list[str]], tmp_path: Path
 ) -> None:
     torch.save({"model": Trainer.build_model(config).state_dict()}, tmp_path / "start.pth")
@@ -262,7 +260,7 @@ def test_parts_may_be_trained_again_with_all_that_learns_from_them(
     assert checkpoint(Path(config.OUTPUT_DIR))["iteration"] == 0
 
 
-ORDER = r"SOLVER\.STAGES are out of order: stage {} trains {} after stage {} trained {}, which learns from it"
+ORDER = r"SOLVER\.STAGES: .*stage {} trains {} after stage {} trained {}"
 BASE, SECOND, THIRD = r"backbone, sem_seg_head\.base", r"sem_seg_head\.second", r"sem_seg_head\.third"
 THIRD_PARTS = "STAGES.third.SOLVER.TRAIN_PARTS"
 OTHER_BASE = {
@@ -277,44 +275,45 @@ OTHER_BASE = {
         (["SOLVER.STAGES", "['base', 'third', 'second']"], ORDER.format("second", SECOND, "third", THIRD)),
         (["SOLVER.STAGES", "['second', 'base', 'third']"], ORDER.format("base", BASE, "second", SECOND)),
         ([THIRD_PARTS, "['backbone']"], ORDER.format("third", BASE, "second", SECOND)),
-        (["SOLVER.STAGES", "['base', 'fourth']"], r"there is no STAGES\.fourth"),
-        ([THIRD_PARTS, "['sem_seg_head.thrid']"], rf"stage third: .*did you mean {THIRD}"),
-        ([THIRD_PARTS, "['sem_seg_head.third.dropout']"], rf"stage third: .*nothing to train in {THIRD}\.dropout"),
-        (["STAGES.third.MODEL.SEM_SEG_HEAD.NAME", "NoHead"], "stage third: .*no semantic head 'NoHead'"),
-        (["STAGES.third.SOLVER.OPTIMIZER", "LION"], "stage third: .*'LION'"),
-        (["STAGES.third.SOLVER.AMP.ENABLED", "True"], "stage third: .*float16 needs CUDA"),
+        (["SOLVER.STAGES", "['base', 'fourth']"], r"STAGES\.fourth"),
+        ([THIRD_PARTS, "['sem_seg_head.thrid']"], rf"stage third: .*SOLVER\.TRAIN_PARTS.*{THIRD}"),
+        ([THIRD_PARTS, "['sem_seg_head.third.dropout']"], rf"stage third: .*SOLVER\.TRAIN_PARTS.*{THIRD}\.dropout"),
+        (["STAGES.third.MODEL.SEM_SEG_HEAD.NAME", "NoHead"], "stage third: .*'NoHead'"),
+        (["STAGES.third.SOLVER.OPTIMIZER", "LION"], r"stage third: SOLVER\.OPTIMIZER: .*'LION'"),
+        (["STAGES.third.SOLVER.AMP.ENABLED", "True"], r"stage third: SOLVER\.AMP\.PRECISION: float16"),
         (["STAGES.third.MODEL.META_ARCHITECTURE", "SemanticSegmentor"], "stage third: .*UnifiedSegmentor"),
         (["STAGES.third.MODEL.DEVICE", "gpu"], r"stage third: MODEL\.DEVICE: .*gpu"),
         (["STAGES.third.SOLVER.LR_SCHEDULER_NAME", "Foo"], r"stage third: SOLVER\.LR_SCHEDULER_NAME: .*Foo"),
-        (["STAGES.third.SOLVER.MAX_ITER", "0"], r"stage third: SOLVER\.MAX_ITER: must be 1 or more, got 0"),
-        (["STAGES.third.SOLVER.CHECKPOINT_PERIOD", "0"], r"stage third: SOLVER\.CHECKPOINT_PERIOD: must be 1 or more"),
-        (["STAGES.third.DATASETS.TEST", "['unified_cityscapes_val']"], "there is no such folder"),
-        (["STAGES.third.RESULT", "x.pth"], "there is nothing to train"),
-        (["STAGES.base.RESULT", "/nowhere/x.pth"], r"STAGES\.base\.RESULT /nowhere/x\.pth: there is no such file"),
-        # Frozen parts that come neither from weights nor from a stage before, or from another base than theirs.
-        (["SOLVER.STAGES", "['second', 'third']"], r"WEIGHTS is empty: 12 .* must come from weights, backbone\."),
+        (["STAGES.third.SOLVER.MAX_ITER", "0"], r"stage third: SOLVER\.MAX_ITER: .*0"),
+        (["STAGES.third.SOLVER.CHECKPOINT_PERIOD", "0"], r"stage third: SOLVER\.CHECKPOINT_PERIOD: .*0"),
+        (["STAGES.third.DATASETS.TEST", "['unified_nowhere']"], r"stage third: DATASETS\.TEST: .*'unified_nowhere'"),
+        (["STAGES.third.DATASETS.TEST", "['unified_cityscapes_val']"], "cityscapes"),
+        (["STAGES.third.RESULT", "x.pth"], r"STAGES\.third\.RESULT"),
+        (["STAGES.base.RESULT", "/nowhere/x.pth"], r"STAGES\.base\.RESULT: /nowhere/x\.pth"),
+        # Frozen parts that come neither from weights nor from a stage before, or from another base head.
+        (["SOLVER.STAGES", "['second', 'third']"], r"MODEL\.WEIGHTS is empty: 12 .*backbone\."),
         ([word for key, value in OTHER_BASE.items() for word in (f"STAGES.base.{key}", value)],
-         r"weights of stage base for stage second: 6 of 12 .* missing or .* shape, sem_seg_head\.base\.\S+ for one"),
+         r"weights of stage base for stage second: 6 of 12 .*sem_seg_head\.base\."),
     ],
 )  # fmt: skip
-def test_what_can_not_work_is_said_before_training(config: CfgNode, overrides: list[str], message: str) -> None:
+def test_impossible_stages_are_refused_before_training(config: CfgNode, overrides: list[str], message: str) -> None:
     with pytest.raises((ConfigError, CheckpointError, DataError), match=message):
         run_directly(config, *overrides)
     assert not any(Path(config.OUTPUT_DIR).rglob("*.pth"))
 
 
-def test_a_stage_that_is_left_out_is_named(config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+def test_unused_stages_are_warned_of(config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(CheckpointError):
         run_directly(config, "SOLVER.STAGES", "['second', 'third']", "STAGES.tihrd.SOLVER.MAX_ITER", "9")
-    assert "SOLVER.STAGES leaves out base, tihrd" in caplog.messages
+    assert any(text.startswith("SOLVER.STAGES: base, tihrd ") for text in caplog.messages)
 
 
-def test_a_base_with_other_classes_is_refused(config: CfgNode, tmp_path: Path) -> None:
+def test_result_with_other_classes_is_refused(config: CfgNode, tmp_path: Path) -> None:
     state = Trainer.build_model(config).state_dict()
     state["sem_seg_head.base.classifier.weight"] = torch.zeros(5, 8, 1, 1)
     state["sem_seg_head.base.classifier.bias"] = torch.zeros(5)
     torch.save({"model": state}, tmp_path / "five.pth")
     # One line on the command line, without a traceback.
-    with pytest.raises(SystemExit, match=r"five\.pth: 2 of 12 .*TRAIN_PARTS freezes.*\(5,.* in the file, \(19,.* here"):
+    with pytest.raises(SystemExit, match=r"five\.pth: 2 of 12 .*SOLVER\.TRAIN_PARTS.*\(5,.*\(19,"):
         run(arguments(config, "STAGES.base.RESULT", str(tmp_path / "five.pth")))
     assert not any(Path(config.OUTPUT_DIR).rglob("*.pth"))

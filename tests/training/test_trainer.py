@@ -36,7 +36,7 @@ def scores(folder):
     return json.loads((Path(folder) / "inference" / "results.json").read_text())
 
 
-def test_a_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
+def test_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
     folder = Path(tiny_config.OUTPUT_DIR)
     trained = run(arguments(tiny_config, "SOLVER.MAX_ITER", "3"))
     first = scores(folder)
@@ -52,7 +52,7 @@ def test_a_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
     assert evaluated["sem_seg"]["mIoU"] == trained["sem_seg"]["mIoU"]
 
 
-def test_one_seed_gives_the_same_weights_twice_and_another_does_not(tiny_config):
+def test_same_seed_gives_the_same_weights(tiny_config):
     results = []
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
         folder = Path(tiny_config.OUTPUT_DIR).with_name(name)
@@ -62,7 +62,7 @@ def test_one_seed_gives_the_same_weights_twice_and_another_does_not(tiny_config)
     assert any(not torch.equal(results[0][key], results[2][key]) for key in results[0])
 
 
-def test_resume_continues_where_the_checkpoint_stopped(tiny_config):
+def test_resume_continues_from_the_last_checkpoint(tiny_config):
     semantic_only(tiny_config)
     tiny_config.SOLVER.CHECKPOINT_PERIOD = 2
     folder = Path(tiny_config.OUTPUT_DIR)
@@ -78,7 +78,7 @@ def test_resume_continues_where_the_checkpoint_stopped(tiny_config):
     assert scores(folder)["results"]
 
 
-def test_the_optimizer_goes_on_as_it_was(tiny_config):
+def test_resume_restores_the_optimizer(tiny_config):
     options = ["SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "ADAMW"]
     run(arguments(semantic_only(tiny_config), *options))
     saved = torch.load(Path(tiny_config.OUTPUT_DIR) / "model_final.pth", weights_only=True)["trainer"]["_trainer"]
@@ -98,35 +98,29 @@ def test_the_optimizer_goes_on_as_it_was(tiny_config):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            ["SOLVER.OPTIMIZER", "ADAMW"],
-            "CheckpointError: the run to resume in .* the optimizer was SGD.* and is AdamW",
-        ),
-        (["MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"], "parameters are missing or of another shape"),
-        (
-            ["SOLVER.MAX_ITER", "1"],
-            r"ConfigError: SOLVER\.MAX_ITER 1: the run to resume in .* has 2 iterations already",
-        ),
+        (["SOLVER.OPTIMIZER", "ADAMW"], r"CheckpointError: --resume: .*output.*SGD.*AdamW"),
+        (["MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"], r"CheckpointError: .*model_final\.pth.*sem_seg_head"),
+        (["SOLVER.MAX_ITER", "1"], r"ConfigError: SOLVER\.MAX_ITER: .*2.*output.*1"),
     ],
 )
-def test_a_run_of_another_config_is_not_resumed(tiny_config, options, message):
+def test_run_of_another_config_is_not_resumed(tiny_config, options, message):
     run(arguments(semantic_only(tiny_config), "SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "SGD"))
     with pytest.raises(SystemExit, match=message):
         run(arguments(tiny_config, "--resume", "SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "SGD", *options))
 
 
-@pytest.mark.parametrize("precision", ["bfloat16"])
-def test_mixed_precision_trains_on_the_cpu(tiny_config, precision):
-    run(arguments(tiny_config, "SOLVER.MAX_ITER", "2", "SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.PRECISION", precision))
+def test_bfloat16_trains_on_the_cpu(tiny_config):
+    amp = ["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.PRECISION", "bfloat16", "DATASETS.TEST", "()"]
+    run(arguments(tiny_config, "SOLVER.MAX_ITER", "2", *amp))
     assert all(value.isfinite().all() for value in weights(tiny_config.OUTPUT_DIR).values())
 
 
 def test_float16_on_the_cpu_is_refused_before_training(tiny_config):
-    with pytest.raises(SystemExit, match="float16 needs CUDA"):
+    with pytest.raises(SystemExit, match=r"SOLVER\.AMP\.PRECISION: float16"):
         run(arguments(tiny_config, "SOLVER.AMP.ENABLED", "True"))
 
 
-def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tiny_config):
+def test_infinite_loss_stops_before_the_weights_change(tiny_config):
     trainer = Trainer(semantic_only(tiny_config))
     trainer.checkpointer.save("before")
     with torch.no_grad():
@@ -137,7 +131,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(tiny_confi
     assert torch.equal(trainer.model.backbone.bottom_up.stem.conv1.weight, kept)
 
 
-def test_the_best_checkpoint_leaves_last_checkpoint_alone(tiny_config):
+def test_best_checkpoint_keeps_last_checkpoint(tiny_config):
     semantic_only(tiny_config)
     folder = Path(tiny_config.OUTPUT_DIR)
     options = ["SOLVER.MAX_ITER", "4", "TEST.EVAL_PERIOD", "2", "TEST.BEST_CHECKPOINT_METRIC", "sem_seg/mIoU"]
@@ -149,8 +143,8 @@ def test_the_best_checkpoint_leaves_last_checkpoint_alone(tiny_config):
     assert best["sem_seg/mIoU"] == pytest.approx(max(values))
 
 
-def test_a_resumed_run_remembers_the_best(tmp_path):
-    # Detectron2 writes the checkpoint before the evaluation: what was best must come from the file of the best.
+def test_resumed_run_remembers_the_best_score(tmp_path):
+    # Detectron2 writes checkpoints before evaluations, so the best score must come from the file of the best.
     torch.save({"model": {}, "sem_seg/mIoU": 70.0}, tmp_path / "model_best.pth")
     for start_iter, expected in ((5, 70.0), (0, float("-inf"))):
         hook = BestCheckpoint("sem_seg/mIoU", str(tmp_path))
@@ -159,10 +153,10 @@ def test_a_resumed_run_remembers_the_best(tmp_path):
         assert hook.best == expected
 
 
-def test_an_unknown_best_metric_is_named(tmp_path):
+def test_unknown_best_metric_is_named(tmp_path):
     hook = BestCheckpoint("sem_seg/mAP", str(tmp_path))
     hook.trainer = type("T", (), {"_last_eval_results": {"sem_seg": {"mIoU": 1.0}}})()
-    with pytest.raises(ConfigError, match="sem_seg/mAP"):
+    with pytest.raises(ConfigError, match=r"TEST\.BEST_CHECKPOINT_METRIC: .*sem_seg/mAP"):
         hook.after_step()
 
 
@@ -181,42 +175,42 @@ def test_pictures_reach_tensorboard(tiny_config):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["DATASETS.TRAIN", "('unified_nowhere',)"], "there is no data set 'unified_nowhere'"),
-        (["MODEL.SEM_SEG_HEAD.NAMES", "x"], "no config key MODEL.SEM_SEG_HEAD.NAMES; did you mean"),
-        (["MODEL.SEM_SEG_HEAD.NAME", "NoHead"], "no semantic head 'NoHead'; known: .*ASPRefinementHead"),
-        (["MODEL.PANOPTIC_FUSION.NAME", "NoFusion"], "no fusion 'NoFusion'; known: ScoreOrderFusion"),
-        (["MODEL.WEIGHTS", "/nowhere/w.pth"], r"weights /nowhere/w\.pth: there is no such file"),
-        (["MODEL.UNIFIED.OUTPUT", "full"], "'full' is not one of detectron2, compact"),
-        (["MODEL.BACKBONE.NAME", "build_nothing"], "can't be built .*build_nothing"),
-        (["MODEL.RESNETS.DEPTH", "20"], "can't be built .*there is no 20, which a key names"),
-        (["MODEL.SEM_SEG_HEAD.NORM", "GNN"], "can't be built .*there is no norm 'GNN'"),
-        (["MODEL.ROI_HEADS.NAME", ""], "a detector needs both"),
-        (["DATASETS.TEST", "('unified_cityscapes_val',)"], "there is no such folder"),
-        (["MODEL.DEVICE", "gpu"], r"ConfigError: MODEL\.DEVICE: .*gpu"),
-        (["SOLVER.IMS_PER_BATCH", "0"], r"ConfigError: SOLVER\.IMS_PER_BATCH: must be 1 or more, got 0"),
+        (["DATASETS.TRAIN", "('unified_nowhere',)"], r"DATASETS\.TRAIN: .*'unified_nowhere'"),
+        (["MODEL.SEM_SEG_HEAD.NAMES", "x"], r"command line: .*MODEL\.SEM_SEG_HEAD\.NAMES; did you mean"),
+        (["MODEL.SEM_SEG_HEAD.NAME", "NoHead"], "'NoHead'.*ASPRefinementHead"),
+        (["MODEL.PANOPTIC_FUSION.NAME", "NoFusion"], "'NoFusion'.*ScoreOrderFusion"),
+        (["MODEL.WEIGHTS", "/nowhere/w.pth"], r"weights /nowhere/w\.pth"),
+        (["MODEL.UNIFIED.OUTPUT", "full"], r"MODEL\.UNIFIED\.OUTPUT: .*'full'"),
+        (["MODEL.BACKBONE.NAME", "build_nothing"], "build_nothing"),
+        (["MODEL.RESNETS.DEPTH", "20"], "20"),
+        (["MODEL.SEM_SEG_HEAD.NORM", "GNN"], "'GNN'"),
+        (["MODEL.ROI_HEADS.NAME", ""], r"MODEL\.ROI_HEADS\.NAME"),
+        (["DATASETS.TEST", "('unified_cityscapes_val',)"], "DataError: .*cityscapes"),
+        (["MODEL.DEVICE", "gpu"], r"MODEL\.DEVICE: .*gpu"),
+        (["SOLVER.IMS_PER_BATCH", "0"], r"SOLVER\.IMS_PER_BATCH: .*0"),
     ],
 )
-def test_bad_input_is_one_clear_error(tiny_config, options, message):
+def test_wrong_input_ends_a_run_in_one_line(tiny_config, options, message):
     with pytest.raises(SystemExit, match=message):
         run(arguments(tiny_config, *options))
     assert not list(Path(tiny_config.OUTPUT_DIR).glob("*.pth"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there(tiny_config):
-    with pytest.raises(SystemExit, match=r"ConfigError: MODEL\.DEVICE cuda: PyTorch finds no GPU"):
+def test_absent_gpu_is_an_error(tiny_config):
+    with pytest.raises(SystemExit, match=r"ConfigError: MODEL\.DEVICE cuda"):
         run(arguments(tiny_config, "MODEL.DEVICE", "cuda"))
 
 
-def test_what_would_surprise_is_told(tiny_config, capsys):
-    """A rate that never gets up; keys that have changed since, or that no stage hears."""
+def test_doubtful_keys_are_warned_of(tiny_config, capsys):
+    """A warm-up that never ends; keys that have changed since the start of the run or that stages override."""
     semantic_only(tiny_config).SOLVER.WARMUP_ITERS = 1
     run(arguments(tiny_config, "SOLVER.MAX_ITER", "1"))
-    assert "WARMUP_ITERS 1 with MAX_ITER 1: the learning rate never gets up to BASE_LR" in capsys.readouterr().out
+    assert "SOLVER.WARMUP_ITERS: 1" in capsys.readouterr().out
     run(arguments(tiny_config, "--resume", "SOLVER.MAX_ITER", "2"))
     assert "SOLVER.MAX_ITER was 1, is 2; " in capsys.readouterr().out
     tiny_config.SOLVER.STAGES, tiny_config.STAGES.a = ["a"], CfgNode({"SOLVER": {"MAX_ITER": 1}})
-    with pytest.raises(SystemExit, match=r"MAX_ITER 2 does not hold where STAGES\.a\.SOLVER\.MAX_ITER does"):
+    with pytest.raises(SystemExit, match=r"SOLVER\.MAX_ITER 2 .*STAGES\.a\.SOLVER\.MAX_ITER"):
         run(arguments(tiny_config, "SOLVER.MAX_ITER", "2"))
 
 

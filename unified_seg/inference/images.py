@@ -1,4 +1,4 @@
-"""The images that a tool is asked to predict for, and where it puts what it makes of them."""
+"""The input images and the output folder of tools that predict."""
 
 import glob
 import os
@@ -13,17 +13,17 @@ from unified_seg.data.problems import DataError
 
 
 def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict[str, Any]]:
-    """What --input or --dataset names, one of which is given.
+    """Return the records that --input or --dataset names; one of the two is given.
 
     Args:
-        inputs: as of `find_images`.
+        inputs: see `find_images`.
         dataset: registered in Detectron2's catalog.
 
     Returns:
-        Records: of a data set its own, of files their `file_name` alone.
+        The records of the data set; for files, records with their `file_name` alone.
 
     Raises:
-        DataError: as `find_images`, or a data set without records.
+        DataError: as `find_images` does, or a data set without records.
     """
     if dataset is None:
         return [{"file_name": str(path)} for path in find_images(inputs or ())]
@@ -34,10 +34,10 @@ def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict
 
 
 def find_images(inputs: Sequence[str]) -> list[Path]:
-    """The image files that files, folders and patterns name, each once, in order.
+    """Return the image files that files, folders and patterns name, each once, in order.
 
     Raises:
-        DataError: one of the inputs names nothing.
+        DataError: an input without images.
     """
     found: list[Path] = []
     for text in inputs:
@@ -50,21 +50,21 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
             matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
         if not matches:
             raise DataError(
-                f"--input {text}: no image there (of a folder: {', '.join(IMAGE_SUFFIXES)} in it, not below it)"
+                f"--input {text}: no image found (in a folder only {', '.join(IMAGE_SUFFIXES)}, without sub-folders)"
             )
         found += matches
     return list(dict.fromkeys(found))
 
 
 def make_writable(folder: Path) -> None:
-    """Make the folder that --output names.
+    """Create the folder that --output names, if necessary, and check that files can be written to it.
 
     Raises:
-        DataError: it can't be made or written to.
+        DataError: it can't be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"--output: the folder {folder} can't be made: {error.strerror}") from None
+        raise DataError(f"--output: the folder {folder} can't be created: {error.strerror}") from None
     if not os.access(folder, os.W_OK):
         raise DataError(f"--output: the folder {folder} can't be written to")

@@ -1,4 +1,4 @@
-"""Hooks of the training loop: the progress bar, the best checkpoint, pictures for TensorBoard."""
+"""Hooks of the training loop: progress bar, best checkpoint, pictures for TensorBoard."""
 
 import itertools
 import logging
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressBar(HookBase):
-    """A bar with the total loss; silent where standard error is no terminal."""
+    """A progress bar with the total loss; off if standard error is not a terminal."""
 
     def before_train(self) -> None:
         self.bar = tqdm(
@@ -41,16 +41,16 @@ class ProgressBar(HookBase):
 
 
 class BestCheckpoint(HookBase):
-    """Keeps the weights of the best evaluation so far as model_best.pth.
+    """A hook that keeps the weights of the best evaluation so far as model_best.pth.
 
-    It writes a plain file of weights: `last_checkpoint`, from which a run resumes, stays where it was.
+    The file holds weights alone; `last_checkpoint`, from which a run resumes, is not changed.
 
     Args:
         metric: its path in the results, "task/metric" or "dataset/task/metric"; larger is better.
-        folder: to write to.
+        folder: of the file.
 
     Raises:
-        ConfigError: an evaluation that has no such metric.
+        ConfigError: the evaluation has no such metric.
     """
 
     def __init__(self, metric: str, folder: str):
@@ -60,17 +60,17 @@ class BestCheckpoint(HookBase):
         self._seen: object = None
 
     def before_train(self) -> None:
-        # The file itself is the state: checkpoints are written before evaluations and would lag behind it.
+        # The best score is read from the file of the best: checkpoints are written before evaluations.
         if self.trainer.start_iter > 0 and self.path.is_file():
             self.best = read_checkpoint(self.path).get(self.metric, -math.inf)
 
     def after_step(self) -> None:
-        self._look()
+        self._update()
 
     def after_train(self) -> None:
-        self._look()
+        self._update()
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         results = getattr(self.trainer, "_last_eval_results", None)
         if results is None or results is self._seen:
             return
@@ -78,21 +78,24 @@ class BestCheckpoint(HookBase):
         value = results
         for part in self.metric.split("/"):
             if not isinstance(value, dict) or part not in value:
-                raise ConfigError(f"TEST.BEST_CHECKPOINT_METRIC: the evaluation gave no {self.metric!r}")
+                raise ConfigError(
+                    f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; expected a path such "
+                    "as sem_seg/mIoU"
+                )
             value = value[part]
         if float(value) > self.best:
             self.best = float(value)
             write_checkpoint(self.path, {"model": unwrap(self.trainer.model).state_dict(), self.metric: self.best})
-            logger.info(f"{self.metric} {self.best:.2f} is the best so far: {self.path}")
+            logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
 
 class PictureSamples(HookBase):
-    """Draws a few test images into TensorBoard every so often.
+    """A hook that draws the predictions for a few test images into TensorBoard every VIS_PERIOD iterations.
 
     Args:
-        cfg: names the test set; VIS_PERIOD says how often.
-        loader: of the test set.
-        count: how many images.
+        cfg: a full config; the metadata is that of the first test set.
+        loader: of that test set.
+        count: number of images.
     """
 
     def __init__(self, cfg: CfgNode, loader: Any, count: int = 4):
@@ -109,11 +112,11 @@ class PictureSamples(HookBase):
             outputs = model(self.samples)
         model.train()
         for index, (sample, output) in enumerate(zip(self.samples, outputs)):
-            # Outputs have the size of the original image, the model's input need not.
+            # Outputs have the size of the original image, which may differ from that of the model's input.
             picture = draw_panels(read_image(sample["file_name"], "RGB"), output, self.metadata)
             get_event_storage().put_image(f"samples/{index}", torch.from_numpy(picture.transpose(2, 0, 1).copy()))
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """The model inside DistributedDataParallel."""
+    """Return the model without its DistributedDataParallel."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

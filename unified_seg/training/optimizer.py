@@ -18,29 +18,31 @@ from unified_seg.config import ConfigError
 
 
 def check_solver(cfg: CfgNode) -> None:
-    """Find what would stop a training only once it runs, and warn of a learning rate that never gets up.
+    """Check the keys of SOLVER that would otherwise stop a training late; warn if the warm-up never ends.
 
     Raises:
-        ConfigError: iterations, a batch or a period of checkpoints below 1; a batch that can't be shared out.
+        ConfigError: iterations, batch size or period of checkpoints below 1; a batch that the processes can't share.
     """
     solver, processes = cfg.SOLVER, comm.get_world_size()
     for key in ("MAX_ITER", "IMS_PER_BATCH", "CHECKPOINT_PERIOD"):
         if solver[key] < 1:
             raise ConfigError(f"SOLVER.{key}: must be 1 or more, got {solver[key]}")
     if solver.IMS_PER_BATCH % processes:
-        raise ConfigError(f"SOLVER.IMS_PER_BATCH: {solver.IMS_PER_BATCH} can't be shared among {processes} processes")
+        raise ConfigError(
+            f"SOLVER.IMS_PER_BATCH: must be a multiple of the {processes} processes, got {solver.IMS_PER_BATCH}"
+        )
     if solver.WARMUP_ITERS >= solver.MAX_ITER:
         message = (
-            f"SOLVER.WARMUP_ITERS {solver.WARMUP_ITERS} with MAX_ITER {solver.MAX_ITER}: the learning rate never gets "
-            "up to BASE_LR"
+            f"SOLVER.WARMUP_ITERS: {solver.WARMUP_ITERS} is not below SOLVER.MAX_ITER {solver.MAX_ITER}, so the "
+            "learning rate never reaches SOLVER.BASE_LR"
         )
         log_first_n(logging.WARNING, message, key="message")
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """SOLVER.OPTIMIZER over the model's trainable parameters, with Detectron2's parameter groups and clipping.
+    """Build SOLVER.OPTIMIZER for the model's trainable parameters, with Detectron2's parameter groups and clipping.
 
-    The learning rate of what lies outside the pretrained backbone is multiplied by SOLVER.NEW_LAYERS_LR_FACTOR;
+    The learning rate of parameters outside the pretrained backbone is multiplied by SOLVER.NEW_LAYERS_LR_FACTOR;
     schedules scale each group's own rate, so that the factor holds for the whole run.
 
     Raises:
@@ -54,24 +56,24 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         bias_lr_factor=solver.BIAS_LR_FACTOR,
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
     )
-    groups = _with_new_layers_faster(groups, model, solver.NEW_LAYERS_LR_FACTOR)
+    groups = _split_new_layers(groups, model, solver.NEW_LAYERS_LR_FACTOR)
     common = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
     if solver.OPTIMIZER == "SGD":
         sgd = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
         return sgd(groups, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **common)
     adams: dict[str, type[torch.optim.Optimizer]] = {"ADAM": torch.optim.Adam, "ADAMW": torch.optim.AdamW}
     if solver.OPTIMIZER not in adams:
-        raise ConfigError(f"SOLVER.OPTIMIZER: {solver.OPTIMIZER!r} is not one of SGD, {', '.join(adams)}")
+        raise ConfigError(f"SOLVER.OPTIMIZER: must be one of SGD, {', '.join(adams)}, got {solver.OPTIMIZER!r}")
     return maybe_add_gradient_clipping(cfg, adams[solver.OPTIMIZER])(groups, **common)
 
 
-def _with_new_layers_faster(groups: list[dict[str, Any]], model: nn.Module, factor: float) -> list[dict[str, Any]]:
-    """Split each group in two where it has both parameters of the pretrained backbone and others.
+def _split_new_layers(groups: list[dict[str, Any]], model: nn.Module, factor: float) -> list[dict[str, Any]]:
+    """Split each group with parameters of the pretrained backbone and others in two; the others get the factor.
 
-    Pretrained is `model.backbone`, of an FPN its `bottom_up`; in a model without a backbone everything is new.
+    Pretrained is `model.backbone`, in an FPN its `bottom_up`; in a model without a backbone everything is new.
     """
     if not 0 < factor < math.inf:
-        raise ConfigError(f"SOLVER.NEW_LAYERS_LR_FACTOR: {factor} is not a number above 0")
+        raise ConfigError(f"SOLVER.NEW_LAYERS_LR_FACTOR: must be a number above 0, got {factor}")
     if factor == 1:
         return groups
     backbone = getattr(model, "backbone", nn.Module())
@@ -85,7 +87,7 @@ def _with_new_layers_faster(groups: list[dict[str, Any]], model: nn.Module, fact
 
 
 class PolyParamScheduler(ParamScheduler):
-    """(1 - t) ** power, held at `constant_ending` once it falls below it; t goes from 0 to 1."""
+    """A schedule (1 - t) ** power, at least `constant_ending`; t goes from 0 to 1."""
 
     def __init__(self, power: float, constant_ending: float = 0.0):
         self.power = power
@@ -96,7 +98,11 @@ class PolyParamScheduler(ParamScheduler):
 
 
 def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    """SOLVER.LR_SCHEDULER_NAME: "WarmupPolyLR", "WarmupLinearLR", or one of Detectron2's; else raises ConfigError."""
+    """Build SOLVER.LR_SCHEDULER_NAME: "WarmupPolyLR", "WarmupLinearLR" or one of Detectron2's.
+
+    Raises:
+        ConfigError: an unknown name.
+    """
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME not in ("WarmupPolyLR", "WarmupLinearLR"):
         try:

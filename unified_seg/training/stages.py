@@ -1,4 +1,4 @@
-"""Trainings that follow each other in one run, each on the weights of the one before."""
+"""Trainings that follow each other in one run, each starting from the weights of the one before."""
 
 import gc
 import logging
@@ -27,8 +27,8 @@ from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
-from unified_seg.training.step import precision_of
-from unified_seg.training.trainer import Trainer, required_weights, results_file
+from unified_seg.training.step import get_autocast_dtype
+from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
 
 logger = logging.getLogger(__name__)
 
@@ -38,82 +38,83 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
 
     Args:
         cfg: a full config.
-        resume: go on in the stage, and at the checkpoint, where an earlier run was interrupted; otherwise every stage
-            starts from its beginning. Stages up to the last one that has a RESULT are never trained.
+        resume: continue from the stage and the checkpoint at which an earlier run was interrupted; otherwise every
+            stage starts from its beginning. Stages up to the last one that has a RESULT are never trained.
 
     Returns:
         The results of the last stage's evaluation; None on other processes than the first.
 
     Raises:
-        ConfigError, CheckpointError: before anything is trained, as `read_stages`, `check_stages` and `Trainer`.
+        ConfigError, CheckpointError, DataError: before anything is trained, as `resolve_stages`, `check_stages` and
+            `Trainer` do.
     """
     stages = resolve_stages(cfg)
     if unused := sorted(cfg.STAGES.keys() - {stage.name for stage in stages}):
-        logger.warning(f"SOLVER.STAGES leaves out {', '.join(unused)}")
+        logger.warning(f"SOLVER.STAGES: {', '.join(unused)} of STAGES not used")
     check_stages(stages)
-    untrained = num_skipped_stages(stages)
+    num_skipped = num_skipped_stages(stages)
     results = None
     for number, stage in enumerate(stages, 1):
         title, is_last = f"stage {stage.name} ({number} of {len(stages)})", number == len(stages)
         checkpoint = read_last_checkpoint(stage.config.OUTPUT_DIR) if resume else ""
-        if number <= untrained:
-            logger.info(f"{title}: not trained, the result is {stages[untrained - 1].result}")
+        if number <= num_skipped:
+            logger.info(f"{title}: not trained, the result is {stages[num_skipped - 1].result}")
         elif checkpoint == FINAL_WEIGHTS and not is_last:
-            logger.info(f"{title}: done before")
+            logger.info(f"{title}: trained before")
         else:
-            logger.info(f"{title}: {f'goes on from {checkpoint}' if checkpoint else 'starts from its beginning'}")
+            logger.info(f"{title}: {f'resumes from {checkpoint}' if checkpoint else 'starts from its beginning'}")
             if not is_last:
                 _write_config(stage)
-            trainer = _trainer(stage, resume=bool(checkpoint))
+            trainer = _make_trainer(stage, resume=bool(checkpoint))
             if not checkpoint:
-                # Not before: a run that can't start leaves an earlier one to go on from.
+                # Only now: if the run can't start, the earlier one can still be resumed.
                 _forget_checkpoints(stages[number - 1 :])
             results = trainer.train()
-            # It refers to itself through its hooks, and would keep its model on the GPU while the next stage trains.
+            # Its hooks refer to it; it must not keep its model on the GPU while the next stage is trained.
             del trainer
             gc.collect()
     if comm.is_main_process() and results:
-        seconds = sum(_train_seconds(stage) for stage in stages[untrained:])
-        add_to_results(results_file(stages[-1].config), train_s=seconds)
+        seconds = sum(_read_train_seconds(stage) for stage in stages[num_skipped:])
+        add_to_results(get_results_file(stages[-1].config), train_s=seconds)
     return results
 
 
 def check_stages(stages: Sequence[Stage]) -> None:
-    """Find what would stop a stage before the first one starts, by building the model of each on the CPU.
+    """Check all stages before the first one starts, by building the model of each on the CPU.
 
     Raises:
         ConfigError: a model or optimizer that can't be built, parts that do not exist or have nothing to train, stages
             out of order.
         DataError, ValueError: data of a later stage that can't be read or evaluated.
-        CheckpointError: a RESULT that does not exist; parts that a stage freezes and the one before does not have.
+        CheckpointError: a RESULT that does not exist; frozen parts that the model of the stage before lacks.
     """
     for stage in stages:
         if stage.result and "://" not in stage.result and not Path(stage.result).is_file():
-            raise CheckpointError(f"STAGES.{stage.name}.RESULT {stage.result}: there is no such file")
-    models = [_build(stage) for stage in stages]
+            raise CheckpointError(f"STAGES.{stage.name}.RESULT: {stage.result}: there is no such file")
+    models = [_build_model(stage) for stage in stages]
     _check_order(stages, models)
     first, *later = stages[num_skipped_stages(stages) :]
-    checked = [_data(first)]  # as it starts
+    checked = [_data_keys(first)]  # checked when the stage starts
     for stage in later:
-        if _data(stage) not in checked:
+        if _data_keys(stage) not in checked:
             Trainer.check_data(stage.config)
-            checked.append(_data(stage))
+            checked.append(_data_keys(stage))
     for (before, source), (stage, model) in pairwise(zip(stages, models)):
-        # A RESULT is read before anything is trained anyway.
+        # Weights of a RESULT are checked when they are loaded, before anything is trained.
         if not before.result:
-            checkpointer = Checkpointer(model, required=required_weights(model))
+            checkpointer = Checkpointer(model, required=get_required_weights(model))
             checkpointer.load_weights(source.state_dict(), f"of stage {before.name} for stage {stage.name}")
 
 
-def _data(stage: Stage) -> tuple[Any, ...]:
+def _data_keys(stage: Stage) -> tuple[Any, ...]:
     return stage.config.DATASETS, stage.config.TEST.EXPORT
 
 
-def _build(stage: Stage) -> nn.Module:
+def _build_model(stage: Stage) -> nn.Module:
     try:
         check_device(stage.config)
         check_solver(stage.config)
-        precision_of(stage.config)
+        get_autocast_dtype(stage.config)
         cfg = stage.config.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = "cpu"
@@ -125,27 +126,27 @@ def _build(stage: Stage) -> nn.Module:
 
 
 def _check_order(stages: Sequence[Stage], models: Sequence[nn.Module]) -> None:
-    """Refuse stages after which a part has learned from another that was trained again since."""
+    """Refuse an order of stages in which a part is trained again after another that was trained on its predictions."""
     trained: dict[int, str] = {}
     outdated: dict[int, str] = {}
     for stage, model in zip(stages, models):
         if not isinstance(model, FreezableModel):
-            continue  # all of it is trained, always
+            continue  # always trained as a whole
         steps = model.trained_steps()
         for step in trained.keys() - steps:
             if steps and step > min(steps):
                 changed = ", ".join(model.training_order()[min(steps)])
-                outdated[step] = f"stage {stage.name} trains {changed} after {trained[step]}, which learns from it"
+                outdated[step] = f"stage {stage.name} trains {changed} after {trained[step]}, which depends on it"
         for step in steps:
             trained[step] = f"stage {stage.name} trained {', '.join(model.training_order()[step])}"
             outdated.pop(step, None)
     if outdated:
-        raise ConfigError(f"SOLVER.STAGES are out of order: {outdated[min(outdated)]}")
+        raise ConfigError(f"SOLVER.STAGES: out of order: {outdated[min(outdated)]}")
 
 
-def _trainer(stage: Stage, resume: bool) -> Trainer:
+def _make_trainer(stage: Stage, resume: bool) -> Trainer:
     if stage.config.SEED >= 0:
-        # A stage is the same whether those before it were trained in this process or in another.
+        # The result is the same whether the stages before were trained in this process or in another.
         seed_all_rng(stage.config.SEED + comm.get_rank())
     trainer = Trainer(stage.config)
     trainer.resume_or_load(resume)
@@ -153,7 +154,7 @@ def _trainer(stage: Stage, resume: bool) -> Trainer:
 
 
 def _forget_checkpoints(stages: Sequence[Stage]) -> None:
-    """What an earlier run left of these stages is nothing to go on from; the weights stay where they are."""
+    """Make sure that these stages are not resumed from an earlier run; the weights stay where they are."""
     if comm.is_main_process():
         for stage in stages:
             forget_last_checkpoint(stage.config.OUTPUT_DIR)
@@ -166,7 +167,7 @@ def _write_config(stage: Stage) -> None:
         file.write_text(stage.config.dump(), encoding="utf-8")
 
 
-def _train_seconds(stage: Stage) -> float:
-    """Of the stage's training, in however many runs."""
+def _read_train_seconds(stage: Stage) -> float:
+    """Return the duration of the stage's training, over all its runs."""
     file = Path(stage.config.OUTPUT_DIR) / FINAL_WEIGHTS
     return read_checkpoint(file, mmap=True)["trainer"].get("train_s", 0.0)

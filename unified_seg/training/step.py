@@ -14,11 +14,11 @@ from unified_seg.config import ConfigError
 PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def precision_of(cfg: CfgNode) -> torch.dtype | None:
-    """The autocast type that SOLVER.AMP asks for, None for full precision.
+def get_autocast_dtype(cfg: CfgNode) -> torch.dtype | None:
+    """Return the autocast type of SOLVER.AMP, None for full precision.
 
     Raises:
-        ConfigError: an unknown precision, or one that the device can't train in.
+        ConfigError: an unknown precision, or one that the device does not support.
     """
     if not cfg.SOLVER.AMP.ENABLED:
         return None
@@ -26,12 +26,12 @@ def precision_of(cfg: CfgNode) -> torch.dtype | None:
     if name not in PRECISIONS:
         raise ConfigError(f"SOLVER.AMP.PRECISION: {name!r} is not one of {', '.join(PRECISIONS)}")
     if name == "float16" and not cfg.MODEL.DEVICE.startswith("cuda"):
-        raise ConfigError(f"SOLVER.AMP.PRECISION float16 needs CUDA, MODEL.DEVICE is {cfg.MODEL.DEVICE}: use bfloat16")
+        raise ConfigError(f"SOLVER.AMP.PRECISION: float16 needs CUDA, MODEL.DEVICE is {cfg.MODEL.DEVICE}; use bfloat16")
     return PRECISIONS[name]
 
 
 class StepTrainer(SimpleTrainer):
-    """Detectron2's SimpleTrainer with autocast; Detectron2's own AMPTrainer runs on CUDA alone.
+    """Detectron2's SimpleTrainer with autocast on any device; Detectron2's own AMPTrainer needs CUDA.
 
     Args:
         model: returns a dict of losses in training.
@@ -69,7 +69,7 @@ class StepTrainer(SimpleTrainer):
         self.grad_scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run needs to go on, beside the weights."""
+        """Return the state of the optimizer and of the gradient scaler."""
         return {
             "optimizer_name": type(self.optimizer).__name__,
             "optimizer": self.optimizer.state_dict(),
@@ -77,11 +77,11 @@ class StepTrainer(SimpleTrainer):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Raises ValueError where that is of another optimizer or of other parameters."""
+        """Load the result of `state_dict`; raise ValueError if it is of another optimizer or of other parameters."""
         name = type(self.optimizer).__name__
         if state_dict["optimizer_name"] != name:
-            raise ValueError(f"the optimizer was {state_dict['optimizer_name']} and is {name}")
+            raise ValueError(f"SOLVER.OPTIMIZER was {state_dict['optimizer_name']}, is {name}")
         self.optimizer.load_state_dict(state_dict["optimizer"])
-        # Empty where nothing was scaled.
+        # The state is empty if gradients were not scaled.
         if self.grad_scaler.is_enabled() and state_dict["grad_scaler"]:
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])

@@ -25,16 +25,16 @@ from unified_seg.evaluation import add_to_results, build_evaluators, print_resul
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
-from unified_seg.training.step import StepTrainer, precision_of
+from unified_seg.training.step import StepTrainer, get_autocast_dtype
 
 logger = logging.getLogger(__name__)
 
 
 class Trainer(DefaultTrainer):
-    """Detectron2's trainer with this project's data, losses' precision, checkpoints and evaluation.
+    """Detectron2's trainer with this project's data pipeline, mixed precision, checkpoints and evaluation.
 
     Args:
-        cfg: a full config; DATASETS.TRAIN is checked before anything is built.
+        cfg: a full config. Its data sets are checked before the training.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -48,14 +48,14 @@ class Trainer(DefaultTrainer):
         comm.synchronize()
         optimizer = self.build_optimizer(cfg, model)
         self._trainer = StepTrainer(
-            distribute(model), self.build_train_loader(cfg), optimizer, precision=precision_of(cfg)
+            distribute(model), self.build_train_loader(cfg), optimizer, precision=get_autocast_dtype(cfg)
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(
-            model, cfg.OUTPUT_DIR, required=required_weights(model), trainer=weakref.proxy(self)
+            model, cfg.OUTPUT_DIR, required=get_required_weights(model), trainer=weakref.proxy(self)
         )
         self.start_iter = 0
-        self.train_s = 0.0  # seconds spent in training steps, waiting for data included
+        self.train_s = 0.0  # seconds in training steps, including the time that they wait for data
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
@@ -75,34 +75,34 @@ class Trainer(DefaultTrainer):
         results = getattr(self, "_last_eval_results", None)
         if comm.is_main_process() and results:
             weights = str(Path(self.cfg.OUTPUT_DIR) / FINAL_WEIGHTS)
-            add_to_results(results_file(self.cfg), train_s=self.train_s, weights=weights)
+            add_to_results(get_results_file(self.cfg), train_s=self.train_s, weights=weights)
         return results
 
     def build_hooks(self) -> list[HookBase | None]:
-        """Detectron2's hooks and ours; the writer stays last, so that it sees what the others put."""
+        """Return Detectron2's hooks and those of this project; the writer stays last, to write their values too."""
         hooks = super().build_hooks()
         if not comm.is_main_process():
             return hooks
-        ours: list[HookBase] = [ProgressBar()]
+        added: list[HookBase] = [ProgressBar()]
         if self.cfg.TEST.BEST_CHECKPOINT_METRIC:
-            ours.append(BestCheckpoint(self.cfg.TEST.BEST_CHECKPOINT_METRIC, self.cfg.OUTPUT_DIR))
+            added.append(BestCheckpoint(self.cfg.TEST.BEST_CHECKPOINT_METRIC, self.cfg.OUTPUT_DIR))
         if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
-            ours.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
-        return [*hooks[:-1], *ours, hooks[-1]]
+            added.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
+        return [*hooks[:-1], *added, hooks[-1]]
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """As of Detectron2.
+        """Resume from the last checkpoint in OUTPUT_DIR if there is one, else load MODEL.WEIGHTS.
 
         Raises:
-            CheckpointError: as `Checkpointer.load`; a run to resume that had another model or optimizer.
-            ConfigError: a run to resume that went on for longer than SOLVER.MAX_ITER.
+            CheckpointError: as `Checkpointer.load` does; the resumed run had another model or optimizer.
+            ConfigError: the resumed run has more iterations than SOLVER.MAX_ITER.
         """
         self.checkpointer.complete = resume and self.checkpointer.has_checkpoint()
         super().resume_or_load(resume)
         if self.start_iter > self.max_iter:
             raise ConfigError(
-                f"SOLVER.MAX_ITER {self.max_iter}: the run to resume in {self.cfg.OUTPUT_DIR} has {self.start_iter} "
-                "iterations already"
+                f"SOLVER.MAX_ITER: must be {self.start_iter} or more, the iterations of the run in "
+                f"{self.cfg.OUTPUT_DIR}, got {self.max_iter}"
             )
 
     def state_dict(self) -> dict[str, Any]:
@@ -113,16 +113,16 @@ class Trainer(DefaultTrainer):
         TrainerBase.load_state_dict(self, state_dict)
         self.train_s = state_dict.get("train_s", 0.0)
         if "_trainer" not in state_dict:
-            logger.warning("the checkpoint has no state of the optimizer, which starts anew")
+            logger.warning("the checkpoint has no state of the optimizer, which starts from its beginning")
             return
         try:
             self._trainer.load_state_dict(state_dict["_trainer"])
         except ValueError as error:
-            raise CheckpointError(f"the run to resume in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
+            raise CheckpointError(f"--resume: the run in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
 
     @classmethod
     def check_data(cls, cfg: CfgNode) -> None:
-        """Find on the main process, before the training, what can't be read or evaluated."""
+        """Check on the main process, before the training, that the data can be read and evaluated."""
         if comm.is_main_process():
             check_datasets(cfg)
             for name in cfg.DATASETS.TEST:
@@ -159,12 +159,12 @@ class Trainer(DefaultTrainer):
         """Evaluate on every test set, print the tables and write OUTPUT_DIR/inference/results.json.
 
         Returns:
-            Results by task and metric in percent, by data set first where there are several; empty on other
-            processes than the first.
+            Results by task and metric in percent, with several test sets by data set first; empty on other processes
+            than the first.
         """
         if evaluators is not None and not isinstance(evaluators, list):
             evaluators = [evaluators]
-        share_buffers(model)
+        broadcast_buffers(model)
         results: OrderedDict[str, Any] = OrderedDict()
         start = time.perf_counter()
         for index, name in enumerate(cfg.DATASETS.TEST):
@@ -174,25 +174,25 @@ class Trainer(DefaultTrainer):
             results[name] = inference_on_dataset(model, bar, evaluator)
         if comm.is_main_process() and results:
             print_results(results)
-            save_results(results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
-            logger.info(f"Scores are in {results_file(cfg).parent}, by data set with their confusion matrices")
+            save_results(get_results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
+            logger.info(f"Scores are in {get_results_file(cfg).parent}, by data set with their confusion matrices")
         return next(iter(results.values())) if len(results) == 1 else results
 
 
-def required_weights(model: nn.Module) -> list[str]:
-    """Names of what must come from weights before this model is trained, see `FreezableModel`."""
+def get_required_weights(model: nn.Module) -> list[str]:
+    """Return the names of the weights without which the model can't be trained, see `FreezableModel`."""
     return model.required_weights() if isinstance(model, FreezableModel) else []
 
 
-def results_file(cfg: CfgNode) -> Path:
-    """Where the results of a run are written."""
+def get_results_file(cfg: CfgNode) -> Path:
+    """Return the file of a run's evaluation results."""
     return Path(cfg.OUTPUT_DIR) / "inference" / "results.json"
 
 
-def share_buffers(model: nn.Module) -> None:
-    """Give every process the first one's buffers, which are what a checkpoint holds.
+def broadcast_buffers(model: nn.Module) -> None:
+    """Give every process the buffers of the first one, which checkpoints hold.
 
-    Each process gathers BatchNorm statistics of its own, and would score its images with them.
+    Each process gathers BatchNorm statistics of its own, and would evaluate its images with them.
     """
     if comm.get_world_size() > 1:
         for buffer in model.buffers():
@@ -200,7 +200,7 @@ def share_buffers(model: nn.Module) -> None:
 
 
 def distribute(model: nn.Module) -> nn.Module:
-    """The model in DistributedDataParallel where there are several processes, on CUDA or on CPUs."""
+    """Wrap the model in DistributedDataParallel if there are several processes, on CUDA or on CPUs."""
     if comm.get_world_size() == 1:
         return model
     on_gpu = next(model.parameters()).is_cuda
