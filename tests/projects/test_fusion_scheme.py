@@ -103,7 +103,7 @@ def test_changes_need_a_fusion_that_refines(draw_changes, changes_command):
 
 
 def test_changes_name_what_is_wrong(draw_changes, changes_command):
-    with pytest.raises(SystemExit, match=r"ConfigError: there is no data set 'no_such_set'"):
+    with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
         draw_changes.main(changes_command(dataset="no_such_set"))
     with pytest.raises(SystemExit, match=r"CheckpointError: weights absent\.pth"):
         draw_changes.main(changes_command(opts=("MODEL.WEIGHTS", "absent.pth")))

@@ -116,9 +116,9 @@ def test_models_of_other_classes(tool, command):
 
 
 def test_what_a_user_can_mend_ends_in_one_line(tool, command, tmp_path):
-    with pytest.raises(SystemExit, match=r"ConfigError: --before .*: there is no data set 'no_such_set'"):
+    with pytest.raises(SystemExit, match=r"ConfigError: --before .*'no_such_set'"):
         tool.main(command(dataset="no_such_set"))
-    with pytest.raises(SystemExit, match=r"ConfigError: --after .*config\.yaml: command line: there is no config key"):
+    with pytest.raises(SystemExit, match=r"ConfigError: --after .*config\.yaml: command line: unknown config key"):
         tool.main(command("--after-opts", "NO.SUCH.KEY", 1))
     with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth: there is no such file"):
         tool.main(command(after="absent.pth"))

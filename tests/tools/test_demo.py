@@ -105,7 +105,7 @@ def test_a_data_set_is_drawn_with_the_true_errors_of_a_head_that_corrects_them(
 
 
 def test_an_unknown_data_set(demo, command, tmp_path):
-    with pytest.raises(SystemExit, match=r"ConfigError: there is no data set 'no_such_set'"):
+    with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
         demo.main(command("--dataset", "no_such_set", "--output", tmp_path / "drawn"))
 
 

@@ -258,7 +258,7 @@ def test_of_a_config_with_stages_the_last_one_counts(tool, command, answers, tmp
     [
         (("TEST.AUG.ENABLED", True), r"TEST\.AUG\.ENABLED: .*set it to False"),
         (("TEST.WINDOW.SIZE", 64), r"TEST\.WINDOW\.SIZE: .*set it to 0"),
-        (("NO.SUCH.KEY", 1), "there is no config key NO"),
+        (("NO.SUCH.KEY", 1), "config key NO"),
     ],
 )
 def test_configs_that_predict_no_errors(tool, command, tiny_dataset, opts, message):
@@ -278,7 +278,7 @@ def test_a_model_without_an_error_branch(tool, command, correcting_config, tiny_
 def test_what_a_user_can_mend_ends_in_one_line(tool, command, tiny_dataset, tmp_path):
     with pytest.raises(SystemExit, match=r"DataError: --input .*absent: no image there"):
         tool.main(command("--input", tmp_path / "absent"))
-    with pytest.raises(SystemExit, match=r"ConfigError: there is no data set 'no_such_set'"):
+    with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
         tool.main(command("--dataset", "no_such_set"))
     with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth"):
         tool.main(command("--dataset", tiny_dataset.val, opts=("MODEL.WEIGHTS", "absent.pth")))
