@@ -1,3 +1,5 @@
+"""The installer of Detectron2: the pinned release, its changes for newer packages, and the wheel."""
+
 import ast
 import base64
 import hashlib
@@ -24,21 +26,21 @@ def load() -> ModuleType:
 installer = load()
 
 
-def test_the_release_is_pinned() -> None:
+def test_release_is_pinned_by_hash() -> None:
     assert installer.RELEASE == "pb1-detectron2==0.6"
     assert installer.SHA256 == "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
 
 
-def test_the_detectron2_that_is_there_is_kept(tmp_path: Path) -> None:
+def test_installed_detectron2_is_kept(tmp_path: Path) -> None:
     import detectron2
 
     file = Path(detectron2.__file__)
     before = file.stat().st_mtime_ns
-    # From a folder that has something of the same name, which must not be taken for the installed one.
+    # The current folder has a file of the same name, which must not be mistaken for the installed package.
     (tmp_path / "detectron2.py").write_text("__version__ = 'impostor'")
     result = subprocess.run([sys.executable, str(SCRIPT)], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
-    assert f"detectron2 {detectron2.__version__} is there: kept as it is" in result.stdout
+    assert f"detectron2 {detectron2.__version__}" in result.stdout and "kept" in result.stdout
     assert file.stat().st_mtime_ns == before
 
 
@@ -48,21 +50,21 @@ def test_the_detectron2_that_is_there_is_kept(tmp_path: Path) -> None:
         ("x = np.bool", "x = bool"),
         ("a.astype(np.int)", "a.astype(int)"),
         ("np.float(3), np.int(4)", "float(3), int(4)"),
-        # These names stay: numpy still has them.
+        # numpy still has these names.
         ("np.bool_ np.int32 np.int64 np.float32 np.floating", "np.bool_ np.int32 np.int64 np.float32 np.floating"),
         ("mynp.int", "mynp.int"),
     ],
 )
-def test_removed_aliases_of_numpy_become_the_builtins(old: str, new: str) -> None:
+def test_removed_aliases_of_numpy_become_builtins(old: str, new: str) -> None:
     assert installer.modernize("detectron2/any.py", old) == new
 
 
-def test_the_removed_alias_of_pillow() -> None:
+def test_removed_alias_of_pillow_is_replaced() -> None:
     name = "detectron2/data/transforms/transform.py"
     assert installer.modernize(name, "interp=Image.LINEAR, fill=0") == "interp=Image.BILINEAR, fill=0"
 
 
-def test_the_compiled_evaluation_falls_back_to_pycocotools() -> None:
+def test_compiled_evaluation_is_replaced_by_pycocotools() -> None:
     text = (
         "from pycocotools.cocoeval import COCOeval\n"
         "try:\n"
@@ -96,14 +98,14 @@ def test_pkg_resources_is_replaced() -> None:
     )
 
 
-def test_a_release_that_needs_no_fix_is_another_release() -> None:
+def test_release_without_expected_text_raises_an_error() -> None:
     for name in installer.EDITS:
         with pytest.raises(installer.InstallError, match="found nothing to change"):
             installer.modernize(name, "import os\n")
 
 
 def fake_release(folder: Path) -> Path:
-    """A source tree with the files that have fixes, and one of each project."""
+    """Write a source tree with the files that are changed, and one of each project."""
     source = folder / "release"
     files = {
         "LICENSE": "Apache",
@@ -124,7 +126,7 @@ def fake_release(folder: Path) -> Path:
     return source
 
 
-def test_the_wheel(tmp_path: Path) -> None:
+def test_wheel_contains_changed_files_and_record(tmp_path: Path) -> None:
     wheel = installer.build_wheel(fake_release(tmp_path), tmp_path)
     assert wheel.name == "detectron2-0.6-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
@@ -133,7 +135,7 @@ def test_the_wheel(tmp_path: Path) -> None:
     assert content["detectron2/configs/x.yaml"] == b"a: np.bool"  # only Python is changed
     assert "detectron2/projects/deeplab/__init__.py" in content
     assert not any("__pycache__" in name or "setup.py" in name for name in content)
-    # The record lists every file with its hash, as pip checks it.
+    # pip checks the hash of every file in the record.
     rows = [row.split(",") for row in content["detectron2-0.6.dist-info/RECORD"].decode().split()]
     assert {row[0] for row in rows} == content.keys()
     for name, digest, size in rows:
@@ -143,7 +145,7 @@ def test_the_wheel(tmp_path: Path) -> None:
             assert digest == f"sha256={expected}"
 
 
-def test_the_stand_in_says_what_is_missing() -> None:
+def test_compiled_operator_raises_an_error_with_its_name() -> None:
     module = ModuleType("detectron2._C")
     exec(installer.STAND_IN_FOR_C, module.__dict__)
     with pytest.raises(ImportError, match=r"detectron2\._C\.nms_rotated is a compiled operator"):
@@ -151,8 +153,8 @@ def test_the_stand_in_says_what_is_missing() -> None:
     assert not hasattr(module, "__path__")
 
 
-def test_a_broken_package_is_not_taken_for_an_absent_one() -> None:
+def test_broken_package_raises_an_error_absent_one_does_not() -> None:
     assert installer.importable("there_is_no_such_package") == ""
-    # A module without a version stands for one that fails.
+    # A module without a version counts as broken.
     with pytest.raises(installer.InstallError, match=r"wave is installed in .* but does not import"):
         installer.importable("wave")

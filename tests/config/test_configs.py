@@ -29,7 +29,7 @@ def get_name(path: Path) -> str:
 
 
 def register_heads_of_project(config: Path) -> None:
-    """Import a project's own components, as its train_net.py does."""
+    """Import the components of a project, as its train_net.py does."""
     module = config.relative_to(ROOT).parts[:2]
     file = ROOT.joinpath(*module, "head.py")
     if (
@@ -42,7 +42,7 @@ def register_heads_of_project(config: Path) -> None:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-def test_there_are_configs() -> None:
+def test_configs_are_found() -> None:
     assert "configs/toyscapes/unified_demo.yaml" in map(get_name, MODELS)
     assert FRAGMENTS
 
@@ -55,7 +55,7 @@ def test_fragments_load(path: Path) -> None:
 @pytest.mark.parametrize("path", MODELS, ids=get_name)
 def test_models_build(path: Path) -> None:
     register_heads_of_project(path)
-    # Nothing is fetched.
+    # No weights are downloaded.
     cfg = load_config(path, ["MODEL.DEVICE", "meta", "MODEL.TIMM.PRETRAINED", "False"])
     assert cfg.DATASETS.TRAIN and cfg.DATASETS.TEST
     for each in [stage.config for stage in read_stages(cfg)] or [cfg]:
@@ -65,7 +65,7 @@ def test_models_build(path: Path) -> None:
 
 
 def check_model(cfg: CfgNode) -> None:
-    # On the meta device nothing is computed, so that the large ones are as quick as the small.
+    # On the meta device large models are built as fast as small ones.
     with torch.device("meta"):
         model = build_model(cfg)
     assert isinstance(model, UnifiedSegmentor)
@@ -76,10 +76,9 @@ def check_model(cfg: CfgNode) -> None:
     build_lr_scheduler(cfg, build_optimizer(cfg, nn.Linear(2, 2)))
 
 
-@pytest.mark.parametrize("path", MODELS, ids=get_name)
-def test_no_config_types_what_the_data_set_knows(path: Path) -> None:
-    for file in (path, *FRAGMENTS):
-        assert "NUM_CLASSES" not in file.read_text(encoding="utf-8"), f"{file}: it is derived from the metadata"
+def test_no_config_sets_the_number_of_classes() -> None:
+    # It follows from the metadata of the data set.
+    assert not [get_name(file) for file in (*MODELS, *FRAGMENTS) if "NUM_CLASSES" in file.read_text(encoding="utf-8")]
 
 
 @pytest.mark.parametrize("file", ABLATIONS, ids=get_name)
