@@ -1,5 +1,5 @@
-# `make demo` and `make test` set everything up by themselves. VENV=folder chooses the environment; an active one
-# that has Detectron2 is used as it is (see tools/setup_env.py).
+# `make demo` and `make test` install what they need. VENV=folder chooses the environment; an active one with Detectron2
+# is used as it is (see tools/setup_env.py).
 PYTHON = $(shell python3 tools/setup_env.py --which)
 
 .PHONY: demo test lint bench setup
@@ -17,7 +17,7 @@ lint: setup
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 	$(dir $(PYTHON))lint-imports --no-cache --no-logo
 
-# Half an hour; on an idle machine, since a busy one doubles the spread.
+# Takes half an hour. Use an idle machine: on a busy one the times vary twice as much.
 bench: setup
 	for command in fusion argmax post semantic-eval panoptic-eval infer train pyramidal correction; do \
 		$(PYTHON) tools/benchmark.py $$command --repeats 20 --into docs/benchmarks.md \

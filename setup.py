@@ -12,7 +12,7 @@ setup(
     packages=find_packages(include=["toyscapes", "toyscapes.*", "unified_seg", "unified_seg.*"]),
     python_requires=">=3.11",
     # Detectron2 itself is not on PyPI: tools/install_detectron2.py (run by `make setup`) installs it.
-    # panopticapi's metadata forbids today's numpy, with which it works: `make setup` adds it without its dependencies.
+    # The metadata of panopticapi excludes current numpy, with which it works: `make setup` ignores its dependencies.
     install_requires=[
         "torch>=2.5",
         "torchvision",
@@ -28,13 +28,13 @@ setup(
         "tqdm",
     ],
     extras_require={
-        # Any package that gives cv2 will do: opencv-python, conda's opencv, or this
+        # Any package with cv2 works: opencv-python, conda's opencv, or this
         "opencv": ["opencv-python-headless"],
         # HRNet and other backbones of timm
         "timm": ["timm>=1.0"],
-        # Cityscapes' own instance AP, and the class list that Toyscapes shares with Cityscapes
+        # Cityscapes' instance AP, and its class list, which Toyscapes uses
         "cityscapes": ["cityscapesscripts>=2.2"],
-        # datasets/prepare_coco_stuff10k.py, whose download holds MATLAB files of version 7.3
+        # datasets/prepare_coco_stuff10k.py reads MATLAB files of version 7.3
         "coco-stuff": ["h5py"],
         "dev": [
             "h5py",
