@@ -222,8 +222,8 @@ def correlate(ranked: Sequence[Ranked]) -> RankComparison | None:
     known = [measures for _, measures in ranked if not math.isnan(measures.true_error)]
     if not known:
         return None
-    ours, _, rival, ground_truth = np.array(known).T
-    return compare_rankings(ours, rival, ground_truth)
+    predicted_error, _, mean_entropy, true_error = np.array(known).T
+    return compare_rankings(predicted_error, mean_entropy, true_error)
 
 
 def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> dict[str, Any]:

@@ -39,8 +39,8 @@ from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.inference import Predictor
-from unified_seg.ops.resampling import resample_labels
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.logit_map import LogitMap
 
 FUSIONS = {"ScoreOrderFusion": "score-order merge", "SemanticGuidedFusion": "semantic-guided fusion"}
 STRIDES = (8, 4, 2, 1)
@@ -61,8 +61,8 @@ def coarse(labels: torch.Tensor, stride: int, table: ClassTable) -> torch.Tensor
     # Cells at the right and lower border average over their pixels inside the image.
     shares = F.avg_pool2d(one_hot.movedim(-1, 0)[None].float(), stride, ceil_mode=True, count_include_pad=False)[0]
     size = (labels.shape[0], labels.shape[1])
-    answer = resample_labels(shares, stride, size, size)
-    return torch.where(answer == void, table.ignore_label, answer.int())
+    coarse_labels = LogitMap.from_logits(shares, stride, size).labels(size)
+    return torch.where(coarse_labels == void, table.ignore_label, coarse_labels.int())
 
 
 def evaluators(table: ClassTable, records: list[dict[str, Any]], folder: str) -> list[PerImageEvaluator[Any]]:
@@ -76,7 +76,7 @@ def evaluators(table: ClassTable, records: list[dict[str, Any]], folder: str) ->
 
 
 def fused(fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, table: ClassTable) -> dict[str, Any]:
-    result = fusion(labels, instances, torch.ones(labels.shape))
+    result = fusion(labels, instances)
     # Void of the ground truth counts nowhere, so it may be of any class.
     semantic = torch.where(result.labels == table.ignore_label, 0, result.labels)
     panoptic = (result.panoptic.ids, result.panoptic.segments_info)

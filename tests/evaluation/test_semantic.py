@@ -176,7 +176,7 @@ class TestRefuses:
     def test_nothing_but_ignored_pixels(self, evaluator: SemanticEvaluator, record: dict):
         Image.fromarray(np.full(SIZE, IGNORE, dtype=np.uint8)).save(record["sem_seg_file_name"])
         evaluator.process([record], [perfect_output(draw_street())])
-        with pytest.raises(ValueError, match="nothing to score"):
+        with pytest.raises(ValueError, match="not defined"):
             evaluator.evaluate()
 
     def test_an_output_without_semantics(self, evaluator: SemanticEvaluator, record: dict):
@@ -275,5 +275,5 @@ def test_classes_of_another_number(streets: Streets):
     table = ClassTable(streets.table.classes[:2])
     record = streets.add("street", draw_street(things=()))
     evaluator = SemanticEvaluator(table, [record], streets.folder / "out")
-    with pytest.raises(ValueError, match=r"prediction holds the ids \[2, 3\]"):
+    with pytest.raises(ValueError, match=r"prediction contains ids \[2, 3\]"):
         evaluator.process([record], [perfect_output(draw_street())])

@@ -20,7 +20,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import AugmentedSegmentor, add_test_augmentation
 from unified_seg.inference.views import ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor, build_model
-from unified_seg.ops.resampling import resample_logits
+from unified_seg.structures.logit_map import LogitMap
 
 SIZES = [(64, 128), (90, 101), (40, 57)]
 Outputs = dict[str, Any]
@@ -155,7 +155,8 @@ def test_semantic_map_is_the_mean_of_probabilities() -> None:
     for view in rule.make_views((45, 71)):
         pixels = (view.apply_image(image) - model.pixel_mean) / model.pixel_std
         padded = F.pad(pixels, (0, -view.size[1] % 8, 0, -view.size[0] % 8))
-        logits = resample_logits(model.backbone.conv(padded[None])[0].detach(), 4, view.size, output_size)
+        logits = model.backbone.conv(padded[None])[0].detach()
+        logits = LogitMap.from_logits(logits, 4, view.size).logits(output_size)
         probabilities.append((logits.flip(2) if view.mirrored else logits).softmax(0))
     assert len(probabilities) == 6
     torch.testing.assert_close(output["sem_seg"].softmax(0), torch.stack(probabilities).mean(0))

@@ -128,10 +128,10 @@ def test_windows_need_no_gradients_switched_off() -> None:
 @pytest.mark.parametrize(
     ("size", "overlap", "message"),
     [
-        (16, 0.3, "TEST.WINDOW: a window of 16 pixels is smaller than the network's stride; the smallest has 32"),
-        (100, 0.3, "TEST.WINDOW: .* no multiple of the network's stride of 32; the nearest are 96 and 128"),
-        (64, 1.0, "TEST.WINDOW: the overlap of windows must be 0 to 1, without 1, got 1.0"),
-        (32, 0.3, "TEST.WINDOW: .* can't get on in steps of 32"),
+        (16, 0.3, "TEST.WINDOW: .*16 pixels .* 32"),
+        (100, 0.3, "TEST.WINDOW: .* 96 or 128"),
+        (64, 1.0, "TEST.WINDOW: .*overlap.*, got 1.0"),
+        (32, 0.3, "TEST.WINDOW: .* cannot advance .* 32"),
     ],
 )
 def test_windows_that_can_not_be(size: int, overlap: float, message: str, tiny_config: CfgNode) -> None:

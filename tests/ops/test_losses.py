@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[1] / "helpers/losses_of_two_processes.py"
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 999), st.floats(0, 0.9))
-def test_equals_the_mean_over_valid_pixels(seed: int, ignored: float) -> None:
+def test_cross_entropy_is_the_mean_over_valid_pixels(seed: int, ignored: float) -> None:
     logits, targets = example(seed, ignored=ignored)
     expected = F.cross_entropy(logits, targets, ignore_index=IGNORE)
     torch.testing.assert_close(mean_cross_entropy(logits, targets, IGNORE), expected)
@@ -38,17 +38,17 @@ def test_half_precision_is_computed_in_float32() -> None:
     torch.testing.assert_close(loss, mean_cross_entropy(logits.bfloat16().float(), targets, IGNORE))
 
 
-def test_binary_cross_entropy_is_the_mean_over_what_is_0_or_1() -> None:
+def test_binary_cross_entropy_by_hand() -> None:
     # -log sigmoid(0) = log 2 for the first, -log(1 - sigmoid(log 3)) = log 4 for the second; the third is ignored.
     logits = torch.tensor([[0.0, math.log(3), 7.0]], requires_grad=True)
     loss = mean_binary_cross_entropy(logits, torch.tensor([[1, 0, -1]]))
     torch.testing.assert_close(loss, torch.tensor((math.log(2) + math.log(4)) / 2))
     loss.backward()
-    # sigmoid(x) - y over the two that count.
+    # sigmoid(x) - y over the two valid cells.
     torch.testing.assert_close(logits.grad, torch.tensor([[-0.25, 0.375, 0.0]]))
 
 
-def test_binary_cross_entropy_of_nothing_is_zero() -> None:
+def test_binary_cross_entropy_of_ignored_cells_is_zero() -> None:
     logits = torch.tensor([[float("inf"), -3.0]], requires_grad=True)
     loss = mean_binary_cross_entropy(logits, torch.tensor([[-1, -1]]))
     loss.backward()
@@ -56,7 +56,7 @@ def test_binary_cross_entropy_of_nothing_is_zero() -> None:
     assert mean_binary_cross_entropy(torch.zeros(3).bfloat16(), torch.ones(3)).dtype == torch.float32
 
 
-def test_two_processes_average_to_what_one_computes(tmp_path: Path) -> None:
+def test_two_processes_average_to_one_process(tmp_path: Path) -> None:
     subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, timeout=120)
     shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
@@ -67,13 +67,13 @@ def test_two_processes_average_to_what_one_computes(tmp_path: Path) -> None:
     # DistributedDataParallel averages over the processes.
     torch.testing.assert_close((shares[0][0] + shares[1][0]) / 2, loss.detach())
     torch.testing.assert_close((shares[0][1] + shares[1][1]) / 2, scale.grad)
-    # What the usual mean within each process would give is another number: the halves are not alike.
+    # The usual mean within each process would give another number, since the halves differ.
     halves = [F.cross_entropy(logits[i : i + 2], targets[i : i + 2], ignore_index=IGNORE) for i in (0, 2)]
     assert abs((halves[0] + halves[1]) / 2 - loss) > 1e-2
 
 
 @pytest.mark.parametrize("weight", [0.5, 3.0])
-def test_it_scales_with_the_logits_as_torch_does(weight: float) -> None:
+def test_scaled_logits_give_the_loss_of_torch(weight: float) -> None:
     logits, targets = example(1)
     expected = F.cross_entropy(logits * weight, targets, ignore_index=IGNORE)
     torch.testing.assert_close(mean_cross_entropy(logits * weight, targets, IGNORE), expected)

@@ -10,34 +10,34 @@ from unified_seg.ops.windows import SlidingWindows, stitch_windows
 
 
 def test_starts_by_hand() -> None:
-    # A window of 4 pixels that overlaps by half gets on by 2: 10 - 4 = 6 pixels are three advances.
+    # A window of 4 pixels that overlaps by half advances by 2: 10 - 4 = 6 pixels are three advances.
     assert SlidingWindows(4, 0.5, 1).starts(10) == [0, 2, 4, 6]
-    # In steps of 2: a window is 3 of them and gets on by 2. 16 - 6 = 10 pixels are 5 steps, three advances of 5/3.
+    # In steps of 2: a window is 3 of them and advances by 2. 16 - 6 = 10 pixels are 5 steps, three advances of 5/3.
     assert SlidingWindows(6, 1 / 3, 2).starts(16) == [0, 2, 6, 10]
     # Without overlap 12 pixels take two windows of 6, and 14 take three, which then do overlap.
     assert SlidingWindows(6, 0.0, 2).starts(12) == [0, 6]
     assert SlidingWindows(6, 0.0, 2).starts(14) == [0, 4, 8]
 
 
-def test_overlaps_that_are_not_exact_in_binary() -> None:
-    # 10 * (1 - 0.9) and 10 * (1 - 0.8) fall short of 1 and of 2.
+def test_starts_of_overlaps_inexact_in_floating_point() -> None:
+    # 10 * (1 - 0.9) and 10 * (1 - 0.8) are slightly less than 1 and 2.
     assert SlidingWindows(10, 0.9, 1).starts(12) == [0, 1, 2]
     assert SlidingWindows(10, 0.8, 1).starts(14) == [0, 2, 4]
     assert SlidingWindows(720, 1 / 3, 8).starts(1200) == [0, 480]
 
 
-def test_a_side_no_longer_than_the_window_has_one() -> None:
+def test_short_side_has_one_window() -> None:
     windows = SlidingWindows(64, 0.5, 32)
     assert windows.starts(64) == windows.starts(32) == [0]
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 40), st.floats(0, 0.95), st.integers(1, 32), st.integers(1, 300))
-def test_windows_cover_a_side_and_overlap(steps: int, overlap: float, step: int, length: int) -> None:
+def test_windows_cover_a_side_evenly_and_overlap(steps: int, overlap: float, step: int, length: int) -> None:
     try:
         windows = SlidingWindows(steps * step, overlap, step)
     except ValueError as error:
-        assert "can't get on" in str(error) and steps * (1 - overlap) < 1
+        assert "cannot advance" in str(error) and steps * (1 - overlap) < 1
         return
     starts = windows.starts(length * step)
     assert starts[0] == 0 and all(start % step == 0 for start in starts)
@@ -47,7 +47,7 @@ def test_windows_cover_a_side_and_overlap(steps: int, overlap: float, step: int,
     assert starts[-1] + windows.size == length * step
     advances = [after - before for before, after in pairwise(starts)]
     assert all(0 < advance <= windows.size * (1 - overlap) + 1e-6 for advance in advances)
-    # No window too many: with one fewer, they would have to get on too far.
+    # As few as possible: with one fewer, they would have to advance too far.
     assert len(starts) == 2 or (len(starts) - 2) * (windows.size * (1 - overlap) // step) * step < starts[-1]
     # Evenly: no two advances differ by more than a step.
     assert max(advances) - min(advances) <= step
@@ -56,27 +56,27 @@ def test_windows_cover_a_side_and_overlap(steps: int, overlap: float, step: int,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((16, 0.3, 32), "a window of 16 pixels is smaller than the network's stride; the smallest has 32"),
-        ((-32, 0.3, 32), "a window of -32 pixels is smaller"),
-        ((473, 0.3, 8), "473 pixels is no multiple of the network's stride of 8; the nearest are 472 and 480"),
-        ((64, 1.0, 32), "must be 0 to 1, without 1, got 1"),
-        ((64, -0.1, 32), "must be 0 to 1, without 1, got -0.1"),
-        ((64, float("nan"), 32), "must be 0 to 1"),
-        ((64, 0.6, 32), "of 64 pixels that overlap by 0.6 can't get on in steps of 32"),
+        ((16, 0.3, 32), "16 pixels is smaller .* 32"),
+        ((-32, 0.3, 32), "-32 pixels is smaller"),
+        ((473, 0.3, 8), "473 .* stride of 8; use 472 or 480"),
+        ((64, 1.0, 32), r"in \[0, 1\), got 1"),
+        ((64, -0.1, 32), r"in \[0, 1\), got -0.1"),
+        ((64, float("nan"), 32), r"in \[0, 1\), got nan"),
+        ((64, 0.6, 32), "64 pixels .* 0.6 cannot advance .* 32"),
     ],
 )
-def test_windows_that_can_not_be(arguments: tuple[int, float, int], message: str) -> None:
+def test_invalid_windows_are_errors(arguments: tuple[int, float, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SlidingWindows(*arguments)
 
 
 def stitch(predict, windows: SlidingWindows, size: tuple[int, int], stride: int) -> Tensor:
-    """The whole map, from rows that follow each other as promised."""
+    """Return the whole map, after checking that successive rows share one."""
     parts = []
     for first, rows in stitch_windows(predict, windows, size, stride):
         rows = rows.clone()
         if parts:
-            # Again the row before, as it was.
+            # The last row of the band before.
             assert first == sum(part.shape[1] for part in parts) - 1
             assert torch.equal(rows[:, 0], parts[-1][:, -1])
             rows = rows[:, 1:]
@@ -93,7 +93,7 @@ SIZES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 @given(
     SIZES, st.integers(1, 5), st.floats(0, 0.8), st.sampled_from([(1, 1), (2, 1), (2, 2), (8, 4)]), st.integers(0, 99)
 )
-def test_windows_that_agree_give_the_whole_map(
+def test_windows_of_one_map_stitch_to_it(
     cells: tuple[int, int], steps: int, overlap: float, step_and_stride: tuple[int, int], seed: int
 ) -> None:
     step, stride = step_and_stride
@@ -111,7 +111,7 @@ def test_windows_that_agree_give_the_whole_map(
 
 @settings(max_examples=60, deadline=None)
 @given(SIZES, st.integers(1, 5), st.floats(0, 0.8), st.integers(0, 99))
-def test_where_windows_overlap_probabilities_are_averaged(
+def test_overlapping_windows_average_probabilities(
     cells: tuple[int, int], steps: int, overlap: float, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)

@@ -25,7 +25,7 @@ def a_box(draw: st.DrawFn, whole: bool) -> list[float]:
 
 @st.composite
 def any_boxes(draw: st.DrawFn) -> Tensor:
-    """Boxes of all sizes, at whole and at broken positions, partly outside; Detectron2 refuses wholly outside ones."""
+    """Draw boxes of all sizes, at any position, partly outside; Detectron2 rejects those wholly outside."""
     boxes = [a_box(draw, draw(st.booleans())) for _ in range(draw(st.integers(1, 4)))]
     tensor = torch.tensor(boxes, dtype=torch.float32)
     clipped = Boxes(tensor.clone())
@@ -37,22 +37,21 @@ def any_boxes(draw: st.DrawFn) -> Tensor:
 @given(boxes=any_boxes(), side=st.sampled_from([1, 2, 7, 28]), seed=st.integers(0, 1000))
 def test_from_soft_equals_pasting(boxes: Tensor, side: int, seed: int) -> None:
     soft = soft_masks(len(boxes), side, seed)
-    ours = BoxMasks.from_soft(soft, boxes, SIZE).full()
-    theirs = paste_masks_in_image(soft, boxes, SIZE).bool()
-    assert torch.equal(ours, theirs)
+    pasted = paste_masks_in_image(soft, boxes, SIZE).bool()
+    assert torch.equal(BoxMasks.from_soft(soft, boxes, SIZE).full(), pasted)
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 1.0])
-def test_from_soft_thresholds_as_pasting_does(threshold: float) -> None:
+def test_from_soft_applies_the_threshold_of_pasting(threshold: float) -> None:
     boxes = torch.tensor([[2.0, 3.0, 20.0, 21.0], [-5.5, 7.2, 9.9, 30.0]])
     soft = soft_masks(2, 28)
     soft[0, 5:9] = 1.0
-    ours = BoxMasks.from_soft(soft, boxes, SIZE, threshold).full()
-    assert ours.any()
-    assert torch.equal(ours, paste_masks_in_image(soft, boxes, SIZE, threshold))
+    masks = BoxMasks.from_soft(soft, boxes, SIZE, threshold).full()
+    assert masks.any()
+    assert torch.equal(masks, paste_masks_in_image(soft, boxes, SIZE, threshold))
 
 
-def test_a_full_soft_mask_fills_its_integer_box() -> None:
+def test_soft_mask_of_ones_fills_its_box() -> None:
     # The samples are bilinear with zeros outside: at the centers inside a box of 4x4, a mask of 4x4 ones is read at its
     # own centers, so every one of the 16 pixels is 1 and none outside is above 0.
     masks = BoxMasks.from_soft(torch.ones(1, 4, 4), torch.tensor([[3.0, 5.0, 7.0, 9.0]]), SIZE)
@@ -63,7 +62,7 @@ def test_a_full_soft_mask_fills_its_integer_box() -> None:
 
 
 @pytest.mark.parametrize("box", [[-9.0, -9.0, -1.5, -2.0], [40.0, 5.0, 50.0, 9.0], [5.0, 24.5, 9.0, 30.0]])
-def test_a_box_outside_the_image_has_no_pixels(box: list[float]) -> None:
+def test_box_outside_the_image_has_no_pixels(box: list[float]) -> None:
     masks = BoxMasks.from_soft(torch.ones(1, 28, 28), torch.tensor([box]), SIZE)
     assert masks.areas().tolist() == [0]
     assert not masks.full().any()
@@ -71,7 +70,7 @@ def test_a_box_outside_the_image_has_no_pixels(box: list[float]) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 4), st.integers(1, 9), st.integers(1, 9), st.floats(0, 1), st.integers(0, 99))
-def test_full_and_back(count: int, height: int, width: int, density: float, seed: int) -> None:
+def test_from_full_and_full_are_inverse(count: int, height: int, width: int, density: float, seed: int) -> None:
     full = torch.rand(count, height, width, generator=torch.Generator().manual_seed(seed)) < density
     masks = BoxMasks.from_full(full)
     assert torch.equal(masks.full(), full)
@@ -102,7 +101,7 @@ def three() -> BoxMasks:
         ([], []),
     ],
 )
-def test_indexing(item: object, areas: list[int]) -> None:
+def test_indexing_selects_masks(item: object, areas: list[int]) -> None:
     masks = three()[item]  # type: ignore[index]
     assert isinstance(masks, BoxMasks)
     assert len(masks) == len(areas)
@@ -110,7 +109,7 @@ def test_indexing(item: object, areas: list[int]) -> None:
     assert masks.full().shape == (len(areas), 6, 8)
 
 
-def test_it_is_a_field_of_instances() -> None:
+def test_masks_are_a_field_of_instances() -> None:
     instances = Instances((6, 8), scores=torch.tensor([0.9, 0.2, 0.7]), pred_masks=three())
     kept = instances[instances.scores > 0.5].to("cpu")
     assert len(kept) == 2
@@ -119,7 +118,7 @@ def test_it_is_a_field_of_instances() -> None:
     assert instances[1].pred_masks.areas().tolist() == [10]
 
 
-def test_no_instances() -> None:
+def test_no_masks_have_empty_shapes() -> None:
     for masks in (
         BoxMasks.from_full(torch.zeros(0, 6, 8, dtype=torch.bool)),
         BoxMasks.from_soft(torch.zeros(0, 28, 28), torch.zeros(0, 4), (6, 8)),
@@ -130,12 +129,12 @@ def test_no_instances() -> None:
         assert masks.windows.shape == (0, 4)
 
 
-def test_windows_and_masks_must_match() -> None:
-    with pytest.raises(ValueError, match="1 windows for 2 masks"):
+def test_different_numbers_of_windows_and_masks_are_an_error() -> None:
+    with pytest.raises(ValueError, match="1 windows and 2 masks"):
         BoxMasks(torch.zeros(1, 4, dtype=torch.int64), [torch.zeros(1, 1)] * 2, (4, 4))
 
 
-def test_cat_is_one_after_the_other() -> None:
+def test_cat_concatenates_masks() -> None:
     full = torch.rand(3, 5, 6) > 0.6
     parts = [BoxMasks.from_full(full[:2]), BoxMasks.from_full(full[:0]), BoxMasks.from_full(full[2:])]
     joined = BoxMasks.cat(parts)
@@ -144,5 +143,5 @@ def test_cat_is_one_after_the_other() -> None:
     # As a field of Instances.
     pair = [Instances((5, 6), pred_masks=part) for part in parts]
     assert torch.equal(Instances.cat(pair).pred_masks.full(), full)
-    with pytest.raises(ValueError, match=r"one image size are wanted, got \[\(5, 6\), \(6, 5\)\]"):
+    with pytest.raises(ValueError, match=r"one image size, got \[\(5, 6\), \(6, 5\)\]"):
         BoxMasks.cat([parts[0], BoxMasks.from_full(full.transpose(1, 2))])

@@ -26,7 +26,7 @@ class Metadata:
 
 
 @pytest.mark.parametrize(("name", "semantic", "things", "first", "zero_is_thing"), BUILTIN)
-def test_reads_the_metadata_of_detectron2(
+def test_metadata_of_detectron2_is_read(
     name: str, semantic: int, things: int, first: list[int], zero_is_thing: bool
 ) -> None:
     table = table_of(name)
@@ -38,7 +38,7 @@ def test_reads_the_metadata_of_detectron2(
 
 
 @pytest.mark.parametrize("name", [row[0] for row in BUILTIN])
-def test_every_class_is_found_again_by_each_of_its_ids(name: str) -> None:
+def test_every_id_finds_its_class(name: str) -> None:
     table = table_of(name)
     assert table.classes
     for c in table.classes:
@@ -51,13 +51,13 @@ def test_every_class_is_found_again_by_each_of_its_ids(name: str) -> None:
         assert table.categories[table.category_of[c.semantic_id]] == c.category or name.endswith("separated")
 
 
-def test_cityscapes_in_three_registrations_is_one_table() -> None:
-    ours, panoptic, semantic = (
+def test_three_registrations_of_cityscapes_give_one_table() -> None:
+    expected, panoptic, semantic = (
         table_of(n) for n in ("unified_cityscapes_val", "cityscapes_fine_panoptic_val", "cityscapes_fine_sem_seg_val")
     )
     for table in (panoptic, semantic):
         assert [(c.name, c.semantic_id, c.thing_id) for c in table.classes] == [
-            (c.name, c.semantic_id, c.thing_id) for c in ours.classes
+            (c.name, c.semantic_id, c.thing_id) for c in expected.classes
         ]
     # Without a published mapping the files hold the semantic ids themselves.
     assert [c.dataset_id for c in semantic.classes] == list(range(19))
@@ -106,7 +106,7 @@ def test_coco_separated_shares_one_semantic_id_among_things() -> None:
     assert table.by_dataset_id[92].semantic_id == 1  # banner, the first stuff
 
 
-def test_data_sets_without_colors_get_distinct_ones() -> None:
+def test_data_set_without_colors_gets_distinct_ones() -> None:
     table = table_of("ade20k_sem_seg_val")
     assert len(set(table.semantic_colors)) == 150
 
@@ -119,19 +119,19 @@ def entry(name: str, semantic: int, thing: int | None, dataset: int) -> SegmentC
     ("classes", "ignore", "message"),
     [
         ([], 255, "at least one class"),
-        ([entry("a", 0, None, 1), entry("b", 2, None, 2)], 255, "without a gap"),
+        ([entry("a", 0, None, 1), entry("b", 2, None, 2)], 255, "without gaps"),
         ([entry("a", 0, 0, 1), entry("b", 1, 2, 2)], 255, "thing ids"),
-        ([entry("a", 0, None, 1), entry("b", 1, None, 1)], 255, "names two classes"),
-        ([entry("a", 0, 0, 1), entry("b", 0, None, 2)], 255, "not all things"),
+        ([entry("a", 0, None, 1), entry("b", 1, None, 1)], 255, "must be unique"),
+        ([entry("a", 0, 0, 1), entry("b", 0, None, 2)], 255, "only things"),
         ([entry("a", 0, None, 1), entry("b", 1, None, 2)], 1, "ignore label 1"),
     ],
 )
-def test_contradictions_are_errors(classes: list[SegmentClass], ignore: int, message: str) -> None:
+def test_contradicting_ids_are_errors(classes: list[SegmentClass], ignore: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClassTable(classes, ignore)
 
 
-def test_a_negative_ignore_label_collides_with_nothing() -> None:
+def test_ignore_label_may_be_negative() -> None:
     assert ClassTable([entry("a", 0, None, 1)], -1).ignore_label == -1
 
 
@@ -140,18 +140,18 @@ def test_metadata_without_classes_is_an_error() -> None:
         ClassTable.from_metadata(Metadata(name="empty"))
 
 
-def test_a_thing_outside_the_semantic_classes_is_an_error() -> None:
+def test_thing_without_semantic_class_is_an_error() -> None:
     with pytest.raises(ValueError, match="'car' is not among stuff_classes"):
         ClassTable.from_metadata(Metadata(name="x", thing_classes=["car"], stuff_classes=["road"]))
 
 
-def test_a_mapping_to_a_class_that_is_not_there_is_an_error() -> None:
+def test_mapping_to_an_unknown_class_is_an_error() -> None:
     metadata = Metadata(name="x", stuff_classes=["road"], stuff_dataset_id_to_contiguous_id={7: 0, 8: 1})
-    with pytest.raises(ValueError, match=r"names ids \[1\], but stuff_classes has 1"):
+    with pytest.raises(ValueError, match=r"stuff_dataset_id_to_contiguous_id: ids \[1\]"):
         ClassTable.from_metadata(metadata)
 
 
-def test_unknown_segment_classes_are_errors() -> None:
+def test_unknown_segment_class_is_an_error() -> None:
     table = table_of("unified_cityscapes_val")
     with pytest.raises(ValueError, match="no thing class has category_id 8"):
         table.find_class(8, True)

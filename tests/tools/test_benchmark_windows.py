@@ -47,7 +47,7 @@ def test_a_wrong_label(benchmark_tool):
     ("arguments", "message"),
     [
         (["--size", "100x192"], "multiples of 8 pixels"),
-        (["--window", "30"], "no multiple of the network's stride of 8; the nearest are 24 and 32"),
+        (["--window", "30"], "stride of 8; use 24 or 32"),
         (["--window", "4"], "smaller than the network's stride"),
     ],
 )

@@ -1,6 +1,6 @@
 """From logits at a quarter of the image's size to its label map, against resizing all classes first.
 
-Ours is resample_labels; the peers are F.interpolate, four times larger, followed by argmax(1), and by max(1).indices.
+Ours is LogitMap.labels; the peers are F.interpolate, four times larger, followed by argmax(1), and by max(1).indices.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.ops.resampling import resample_labels
+from unified_seg.structures.logit_map import LogitMap
 
 from .harness import Call, Comparison
 from .logits import SEED, STRIDE, assert_equal_but_for_ties, smooth_field, uniform_share
@@ -48,7 +48,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 def prepare_ours(size: tuple[int, int], device: str) -> Call:
-    return partial(resample_labels, smooth_field(size, CLASSES).to(device), STRIDE, size, size)
+    return partial(LogitMap.from_logits(smooth_field(size, CLASSES).to(device), STRIDE, size).labels, size)
 
 
 def prepare_peer(size: tuple[int, int], device: str, winner: str) -> Call:

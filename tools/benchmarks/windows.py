@@ -150,7 +150,7 @@ def assert_equal_labels(stride: int, device: str, ours: Tensor, peer: Tensor) ->
     rows, columns = (
         compute_positions(side, side, stride, cells) for side, cells in zip(ours.shape, logits.shape[1:], strict=True)
     )
-    y, x = (along.to(logits.device).part(place) for along, place in zip((rows, columns), places))
+    y, x = (along.to(logits.device).select(place) for along, place in zip((rows, columns), places))
     gaps = torch.lerp(
         torch.lerp(logits[:, y.first, x.first], logits[:, y.first, x.second], x.weight),
         torch.lerp(logits[:, y.second, x.first], logits[:, y.second, x.second], x.weight),

@@ -1,4 +1,4 @@
-"""Loops that tensor code can't say, compiled on the user's machine by numba."""
+"""Just-in-time compilation by numba, for loops that tensor code cannot express."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +7,13 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function of numpy arrays and numbers at its first call; other threads may run meanwhile.
+    """Compile a function of numpy arrays and numbers at its first call; it releases the global interpreter lock.
 
-    The machine code is kept beside the source or in the user's cache folder, so that only the first process compiles.
-    It is renewed when the function's own file changes, and no other: compiled functions call those of their file alone.
+    The machine code is cached beside the source or in the user's cache folder, so that only the first process compiles.
+    It is renewed if the function's own file changes, but not if another file does, so compiled functions may only call
+    compiled functions of the same file.
     """
     try:
         return numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither folder can be written to: every process compiles for itself
+    except RuntimeError:  # no writable folder for the cache: every process compiles for itself
         return numba.njit(nogil=True)(function)

@@ -1,4 +1,4 @@
-"""Counting in maps of ids: each pixel is looked at once, and ids are looked up only where they change.
+"""Counting and replacing ids in maps, in one pass that looks ids up only where they change.
 
 (H, W) = a map.
 """
@@ -11,21 +11,21 @@ from unified_seg.ops.compiled import compiled
 
 
 class UnknownIdsError(ValueError):
-    """A map holds ids that are not among those it may hold.
+    """A map contains ids that are not among the known ones.
 
     Attributes:
-        in_first: whether it is the first map, where there are two.
-        ids: the unknown ones, ascending.
+        in_first: of two maps, whether it is the first.
+        ids: the unknown ids, ascending.
     """
 
     def __init__(self, in_first: bool, ids: list[int]):
-        super().__init__(f"the {'first' if in_first else 'second'} map holds the unknown ids {ids}")
+        super().__init__(f"the {'first' if in_first else 'second'} map contains unknown ids {ids}")
         self.in_first = in_first
         self.ids = ids
 
 
 def format_ids(ids: Sequence[int], limit: int = 10) -> str:
-    """The first of many ids, for a message."""
+    """Return ids as text for a message, at most `limit` of them."""
     more = f" and {len(ids) - limit} more" if len(ids) > limit else ""
     return f"{list(ids[:limit])}{more}"
 
@@ -33,23 +33,21 @@ def format_ids(ids: Sequence[int], limit: int = 10) -> str:
 def count_pairs(
     first: np.ndarray, second: np.ndarray, first_ids: Sequence[int], second_ids: Sequence[int]
 ) -> np.ndarray:
-    """Count the pixels of every pair (id in the first map, id in the second), and check all ids, in one pass.
-
-    Neighboring pixels mostly share both ids, so the row and the column of a pair are looked up where an id changes.
+    """Count the pixels of every pair (id in the first map, id in the second), and check all ids.
 
     Args:
-        first, second: of one shape, any integer types.
-        first_ids, second_ids: the ids that may occur, at least one, each once, in any order.
+        first, second: maps of one shape, of any integer types.
+        first_ids, second_ids: the known ids, at least one, each once, in any order.
 
     Returns:
         (len(first_ids), len(second_ids)) int64; its sum is the number of pixels.
 
     Raises:
-        UnknownIdsError: an id that is not among those that may occur.
-        ValueError: shapes that differ.
+        UnknownIdsError: a map contains an unknown id.
+        ValueError: the shapes differ.
     """
     if first.shape != second.shape:
-        raise ValueError(f"maps of different shapes, {first.shape} and {second.shape}")
+        raise ValueError(f"both maps must have one shape, got {first.shape} and {second.shape}")
     known = [np.asarray(ids, dtype=np.int64) for ids in (first_ids, second_ids)]
     orders = [np.argsort(ids) for ids in known]
     counts = np.zeros((len(known[0]), len(known[1])), dtype=np.int64)
@@ -63,18 +61,18 @@ def count_pairs(
 
 
 def measure_segments(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
-    """Area and tight window of each id in a map, in one pass that also checks the ids.
+    """Measure the area and the tight window of each id in a map, and check all ids.
 
     Args:
         ids: (H, W), any integer type.
-        known: the M ids that may occur, each once, ascending.
+        known: the M known ids, each once, ascending.
 
     Returns:
-        (M, 5) int64: pixels, then top, bottom, left, right with bottom and right exclusive; zeros for an id without a
-        pixel.
+        (M, 5) int64: area in pixels, then top, bottom, left, right, with bottom and right exclusive; zeros for an id
+        without pixels.
 
     Raises:
-        UnknownIdsError: an id that is not among those that may occur.
+        UnknownIdsError: the map contains an unknown id.
     """
     allowed = np.asarray(known, dtype=np.int64)
     extents = np.zeros((len(allowed), 5), dtype=np.int64)
@@ -84,18 +82,18 @@ def measure_segments(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
 
 
 def replace_ids(ids: np.ndarray, known: Sequence[int], values: Sequence[int]) -> np.ndarray:
-    """Put a value in the place of each id, in one pass that also checks the ids.
+    """Replace each id by a value, and check all ids.
 
     Args:
         ids: (H, W), any integer type.
-        known: the M ids that may occur, each once, ascending.
-        values: M of them, 0 .. 2**31 - 1.
+        known: the M known ids, each once, ascending.
+        values: M values, 0 .. 2**31 - 1.
 
     Returns:
         (H, W) int32.
 
     Raises:
-        UnknownIdsError: an id that is not among those that may occur.
+        UnknownIdsError: the map contains an unknown id.
     """
     allowed = np.asarray(known, dtype=np.int64)
     result = np.empty(ids.shape, dtype=np.int32)
@@ -105,10 +103,10 @@ def replace_ids(ids: np.ndarray, known: Sequence[int], values: Sequence[int]) ->
 
 
 @compiled
-def _position(ids: np.ndarray, wanted: int) -> int:
-    """The index of `wanted` in ascending `ids`, -1 where it is not among them."""
+def _find_position(ids: np.ndarray, wanted: int) -> int:
+    """Return the index of `wanted` in ascending `ids`, -1 if it is not among them."""
     if 0 <= wanted < len(ids) and ids[wanted] == wanted:
-        return wanted  # ids that count up from 0, such as those of classes
+        return wanted  # consecutive ids from 0, such as those of classes
     low, high = 0, len(ids)
     while low < high:
         middle = (low + high) // 2
@@ -125,7 +123,7 @@ def _position(ids: np.ndarray, wanted: int) -> int:
 def _count_pairs(
     first: np.ndarray, second: np.ndarray, first_ids: np.ndarray, second_ids: np.ndarray, counts: np.ndarray
 ) -> bool:
-    """Fill `counts`; False, with counts that mean nothing, at an id that is unknown. All maps flat, ids ascending."""
+    """Fill `counts` from flat maps and ascending ids; return False, with `counts` unfinished, at an unknown id."""
     a, b = first_ids[0], second_ids[0]
     row, column, start = 0, 0, 0
     for i in range(len(first)):
@@ -135,9 +133,9 @@ def _count_pairs(
         counts[row, column] += i - start
         start = i
         if next_a != a:
-            a, row = next_a, _position(first_ids, next_a)
+            a, row = next_a, _find_position(first_ids, next_a)
         if next_b != b:
-            b, column = next_b, _position(second_ids, next_b)
+            b, column = next_b, _find_position(second_ids, next_b)
         if row < 0 or column < 0:
             return False
     counts[row, column] += len(first) - start
@@ -146,7 +144,7 @@ def _count_pairs(
 
 @compiled
 def _measure(ids: np.ndarray, known: np.ndarray, extents: np.ndarray) -> bool:
-    """Fill `extents`; False, with extents that mean nothing, at an id that is unknown. Known ids ascending."""
+    """Fill `extents`, with `known` ascending; return False, with `extents` unfinished, at an unknown id."""
     height, width = ids.shape
     for y in range(height):
         start = 0
@@ -154,7 +152,7 @@ def _measure(ids: np.ndarray, known: np.ndarray, extents: np.ndarray) -> bool:
             end = start + 1
             while end < width and ids[y, end] == ids[y, start]:
                 end += 1
-            row = _position(known, np.int64(ids[y, start]))
+            row = _find_position(known, np.int64(ids[y, start]))
             if row < 0:
                 return False
             area, top, _, left, right = extents[row]
@@ -169,13 +167,13 @@ def _measure(ids: np.ndarray, known: np.ndarray, extents: np.ndarray) -> bool:
 
 @compiled
 def _replace(ids: np.ndarray, known: np.ndarray, values: np.ndarray, result: np.ndarray) -> bool:
-    """Fill `result`; False, with values that mean nothing, at an id that is unknown. Known ids ascending."""
+    """Fill `result`, with `known` ascending; return False, with `result` unfinished, at an unknown id."""
     height, width = ids.shape
     row = 0
     for y in range(height):
         for x in range(width):
             if known[row] != ids[y, x]:
-                row = _position(known, np.int64(ids[y, x]))
+                row = _find_position(known, np.int64(ids[y, x]))
                 if row < 0:
                     return False
             result[y, x] = values[row]

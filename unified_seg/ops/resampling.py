@@ -1,9 +1,9 @@
-"""From logits at a head's stride to an answer for every pixel of the original image, in one bilinear resize.
+"""Bilinear resampling of logits from a head's stride to the pixels of the original image.
 
-Detectron2 resizes twice (to the padded input, then to the original image). Once is sharper, cheaper, and can be done
-stripe by stripe, so that K full-resolution planes never have to exist.
+Detectron2 resizes twice (to the padded input, then to the original image). One resize is sharper and cheaper, and it is
+done stripe by stripe, so that K full-resolution planes never have to exist.
 
-K = classes, (h, w) = logits, (H, W) = the answer.
+K = classes, (h, w) = logits, (H, W) = output.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,56 +20,13 @@ from unified_seg.ops.compiled import compiled
 STRIPE_VALUES = 64 * 19 * 2048
 
 
-def resample_logits(logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of one image's logits to its original size, leaving out the padding.
-
-    Args:
-        logits: (K, h, w), computed from an input padded at its right and bottom.
-        stride: input pixels per pixel of the logits.
-        input_size: height and width of the image as the network saw it, without padding.
-        output_size: (H, W), of the original image.
-
-    Returns:
-        (K, H, W) float32.
-    """
-    return sample_logits(logits, *_positions(logits, stride, input_size, output_size))
-
-
-def resample_labels(logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]) -> Tensor:
-    """The winning class of every pixel: `resample_logits(...).argmax(0)` without its K planes.
-
-    On the CPU most of the interpolation is left out: where the same class wins on all sides of a pixel it wins at the
-    pixel, since a bilinear mean keeps the order of two classes. There classes within a rounding error of each other
-    may come out the other way round.
-
-    Args: as of `resample_logits`.
-
-    Returns:
-        (H, W), uint8 for up to 256 classes, else int16.
-    """
-    return sample_labels(logits, *_positions(logits, stride, input_size, output_size))
-
-
-def resample_confidence(
-    logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]
-) -> Tensor:
-    """The softmax probability of every pixel's winning class.
-
-    Args: as of `resample_logits`.
-
-    Returns:
-        (H, W) float32.
-    """
-    return sample_confidence(logits, *_positions(logits, stride, input_size, output_size))
-
-
 @dataclass(frozen=True)
 class Positions:
-    """Where the L rows (or columns) of an answer lie between those of the logits.
+    """Positions of the L rows (or columns) of an output between those of the logits.
 
     Attributes:
-        first, second: (L,) int64, the neighboring rows of the logits; the same one beyond the outermost.
-        weight: (L,) float32, of the second, 0 to 1.
+        first, second: (L,) int64, the neighboring rows of the logits; the same row beyond the outermost ones.
+        weight: (L,) float32 in [0, 1], the weight of the second row.
     """
 
     first: Tensor
@@ -79,12 +36,12 @@ class Positions:
     def __len__(self) -> int:
         return len(self.weight)
 
-    def part(self, rows: slice | Tensor, origin: int = 0) -> "Positions":
-        """Of some of the rows, counted in the logits from row `origin` on."""
+    def select(self, rows: slice | Tensor, origin: int = 0) -> "Positions":
+        """Return the positions of some of the rows, relative to row `origin` of the logits."""
         return Positions(self.first[rows] - origin, self.second[rows] - origin, self.weight[rows])
 
-    def mirrored(self) -> "Positions":
-        """The last row first."""
+    def flip(self) -> "Positions":
+        """Return the positions in reverse order."""
         return Positions(self.first.flip(0), self.second.flip(0), self.weight.flip(0))
 
     def to(self, device: torch.device) -> "Positions":
@@ -92,13 +49,13 @@ class Positions:
 
 
 def compute_positions(length: int, input_length: int, stride: int, cells: int) -> Positions:
-    """The positions of an answer's rows (or columns).
+    """Compute the positions of the rows (or columns) of an output.
 
-    Pixel centers lie at halves (align_corners=False): row i of the answer sits at (i + 0.5) * step - 0.5 of the logits.
+    Pixel centers lie at halves (align_corners=False): row i of the output is at (i + 0.5) * step - 0.5 of the logits.
 
     Args:
-        length: rows of the answer.
-        input_length: rows of the image as the network saw it, without padding.
+        length: rows of the output.
+        input_length: rows of the network's input, without padding.
         stride: input pixels per row of the logits.
         cells: rows of the logits.
     """
@@ -110,12 +67,17 @@ def compute_positions(length: int, input_length: int, stride: int, cells: int) -
 
 
 def sample_logits(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:
-    """(K, h, w) logits interpolated at H rows and W columns: (K, H, W) float32."""
+    """Interpolate logits (K, h, w) at H rows and W columns: (K, H, W) float32."""
     return torch.cat(list(sample_stripes(logits, rows, columns)), dim=1)
 
 
 def sample_labels(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:
-    """The winners there: (H, W), uint8 for up to 256 classes, else int16."""
+    """Compute the class with the largest interpolated logit: (H, W), uint8 for up to 256 classes, else int16.
+
+    On the CPU most interpolation is skipped: if one class has the largest logit at all neighbors of a pixel it has it
+    at the pixel too, since a bilinear mean keeps the order of two classes. Of classes within a rounding error of each
+    other either may be chosen there.
+    """
     if logits.device.type != "cpu":
         return torch.cat([argmax_labels(stripe) for stripe in sample_stripes(logits, rows, columns)])
     labels = torch.empty((len(rows), len(columns)), dtype=_label_dtype(len(logits)))
@@ -126,43 +88,33 @@ def sample_labels(logits: Tensor, rows: Positions, columns: Positions) -> Tensor
 
 
 def sample_confidence(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:
-    """The softmax probability of the winners there: (H, W) float32."""
+    """Compute the largest softmax probability of the interpolated logits: (H, W) float32."""
     return torch.cat([stripe.softmax(0).amax(0) for stripe in sample_stripes(logits, rows, columns)])
 
 
 def sample_stripes(logits: Tensor, rows: Positions, columns: Positions) -> Iterator[Tensor]:
-    """`sample_logits` in pieces (K, r, W) of about STRIPE_VALUES, from top to bottom."""
+    """Yield `sample_logits` from top to bottom, in stripes (K, r, W) of about STRIPE_VALUES values."""
     logits = logits.float()
     columns = columns.to(logits.device)
     height = max(STRIPE_VALUES // (len(logits) * len(columns)), 1)
     for start in range(0, len(rows), height):
-        here = rows.part(slice(start, start + height))
-        # Columns first: of an enlarged map the stripe has few rows yet.
+        here = rows.select(slice(start, start + height))
+        # Columns first: before its rows are interpolated, a stripe of an enlarged map has few.
         top, bottom = int(here.first[0]), int(here.second[-1]) + 1
         source = logits[:, top:bottom]
         wide = torch.lerp(source[:, :, columns.first], source[:, :, columns.second], columns.weight)
-        here = here.part(slice(None), top).to(logits.device)
+        here = here.select(slice(None), top).to(logits.device)
         yield torch.lerp(wide[:, here.first], wide[:, here.second], here.weight[:, None])
 
 
 def argmax_labels(values: Tensor) -> Tensor:
-    """The index of the largest along the first dimension of (K, ...): uint8 for K up to 256, else int16."""
-    # Several times faster than argmax on the CPU.
+    """Return the argmax over the first dimension of (K, ...): uint8 for K up to 256, else int16."""
+    # On the CPU several times faster than argmax.
     return values.max(0).indices.to(_label_dtype(len(values)))
 
 
 def _label_dtype(classes: int) -> torch.dtype:
     return torch.uint8 if classes <= 256 else torch.int16
-
-
-def _positions(
-    logits: Tensor, stride: int, input_size: tuple[int, int], output_size: tuple[int, int]
-) -> tuple[Positions, Positions]:
-    """Of the rows and of the columns."""
-    rows, columns = (
-        compute_positions(output_size[dim], input_size[dim], stride, logits.shape[1 + dim]) for dim in (0, 1)
-    )
-    return rows, columns
 
 
 @compiled
@@ -176,9 +128,9 @@ def _interpolate_labels(
     column_weight: np.ndarray,
     labels: np.ndarray,
 ) -> None:
-    """Write the winning class of every pixel of `labels`; positions and weights are those of `Positions`."""
+    """Write the class with the largest logit at every pixel of `labels`; see `Positions` for positions and weights."""
     classes, _, width = logits.shape
-    # The two source rows around a row of pixels, position by position, and the winner at each position.
+    # The two source rows around a row of pixels, as (w, K), and the class with the largest logit at each position.
     upper, lower = np.empty((width, classes), np.float32), np.empty((width, classes), np.float32)
     upper_winner, lower_winner = np.empty(width, np.int64), np.empty(width, np.int64)
     upper_row, lower_row = -1, -1
@@ -217,7 +169,7 @@ def _interpolate_labels(
 
 @compiled
 def _read_row(logits: np.ndarray, row: int, values: np.ndarray, winners: np.ndarray) -> None:
-    """Transpose a row of logits into (w, K), and find the winner at each position."""
+    """Transpose a row of logits into (w, K), and find the class with the largest logit at each position."""
     winners[:] = 0
     for k in range(logits.shape[0]):
         for x in range(logits.shape[2]):
@@ -229,7 +181,7 @@ def _read_row(logits: np.ndarray, row: int, values: np.ndarray, winners: np.ndar
 
 @compiled
 def _mix(first: np.ndarray, second: np.ndarray, weight: float, result: np.ndarray) -> int:
-    """Interpolate between two vectors of logits; returns the winner."""
+    """Interpolate between two vectors of logits; return the class with the largest result."""
     winner = 0
     for k in range(len(result)):
         result[k] = first[k] + weight * (second[k] - first[k])
@@ -240,6 +192,7 @@ def _mix(first: np.ndarray, second: np.ndarray, weight: float, result: np.ndarra
 
 @compiled
 def _winner_between(first: np.ndarray, second: np.ndarray, weight: float) -> int:
+    """Return the class with the largest logit, interpolated between two vectors."""
     winner, best = 0, first[0] + weight * (second[0] - first[0])
     for k in range(1, len(first)):
         value = first[k] + weight * (second[k] - first[k])
@@ -249,12 +202,12 @@ def _winner_between(first: np.ndarray, second: np.ndarray, weight: float) -> int
 
 
 def upsample_to(source: Tensor, like: Tensor) -> Tensor:
-    """Bilinear resize of (N, C, h, w) to the height and width of `like`."""
+    """Resize (N, C, h, w) bilinearly to the height and width of `like`."""
     return upsample_to_size(source, like.shape[-2:])
 
 
 def upsample_to_size(source: Tensor, size: Sequence[int]) -> Tensor:
-    """Bilinear resize of (N, C, h, w) to a height and width."""
+    """Resize (N, C, h, w) bilinearly to a height and width."""
     if tuple(source.shape[-2:]) == tuple(size):
         return source
     return F.interpolate(source, size=tuple(size), mode="bilinear", align_corners=False)

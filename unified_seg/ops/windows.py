@@ -1,7 +1,7 @@
-"""Sliding windows: where they lie on an image, and how their logits become one map, a row of windows at a time.
+"""Sliding-window inference: the positions of windows, and one map from their logits, a row of windows at a time.
 
-Source: the released code of Zhao et al., Pyramid Scene Parsing Network, whose windows overlap by a third and average
-their class probabilities there.
+Source: the released code of Zhao et al., Pyramid Scene Parsing Network (2017): windows overlap by a third, and their
+class probabilities are averaged there.
 
 K = classes, (h, w) = the logits of the whole image.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# The logits (K, r, c) of a window, given by its rows and columns in pixels of the image.
+# From the rows and columns of a window, in pixels of the image, to its logits (K, r, c).
 Predict = Callable[[slice, slice], Tensor]
 
 
@@ -22,13 +22,13 @@ class SlidingWindows:
     """Square windows, evenly spread over an image.
 
     Args:
-        size: their side, pixels.
-        overlap: at least this share of a window is covered by the next one too; 0 <= overlap < 1.
-        step: windows begin and end at multiples of it, pixels; where the network divides its input by it, each
-            window's logits lie on the grid of the whole image's.
+        size: the side of a window, pixels.
+        overlap: the minimal fraction of a window that the next one overlaps, in [0, 1).
+        step: windows begin and end at multiples of it, pixels. If it is the stride of the network, the logits of each
+            window are aligned with those of the whole image.
 
     Raises:
-        ValueError: a window smaller than the step or no multiple of it, or that overlaps too much to get on.
+        ValueError: `size` is smaller than `step` or no multiple of it, or `overlap` leaves no room to advance.
     """
 
     size: int
@@ -37,33 +37,35 @@ class SlidingWindows:
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
-            raise ValueError(f"the overlap of windows must be 0 to 1, without 1, got {self.overlap}")
+            raise ValueError(f"the overlap of windows must be in [0, 1), got {self.overlap}")
         if self.size < self.step:
             raise ValueError(
-                f"a window of {self.size} pixels is smaller than the network's stride; the smallest has {self.step}"
+                f"a window of {self.size} pixels is smaller than the network's stride of {self.step}; use at least "
+                f"{self.step}"
             )
         if self.size % self.step:
             below = self.size - self.size % self.step
             raise ValueError(
-                f"a window of {self.size} pixels is no multiple of the network's stride of {self.step}; the nearest "
-                f"are {below} and {below + self.step}"
+                f"a window of {self.size} pixels is not a multiple of the network's stride of {self.step}; use {below} "
+                f"or {below + self.step}"
             )
         if self._longest_advance == 0:
             raise ValueError(
-                f"windows of {self.size} pixels that overlap by {self.overlap:g} can't get on in steps of {self.step}: "
-                "make them larger, or their overlap smaller"
+                f"windows of {self.size} pixels with an overlap of {self.overlap:g} cannot advance by the network's "
+                f"stride of {self.step}; use larger windows or less overlap"
             )
 
     @property
     def _longest_advance(self) -> int:
-        """From one window to the next, in steps."""
-        # 10 * (1 - 0.9) is a little less than 1 in binary: the margin keeps that step.
+        """The longest distance between the starts of two windows, in steps."""
+        # In floating point 10 * (1 - 0.9) is slightly less than 1; the margin corrects that.
         return math.floor(self.size // self.step * (1 - self.overlap) + 1e-9)
 
     def starts(self, length: int) -> list[int]:
-        """Where windows begin along a side of `length` pixels, a multiple of the step; the last one ends at its end.
+        """Return the starts of the windows along a side of `length` pixels, a multiple of the step.
 
-        A side that is no longer than a window has one, of the side's own length.
+        The last window ends at the end of the side. A side that is not longer than a window has one window of its own
+        length.
         """
         spare = (length - self.size) // self.step
         if spare <= 0:
@@ -75,21 +77,22 @@ class SlidingWindows:
 def stitch_windows(
     predict: Predict, windows: SlidingWindows, size: tuple[int, int], stride: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Run windows over an image, from the top left to the bottom right, and join what they say.
+    """Predict windows from the top left to the bottom right of an image, and stitch their logits.
 
-    Each position gets the logarithm of the sum of its windows' class probabilities: up to a constant for all classes,
-    which changes neither argmax nor softmax, the logarithm of their mean. In use at any time are one row of windows
-    and what a single window needs.
+    The result at each position is the logarithm of the sum of its windows' class probabilities. It differs from the
+    logarithm of their mean by a constant for all classes, which changes neither argmax nor softmax. Memory holds the
+    logits of one row of windows.
 
     Args:
         predict: called once for each window.
-        windows: their `step` is a multiple of `stride`.
+        windows: its `step` must be a multiple of `stride`.
         size: height and width of the image, multiples of the windows' step.
         stride: pixels per pixel of the logits.
 
     Yields:
-        (first, rows): the rows (K, r, w) of the map from `first` on that no later window reaches, float32. Each begins
-        with the last row of the one before, so that any two neighboring rows are in one. Valid until the next.
+        (first, rows): the rows (K, r, w) of the map from row `first` that no later window overlaps, float32. Each
+        begins with the last row of the one before it, so that any two neighboring rows are in one of them. They are
+        valid until the next ones.
     """
     height, width = size
     tops, lefts = windows.starts(height), windows.starts(width)
@@ -99,12 +102,12 @@ def stitch_windows(
         for left in lefts:
             logits = predict(slice(top, top + high), slice(left, left + wide)).float()
             if top == left == 0:
-                # The row above the windows comes first.
+                # The first row is the last one above the windows.
                 band = logits.new_full((len(logits), 1 + high // stride, width // stride), -math.inf)
             here = band[:, 1:, left // stride : (left + wide) // stride]
             torch.logaddexp(here, logits.log_softmax(0), out=here)
-        done = (next_top - top) // stride
-        yield (top // stride - 1, band[:, : done + 1]) if top else (0, band[:, 1 : done + 1])
-        begun = band[:, done:].clone()
-        band[:, : begun.shape[1]] = begun
-        band[:, begun.shape[1] :] = -math.inf
+        finished = (next_top - top) // stride
+        yield (top // stride - 1, band[:, : finished + 1]) if top else (0, band[:, 1 : finished + 1])
+        remaining = band[:, finished:].clone()
+        band[:, : remaining.shape[1]] = remaining
+        band[:, remaining.shape[1] :] = -math.inf

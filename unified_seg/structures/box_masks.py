@@ -1,6 +1,6 @@
-"""Instance masks cropped to their boxes: N small masks where N full images would not fit.
+"""Instance masks cropped to their boxes: N small masks instead of N full images.
 
-T: N = instances, (H, W) = the image the boxes refer to.
+N = instances, (H, W) = the image that the boxes refer to.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,20 @@ from unified_seg.ops.boxes import find_tight_box
 class BoxMasks:
     """N binary masks, each stored inside its own window of an image.
 
-    It behaves as a field of Detectron2's `Instances` (length, indexing, `to`), in the place of an (N, H, W) tensor.
+    It can be a field of Detectron2's `Instances` (length, indexing, `to`) instead of an (N, H, W) tensor.
 
     Args:
         windows: (N, 4) int64, x0, y0, x1, y1 of each window in pixels, x1 and y1 exclusive, inside the image.
         masks: N bool tensors, the i-th of shape (y1 - y0, x1 - x0).
         image_size: (H, W).
+
+    Raises:
+        ValueError: windows and masks differ in number.
     """
 
     def __init__(self, windows: Tensor, masks: Sequence[Tensor], image_size: tuple[int, int]):
         if len(windows) != len(masks):
-            raise ValueError(f"{len(windows)} windows for {len(masks)} masks")
+            raise ValueError(f"expected one window per mask, got {len(windows)} windows and {len(masks)} masks")
         self.windows = windows
         self.masks = list(masks)
         self.image_size = image_size
@@ -35,11 +38,11 @@ class BoxMasks:
     def from_soft(cls, soft: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> "BoxMasks":
         """Paste a detector's soft masks, each inside its box only.
 
-        Equal, pixel for pixel, to Detectron2's `paste_masks_in_image`: a pixel belongs to an instance where the
-        soft mask, sampled bilinearly at the pixel's center, reaches the threshold.
+        Equal, pixel for pixel, to Detectron2's `paste_masks_in_image`: a pixel belongs to an instance if the soft
+        mask, sampled bilinearly at the center of the pixel, is at least the threshold.
 
         Args:
-            soft: (N, M, M), probabilities.
+            soft: (N, M, M) probabilities.
             boxes: (N, 4) float, x0, y0, x1, y1 in pixels of the image.
             image_size: (H, W).
             threshold: in (0, 1].
@@ -60,7 +63,7 @@ class BoxMasks:
 
     @classmethod
     def from_full(cls, full: Tensor) -> "BoxMasks":
-        """Crop (N, H, W) bool masks to their tight windows; an empty mask gets a window without pixels."""
+        """Crop (N, H, W) bool masks to their tight windows; the window of an empty mask has no pixels."""
         windows, masks = [], []
         for mask in full:
             x0, y0, x1, y1 = find_tight_box(mask)
@@ -71,14 +74,14 @@ class BoxMasks:
 
     @classmethod
     def cat(cls, parts: Sequence["BoxMasks"]) -> "BoxMasks":
-        """The masks of all parts, one after the other; Detectron2's `Instances.cat` uses it.
+        """Concatenate masks; Detectron2's `Instances.cat` calls it.
 
         Raises:
-            ValueError: no part, or parts of images of different sizes.
+            ValueError: there is no part, or the parts have different image sizes.
         """
         sizes = {part.image_size for part in parts}
         if len(sizes) != 1:
-            raise ValueError(f"masks of one image size are wanted, got {sorted(sizes)}")
+            raise ValueError(f"parts must have one image size, got {sorted(sizes)}")
         windows = torch.cat([part.windows for part in parts])
         return cls(windows, [mask for part in parts for mask in part.masks], sizes.pop())
 
@@ -86,7 +89,7 @@ class BoxMasks:
         return len(self.masks)
 
     def __iter__(self) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
-        """Yields ((rows, columns) of the window, mask inside it)."""
+        """Yield ((rows, columns) of the window, mask inside it)."""
         for (x0, y0, x1, y1), mask in zip(self.windows.tolist(), self.masks):
             yield (slice(y0, y1), slice(x0, x1)), mask
 
@@ -111,11 +114,11 @@ class BoxMasks:
         return self.windows.device
 
     def areas(self) -> Tensor:
-        """(N,) int64: pixels of each mask."""
+        """Return the number of pixels of each mask: (N,) int64."""
         return torch.stack([m.sum() for m in self.masks]) if self.masks else self.windows.new_zeros(0)
 
     def full(self) -> Tensor:
-        """(N, H, W) bool."""
+        """Return the masks as a tensor (N, H, W) bool."""
         result = torch.zeros((len(self), *self.image_size), dtype=torch.bool, device=self.windows.device)
         for canvas, (window, mask) in zip(result, self):
             canvas[window] = mask
@@ -123,7 +126,7 @@ class BoxMasks:
 
 
 def _sampling_positions(start: int, stop: int, low: Tensor, high: Tensor, like: Tensor) -> Tensor:
-    """Centers of pixels start .. stop-1 in the coordinates of `grid_sample`, where the box spans -1 to 1."""
-    # The box stays a tensor: CUDA divides by a Python number through its reciprocal, which rounds otherwise.
+    """Return the centers of pixels start .. stop-1 in the coordinates of `grid_sample`: the box spans -1 to 1."""
+    # The box stays a tensor: CUDA divides by a Python number through its reciprocal, which rounds differently.
     centers = torch.arange(start, stop, device=like.device, dtype=torch.float32) + 0.5
     return (centers - low) / (high - low) * 2 - 1

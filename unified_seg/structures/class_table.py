@@ -1,28 +1,29 @@
-"""The one label convention: every id of a data set is interpreted here and nowhere else.
+"""The label convention: the ids of a data set are interpreted here and nowhere else.
 
-Three kinds of ids meet in a unified model:
+A unified model uses three kinds of ids:
 
-- *semantic id*: the channel of the semantic head and the value in a semantic map, 0 .. K-1;
+- *semantic id*: the channel of the semantic head, and the value in a semantic map, 0 .. K-1;
 - *thing id*: the class index of the detector, 0 .. T-1;
 - *dataset id*: the id in the files (Cityscapes' label id, COCO's category id).
 
 Detectron2's metadata mixes three conventions for them, and a `ClassTable` reads all three:
 
-- semantic ids over all classes, thing ids apart (Cityscapes: 19 semantic ids, 8 thing ids, car is 13 and 2);
+- semantic ids over all classes, separate thing ids (Cityscapes: 19 semantic ids, 8 thing ids, car is 13 and 2);
 - one contiguous numbering for both (COCO panoptic: things 0 .. 79, stuff 80 .. 132);
-- stuff alone in the semantic map, one semantic id shared by all things (COCO separated: 0 = "things").
+- semantic ids of stuff, one semantic id shared by all things (COCO separated: 0 = "things").
 
-In panoptic outputs `category_id` is Detectron2's: the thing id of a thing, the semantic id of stuff.
+In panoptic outputs `category_id` is, as in Detectron2, the thing id of a thing and the semantic id of stuff.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 IGNORE_LABEL = 255
+Color = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,11 @@ class SegmentClass:
     """One class.
 
     Attributes:
-        name: as people read it.
+        name: its display name.
         semantic_id: its value in a semantic map; several things may share one (COCO separated).
-        thing_id: its class index in the detector, None for stuff.
+        thing_id: its class index in the detector; None for stuff.
         dataset_id: its id in the panoptic and instance files.
-        category: the group of look-alike classes it belongs to ("vehicle", "human"); its own name where the data
-            set has none.
+        category: its group of similar classes ("vehicle", "human"); its own name if the data set has no groups.
         color: RGB, 0 to 255.
     """
 
@@ -44,7 +44,7 @@ class SegmentClass:
     thing_id: int | None
     dataset_id: int
     category: str
-    color: tuple[int, int, int]
+    color: Color
 
     @property
     def is_thing(self) -> bool:
@@ -52,7 +52,7 @@ class SegmentClass:
 
     @property
     def category_id(self) -> int:
-        """The `category_id` of its panoptic segments (thing id of a thing, semantic id of stuff)."""
+        """The `category_id` of its panoptic segments: the thing id of a thing, the semantic id of stuff."""
         return self.semantic_id if self.thing_id is None else self.thing_id
 
 
@@ -64,7 +64,7 @@ class ClassTable:
         ignore_label: the value of pixels without a class in semantic maps.
 
     Raises:
-        ValueError: no class, ids that are not 0 .. n-1, or ids that mean two things.
+        ValueError: there is no class, ids are not 0 .. n-1, or an id has two meanings.
     """
 
     def __init__(self, classes: Iterable[SegmentClass], ignore_label: int = IGNORE_LABEL):
@@ -77,20 +77,20 @@ class ClassTable:
             raise ValueError("a class table needs at least one class")
         semantic_ids = sorted({c.semantic_id for c in self.classes})
         if semantic_ids != list(range(len(semantic_ids))):
-            raise ValueError(f"semantic ids must be 0 .. K-1 without a gap, got {semantic_ids}")
+            raise ValueError(f"semantic ids must be 0 .. K-1 without gaps, got {semantic_ids}")
         thing_ids = [c.thing_id for c in self.things]
         if thing_ids != list(range(len(thing_ids))):
             raise ValueError(f"thing ids must be 0 .. T-1, each once, got {thing_ids}")
         if semantic_ids[-1] >= self.ignore_label >= 0:
-            raise ValueError(f"the ignore label {self.ignore_label} is also the id of a class")
+            raise ValueError(f"the ignore label {self.ignore_label} is also a semantic id")
         dataset_ids = [c.dataset_id for c in self.classes]
         if len(set(dataset_ids)) != len(dataset_ids):
-            raise ValueError(f"a dataset id names two classes: {sorted(dataset_ids)}")
+            raise ValueError(f"dataset ids must be unique, got {sorted(dataset_ids)}")
         for semantic_id in semantic_ids:
             sharing = [c for c in self.classes if c.semantic_id == semantic_id]
             if len(sharing) > 1 and not all(c.is_thing for c in sharing):
                 names = ", ".join(c.name for c in sharing)
-                raise ValueError(f"semantic id {semantic_id} is shared by {names}, which are not all things")
+                raise ValueError(f"semantic id {semantic_id} is shared by {names}, but only things can share one")
 
     @cached_property
     def things(self) -> tuple[SegmentClass, ...]:
@@ -110,21 +110,21 @@ class ClassTable:
 
     @cached_property
     def semantic_names(self) -> list[str]:
-        """The name of each semantic id; "things" where several things share it."""
+        """The name of each semantic id; "things" for an id that several things share."""
         names: dict[int, str] = {}
         for c in self.classes:
             names[c.semantic_id] = "things" if c.semantic_id in names else c.name
         return [names[i] for i in range(self.num_semantic)]
 
     @cached_property
-    def semantic_colors(self) -> list[tuple[int, int, int]]:
+    def semantic_colors(self) -> list[Color]:
         """The RGB of each semantic id."""
         colors = {c.semantic_id: c.color for c in reversed(self.classes)}
         return [colors[i] for i in range(self.num_semantic)]
 
     @cached_property
     def is_thing(self) -> np.ndarray:
-        """(K,) bool: whether a semantic id means things."""
+        """(K,) bool: whether a semantic id is that of things."""
         flags = np.zeros(self.num_semantic, dtype=bool)
         flags[[c.semantic_id for c in self.things]] = True
         return flags
@@ -136,7 +136,7 @@ class ClassTable:
 
     @cached_property
     def semantic_to_thing(self) -> np.ndarray:
-        """(K,) int64: the thing id of each semantic id; -1 for stuff, and where several things share the id."""
+        """(K,) int64: the thing id of each semantic id; -1 for stuff and for an id that several things share."""
         things = np.full(self.num_semantic, -1, dtype=np.int64)
         ids, counts = np.unique(self.thing_to_semantic, return_counts=True)
         for semantic_id in ids[counts == 1]:
@@ -164,7 +164,7 @@ class ClassTable:
         return self.things[thing_id]
 
     def find_class(self, category_id: int, is_thing: bool) -> SegmentClass:
-        """The class of a panoptic segment as Detectron2 writes it.
+        """Return the class of a panoptic segment, from Detectron2's description of it.
 
         Raises:
             ValueError: the table has no such class.
@@ -180,64 +180,31 @@ class ClassTable:
 
         Args:
             metadata: `stuff_classes` and/or `thing_classes`, the matching `*_colors` and
-                `*_dataset_id_to_contiguous_id` where it has them, `ignore_label`, and our own `class_categories`
-                (class name -> category name).
+                `*_dataset_id_to_contiguous_id` if there are any, `ignore_label`, and this project's
+                `class_categories` (class name -> category name).
 
         Raises:
-            ValueError: neither kind of classes is there, or the ids contradict each other.
+            ValueError: there are no classes, or their ids contradict each other.
         """
-        thing_names = list(getattr(metadata, "thing_classes", ()))
-        stuff_names = list(getattr(metadata, "stuff_classes", ()))
-        if not thing_names and not stuff_names:
+        things, stuff = (_ClassList.from_metadata(metadata, kind) for kind in ("thing", "stuff"))
+        if not things.names and not stuff.names:
             raise ValueError(f"the data set {getattr(metadata, 'name', '?')!r} has no thing_classes or stuff_classes")
-        thing_ids = _contiguous_ids(metadata, "thing", thing_names)
-        stuff_ids = _contiguous_ids(metadata, "stuff", stuff_names)
-        thing_colors = list(getattr(metadata, "thing_colors", ())) or make_voc_palette(len(thing_names))
-        stuff_colors = list(getattr(metadata, "stuff_colors", ())) or make_voc_palette(len(stuff_names))
-        categories: Mapping[str, str] = getattr(metadata, "class_categories", {})
-
-        def entry(name: str, semantic: int, thing: int | None, dataset_id: int, color: Any) -> SegmentClass:
-            rgb = (int(color[0]), int(color[1]), int(color[2]))
-            return SegmentClass(name, semantic, thing, dataset_id, categories.get(name, name), rgb)
-
-        shared = stuff_names[:1] == ["things"]  # COCO separated: one semantic id for all things
-        # Cityscapes' semantic sets publish no ids of things: there the files hold those of the semantic map.
-        things_unpublished = getattr(metadata, "thing_dataset_id_to_contiguous_id", None) is None
-        semantic_dataset_id = {contiguous: dataset_id for dataset_id, contiguous in stuff_ids.items()}
-        classes, seen_names = [], set()
-        # Detectron2's Cityscapes panoptic metadata numbers things 11 .. 18; a detector's classes start at 0.
-        by_contiguous = sorted((contiguous, dataset_id) for dataset_id, contiguous in thing_ids.items())
-        for thing_id, (contiguous, dataset_id) in enumerate(by_contiguous):
-            name = thing_names[contiguous]
-            if shared:
-                semantic = 0
-            elif name in stuff_names:
-                semantic = stuff_names.index(name)
-                if things_unpublished:
-                    dataset_id = semantic_dataset_id.get(semantic, dataset_id)
-            elif not stuff_names:
-                semantic = thing_id
-            else:
-                raise ValueError(f"the thing class {name!r} is not among stuff_classes, so it has no semantic id")
-            classes.append(entry(name, semantic, thing_id, dataset_id, thing_colors[contiguous]))
-            seen_names.add(name)
-        for dataset_id, contiguous in sorted(stuff_ids.items(), key=lambda item: item[1]):
-            name = stuff_names[contiguous]
-            if name in seen_names or (shared and contiguous == 0):
-                continue
-            classes.append(entry(name, contiguous, None, dataset_id, stuff_colors[contiguous]))
+        classes = list(_read_things(things, stuff))
+        classes += _read_stuff(stuff, {c.name for c in classes})
+        category_of = getattr(metadata, "class_categories", {})
+        classes = [replace(c, category=category_of.get(c.name, c.name)) for c in classes]
         return cls(classes, getattr(metadata, "ignore_label", IGNORE_LABEL))
 
     def to_metadata(self) -> dict[str, Any]:
-        """Detectron2's metadata, of which `from_metadata` makes this table again.
+        """Return Detectron2's metadata, from which `from_metadata` reads this table again.
 
         Raises:
-            ValueError: two classes have one name, by which metadata says which thing is which semantic class, or
-                several things share a semantic id.
+            ValueError: two classes have one name, which in metadata links a thing to its semantic class; or several
+                things share a semantic id.
         """
         names = [c.name for c in self.classes]
         if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"two classes have the name {', '.join(twice)}")
+            raise ValueError(f"class names must be unique, got several classes {', '.join(twice)}")
         if len(names) != self.num_semantic:
             raise ValueError("several things share a semantic id")
         return {
@@ -252,30 +219,80 @@ class ClassTable:
         }
 
 
-def _contiguous_ids(metadata: Any, kind: str, names: list[str]) -> dict[int, int]:
-    """dataset id -> contiguous id; data sets whose files hold contiguous ids publish no mapping."""
-    mapping = getattr(metadata, f"{kind}_dataset_id_to_contiguous_id", None)
-    if mapping is None:
-        return {i: i for i in range(len(names))}
-    outside = [i for i in mapping.values() if not 0 <= i < len(names)]
-    if outside:
-        raise ValueError(f"{kind}_dataset_id_to_contiguous_id names ids {outside}, but {kind}_classes has {len(names)}")
-    return dict(mapping)
+class _ClassList(NamedTuple):
+    """The classes of one kind, things or stuff, in Detectron2's metadata.
+
+    Attributes:
+        names: by contiguous id.
+        colors: by contiguous id.
+        contiguous_ids: contiguous id of each dataset id.
+        has_dataset_ids: whether the metadata has the dataset ids; else they are the contiguous ids.
+    """
+
+    names: list[str]
+    colors: list[Color]
+    contiguous_ids: dict[int, int]
+    has_dataset_ids: bool
+
+    @classmethod
+    def from_metadata(cls, metadata: Any, kind: str) -> "_ClassList":
+        names = list(getattr(metadata, f"{kind}_classes", ()))
+        colors = list(getattr(metadata, f"{kind}_colors", ())) or make_voc_palette(len(names))
+        mapping = getattr(metadata, f"{kind}_dataset_id_to_contiguous_id", None)
+        contiguous_ids = dict(enumerate(range(len(names)))) if mapping is None else dict(mapping)
+        if outside := [i for i in contiguous_ids.values() if not 0 <= i < len(names)]:
+            raise ValueError(
+                f"{kind}_dataset_id_to_contiguous_id: ids {outside} are not indices of {kind}_classes, which has "
+                f"{len(names)}"
+            )
+        return cls(names, [(int(c[0]), int(c[1]), int(c[2])) for c in colors], contiguous_ids, mapping is not None)
+
+    @property
+    def has_shared_things(self) -> bool:
+        """Whether this is the stuff of COCO separated, with one semantic id for all things."""
+        return self.names[:1] == ["things"]
+
+
+def _read_things(things: _ClassList, stuff: _ClassList) -> Iterator[SegmentClass]:
+    semantic_to_dataset = {contiguous: dataset_id for dataset_id, contiguous in stuff.contiguous_ids.items()}
+    # Detectron2's Cityscapes panoptic metadata numbers things 11 .. 18; a detector's classes start at 0.
+    by_contiguous = sorted((contiguous, dataset_id) for dataset_id, contiguous in things.contiguous_ids.items())
+    for thing_id, (contiguous, dataset_id) in enumerate(by_contiguous):
+        name = things.names[contiguous]
+        if stuff.has_shared_things:
+            semantic_id = 0
+        elif name in stuff.names:
+            semantic_id = stuff.names.index(name)
+            if not things.has_dataset_ids:
+                # Cityscapes' semantic data sets: the files contain the dataset ids of the semantic classes.
+                dataset_id = semantic_to_dataset.get(semantic_id, dataset_id)
+        elif not stuff.names:
+            semantic_id = thing_id
+        else:
+            raise ValueError(f"the thing class {name!r} is not among stuff_classes, so it has no semantic id")
+        yield SegmentClass(name, semantic_id, thing_id, dataset_id, name, things.colors[contiguous])
+
+
+def _read_stuff(stuff: _ClassList, thing_names: Set[str]) -> Iterator[SegmentClass]:
+    for dataset_id, contiguous in sorted(stuff.contiguous_ids.items(), key=lambda item: item[1]):
+        name = stuff.names[contiguous]
+        if name not in thing_names and not (stuff.has_shared_things and contiguous == 0):
+            yield SegmentClass(name, contiguous, None, dataset_id, name, stuff.colors[contiguous])
 
 
 def map_classes_to_categories(members: Mapping[str, str]) -> dict[str, str]:
-    """Class name -> category name, of each category's class names in one text, separated by ", "."""
+    """Return class name -> category name, from category name -> class names separated by ", "."""
     return {name: category for category, names in members.items() for name in names.split(", ")}
 
 
-def make_voc_palette(count: int, first: int = 1) -> list[tuple[int, int, int]]:
-    """PASCAL VOC's palette: the bits of an index spread over the high bits of red, green and blue.
+def make_voc_palette(count: int, first: int = 1) -> list[Color]:
+    """Return colors of PASCAL VOC's palette: the bits of an index, spread over the high bits of red, green and blue.
 
-    Also for data sets that publish no colors: those of the first 255 indices after 0, which is black, are distinct.
+    The colors of indices 1 to 255 are distinct and not black, so they also suit data sets that publish no colors.
 
     Args:
-        count: how many colors.
-        first: the index of the first; 0 for VOC's own classes, whose background is black.
+        count: number of colors.
+        first: the index of the first color; 0 for VOC's own classes, whose background is black.
     """
     colors = []
     for index in range(first, first + count):

@@ -1,8 +1,9 @@
-"""What a semantic head says of one image, held at the head's stride and read at the size of the original image.
+"""Logits of one image at a head's stride, which are resampled to the size of the original image when they are read.
 
-A map of logits, whole or made window by window while it is read; or several, of different views of the image.
+A `LogitMap` holds logits, or predicts them window by window while it is read. A `LogitEnsemble` averages the maps of
+several views of the image.
 
-K = classes, (h, w) = logits, (H, W) = the answer.
+K = classes, (h, w) = logits, (H, W) = output.
 """
 
 import math
@@ -33,12 +34,12 @@ class LogitMap:
     """Logits of an image on the grid of the network's input.
 
     Attributes:
-        bands: yields all logits from top to bottom as (first, rows): the rows (K, r, w) from `first` on, each band
-            beginning with the last row of the one before, and valid until the next.
+        bands: yields all logits from top to bottom as (first, rows): the rows (K, r, w) from row `first`. Each band
+            begins with the last row of the band before it, and is valid until the next one.
         grid_size: (h, w).
         stride: input pixels per pixel of the logits.
-        input_size: height and width of the image as the network saw it, without the padding at its right and bottom.
-        mirrored: the network saw the image mirrored, left for right.
+        input_size: height and width of the network's input, without the padding at its right and bottom.
+        mirrored: whether the network's input was the image flipped horizontally.
     """
 
     bands: Callable[[], Bands]
@@ -49,26 +50,28 @@ class LogitMap:
 
     @classmethod
     def from_logits(cls, logits: Tensor, stride: int, input_size: Size, mirrored: bool = False) -> "LogitMap":
-        """Of logits (K, h, w)."""
+        """Create the map of logits (K, h, w)."""
         grid_size = (logits.shape[1], logits.shape[2])
         return cls(partial(_one_band, logits), grid_size, stride, input_size, mirrored)
 
     @classmethod
     def from_windows(cls, predict: Predict, windows: SlidingWindows, stride: int, input_size: Size) -> "LogitMap":
-        """Of sliding windows, which are run each time the map is read and never held all at once.
+        """Create a map that predicts sliding windows each time it is read, and never holds all of its logits.
 
-        Args: as of `stitch_windows`, which sees the image padded to whole steps.
+        Args:
+            predict, windows, stride: see `stitch_windows`, whose `size` is the input padded to whole steps.
+            input_size: see the class.
         """
         height, width = (-(-side // windows.step) * windows.step for side in input_size)
         grid_size = (height // stride, width // stride)
         return cls(lambda: stitch_windows(predict, windows, (height, width), stride), grid_size, stride, input_size)
 
     def to_memory(self) -> "LogitMap":
-        """The same map with all its logits in memory: for reading it more than once."""
+        """Return the same map with all its logits in memory, so that reading it again predicts nothing."""
         logits = torch.empty(0)
         for first, rows in self.bands():
             if rows.shape[1] == self.grid_size[0]:
-                logits = rows  # a single band is the map
+                logits = rows  # the band is the whole map
                 break
             if first == 0:
                 logits = rows.new_empty((len(rows), *self.grid_size))
@@ -76,16 +79,16 @@ class LogitMap:
         return LogitMap.from_logits(logits, self.stride, self.input_size, self.mirrored)
 
     def labels(self, output_size: Size) -> Tensor:
-        """The winning class of every pixel: (H, W), uint8 for up to 256 classes, else int16."""
+        """Return the class with the largest logit: (H, W), uint8 for up to 256 classes, else int16."""
         return _join([sample_labels(*part) for part in self._parts(output_size)])
 
     def confidence(self, output_size: Size) -> Tensor:
-        """The softmax probability of every pixel's winning class: (H, W) float32."""
+        """Return the softmax probability of the class with the largest logit: (H, W) float32."""
         return _join([sample_confidence(*part) for part in self._parts(output_size)])
 
     def entropy(self, output_size: Size) -> Tensor:
-        """The entropy of every pixel's softmax as a share of the largest one, log K: (H, W) float32, 0 to 1."""
-        # Of a single class there is nothing to be unsure of.
+        """Return the entropy of the softmax as a fraction of the maximum, log K: (H, W) float32 in [0, 1]."""
+        # max(): a single class has entropy 0, and so has its maximum.
         parts = [
             torch.special.entr(stripe.softmax(0)).sum(0) / math.log(max(len(stripe), 2))
             for stripe in self.stripes(output_size)
@@ -93,59 +96,60 @@ class LogitMap:
         return _join(parts)
 
     def probability(self, output_size: Size) -> Tensor:
-        """Of a map of one logit, K = 1, the sigmoid at every pixel: (H, W) float32; ValueError of another map."""
+        """Return the sigmoid of a map with K = 1: (H, W) float32.
+
+        Raises:
+            ValueError: K is not 1.
+        """
         logits = self.logits(output_size)
         if len(logits) != 1:
-            raise ValueError(f"a map of {len(logits)} logits a pixel has no single probability")
+            raise ValueError(f"a single probability needs a map of one logit per pixel, got {len(logits)}")
         return logits[0].sigmoid()
 
     def logits(self, output_size: Size) -> Tensor:
-        """(K, H, W) float32."""
+        """Return the resampled logits: (K, H, W) float32."""
         return _join([sample_logits(*part) for part in self._parts(output_size)], dim=1)
 
     def stripes(self, output_size: Size) -> Iterator[Tensor]:
-        """`logits` in pieces (K, rows, W) from top to bottom; where they end depends on K and the output alone."""
+        """Yield `logits` from top to bottom in stripes (K, rows, W), whose heights depend on K and W only."""
         for part in self.to_memory()._parts(output_size):
             yield from sample_stripes(*part)
 
     def _parts(self, output_size: Size) -> Iterator[tuple[Tensor, Positions, Positions]]:
-        """Each band, and where the rows and columns of the answer lie that can be interpolated in it."""
+        """Yield each band with the positions of the output's rows and columns that can be interpolated in it."""
         rows, columns = (
             compute_positions(length, seen, self.stride, cells)
             for length, seen, cells in zip(output_size, self.input_size, self.grid_size)
         )
-        columns = columns.mirrored() if self.mirrored else columns
-        done = 0
+        columns = columns.flip() if self.mirrored else columns
+        start = 0
         for first, band in self.bands():
-            ready = int((rows.second < first + band.shape[1]).sum())
-            if ready > done:
-                yield band, rows.part(slice(done, ready), first), columns
-            done = ready
+            stop = int((rows.second < first + band.shape[1]).sum())
+            if stop > start:
+                yield band, rows.select(slice(start, stop), first), columns
+            start = stop
 
 
 class LogitEnsemble:
-    """Several views of one image, each with a map of its own: at each pixel the mean of their class probabilities.
+    """The mean class probabilities of several views of one image.
 
     Args:
-        members: at least one; their logits are kept, and read a few rows at a time.
+        members: at least one map; their logits are kept in memory, and resampled a few rows at a time.
     """
 
     def __init__(self, members: Sequence[LogitMap]):
         self.members = [member.to_memory() for member in members]
 
     def to_memory(self) -> "LogitEnsemble":
+        """See `LogitMap.to_memory`."""
         return self
 
     def labels(self, output_size: Size) -> Tensor:
-        """As of LogitMap."""
+        """See `LogitMap.labels`."""
         return torch.cat([argmax_labels(mean) for mean in self._means(output_size)])
 
-    def confidence(self, output_size: Size) -> Tensor:
-        """As of LogitMap."""
-        return torch.cat([mean.amax(0) for mean in self._means(output_size)])
-
     def logits(self, output_size: Size) -> Tensor:
-        """(K, H, W) float32: the logarithm of the mean probabilities, finite."""
+        """Return the logarithm of the mean probabilities, finite: (K, H, W) float32."""
         tiny = torch.finfo(torch.float32).tiny
         return torch.cat([mean.clamp_(min=tiny).log_() for mean in self._means(output_size)], dim=1)
 

@@ -199,7 +199,7 @@ class TestRefuses:
     def test_a_class_out_of_range(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         output["semantic_maps"]["labels_2"].values[0, 0] = 4
-        with pytest.raises(DataError, match=r"street_labels\.png: the prediction holds the ids \[4\]"):
+        with pytest.raises(DataError, match=r"street_labels\.png: .*\[4\]"):
             evaluator.process([record], [output])
 
     def test_a_level_out_of_range(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
@@ -211,7 +211,7 @@ class TestRefuses:
     def test_nothing_but_ignored_pixels(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         Image.fromarray(np.full((4, 4), IGNORE, np.uint8)).save(record["sem_seg_file_name"])
-        with pytest.raises(ValueError, match="nothing to score"):
+        with pytest.raises(ValueError, match="not defined"):
             run(evaluator, [record], [output])
 
 

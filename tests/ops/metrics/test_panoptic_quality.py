@@ -29,7 +29,7 @@ def counts(matches: PanopticMatches) -> dict[str, list[float]]:
     return {name: getattr(matches, name).tolist() for name in ("iou", "tp", "fp", "fn")}
 
 
-def test_hand_derived_case():
+def test_matches_and_scores_by_hand():
     # ground truth: void 0, road 7, cars 1 and 2      prediction: road 5, cars 3 and 4
     ground_truth = np.array([[7, 7, 7, 7, 0, 0], [1, 1, 1, 2, 2, 0]])
     prediction = np.array([[5, 5, 5, 3, 3, 4], [3, 3, 5, 5, 5, 4]])
@@ -56,7 +56,7 @@ def test_hand_derived_case():
     assert scores.all == pytest.approx((0.25, 0.375, 1 / 3))
 
 
-def test_several_crowds_of_a_class_are_united():
+def test_all_crowds_of_a_class_count():
     """Item 34 of the reliability list. panopticapi keeps the last crowd of a class and calls this car an error."""
     ground_truth = np.array([[1, 1, 1, 2, 2, 2, 7, 7]])
     prediction = np.array([[3, 3, 3, 3, 3, 3, 3, 3]])
@@ -72,7 +72,7 @@ def test_several_crowds_of_a_class_are_united():
 @pytest.mark.parametrize(
     ("segments", "nan"), [([], {"all", "things", "stuff"}), ([CAR], {"stuff"}), ([ROAD], {"things"}), ([0, 1], set())]
 )
-def test_nothing_of_a_kind_is_nan_and_no_division_by_zero(segments: list[int], nan: set[str]):
+def test_absent_things_or_stuff_are_nan(segments: list[int], nan: set[str]):
     """Item 32: no stuff, no things, all void."""
     ids = np.array([[0, *range(1, len(segments) + 1)]])
     described = [Segment(i, cls) for i, cls in enumerate(segments, start=1)]
@@ -82,29 +82,29 @@ def test_nothing_of_a_kind_is_nan_and_no_division_by_zero(segments: list[int], n
         assert all(math.isnan(value) for value in quality) if group in nan else quality == (1, 1, 1)
 
 
-class TestRefuses:
+class TestErrors:
     """Item 33: segments in the map only or the description only."""
 
     def matches(self, ground_truth: list[int], true: list[int], prediction: list[int], predicted: list[int]) -> None:
-        true_segments, predicted_segments = ([Segment(i, CAR) for i in ids] for ids in (true, predicted))
-        match_segments(np.array([ground_truth]), true_segments, np.array([prediction]), predicted_segments, 2)
+        gt_segments, predicted_segments = ([Segment(i, CAR) for i in ids] for ids in (true, predicted))
+        match_segments(np.array([ground_truth]), gt_segments, np.array([prediction]), predicted_segments, 2)
 
-    def test_undescribed_segments(self):
-        with pytest.raises(ValueError, match=r"the true map holds the segments \[5, 9\], which are not described"):
+    def test_ids_without_description(self):
+        with pytest.raises(ValueError, match=r"ground truth: ids \[5, 9\]"):
             self.matches([0, 1, 5, 9], [1], [0, 1, 1, 0], [1])
-        with pytest.raises(ValueError, match=r"the predicted map holds the segments \[-1\], which"):
+        with pytest.raises(ValueError, match=r"prediction: ids \[-1\]"):
             self.matches([0, 1, 0], [1], [0, 1, -1], [1])
 
     def test_segments_without_pixels(self):
-        with pytest.raises(ValueError, match=r"true segments are described but have no pixel: \[3, 8\]"):
+        with pytest.raises(ValueError, match=r"ground truth: segments \[3, 8\]"):
             self.matches([0, 1], [8, 1, 3], [1, 1], [1])
-        with pytest.raises(ValueError, match=r"predicted segments are described but have no pixel: \[2\]"):
+        with pytest.raises(ValueError, match=r"prediction: segments \[2\]"):
             self.matches([0, 1], [1], [1, 1], [1, 2])
 
-    def test_segments_described_twice(self):
-        with pytest.raises(ValueError, match=r"predicted segments described twice \(0 is void\): \[1\]"):
+    def test_duplicate_segment_ids(self):
+        with pytest.raises(ValueError, match=r"prediction: .*unique.* \[1\]"):
             self.matches([0, 1], [1], [0, 1], [1, 1])
-        with pytest.raises(ValueError, match=r"true segments described twice \(0 is void\): \[0\]"):
+        with pytest.raises(ValueError, match=r"ground truth: .*unique.* \[0\]"):
             self.matches([0, 1], [1, 0], [0, 1], [1])
 
     def test_maps_of_different_sizes(self):
@@ -129,15 +129,15 @@ def images(draw: st.DrawFn) -> tuple[np.ndarray, list[Segment], np.ndarray, list
     prediction = draw(maps(ground_truth)) if draw(st.booleans()) else draw(maps())
     classes = draw(st.lists(st.integers(0, 2), min_size=7, max_size=7))
     crowds: dict[int, int] = {}
-    true_segments = []
+    gt_segments = []
     for i in np.unique(ground_truth[ground_truth > 0]).tolist():
         is_crowd = draw(st.booleans()) and crowds.setdefault(classes[i], i) == i
-        true_segments.append(Segment(i * 70001, classes[i], is_crowd))  # ids that need all three bytes
+        gt_segments.append(Segment(i * 70001, classes[i], is_crowd))  # ids that need all three bytes
     # A predicted segment mostly has the class of the ground truth that it was drawn from.
     wrong = draw(st.sets(st.integers(1, 6), max_size=2))
     kept = np.unique(prediction[prediction > 0]).tolist()
     predicted_segments = [Segment(i + 5, (classes[i] + (i in wrong)) % 3) for i in kept]
-    return ground_truth * 70001, true_segments, np.where(prediction > 0, prediction + 5, 0), predicted_segments
+    return ground_truth * 70001, gt_segments, np.where(prediction > 0, prediction + 5, 0), predicted_segments
 
 
 # isthing in the forms that metadata has it: True, 1, numpy's (item 31).
@@ -146,22 +146,22 @@ CATEGORIES: dict[int, dict[str, Any]] = {i: {"id": i, "isthing": flag} for i, fl
 
 
 @given(st.lists(images(), min_size=1, max_size=3))
-@settings(max_examples=250, deadline=None)
-def test_equal_to_panopticapi(tmp_path_factory: pytest.TempPathFactory, drawn: list):
+@settings(max_examples=100, deadline=None)
+def test_equals_panopticapi(tmp_path_factory: pytest.TempPathFactory, drawn: list):
     folder = tmp_path_factory.getbasetemp() / "panopticapi"
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     (folder / "prediction").mkdir(exist_ok=True)
     ours, theirs = PanopticMatches(*np.zeros((4, 3))), PQStat()
-    for true_ids, true_segments, predicted_ids, predicted_segments in drawn:
+    for gt_ids, gt_segments, predicted_ids, predicted_segments in drawn:
         pair = (
-            official_annotation(folder / "truth", true_ids, true_segments),
+            official_annotation(folder / "truth", gt_ids, gt_segments),
             official_annotation(folder / "prediction", predicted_ids, predicted_segments),
         )
         with redirect_stdout(io.StringIO()):
             theirs += pq_compute_single_core(
                 0, [pair], str(folder / "truth"), str(folder / "prediction"), copy.deepcopy(CATEGORIES)
             )
-        ours += match_segments(true_ids, true_segments, predicted_ids, predicted_segments, 3)
+        ours += match_segments(gt_ids, gt_segments, predicted_ids, predicted_segments, 3)
     scores = compute_panoptic_scores(ours, IS_THING_OF_THREE)
     for group, flag in ((scores.all, None), (scores.things, True), (scores.stuff, False)):
         try:
@@ -191,8 +191,8 @@ def official_annotation(folder: Path, ids: np.ndarray, segments: list[Segment]) 
 @settings(max_examples=25, deadline=None)
 def test_counts_add_up(first: tuple, second: tuple):
     """Every segment is counted once: true ones as found, missed or crowd, predicted ones as found, wrong or excused."""
-    for true_ids, true_segments, predicted_ids, predicted_segments in (first, second):
-        matches = match_segments(true_ids, true_segments, predicted_ids, predicted_segments, 3)
-        assert matches.tp.sum() + matches.fn.sum() == sum(not s.is_crowd for s in true_segments)
+    for gt_ids, gt_segments, predicted_ids, predicted_segments in (first, second):
+        matches = match_segments(gt_ids, gt_segments, predicted_ids, predicted_segments, 3)
+        assert matches.tp.sum() + matches.fn.sum() == sum(not s.is_crowd for s in gt_segments)
         assert matches.tp.sum() + matches.fp.sum() <= len(predicted_segments)
         assert (matches.iou <= matches.tp).all() and (matches.iou >= matches.tp / 2).all()

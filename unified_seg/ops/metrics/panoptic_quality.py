@@ -1,6 +1,8 @@
 """Panoptic quality of segment maps in memory.
 
-(H, W) = an image, C = classes. Source: Kirillov et al., Panoptic Segmentation, section 4, by the rules of panopticapi.
+Source: Kirillov et al., Panoptic Segmentation (2019), section 4, with the rules of panopticapi.
+
+(H, W) = an image, C = classes.
 """
 
 from collections import Counter
@@ -12,7 +14,8 @@ import numpy as np
 
 from unified_seg.ops.id_maps import UnknownIdsError, count_pairs
 
-VOID = 0  # the segment id of pixels without a segment
+MAP_NAMES = ("ground truth", "prediction")
+VOID = 0  # the id of pixels without a segment
 
 
 class Segment(NamedTuple):
@@ -21,7 +24,7 @@ class Segment(NamedTuple):
     Attributes:
         id: its value in the map, not 0.
         cls: the index of its class, 0 .. C-1.
-        is_crowd: of the ground truth: a group of objects that nobody has told apart.
+        is_crowd: whether it is a group of objects that are not labeled one by one, in the ground truth only.
     """
 
     id: int
@@ -31,13 +34,13 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class PanopticMatches:
-    """What is counted of each class; of several images, the sum.
+    """Counts of each class; those of several images can be added.
 
     Attributes:
-        iou: (C,) float64, the sum of intersection over union over the matched pairs.
-        tp: (C,) int64, matched pairs.
-        fp: (C,) int64, predicted segments without a match.
-        fn: (C,) int64, true segments without a match.
+        iou: (C,) float64, the sum of the intersection over union of matched pairs.
+        tp: (C,) int64, true positives: matched pairs.
+        fp: (C,) int64, false positives: predicted segments without a match.
+        fn: (C,) int64, false negatives: segments of the ground truth without a match.
     """
 
     iou: np.ndarray
@@ -50,7 +53,7 @@ class PanopticMatches:
 
 
 class Quality(NamedTuple):
-    """Panoptic, segmentation and recognition quality as fractions, 0 to 1; all NaN where no segment is."""
+    """Panoptic, segmentation and recognition quality in [0, 1]; all NaN without any segment."""
 
     pq: float
     sq: float
@@ -59,7 +62,12 @@ class Quality(NamedTuple):
 
 @dataclass(frozen=True)
 class PanopticScores:
-    """Attributes: the means over all classes that occur, over things, over stuff; and of each class."""
+    """Panoptic quality of a data set.
+
+    Attributes:
+        all, things, stuff: the means over the classes that occur.
+        per_class: by class index; NaN for a class that does not occur.
+    """
 
     all: Quality
     things: Quality
@@ -68,68 +76,69 @@ class PanopticScores:
 
 
 def match_segments(
-    true_ids: np.ndarray,
-    true_segments: Sequence[Segment],
+    gt_ids: np.ndarray,
+    gt_segments: Sequence[Segment],
     predicted_ids: np.ndarray,
     predicted_segments: Sequence[Segment],
     num_classes: int,
 ) -> PanopticMatches:
-    """Match the segments of one image.
+    """Match the predicted segments of one image to the ground truth, and count matches and errors.
 
-    A true and a predicted segment match where their classes are the same and their intersection over union is above
-    1/2; void pixels of the ground truth belong to no union. Crowds are not matched and not missed. A predicted segment
-    without a match is no error where more than half of it lies on void and on crowds of its class.
+    Two segments match if their classes are equal and their intersection over union is above 1/2, where void pixels of
+    the ground truth are left out of the union. Crowds neither match nor count as false negatives. A predicted segment
+    without a match is no false positive if more than half of it lies on void and on crowds of its class.
 
-    panopticapi keeps one crowd segment of a class, the last; here all of them count, as the rule says. Areas are
+    panopticapi uses only the last crowd segment of a class; here all of them count, as the rule demands. Areas are
     counted from the maps.
 
     Args:
-        true_ids: (H, W), any integer type, 0 = void.
-        true_segments: one for each id of the map but 0.
-        predicted_ids: (H, W), likewise.
-        predicted_segments: likewise; none is a crowd.
+        gt_ids: (H, W), any integer type, 0 = void.
+        gt_segments: one for each id of the map except 0.
+        predicted_ids: (H, W), any integer type, 0 = void.
+        predicted_segments: one for each id of the map except 0, without crowds.
         num_classes: C.
 
     Raises:
-        ValueError: maps of different sizes, a segment that is described twice or without pixels, or pixels of a
-            segment that is not described; the message says of which map and which segment.
+        ValueError: the maps differ in size, or the segments are not those of the map; the message names the map and
+            the ids.
     """
-    overlap = _overlaps(true_ids, true_segments, predicted_ids, predicted_segments)
-    true_classes, crowd = (np.array([s[i] for s in true_segments], dtype=np.int64) for i in (1, 2))
+    overlap = _count_overlaps(gt_ids, gt_segments, predicted_ids, predicted_segments)
+    gt_classes, crowd = (np.array([s[i] for s in gt_segments], dtype=np.int64) for i in (1, 2))
     predicted_classes = np.array([s.cls for s in predicted_segments], dtype=np.int64)
-    same_class = np.equal.outer(true_classes, predicted_classes)
+    same_class = np.equal.outer(gt_classes, predicted_classes)
     common, on_void = overlap[1:, 1:], overlap[0, 1:]
     predicted_areas = overlap[:, 1:].sum(axis=0)
     union = overlap[1:].sum(axis=1)[:, None] + predicted_areas - common - on_void
-    iou = common / union  # a described segment has pixels, so a union is never empty
+    iou = common / union  # every segment has pixels, so no union is empty
     matched = same_class & (iou > 0.5) & (crowd == 0)[:, None]
 
     missed = ~matched.any(axis=1) & (crowd == 0)
-    excused = on_void + np.where(same_class & (crowd == 1)[:, None], common, 0).sum(axis=0)
-    wrong = ~matched.any(axis=0) & (excused / predicted_areas <= 0.5)
-    of_pair = np.nonzero(matched)
+    ignored_area = on_void + np.where(same_class & (crowd == 1)[:, None], common, 0).sum(axis=0)
+    wrong = ~matched.any(axis=0) & (ignored_area / predicted_areas <= 0.5)
+    matched_gt = gt_classes[np.nonzero(matched)[0]]
     return PanopticMatches(
-        iou=np.bincount(true_classes[of_pair[0]], weights=iou[of_pair], minlength=num_classes),
-        tp=np.bincount(true_classes[of_pair[0]], minlength=num_classes),
+        iou=np.bincount(matched_gt, weights=iou[matched], minlength=num_classes),
+        tp=np.bincount(matched_gt, minlength=num_classes),
         fp=np.bincount(predicted_classes[wrong], minlength=num_classes),
-        fn=np.bincount(true_classes[missed], minlength=num_classes),
+        fn=np.bincount(gt_classes[missed], minlength=num_classes),
     )
 
 
 def compute_panoptic_scores(matches: PanopticMatches, is_thing: np.ndarray) -> PanopticScores:
-    """The scores of matches.
+    """Compute panoptic quality from matches.
 
-    A class without any segment, true or predicted, has NaN and enters no mean; a mean over no class is NaN.
+    A class without any segment, in ground truth or prediction, is NaN and left out of means; a mean over no class is
+    NaN.
 
     Args:
-        matches: summed over the images.
+        matches: the sum over the images.
         is_thing: (C,) bool.
     """
     occurs = matches.tp + matches.fp + matches.fn > 0
     segments = matches.tp + (matches.fp + matches.fn) / 2
     qualities = np.full((len(occurs), 3), np.nan)
     qualities[occurs, 0] = matches.iou[occurs] / segments[occurs]
-    qualities[occurs, 1] = matches.iou[occurs] / np.maximum(matches.tp[occurs], 1)  # 0 where nothing matched
+    qualities[occurs, 1] = matches.iou[occurs] / np.maximum(matches.tp[occurs], 1)  # 0 without a match
     qualities[occurs, 2] = matches.tp[occurs] / segments[occurs]
 
     def mean(group: np.ndarray) -> Quality:
@@ -144,25 +153,25 @@ def compute_panoptic_scores(matches: PanopticMatches, is_thing: np.ndarray) -> P
     )
 
 
-def _overlaps(
-    true_ids: np.ndarray,
-    true_segments: Sequence[Segment],
+def _count_overlaps(
+    gt_ids: np.ndarray,
+    gt_segments: Sequence[Segment],
     predicted_ids: np.ndarray,
     predicted_segments: Sequence[Segment],
 ) -> np.ndarray:
-    """(1 + T, 1 + P) int64 pixels of each pair of a true and a predicted segment; index 0 is void."""
+    """Count the pixels of each pair of segments: (1 + ground truth, 1 + predicted) int64; index 0 is void."""
     ids = []
-    for what, segments in (("true", true_segments), ("predicted", predicted_segments)):
+    for name, segments in zip(MAP_NAMES, (gt_segments, predicted_segments)):
         ids.append([VOID, *(s.id for s in segments)])
-        if twice := sorted(i for i, times in Counter(ids[-1]).items() if times > 1):
-            raise ValueError(f"{what} segments described twice (0 is void): {twice}")
+        if duplicates := sorted(i for i, times in Counter(ids[-1]).items() if times > 1):
+            raise ValueError(f"{name}: segment ids must be unique and not {VOID} (void), got several {duplicates}")
     try:
-        overlap = count_pairs(true_ids, predicted_ids, *ids)
+        overlap = count_pairs(gt_ids, predicted_ids, *ids)
     except UnknownIdsError as error:
-        what = "true" if error.in_first else "predicted"
-        raise ValueError(f"the {what} map holds the segments {error.ids}, which are not described") from None
-    for axis, what in enumerate(("true", "predicted")):
+        name = MAP_NAMES[0 if error.in_first else 1]
+        raise ValueError(f"{name}: ids {error.ids} of the map have no segment description") from None
+    for axis, name in enumerate(MAP_NAMES):
         empty = [i for i, area in zip(ids[axis], overlap.sum(axis=1 - axis)) if area == 0 and i != VOID]
         if empty:
-            raise ValueError(f"{what} segments are described but have no pixel: {sorted(empty)}")
+            raise ValueError(f"{name}: segments {sorted(empty)} have no pixel in the map")
     return overlap

@@ -1,4 +1,4 @@
-"""Does a score rank images as the ground truth does? Spearman's rank correlation, with bootstrap intervals.
+"""Spearman's rank correlation of scores with a ground truth, with bootstrap intervals over images.
 
 N = images, R = resamples.
 """
@@ -9,11 +9,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 RESAMPLES = 2_000
-CHUNK = 500  # resamples at a time, so that data sets of thousands of images fit into memory
+CHUNK = 500  # resamples at a time, to bound the memory for thousands of images
 
 
 class Interval(NamedTuple):
-    """A value with the bounds of its 95 % interval; NaN where there is none."""
+    """A value with the bounds of its 95 % interval; NaN if undefined."""
 
     value: float
     low: float
@@ -21,21 +21,21 @@ class Interval(NamedTuple):
 
 
 class RankComparison(NamedTuple):
-    """Attributes: rank correlations of two scores with the ground truth, -1 to 1, and the first minus the second."""
+    """The rank correlations in [-1, 1] of two scores with the ground truth, and the first minus the second."""
 
-    ours: Interval
-    rival: Interval
+    method: Interval
+    baseline: Interval
     difference: Interval
 
 
 def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation: Pearson's of the ranks, ties having their mean rank.
+    """Compute Spearman's rank correlation: Pearson's of the ranks, where ties have their mean rank.
 
     Args:
         x, y: (..., N).
 
     Returns:
-        (...,) float64, -1 to 1; NaN where one of the two is constant.
+        (...,) float64 in [-1, 1]; NaN if `x` or `y` is constant.
     """
     ranks = [rankdata(values, axis=-1) for values in (x, y)]
     a, b = (each - each.mean(axis=-1, keepdims=True) for each in ranks)
@@ -45,39 +45,39 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def compare_rankings(
-    ours: np.ndarray, rival: np.ndarray, ground_truth: np.ndarray, resamples: int = RESAMPLES
+    method: np.ndarray, baseline: np.ndarray, ground_truth: np.ndarray, resamples: int = RESAMPLES
 ) -> RankComparison:
-    """Rank correlations of two scores with the ground truth, with 95 % percentile intervals over images.
+    """Compute the rank correlations of two scores with the ground truth, with 95 % percentile intervals.
 
-    A resample draws N images with replacement, the same for both scores. The draws are fixed: the same numbers give the
-    same intervals.
+    A resample draws N images with replacement, the same ones for both scores. The draws are seeded: equal arguments
+    give equal intervals.
 
     Args:
-        ours, rival, ground truth: (N,) finite.
+        method, baseline, ground_truth: (N,) finite.
         resamples: R.
 
     Raises:
-        ValueError: other shapes, or no image.
+        ValueError: the arrays are empty or differ in shape.
     """
-    if ours.ndim != 1 or not ours.size or not ours.shape == rival.shape == ground_truth.shape:
+    if method.ndim != 1 or not method.size or not method.shape == baseline.shape == ground_truth.shape:
         raise ValueError(
-            f"expected three times (images,) values, got {ours.shape}, {rival.shape} and {ground_truth.shape}"
+            f"all three arrays must have one shape (N,), got {method.shape}, {baseline.shape} and {ground_truth.shape}"
         )
     random = np.random.default_rng(0)
     parts = []
     for start in range(0, resamples, CHUNK):
         drawn = random.integers(len(ground_truth), size=(min(CHUNK, resamples - start), len(ground_truth)))
-        parts.append([rank_correlation(score[drawn], ground_truth[drawn]) for score in (ours, rival)])
-    of_ours, of_rival = np.concatenate(parts, axis=1)
-    values = [float(rank_correlation(score, ground_truth)) for score in (ours, rival)]
+        parts.append([rank_correlation(score[drawn], ground_truth[drawn]) for score in (method, baseline)])
+    resampled = np.concatenate(parts, axis=1)
+    values = [float(rank_correlation(score, ground_truth)) for score in (method, baseline)]
     return RankComparison(
-        _interval(values[0], of_ours),
-        _interval(values[1], of_rival),
-        _interval(values[0] - values[1], of_ours - of_rival),
+        _make_interval(values[0], resampled[0]),
+        _make_interval(values[1], resampled[1]),
+        _make_interval(values[0] - values[1], resampled[0] - resampled[1]),
     )
 
 
-def _interval(value: float, resampled: np.ndarray) -> Interval:
-    known = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(known, [2.5, 97.5]).tolist() if known.size else (np.nan, np.nan)
+def _make_interval(value: float, resampled: np.ndarray) -> Interval:
+    defined = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(defined, [2.5, 97.5]).tolist() if defined.size else (np.nan, np.nan)
     return Interval(value, low, high)
