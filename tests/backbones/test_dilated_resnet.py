@@ -29,7 +29,7 @@ def config(depth: int, output_stride: int = 8) -> CfgNode:
 
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 @pytest.mark.parametrize(("output_stride", "strides"), [(8, (4, 8, 8, 8)), (16, (4, 8, 16, 16))])
-def test_strides_are_what_they_say(depth: int, output_stride: int, strides: tuple[int, ...]) -> None:
+def test_maps_have_the_declared_strides(depth: int, output_stride: int, strides: tuple[int, ...]) -> None:
     backbone = build_backbone(config(depth, output_stride)).eval()
     shape = backbone.output_shape()
     assert tuple(spec.stride for spec in shape.values()) == strides
@@ -40,7 +40,7 @@ def test_strides_are_what_they_say(depth: int, output_stride: int, strides: tupl
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_dilations(depth: int) -> None:
+def test_late_stages_are_dilated(depth: int) -> None:
     backbone = build_dilated_resnet_backbone(config(depth), RGB)
     for stage, dilation in (("res2", 1), ("res3", 1), ("res4", 2), ("res5", 4)):
         convs = [m for m in getattr(backbone, stage).modules() if isinstance(m, nn.Conv2d)]
@@ -52,12 +52,11 @@ def test_dilations(depth: int) -> None:
 
 
 @pytest.mark.parametrize(("depth", "stride_in_1x1"), [(18, False), (50, False), (50, True)])
-def test_dilation_is_the_strided_network_at_every_position(depth: int, stride_in_1x1: bool) -> None:
-    """Yu and Koltun's point: a stage without its stride and with dilation computes the strided stage for each offset.
+def test_dilated_network_equals_the_strided_one_at_its_positions(depth: int, stride_in_1x1: bool) -> None:
+    """Yu and Koltun: a stage with dilation instead of its stride computes the strided stage at every offset.
 
-    What follows a convolution of stride 2 sees every other position, so without the stride it has to be dilated. The
-    convolution that had the stride is not after it; the paper dilates it too where it is a 3x3 one, so that is put
-    back here.
+    Layers after a convolution of stride 2 see every other position, so without the stride they must be dilated. The
+    strided convolution itself need not be; the paper dilates it too if it is 3x3, which is undone here.
     """
     torch.manual_seed(0)
     cfg = config(depth, 16)
@@ -70,13 +69,13 @@ def test_dilation_is_the_strided_network_at_every_position(depth: int, stride_in
         first.dilation = first.padding = (1, 1)
     x = torch.randn(1, 3, 128, 160)
     with torch.no_grad():
-        expected, ours = strided(x)["res5"], dilated(x)["res5"][:, :, ::2, ::2]
-    assert expected.shape == ours.shape
-    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
+        expected, at_positions = strided(x)["res5"], dilated(x)["res5"][:, :, ::2, ::2]
+    assert expected.shape == at_positions.shape
+    torch.testing.assert_close(at_positions, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_weights_have_the_names_and_shapes_of_detectron2s_resnet(depth: int) -> None:
+def test_weights_have_detectron2s_names_and_shapes(depth: int) -> None:
     plain = build_resnet_backbone(config(depth), RGB).state_dict()
     dilated = build_dilated_resnet_backbone(config(depth), RGB).state_dict()
     assert {name: value.shape for name, value in dilated.items()} == {name: v.shape for name, v in plain.items()}
@@ -90,19 +89,19 @@ def test_frozen_stages_stay_frozen() -> None:
     assert all(p.requires_grad for p in backbone.res4.parameters())
 
 
-def test_a_network_without_the_last_stage() -> None:
+def test_network_without_the_last_stage_is_dilated() -> None:
     cfg = config(18)
     cfg.MODEL.RESNETS.OUT_FEATURES = ["res4"]
     backbone = build_dilated_resnet_backbone(cfg, RGB)
     assert {name: spec.stride for name, spec in backbone.output_shape().items()} == {"res4": 8}
 
 
-def test_bad_configs() -> None:
-    with pytest.raises(ValueError, match="OUTPUT_STRIDE: 4 is not one of 8, 16"):
+def test_invalid_configs_are_errors() -> None:
+    with pytest.raises(ValueError, match=r"OUTPUT_STRIDE: .*got 4"):
         build_dilated_resnet_backbone(config(18, 4), RGB)
     cfg = config(50)
     cfg.MODEL.RESNETS.RES5_DILATION = 2
-    with pytest.raises(ValueError, match="leave RES5_DILATION at 1"):
+    with pytest.raises(ValueError, match=r"RES5_DILATION: must be 1"):
         build_dilated_resnet_backbone(cfg, RGB)
     # As DEFORM_ON_PER_STAGE would have it, which Detectron2's main refuses itself without its compiled part.
     resnet = build_resnet_backbone(config(50), RGB)

@@ -19,7 +19,7 @@ def small_net() -> nn.Sequential:
     return net
 
 
-def test_statistics_never_move_and_the_affine_learns() -> None:
+def test_statistics_stay_and_gamma_and_beta_learn() -> None:
     net = small_net()
     assert freeze_bn_statistics(net) == 2
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -38,7 +38,7 @@ def test_statistics_never_move_and_the_affine_learns() -> None:
             assert not torch.equal(after[name], value), name
 
 
-def test_it_normalises_with_the_statistics_in_every_mode() -> None:
+def test_every_mode_normalizes_with_the_running_statistics() -> None:
     net = small_net().eval()
     frozen = copy.deepcopy(net)
     freeze_bn_statistics(frozen)
@@ -49,7 +49,7 @@ def test_it_normalises_with_the_statistics_in_every_mode() -> None:
     assert not torch.allclose(net.train()(x), expected)
 
 
-def test_names_and_values_of_the_state_stay() -> None:
+def test_state_dict_does_not_change() -> None:
     net = small_net()
     net[1].weight.requires_grad_(False)
     before = copy.deepcopy(net.state_dict())
@@ -61,7 +61,7 @@ def test_names_and_values_of_the_state_stay() -> None:
     net.load_state_dict(before)  # strict
 
 
-def test_nothing_to_freeze_is_an_error() -> None:
+def test_network_without_batch_norm_is_an_error() -> None:
     with pytest.raises(ValueError, match="FREEZE_BN_STATISTICS: the backbone has no BatchNorm2d"):
         freeze_bn_statistics(nn.Sequential(nn.Conv2d(3, 4, 3), nn.GroupNorm(2, 4)))
 

@@ -23,6 +23,6 @@ def test_equals_the_convolution_of_the_concatenation(channels: list[int], finest
     torch.testing.assert_close(classifier(levels), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_is_a_convolution_in_a_checkpoint() -> None:
+def test_state_dict_is_that_of_a_convolution() -> None:
     state = LevelClassifier([3, 4], 2).state_dict()
     assert {name: tuple(value.shape) for name, value in state.items()} == {"weight": (2, 7, 1, 1), "bias": (2,)}

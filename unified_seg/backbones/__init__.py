@@ -1,4 +1,4 @@
-"""Backbones, and what is done to Detectron2's; importing registers them."""
+"""Backbones, and changes to those of Detectron2; importing registers them."""
 
 from unified_seg.backbones.dilated_resnet import build_dilated_resnet_backbone
 from unified_seg.backbones.frozen_statistics import freeze_bn_statistics

@@ -1,7 +1,7 @@
-"""BatchNorm whose statistics stay as the pretrained weights brought them while gamma and beta are learned.
+"""BatchNorm with the statistics of the pretrained weights and trainable gamma and beta.
 
-Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation, III.C. Detectron2's FrozenBatchNorm2d
-freezes gamma and beta as well.
+Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), section III.C. Detectron2's
+FrozenBatchNorm2d freezes gamma and beta as well.
 """
 
 from torch import nn
@@ -11,21 +11,21 @@ class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
     """A BatchNorm2d that always normalizes with its running statistics and never updates them."""
 
     def train(self, mode: bool = True) -> "FrozenStatisticsBatchNorm2d":
-        # Training mode is what would use and update the statistics of the batch; no call may bring it back.
+        # In training mode BatchNorm2d would use the statistics of the batch, and update its own.
         super().train(False)
         return self
 
 
 def freeze_bn_statistics(module: nn.Module) -> int:
-    """Replace every BatchNorm inside `module`, in place; parameters, buffers and their names stay the same.
+    """Replace every BatchNorm2d and SyncBatchNorm inside `module`, in place.
 
-    SyncBatchNorm too: what is not computed needs no synchronizing.
+    Parameters, buffers and their names do not change.
 
     Returns:
-        How many were replaced.
+        The number of replaced modules.
 
     Raises:
-        ValueError: there is none; the config asks for something that would have no effect.
+        ValueError: there is no BatchNorm, so the config key would have no effect.
     """
     count = _replace(module)
     if not count:

@@ -1,7 +1,8 @@
-"""ResNet with a light decoder: the features of an HRNet at stride 4 from a network that is faster than a dilated one.
+"""ResNet with a light decoder: features like those of an HRNet, at stride 4, faster than a dilated ResNet.
 
-Source: Hsiao et al., Specialize and Fuse, 5.1.2: each stage of a standard ResNet gets fewer channels, and HRNet's
-fusion joins them. The widths are those of HRNet-W48, whose sum is the paper's D = 720.
+Source: Hsiao et al., Specialize and Fuse (2021), section 5.1.2: 1x1 convolutions reduce the channels of each stage of
+a ResNet, and HRNet's multi-resolution fusion exchanges information between them. The default widths are those of
+HRNet-W48, whose sum is the paper's D = 720.
 """
 
 from collections.abc import Sequence
@@ -19,21 +20,21 @@ from unified_seg.layers.conv import conv_norm_relu
 
 @BACKBONE_REGISTRY.register()
 def build_light_decoder_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> "LightDecoder":
-    """The ResNet of MODEL.RESNETS under the decoder of MODEL.LIGHT_DECODER; its features are d2 to d5."""
+    """Build the ResNet of MODEL.RESNETS with the decoder of MODEL.LIGHT_DECODER; its features are d2 to d5."""
     decoder = cfg.MODEL.LIGHT_DECODER
     return LightDecoder(build_resnet_backbone(cfg, input_shape), widths=decoder.WIDTHS, norm=decoder.NORM)
 
 
 class LightDecoder(Backbone):
-    """Reduces the stages of a network, fuses them, and names what comes out d2, d3 ... as FPN has p2, p3 ...
+    """A decoder that reduces and fuses the maps of a network; its features are d2, d3 ... like the p2, p3 ... of FPN.
 
     Args:
-        bottom_up: gives maps of which each has half the size of the one before.
+        bottom_up: a backbone whose maps each have half the size of the one before.
         widths: channels of the decoded maps, from fine to coarse.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: a name for Detectron2's `get_norm`.
 
     Raises:
-        ValueError: another number of widths than of maps, or maps whose strides don't double.
+        ValueError: the number of widths differs from that of maps, or the strides of the maps do not double.
     """
 
     def __init__(self, bottom_up: Backbone, *, widths: Sequence[int], norm: str = "GN"):
@@ -41,9 +42,14 @@ class LightDecoder(Backbone):
         shapes = sorted(bottom_up.output_shape().items(), key=lambda item: item[1].stride)
         strides = [shape.stride for _, shape in shapes]
         if len(widths) != len(shapes):
-            raise ValueError(f"MODEL.LIGHT_DECODER.WIDTHS: {len(widths)} widths for {', '.join(n for n, _ in shapes)}")
+            raise ValueError(
+                f"MODEL.LIGHT_DECODER.WIDTHS: expected a width for each of {', '.join(n for n, _ in shapes)}, got "
+                f"{len(widths)}"
+            )
         if any(coarse != 2 * fine for fine, coarse in pairwise(strides)):
-            raise ValueError(f"the light decoder needs features whose strides double, got {strides}")
+            raise ValueError(
+                f"MODEL.RESNETS.OUT_FEATURES: the light decoder needs features whose strides double, got {strides}"
+            )
         self.bottom_up = bottom_up
         self.in_features = [name for name, _ in shapes]
         self.reductions = nn.ModuleList(
@@ -57,14 +63,14 @@ class LightDecoder(Backbone):
 
     @property
     def size_divisibility(self) -> int:
-        """Of the coarsest map: sizes must halve without a rest."""
+        """The stride of the coarsest map, so that every map has half the size of the one before."""
         return max(shape.stride for shape in self._shapes.values())
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return dict(self._shapes)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> the decoded maps by name."""
+        """Return the decoded maps of images (N, 3, H, W) by name."""
         features = self.bottom_up(x)
         reduced = [reduce(features[name]) for name, reduce in zip(self.in_features, self.reductions)]
         return dict(zip(self._shapes, self.fusion(reduced)))

@@ -1,4 +1,7 @@
-"""HRNet's exchange between maps of several resolutions."""
+"""HRNet's multi-resolution fusion.
+
+Source: Sun et al., Deep High-Resolution Representation Learning (2019), section 3.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,25 +14,25 @@ from unified_seg.ops.resampling import upsample_to
 
 
 class MultiResolutionFusion(nn.Module):
-    """Each map becomes the sum of all maps, brought to its size and width, and a ReLU.
+    """The sum of all maps at each resolution, followed by ReLU.
 
-    A coarser one comes by a 1x1 convolution and upsampling, a finer one by 3x3 convolutions of stride 2, one for each
-    halving. Source: Sun et al., Deep High-Resolution Representation Learning (HRNet), section 3.
+    A 1x1 convolution and upsampling bring a coarser map to the size and width of a finer one; 3x3 convolutions of
+    stride 2, one for each halving, bring a finer map to those of a coarser one.
 
     Args:
-        channels: widths of the maps, from fine to coarse, each map half the size of the one before.
-        norm: a name that Detectron2's `get_norm` knows.
+        channels: widths of the maps, from fine to coarse; each map has half the size of the one before.
+        norm: a name for Detectron2's `get_norm`.
     """
 
     def __init__(self, channels: Sequence[int], *, norm: str = "GN"):
         super().__init__()
         self.paths = nn.ModuleList(
-            nn.ModuleList(_path(channels, source, target, norm) for source in range(len(channels)))
+            nn.ModuleList(_build_path(channels, source, target, norm) for source in range(len(channels)))
             for target in range(len(channels))
         )
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """(N, C_i, h_i, w_i) from fine to coarse -> the same shapes."""
+        """Fuse maps (N, C_i, h_i, w_i), from fine to coarse; the shapes do not change."""
         fused = []
         for target, own in enumerate(levels):
             paths: Any = self.paths[target]
@@ -38,7 +41,8 @@ class MultiResolutionFusion(nn.Module):
         return fused
 
 
-def _path(channels: Sequence[int], source: int, target: int, norm: str) -> nn.Module:
+def _build_path(channels: Sequence[int], source: int, target: int, norm: str) -> nn.Module:
+    """Build the layers that bring the map `source` to the size (if smaller) and width of `target`."""
     if source == target:
         return nn.Identity()
     if source > target:

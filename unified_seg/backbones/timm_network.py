@@ -1,4 +1,4 @@
-"""Networks of timm, HRNet first of all, as Detectron2 backbones."""
+"""Networks of timm, such as HRNet, as Detectron2 backbones."""
 
 from typing import Any
 
@@ -8,22 +8,22 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from torch import Tensor
 
-# Strides that have a name: res2 to res5, as in Detectron2's ResNets.
+# By stride, the names of Detectron2's ResNets.
 NAMES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
 
 
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> "TimmNetwork":
-    """The network MODEL.TIMM.NAME; its features are res2 to res5, of strides 4 to 32."""
+    """Build the network MODEL.TIMM.NAME; its features are res2 to res5, of strides 4 to 32."""
     timm = cfg.MODEL.TIMM
-    # A checkpoint has the backbone's weights: scoring one must not need a network.
+    # A checkpoint contains the backbone's weights: loading it must not need access to the internet.
     pretrained = timm.PRETRAINED and not cfg.MODEL.WEIGHTS
     return TimmNetwork(timm.NAME, pretrained=pretrained, in_channels=input_shape.channels, norm=timm.NORM)
 
 
 @BACKBONE_REGISTRY.register()
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
-    """An FPN on that network, as Mask R-CNN needs it: p2 to p6."""
+    """Build an FPN on the network MODEL.TIMM.NAME, for Mask R-CNN; its features are p2 to p6."""
     return FPN(
         bottom_up=build_timm_backbone(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
@@ -37,38 +37,39 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
 class TimmNetwork(Backbone):
     """The feature maps of a timm network at strides 4 to 32.
 
-    HRNet's are those of its four branches, without the head that it classifies images with.
+    Those of HRNet are its four branches, without its classification head.
 
     Args:
-        name: of a timm model that can give its features: "hrnet_w18", "hrnet_w32", "hrnet_w48", "resnet50" ...
-        pretrained: fetch timm's weights; needs a network, or timm's cache. They expect RGB input, see
+        name: of a timm model that supports `features_only`: "hrnet_w18", "hrnet_w32", "hrnet_w48", "resnet50" ...
+        pretrained: load timm's weights from the internet or from timm's cache. They expect RGB input, see
             configs/base/imagenet_r50.yaml.
         in_channels: of the input.
-        norm: "BN", or "SyncBN" for BatchNorms whose statistics are of all processes.
+        norm: "BN", or "SyncBN" for statistics over all processes.
 
     Raises:
-        ValueError: timm is not installed, has no network of that name, or none with such features; or another norm.
+        ValueError: timm is not installed, has no such network, or gives no such features of it; or the norm is
+            unknown.
     """
 
     def __init__(self, name: str, *, pretrained: bool = False, in_channels: int = 3, norm: str = "BN"):
         super().__init__()
         if norm not in ("BN", "SyncBN"):
-            raise ValueError(f"MODEL.TIMM.NORM must be BN or SyncBN, got {norm!r}")
+            raise ValueError(f"MODEL.TIMM.NORM: must be BN or SyncBN, got {norm!r}")
         try:
             import timm
         except ImportError:
-            raise ValueError(f"MODEL.TIMM.NAME: {name} needs timm: pip install timm") from None
+            raise ValueError(f"MODEL.TIMM.NAME: {name} needs timm; run pip install timm") from None
         if name.split(".")[0] not in timm.list_models():
             close = ", ".join(timm.list_models(f"{name.split('_')[0]}*")[:8]) or "see timm.list_models()"
             raise ValueError(f"MODEL.TIMM.NAME: timm has no {name!r}; {close}")
-        # Before HRNet's classifier widens each branch to four times its channels.
+        # The branches of HRNet, not the output of its classification head, which has four times their channels.
         options: dict[str, Any] = {"feature_location": ""} if name.startswith("hrnet") else {}
         try:
             self.network = timm.create_model(
                 name, pretrained=pretrained, features_only=True, in_chans=in_channels, **options
             )
         except (AttributeError, RuntimeError, TypeError) as error:
-            raise ValueError(f"MODEL.TIMM.NAME: {name} doesn't give its features: {error}") from None
+            raise ValueError(f"MODEL.TIMM.NAME: {name} does not support features_only: {error}") from None
         if norm == "SyncBN":
             self.network = timm.layers.convert_sync_batchnorm(self.network)
         info: Any = self.network.feature_info
@@ -80,19 +81,19 @@ class TimmNetwork(Backbone):
         self._positions = [index for index, stride in enumerate(info.reduction()) if stride in NAMES]
         if not self._shapes:
             raise ValueError(f"MODEL.TIMM.NAME: {name} has no feature of stride {', '.join(map(str, NAMES))}")
-        # Transformers: some give several maps of one stride, others have their channels last.
+        # Some transformers have several maps of one stride, others have their channels last.
         if len(self._positions) > len(self._shapes) or getattr(self.network, "output_fmt", None) == "NHWC":
-            raise ValueError(f"MODEL.TIMM.NAME: the features of {name} are no maps (N, C, H, W) of a stride each")
+            raise ValueError(f"MODEL.TIMM.NAME: {name} does not have one feature map (N, C, H, W) for each stride")
 
     @property
     def size_divisibility(self) -> int:
-        """Of the coarsest map: HRNet's branches must halve without a rest."""
+        """The stride of the coarsest map, so that each branch of HRNet has half the size of the one before."""
         return max(shape.stride for shape in self._shapes.values())
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return dict(self._shapes)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, C, H, W) -> the maps by name."""
+        """Return the feature maps of images (N, C, H, W) by name."""
         maps = self.network(x)
         return {name: maps[position] for name, position in zip(self._shapes, self._positions)}

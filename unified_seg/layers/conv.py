@@ -1,4 +1,4 @@
-"""The convolution that every head of this project is made of."""
+"""Convolutions with norm and ReLU, and the initialization of classifiers."""
 
 import math
 
@@ -13,10 +13,10 @@ GN_GROUPS = 32
 def conv_norm(
     in_channels: int, out_channels: int, kernel_size: int, *, norm: str = "GN", stride: int = 1, dilation: int = 1
 ) -> Conv2d:
-    """Convolution and norm; at stride 1 the size of the map stays.
+    """Build a convolution with norm; at stride 1 it keeps the size of the map.
 
     Args:
-        norm: a name that Detectron2's `get_norm` knows ("GN", "BN", "SyncBN" ...), "" for none.
+        norm: a name for Detectron2's `get_norm` ("GN", "BN", "SyncBN" ...), or "" for no norm.
     """
     conv = Conv2d(
         in_channels,
@@ -35,30 +35,34 @@ def conv_norm(
 def conv_norm_relu(
     in_channels: int, out_channels: int, kernel_size: int, *, norm: str = "GN", dilation: int = 1
 ) -> Conv2d:
-    """Convolution, norm, ReLU; the size of the map stays. Arguments as of `conv_norm`."""
+    """Build a convolution with norm and ReLU, which keeps the size of the map; see `conv_norm` for the arguments."""
     conv = conv_norm(in_channels, out_channels, kernel_size, norm=norm, dilation=dilation)
     conv.activation = F.relu
     return conv
 
 
 def build_norm(norm: str, channels: int) -> nn.Module | None:
-    """As Detectron2's `get_norm`, whose "GN" has 32 groups and no room for a width that they don't divide."""
+    """Build a norm as Detectron2's `get_norm` does, whose "GN" has 32 groups, with fewer groups for narrow layers.
+
+    Raises:
+        ValueError: Detectron2 has no norm of this name.
+    """
     if norm != "GN" or channels % GN_GROUPS == 0:
         try:
             return get_norm(norm, channels)
         except KeyError:
             raise ValueError(
-                f"there is no norm {norm!r}; BN, SyncBN, FrozenBN, GN and others of Detectron2 are"
+                f"unknown norm {norm!r}; use BN, SyncBN, FrozenBN, GN or another one of Detectron2's get_norm"
             ) from None
     groups = math.gcd(GN_GROUPS, channels)
-    # Some four channels a group: fewer say little about a map of a few bins.
+    # At least about four channels per group: the statistics of fewer are unreliable on maps of a few cells.
     while groups > 1 and channels < 4 * groups:
         groups //= 2
     return nn.GroupNorm(groups, channels)
 
 
 def two_convs(in_channels: int, out_channels: int, *, norm: str = "GN") -> nn.Sequential:
-    """Two 3x3 convolutions, each with norm and ReLU."""
+    """Build two 3x3 convolutions, each with norm and ReLU."""
     return nn.Sequential(
         conv_norm_relu(in_channels, out_channels, 3, norm=norm),
         conv_norm_relu(out_channels, out_channels, 3, norm=norm),
@@ -66,7 +70,7 @@ def two_convs(in_channels: int, out_channels: int, *, norm: str = "GN") -> nn.Se
 
 
 def init_classifier(conv: nn.Conv2d) -> nn.Conv2d:
-    """Small logits, in place: the loss starts near log K, where msra initialization over K outputs starts far above."""
+    """Initialize a classifier of K classes in place with small logits, so that the loss starts near log K."""
     nn.init.normal_(conv.weight, std=0.01)
     assert conv.bias is not None
     nn.init.zeros_(conv.bias)

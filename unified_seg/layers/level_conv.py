@@ -1,4 +1,4 @@
-"""A 1x1 convolution of levels of several sizes as if they were concatenated."""
+"""A 1x1 convolution of feature levels of several sizes, equal to that of their concatenation."""
 
 from collections.abc import Sequence
 
@@ -11,15 +11,15 @@ from unified_seg.ops.resampling import upsample_to
 
 
 class LevelConv(nn.Conv2d):
-    """A 1x1 convolution of `concatenate(levels)`, for less.
+    """A 1x1 convolution of `concatenate(levels)`, without concatenating them.
 
-    Such a convolution is a sum over the parts, and commutes with bilinear upsampling. So each level is convolved where
-    it is, and C' channels are upsampled instead of C.
+    The convolution is a sum over the levels, and commutes with bilinear upsampling. So each level is convolved at its
+    own size, and C' channels are upsampled instead of C.
 
     Args:
         level_channels: C_i, from the finest level to the coarsest.
         out_channels: C'.
-        bias: as of a convolution.
+        bias: whether to add a bias.
     """
 
     def __init__(self, level_channels: Sequence[int], out_channels: int, *, bias: bool = True):
@@ -27,7 +27,7 @@ class LevelConv(nn.Conv2d):
         self.level_channels = list(level_channels)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:  # type: ignore[override]
-        """(N, C_i, h_i, w_i) from fine to coarse -> (N, C', h, w) of the finest."""
+        """Convolve levels (N, C_i, h_i, w_i), from fine to coarse: (N, C', h, w) at the size of the finest."""
         weights = self.weight.split(self.level_channels, dim=1)
         result = F.conv2d(levels[0], weights[0], self.bias)
         for level, weight in zip(levels[1:], weights[1:]):
@@ -36,7 +36,7 @@ class LevelConv(nn.Conv2d):
 
 
 class LevelClassifier(LevelConv):
-    """The classifier of a head that concatenates levels.
+    """A `LevelConv` as a classifier.
 
     Args:
         level_channels: C_i, from the finest level to the coarsest.
@@ -49,5 +49,5 @@ class LevelClassifier(LevelConv):
 
 
 def concatenate(levels: Sequence[Tensor]) -> Tensor:
-    """All levels at the size of the finest: (N, C_i, h_i, w_i), from fine to coarse -> (N, sum of C_i, h, w)."""
+    """Upsample levels (N, C_i, h_i, w_i), from fine to coarse, to the finest and concatenate: (N, sum of C_i, h, w)."""
     return torch.cat([upsample_to(level, like=levels[0]) for level in levels], dim=1)

@@ -360,7 +360,7 @@ def test_a_head_without_a_feature_is_refused() -> None:
         ({"STRIDE": 8}, r"STRIDE: the head inside has stride 4, no multiple of 8"),
         ({"DIM": 0}, r"DIM: must be 1 or more, got 0"),
         ({"CONVS": -1}, r"CONVS: must be 0 or more, got -1"),
-        ({"NORM": "XN"}, r"CONFUSION_GROUPS: group 1: there is no norm 'XN'"),
+        ({"NORM": "XN"}, r"CONFUSION_GROUPS: group 1: unknown norm 'XN'"),
     ],
 )
 def test_bad_input(tiny_config: CfgNode, changes: dict[str, Any], message: str) -> None:

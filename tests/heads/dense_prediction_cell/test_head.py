@@ -80,7 +80,7 @@ def test_every_key_of_the_config_arrives() -> None:
     [
         ({"dropout": 1.0}, r"MODEL\.SEM_SEG_HEAD\.DPC\.DROPOUT must be 0 to 1, without 1, got 1"),
         ({"branch_dim": 0}, r"MODEL\.SEM_SEG_HEAD\.DPC\.BRANCH_DIM must be 1 or more, got 0"),
-        ({"norm": "GNN"}, r"MODEL\.SEM_SEG_HEAD\.DPC: there is no norm 'GNN'"),
+        ({"norm": "GNN"}, r"MODEL\.SEM_SEG_HEAD\.DPC: unknown norm 'GNN'"),
         ({"common_stride": 8}, "set MODEL.SEM_SEG_HEAD.COMMON_STRIDE to 4"),
     ],
 )
