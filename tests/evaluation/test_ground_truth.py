@@ -13,7 +13,7 @@ from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 @given(arrays(np.int64, (6, 9), elements=st.sampled_from([0, 3, 300, 70000])))
 @settings(deadline=None)
-def test_areas_and_windows_of_true_segments(tmp_path_factory, ids: np.ndarray):
+def test_read_segments_measures_areas_and_windows(tmp_path_factory, ids: np.ndarray):
     file = tmp_path_factory.getbasetemp() / "segments.png"
     save_panoptic(file, ids)
     table = ClassTable([SegmentClass("car", 0, 0, 26, "car", (0, 0, 0))])
@@ -30,15 +30,15 @@ def test_areas_and_windows_of_true_segments(tmp_path_factory, ids: np.ndarray):
         assert mask[s.window].any(axis=0)[[0, -1]].all() and mask[s.window].any(axis=1)[[0, -1]].all()
 
 
-def test_the_ground_truth_of_another_image_or_evaluation_is_read(streets: Streets):
-    """Item 38 of the reliability list: nothing of an older ground truth."""
+def test_reader_caches_the_last_image_until_cleared(streets: Streets):
+    """Item 38: ground truth that changed is read again."""
     records = [streets.add(f"street_{i}", draw_street(things=())) for i in range(2)]
     ground_truth = PanopticGroundTruth(streets.table)
-    ids, _ = ground_truth.of(records[0])
-    assert ground_truth.of(records[0])[0] is ids
+    ids, _ = ground_truth.read(records[0])
+    assert ground_truth.read(records[0])[0] is ids
     save_panoptic(Path(records[1]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 5, axis=0))
-    assert (ground_truth.of(records[1])[0] == np.roll(ids, 5, axis=0)).all()
-    assert ground_truth.of(records[0])[0] is not ids
+    assert (ground_truth.read(records[1])[0] == np.roll(ids, 5, axis=0)).all()
+    assert ground_truth.read(records[0])[0] is not ids
     save_panoptic(Path(records[0]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 7, axis=0))
-    ground_truth.forget()
-    assert (ground_truth.of(records[0])[0] == np.roll(ids, 7, axis=0)).all()
+    ground_truth.clear()
+    assert (ground_truth.read(records[0])[0] == np.roll(ids, 7, axis=0)).all()

@@ -50,13 +50,13 @@ def test_perfect_predictions_score_100(streets: Streets, compact: bool):
         assert math.isnan(task["APl"])
 
 
-def test_hand_derived_case(streets: Streets):
+def test_scores_by_hand(streets: Streets):
     record = streets.add("street", draw_street())
     # Car A exactly, car B missed, and of the person the upper 22 of 30 rows: intersection over union 0.733, of boxes
     # as of masks.
     masks = np.stack([rectangle(*CAR_A[1:]), rectangle(slice(24, 46), slice(100, 110))])
     output = {"instances": instances_of(masks, [1, 0], [0.9, 0.8])}
-    scores = run(InstanceEvaluator(streets.table, [record], streets.folder / "out"), [record], [output])
+    scores = streets.evaluate(InstanceEvaluator, [record], [output])
     # Car: precision 1 up to recall 1/2, which is 51 of COCO's 101 recall levels, at each of the 10 thresholds.
     # Person: right at the thresholds 0.50, 0.55, 0.60, 0.65 and 0.70, wrong at the 5 others.
     car, person = 100 * 51 / 101, 50
@@ -72,7 +72,7 @@ def test_hand_derived_case(streets: Streets):
         assert {key: scores[task][key] for key in expected} == pytest.approx(expected)
 
 
-def test_a_detection_inside_a_crowd_is_no_error(streets: Streets):
+def test_detection_inside_a_crowd_is_no_false_positive(streets: Streets):
     crowd = (CAR, slice(30, 54), slice(60, 100))  # 960 pixels, of which car B has a third
     scene = draw_street(things=(CAR_A, WALKER), crowd=crowd)
     record = streets.add("street", scene)
@@ -87,8 +87,8 @@ def test_a_detection_inside_a_crowd_is_no_error(streets: Streets):
 
 
 @pytest.mark.parametrize("first_id", [0, 7])
-def test_ids_of_annotations_are_no_matter(streets: Streets, first_id: int):
-    """Item 37: pycocotools takes the id 0 for no match, and a perfect detection for a wrong one."""
+def test_ids_of_annotations_do_not_matter(streets: Streets, first_id: int):
+    """Item 37: for pycocotools id 0 means no match, and makes a perfect detection a false positive."""
     scene = draw_street((CAR_A,))
     annotations = [{**annotation, "id": first_id + i} for i, annotation in enumerate(annotations_of(scene))]
     record = {**streets.add("street", scene), "annotations": annotations}
@@ -97,13 +97,13 @@ def test_ids_of_annotations_are_no_matter(streets: Streets, first_id: int):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_equal_to_detectron2(streets: Streets, seed: int):
+def test_equals_detectron2(streets: Streets, seed: int):
     rng = np.random.default_rng(seed)
     crowd = (CAR, slice(34, 50), slice(60, 90))
     scenes = [draw_street(), draw_street((CAR_A, WALKER), crowd), draw_street((COMB, CAR_B))] * 3
     records = [streets.add(f"street_{i}", scene) for i, scene in enumerate(scenes)]
     outputs = [noisy_output(scene, rng) for scene in scenes]
-    ours = run(InstanceEvaluator(streets.table, records, streets.folder / "out"), records, outputs)
+    scores = streets.evaluate(InstanceEvaluator, records, outputs)
     name = f"drawn_streets_instances_{seed}"
     DatasetCatalog.register(
         name, lambda: [r | {"annotations": annotations_of(scene)} for r, scene in zip(records, scenes)]
@@ -111,19 +111,19 @@ def test_equal_to_detectron2(streets: Streets, seed: int):
     MetadataCatalog.get(name).set(**METADATA)
     try:
         evaluator = COCOEvaluator(name, ("bbox", "segm"), distributed=False, output_dir=str(streets.folder / "peer"))
-        theirs = run(evaluator, records, outputs)
+        expected = run(evaluator, records, outputs)
     finally:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    assert 5 < ours["segm"]["AP"] < 95
+    assert 5 < scores["segm"]["AP"] < 95
     for task in ("bbox", "segm"):
-        assert ours[task] == pytest.approx(dict(theirs[task]), nan_ok=True)
-    # The result files say the same, in the official format.
+        assert scores[task] == pytest.approx(dict(expected[task]), nan_ok=True)
+    # The result files are equal too.
     written = [json.loads((streets.folder / f / "coco_instances_results.json").read_text()) for f in ("out", "peer")]
     assert written[0] == written[1]
 
 
-def test_annotations_instead_of_a_panoptic_png(streets: Streets):
+def test_annotations_equal_a_panoptic_png(streets: Streets):
     scene = draw_street()
     from_png = streets.add("street", scene)
     annotated = {key: from_png[key] for key in ("file_name", "image_id", "height", "width")}
@@ -136,10 +136,7 @@ def test_annotations_instead_of_a_panoptic_png(streets: Streets):
     x, y, w, h = annotated["annotations"][2]["bbox"]
     annotated["annotations"][2]["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
     output = noisy_output(scene, np.random.default_rng(3))
-    scores = [
-        run(InstanceEvaluator(streets.table, [record], streets.folder / "out"), [record], [output])
-        for record in (from_png, annotated)
-    ]
+    scores = [streets.evaluate(InstanceEvaluator, [record], [output]) for record in (from_png, annotated)]
     for task in ("bbox", "segm"):
         assert scores[0][task] == pytest.approx(scores[1][task], nan_ok=True)
 
@@ -147,12 +144,12 @@ def test_annotations_instead_of_a_panoptic_png(streets: Streets):
 def test_no_detection_scores_0(streets: Streets):
     record = streets.add("street", draw_street())
     output = {"instances": instances_of(np.zeros((0, *SIZE), dtype=bool), [], [])}
-    scores = run(InstanceEvaluator(streets.table, [record], streets.folder / "out"), [record], [output])
+    scores = streets.evaluate(InstanceEvaluator, [record], [output])
     assert (scores["bbox"]["AP"], scores["segm"]["AP"], scores["segm"]["AP-car"]) == (0, 0, 0)
     assert json.loads((streets.folder / "out" / "coco_instances_results.json").read_text()) == []
 
 
-def test_a_detector_of_boxes_alone(streets: Streets):
+def test_box_detector_has_box_scores_only(streets: Streets):
     scene = draw_street()
     record = streets.add("street", scene)
     output = perfect_output(scene)
@@ -161,7 +158,7 @@ def test_a_detector_of_boxes_alone(streets: Streets):
     assert run(evaluator, [record], [output]).keys() == {"bbox"}
 
 
-def test_before_and_after_a_fusion(streets: Streets):
+def test_scores_before_and_after_a_fusion(streets: Streets):
     record = streets.add("street", draw_street())
     before = {"instances": instances_of(np.stack([rectangle(*CAR_A[1:])]), [1], [0.9])}
     output = perfect_output(draw_street()) | {"unfused": before}
@@ -175,24 +172,24 @@ def test_before_and_after_a_fusion(streets: Streets):
     assert len(json.loads((streets.folder / "out" / "coco_instances_results.json").read_text())) == 3
 
 
-def test_a_file_that_is_missing(streets: Streets):
+def test_missing_key_is_an_error(streets: Streets):
     """Item 40."""
     records = [streets.add(f"street_{i}", draw_street()) for i in range(3)]
     del records[2]["pan_seg_file_name"]
-    with pytest.raises(ValueError, match=r"street_2.png: its record has no pan_seg_file_name; .* 1 of 3 images"):
+    with pytest.raises(ValueError, match=r"street_2\.png: .*pan_seg_file_name.* 1 of 3 images"):
         InstanceEvaluator(streets.table, records, streets.folder / "out")
 
 
-def test_the_ground_truth_is_never_cached(streets: Streets):
-    """Item 38: the ground truth is edited between two evaluations into one folder: car B is new, and missed."""
+def test_ground_truth_is_not_cached(streets: Streets):
+    """Item 38: the ground truth is changed between two evaluations into one folder: car B is new, and missed."""
     output = perfect_output(draw_street(things=(CAR_A, WALKER)))
     for things, expected in (((CAR_A, WALKER), 100), ((CAR_A, WALKER, CAR_B), 100 * 51 / 101)):
         record = streets.add("street", draw_street(things))
-        scores = run(InstanceEvaluator(streets.table, [record], streets.folder / "out"), [record], [output])
+        scores = streets.evaluate(InstanceEvaluator, [record], [output])
         assert scores["segm"]["AP-car"] == pytest.approx(expected)
 
 
-class TestRefuses:
+class TestErrors:
     @pytest.fixture
     def record(self, streets: Streets) -> dict:
         return streets.add("street", draw_street())
@@ -202,14 +199,14 @@ class TestRefuses:
         evaluator.process([record], [output])
         evaluator.evaluate()
 
-    def test_a_class_out_of_range(self, streets: Streets, record: dict):
+    def test_class_out_of_range(self, streets: Streets, record: dict):
         output = {"instances": instances_of(rectangle(*CAR_A[1:])[None], [2], [0.5])}
-        with pytest.raises(ValueError, match=r"'street': the model predicts the classes \[2\]"):
+        with pytest.raises(ValueError, match=r"'street': .*\[2\]"):
             self.process(streets, record, output)
 
-    def test_a_score_that_is_no_number(self, streets: Streets, record: dict):
+    def test_score_that_is_not_finite(self, streets: Streets, record: dict):
         output = {"instances": instances_of(rectangle(*CAR_A[1:])[None], [1], [math.nan])}
-        with pytest.raises(ValueError, match="'street': an instance has a score"):
+        with pytest.raises(ValueError, match="'street': a score"):
             self.process(streets, record, output)
 
     def test_instances_of_another_image_size(self, streets: Streets, record: dict):
@@ -221,18 +218,18 @@ class TestRefuses:
     def test_missing_masks(self, streets: Streets, record: dict):
         output = perfect_output(draw_street())
         output["instances"].remove("pred_masks")
-        with pytest.raises(ValueError, match="without pred_masks"):
+        with pytest.raises(ValueError, match="no pred_masks"):
             self.process(streets, record, output)
 
-    def test_a_data_set_without_any_instance(self, streets: Streets):
+    def test_data_set_without_instances(self, streets: Streets):
         record = streets.add("empty", draw_street(things=()))
-        with pytest.raises(ValueError, match="no true instance in 1 images"):
+        with pytest.raises(ValueError, match="not defined"):
             self.process(streets, record, perfect_output(draw_street()))
 
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"category_id": 2}, "category_id 2 is no thing class"),
+            ({"category_id": 2}, "category_id .*2"),
             ({"segmentation": [[1, 1, 5, 1, math.inf, 5]]}, "far outside"),
             ({"segmentation": [[1, 1, 5, 1, 1e9, 5]]}, "far outside"),
             ({"segmentation": [[1, 1, 5, 1]]}, "at least 3 points"),
@@ -244,7 +241,7 @@ class TestRefuses:
             ({"segmentation": []}, "no segmentation"),
         ],
     )
-    def test_an_annotation(self, streets: Streets, record: dict, change: dict, message: str):
+    def test_invalid_annotation(self, streets: Streets, record: dict, change: dict, message: str):
         annotations = annotations_of(draw_street())
         annotations[1] |= change
         with pytest.raises(ValueError, match=rf"street.png: annotation 1.*{message}"):

@@ -1,8 +1,8 @@
-"""Five hundred ways to spoil a small data set: each is reported, or its scores are those of the official tools.
+"""Random changes of a small data set: each is reported, or the scores are those of the official tools.
 
-A file of annotations or a label is changed at random, by a seed, and the data set is loaded, checked and scored.
-Nothing may crash; what isn't reported must score a fixed prediction as before, or as panopticapi, pycocotools and a few
-lines of numpy say of the very file: then the change made another data set, and not a wrong one.
+An annotation file or a label is changed at random, by a seed, and the data set is loaded, checked and scored. Nothing
+may crash. If nothing is reported, a fixed prediction must score as before, or as panopticapi, pycocotools or plain
+numpy score it with the changed file: then the change made a different data set, but not an invalid one.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ CATEGORIES: list[dict[str, Any]] = [
     {"id": HEN, "name": "hen", "isthing": 1, "color": [200, 100, 0]},
     {"id": COW, "name": "cow", "isthing": 1, "color": [90, 60, 30]},
 ]
-# Of each image: (class, top, left, height, width); in what is predicted they lie a pixel further and one is missing.
+# Of each image: (class, top, left, height, width); predicted ones are shifted by a pixel, and one is missing.
 SCENES = [[(HEN, 2, 3, 6, 5), (HEN, 14, 4, 6, 6), (COW, 5, 16, 12, 12)], [(COW, 3, 3, 10, 14), (HEN, 15, 20, 5, 7)]]
 ENTRIES = {
     "panoptic": {"PANOPTIC": "panoptic.json"},
@@ -52,7 +52,7 @@ ENTRIES = {
     "semantic": {"SEMANTIC": "semantic", "CLASSES": "classes.yaml", "IGNORE": [0]},
 }
 METRICS = {"panoptic": ("panoptic_seg", "PQ"), "instances": ("segm", "AP"), "semantic": ("sem_seg", "mIoU")}
-# What each file is ground truth for.
+# The task of each file.
 FILES = {
     "panoptic.json": "panoptic",
     "panoptic/0.png": "panoptic",
@@ -63,7 +63,7 @@ FILES = {
 
 
 def draw(scene: list[Any], shift: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Category ids and segment ids of a scene; the first two rows are void."""
+    """Return category ids and segment ids of a scene; the first two rows are void."""
     labels, ids = np.full(SIZE, GRASS), np.full(SIZE, 1)
     for number, (category, top, left, height, width) in enumerate(scene):
         area = (slice(top + shift, top + shift + height), slice(left + shift, left + shift + width))
@@ -88,7 +88,7 @@ def predicted(index: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data set, and beside it what is predicted as panopticapi and pycocotools read it."""
+    """Return the folder of the data set and of the predictions in the format of panopticapi."""
     root = tmp_path_factory.mktemp("clean")
     for folder in ("images", "panoptic", "semantic", "predicted"):
         (root / folder).mkdir()
@@ -128,7 +128,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def output(index: int, table: ClassTable) -> dict[str, Any]:
-    """The prediction of an image as a model gives it, in the ids of a table."""
+    """Return the output of a model for an image, in the ids of a table."""
     labels, ids = predicted(index)
     classes = table.by_dataset_id
     semantic = np.full(SIZE, classes[GRASS].semantic_id)
@@ -153,8 +153,8 @@ def output(index: int, table: ClassTable) -> dict[str, Any]:
     }
 
 
-def ours(root: Path, ground_truth: str) -> float | None:
-    """The score of the prediction; None where something is reported."""
+def score(root: Path, ground_truth: str) -> float | None:
+    """Return the score of the prediction, or None if a problem is reported."""
     found: list[Problem] = []
     try:
         dataset = CustomDataset.from_entry({"NAME": "mutated", "IMAGES": "images", **ENTRIES[ground_truth]}, root)
@@ -169,16 +169,18 @@ def ours(root: Path, ground_truth: str) -> float | None:
     if found:
         return None
     try:
-        results = scores(root, ground_truth, table, records)
+        results = evaluate(root, ground_truth, table, records)
     except ValueError as error:
-        # What can't be scored at all is said by the evaluator.
-        assert str(error).startswith("no true instance") or (isinstance(error, DataError) and str(root) in str(error))
+        # The evaluator reports what cannot be scored at all.
+        assert str(error).startswith("no ground-truth instance") or (
+            isinstance(error, DataError) and str(root) in str(error)
+        )
         return None
     task, metric = METRICS[ground_truth]
     return float(results[task][metric])
 
 
-def scores(
+def evaluate(
     root: Path, ground_truth: str, table: ClassTable, records: list[dict[str, Any]]
 ) -> dict[str, dict[str, float]]:
     kinds: dict[str, Any] = {
@@ -194,8 +196,8 @@ def scores(
         return evaluator.evaluate()
 
 
-def official(root: Path, ground_truth: str) -> float:
-    """The same score by other people's code, from the very files."""
+def score_officially(root: Path, ground_truth: str) -> float:
+    """Return the score of the official tools from the same files."""
     with contextlib.redirect_stdout(io.StringIO()):
         return {"semantic": by_numpy, "panoptic": by_panopticapi, "instances": by_pycocotools}[ground_truth](root)
 
@@ -204,12 +206,12 @@ def by_numpy(root: Path) -> float:
     classes = [c["id"] for c in yaml.safe_load((root / "classes.yaml").read_text())]
     both = [(np.array(Image.open(root / f"semantic/{i}.png")), predicted(i)[0]) for i in range(2)]
     ground_truth = np.stack([t for t, _ in both])
-    said = np.stack([np.where(p == 0, GRASS, p) for _, p in both])
+    prediction = np.stack([np.where(p == 0, GRASS, p) for _, p in both])
     counts = np.isin(ground_truth, classes)
     ious = []
     for c in classes:
-        union = (((ground_truth == c) | (said == c)) & counts).sum()
-        ious.append(((ground_truth == c) & (said == c)).sum() / union if union else np.nan)
+        union = (((ground_truth == c) | (prediction == c)) & counts).sum()
+        ious.append(((ground_truth == c) & (prediction == c)).sum() / union if union else np.nan)
     return 100 * float(np.nanmean(ious))
 
 
@@ -243,7 +245,7 @@ def by_pycocotools(root: Path) -> float:
     return 100 * float(evaluation.stats[0])
 
 
-# Values that files of others have had in the place of a good one.
+# Values that appear in real files instead of valid ones.
 ODD: list[Any] = [
     None,
     "",
@@ -266,7 +268,7 @@ ODD: list[Any] = [
 
 
 def places(content: Any) -> Iterator[tuple[Any, Any]]:
-    """(container, key) of everything in a JSON's content."""
+    """Yield (container, key) of every value in the content of a JSON."""
     for key in list(content) if isinstance(content, dict) else range(len(content)):
         yield content, key
         if isinstance(content[key], dict | list):
@@ -319,7 +321,7 @@ def mutate_image(file: Path, draw_from: random.Random) -> None:
 
 
 def mutate(root: Path, seed: int) -> str:
-    """Spoil one file; returns which."""
+    """Change one file, and return its name."""
     draw_from = random.Random(seed)
     name = draw_from.choice(list(FILES))
     file = root / name
@@ -339,16 +341,16 @@ def mutate(root: Path, seed: int) -> str:
 
 
 @pytest.mark.parametrize("ground_truth", ENTRIES)
-def test_the_clean_data_set(ground_truth: str, clean: Path) -> None:
-    """The scores are those of the official tools, and neither 0 nor 100: there is room to be wrong on either side."""
-    score = ours(clean, ground_truth)
-    assert score is not None and 20 < score < 90
-    assert score == pytest.approx(official(clean, ground_truth), abs=1e-6)
+def test_unchanged_data_set_has_the_official_scores(ground_truth: str, clean: Path) -> None:
+    """The scores are neither 0 nor 100, so that errors in both directions are visible."""
+    found = score(clean, ground_truth)
+    assert found is not None and 20 < found < 90
+    assert found == pytest.approx(score_officially(clean, ground_truth), abs=1e-6)
 
 
 @pytest.mark.parametrize("part", range(10))
-def test_nothing_wrong_is_scored(part: int, clean: Path, tmp_path: Path) -> None:
-    expected = {ground_truth: official(clean, ground_truth) for ground_truth in ENTRIES}
+def test_changed_data_set_is_reported_or_scored_officially(part: int, clean: Path, tmp_path: Path) -> None:
+    expected = {ground_truth: score_officially(clean, ground_truth) for ground_truth in ENTRIES}
     reported = 0
     share = MUTATIONS // 10
     for seed in range(part * share, (part + 1) * share):
@@ -356,10 +358,10 @@ def test_nothing_wrong_is_scored(part: int, clean: Path, tmp_path: Path) -> None
         shutil.copytree(clean, root)
         name = mutate(root, seed)
         ground_truth = FILES[name]
-        score = ours(root, ground_truth)
-        if score is None:
+        found = score(root, ground_truth)
+        if found is None:
             reported += 1
-        elif score != pytest.approx(expected[ground_truth], abs=1e-6):
-            assert score == pytest.approx(official(root, ground_truth), abs=1e-6), f"seed {seed}: {name}"
+        elif found != pytest.approx(expected[ground_truth], abs=1e-6):
+            assert found == pytest.approx(score_officially(root, ground_truth), abs=1e-6), f"seed {seed}: {name}"
     # Most of what can happen to a file makes it useless.
     assert reported > share / 2

@@ -30,7 +30,7 @@ from unified_seg.structures.class_table import ClassTable
 
 
 def evaluate(streets: Streets, records: list[dict], outputs: list[dict]) -> dict[str, float]:
-    return run(PanopticEvaluator(streets.table, records, streets.folder / "out"), records, outputs)["panoptic_seg"]
+    return streets.evaluate(PanopticEvaluator, records, outputs)["panoptic_seg"]
 
 
 def test_perfect_predictions_score_100(streets: Streets):
@@ -42,7 +42,7 @@ def test_perfect_predictions_score_100(streets: Streets):
     assert all(value == 100 for value in scores.values())
 
 
-def test_hand_derived_case(streets: Streets):
+def test_scores_by_hand(streets: Streets):
     scene = draw_street()
     record = streets.add("street", scene)
     ids, infos = perfect_output(scene)["panoptic_seg"]
@@ -71,12 +71,12 @@ def test_hand_derived_case(streets: Streets):
     assert {key: scores[key] for key in expected} == pytest.approx(expected)
 
 
-def test_equal_to_detectron2(streets: Streets):
+def test_equals_detectron2(streets: Streets):
     rng = np.random.default_rng(0)
     scenes = [draw_street(), draw_street(things=(CAR_A, WALKER), crowd=(CAR, slice(34, 50), slice(60, 90)))] * 6
     records = [streets.add(f"street_{i}", scene) for i, scene in enumerate(scenes)]
     outputs = [noisy_output(scene, rng) for scene in scenes]
-    ours = evaluate(streets, records, copy.deepcopy(outputs))
+    scores = evaluate(streets, records, copy.deepcopy(outputs))
     name = "drawn_streets_panoptic"
     DatasetCatalog.register(name, lambda: records)
     MetadataCatalog.get(name).set(
@@ -86,25 +86,25 @@ def test_equal_to_detectron2(streets: Streets):
         evaluator = COCOPanopticEvaluator(name, str(streets.folder / "peer"))
         evaluator.reset()
         evaluator.process(records, outputs)
-        theirs = evaluator.evaluate()["panoptic_seg"]
+        expected = evaluator.evaluate()["panoptic_seg"]
     finally:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    assert 10 < ours["PQ"] < 90
-    assert {key: ours[key] for key in theirs} == pytest.approx(theirs, abs=1e-9)
+    assert 10 < scores["PQ"] < 90
+    assert {key: scores[key] for key in expected} == pytest.approx(expected, abs=1e-9)
 
 
-def test_same_base_name_in_two_folders(streets: Streets):
-    """Item 30: whatever is kept of an image is kept by its id."""
+def test_same_base_name_in_two_folders_is_scored(streets: Streets):
+    """Item 30: items of images are identified by image id."""
     scenes = [draw_street(), draw_street(things=(WALKER,))]
     records = [streets.add(f"city_{i}/street", scene, city=f"city_{i}") for i, scene in enumerate(scenes)]
     assert evaluate(streets, records, [perfect_output(scene) for scene in scenes])["PQ"] == 100
 
 
-def test_it_writes_and_prints_nothing_and_starts_no_process(
+def test_writes_nothing_and_starts_no_process(
     streets: Streets, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """Item 35: panopticapi's pq_compute starts a process per core and waits forever for one that dies."""
+    """Item 35: panopticapi's pq_compute starts a process per core, and waits forever if one dies."""
     monkeypatch.setattr(multiprocessing.Process, "start", lambda *_: pytest.fail("a process is started"))
     scene = draw_street()
     before = sorted(streets.folder.rglob("*.*"))
@@ -116,7 +116,7 @@ def test_it_writes_and_prints_nothing_and_starts_no_process(
 
 
 @pytest.mark.parametrize("flag", [1, np.True_, True])
-def test_isthing_in_any_form(streets: Streets, flag: object):
+def test_isthing_may_have_any_type(streets: Streets, flag: object):
     """Item 31."""
     scene = draw_street()
     record = streets.add("street", scene)
@@ -129,7 +129,7 @@ def test_isthing_in_any_form(streets: Streets, flag: object):
 
 
 @pytest.mark.parametrize("wrong", [1, 10**6])
-def test_a_wrong_area_in_the_ground_truth_is_counted_anew(streets: Streets, wrong: int):
+def test_areas_are_counted_from_the_map(streets: Streets, wrong: int):
     """Item 29: by the JSON's area, PQ could be 200."""
     scene = draw_street()
     record = streets.add("street", scene)
@@ -138,7 +138,7 @@ def test_a_wrong_area_in_the_ground_truth_is_counted_anew(streets: Streets, wron
 
 
 def of_kind(streets: Streets, things: bool) -> tuple[ClassTable, dict, dict]:
-    """The street of a data set that has only things, or only stuff: the rest is void."""
+    """Return table, record and output of a data set of only things, or only stuff; the rest is void."""
     scene = draw_street()
     record = streets.add("street", scene)
     kept = [c for c in streets.table.classes if c.is_thing == things]
@@ -152,22 +152,22 @@ def of_kind(streets: Streets, things: bool) -> tuple[ClassTable, dict, dict]:
 
 
 @pytest.mark.parametrize(("things", "present", "absent"), [(True, "PQ_th", "PQ_st"), (False, "PQ_st", "PQ_th")])
-def test_things_alone_and_stuff_alone(streets: Streets, things: bool, present: str, absent: str):
+def test_things_or_stuff_alone_are_scored(streets: Streets, things: bool, present: str, absent: str):
     """Item 32."""
     table, record, output = of_kind(streets, things)
     scores = run(PanopticEvaluator(table, [record], streets.folder / "out"), [record], [output])["panoptic_seg"]
     assert (scores["PQ"], scores[present], absent in scores) == (100, 100, False)
 
 
-def test_a_class_that_does_not_occur_has_no_value(streets: Streets):
+def test_class_that_does_not_occur_is_nan(streets: Streets):
     scene = draw_street(things=())
     scores = evaluate(streets, [streets.add("street", scene)], [perfect_output(scene)])
     assert scores["PQ"] == 100
     assert all(math.isnan(scores[key]) for key in ("PQ-car", "PQ-person", "PQ_th"))
 
 
-def test_two_crowds_of_a_class_are_united(streets: Streets):
-    """Item 34: a prediction that lies on two groups of cars is no error; by the last of them alone it would be."""
+def test_all_crowds_of_a_class_count(streets: Streets):
+    """Item 34: a prediction on two groups of cars is no false positive, as it would be with only the last group."""
     groups = [(CAR, slice(34, 50), slice(60, 80)), (CAR, slice(34, 50), slice(80, 100))]
     scene = draw_street(things=(CAR_A, *groups))
     scene.crowds |= {26001, 26002}
@@ -178,8 +178,8 @@ def test_two_crowds_of_a_class_are_united(streets: Streets):
     assert (scores["PQ-car"], scores["PQ"]) == (100, 100)
 
 
-def test_the_ground_truth_is_read_anew(streets: Streets):
-    """Item 38: the ground truth is edited between two evaluations by one evaluator, into one folder."""
+def test_ground_truth_is_not_cached(streets: Streets):
+    """Item 38: the ground truth is changed between two evaluations of one evaluator."""
     output = perfect_output(draw_street())
     record = streets.add("street", draw_street())
     evaluator = PanopticEvaluator(streets.table, [record], streets.folder / "out")
@@ -192,15 +192,15 @@ def test_the_ground_truth_is_read_anew(streets: Streets):
     assert run(evaluator, [record], [output])["panoptic_seg"]["PQ-car"] == pytest.approx(100 * 600 / 920 / 1.5)
 
 
-def test_it_checks_that_qualities_are_shares(streets: Streets):
+def test_quality_above_100_is_an_error(streets: Streets):
     record = streets.add("street", draw_street())
     evaluator = PanopticEvaluator(streets.table, [record], streets.folder / "out")
     matches = evaluator.score_image(record, perfect_output(draw_street()))
-    with pytest.raises(ValueError, match=r"a panoptic quality outside 0 \.\. 100"):
+    with pytest.raises(ValueError, match=r"in \[0, 100\]"):
         evaluator.summarize({"street": replace(matches, iou=2 * matches.iou)})
 
 
-class TestRefuses:
+class TestErrors:
     @pytest.fixture
     def record(self, streets: Streets) -> dict:
         return streets.add("street", draw_street())
@@ -209,64 +209,63 @@ class TestRefuses:
     def output(self) -> dict:
         return perfect_output(draw_street())
 
-    def test_nothing_but_void(self, streets: Streets, record: dict):
+    def test_only_void(self, streets: Streets, record: dict):
         save_panoptic(Path(record["pan_seg_file_name"]), np.zeros(SIZE, dtype=int))
         record["segments_info"] = []
-        with pytest.raises(ValueError, match="no segment, true or predicted"):
+        with pytest.raises(ValueError, match="not defined"):
             evaluate(streets, [record], [{"panoptic_seg": (torch.zeros(SIZE, dtype=torch.int32), [])}])
 
-    def test_a_true_segment_without_description(self, streets: Streets, record: dict, output: dict):
+    def test_gt_segment_without_description(self, streets: Streets, record: dict, output: dict):
         record["segments_info"] = [info for info in record["segments_info"] if info["id"] != 26000]
-        with pytest.raises(ValueError, match=r"street_gtFine_panoptic.png: the segments \[26000\] are in the PNG"):
+        with pytest.raises(ValueError, match=r"street_gtFine_panoptic\.png: .*26000"):
             evaluate(streets, [record], [output])
 
-    def test_a_true_description_without_pixels(self, streets: Streets, record: dict, output: dict):
+    def test_gt_description_without_pixels(self, streets: Streets, record: dict, output: dict):
         record["segments_info"].append({"id": 5, "category_id": ROAD, "isthing": False, "iscrowd": 0})
-        with pytest.raises(ValueError, match=r"street_gtFine_panoptic.png: the segment 5 is in segments_info"):
+        with pytest.raises(ValueError, match=r"street_gtFine_panoptic\.png: .*\b5\b"):
             evaluate(streets, [record], [output])
 
-    def test_an_unknown_true_class(self, streets: Streets, record: dict, output: dict):
+    def test_unknown_gt_class(self, streets: Streets, record: dict, output: dict):
         record["segments_info"][-1]["category_id"] = 9
-        with pytest.raises(ValueError, match=r"panoptic.png: segment 26001: no thing class has category_id 9"):
+        with pytest.raises(ValueError, match=r"panoptic\.png: segment 26001: .*category_id 9"):
             evaluate(streets, [record], [output])
 
-    def test_an_unknown_predicted_class(self, streets: Streets, record: dict, output: dict):
+    def test_unknown_predicted_class(self, streets: Streets, record: dict, output: dict):
         output["panoptic_seg"][1][-1]["category_id"] = 9
-        with pytest.raises(ValueError, match=r"'street': predicted segment 26001: no thing class has category_id 9"):
+        with pytest.raises(ValueError, match=r"'street': predicted segment 26001: .*category_id 9"):
             evaluate(streets, [record], [output])
 
-    def test_a_predicted_segment_without_description(self, streets: Streets, record: dict, output: dict):
+    def test_predicted_segment_without_description(self, streets: Streets, record: dict, output: dict):
         del output["panoptic_seg"][1][-1]
-        message = r"street_gtFine_panoptic.png and the prediction of it: the predicted map holds .*\[26001\]"
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=r"street_gtFine_panoptic\.png and its prediction: .*\[26001\]"):
             evaluate(streets, [record], [output])
 
-    def test_a_predicted_description_without_pixels(self, streets: Streets, record: dict, output: dict):
+    def test_predicted_description_without_pixels(self, streets: Streets, record: dict, output: dict):
         output["panoptic_seg"][1].append({"id": 5, "category_id": ROAD, "isthing": False})
-        with pytest.raises(ValueError, match=r"prediction of it: predicted segments are described but .*: \[5\]"):
+        with pytest.raises(ValueError, match=r"prediction: segments \[5\]"):
             evaluate(streets, [record], [output])
 
-    def test_a_map_of_another_size(self, streets: Streets, record: dict, output: dict):
+    def test_predicted_map_of_another_size(self, streets: Streets, record: dict, output: dict):
         ids, infos = output["panoptic_seg"]
-        with pytest.raises(ValueError, match=r"'street': a panoptic map of \(128, 64\) .*\(64, 128\)"):
+        with pytest.raises(ValueError, match=r"'street': panoptic map of \(128, 64\).*\(64, 128\)"):
             evaluate(streets, [record], [{"panoptic_seg": (ids.T, infos)}])
 
-    def test_a_ground_truth_of_another_size_than_its_record(self, streets: Streets, record: dict, output: dict):
+    def test_ground_truth_of_another_size(self, streets: Streets, record: dict, output: dict):
         Image.open(record["pan_seg_file_name"]).transpose(Image.Transpose.ROTATE_90).save(record["pan_seg_file_name"])
-        with pytest.raises(ValueError, match=r"panoptic.png: 128x64 pixels, its image has 64x128"):
+        with pytest.raises(ValueError, match=r"panoptic\.png: .*128x64"):
             evaluate(streets, [record], [output])
 
-    def test_a_record_without_descriptions(self, streets: Streets, record: dict, output: dict):
+    def test_record_without_segments_info(self, streets: Streets, record: dict, output: dict):
         del record["segments_info"]
-        with pytest.raises(ValueError, match=r"panoptic.png: its record has no segments_info"):
+        with pytest.raises(ValueError, match=r"panoptic\.png: .*segments_info"):
             evaluate(streets, [record], [output])
 
-    def test_a_file_that_is_missing(self, streets: Streets, record: dict):
+    def test_missing_file(self, streets: Streets, record: dict):
         """Item 40: before anything is scored."""
         Path(record["pan_seg_file_name"]).unlink()
-        with pytest.raises(ValueError, match=r"street.png: .*street_gtFine_panoptic.png is not there; .* 1 of 1"):
+        with pytest.raises(ValueError, match=r"street\.png: .*street_gtFine_panoptic\.png .*1 of 1"):
             PanopticEvaluator(streets.table, [record], streets.folder / "out")
 
-    def test_a_map_without_descriptions(self, streets: Streets, record: dict, output: dict):
-        with pytest.raises(ValueError, match="'street': a panoptic map without segments_info"):
+    def test_predicted_map_without_segments_info(self, streets: Streets, record: dict, output: dict):
+        with pytest.raises(ValueError, match=r"'street': .*segments_info"):
             evaluate(streets, [record], [{"panoptic_seg": (output["panoptic_seg"][0], None)}])

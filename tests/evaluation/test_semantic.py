@@ -31,12 +31,12 @@ def test_perfect_predictions_score_100(streets: Streets, compact: bool):
     assert all(value == pytest.approx(100) for value in scores.values())
 
 
-def test_hand_derived_case(streets: Streets):
+def test_scores_by_hand(streets: Streets):
     scene = draw_street()
     record = streets.add("street", scene)
     labels = np.where(scene.semantic == IGNORE, CAR, scene.semantic)  # car on void: does not count
     labels[30:50, 10:40] = PERSON
-    scores = run(SemanticEvaluator(streets.table, [record], streets.folder / "out"), [record], [labels_output(labels)])
+    scores = streets.evaluate(SemanticEvaluator, [record], [labels_output(labels)])
     # Car: 920 true pixels, 600 of them (car A) called person: IoU 320 / 920. Person: 300 right of 300 true and 900
     # predicted: 300 / 900. Road and sky are right. 7680 pixels count, 7080 are right.
     car, person = 320 / 920, 300 / 900
@@ -55,11 +55,11 @@ def test_hand_derived_case(streets: Streets):
     assert {key: scores["sem_seg"][key] for key in expected} == pytest.approx(expected)
 
 
-def test_file_of_counts(streets: Streets):
+def test_file_has_counts_of_every_image(streets: Streets):
     scenes = [draw_street(), draw_street(things=())]
     records = [streets.add(f"street_{i}", scene) for i, scene in enumerate(scenes)]
     outputs = [labels_output(np.full(SIZE, ROAD)), labels_output(np.full(SIZE, SKY))]
-    run(SemanticEvaluator(streets.table, records, streets.folder / "out"), records, outputs)
+    streets.evaluate(SemanticEvaluator, records, outputs)
     saved = np.load(streets.folder / "out" / "sem_seg.npz")
     # Image 0 (see drawn_streets): 2504 road, 3956 sky, 300 person, 920 car, all called road.
     # Image 1: 28 rows of road and 32 of sky, all called sky.
@@ -72,12 +72,12 @@ def test_file_of_counts(streets: Streets):
     assert saved["class_names"].tolist() == METADATA["stuff_classes"]
 
 
-def test_equal_to_detectron2(streets: Streets, monkeypatch: pytest.MonkeyPatch):
+def test_equals_detectron2(streets: Streets, monkeypatch: pytest.MonkeyPatch):
     rng = np.random.default_rng(0)
     scenes = [draw_street() for _ in range(3)]
     records = [streets.add(f"street_{i}", scene) for i, scene in enumerate(scenes)]
     outputs = [{"sem_seg": torch.from_numpy(rng.normal(size=(4, *SIZE)))} for _ in scenes]
-    ours = run(SemanticEvaluator(streets.table, records, streets.folder / "out"), records, outputs)["sem_seg"]
+    scores = streets.evaluate(SemanticEvaluator, records, outputs)["sem_seg"]
     name = "drawn_streets_semantic"
     DatasetCatalog.register(name, lambda: records)
     MetadataCatalog.get(name).set(**METADATA)
@@ -85,17 +85,17 @@ def test_equal_to_detectron2(streets: Streets, monkeypatch: pytest.MonkeyPatch):
         evaluator = SemSegEvaluator(name, distributed=False)
         evaluator.reset()
         evaluator.process(records, outputs)
-        theirs = evaluator.evaluate()["sem_seg"]
+        expected = evaluator.evaluate()["sem_seg"]
     finally:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
-    # Theirs is transposed and has one row and column more, for ignored pixels.
+    # Detectron2's matrix is transposed, with one more row and column for ignored pixels.
     confusion = np.load(streets.folder / "out" / "sem_seg.npz")["confusion"]
     assert (confusion == evaluator._conf_matrix[:-1, :-1].T).all()
-    assert ours == pytest.approx({key: theirs[key] for key in ours})
+    assert scores == pytest.approx({key: expected[key] for key in scores})
 
 
-def test_labels_in_a_palette_png_are_indices(streets: Streets):
+def test_palette_png_is_read_as_indices(streets: Streets):
     scene = draw_street()
     record = streets.add("street", scene)
     image = Image.fromarray(scene.semantic.astype(np.uint8), mode="P")
@@ -105,7 +105,7 @@ def test_labels_in_a_palette_png_are_indices(streets: Streets):
     assert run(evaluator, [record], [perfect_output(scene)])["sem_seg"]["mIoU"] == pytest.approx(100)
 
 
-class TestRefuses:
+class TestErrors:
     @pytest.fixture
     def record(self, streets: Streets) -> dict:
         return streets.add("street", draw_street())
@@ -114,53 +114,53 @@ class TestRefuses:
     def evaluator(self, streets: Streets, record: dict) -> SemanticEvaluator:
         return SemanticEvaluator(streets.table, [record], streets.folder / "out")
 
-    def test_a_prediction_of_another_size(self, evaluator: SemanticEvaluator, record: dict):
-        with pytest.raises(ValueError, match=r"'street': a semantic map of \(128, 64\) .*\(64, 128\)"):
+    def test_prediction_of_another_size(self, evaluator: SemanticEvaluator, record: dict):
+        with pytest.raises(ValueError, match=r"'street': semantic map of \(128, 64\).*\(64, 128\)"):
             evaluator.process([record], [labels_output(np.zeros((128, 64), dtype=int))])
 
-    def test_a_transposed_ground_truth(self, evaluator: SemanticEvaluator, record: dict):
-        """Item 26: a peer reads it in another order and gives a perfect prediction 22."""
+    def test_transposed_ground_truth(self, evaluator: SemanticEvaluator, record: dict):
+        """Item 26: a peer reads it in another order and scores a perfect prediction 22."""
         ground_truth = Image.open(record["sem_seg_file_name"])
         ground_truth.transpose(Image.Transpose.TRANSPOSE).save(record["sem_seg_file_name"])
-        with pytest.raises(ValueError, match=r"labelTrainIds.png: 128x64 pixels, its image has 64x128"):
+        with pytest.raises(ValueError, match=r"labelTrainIds\.png: .*128x64"):
             evaluator.process([record], [perfect_output(draw_street())])
 
-    def test_a_true_id_out_of_range(self, evaluator: SemanticEvaluator, record: dict):
+    def test_label_out_of_range(self, evaluator: SemanticEvaluator, record: dict):
         """Item 25."""
         Image.fromarray(np.full(SIZE, 4, dtype=np.uint8)).save(record["sem_seg_file_name"])
-        with pytest.raises(ValueError, match=r"labelTrainIds.png: label id 4 is neither a class"):
+        with pytest.raises(ValueError, match=r"labelTrainIds\.png: .*\b4\b"):
             evaluator.process([record], [perfect_output(draw_street())])
 
-    def test_an_image_twice(self, evaluator: SemanticEvaluator, record: dict):
+    def test_image_given_twice(self, evaluator: SemanticEvaluator, record: dict):
         outputs = [perfect_output(draw_street())]
         evaluator.process([record], outputs)
-        with pytest.raises(ValueError, match="'street' came twice"):
+        with pytest.raises(ValueError, match=r"'street' .*twice"):
             evaluator.process([record], outputs)
 
-    def test_an_image_of_another_data_set(self, evaluator: SemanticEvaluator):
-        with pytest.raises(ValueError, match="'avenue' is not of the data set"):
+    def test_image_of_another_data_set(self, evaluator: SemanticEvaluator):
+        with pytest.raises(ValueError, match="'avenue'"):
             evaluator.process([{"image_id": "avenue"}], [perfect_output(draw_street())])
 
-    def test_records_with_one_file(self, streets: Streets, record: dict, tmp_path: Path):
+    def test_duplicate_file_name(self, streets: Streets, record: dict, tmp_path: Path):
         """Item 28: a peer keys its ground truth on the file name, and scores 0."""
         twin = copy.deepcopy(record) | {"image_id": "twin"}
-        with pytest.raises(ValueError, match=r"two records have the file .*street.png: 'street' and 'twin'"):
+        with pytest.raises(ValueError, match=r"file_name .*street\.png .*'street' and 'twin'"):
             SemanticEvaluator(streets.table, [record, twin], tmp_path)
 
     @pytest.mark.parametrize("lack", ["file", "key"])
-    def test_fewer_labels_than_images(self, streets: Streets, tmp_path: Path, lack: str):
-        """Item 40: 3 images, 2 labels; found before anything is scored."""
+    def test_missing_label_file_or_key(self, streets: Streets, tmp_path: Path, lack: str):
+        """Item 40: 3 images, 2 labels; an error before anything is scored."""
         records = [streets.add(f"street_{i}", draw_street()) for i in range(3)]
         if lack == "file":
             Path(records[1]["sem_seg_file_name"]).unlink()
         else:
             del records[1]["sem_seg_file_name"], records[1]["pan_seg_file_name"]
-        with pytest.raises(ValueError, match=r"alpha/street_1.png: .*so it is with 1 of 3 images"):
+        with pytest.raises(ValueError, match=r"alpha/street_1\.png: .*1 of 3 images"):
             SemanticEvaluator(streets.table, records, tmp_path)
 
-    def test_records_with_one_id(self, streets: Streets, record: dict, tmp_path: Path):
+    def test_duplicate_image_id(self, streets: Streets, record: dict, tmp_path: Path):
         twin = copy.deepcopy(record) | {"file_name": "twin.png"}
-        with pytest.raises(ValueError, match=r"image id 'street': .*street.png and twin.png"):
+        with pytest.raises(ValueError, match=r"image_id 'street' .*street\.png and twin\.png"):
             SemanticEvaluator(streets.table, [record, twin], tmp_path)
 
     # Item 27: no images, or nothing but ignored pixels.
@@ -170,21 +170,21 @@ class TestRefuses:
 
     def test_no_image(self, evaluator: SemanticEvaluator):
         evaluator.reset()
-        with pytest.raises(ValueError, match="SemanticEvaluator saw no image"):
+        with pytest.raises(ValueError, match="SemanticEvaluator: no image"):
             evaluator.evaluate()
 
-    def test_nothing_but_ignored_pixels(self, evaluator: SemanticEvaluator, record: dict):
+    def test_only_ignored_pixels(self, evaluator: SemanticEvaluator, record: dict):
         Image.fromarray(np.full(SIZE, IGNORE, dtype=np.uint8)).save(record["sem_seg_file_name"])
         evaluator.process([record], [perfect_output(draw_street())])
         with pytest.raises(ValueError, match="not defined"):
             evaluator.evaluate()
 
-    def test_an_output_without_semantics(self, evaluator: SemanticEvaluator, record: dict):
-        with pytest.raises(ValueError, match="'street': the model gave no 'sem_seg'"):
+    def test_output_without_semantic_map(self, evaluator: SemanticEvaluator, record: dict):
+        with pytest.raises(ValueError, match=r"'street': .*no 'sem_seg'"):
             evaluator.process([record], [{"instances": None}])
 
 
-def test_before_and_after_a_fusion(streets: Streets):
+def test_scores_before_and_after_a_fusion(streets: Streets):
     scene = draw_street()
     record = streets.add("street", scene)
     before = np.where(scene.semantic == CAR, PERSON, scene.semantic % 4)  # 920 pixels of cars called person
@@ -205,25 +205,25 @@ def test_before_and_after_a_fusion(streets: Streets):
     assert sorted(path.name for path in (streets.folder / "out").iterdir()) == ["sem_seg.npz"]
 
 
-def test_it_checks_that_the_matrix_counts_every_pixel(streets: Streets):
+def test_matrix_without_all_pixels_is_an_error(streets: Streets):
     record = streets.add("street", draw_street())
     evaluator = SemanticEvaluator(streets.table, [record], streets.folder / "out")
     item = evaluator.score_image(record, perfect_output(draw_street()))["sem_seg"]
-    with pytest.raises(ValueError, match="the confusion matrix counts 7680 pixels, the ground truth has 7681"):
+    with pytest.raises(ValueError, match=r"7680 .* 7681"):
         evaluator.summarize({"street": {"sem_seg": item._replace(valid_pixels=7681)}})
 
 
-def test_a_fusion_of_some_images_only(streets: Streets):
+def test_unfused_output_of_some_images_is_an_error(streets: Streets):
     scene = draw_street()
     records = [streets.add(f"street_{i}", scene) for i in range(2)]
     output = perfect_output(scene, compact=True)
     evaluator = SemanticEvaluator(streets.table, records, streets.folder / "out")
-    with pytest.raises(ValueError, match="1 of 2 images have a result before the fusion"):
+    with pytest.raises(ValueError, match=r"'unfused' .*1 of 2"):
         run(evaluator, records, [output | {"unfused": output}, output])
 
 
 @pytest.mark.parametrize("name", ["uncorrected", "ungrouped"])
-def test_before_and_after_what_is_around_a_head(streets: Streets, name: str):
+def test_scores_before_and_after_a_wrapper_head(streets: Streets, name: str):
     scene = draw_street()
     records = [streets.add(f"street_{i}", scene) for i in range(2)]
     before = np.where(scene.semantic == CAR, PERSON, scene.semantic % 4)  # 920 pixels of cars called person
@@ -241,7 +241,7 @@ def test_before_and_after_what_is_around_a_head(streets: Streets, name: str):
     assert sorted(path.name for path in (streets.folder / "out").iterdir()) == ["sem_seg.npz"]
 
 
-def test_categories(streets: Streets):
+def test_category_scores_by_hand(streets: Streets):
     metadata = METADATA | {"class_categories": {"road": "flat", "sky": "sky", "person": "mover", "car": "mover"}}
     table = ClassTable.from_metadata(SimpleNamespace(**metadata))
     scene = draw_street()
@@ -258,7 +258,7 @@ def test_categories(streets: Streets):
     assert scores["mIoU_category"] == pytest.approx(100 * sum(expected.values()) / 3)
 
 
-def test_the_ground_truth_is_read_anew(streets: Streets):
+def test_ground_truth_is_not_cached(streets: Streets):
     """Item 38: the labels are edited between two evaluations by one evaluator."""
     scene = draw_street()
     record = streets.add("street", scene)
@@ -270,8 +270,8 @@ def test_the_ground_truth_is_read_anew(streets: Streets):
     assert run(evaluator, [record], [perfect_output(scene)])["sem_seg"]["IoU-car"] == 0
 
 
-def test_classes_of_another_number(streets: Streets):
-    """A model with more classes than the data set is found out by its first prediction of one."""
+def test_prediction_of_an_unknown_class_is_an_error(streets: Streets):
+    """A model with more classes than the data set fails at its first prediction of one."""
     table = ClassTable(streets.table.classes[:2])
     record = streets.add("street", draw_street(things=()))
     evaluator = SemanticEvaluator(table, [record], streets.folder / "out")

@@ -106,6 +106,10 @@ class Streets:
         self.records.append(record)
         return record
 
+    def evaluate(self, kind: type, records: list[dict], outputs: list[dict]) -> dict[str, dict[str, float]]:
+        """Return the scores of an evaluator with the folder out/."""
+        return run(kind(self.table, records, self.folder / "out"), records, outputs)
+
     def write_panoptic_json(self) -> Path:
         """The ground truth as COCO panoptic JSON, for the peers that read it from there."""
         annotations = []

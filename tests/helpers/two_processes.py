@@ -1,10 +1,10 @@
-"""Run by test_distributed: evaluates drawn streets in two processes over gloo, as a trainer does.
+"""Evaluate drawn streets in two processes over gloo, as a trainer does; started by test_distributed.
 
     python two_processes.py FOLDER
 
-Three times, each in a folder of its own. "shared": each process gets its share of the images. "padded": both also get
-the first image, as a sampler that pads its shares would do. "dying": the second process ends before the results are
-gathered.
+It runs three modes, each in a folder of its own. "shared": each process gets its share of the images. "padded": both
+also get the first image, as from a sampler that pads its shares. "dying": the second process ends before the results
+are gathered.
 """
 
 import json
@@ -39,7 +39,7 @@ EVALUATORS = (
 
 
 def draw(folder: Path) -> tuple[DatasetEvaluators, list[dict], list[dict]]:
-    """The evaluators, 5 records and what a model says about each."""
+    """Return the evaluators, 5 records and a model's output for each."""
     folder.mkdir(parents=True, exist_ok=True)
     streets, outputs = Streets(folder), []
     for i in range(5):

@@ -1,4 +1,4 @@
-"""Evaluation: thin Detectron2 evaluators over the official metrics, and results on disk and on screen."""
+"""Evaluators over the official metrics, exporters, and results as files and tables."""
 
 from unified_seg.evaluation.build import build_evaluators
 from unified_seg.evaluation.results import add_to_results, format_results, print_results, save_results

@@ -1,11 +1,13 @@
-"""What all evaluators share: one item per image, each image once, one result over all processes."""
+"""The base class of evaluators: one item per image, each image once, one result over all processes."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from urllib.parse import quote
 
+import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
@@ -20,28 +22,62 @@ Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
 
 
-class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
-    """Reduces every image to a small item as it comes and makes the scores from all items in the end.
+class SparseCounts(NamedTuple):
+    """Pixel counts of one image, such as a confusion matrix, as a list of the M entries that are not zero.
 
-    A subclass implements `score_image` and `summarize`. The ground truth comes from the data set's own records, found by
-    image id: a model's inputs need nothing but "image_id", and Detectron2's mapper may strip them of the rest.
+    Attributes:
+        entries: (M,) int64 indices into the flat array of counts.
+        counts: (M,) int64 pixels.
+        valid_pixels: pixels with a class in the ground truth, counted independently of the array.
+    """
+
+    entries: np.ndarray
+    counts: np.ndarray
+    valid_pixels: int
+
+    @classmethod
+    def from_array(cls, counts: np.ndarray, valid_pixels: int) -> "SparseCounts":
+        """Create the list of an array of any shape."""
+        entries = np.flatnonzero(counts)
+        return cls(entries, counts.reshape(-1)[entries], valid_pixels)
+
+    def to_array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the array, int64, of a shape."""
+        flat = np.zeros(math.prod(shape), dtype=np.int64)
+        flat[self.entries] = self.counts
+        return flat.reshape(shape)
+
+
+def sum_counts(items: Iterable[SparseCounts], shape: tuple[int, ...]) -> np.ndarray:
+    """Return the sum of the arrays of several images, int64, of a shape."""
+    flat = np.zeros(math.prod(shape), dtype=np.int64)
+    for item in items:
+        flat[item.entries] += item.counts
+    return flat.reshape(shape)
+
+
+class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
+    """An evaluator that reduces each image to a small item, and computes the scores from the items of all images.
+
+    Subclasses implement `score_image` and `summarize`. The ground truth comes from the records of the data set, by
+    image id, so the model's inputs need no key but "image_id".
 
     Args:
         table: the classes.
-        records: the data set as Detectron2's catalog gives it; image_id and file_name must be unique.
-        output_folder: where files of results go; made if need be. All processes must see the same folder.
+        records: the data set from Detectron2's catalog; image_id and file_name must be unique.
+        output_folder: for files of results; created if missing. All processes must see the same folder.
 
     Raises:
-        ValueError: no records, or two with one image id or one file name.
-        DataError: a record whose file of ground truth is missing.
+        ValueError: there are no records, or two have one image id or one file name.
+        DataError: a file of ground truth is missing.
     """
 
-    # Keys of files of ground truth, of which every record must have one; () if the evaluator reads none.
+    # The keys of ground-truth files, of which every record must have one; () if the evaluator reads none.
     ground_truth_files: tuple[str, ...] = ()
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         self.table = table
-        self.records = _by_image_id(records)
+        self.records = _index_records(records)
         if self.ground_truth_files:
             require_files(records, *self.ground_truth_files)
         self.output_folder = Path(output_folder)
@@ -49,60 +85,62 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
         self._items: dict[Any, Item] = {}
 
     def score_image(self, record: Record, output: Output) -> Item:
-        """What is kept of one image; picklable and small, since a whole data set of them is held and gathered."""
+        """Compute the item of one image; it must be small and picklable, since those of all images are gathered."""
         raise NotImplementedError
 
     def summarize(self, items: dict[Any, Item]) -> dict[str, Scores]:
-        """Task -> metric -> percent, from the items of all processes by image id, in the order of the records."""
+        """Compute task -> metric -> percent from the items of all processes, by image id in order of the records."""
         raise NotImplementedError
 
     def reset(self) -> None:
         self._items = {}
 
     def process(self, inputs: Sequence[Record], outputs: Sequence[Output]) -> None:
-        for given, output in zip(inputs, outputs, strict=True):
-            image_id = given["image_id"]
+        for model_input, output in zip(inputs, outputs, strict=True):
+            image_id = model_input["image_id"]
             if image_id not in self.records:
-                raise ValueError(f"the image {image_id!r} is not of the data set that is evaluated")
+                raise ValueError(f"image {image_id!r} is not in the data set that is evaluated")
             if image_id in self._items:
-                raise ValueError(f"the image {image_id!r} came twice; each image is scored once")
+                raise ValueError(f"image {image_id!r} was given twice; each image is scored once")
             self._items[image_id] = self.score_image(self.records[image_id], output)
 
     def evaluate(self) -> dict[str, Scores] | None:
-        """The scores on the main process, None on the others.
+        """Return the scores on the main process, None on the others.
 
         Raises:
-            ValueError: no image at all, or one that two processes saw (a sampler that pads its shares).
+            ValueError: there is no image, or two processes had the same one (from a sampler that pads its shares).
         """
         parts = comm.gather(self._items)
         if not comm.is_main_process():
             return None
         merged: dict[Any, Item] = {}
         for part in parts:
-            twice = merged.keys() & part.keys()
-            if twice:
-                raise ValueError(f"{len(twice)} images came to two processes, such as {min(map(str, twice))!r}")
+            duplicates = merged.keys() & part.keys()
+            if duplicates:
+                raise ValueError(
+                    f"{len(duplicates)} images were evaluated by two processes, such as {min(map(str, duplicates))!r}"
+                )
             merged.update(part)
         if not merged:
-            raise ValueError(f"{type(self).__name__} saw no image: there is nothing to evaluate")
+            raise ValueError(f"{type(self).__name__}: no image was evaluated")
         if len(merged) < len(self.records):
             logger.warning("%s: %d of %d images evaluated", type(self).__name__, len(merged), len(self.records))
         return self.summarize({image_id: merged[image_id] for image_id in self.records if image_id in merged})
 
 
 def make_file_stem(image_id: Any) -> str:
-    """A file name for an image's results: one per image id, unlike base names, which two folders may share.
+    """Return a file name, without suffix, that is unique to an image id, unlike the base name of the image.
 
-    Whatever is not a letter, digit or one of "_.-~" is %-escaped, so the name has neither slashes nor spaces.
+    Characters other than letters, digits and "_.-~" are %-escaped, so it has neither slashes nor spaces.
     """
     return quote(str(image_id), safe="")
 
 
 def require_files(records: Sequence[Record], *keys: str) -> None:
-    """Look for the files of ground truth before anything is scored: each record's first of these.
+    """Check that the ground-truth file of each record exists: that of the first of the keys that the record has.
 
     Raises:
-        DataError: a record without such a file; the first one is named, and how many there are.
+        DataError: a file is missing; the message names the first one, and the number of such records.
     """
     missing = []
     for record in records:
@@ -111,12 +149,12 @@ def require_files(records: Sequence[Record], *keys: str) -> None:
             missing.append((record, named))
     if missing:
         record, named = missing[0]
-        cause = f"{named} is not there" if named else f"its record has no {' or '.join(keys)}"
-        raise DataError(f"{record['file_name']}: {cause}; so it is with {len(missing)} of {len(records)} images")
+        cause = f"{named} does not exist" if named else f"its record has no {' or '.join(keys)}"
+        raise DataError(f"{record['file_name']}: {cause}; in all {len(missing)} of {len(records)} images lack it")
 
 
 def empty_folder(folder: Path) -> None:
-    """Make a folder of results on the main process, without the files of an earlier evaluation; others wait."""
+    """Create a folder of results on the main process, and delete results of an earlier evaluation; others wait."""
     if comm.is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.iterdir():
@@ -125,7 +163,7 @@ def empty_folder(folder: Path) -> None:
     comm.synchronize()
 
 
-def _by_image_id(records: Sequence[Record]) -> dict[Any, Record]:
+def _index_records(records: Sequence[Record]) -> dict[Any, Record]:
     if not records:
         raise ValueError("the data set to evaluate has no records")
     found: dict[Any, Record] = {}
@@ -133,8 +171,8 @@ def _by_image_id(records: Sequence[Record]) -> dict[Any, Record]:
     for record in records:
         image_id, file = record["image_id"], str(record["file_name"])
         if image_id in found:
-            raise ValueError(f"two records have the image id {image_id!r}: {found[image_id]['file_name']} and {file}")
+            raise ValueError(f"image_id {image_id!r} is not unique: {found[image_id]['file_name']} and {file}")
         if file in id_of_file:
-            raise ValueError(f"two records have the file {file}: {id_of_file[file]!r} and {image_id!r}")
+            raise ValueError(f"file_name {file} is not unique: {id_of_file[file]!r} and {image_id!r}")
         found[image_id], id_of_file[file] = record, image_id
     return found

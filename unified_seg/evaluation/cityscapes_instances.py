@@ -1,4 +1,4 @@
-"""Cityscapes' own average precision of instances, by cityscapesScripts.
+"""Cityscapes' average precision of instances by cityscapesScripts, and an exporter in its format.
 
 H, W = an image.
 """
@@ -32,18 +32,18 @@ Matches = dict[str, Any]  # {"groundTruth": {class: [...]}, "prediction": {class
 class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
     """Scores of "cityscapes_instances": AP, AP50 and AP-<class>, in percent.
 
-    It differs from COCO's AP: true instances under 100 pixels don't count, predictions mostly on void or on groups
-    are ignored, and classes without a true instance are NaN and enter no mean. A data set without any true instance
-    that counts gets no scores, and a warning says so. cityscapesScripts reads the predictions from the files that
-    `CityscapesInstanceWriter` writes.
+    It differs from COCO's AP: ground-truth instances under 100 pixels do not count, predictions mostly on void or on
+    groups are ignored, and classes without a ground-truth instance are NaN and left out of means. If no ground-truth
+    instance counts there are no scores, and a warning. cityscapesScripts reads the predictions from the files of
+    `CityscapesInstanceWriter`.
 
     Args:
-        table: the classes; the names of the things must be Cityscapes'.
-        records: the data set; each needs instance_ids_file_name.
-        output_folder: gets the folder cityscapes_instances/.
+        table: the classes; the things must have Cityscapes' names.
+        records: the data set; each record needs instance_ids_file_name.
+        output_folder: for the folder cityscapes_instances/.
 
     Raises:
-        ValueError: a thing class that Cityscapes does not have.
+        ValueError: Cityscapes has no class of a thing's name.
     """
 
     ground_truth_files = ("instance_ids_file_name",)
@@ -51,7 +51,7 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         super().__init__(table, records, output_folder)
         self.writer = CityscapesInstanceWriter(table, self.output_folder)
-        # cityscapesScripts keeps its settings in a module's global; a copy leaves that as it was.
+        # A copy, since the settings of cityscapesScripts are a global variable.
         self.settings = copy.deepcopy(official.args)
         self.settings.quiet = True
         self.settings.distanceAvailable = False
@@ -67,21 +67,22 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
         ground_truth = read_label(ground_truth_file)
         if ground_truth.shape != (record["height"], record["width"]):
             raise DataError(
-                f"{ground_truth_file}: {ground_truth.shape}, but its image is {(record['height'], record['width'])}"
+                f"{ground_truth_file}: size {ground_truth.shape} (H, W), but its image has "
+                f"{(record['height'], record['width'])}"
             )
         prediction_file = str(self.writer.write(record, output))
-        with _errors_name(ground_truth_file), _numpy_as_cityscapes_expects():
+        with _name_file_in_errors(ground_truth_file), _restore_in1d():
             instances = instances2dict([ground_truth_file])
             return official.matchGtWithPreds([prediction_file], [ground_truth_file], instances, self.settings)[
                 ground_truth_file
             ]
 
     def summarize(self, items: dict[Any, Matches]) -> dict[str, Scores]:
-        with _numpy_as_cityscapes_expects():
+        with _restore_in1d():
             precisions = official.evaluateMatches(items, self.settings)
         if np.isnan(precisions).all():
             logger.warning(
-                "no true instance of %s pixels in %d images: Cityscapes' average precision is not defined",
+                "no ground-truth instance of %s pixels in %d images: Cityscapes' average precision is not defined",
                 self.settings.minRegionSizes[0],
                 len(items),
             )
@@ -90,7 +91,7 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
         scores = {"AP": 100 * float(averages["allAp"]), "AP50": 100 * float(averages["allAp50%"])}
         for c in self.table.things:
             of_class = averages["classes"].get(c.name)
-            if of_class is not None:  # Cityscapes does not evaluate caravans and trailers
+            if of_class is not None:  # Cityscapes leaves out caravans and trailers
                 scores[f"AP-{c.name}"] = 100 * float(of_class["ap"])
                 scores[f"AP50-{c.name}"] = 100 * float(of_class["ap50%"])
         logger.info("Cityscapes' average precision by class:\n%s", class_table_text(scores, ("AP", "AP50")))
@@ -98,10 +99,10 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
 
 
 class CityscapesInstanceExporter(PerImageEvaluator[None]):
-    """Writes what `CityscapesInstanceWriter` writes, and gives no score: for images without ground truth.
+    """Writes the files of `CityscapesInstanceWriter` without scores, for images without ground truth.
 
     Args:
-        table, output_folder: as the writer has them.
+        table, output_folder: see the writer.
         records: the data set.
     """
 
@@ -121,16 +122,17 @@ class CityscapesInstanceExporter(PerImageEvaluator[None]):
 
 
 class CityscapesInstanceWriter:
-    """Writes instances as the benchmark's server takes them, under cityscapes_instances/.
+    """Writes instances in the format of Cityscapes' server under cityscapes_instances/.
 
-    A text file per image (<image id>_pred.txt, a line per instance: PNG, label id, score) and a PNG per instance.
+    There is a text file per image (<image id>_pred.txt, with PNG, label id and score of an instance in each line), and
+    a PNG per instance.
 
     Args:
-        table: the classes; the names of the things must be Cityscapes'.
-        output_folder: gets the folder cityscapes_instances/.
+        table: the classes; the things must have Cityscapes' names.
+        output_folder: for the folder cityscapes_instances/.
 
     Raises:
-        ValueError: a thing class that Cityscapes does not have.
+        ValueError: Cityscapes has no class of a thing's name.
     """
 
     def __init__(self, table: ClassTable, output_folder: Path):
@@ -138,15 +140,15 @@ class CityscapesInstanceWriter:
         self.folder = output_folder.absolute() / "cityscapes_instances"
         unknown = [c.name for c in table.things if c.name not in name2label]
         if unknown:
-            raise ValueError(f"Cityscapes has no class {', '.join(unknown)}")
+            raise ValueError(f"things must have names of Cityscapes' classes, got {', '.join(unknown)}")
 
     def write(self, record: Record, output: Output) -> Path:
-        """Write one image's files; the path of the text file."""
-        found = read_instances(record, output, with_masks=True)
+        """Write the files of one image, and return the path of the text file."""
+        instances = read_instances(record, output, with_masks=True)
         stem = make_file_stem(record["image_id"])
         lines = []
         for i, (mask, thing_id, score) in enumerate(
-            zip(_full_masks(found.pred_masks), found.pred_classes.tolist(), found.scores.tolist())
+            zip(_paste_masks(instances.pred_masks), instances.pred_classes.tolist(), instances.scores.tolist())
         ):
             label = name2label[self.table.things[thing_id].name]
             name = f"{stem}_{i}_{label.id}.png"
@@ -157,8 +159,8 @@ class CityscapesInstanceWriter:
         return path
 
 
-def _full_masks(masks: BoxMasks) -> Iterator[np.ndarray]:
-    """(H, W) bool, one at a time."""
+def _paste_masks(masks: BoxMasks) -> Iterator[np.ndarray]:
+    """Yield the masks as (H, W) bool."""
     for window, mask in masks:
         full = np.zeros(masks.image_size, dtype=bool)
         full[window] = mask.cpu().numpy()
@@ -166,16 +168,16 @@ def _full_masks(masks: BoxMasks) -> Iterator[np.ndarray]:
 
 
 @contextlib.contextmanager
-def _errors_name(file_name: str) -> Iterator[None]:
-    """cityscapesScripts ends the process at an error, and at an unknown label raises a bare KeyError."""
+def _name_file_in_errors(file_name: str) -> Iterator[None]:
+    """Raise a DataError if cityscapesScripts exits the process, or does not know a label (KeyError)."""
     try:
         yield
     except (SystemExit, KeyError) as error:
-        raise DataError(f"{file_name}: cityscapesScripts can't evaluate it: {error!r}") from None
+        raise DataError(f"{file_name}: cityscapesScripts cannot evaluate it: {error!r}") from None
 
 
 class _NumpyWithIn1d:
-    """numpy with `in1d`, which numpy 2.4 removed and cityscapesScripts 2.3 calls."""
+    """numpy with `in1d`, which cityscapesScripts 2.3 calls and numpy 2.4 does not have."""
 
     in1d = staticmethod(np.isin)
 
@@ -184,8 +186,8 @@ class _NumpyWithIn1d:
 
 
 @contextlib.contextmanager
-def _numpy_as_cityscapes_expects() -> Iterator[None]:
-    """While cityscapesScripts runs, its module (and no other) sees a numpy that has what it calls."""
+def _restore_in1d() -> Iterator[None]:
+    """Give the module of cityscapesScripts, and no other, a numpy with `in1d`."""
     original = official.np
     official.np = _NumpyWithIn1d()
     try:

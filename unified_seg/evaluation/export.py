@@ -1,4 +1,4 @@
-"""Predictions as files for other people's tools and servers. No ground truth is needed, and no score comes out.
+"""Exporters: evaluators that write predictions as files for other tools and servers, without ground truth and scores.
 
 H, W = an image.
 """
@@ -24,7 +24,7 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
     Args:
         table: the classes.
         records: the data set.
-        output_folder: gets the folder panoptic/, whose older PNGs and JSONs are removed.
+        output_folder: for the folder panoptic/; its older PNGs and JSONs are deleted.
     """
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
@@ -63,29 +63,28 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
 
 
 class CityscapesSemanticExporter(PerImageEvaluator[None]):
-    """Writes semantic maps as Cityscapes' server takes them, under sem_seg_cityscapes/: <image id>_pred.png.
+    """Writes semantic maps in the format of Cityscapes' server under sem_seg_cityscapes/: <image id>_pred.png.
 
-    The pixels hold the ids of the data set (Cityscapes' label ids, not its train ids). cityscapesScripts'
-    evalPixelLevelSemanticLabeling finds the files by their names where the image ids are Cityscapes'
-    <city>_<sequence>_<frame>.
+    The pixels are dataset ids (Cityscapes' label ids, not its train ids). evalPixelLevelSemanticLabeling of
+    cityscapesScripts finds the files by their names if the image ids are Cityscapes' <city>_<sequence>_<frame>.
 
     Args:
         table: the classes.
         records: the data set.
-        output_folder: gets the folder sem_seg_cityscapes/, whose older PNGs are removed.
+        output_folder: for the folder sem_seg_cityscapes/; its older PNGs are deleted.
 
     Raises:
-        ValueError: a semantic id without an id of the data set that one byte can hold.
+        ValueError: several classes share a semantic id, or a dataset id does not fit into one byte.
     """
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         super().__init__(table, records, output_folder)
         self.folder = self.output_folder / "sem_seg_cityscapes"
         if len(table.classes) != table.num_semantic:
-            raise ValueError("several classes share a semantic id, so semantic maps have no ids of the data set")
+            raise ValueError("several classes share a semantic id, so semantic maps cannot be written as dataset ids")
         ids = [c.dataset_id for c in table.classes]  # ascending by semantic id
         if not all(0 <= i <= 255 for i in ids):
-            raise ValueError(f"Cityscapes' label maps hold ids 0 .. 255, the data set has {min(ids)} .. {max(ids)}")
+            raise ValueError(f"dataset ids must be in 0 .. 255 for label maps, got {min(ids)} .. {max(ids)}")
         self.dataset_ids = np.array(ids, dtype=np.uint8)
 
     def reset(self) -> None:
@@ -96,8 +95,8 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
         labels = read_labels(record, output)
         if labels.min() < 0 or labels.max() >= len(self.dataset_ids):
             raise ValueError(
-                f"image {record['image_id']!r}: semantic ids {labels.min()} .. {labels.max()}, "
-                f"but the classes are 0 .. {len(self.dataset_ids) - 1}"
+                f"image {record['image_id']!r}: semantic ids must be classes (0 .. {len(self.dataset_ids) - 1}), got "
+                f"{labels.min()} .. {labels.max()}"
             )
         name = f"{make_file_stem(record['image_id'])}_pred.png"
         Image.fromarray(self.dataset_ids[labels]).save(self.folder / name, compress_level=1)

@@ -1,4 +1,4 @@
-"""The true instances of a record, checked before any score is made of them.
+"""The panoptic ground truth and the instances of a record, read and checked.
 
 H, W = the image.
 """
@@ -21,9 +21,9 @@ from unified_seg.structures.class_table import ClassTable
 
 
 class PanopticGroundTruth:
-    """The panoptic ground truth of the image in hand, read and checked once for all evaluators that look at it.
+    """A reader of panoptic ground truth that several evaluators share, so that they read each image once.
 
-    Nothing but the last image is kept, and every evaluation starts by forgetting it: what was edited since is read.
+    It caches the last image only, until the next evaluation.
 
     Args:
         table: the classes.
@@ -32,24 +32,29 @@ class PanopticGroundTruth:
     def __init__(self, table: ClassTable):
         self.table = table
         self._image_id: Any = None
-        self._ground_truth: tuple[np.ndarray, list[GroundTruthSegment]] | None = None
+        self._cached: tuple[np.ndarray, list[GroundTruthSegment]] | None = None
 
-    def of(self, record: Record) -> tuple[np.ndarray, list[GroundTruthSegment]]:
-        """Returns and raises as `read_segments`; what it returns must not be changed."""
-        if self._ground_truth is None or self._image_id != record["image_id"]:
-            self._image_id, self._ground_truth = record["image_id"], read_segments(record, self.table)
-        return self._ground_truth
+    def read(self, record: Record) -> tuple[np.ndarray, list[GroundTruthSegment]]:
+        """Read the segment ids (H, W) and the segments of a record, which the caller must not change.
 
-    def forget(self) -> None:
-        self._ground_truth = None
+        Raises:
+            DataError: see `read_segments`.
+        """
+        if self._cached is None or self._image_id != record["image_id"]:
+            self._image_id, self._cached = record["image_id"], read_segments(record, self.table)
+        return self._cached
+
+    def clear(self) -> None:
+        """Drop the cached image, so that changed files are read again."""
+        self._cached = None
 
 
 class PanopticGroundTruthEvaluator(PerImageEvaluator[Item]):
-    """Base of the evaluators that look at the panoptic ground truth.
+    """The base class of evaluators that need panoptic ground truth.
 
     Args:
         table, records, output_folder: see `PerImageEvaluator`.
-        ground_truth: the reader of the ground truth that evaluators of one data set share; one of its own by default.
+        ground_truth: a reader to share with other evaluators of the data set; by default the evaluator has its own.
     """
 
     def __init__(
@@ -64,12 +69,20 @@ class PanopticGroundTruthEvaluator(PerImageEvaluator[Item]):
 
     def reset(self) -> None:
         super().reset()
-        self.ground_truth.forget()
+        self.ground_truth.clear()
 
 
 @dataclass(frozen=True)
 class GroundTruthInstance:
-    """Attributes: box x, y, width, height in pixels; area in pixels; mask None where the data set has boxes only."""
+    """An instance of the ground truth.
+
+    Attributes:
+        thing_id: its class.
+        box: x, y, width, height in pixels.
+        area: pixels.
+        is_crowd: whether it is a group of objects that are not labeled one by one.
+        mask: COCO run lengths; None if the data set has boxes only.
+    """
 
     thing_id: int
     box: tuple[float, float, float, float]
@@ -79,14 +92,14 @@ class GroundTruthInstance:
 
 
 def read_gt_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks: bool) -> list[GroundTruthInstance]:
-    """The instances of a record: its `annotations` where it has them, else the things of its panoptic PNG.
+    """Read the instances of a record: its `annotations` if it has any, else the things of its panoptic PNG.
 
     Raises:
-        DataError: as `read_segments`; or an annotation with an unknown class, or (with masks) without a usable one.
+        DataError: see `read_segments`; or an annotation has an unknown class or, with masks, no valid mask.
     """
     if "annotations" in record:
-        return [_annotated(record, i, ground_truth.table, with_masks) for i in range(len(record["annotations"]))]
-    ids, segments = ground_truth.of(record)
+        return [_from_annotation(record, i, ground_truth.table, with_masks) for i in range(len(record["annotations"]))]
+    ids, segments = ground_truth.read(record)
     return [_from_segment(ids, segment) for segment in segments if segment.cls.is_thing]
 
 
@@ -97,17 +110,17 @@ def _from_segment(ids: np.ndarray, segment: GroundTruthSegment) -> GroundTruthIn
     return GroundTruthInstance(segment.cls.category_id, box, segment.area, segment.is_crowd, rle)
 
 
-def _annotated(record: Record, index: int, table: ClassTable, with_masks: bool) -> GroundTruthInstance:
+def _from_annotation(record: Record, index: int, table: ClassTable, with_masks: bool) -> GroundTruthInstance:
     annotation = record["annotations"][index]
     where = f"{record['file_name']}: annotation {index}"
     thing_id = annotation["category_id"]
     if not 0 <= thing_id < table.num_things:
-        raise DataError(f"{where}: category_id {thing_id} is no thing class (0 .. {table.num_things - 1})")
+        raise DataError(f"{where}: category_id must be a thing class (0 .. {table.num_things - 1}), got {thing_id}")
     x, y, width, height = BoxMode.convert(list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYWH_ABS)
     mask, area = None, float(width * height)
     if annotation.get("segmentation"):
         mask = convert_to_rle(annotation["segmentation"], (record["height"], record["width"]), where)
         area = float(mask_util.area(mask))
     elif with_masks:
-        raise DataError(f"{where} has no segmentation, so mask AP can't be computed; set MODEL.MASK_ON False")
+        raise DataError(f"{where}: no segmentation, which mask AP needs; set MODEL.MASK_ON False for boxes only")
     return GroundTruthInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)

@@ -1,4 +1,4 @@
-"""Detection and instance segmentation: COCO's average precision, by pycocotools.
+"""COCO's average precision of detection and instance segmentation, by pycocotools.
 
 T = thing classes.
 """
@@ -33,7 +33,14 @@ logger = logging.getLogger(__name__)
 
 
 class Detection(NamedTuple):
-    """Attributes: box x, y, width, height in pixels; mask None for a detector without masks."""
+    """A detected instance.
+
+    Attributes:
+        thing_id: its class.
+        score: in [0, 1].
+        box: x, y, width, height in pixels.
+        mask: COCO run lengths; None for a detector without masks.
+    """
 
     thing_id: int
     score: float
@@ -42,7 +49,13 @@ class Detection(NamedTuple):
 
 
 class ImageInstances(NamedTuple):
-    """Attributes: unfused, the detections before the fusion, None where no fusion changes them."""
+    """The instances of one image.
+
+    Attributes:
+        ground_truth: all instances of the record.
+        detections: all predicted instances.
+        unfused: the predicted instances before the fusion; None if no fusion changes them.
+    """
 
     ground_truth: list[GroundTruthInstance]
     detections: list[Detection]
@@ -52,17 +65,16 @@ class ImageInstances(NamedTuple):
 class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
     """Scores of "bbox" and, with masks, of "segm": AP, AP50, AP75, APs, APm, APl and AP-<class>, in percent.
 
-    The ground truth is held in memory and numbered anew from 1 (pycocotools takes id 0 for "no match"), so no file of an
-    earlier run can be mistaken for it. A class or size without a true instance has NaN. Where the outputs hold
-    `unfused`, "segm_unfused" is the "segm" of the masks before the fusion. It also writes
-    coco_instances_results.json, COCO's result format.
+    The ground truth is in memory, with new ids from 1, since pycocotools takes id 0 for "no match". A class or size
+    without a ground-truth instance is NaN. If the outputs have `unfused`, "segm_unfused" is the "segm" of the masks
+    before the fusion. The evaluator also writes coco_instances_results.json, in COCO's result format.
 
     Args:
         table: the classes.
-        records: the data set; each needs `annotations`, or pan_seg_file_name and segments_info.
-        output_folder: where the JSON goes.
+        records: the data set; each record needs `annotations`, or pan_seg_file_name and segments_info.
+        output_folder: for the JSON.
         with_masks: whether the model predicts masks.
-        ground_truth: the reader of the ground truth that evaluators of one data set share.
+        ground_truth: see `PanopticGroundTruthEvaluator`.
     """
 
     def __init__(
@@ -88,30 +100,32 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         return ImageInstances(read_gt_instances(record, self.ground_truth, self.with_masks), detections, unfused)
 
     def _detections(self, record: Record, output: Output) -> list[Detection]:
-        found = read_instances(record, output, self.with_masks)
-        classes = found.pred_classes.tolist()
+        instances = read_instances(record, output, self.with_masks)
+        classes = instances.pred_classes.tolist()
         outside = {c for c in classes if not 0 <= c < self.table.num_things}
         if outside:
             raise ValueError(
-                f"image {record['image_id']!r}: the model predicts the classes {sorted(outside)}, "
-                f"the data set has the thing classes 0 .. {self.table.num_things - 1}"
+                f"image {record['image_id']!r}: predicted classes {sorted(outside)} are not thing classes of the data "
+                f"set (0 .. {self.table.num_things - 1})"
             )
-        boxes = found.pred_boxes.tensor.clone()
+        boxes = instances.pred_boxes.tensor.clone()
         boxes[:, 2:] -= boxes[:, :2]
-        masks: Iterable[Rle | None] = encode_masks(found.pred_masks) if self.with_masks else [None] * len(classes)
-        return [Detection(*d) for d in zip(classes, found.scores.tolist(), boxes.tolist(), masks)]
+        masks: Iterable[Rle | None] = encode_masks(instances.pred_masks) if self.with_masks else [None] * len(classes)
+        return [Detection(*d) for d in zip(classes, instances.scores.tolist(), boxes.tolist(), masks)]
 
     def summarize(self, items: dict[Any, ImageInstances]) -> dict[str, Scores]:
         self._write_results(items)
         if not any(not instance.is_crowd for item in items.values() for instance in item.ground_truth):
-            raise ValueError(f"no true instance in {len(items)} images: average precision is not defined")
+            raise ValueError(f"no ground-truth instance in {len(items)} images: average precision is not defined")
         images = list(items.values())
         results = {"bbox": self._average_precision(images, "bbox")}
         if self.with_masks:
             results["segm"] = self._average_precision(images, "segm")
         before = [image._replace(detections=image.unfused) for image in images if image.unfused is not None]
         if before and len(before) != len(images):
-            raise ValueError(f"{len(before)} of {len(images)} images have instances before the fusion")
+            raise ValueError(
+                f"'unfused' must be in the outputs of all images or none, got {len(before)} of {len(images)}"
+            )
         if before:
             results["segm_unfused"] = self._average_precision(before, "segm")
         for task, scores in results.items():
@@ -135,7 +149,7 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
 
 
 def compute_average_precision(images: Sequence[ImageInstances], task: str, class_names: Sequence[str]) -> Scores:
-    """COCO's average precision.
+    """Compute COCO's average precision.
 
     Args:
         images: ground truth and detections of each image.
@@ -143,32 +157,32 @@ def compute_average_precision(images: Sequence[ImageInstances], task: str, class
         class_names: T, by thing id.
 
     Returns:
-        AP, AP50, AP75, APs, APm, APl and AP-<class> in percent; 0 where nothing was detected, NaN where no instance
-        of the class or size is true.
+        AP, AP50, AP75, APs, APm, APl and AP-<class> in percent; 0 without detections, NaN for a class or size without
+        ground-truth instances.
     """
     evaluation = COCOeval(
-        _coco((item.ground_truth for item in images), len(images), len(class_names), task),
-        _coco((item.detections for item in images), len(images), len(class_names), task),
+        _make_coco((item.ground_truth for item in images), len(images), len(class_names), task),
+        _make_coco((item.detections for item in images), len(images), len(class_names), task),
         task,
     )
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()
     precision = evaluation.eval["precision"][..., -1]  # (IoU threshold, recall, class, size), up to 100 detections
-    scores = {"AP": _mean(precision[:, :, :, 0])}
+    scores = {"AP": _mean_percent(precision[:, :, :, 0])}
     for name, threshold in (("AP50", 0.5), ("AP75", 0.75)):
-        scores[name] = _mean(precision[np.isclose(evaluation.params.iouThrs, threshold), :, :, 0])
+        scores[name] = _mean_percent(precision[np.isclose(evaluation.params.iouThrs, threshold), :, :, 0])
     for name, label in (("APs", "small"), ("APm", "medium"), ("APl", "large")):
-        scores[name] = _mean(precision[..., evaluation.params.areaRngLbl.index(label)])
+        scores[name] = _mean_percent(precision[..., evaluation.params.areaRngLbl.index(label)])
     for thing_id, name in enumerate(class_names):
-        scores[f"AP-{name}"] = _mean(precision[:, :, thing_id, 0])
+        scores[f"AP-{name}"] = _mean_percent(precision[:, :, thing_id, 0])
     return scores
 
 
-def _coco(
+def _make_coco(
     images: Iterable[Sequence[GroundTruthInstance] | Sequence[Detection]], num_images: int, num_classes: int, task: str
 ) -> COCO:
-    """Truth or detections as pycocotools holds them: images numbered from 0, classes by thing id, objects from 1."""
+    """Convert ground truth or detections for pycocotools: images from 0, classes by thing id, objects from 1."""
     annotations: list[dict[str, Any]] = []
     for image_id, instances in enumerate(images):
         for instance in instances:
@@ -179,10 +193,10 @@ def _coco(
                 "bbox": list(instance.box),
                 "segmentation": instance.mask,
             }
-            annotations.append(annotation | _size_and_rank(instance, task))
+            annotations.append(annotation | _describe(instance, task))
     coco = COCO()
     coco.dataset = {
-        # pycocotools looks up the size of an image, but needs it for polygons alone; these are run lengths.
+        # pycocotools reads the size of images, but uses it for polygons only; the masks are run lengths.
         "images": [{"id": i, "height": None, "width": None} for i in range(num_images)],
         "categories": [{"id": i} for i in range(num_classes)],
         "annotations": annotations,
@@ -192,8 +206,11 @@ def _coco(
     return coco
 
 
-def _size_and_rank(instance: GroundTruthInstance | Detection, task: str) -> dict[str, Any]:
-    """What small, medium and large mean: the mask's pixels for ground truth in both tasks, but the box of a detected box."""
+def _describe(instance: GroundTruthInstance | Detection, task: str) -> dict[str, Any]:
+    """Return the area and the flags or score that pycocotools evaluates.
+
+    The area of ground truth is its mask's in both tasks, while that of a detection in "bbox" is its box's.
+    """
     if isinstance(instance, GroundTruthInstance):
         return {"area": instance.area, "iscrowd": int(instance.is_crowd)}
     if task == "segm":
@@ -203,7 +220,7 @@ def _size_and_rank(instance: GroundTruthInstance | Detection, task: str) -> dict
     return {"area": area, "iscrowd": 0, "score": instance.score}
 
 
-def _mean(precision: np.ndarray) -> float:
-    """pycocotools marks what is not defined by -1."""
+def _mean_percent(precision: np.ndarray) -> float:
+    """Return the mean precision in percent; undefined values, which are -1 in pycocotools, are left out."""
     defined = precision[precision > -1]
     return 100 * float(defined.mean()) if defined.size else float("nan")

@@ -1,10 +1,11 @@
-"""A model's output in one form, whichever of the two it came in (MODEL.UNIFIED.OUTPUT).
+"""Readers and checks of a model's output for one image, in either form of MODEL.UNIFIED.OUTPUT.
 
-Where a fusion refines what the heads said, the output's `unfused` is an output as well: the one before the fusion.
+If a fusion refined the predictions, `unfused` in the output is the output before the fusion.
 
 H, W = the image; N = instances.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,69 +18,65 @@ from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 
 def get_label_map(output: Output) -> torch.Tensor | None:
-    """(H, W) the predicted semantic ids; None where there is no semantic prediction."""
+    """Return the predicted semantic ids (H, W), or None if there is no semantic prediction."""
     if "sem_seg_labels" in output:
         return output["sem_seg_labels"]
     return output["sem_seg"].argmax(dim=0) if "sem_seg" in output else None
 
 
 def read_labels(record: Record, output: Output) -> np.ndarray:
-    """(H, W) integers, the predicted semantic ids.
+    """Read the predicted semantic ids: (H, W) integers.
 
     Raises:
-        ValueError: the model gave no semantic prediction, or one of another size.
+        ValueError: there is no semantic prediction, or it has another size than the image.
     """
     labels = get_label_map(output)
     if labels is None:
-        raise ValueError(f"{_name(record)}: the model gave no 'sem_seg', only {sorted(output)}")
-    size = (record["height"], record["width"])
-    if tuple(labels.shape) != size:
-        raise ValueError(f"{_name(record)}: a semantic map of {tuple(labels.shape)} for an image of {size} (H, W)")
+        raise ValueError(f"{_name(record)}: the model's output has no 'sem_seg', only {sorted(output)}")
+    _check_size(record, "semantic map", labels.shape)
     return labels.cpu().numpy()
 
 
 def read_instances(record: Record, output: Output, with_masks: bool) -> Instances:
-    """The predicted instances on the CPU, their `pred_masks` (where asked for) as BoxMasks.
+    """Read the predicted instances, on the CPU.
+
+    Args:
+        with_masks: whether `pred_masks` is needed; it is returned as BoxMasks.
 
     Raises:
-        ValueError: the model gave no instances, or no masks, or masks of another size, or a score that is no number.
+        ValueError: there are no instances or no masks, they have another size than the image, or a score is not
+            finite.
     """
-    found: Instances = _part(record, output, "instances").to(torch.device("cpu"))
-    size = (record["height"], record["width"])
-    if tuple(found.image_size) != size:
-        raise ValueError(f"{_name(record)}: instances for an image of {tuple(found.image_size)}, but it has {size}")
-    if not torch.isfinite(found.scores).all():
-        raise ValueError(f"{_name(record)}: an instance has a score that is not a number")
+    instances: Instances = _get(record, output, "instances").to(torch.device("cpu"))
+    _check_size(record, "instances", instances.image_size)
+    if not torch.isfinite(instances.scores).all():
+        raise ValueError(f"{_name(record)}: a score of an instance is not finite")
     if not with_masks:
-        return found
-    if not found.has("pred_masks"):
-        raise ValueError(f"{_name(record)}: instances without pred_masks; set MODEL.MASK_ON False for a box detector")
-    masks = found.pred_masks
-    if not isinstance(masks, BoxMasks):
-        masks = BoxMasks.from_full(masks.bool())
-        found.pred_masks = masks
-    if len(masks) and tuple(masks.image_size) != size:
-        raise ValueError(f"{_name(record)}: masks of {tuple(masks.image_size)} for an image of {size}")
-    return found
+        return instances
+    if not instances.has("pred_masks"):
+        raise ValueError(f"{_name(record)}: instances have no pred_masks; set MODEL.MASK_ON False for a box detector")
+    if not isinstance(instances.pred_masks, BoxMasks):
+        instances.pred_masks = BoxMasks.from_full(instances.pred_masks.bool())
+    if len(instances):
+        _check_size(record, "masks", instances.pred_masks.image_size)
+    return instances
 
 
 def read_panoptic(record: Record, output: Output) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """(H, W) int32 segment ids with 0 = void, and the description of each segment.
+    """Read the predicted panoptic map: segment ids (H, W) int32 with 0 = void, and the description of each segment.
 
     Raises:
-        ValueError: the model gave no panoptic map, or one of another size, or one without segments_info.
+        ValueError: there is no panoptic map, it has no segments_info, or another size than the image.
     """
-    ids, segments_info = _part(record, output, "panoptic_seg")
+    ids, segments_info = _get(record, output, "panoptic_seg")
     if segments_info is None:
-        raise ValueError(f"{_name(record)}: a panoptic map without segments_info; the classes can't be known")
-    size = (record["height"], record["width"])
-    if tuple(ids.shape) != size:
-        raise ValueError(f"{_name(record)}: a panoptic map of {tuple(ids.shape)} for an image of {size} (H, W)")
+        raise ValueError(f"{_name(record)}: the panoptic map has no segments_info, so its classes are unknown")
+    _check_size(record, "panoptic map", ids.shape)
     return ids.cpu().numpy(), segments_info
 
 
 def find_segment_class(record: Record, info: dict[str, Any], table: ClassTable) -> SegmentClass:
-    """The class of a predicted segment.
+    """Return the class of a predicted segment.
 
     Raises:
         ValueError: the data set has no such class.
@@ -90,10 +87,16 @@ def find_segment_class(record: Record, info: dict[str, Any], table: ClassTable) 
         raise ValueError(f"{_name(record)}: predicted segment {info['id']}: {error}") from None
 
 
-def _part(record: Record, output: Output, key: str) -> Any:
+def _get(record: Record, output: Output, key: str) -> Any:
     if key not in output:
-        raise ValueError(f"{_name(record)}: the model gave no {key!r}, only {sorted(output)}")
+        raise ValueError(f"{_name(record)}: the model's output has no {key!r}, only {sorted(output)}")
     return output[key]
+
+
+def _check_size(record: Record, what: str, size: Sequence[int]) -> None:
+    expected = (record["height"], record["width"])
+    if tuple(size) != expected:
+        raise ValueError(f"{_name(record)}: {what} of {tuple(size)} (H, W), but the image has {expected}")
 
 
 def _name(record: Record) -> str:

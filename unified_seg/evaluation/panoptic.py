@@ -1,7 +1,4 @@
-"""Panoptic quality.
-
-H, W = an image.
-"""
+"""Panoptic quality, in memory."""
 
 import logging
 from collections.abc import Sequence
@@ -27,14 +24,14 @@ logger = logging.getLogger(__name__)
 class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
     """Scores of "panoptic_seg": PQ, SQ, RQ over all classes, things (_th) and stuff (_st), and PQ-<class> and so on.
 
-    In percent, by `match_segments`: panopticapi's rules and numbers, but in memory. A class that is neither true nor
-    predicted has NaN and enters no mean; a data set without things has no *_th, one without stuff no *_st.
+    The scores are in percent and follow panopticapi, see `match_segments`. A class that is neither in the ground truth
+    nor predicted is NaN and left out of means. A data set without things has no *_th, one without stuff no *_st.
 
     Args:
         table: the classes.
-        records: the data set; each needs pan_seg_file_name and segments_info.
+        records: the data set; each record needs pan_seg_file_name and segments_info.
         output_folder: of the data set; nothing is written there.
-        ground_truth: the reader of the ground truth that evaluators of one data set share.
+        ground_truth: see `PanopticGroundTruthEvaluator`.
     """
 
     ground_truth_files = ("pan_seg_file_name",)
@@ -50,24 +47,26 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
         self.index_of = {c.dataset_id: i for i, c in enumerate(table.classes)}
 
     def score_image(self, record: Record, output: Output) -> PanopticMatches:
-        true_ids, segments = self.ground_truth.of(record)
-        true = [Segment(s.id, self.index_of[s.cls.dataset_id], s.is_crowd) for s in segments]
+        gt_ids, segments = self.ground_truth.read(record)
+        expected = [Segment(s.id, self.index_of[s.cls.dataset_id], s.is_crowd) for s in segments]
         ids, infos = read_panoptic(record, output)
         predicted = []
         for info in infos:
             cls = find_segment_class(record, info, self.table)
             predicted.append(Segment(int(info["id"]), self.index_of[cls.dataset_id]))
         try:
-            return match_segments(true_ids, true, ids, predicted, len(self.table.classes))
+            return match_segments(gt_ids, expected, ids, predicted, len(self.table.classes))
         except ValueError as error:
-            raise ValueError(f"{record['pan_seg_file_name']} and the prediction of it: {error}") from None
+            raise ValueError(f"{record['pan_seg_file_name']} and its prediction: {error}") from None
 
     def summarize(self, items: dict[Any, PanopticMatches]) -> dict[str, Scores]:
         classes = self.table.classes
         is_thing = np.array([c.is_thing for c in classes])
         scores = compute_panoptic_scores(reduce(add, items.values()), is_thing)
         if np.isnan(scores.all.pq):
-            raise ValueError(f"no segment, true or predicted, in {len(items)} images: panoptic quality is not defined")
+            raise ValueError(
+                f"no segment in ground truth or prediction of {len(items)} images: panoptic quality is not defined"
+            )
         groups = {"": scores.all}
         if is_thing.any():
             groups["_th"] = scores.things
@@ -80,6 +79,6 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
             for name, value in zip(QUALITIES, quality)
         }
         if not all(0 <= value <= 100 for value in result.values() if not np.isnan(value)):
-            raise ValueError(f"a panoptic quality outside 0 .. 100: {result}")
+            raise ValueError(f"panoptic quality must be in [0, 100], got {result}")
         logger.info("Panoptic quality by class:\n%s", class_table_text(result, QUALITIES))
         return {"panoptic_seg": result}

@@ -1,9 +1,9 @@
-"""How often the class of an object is right: by its pixels against by its detection.
+"""The accuracy of the classes of objects: of their pixels in the semantic map, and of their detections.
 
-Source: what the fusion of semantic and instance segmentation rests on (Panoptic fusion scheme, section IV): a pixel
-classifier gives one object several classes, a detector sees it as a whole.
+Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), section IV: a pixel classifier
+may give one object several classes, while a detector gives it one class.
 
-H, W = an image; M = true objects: thing segments that are no crowds.
+H, W = an image; M = objects: thing segments of the ground truth without crowds.
 """
 
 import logging
@@ -23,53 +23,52 @@ from unified_seg.evaluation.tables import recognition_table_text
 from unified_seg.ops.id_maps import UnknownIdsError, count_pairs
 from unified_seg.structures.class_table import ClassTable
 
-NOT_FOUND = -1
+NOT_DETECTED = -1
 MATCH_IOU = 0.5
-WIDE = 1 / 3  # of the image's width
+WIDE = 1 / 3  # fraction of the image's width
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The true objects of an image, or of all images.
+    """The objects of one image, or of all images.
 
     Attributes:
-        thing_ids: (M,) int64 the true classes.
-        wide: (M,) bool: their box is wider than a third of the image.
-        pixels: (M,) int64.
-        right: (M,) int64 pixels with the right semantic class, before the fusion.
-        right_fused: (M,) the same after the fusion; None where no fusion changes semantic maps.
-        found_as: (M,) int64 the class (thing id) of the detection that found them, NOT_FOUND of the others.
+        thing_ids: (M,) int64, their classes.
+        wide: (M,) bool: whether the box is wider than a third of the image.
+        pixels: (M,) int64, their areas.
+        correct: (M,) int64, pixels with the correct semantic class before the fusion.
+        correct_fused: (M,) int64, the same after the fusion; None if no fusion changes semantic maps.
+        detected_as: (M,) int64, the class (thing id) of the matched detection; NOT_DETECTED without one.
     """
 
     thing_ids: np.ndarray
     wide: np.ndarray
     pixels: np.ndarray
-    right: np.ndarray
-    right_fused: np.ndarray | None
-    found_as: np.ndarray
+    correct: np.ndarray
+    correct_fused: np.ndarray | None
+    detected_as: np.ndarray
 
 
 class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
     """Scores of "recognition", in percent: found, pixels, boxes and, where outputs hold `unfused`, pixels_fused.
 
-    - found: share of the true objects that a detection found, of whatever class, see `match_detections`;
-    - pixels: of the pixels of the found objects, the share with the right semantic class, before the fusion;
+    - found: fraction of the objects with a matched detection of any class, see `match_detections`;
+    - pixels: fraction of the pixels of these objects with the correct semantic class, before the fusion;
     - pixels_fused: the same after the fusion;
-    - boxes: of the same pixels, the share that would be right if each object had the class of its detection.
+    - boxes: fraction of these pixels that would be correct if each object had the class of its detection.
 
-    So the last three are measured on the same pixels, and a large object counts for more than a small one. Each is
-    given for all objects, for wide ones ("pixels_wide"), by category where there are categories
-    ("pixels_category-vehicle") and by class ("pixels-car"). What no object is there for is NaN; a data set without
-    objects gets no scores, and a warning says so.
+    The last three are measured on the same pixels, so large objects have more weight. Each score is given for all
+    objects, for wide ones ("pixels_wide"), by category if there are any ("pixels_category-vehicle"), and by class
+    ("pixels-car"). Scores of no object are NaN. A data set without objects has no scores, and a warning is logged.
 
     Args:
-        table: the classes; each with a semantic id of its own.
-        records: the data set; each needs pan_seg_file_name and segments_info.
+        table: the classes; no two share a semantic id.
+        records: the data set; each record needs pan_seg_file_name and segments_info.
         output_folder: of the data set; nothing is written there.
-        score_threshold: of the detections that count, the fusion's.
-        ground_truth: the reader of the ground truth that evaluators of one data set share.
+        score_threshold: detections with a lower score are left out; that of the fusion.
+        ground_truth: see `PanopticGroundTruthEvaluator`.
     """
 
     ground_truth_files = ("pan_seg_file_name",)
@@ -86,38 +85,38 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
         self.score_threshold = score_threshold
 
     def score_image(self, record: Record, output: Output) -> Objects:
-        ids, segments = self.ground_truth.of(record)
-        things = [segments[i] for i in _objects(segments)]
+        ids, segments = self.ground_truth.read(record)
+        things = [segments[i] for i in _find_objects(segments)]
         before = output.get("unfused", output)
-        found = read_instances(record, before, with_masks=True)
+        detections = read_instances(record, before, with_masks=True)
         return Objects(
             thing_ids=np.array([s.cls.thing_id for s in things], dtype=np.int64),
-            wide=np.array([_width(s) > WIDE * record["width"] for s in things], dtype=bool),
+            wide=np.array([_measure_width(s) > WIDE * record["width"] for s in things], dtype=bool),
             pixels=np.array([s.area for s in things], dtype=np.int64),
-            right=self._right_pixels(record, before, ids, segments),
-            right_fused=self._right_pixels(record, output, ids, segments) if "unfused" in output else None,
-            found_as=match_detections(ids, segments, found, self.score_threshold),
+            correct=self._count_correct(record, before, ids, segments),
+            correct_fused=self._count_correct(record, output, ids, segments) if "unfused" in output else None,
+            detected_as=match_detections(ids, segments, detections, self.score_threshold),
         )
 
-    def _right_pixels(
+    def _count_correct(
         self, record: Record, output: Output, ids: np.ndarray, segments: list[GroundTruthSegment]
     ) -> np.ndarray:
-        """(M,) pixels of each object whose semantic id is that of its class."""
+        """Count the pixels of each object with the correct semantic id: (M,) int64."""
         labels = read_labels(record, output)
         try:
-            counts = count_pairs(ids, labels, _all_ids(segments), range(self.table.num_semantic))
+            counts = count_pairs(ids, labels, _list_ids(segments), range(self.table.num_semantic))
         except UnknownIdsError as error:
             raise ValueError(
-                f"image {record['image_id']!r}: the prediction holds the semantic ids {error.ids}, "
-                f"but the classes are 0 .. {self.table.num_semantic - 1}"
+                f"image {record['image_id']!r}: predicted semantic ids must be classes (0 .. "
+                f"{self.table.num_semantic - 1}), got {error.ids}"
             ) from None
-        things = _objects(segments)
+        things = _find_objects(segments)
         return counts[1:][things, [segments[i].cls.semantic_id for i in things]]
 
     def summarize(self, items: dict[Any, Objects]) -> dict[str, Scores]:
-        objects = _joined(list(items.values()))
+        objects = _concatenate(list(items.values()))
         if not len(objects.thing_ids):
-            logger.warning("no true object in %d images: there is nothing to recognize", len(items))
+            logger.warning("no object in the ground truth of %d images: recognition is not scored", len(items))
             return {}
         things = self.table.things
         category_of = np.array([c.category for c in things])[objects.thing_ids]
@@ -128,30 +127,30 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
         chosen |= {f"-{c.name}": objects.thing_ids == c.thing_id for c in things}
         scores: Scores = {}
         for suffix, which in chosen.items():
-            scores |= {name + suffix: value for name, value in _shares(objects, which).items()}
-        logger.info("Recognition of objects, %% of the found ones' pixels:\n%s", recognition_table_text(scores))
+            scores |= {name + suffix: value for name, value in _compute_shares(objects, which).items()}
+        logger.info("Recognition of objects, %% of the pixels of found ones:\n%s", recognition_table_text(scores))
         return {"recognition": scores}
 
 
 def match_detections(
     ids: np.ndarray, segments: Sequence[GroundTruthSegment], detections: Instances, score_threshold: float
 ) -> np.ndarray:
-    """Which objects are found, and as what.
+    """Match detections to objects, regardless of their classes.
 
-    Detections take their object in the order of their scores, equal ones by index: that of the largest intersection
-    over union of masks, at least 1/2, among those that nobody took. Their class does not matter.
+    By falling score (of equal scores the lower index first) each detection is matched to the object with the largest
+    intersection over union of masks, at least 1/2, among those without a match.
 
     Args:
         ids: (H, W) segment ids.
-        segments: all of the map; M of them are objects.
+        segments: all segments of the map; M of them are objects.
         detections: with `pred_masks` as BoxMasks.
-        score_threshold: detections below it find nothing.
+        score_threshold: detections with a lower score are left out.
 
     Returns:
-        (M,) int64 thing ids, NOT_FOUND for objects that no detection took.
+        (M,) int64 thing ids of the detections; NOT_DETECTED for objects without one.
     """
-    things = _objects(segments)
-    result = np.full(len(things), NOT_FOUND, dtype=np.int64)
+    things = _find_objects(segments)
+    result = np.full(len(things), NOT_DETECTED, dtype=np.int64)
     areas = np.array([segments[i].area for i in things], dtype=np.int64)
     masks = list(detections.pred_masks)
     for i in detections.scores.argsort(descending=True, stable=True).tolist():
@@ -159,26 +158,26 @@ def match_detections(
             break
         window, mask = masks[i]
         inside = mask.numpy().view(np.uint8)
-        common = count_pairs(ids[window], inside, _all_ids(segments), (0, 1))[1:][things, 1]
+        common = count_pairs(ids[window], inside, _list_ids(segments), (0, 1))[1:][things, 1]
         iou = common / (areas + inside.sum() - common)
-        iou[result != NOT_FOUND] = 0
+        iou[result != NOT_DETECTED] = 0
         best = iou.argmax()
         if iou[best] >= MATCH_IOU:
             result[best] = int(detections.pred_classes[i])
     return result
 
 
-def _shares(objects: Objects, chosen: np.ndarray) -> Scores:
-    found = chosen & (objects.found_as != NOT_FOUND)
-    right_class = objects.found_as == objects.thing_ids
+def _compute_shares(objects: Objects, chosen: np.ndarray) -> Scores:
+    found = chosen & (objects.detected_as != NOT_DETECTED)
+    correct_class = objects.detected_as == objects.thing_ids
     pixels = objects.pixels[found].sum()
     shares = {
         "found": _percent(found.sum(), chosen.sum()),
-        "pixels": _percent(objects.right[found].sum(), pixels),
-        "boxes": _percent(objects.pixels[found & right_class].sum(), pixels),
+        "pixels": _percent(objects.correct[found].sum(), pixels),
+        "boxes": _percent(objects.pixels[found & correct_class].sum(), pixels),
     }
-    if objects.right_fused is not None:
-        shares["pixels_fused"] = _percent(objects.right_fused[found].sum(), pixels)
+    if objects.correct_fused is not None:
+        shares["pixels_fused"] = _percent(objects.correct_fused[found].sum(), pixels)
     return shares
 
 
@@ -186,29 +185,29 @@ def _percent(part: int, whole: int) -> float:
     return 100 * float(part) / float(whole) if whole else float("nan")
 
 
-def _joined(images: Sequence[Objects]) -> Objects:
-    after = [image.right_fused for image in images if image.right_fused is not None]
+def _concatenate(images: Sequence[Objects]) -> Objects:
+    after = [image.correct_fused for image in images if image.correct_fused is not None]
     if after and len(after) != len(images):
-        raise ValueError(f"{len(after)} of {len(images)} images have a result before the fusion")
+        raise ValueError(f"'unfused' must be in the outputs of all images or none, got {len(after)} of {len(images)}")
     return Objects(
         thing_ids=np.concatenate([image.thing_ids for image in images]),
         wide=np.concatenate([image.wide for image in images]),
         pixels=np.concatenate([image.pixels for image in images]),
-        right=np.concatenate([image.right for image in images]),
-        right_fused=np.concatenate(after) if after else None,
-        found_as=np.concatenate([image.found_as for image in images]),
+        correct=np.concatenate([image.correct for image in images]),
+        correct_fused=np.concatenate(after) if after else None,
+        detected_as=np.concatenate([image.detected_as for image in images]),
     )
 
 
-def _all_ids(segments: Sequence[GroundTruthSegment]) -> list[int]:
-    """Of the map: void, then the segments."""
+def _list_ids(segments: Sequence[GroundTruthSegment]) -> list[int]:
+    """Return the ids of the map: void, then the segments."""
     return [0, *(s.id for s in segments)]
 
 
-def _objects(segments: Sequence[GroundTruthSegment]) -> list[int]:
-    """The M indices of the objects."""
+def _find_objects(segments: Sequence[GroundTruthSegment]) -> list[int]:
+    """Return the M indices of the objects."""
     return [i for i, s in enumerate(segments) if s.cls.is_thing and not s.is_crowd]
 
 
-def _width(segment: GroundTruthSegment) -> int:
+def _measure_width(segment: GroundTruthSegment) -> int:
     return segment.window[1].stop - segment.window[1].start

@@ -1,18 +1,18 @@
-"""Semantic segmentation: mIoU and its relatives from one confusion matrix.
+"""Scores of semantic segmentation, from one confusion matrix.
 
 K = classes; N = images; H, W = an image.
 """
 
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from unified_seg.config.heads import earlier_predictions
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts
 from unified_seg.evaluation.model_outputs import read_labels
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix, merge_categories
@@ -20,94 +20,72 @@ from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion
 logger = logging.getLogger(__name__)
 
 
-class ImageConfusion(NamedTuple):
-    """One image's confusion matrix, or several, without zeros: of K * K entries a few dozen are used.
-
-    Attributes:
-        entries: (M,) int64 indices into the flat matrix.
-        counts: (M,) int64 pixels.
-        valid_pixels: pixels whose ground truth is a class, counted apart from the matrix.
-    """
-
-    entries: np.ndarray
-    counts: np.ndarray
-    valid_pixels: int
-
-    @classmethod
-    def of(cls, confusion: np.ndarray, valid_pixels: int) -> "ImageConfusion":
-        """Of a matrix of any shape."""
-        entries = np.flatnonzero(confusion)
-        return cls(entries, confusion.reshape(-1)[entries], valid_pixels)
-
-
-class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
+class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
     """Scores of "sem_seg": mIoU, fwIoU, mACC, pACC, IoU-<class> and ACC-<class>, in percent.
 
-    Which classes enter the mean is said in `compute_semantic_scores`; NaN marks a class without a value. Where the classes
-    have categories, also mIoU_category and cIoU-<category>, see `merge_categories`. The same scores of earlier
-    answers are "sem_seg_unfused", where the outputs hold `unfused`: what the semantic head said before the fusion; and,
-    where the `semantic_logit_maps` of all outputs hold "uncorrected" or "ungrouped", "sem_seg_uncorrected" and
-    "sem_seg_ungrouped": what the head inside an ErrorCorrectionHead or a ConfusionGroupHead said.
+    `compute_semantic_scores` defines which classes the means include; a class without a value is NaN. If the classes
+    have categories there are also mIoU_category and cIoU-<category>, see `merge_categories`. Earlier predictions have
+    the same scores: "sem_seg_unfused" is the prediction before the fusion, if the outputs have `unfused`;
+    "sem_seg_<name>" that of a base head, if the `semantic_logit_maps` of all outputs have the `earlier_prediction`
+    <name> of its wrapper head.
 
-    For each of them it also writes a file, sem_seg.npz and so on: `confusion` (K, K) int64, rows ground truth, columns
-    prediction; `per_image` (N, 3, K) int64: intersection, true and predicted pixels of each class among the pixels that
-    count; `image_ids` (N,); `class_names` (K,).
+    For each of these tasks it also writes a file <task>.npz: `confusion` (K, K) int64, rows ground truth, columns
+    prediction; `per_image` (N, 3, K) int64: pixels of each class in the intersection, the ground truth and the
+    prediction, of labeled pixels; `image_ids` (N,); `class_names` (K,).
 
     Args:
         table: the classes.
-        records: the data set; each needs a semantic ground truth, see `read_semantic_ground_truth`.
-        output_folder: where the files go.
+        records: the data set; each record needs semantic ground truth, see `read_semantic_ground_truth`.
+        output_folder: for the files.
     """
 
     ground_truth_files = SEMANTIC_FILES
 
-    def score_image(self, record: Record, output: Output) -> dict[str, ImageConfusion]:
+    def score_image(self, record: Record, output: Output) -> dict[str, SparseCounts]:
         ground_truth = read_semantic_ground_truth(record, self.table)
         valid_pixels = int(np.count_nonzero(ground_truth != self.table.ignore_label))
         result = {}
-        for task, labels in _answers(record, output).items():
+        for task, labels in _read_predictions(record, output).items():
             try:
                 confusion = confusion_matrix(ground_truth, labels, self.table.num_semantic, self.table.ignore_label)
             except ValueError as error:
                 raise DataError(f"{find_semantic_file(record)}: {error}") from None
-            result[task] = ImageConfusion.of(confusion, valid_pixels)
+            result[task] = SparseCounts.from_array(confusion, valid_pixels)
         return result
 
-    def summarize(self, items: dict[Any, dict[str, ImageConfusion]]) -> dict[str, Scores]:
+    def summarize(self, items: dict[Any, dict[str, SparseCounts]]) -> dict[str, Scores]:
         results = {}
-        earlier = {f"sem_seg_{name}": step for name, step in earlier_predictions().items()}
-        for task in ("sem_seg", "sem_seg_unfused", *earlier):
+        tasks = ("sem_seg", "sem_seg_unfused", *(f"sem_seg_{name}" for name in earlier_predictions()))
+        for task in tasks:
             of_task = {image_id: item[task] for image_id, item in items.items() if task in item}
             file = self.output_folder / f"{task}.npz"
             file.unlink(missing_ok=True)
             if not of_task:
                 continue
             if len(of_task) != len(items):
-                answered = f"{len(of_task)} of {len(items)} images have a result before"
+                counts = f"{len(of_task)} of {len(items)}"
                 if task == "sem_seg_unfused":
-                    raise ValueError(f"{answered} the fusion")
-                # In sliding windows only images that fit into one have maps of logits.
-                logger.info("%s: %s the %s; no scores", task, answered, earlier[task])
+                    raise ValueError(f"'unfused' must be in the outputs of all images or none, got {counts}")
+                # With sliding windows only images that fit into one window have maps of logits.
+                logger.info("%s: no scores, since %s images have the prediction", task, counts)
                 continue
             confusion = self._save(file, of_task)
-            results[task] = self._scores(confusion)
+            results[task] = self._compute_scores(confusion)
             logger.info("%s by class:\n%s", task, class_table_text(results[task], ("IoU", "ACC")))
         return results
 
-    def _save(self, file: Path, items: dict[Any, ImageConfusion]) -> np.ndarray:
-        """Write a task's file; its confusion matrix."""
+    def _save(self, file: Path, items: dict[Any, SparseCounts]) -> np.ndarray:
+        """Write the file of a task, and return its confusion matrix."""
         k = self.table.num_semantic
         total = np.zeros((k, k), dtype=np.int64)
         per_image = np.zeros((len(items), 3, k), dtype=np.int64)
         for counts, item in zip(per_image, items.values()):
-            flat = np.zeros(k * k, dtype=np.int64)
-            flat[item.entries] = item.counts
-            matrix = flat.reshape(k, k)
+            matrix = item.to_array((k, k))
             counts[:] = np.diagonal(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
             total += matrix
         expected = sum(item.valid_pixels for item in items.values())
         if total.sum() != expected:
-            raise ValueError(f"the confusion matrix counts {total.sum()} pixels, the ground truth has {expected}")
+            raise ValueError(f"the confusion matrix has {total.sum()} pixels, but the ground truth {expected}")
         np.savez_compressed(
             file,
             confusion=total,
@@ -117,7 +95,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
         )
         return total
 
-    def _scores(self, confusion: np.ndarray) -> Scores:
+    def _compute_scores(self, confusion: np.ndarray) -> Scores:
         scores = compute_semantic_scores(confusion)
         names = self.table.semantic_names
         result = {
@@ -129,7 +107,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
         result |= {f"IoU-{name}": 100 * float(iou) for name, iou in zip(names, scores.iou)}
         result |= {f"ACC-{name}": 100 * float(accuracy) for name, accuracy in zip(names, scores.accuracy)}
         categories = self.table.categories
-        # Where things share a semantic id there are more classes than ids, and the id is of no category.
+        # Things that share a semantic id have no category in common, and there are more classes than ids.
         if len(categories) < self.table.num_semantic == len(self.table.classes):
             of_categories = compute_semantic_scores(merge_categories(confusion, self.table.category_of))
             result["mIoU_category"] = 100 * of_categories.mean_iou
@@ -137,12 +115,12 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, ImageConfusion]]):
         return result
 
 
-def _answers(record: Record, output: Output) -> dict[str, np.ndarray]:
-    """The semantic maps (H, W) of an output, by task."""
-    answers = {"sem_seg": read_labels(record, output)}
+def _read_predictions(record: Record, output: Output) -> dict[str, np.ndarray]:
+    """Return the semantic maps (H, W) of an output, by task."""
+    predictions = {"sem_seg": read_labels(record, output)}
     if "unfused" in output:
-        answers["sem_seg_unfused"] = read_labels(record, output["unfused"])
+        predictions["sem_seg_unfused"] = read_labels(record, output["unfused"])
     maps = output.get("semantic_logit_maps", {})
     for name in (name for name in earlier_predictions() if name in maps):
-        answers[f"sem_seg_{name}"] = maps[name].labels(answers["sem_seg"].shape).cpu().numpy()
-    return answers
+        predictions[f"sem_seg_{name}"] = maps[name].labels(predictions["sem_seg"].shape).cpu().numpy()
+    return predictions

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_ground_truth
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
-from unified_seg.evaluation.semantic import ImageConfusion
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, sum_counts
 from unified_seg.evaluation.tables import error_table_text
 from unified_seg.heads.error_correction.scores import THRESHOLDS, count_by_score, error_scores
 from unified_seg.structures.class_table import ClassTable
@@ -27,7 +26,7 @@ SOURCES = {"": "predicted", "confidence_": "confidence"}
 SHOWN = tuple(i / 10 for i in range(1, 10))
 
 
-class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
+class ErrorEvaluator(PerImageEvaluator[SparseCounts | None]):
     """Scores of "errors", in percent, from the `semantic_logit_maps` of an ErrorCorrectionHead.
 
     An error is a pixel whose label before the correction is wrong; it is hard where its softmax probability is above
@@ -70,7 +69,7 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
         self.hard_confidence = hard_confidence
         self.thresholds = np.unique([*THRESHOLDS, threshold])
 
-    def score_image(self, record: Record, output: Output) -> ImageConfusion | None:
+    def score_image(self, record: Record, output: Output) -> SparseCounts | None:
         if "semantic_logit_maps" not in output:
             return None
         maps: dict[str, LogitMap] = output["semantic_logit_maps"]
@@ -89,9 +88,9 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
             counts = [count_by_score(scores, errors, hard, valid, self.thresholds) for scores in by_source]
         except ValueError as error:
             raise ValueError(f"{image}: {error}") from None
-        return ImageConfusion.of(np.stack(counts), int(np.count_nonzero(valid)))
+        return SparseCounts.from_array(np.stack(counts), int(np.count_nonzero(valid)))
 
-    def summarize(self, items: dict[Any, ImageConfusion | None]) -> dict[str, Scores]:
+    def summarize(self, items: dict[Any, SparseCounts | None]) -> dict[str, Scores]:
         file = self.output_folder / "errors.npz"
         file.unlink(missing_ok=True)
         found = [item for item in items.values() if item is not None]
@@ -104,12 +103,9 @@ class ErrorEvaluator(PerImageEvaluator[ImageConfusion | None]):
         logger.info("errors:\n%s", error_table_text(scores))
         return {"errors": scores}
 
-    def _total(self, items: Sequence[ImageConfusion]) -> np.ndarray:
+    def _total(self, items: Sequence[SparseCounts]) -> np.ndarray:
         shape = (len(SOURCES), 3, len(self.thresholds) + 1)
-        flat = np.zeros(math.prod(shape), dtype=np.int64)
-        for item in items:
-            flat[item.entries] += item.counts
-        total = flat.reshape(shape)
+        total = sum_counts(items, shape)
         expected = sum(item.valid_pixels for item in items)
         kinds = total.sum(axis=2)
         if (counted := kinds.sum(axis=1).tolist()) != [expected] * len(SOURCES) or (kinds != kinds[0]).any():

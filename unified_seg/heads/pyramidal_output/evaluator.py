@@ -6,7 +6,7 @@ L = levels, from coarse to fine; K = classes; H, W = an image.
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ import numpy as np
 
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores
-from unified_seg.evaluation.semantic import ImageConfusion
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, sum_counts
 from unified_seg.evaluation.tables import class_table_text, level_table_text
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.class_table import ClassTable
@@ -23,7 +22,7 @@ from unified_seg.structures.class_table import ClassTable
 logger = logging.getLogger(__name__)
 
 
-class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
+class LevelEvaluator(PerImageEvaluator[SparseCounts | None]):
     """Scores of "levels", in percent, from the `semantic_maps` of a pyramidal output, before any panoptic fusion.
 
     Each level answers for each of its cells, and a pixel has the answers of the cells that its center lies in: without
@@ -55,7 +54,7 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         super().__init__(table, records, output_folder)
         self.strides = tuple(strides)
 
-    def score_image(self, record: Record, output: Output) -> ImageConfusion | None:
+    def score_image(self, record: Record, output: Output) -> SparseCounts | None:
         if "semantic_maps" not in output:
             return None
         maps = output["semantic_maps"]
@@ -70,9 +69,9 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
             confusion = level_confusion(ground_truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
         except ValueError as error:
             raise DataError(f"{find_semantic_file(record)}: {error}") from None
-        return ImageConfusion.of(confusion, int(np.count_nonzero(ground_truth != self.table.ignore_label)))
+        return SparseCounts.from_array(confusion, int(np.count_nonzero(ground_truth != self.table.ignore_label)))
 
-    def summarize(self, items: dict[Any, ImageConfusion | None]) -> dict[str, Scores]:
+    def summarize(self, items: dict[Any, SparseCounts | None]) -> dict[str, Scores]:
         file = self.output_folder / "levels.npz"
         file.unlink(missing_ok=True)
         found = [item for item in items.values() if item is not None]
@@ -89,14 +88,10 @@ class LevelEvaluator(PerImageEvaluator[ImageConfusion | None]):
         logger.info("levels:\n%s\n%s", level_table_text(scores), class_table_text(scores, metrics))
         return {"levels": scores}
 
-    def _total(self, items: Iterable[ImageConfusion]) -> np.ndarray:
+    def _total(self, items: Sequence[SparseCounts]) -> np.ndarray:
         number, k = len(self.strides), self.table.num_semantic
-        flat = np.zeros(number * number * k * k, dtype=np.int64)
-        expected = 0
-        for item in items:
-            flat[item.entries] += item.counts
-            expected += item.valid_pixels
-        total = flat.reshape(number, number, k, k)
+        total = sum_counts(items, (number, number, k, k))
+        expected = sum(item.valid_pixels for item in items)
         if (counted := total.sum(axis=(0, 2, 3)).tolist()) != [expected] * number:
             raise ValueError(f"the levels answer for {counted} pixels, the ground truth has {expected}")
         return total
