@@ -50,7 +50,7 @@ from unified_seg.ops.metrics.rank_correlation import RankComparison, compare_ran
 from unified_seg.reporting.readme import check_markers, put_into
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
-from unified_seg.visualization import add_caption, add_legend, make_contact_sheet, make_grid
+from unified_seg.visualization import Picture, add_legend, make_grid
 from unified_seg.visualization.canvas import to_canvas
 from unified_seg.visualization.panels import Panel, make_panels
 
@@ -160,14 +160,14 @@ class ErrorPredictor:
         image = _shrunk(np.ascontiguousarray(image[:, :, ::-1]))
         probability = _shrunk(maps["error"].probability(size).cpu().numpy())
         pictures = [
-            add_caption(to_canvas(image), f"input {size[1]}×{size[0]}"),
+            Picture(to_canvas(image), f"input {size[1]}×{size[0]}"),
             panel.draw(image),
-            add_caption(draw_probability(probability), "error probability: black 0, red 1"),
+            Picture(draw_probability(probability), "error probability: black 0, red 1"),
         ]
         wrong, labeled = self.errors(record, maps, size)
         if labeled.any():
             true = _shrunk(draw_true_errors(wrong, labeled))
-            pictures.append(add_caption(true, "true errors before correction; white: unlabeled"))
+            pictures.append(Picture(true, "true errors before correction; white: unlabeled"))
         return make_grid(pictures, len(pictures)), panel
 
     def errors(self, record: Record, maps: Mapping[str, LogitMap], size: Size) -> tuple[np.ndarray, np.ndarray]:
@@ -210,9 +210,9 @@ def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> N
         caption = f"{rank}. {record['file_name']}: predicted error {100 * measures.predicted_error:.2f} %"
         if not math.isnan(measures.true_error):
             caption += f", true error {100 * measures.true_error:.2f} %"
-        rows.append((caption, row))
+        rows.append(Picture(row, caption))
         panels.append(panel)
-    sheet = add_legend(make_contact_sheet(rows), panels, model.table, "present")
+    sheet = add_legend(make_grid(rows, 1), panels, model.table, "present")
     if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
         raise DataError(f"{file} can't be written")
 

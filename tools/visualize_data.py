@@ -28,7 +28,7 @@ from unified_seg.data.pipeline.loaders import build_train_loader
 from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.visualization import draw_ground_truth, draw_panels
-from unified_seg.visualization.ground_truth import convert_targets
+from unified_seg.visualization.ground_truth_outputs import convert_targets
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:

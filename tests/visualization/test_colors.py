@@ -19,13 +19,13 @@ def test_shades_begin_with_the_color_and_are_valid(color):
 
 
 @given(colors.filter(lambda c: max(c) - min(c) > 60))
-def test_shades_of_a_color_can_be_told_apart(color):
+def test_shades_of_a_color_differ(color):
     shades = np.array(make_shades(color), dtype=int)
     distances = np.abs(shades[:, None] - shades[None]).max(axis=2)
     assert distances[~np.eye(len(shades), dtype=bool)].min() >= 8
 
 
-def test_a_lone_instance_has_the_class_color():
+def test_only_instance_has_the_class_color():
     assert assign_shades([CAR, PERSON], np.array([[0, 0, 10, 10], [0, 0, 10, 10]])) == [CAR, PERSON]
 
 
@@ -42,16 +42,16 @@ def test_shades_do_not_depend_on_the_order_of_instances():
     assert assign_shades([CAR] * 12, boxes[order]) == [shades[i] for i in order]
 
 
-def test_no_instance():
+def test_no_instance_has_no_shade():
     assert assign_shades([], np.zeros((0, 4))) == []
 
 
-def test_every_instance_needs_a_box():
-    with pytest.raises(ValueError, match="2 colors for 1 boxes"):
+def test_different_numbers_of_colors_and_boxes_are_an_error():
+    with pytest.raises(ValueError, match="2 colors and 1 boxes"):
         assign_shades([CAR, CAR], np.zeros((1, 4)))
 
 
-def test_void_is_black_with_stripes():
+def test_void_pattern_is_black_with_stripes():
     pattern = make_void_pattern(20, 30)
     assert pattern.shape == (20, 30, 3)
     assert 0.7 < (pattern == 0).mean() < 0.9

@@ -22,6 +22,7 @@ from unified_seg.ops.losses import mean_cross_entropy
 from unified_seg.ops.resampling import upsample_to
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.sheet import Picture
 
 Losses = dict[str, Tensor]
 
@@ -123,8 +124,8 @@ class SemanticHead(nn.Module, Generic[Prediction]):
         return []
 
     @classmethod
-    def draw_pictures(cls, scene: Scene) -> list[np.ndarray]:
-        """Draw what only this head predicts, as captioned pictures beside the others; [] if the outputs lack it."""
+    def draw_pictures(cls, scene: Scene) -> list[Picture]:
+        """Draw what only this head predicts, as pictures beside the others; [] if the outputs lack it."""
         return []
 
     @classmethod

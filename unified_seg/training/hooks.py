@@ -17,7 +17,7 @@ from tqdm import tqdm
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_image
-from unified_seg.visualization.panels import draw_panels
+from unified_seg.visualization.overview import draw_panels
 
 logger = logging.getLogger(__name__)
 

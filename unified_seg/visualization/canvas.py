@@ -1,6 +1,6 @@
-"""One picture of segments, drawn with Detectron2's Visualizer.
+"""Drawing of segments over an image, with Detectron2's Visualizer.
 
-T: (H, W) = the image, (h, w) = the canvas: the image enlarged by a whole factor, and padded where it is tiny.
+(H, W) = the image, (h, w) = the canvas: the image enlarged by an integer factor, and padded if it is tiny.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from unified_seg.visualization.colors import Color, make_void_pattern
-from unified_seg.visualization.labels import Label, SegmentVisualizer, compute_font_size
+from unified_seg.visualization.text_labels import SegmentVisualizer, TextLabel, compute_font_size
 
-VOID = 0  # the id of pixels that nobody claims
+VOID = 0  # the id of pixels without a segment
 OUTSIDE = -1  # the id of the padding around a tiny image
 
-PANEL_WIDTH = 512  # below this width the labels on a picture cannot be read
+PANEL_WIDTH = 512  # pixels: narrower images are enlarged, so that labels can be read
 MAX_ENLARGED_SIDE = 2048
 MIN_SIDE = 64
 BACKGROUND: Color = (32, 34, 38)
@@ -23,14 +23,14 @@ FOREGROUND: Color = (235, 235, 230)
 
 
 @dataclass(frozen=True)
-class Segment:
+class PaintedSegment:
     """A segment to paint.
 
     Attributes:
         id: its value in the map of ids, above 0.
         color: RGB, 0 to 255.
-        label: the text to write at it.
-        is_thing: things get an outline, and their labels stand beside them where they are small.
+        label: the text to write on it.
+        is_thing: whether it gets an outline, and a label beside it if it is small.
         box: x0, y0, x1, y1 in pixels of the image, drawn if given.
     """
 
@@ -42,13 +42,13 @@ class Segment:
 
 
 def compute_enlargement(height: int, width: int) -> int:
-    """The whole factor by which an image is enlarged before drawing, 1 for images of PANEL_WIDTH and more."""
+    """Return the integer factor by which an image is enlarged before drawing; 1 from PANEL_WIDTH on."""
     wanted = -(-PANEL_WIDTH // width)
     return max(1, min(wanted, MAX_ENLARGED_SIDE // max(height, width)))
 
 
 def to_canvas(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 -> (h, w, 3) uint8: the image as the panels show it, without any segment."""
+    """Enlarge and pad an image (H, W, 3) uint8 as for panels: (h, w, 3) uint8."""
     factor = compute_enlargement(*image.shape[:2])
     if factor > 1:
         size = (image.shape[1] * factor, image.shape[0] * factor)
@@ -59,28 +59,31 @@ def to_canvas(image: np.ndarray) -> np.ndarray:
 def draw_segments(
     image: np.ndarray,
     ids: np.ndarray,
-    segments: Sequence[Segment],
+    segments: Sequence[PaintedSegment],
     *,
     opacity: float,
     hatch_void: bool,
 ) -> np.ndarray:
-    """Paint segments over the gray image, outline the things and label what has room for a label.
+    """Paint segments over the gray image, with outlines of things and labels for which there is room.
 
-    The regions are rasters, not the polygons of the base class: those run through pixel centers, fill holes and drop
-    what is one pixel wide, and so lose the poles.
+    Regions are painted by pixels, not as the polygons of Detectron2's Visualizer, which run through pixel centers: they
+    fill holes and drop regions that are one pixel wide, such as poles.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        ids: (H, W) integers, 0 where there is no segment.
-        segments: what the ids mean; an id without a segment counts as 0.
-        opacity: of the segments, 0 to 1.
-        hatch_void: paint pixels without a segment as void; otherwise they show the darkened image.
+        ids: (H, W) integers, 0 = no segment.
+        segments: the segments of the ids; ids without one count as 0.
+        opacity: of the segments, in [0, 1].
+        hatch_void: whether pixels without a segment are hatched; else they show the darkened image.
 
     Returns:
         (h, w, 3) uint8, RGB.
+
+    Raises:
+        ValueError: `ids` has another size than the image.
     """
     if ids.shape != image.shape[:2]:
-        raise ValueError(f"a map of {ids.shape} segment ids for an image of {image.shape[:2]} pixels")
+        raise ValueError(f"ids: expected the size of the image {image.shape[:2]} (H, W), got {ids.shape}")
     factor = compute_enlargement(*ids.shape)
     ids = _pad(np.kron(ids, np.ones((factor, factor), dtype=ids.dtype)) if factor > 1 else ids, OUTSIDE)
     canvas = _blend(to_canvas(image), ids, segments, opacity, hatch_void)
@@ -93,13 +96,13 @@ def draw_segments(
             box = (np.reshape(segment.box, (2, 2)) * factor + offset).ravel()
             visualizer.draw_box(box, alpha=1.0, edge_color=tuple(0.7 * c / 255 + 0.3 for c in segment.color))
             visualizer.output.ax.patches[-1].set_linewidth(0.11 * compute_font_size(canvas.shape[1]))
-        labels.append(Label(segment.id, segment.label, segment.color, segment.is_thing, box))
+        labels.append(TextLabel(segment.id, segment.label, segment.color, segment.is_thing, box))
     visualizer.write_labels(labels, ids)
     return visualizer.get_output().get_image()
 
 
 def _pad(array: np.ndarray, value: int | Color) -> np.ndarray:
-    """Center an array whose side is below MIN_SIDE in one that a Visualizer can draw on."""
+    """Pad an array to MIN_SIDE on both sides, below which a Visualizer cannot draw."""
     missing = [max(0, MIN_SIDE - side) for side in array.shape[:2]]
     if not any(missing):
         return array
@@ -111,9 +114,9 @@ def _pad(array: np.ndarray, value: int | Color) -> np.ndarray:
 
 
 def _blend(
-    image: np.ndarray, ids: np.ndarray, segments: Sequence[Segment], opacity: float, hatch_void: bool
+    image: np.ndarray, ids: np.ndarray, segments: Sequence[PaintedSegment], opacity: float, hatch_void: bool
 ) -> np.ndarray:
-    # Colors over a gray image keep their hue, so that a red car does not turn a tree brown.
+    # Gray, so that the colors of the image do not change the hues of segments.
     gray = np.repeat(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None], 3, axis=2)
     row_of = {segment.id: row for row, segment in enumerate(segments, start=1)}
     present, positions = np.unique(ids, return_inverse=True)
@@ -123,14 +126,14 @@ def _blend(
     free = (rows == 0) & (ids != OUTSIDE)
     result[free] = make_void_pattern(*ids.shape)[free] if hatch_void else 0.5 * gray[free] + 45
     is_thing = np.array([False, *(segment.is_thing for segment in segments)])
-    outline = _outline(ids) & is_thing[rows]
+    outline = _find_outline(ids) & is_thing[rows]
     result[outline] = 0.35 * result[outline] + 0.65 * 255
     result[ids == OUTSIDE] = BACKGROUND
     return np.rint(result).astype(np.uint8)
 
 
-def _outline(ids: np.ndarray) -> np.ndarray:
-    """(h, w) bool: the pixels of a segment that touch another one."""
+def _find_outline(ids: np.ndarray) -> np.ndarray:
+    """Return the pixels that touch another segment: (h, w) bool."""
     edge = np.zeros(ids.shape, dtype=bool)
     across = ids[:, 1:] != ids[:, :-1]
     down = ids[1:] != ids[:-1]

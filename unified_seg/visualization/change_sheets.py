@@ -1,7 +1,7 @@
-"""Where two semantic answers differ most: every image of a data set measured, the best and worst changes drawn.
+"""The images of a data set whose semantic maps change most from one prediction to another.
 
-The answers come from a callable that gives a record's label maps, so they may be those of one model before and after
-its fusion, or those of two models.
+A callable returns the label maps of a record, so the predictions may be those of one model before and after its fusion,
+or those of two models.
 """
 
 import csv
@@ -18,15 +18,15 @@ from unified_seg.data.io.image_files import read_image
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, measure_change
-from unified_seg.visualization.panels import add_legend
-from unified_seg.visualization.sheet import make_contact_sheet
+from unified_seg.visualization.overview import add_legend
+from unified_seg.visualization.sheet import Picture, make_grid
 
 Record = dict[str, Any]
 Compare = Callable[[Record], LabelMaps]
 
 
-class Measured(NamedTuple):
-    """A record and what changed in it."""
+class RecordChange(NamedTuple):
+    """A record and the change of its semantic map."""
 
     record: Record
     change: SemanticChange
@@ -38,78 +38,84 @@ def write_changes(
     """Write changes.csv (see `write_csv`), best.png and worst.png: the images with the largest gain and largest loss.
 
     Args:
-        folder: is there.
-        compare: the label maps of a record.
+        folder: exists.
+        compare: returns the label maps of a record.
         records: of a data set, each with `file_name` and `image_id`.
         table: of the data set.
-        names: of the two answers, for the captions.
-        top: images on each sheet, at least one.
+        names: of the two predictions, for the captions.
+        top: number of images on each sheet, at least one.
 
     Returns:
-        A line that sums up all images.
+        A line that summarizes all images.
 
     Raises:
-        DataError: no image has a labeled pixel, or a file can't be written.
+        DataError: no image has a labeled pixel, or a file cannot be written.
     """
-    measured = measure(compare, records, table)
-    if not measured:
-        raise DataError(f"none of the {len(records)} images has a labeled pixel: there is nothing to compare")
-    write_csv(folder / "changes.csv", measured)
-    draw_sheet(folder / "best.png", compare, measured[:top], table, names)
-    draw_sheet(folder / "worst.png", compare, measured[: -top - 1 : -1], table, names)
-    gains = np.array([m.change.gain for m in measured])
+    changes = measure_changes(compare, records, table)
+    if not changes:
+        raise DataError(f"none of the {len(records)} images has a labeled pixel, so there is nothing to compare")
+    write_csv(folder / "changes.csv", changes)
+    for name, chosen in select_extremes(changes, top).items():
+        draw_sheet(folder / f"{name}.png", compare, chosen, table, names)
+    gains = np.array([c.change.gain for c in changes])
     return (
-        f"{len(measured)} of {len(records)} images: {(gains > 0).sum()} gain, {(gains < 0).sum()} lose, "
+        f"{len(changes)} of {len(records)} images: {(gains > 0).sum()} gain, {(gains < 0).sum()} lose, "
         f"mean change {gains.mean():+.3f} points; best {gains[0]:+.2f}, worst {gains[-1]:+.2f}"
     )
 
 
-def measure(compare: Compare, records: Sequence[Record], table: ClassTable) -> list[Measured]:
-    """The change of each record, best first; records without a labeled pixel are left out."""
-    measured = []
+def measure_changes(compare: Compare, records: Sequence[Record], table: ClassTable) -> list[RecordChange]:
+    """Return the changes of records with a labeled pixel, best first."""
+    changes = []
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
         change = measure_change(compare(record), table)
         if not math.isnan(change.gain):
-            measured.append(Measured(record, change))
-    return sorted(measured, key=lambda m: -m.change.gain)
+            changes.append(RecordChange(record, change))
+    return sorted(changes, key=lambda c: -c.change.gain)
 
 
-def write_csv(file: Path, measured: Sequence[Measured]) -> None:
-    """A line for each record, in the given order: share of the labeled pixels that are right, in percent.
+def select_extremes(changes: Sequence[RecordChange], top: int) -> dict[str, Sequence[RecordChange]]:
+    """Return the first `top` changes as "best" and the last ones, the last one first, as "worst"."""
+    return {"best": changes[:top], "worst": changes[: -top - 1 : -1]}
+
+
+def write_csv(file: Path, changes: Sequence[RecordChange]) -> None:
+    """Write a line for each record: the percentage of labeled pixels that are correct before and after.
 
     Raises:
-        DataError: the file can't be written.
+        DataError: the file cannot be written.
     """
     try:
         with file.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
             writer.writerow(["image_id", "before", "after", "change"])
-            for record, change in measured:
+            for record, change in changes:
                 writer.writerow([record["image_id"], *(f"{v:.4f}" for v in (change.before, change.after, change.gain))])
     except OSError as error:
-        raise DataError(f"{file} can't be written: {error.strerror}") from None
+        raise DataError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def draw_sheet(
-    file: Path, compare: Compare, chosen: Sequence[Measured], table: ClassTable, names: tuple[str, str]
+    file: Path, compare: Compare, chosen: Sequence[RecordChange], table: ClassTable, names: tuple[str, str]
 ) -> None:
-    """A row for each record (see `draw_change`), above a legend of the classes in them.
+    """Write a picture with a row for each record (see `draw_change`), above a legend.
 
-    The records are compared once more: the maps of a whole data set would not fit into memory.
+    The records are compared again, since the maps of a whole data set may not fit into memory.
 
     Raises:
-        DataError: the file can't be written.
+        DataError: the file cannot be written.
     """
     rows, panels = [], []
     for record, change in tqdm(chosen, desc=f"drawing {file.name}", unit="img", disable=None):
         row, shown = draw_change(read_image(record["file_name"], "RGB"), compare(record), table, names)
-        rows.append((caption(record, change, names), row))
+        rows.append(Picture(row, format_caption(record, change, names)))
         panels += shown
-    sheet = add_legend(make_contact_sheet(rows), panels, table, "present")
+    sheet = add_legend(make_grid(rows, 1), panels, table, "present")
     if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
-        raise DataError(f"{file} can't be written")
+        raise DataError(f"{file} cannot be written")
 
 
-def caption(record: Record, change: SemanticChange, names: tuple[str, str]) -> str:
-    numbers = f"{names[0]} {change.before:.2f} % right, {names[1]} {change.after:.2f} %: {change.gain:+.2f} points"
+def format_caption(record: Record, change: SemanticChange, names: tuple[str, str]) -> str:
+    """Return the caption of a row: the image id and the percentages of correct pixels."""
+    numbers = f"{names[0]} {change.before:.2f} % correct, {names[1]} {change.after:.2f} %: {change.gain:+.2f} points"
     return f"{record['image_id']}: {numbers}"

@@ -1,25 +1,28 @@
-"""What changes from one semantic map to another, seen beside the ground truth: before and after a fusion, or of two models.
+"""Changes from one semantic map to another, compared to the ground truth: before and after a fusion, or of two models.
 
-T: (H, W) = the image; labels are semantic ids.
+(H, W) = the image; labels are semantic ids.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.canvas import Segment, draw_segments, to_canvas
-from unified_seg.visualization.panels import Panel, make_panels
-from unified_seg.visualization.sheet import add_caption, make_grid
+from unified_seg.visualization.canvas import PaintedSegment
+from unified_seg.visualization.colors import Color
+from unified_seg.visualization.overview import draw_input
+from unified_seg.visualization.panels import Panel, make_semantic_panel
+from unified_seg.visualization.sheet import make_grid
 
 BETTER = (0, 230, 60)
 WORSE = (255, 30, 30)
-# What is painted apart stands out from classes that are mixed with this much gray.
-FADED, FADED_GREY = 0.65, 110
+# Colors of classes are mixed with this fraction of this gray, so that changes are visible.
+FADE, FADE_GRAY = 0.65, 110
 
 
 class LabelMaps(NamedTuple):
-    """(H, W) labels of one image: the ground truth, and the two answers to compare."""
+    """Labels (H, W) of one image: the ground truth, and the two predictions to compare."""
 
     ground_truth: np.ndarray
     before: np.ndarray
@@ -27,91 +30,100 @@ class LabelMaps(NamedTuple):
 
 
 class SemanticChange(NamedTuple):
-    """Attributes: shares of the labeled pixels that are right, in percent."""
+    """Percentages of labeled pixels that are correct, before and after."""
 
     before: float
     after: float
 
     @property
     def gain(self) -> float:
-        """In percentage points, below 0 for a loss."""
+        """In percentage points; negative for a loss."""
         return self.after - self.before
 
 
 def measure_change(maps: LabelMaps, table: ClassTable) -> SemanticChange:
-    """Count the right pixels of two semantic maps.
+    """Count the correct pixels of two semantic maps.
 
     Args:
-        maps: of one image; pixels whose ground truth is the ignore label do not count.
+        maps: of one image; pixels with the ignore label in the ground truth do not count.
         table: gives the ignore label.
 
     Returns:
-        The change; NaN where no pixel is labeled.
+        The change; NaN without labeled pixels.
 
     Raises:
-        ValueError: maps of different sizes.
+        ValueError: the maps differ in size.
     """
     _check_sizes(maps)
     labeled = maps.ground_truth != table.ignore_label
     total = int(labeled.sum())
     if not total:
         return SemanticChange(float("nan"), float("nan"))
-    right = [100 * int((labels == maps.ground_truth)[labeled].sum()) / total for labels in (maps.before, maps.after)]
-    return SemanticChange(right[0], right[1])
+    before, after = (100 * int((labels == maps.ground_truth)[labeled].sum()) / total for labels in maps[1:])
+    return SemanticChange(before, after)
 
 
 def draw_change(
     image: np.ndarray, maps: LabelMaps, table: ClassTable, names: tuple[str, str]
 ) -> tuple[np.ndarray, list[Panel]]:
-    """A row of four pictures: the image, its ground truth, the semantic map before, and the one after.
-
-    In the last, pixels that became right are green, pixels that became wrong are red, and the other ones are faded.
+    """Draw a row of four pictures: the image, its ground truth, the semantic map before, and the one after.
 
     Args:
         image: (H, W, 3) uint8, RGB.
-        maps: of the image.
-        table: of the labels.
-        names: of the two answers, for the captions.
+        maps, table, names: see `make_change_panels`.
 
     Returns:
-        The row, (h, w, 3) uint8, RGB; and the panels in it, for a legend of their classes (`add_legend`).
+        The row, (h, w, 3) uint8, RGB; and its panels, for a legend (`add_legend`).
 
     Raises:
-        ValueError: maps of different sizes, or an id that the class table lacks.
+        ValueError: see `make_change_panels`.
     """
-    _check_sizes(maps)
-    panels = [make_panels({"sem_seg_labels": labels}, table)["semantic"] for labels in maps]
-    pictures = [
-        add_caption(to_canvas(image), f"input {image.shape[1]}×{image.shape[0]}"),
-        panels[0].draw(image, "truth · "),
-        panels[1].draw(image, f"{names[0]} · "),
-        _draw_after(image, maps, panels[2], table, names[1]),
-    ]
+    panels = make_change_panels(maps, table, names)
+    pictures = [draw_input(image), *(panel.draw(image) for panel in panels)]
     return make_grid(pictures, len(pictures)), panels
 
 
-def _draw_after(image: np.ndarray, maps: LabelMaps, panel: Panel, table: ClassTable, name: str) -> np.ndarray:
+def make_change_panels(maps: LabelMaps, table: ClassTable, names: tuple[str, str]) -> list[Panel]:
+    """Create panels of the ground truth, the semantic map before, and the one after.
+
+    In the last, pixels that became correct are green, pixels that became wrong are red, and the others are faded.
+
+    Args:
+        maps: of one image.
+        table: the classes.
+        names: of the two predictions, for the captions.
+
+    Raises:
+        ValueError: the maps differ in size, or have an id that is not in the class table.
+    """
+    _check_sizes(maps)
+    ground_truth, before, after = (make_semantic_panel({"sem_seg_labels": labels}, table) for labels in maps)
+    changes = _mark_changes(after, maps, table, names[1])
+    return [ground_truth.prefix("ground truth"), before.prefix(names[0]), changes]
+
+
+def _mark_changes(panel: Panel, maps: LabelMaps, table: ClassTable, name: str) -> Panel:
     ground_truth, before, after = maps
     labeled = ground_truth != table.ignore_label
     better = labeled & (before != ground_truth) & (after == ground_truth)
     worse = labeled & (before == ground_truth) & (after != ground_truth)
-    # Ids of their own for what changed, so that the names there say what it became.
+    # Changed pixels get ids of their own, so that their labels name the class after the change.
     step = table.num_semantic + 1
     ids = panel.ids + step * better + 2 * step * worse
-    names = {segment.id: segment.label for segment in panel.segments}
-    segments = [Segment(s.id, _faded(s.color), s.label, is_thing=False) for s in panel.segments]
+    labels = {segment.id: segment.label for segment in panel.segments}
+    segments = [replace(segment, color=_fade(segment.color)) for segment in panel.segments]
     for start, color in ((step, BETTER), (2 * step, WORSE)):
         changed = np.unique(ids[(ids >= start) & (ids < start + step)]).tolist()
-        segments += [Segment(i, color, names.get(i - start, "void"), is_thing=False) for i in changed]
-    picture = draw_segments(image, ids, segments, opacity=panel.opacity, hatch_void=panel.hatch_void)
-    return add_caption(picture, f"{name}: {int(better.sum())} pixels better (green), {int(worse.sum())} worse (red)")
+        segments += [PaintedSegment(i, color, labels.get(i - start, "void"), is_thing=False) for i in changed]
+    caption = f"{name}: {int(better.sum())} pixels better (green), {int(worse.sum())} worse (red)"
+    return replace(panel, caption=caption, ids=ids, segments=segments)
 
 
-def _faded(color: tuple[int, int, int]) -> tuple[int, int, int]:
-    red, green, blue = (round((1 - FADED) * channel + FADED * FADED_GREY) for channel in color)
+def _fade(color: Color) -> Color:
+    red, green, blue = (round((1 - FADE) * channel + FADE * FADE_GRAY) for channel in color)
     return red, green, blue
 
 
 def _check_sizes(maps: LabelMaps) -> None:
     if len({labels.shape for labels in maps}) > 1:
-        raise ValueError(f"semantic maps of different sizes: {[labels.shape for labels in maps]}")
+        raise ValueError(f"semantic maps must have one size, got {[labels.shape for labels in maps]}")

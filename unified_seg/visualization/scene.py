@@ -1,4 +1,4 @@
-"""What a picture of a prediction is drawn from."""
+"""An image with predictions to draw."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

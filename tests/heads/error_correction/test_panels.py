@@ -8,7 +8,9 @@ import torch
 
 from unified_seg.heads.error_correction.panels import draw_errors, draw_probability, draw_true_errors
 from unified_seg.structures.logit_map import LogitMap
-from unified_seg.visualization.panels import draw_panels, make_panels
+from unified_seg.visualization.overview import arrange_panels, draw_panels
+from unified_seg.visualization.panels import make_panels
+from unified_seg.visualization.scene import Scene
 
 SKY, ROAD, CAR, PERSON = range(4)
 IGNORE = 255
@@ -58,7 +60,7 @@ def test_true_errors_are_red_and_unlabeled_pixels_white() -> None:
 
 
 def test_predicted_and_true_errors(maps: dict[str, LogitMap], ground_truth: np.ndarray) -> None:
-    predicted, true = (picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, ground_truth))
+    predicted, true = (picture.pixels for picture in draw_errors((64, 128), maps, IGNORE, ground_truth))
     assert predicted.shape == true.shape == (64 * SCALE, 128 * SCALE, 3)
     # Sky, first car, second car, void.
     places = [(10, 10), (30, 30), (30, 60), (60, 110)]
@@ -67,25 +69,12 @@ def test_predicted_and_true_errors(maps: dict[str, LogitMap], ground_truth: np.n
     assert len(draw_errors((64, 128), maps, IGNORE)) == 1
 
 
-def captions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What will be written above the pictures of `draw_errors`."""
-    written: list[str] = []
-    monkeypatch.setattr(
-        "unified_seg.heads.error_correction.panels.add_caption", lambda picture, text: written.append(text) or picture
-    )
-    return written
-
-
-def test_captions_say_how_much(
-    maps: dict[str, LogitMap], ground_truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = captions(monkeypatch)
-    draw_errors((64, 128), maps, IGNORE, ground_truth)
+def test_captions_contain_mean_and_share(maps: dict[str, LogitMap], ground_truth: np.ndarray) -> None:
+    predicted, true = draw_errors((64, 128), maps, IGNORE, ground_truth)
     # Two cars of 24 x 24 pixels in 64 x 128, of which 8 x 32 are void: 576 / 8192 and 1152 / 7936.
-    assert "7.0 %" in written[0] and "14.5 %" in written[1]
-    written.clear()
-    draw_errors((64, 128), maps, IGNORE, np.full((64, 128), IGNORE))
-    assert "unknown" in written[1]
+    assert "7.0 %" in predicted.caption and "14.5 %" in true.caption
+    _, true = draw_errors((64, 128), maps, IGNORE, np.full((64, 128), IGNORE))
+    assert "unknown" in true.caption
 
 
 def test_a_ground_truth_of_another_size(maps: dict[str, LogitMap], image, compact, metadata) -> None:
@@ -108,9 +97,9 @@ def panel(picture: np.ndarray, row: int, column: int) -> np.ndarray:
 def test_before_and_after_stand_beside_each_other(image, compact, maps, ground_truth, table, metadata) -> None:
     outputs = compact | {"semantic_logit_maps": maps}
     uncorrected = {"sem_seg_labels": maps["uncorrected"].labels((64, 128))}
-    before, after = (make_panels(each, table)["semantic"].draw(image)[CAPTION:] for each in (uncorrected, compact))
+    before, after = (make_panels(each, table)["semantic"].draw(image).pixels for each in (uncorrected, compact))
     assert not np.array_equal(before, after)
-    errors = [picture[CAPTION:] for picture in draw_errors((64, 128), maps, IGNORE, ground_truth)]
+    errors = [picture.pixels for picture in draw_errors((64, 128), maps, IGNORE, ground_truth)]
     # Of all three kinds of answers: input, before, after; instances, panoptic, predicted; true.
     picture = draw_panels(image, outputs, metadata, legend="none", ground_truth=ground_truth)
     assert picture.shape[1] == 3 * 512 + 2 * GAP and picture.shape[0] == 3 * (CAPTION + 64 * SCALE) + 2 * GAP
@@ -125,26 +114,23 @@ def test_before_and_after_stand_beside_each_other(image, compact, maps, ground_t
         assert np.array_equal(panel(picture, row, column), drawn)
 
 
-def test_answers_stand_in_the_order_of_the_heads(image, compact, maps, table, metadata, monkeypatch) -> None:
+def test_answers_stand_in_the_order_of_the_heads(image, compact, maps, table, metadata) -> None:
     maps = {"ungrouped": LogitMap.from_logits(logits_of(np.full((64, 128), PERSON)), 1, (64, 128)), **maps}
     outputs = {"sem_seg_labels": compact["sem_seg_labels"]}
     drawn = [
         make_panels({"sem_seg_labels": maps[name].labels((64, 128))}, table) for name in ("ungrouped", "uncorrected")
     ]
-    first, second, last = (each["semantic"].draw(image)[CAPTION:] for each in (*drawn, make_panels(outputs, table)))
+    first, second, last = (each["semantic"].draw(image).pixels for each in (*drawn, make_panels(outputs, table)))
     # Input, before the subnets, before the correction; after it, predicted errors.
     picture = draw_panels(image, outputs | {"semantic_logit_maps": maps}, metadata, legend="none")
     for (row, column), expected in {(0, 1): first, (0, 2): second, (1, 0): last}.items():
         assert np.array_equal(panel(picture, row, column), expected)
     # With the subnets around the correction it is the other way round.
     around = {name: maps[name] for name in ("uncorrected", "error", "ungrouped")}
-    written = []
-    monkeypatch.setattr(
-        "unified_seg.visualization.panels.add_caption", lambda picture, text: written.append(text) or picture
-    )
-    draw_panels(image, outputs | {"semantic_logit_maps": around}, metadata, legend="none")
-    assert [text.split(" · ")[0] for text in written[1:]] == ["before correction", "before subnets", "after subnets"]
-    monkeypatch.undo()
+    captions = [
+        panel.caption for panel in arrange_panels(Scene(image, outputs | {"semantic_logit_maps": around}, table))
+    ]
+    assert [caption.split(" · ")[0] for caption in captions] == ["before correction", "before subnets", "after subnets"]
     # Of subnets alone: input, before, after.
     outputs["semantic_logit_maps"] = {"ungrouped": maps["ungrouped"]}
     picture = draw_panels(image, outputs, metadata, legend="none")
@@ -159,7 +145,7 @@ def test_below_a_fusion_that_refines(image, fused, maps, ground_truth, metadata)
     assert np.array_equal(picture[: len(plain)], plain)
     assert picture.shape == (3 * (CAPTION + 64 * SCALE) + 2 * GAP, plain.shape[1], 3)
     for column, drawn in enumerate(draw_errors((64, 128), maps, IGNORE, ground_truth), start=1):
-        assert np.array_equal(panel(picture, 2, column), drawn[CAPTION:])
+        assert np.array_equal(panel(picture, 2, column), drawn.pixels)
 
 
 def test_the_legend_has_the_classes_from_before(image, compact, maps, table, metadata) -> None:
@@ -197,4 +183,4 @@ def test_any_size_is_drawn(size: tuple[int, int]) -> None:
         "error": LogitMap.from_logits(torch.rand(1, 2, 3), 4, (7, 9)),
     }
     pictures = draw_errors(size, maps, IGNORE, np.zeros(size, np.uint8))
-    assert pictures[0].shape == pictures[1].shape and max(pictures[0].shape) < 3000
+    assert pictures[0].pixels.shape == pictures[1].pixels.shape and max(pictures[0].pixels.shape) < 3000

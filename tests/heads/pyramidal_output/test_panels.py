@@ -14,7 +14,7 @@ from unified_seg.heads.pyramidal_output.panels import (
     level_colors,
 )
 from unified_seg.structures.cell_map import CellMap
-from unified_seg.visualization.panels import draw_panels
+from unified_seg.visualization.overview import draw_panels
 
 CAPTION, GAP, SCALE = 22, 4, 4
 GREY = np.full((64, 128, 3), 100, np.uint8)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -36,6 +35,7 @@ from unified_seg.heads.wrapper import WrapperHead, WrapperPrediction
 from unified_seg.ops.resampling import upsample_to
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.sheet import Picture
 
 IMAGE_CHANNELS = 3
 ERRORS = ("predicted", "unsure")
@@ -131,7 +131,7 @@ class ErrorCorrectionHead(WrapperHead):
         return [ErrorEvaluator(table, records, output_folder, **thresholds)]
 
     @classmethod
-    def draw_pictures(cls, scene: Scene) -> list[np.ndarray]:
+    def draw_pictures(cls, scene: Scene) -> list[Picture]:
         maps = scene.outputs.get("semantic_logit_maps", {})
         if not {"uncorrected", "error"} <= maps.keys():
             return []

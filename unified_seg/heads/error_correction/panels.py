@@ -9,7 +9,7 @@ import numpy as np
 
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg.visualization.canvas import compute_enlargement, to_canvas
-from unified_seg.visualization.sheet import add_caption
+from unified_seg.visualization.sheet import Picture
 
 ERROR_COLOR = (255, 0, 0)
 UNLABELLED_COLOR = (255, 255, 255)
@@ -17,7 +17,7 @@ UNLABELLED_COLOR = (255, 255, 255)
 
 def draw_errors(
     size: tuple[int, int], maps: Mapping[str, LogitMap], ignore_label: int, ground_truth: np.ndarray | None = None
-) -> list[np.ndarray]:
+) -> list[Picture]:
     """The captioned map of error probabilities and, where the ground truth is known, that of the errors.
 
     Args:
@@ -27,14 +27,14 @@ def draw_errors(
         ground_truth: (H, W) semantic ids or `ignore_label`.
 
     Returns:
-        One or two pictures, RGB uint8.
+        One or two pictures.
 
     Raises:
         ValueError: a ground truth of another size.
     """
     probability = maps["error"].probability(size).cpu().numpy()
     caption = f"error probability, black 0 to red 1: {100 * probability.mean():.1f} % in the mean"
-    pictures = [add_caption(draw_probability(probability), caption)]
+    pictures = [Picture(draw_probability(probability), caption)]
     if ground_truth is not None:
         if ground_truth.shape != size:
             raise ValueError(f"a ground truth of {ground_truth.shape} pixels for an image of {size} (H, W)")
@@ -42,7 +42,7 @@ def draw_errors(
         wrong = labeled & (maps["uncorrected"].labels(size).cpu().numpy() != ground_truth)
         share = f"{100 * wrong.sum() / labeled.sum():.1f} %" if labeled.any() else "unknown"
         caption = f"true errors before correction: {share}; white: unlabeled"
-        pictures.append(add_caption(draw_true_errors(wrong, labeled), caption))
+        pictures.append(Picture(draw_true_errors(wrong, labeled), caption))
     return pictures
 
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from unified_seg.structures.cell_map import CellMap
-from unified_seg.visualization.canvas import Segment, compute_enlargement, draw_segments, to_canvas
+from unified_seg.visualization.canvas import PaintedSegment, compute_enlargement, draw_segments, to_canvas
 from unified_seg.visualization.colors import Color
-from unified_seg.visualization.sheet import add_caption, draw_legend, make_grid, stack_pictures
+from unified_seg.visualization.sheet import Picture, draw_legend, make_grid, stack_pictures
 
 LEVEL_OPACITY = 0.55
 DONE_COLOR: Color = (165, 165, 165)
@@ -38,10 +38,10 @@ def draw_pyramid(image: np.ndarray, maps: Mapping[str, CellMap], columns: int) -
     levels = maps["levels"]
     strides = [*(m.stride for m in unity), levels.stride]
     colors = level_colors(len(strides))
-    pictures = [add_caption(draw_levels(image, levels, colors), _shares(image, levels, strides))]
+    pictures = [Picture(draw_levels(image, levels, colors), _shares(image, levels, strides))]
     for level, (cells, color) in enumerate(zip(unity, colors)):
         picture = draw_unity(image, cells, levels, level, color)
-        pictures.append(add_caption(picture, f"stride {cells.stride}: bright where a cell is one class"))
+        pictures.append(Picture(picture, f"stride {cells.stride}: bright where a cell is one class"))
     entries = [(f"level of stride {stride}", color) for stride, color in zip(strides, colors)]
     sheet = make_grid(pictures, columns)
     return stack_pictures([sheet, draw_legend([*entries, ("done by a coarser level", DONE_COLOR)], sheet.shape[1])])
@@ -56,7 +56,7 @@ def level_colors(number: int) -> list[Color]:
 def draw_levels(image: np.ndarray, levels: CellMap, colors: list[Color]) -> np.ndarray:
     """The gray image in the colors of the levels that answer: (h, w, 3)."""
     ids = levels.read((image.shape[0], image.shape[1])).cpu().numpy().astype(np.int32) + 1
-    segments = [Segment(level, color, "", is_thing=False) for level, color in enumerate(colors, start=1)]
+    segments = [PaintedSegment(level, color, "", is_thing=False) for level, color in enumerate(colors, start=1)]
     return draw_segments(image, ids, segments, opacity=LEVEL_OPACITY, hatch_void=False)
 
 

@@ -17,8 +17,9 @@ from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_record
 from unified_seg.data.validation.survey import Survey, list_record_files
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.ground_truth import draw_ground_truth, read_ground_truth
-from unified_seg.visualization.panels import draw_panels
+from unified_seg.visualization.comparison import draw_ground_truth
+from unified_seg.visualization.ground_truth_outputs import read_ground_truth
+from unified_seg.visualization.overview import draw_panels
 
 Record = Mapping[str, Any]
 

@@ -1,0 +1,152 @@
+"""Text labels of segments, at positions where they can be read and hide little.
+
+(h, w) = the canvas, in pixels; x to the right, y down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from detectron2.utils.visualizer import VisImage, Visualizer
+
+from unified_seg.ops.boxes import find_tight_box
+from unified_seg.visualization.colors import Color
+
+# A label inside a segment covers at least this fraction of pixels of the segment.
+MIN_INSIDE = 0.65
+# A label beside a thing covers at most this fraction of pixels of other things.
+MAX_HIDDEN = 0.1
+
+
+@dataclass(frozen=True)
+class TextLabel:
+    """The label of a segment.
+
+    Attributes:
+        id: the value of the segment in the map of ids.
+        text: of any characters.
+        color: of the segment, RGB, 0 to 255.
+        is_thing: whether the label may be above or below the segment, and not only inside.
+        box: (4,), x0, y0, x1, y1 on the canvas, if the box of the thing is drawn; the label is then at the box.
+    """
+
+    id: int
+    text: str
+    color: Color
+    is_thing: bool
+    box: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _Position:
+    x: float
+    y: float
+    is_inside: bool
+
+
+class SegmentVisualizer(Visualizer):
+    """Detectron2's Visualizer, with labels of any characters that do not overlap."""
+
+    def draw_text(self, text: str, position: Sequence[float], **options: Any) -> VisImage:
+        """Draw a text; a `$` is escaped, since matplotlib would read a formula."""
+        return super().draw_text(text.replace("$", r"\$"), position, **options)
+
+    def write_labels(self, labels: Sequence[TextLabel], ids: np.ndarray) -> None:
+        """Write the labels for which there is room: things first, large segments before small ones.
+
+        Args:
+            labels: at most one per id.
+            ids: (h, w), the map of segment ids.
+        """
+        present, counts = np.unique(ids, return_counts=True)
+        area_of = dict(zip(present.tolist(), counts.tolist()))
+        things = np.isin(ids, [label.id for label in labels if label.is_thing])
+        free = np.ones(ids.shape, dtype=bool)
+        line = compute_font_size(ids.shape[1]) * self.output.dpi / 72
+        for label in sorted(labels, key=lambda label: (not label.is_thing, -area_of.get(label.id, 0), label.id)):
+            if not label.text or (label.id not in area_of and label.box is None):
+                continue
+            mask = ids == label.id
+            positions = _list_positions(label, mask, line)
+            # The label of a drawn box contains its score: it may cover other things.
+            tolerances = (MAX_HIDDEN, 1.0) if label.box is not None else (MAX_HIDDEN,)
+            others = things & ~mask
+            for max_hidden in tolerances:
+                if self._write_label(label, positions, mask, others, free, max_hidden):
+                    break
+
+    def _write_label(
+        self,
+        label: TextLabel,
+        positions: list[_Position],
+        mask: np.ndarray,
+        others: np.ndarray,
+        free: np.ndarray,
+        max_hidden: float,
+    ) -> bool:
+        """Write a label at the first suitable position and mark its window in `free`; return whether there is one."""
+        color, font_size = tuple(0.3 * channel / 255 + 0.7 for channel in label.color), compute_font_size(free.shape[1])
+        for position in positions:
+            self.draw_text(label.text, (position.x, position.y), font_size=font_size, color=color)
+            drawn = self.output.ax.texts[-1]
+            drawn.set_verticalalignment("center")
+            window = self._find_window(drawn)
+            if window is not None and free[window].all():
+                covered = mask if position.is_inside else others
+                share = covered[window].mean()
+                if share >= MIN_INSIDE if position.is_inside else share <= max_hidden:
+                    free[window] = False
+                    return True
+            drawn.remove()
+        return False
+
+    def _find_window(self, drawn: Any) -> tuple[slice, slice] | None:
+        """Return the rows and columns that a text covers, with a margin of a pixel; None outside the picture."""
+        extent = drawn.get_window_extent(self.output.canvas.get_renderer()).padded(1)
+        height, width = self.output.height, self.output.width
+        if extent.x0 < 0 or extent.y0 < 0 or extent.x1 > width or extent.y1 > height:
+            return None
+        # matplotlib's y points up
+        return slice(int(height - extent.y1), int(height - extent.y0) + 1), slice(int(extent.x0), int(extent.x1) + 1)
+
+
+def compute_font_size(width: int) -> float:
+    """Return the font size in points for a picture of this width in pixels."""
+    return float(np.clip(6 + width / 170, 8, 20))
+
+
+def _list_positions(label: TextLabel, mask: np.ndarray, line: float) -> list[_Position]:
+    """Return the possible positions of a label with this line height, the best first."""
+    positions = _find_deep_positions(mask, line) if label.box is None else []
+    if label.is_thing:
+        box = label.box
+        if box is None:
+            box = np.array(find_tight_box(torch.from_numpy(mask)))
+        middle, above, below = (box[0] + box[2]) / 2, box[1] - 0.8 * line, box[3] + 0.8 * line
+        positions += [
+            _Position(middle, above, False),
+            _Position(middle, below, False),
+            _Position(middle, box[1] + 0.8 * line, True),
+        ]
+    return positions
+
+
+def _find_deep_positions(mask: np.ndarray, line: float) -> list[_Position]:
+    """Return up to three positions far from the border of a region, the farthest first."""
+    # The padding makes the border of the picture a border of the region.
+    depth = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    reach_y, reach_x = int(2 * line), int(4 * line)
+    positions = []
+    for _ in range(3):
+        deepest = depth.max()
+        if deepest <= 0.7 * line:
+            break
+        # A long region is about equally deep along its middle line: take the middle of the line.
+        deep = np.argwhere(depth >= 0.85 * deepest)
+        y, x = (int(i) for i in deep[np.square(deep - deep.mean(axis=0)).sum(axis=1).argmin()])
+        positions.append(_Position(x + 0.5, y + 0.5, True))
+        depth[max(0, y - reach_y) : y + reach_y, max(0, x - reach_x) : x + reach_x] = 0
+    return positions
