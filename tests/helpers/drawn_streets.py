@@ -1,4 +1,4 @@
-"""A data set of hand-drawn streets in Cityscapes' format, and models' outputs that are right about it.
+"""A data set of hand-drawn streets in Cityscapes' format, and models' outputs for it.
 
 Every image is 64 x 128. Rows 0-31 sky, 32-59 road, 60-63 void; on top of them
 car A rows 30-49 columns 10-39 (600 pixels), car B rows 34-49 columns 60-79 (320), a person rows 24-53 columns 100-109
@@ -45,7 +45,7 @@ METADATA: dict[str, Any] = {
 
 @dataclass
 class Scene:
-    """A street: semantic ids, and segment ids (label id for stuff, label id * 1000 + n for instances, 0 for void)."""
+    """A street as semantic ids and segment ids (label id for stuff, label id * 1000 + n for instances, 0 for void)."""
 
     semantic: np.ndarray
     segments: np.ndarray
@@ -76,7 +76,7 @@ def draw_street(things: tuple = (CAR_A, CAR_B, WALKER), crowd: tuple | None = No
 
 
 class Streets:
-    """Writes scenes to a folder and keeps their records."""
+    """Scenes in a folder, and their records."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -111,7 +111,7 @@ class Streets:
         return run(kind(self.table, records, self.folder / "out"), records, outputs)
 
     def write_panoptic_json(self) -> Path:
-        """The ground truth as COCO panoptic JSON, for the peers that read it from there."""
+        """Write the ground truth as COCO panoptic JSON for official tools, and return the file."""
         annotations = []
         for record in self.records:
             infos = [
@@ -145,13 +145,13 @@ def segment_info(scene: Scene, segment_id: int) -> dict[str, Any]:
 
 
 def box_of(mask: np.ndarray) -> list[int]:
-    """x, y, width, height."""
+    """Return x, y, width, height."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
 def annotations_of(scene: Scene) -> list[dict[str, Any]]:
-    """The things of a scene as Detectron2 annotations."""
+    """Return the things of a scene as Detectron2 annotations."""
     result = []
     for segment_id in scene.segment_ids():
         if segment_id >= 1000:
@@ -164,7 +164,7 @@ def annotations_of(scene: Scene) -> list[dict[str, Any]]:
 
 
 def instances_of(masks: np.ndarray, classes: list[int], scores: list[float], compact: bool = False) -> Instances:
-    """Detections with the tight boxes of their masks.
+    """Return detections with the tight boxes of their masks.
 
     Args:
         masks: (N, H, W) bool.
@@ -180,7 +180,7 @@ def instances_of(masks: np.ndarray, classes: list[int], scores: list[float], com
 
 
 def perfect_output(scene: Scene, compact: bool = False) -> dict[str, Any]:
-    """What a model that is always right gives: it has no say about void, which it calls road."""
+    """Return the output of a perfect model, which predicts road for void."""
     labels = torch.from_numpy(np.where(scene.semantic == IGNORE, ROAD, scene.semantic))
     things = scene.instance_ids()
     masks = np.stack([scene.segments == i for i in things]) if things else np.zeros((0, *SIZE), dtype=bool)
@@ -200,7 +200,7 @@ def perfect_output(scene: Scene, compact: bool = False) -> dict[str, Any]:
 
 
 def noisy_output(scene: Scene, rng: np.random.Generator) -> dict[str, Any]:
-    """A middling model: things moved by a few pixels, some missed, some of the other class, some invented."""
+    """Return an imperfect output: things are shifted, missed, of the other class, or false positives."""
     masks, classes, scores = [], [], []
     for segment_id in [*scene.instance_ids(), *scene.crowds]:
         for _ in range(int(rng.integers(0, 3))):
@@ -224,7 +224,7 @@ def noisy_output(scene: Scene, rng: np.random.Generator) -> dict[str, Any]:
 
 
 def record_of(folder: Path, ground_truth: np.ndarray, name: str = "street") -> dict[str, Any]:
-    """Of an image with this semantic ground truth, which is written to a file."""
+    """Write the semantic ground truth of an image to a file, and return its record."""
     file = folder / f"{name}_labels.png"
     Image.fromarray(ground_truth.astype(np.uint8)).save(file)
     height, width = ground_truth.shape

@@ -1,8 +1,8 @@
-"""Run by test_pixel_losses: a loss and its gradient in two processes over gloo, each with half of the batch.
+"""Compute a loss and its gradient in two processes over gloo, each with half of the batch; started by test_losses.
 
     python losses_of_two_processes.py FOLDER
 
-A program of its own, which has no threads yet: processes forked beside the threads of a test runner can hang.
+A program of its own without threads, since processes forked beside the threads of a test runner can hang.
 """
 
 import sys
@@ -17,7 +17,7 @@ IGNORE = 255
 
 
 def example(seed: int, images: int = 2, ignored: float = 0.3) -> tuple[Tensor, Tensor]:
-    """Random logits and targets of a few small images."""
+    """Return random logits and targets of a few small images."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(images, 5, 6, 7, generator=generator)
     targets = torch.randint(0, 5, (images, 6, 7), generator=generator)
@@ -26,7 +26,7 @@ def example(seed: int, images: int = 2, ignored: float = 0.3) -> tuple[Tensor, T
 
 
 def uneven_batch() -> tuple[Tensor, Tensor]:
-    """Four images, of which the last two have far fewer valid pixels."""
+    """Return four images, of which the last two have far fewer valid pixels."""
     logits, targets = example(3, images=4, ignored=0.1)
     targets[2:, 1:] = IGNORE
     return logits, targets

@@ -1,4 +1,4 @@
-"""A street drawn by hand, once as the outputs of a model and once as the files of a record."""
+"""A street drawn by hand, as the outputs of a model and as the files of a record."""
 
 import uuid
 from pathlib import Path
@@ -62,7 +62,7 @@ def street() -> tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]:
 
 @pytest.fixture
 def compact(street: tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]) -> dict[str, Any]:
-    """A perfect answer, whose second car has the score 0.4."""
+    """A perfect output, whose second car has the score 0.4."""
     labels, ids, segments = street
     masks = BoxMasks.from_full(torch.from_numpy(np.stack([ids == 3, ids == 4])))
     instances = Instances(
@@ -82,7 +82,7 @@ def compact(street: tuple[np.ndarray, np.ndarray, list[dict[str, Any]]]) -> dict
 
 @pytest.fixture
 def full(compact: dict[str, Any]) -> dict[str, Any]:
-    """The same answer in Detectron2's form."""
+    """The same output in Detectron2's form."""
     instances = Instances(SIZE, **compact["instances"].get_fields())
     instances.pred_masks = compact["instances"].pred_masks.full()
     logits = torch.nn.functional.one_hot(compact["sem_seg_labels"], 4).permute(2, 0, 1).float()
@@ -91,7 +91,7 @@ def full(compact: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def fused(compact: dict[str, Any]) -> dict[str, Any]:
-    """A fusion's answer. Before: the second car is labeled person and not detected, the first is detected twice.
+    """The output of a fusion. Before: the second car is labeled person and not detected, the first is detected twice.
 
     After: the semantic map is right, the double is dropped, and the second car is found by semantics.
     """

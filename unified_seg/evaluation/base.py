@@ -1,4 +1,4 @@
-"""The base class of evaluators: one item per image, each image once, one result over all processes."""
+"""The base classes of evaluators: one item per image, each image once, one result over all processes."""
 
 import logging
 import math
@@ -11,6 +11,7 @@ import numpy as np
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
+from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 
@@ -126,6 +127,58 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
         if len(merged) < len(self.records):
             logger.warning("%s: %d of %d images evaluated", type(self).__name__, len(merged), len(self.records))
         return self.summarize({image_id: merged[image_id] for image_id in self.records if image_id in merged})
+
+
+class PanopticGroundTruth:
+    """A reader of panoptic ground truth that several evaluators share, so that they read each image once.
+
+    It caches the last image only, until the next evaluation.
+
+    Args:
+        table: the classes.
+    """
+
+    def __init__(self, table: ClassTable):
+        self.table = table
+        self._image_id: Any = None
+        self._cached: tuple[np.ndarray, list[GroundTruthSegment]] | None = None
+
+    def read(self, record: Record) -> tuple[np.ndarray, list[GroundTruthSegment]]:
+        """Read the segment ids (H, W) and the segments of a record, which the caller must not change.
+
+        Raises:
+            DataError: see `read_segments`.
+        """
+        if self._cached is None or self._image_id != record["image_id"]:
+            self._image_id, self._cached = record["image_id"], read_segments(record, self.table)
+        return self._cached
+
+    def clear(self) -> None:
+        """Drop the cached image, so that changed files are read again."""
+        self._cached = None
+
+
+class PanopticGroundTruthEvaluator(PerImageEvaluator[Item]):
+    """The base class of evaluators that need panoptic ground truth.
+
+    Args:
+        table, records, output_folder: see `PerImageEvaluator`.
+        ground_truth: a reader to share with other evaluators of the data set; by default the evaluator has its own.
+    """
+
+    def __init__(
+        self,
+        table: ClassTable,
+        records: Sequence[Record],
+        output_folder: str | Path,
+        ground_truth: PanopticGroundTruth | None = None,
+    ):
+        super().__init__(table, records, output_folder)
+        self.ground_truth = ground_truth or PanopticGroundTruth(table)
+
+    def reset(self) -> None:
+        super().reset()
+        self.ground_truth.clear()
 
 
 def make_file_stem(image_id: Any) -> str:

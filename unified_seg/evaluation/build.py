@@ -10,9 +10,8 @@ from detectron2.evaluation import DatasetEvaluators
 from unified_seg.config.heads import nested_heads
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth
 from unified_seg.data.validation.checks import has_instances
-from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.evaluation.base import PanopticGroundTruth, PerImageEvaluator, Record
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
-from unified_seg.evaluation.ground_truth import PanopticGroundTruth
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.recognition import RecognitionEvaluator

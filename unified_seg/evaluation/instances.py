@@ -7,29 +7,53 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from unified_seg.data.coco.masks import Rle, check_masks
-from unified_seg.data.coco.rle import encode_masks
+from unified_seg.data.coco.masks import Rle, check_masks, convert_to_rle
+from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
+from unified_seg.data.coco.rle import encode_masks, encode_window
 from unified_seg.data.io.text_files import write_json
-from unified_seg.evaluation.base import Output, Record, Scores, require_files
-from unified_seg.evaluation.ground_truth import (
-    GroundTruthInstance,
+from unified_seg.data.problems import DataError
+from unified_seg.evaluation.base import (
+    Output,
     PanopticGroundTruth,
     PanopticGroundTruthEvaluator,
-    read_gt_instances,
+    Record,
+    Scores,
+    require_files,
 )
 from unified_seg.evaluation.model_outputs import read_instances
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GroundTruthInstance:
+    """An instance of the ground truth.
+
+    Attributes:
+        thing_id: its class.
+        box: x, y, width, height in pixels.
+        area: pixels.
+        is_crowd: whether it is a group of objects that are not labeled one by one.
+        mask: COCO run lengths; None if the data set has boxes only.
+    """
+
+    thing_id: int
+    box: tuple[float, float, float, float]
+    area: float
+    is_crowd: bool
+    mask: Rle | None
 
 
 class Detection(NamedTuple):
@@ -146,6 +170,41 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
                     result["segmentation"] = detection.mask
                 results.append(result)
         write_json(self.output_folder / "coco_instances_results.json", results, indent=None)
+
+
+def read_gt_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks: bool) -> list[GroundTruthInstance]:
+    """Read the instances of a record: its `annotations` if it has any, else the things of its panoptic PNG.
+
+    Raises:
+        DataError: see `read_segments`; or an annotation has an unknown class or, with masks, no valid mask.
+    """
+    if "annotations" in record:
+        return [_from_annotation(record, i, ground_truth.table, with_masks) for i in range(len(record["annotations"]))]
+    ids, segments = ground_truth.read(record)
+    return [_from_segment(ids, segment) for segment in segments if segment.cls.is_thing]
+
+
+def _from_segment(ids: np.ndarray, segment: GroundTruthSegment) -> GroundTruthInstance:
+    rows, columns = segment.window
+    rle = encode_window(ids[segment.window] == segment.id, rows.start, columns.start, (ids.shape[0], ids.shape[1]))
+    box = (columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+    return GroundTruthInstance(segment.cls.category_id, box, segment.area, segment.is_crowd, rle)
+
+
+def _from_annotation(record: Record, index: int, table: ClassTable, with_masks: bool) -> GroundTruthInstance:
+    annotation = record["annotations"][index]
+    where = f"{record['file_name']}: annotation {index}"
+    thing_id = annotation["category_id"]
+    if not 0 <= thing_id < table.num_things:
+        raise DataError(f"{where}: category_id must be a thing class (0 .. {table.num_things - 1}), got {thing_id}")
+    x, y, width, height = BoxMode.convert(list(annotation["bbox"]), annotation["bbox_mode"], BoxMode.XYWH_ABS)
+    mask, area = None, float(width * height)
+    if annotation.get("segmentation"):
+        mask = convert_to_rle(annotation["segmentation"], (record["height"], record["width"]), where)
+        area = float(mask_util.area(mask))
+    elif with_masks:
+        raise DataError(f"{where}: no segmentation, which mask AP needs; set MODEL.MASK_ON False for boxes only")
+    return GroundTruthInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)
 
 
 def compute_average_precision(images: Sequence[ImageInstances], task: str, class_names: Sequence[str]) -> Scores:

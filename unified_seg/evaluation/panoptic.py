@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.evaluation.base import Output, Record, Scores
-from unified_seg.evaluation.ground_truth import PanopticGroundTruth, PanopticGroundTruthEvaluator
+from unified_seg.evaluation.base import Output, PanopticGroundTruth, PanopticGroundTruthEvaluator, Record, Scores
 from unified_seg.evaluation.model_outputs import find_segment_class, read_panoptic
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, compute_panoptic_scores, match_segments

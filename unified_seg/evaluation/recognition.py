@@ -16,8 +16,7 @@ import numpy as np
 from detectron2.structures import Instances
 
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
-from unified_seg.evaluation.base import Output, Record, Scores
-from unified_seg.evaluation.ground_truth import PanopticGroundTruth, PanopticGroundTruthEvaluator
+from unified_seg.evaluation.base import Output, PanopticGroundTruth, PanopticGroundTruthEvaluator, Record, Scores
 from unified_seg.evaluation.model_outputs import read_instances, read_labels
 from unified_seg.evaluation.tables import recognition_table_text
 from unified_seg.ops.id_maps import UnknownIdsError, count_pairs

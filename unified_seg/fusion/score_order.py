@@ -28,7 +28,7 @@ def merge_by_score(
 ) -> PanopticMap:
     """Merge instances by falling score, each on the pixels that are still free, then stuff on the remaining pixels.
 
-    Detectron2's version takes semantic label 0 to mean "things"; here the class table says which labels are things.
+    Detectron2's version takes semantic label 0 to mean "things"; here the class table defines which labels are things.
 
     Args:
         labels: (H, W) integer semantic ids.

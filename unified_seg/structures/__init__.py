@@ -1,0 +1,1 @@
+"""Data structures that flow between the parts of a model."""

@@ -12,6 +12,8 @@ from torch.nn import functional as F
 
 from unified_seg.ops.boxes import find_tight_box
 
+MASK_THRESHOLD = 0.5
+
 
 class BoxMasks:
     """N binary masks, each stored inside its own window of an image.
@@ -35,17 +37,16 @@ class BoxMasks:
         self.image_size = image_size
 
     @classmethod
-    def from_soft(cls, soft: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> "BoxMasks":
+    def from_soft(cls, soft: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> "BoxMasks":
         """Paste a detector's soft masks, each inside its box only.
 
         Equal, pixel for pixel, to Detectron2's `paste_masks_in_image`: a pixel belongs to an instance if the soft
-        mask, sampled bilinearly at the center of the pixel, is at least the threshold.
+        mask, sampled bilinearly at the center of the pixel, is at least 0.5.
 
         Args:
             soft: (N, M, M) probabilities.
             boxes: (N, 4) float, x0, y0, x1, y1 in pixels of the image.
             image_size: (H, W).
-            threshold: in (0, 1].
         """
         height, width = image_size
         low = boxes[:, :2].floor() - 1
@@ -58,7 +59,7 @@ class BoxMasks:
             y = _sampling_positions(window[1], window[3], box[1], box[3], soft)
             grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
             sampled = F.grid_sample(mask[None, None].float(), grid[None], align_corners=False)[0, 0]
-            masks.append(sampled >= threshold)
+            masks.append(sampled >= MASK_THRESHOLD)
         return cls(windows, masks, image_size)
 
     @classmethod
@@ -108,10 +109,6 @@ class BoxMasks:
         masks = [mask.to(*args, **kwargs) for mask in self.masks]  # type: ignore[call-overload]
         windows = self.windows.to(*args, **kwargs)  # type: ignore[call-overload]
         return BoxMasks(windows, masks, self.image_size)
-
-    @property
-    def device(self) -> torch.device:
-        return self.windows.device
 
     def areas(self) -> Tensor:
         """Return the number of pixels of each mask: (N,) int64."""

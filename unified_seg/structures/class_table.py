@@ -160,9 +160,6 @@ class ClassTable:
     def by_dataset_id(self) -> dict[int, SegmentClass]:
         return {c.dataset_id: c for c in self.classes}
 
-    def thing(self, thing_id: int) -> SegmentClass:
-        return self.things[thing_id]
-
     def find_class(self, category_id: int, is_thing: bool) -> SegmentClass:
         """Return the class of a panoptic segment, from Detectron2's description of it.
 

@@ -151,21 +151,21 @@ def test_equals_panopticapi(tmp_path_factory: pytest.TempPathFactory, drawn: lis
     folder = tmp_path_factory.getbasetemp() / "panopticapi"
     (folder / "truth").mkdir(parents=True, exist_ok=True)
     (folder / "prediction").mkdir(exist_ok=True)
-    ours, theirs = PanopticMatches(*np.zeros((4, 3))), PQStat()
+    total, official = PanopticMatches(*np.zeros((4, 3))), PQStat()
     for gt_ids, gt_segments, predicted_ids, predicted_segments in drawn:
         pair = (
             official_annotation(folder / "truth", gt_ids, gt_segments),
             official_annotation(folder / "prediction", predicted_ids, predicted_segments),
         )
         with redirect_stdout(io.StringIO()):
-            theirs += pq_compute_single_core(
+            official += pq_compute_single_core(
                 0, [pair], str(folder / "truth"), str(folder / "prediction"), copy.deepcopy(CATEGORIES)
             )
-        ours += match_segments(gt_ids, gt_segments, predicted_ids, predicted_segments, 3)
-    scores = compute_panoptic_scores(ours, IS_THING_OF_THREE)
+        total += match_segments(gt_ids, gt_segments, predicted_ids, predicted_segments, 3)
+    scores = compute_panoptic_scores(total, IS_THING_OF_THREE)
     for group, flag in ((scores.all, None), (scores.things, True), (scores.stuff, False)):
         try:
-            expected, per_class = theirs.pq_average(CATEGORIES, flag)
+            expected, per_class = official.pq_average(CATEGORIES, flag)
         except ZeroDivisionError:
             assert all(math.isnan(value) for value in group)
             continue
@@ -174,8 +174,8 @@ def test_equals_panopticapi(tmp_path_factory: pytest.TempPathFactory, drawn: lis
             # Theirs has 0 for a class that does not occur.
             assert np.nan_to_num(scores.per_class[cls]) == pytest.approx(list(qualities.values()), abs=1e-9)
     for cls in CATEGORIES:
-        of_class = theirs[cls]
-        assert (ours.tp[cls], ours.fp[cls], ours.fn[cls]) == (of_class.tp, of_class.fp, of_class.fn)
+        of_class = official[cls]
+        assert (total.tp[cls], total.fp[cls], total.fn[cls]) == (of_class.tp, of_class.fp, of_class.fn)
 
 
 def official_annotation(folder: Path, ids: np.ndarray, segments: list[Segment]) -> dict[str, Any]:

@@ -1,13 +1,10 @@
-from pathlib import Path
-
 import numpy as np
-from drawn_streets import Streets, draw_street, save_panoptic
+from drawn_streets import save_panoptic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from unified_seg.data.coco.panoptic_segments import read_segments
-from unified_seg.evaluation.ground_truth import PanopticGroundTruth
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 
@@ -28,17 +25,3 @@ def test_read_segments_measures_areas_and_windows(tmp_path_factory, ids: np.ndar
         assert s.area == mask.sum()
         assert mask[s.window].sum() == s.area
         assert mask[s.window].any(axis=0)[[0, -1]].all() and mask[s.window].any(axis=1)[[0, -1]].all()
-
-
-def test_reader_caches_the_last_image_until_cleared(streets: Streets):
-    """Item 38: ground truth that changed is read again."""
-    records = [streets.add(f"street_{i}", draw_street(things=())) for i in range(2)]
-    ground_truth = PanopticGroundTruth(streets.table)
-    ids, _ = ground_truth.read(records[0])
-    assert ground_truth.read(records[0])[0] is ids
-    save_panoptic(Path(records[1]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 5, axis=0))
-    assert (ground_truth.read(records[1])[0] == np.roll(ids, 5, axis=0)).all()
-    assert ground_truth.read(records[0])[0] is not ids
-    save_panoptic(Path(records[0]["pan_seg_file_name"]), np.roll(draw_street(things=()).segments, 7, axis=0))
-    ground_truth.clear()
-    assert (ground_truth.read(records[0])[0] == np.roll(ids, 7, axis=0)).all()
