@@ -362,7 +362,7 @@ BAD = {
     "a name that leads out": (change("images.json/images/1/file_name", "../out.jpg"), r"image 2: .*leads out of"),
     "an absolute name": (change("images.json/images/1/file_name", "/out.jpg"), r"image 2: .*leads out of"),
     "a size of letters": (change("images.json/images/1/height", "8"), r"record 1: height must be int, got '8'"),
-    "two classes of one id": (change("categories.json/1/id", SKY), r"categories\.json: a dataset id names two"),
+    "two classes of one id": (change("categories.json/1/id", SKY), r"categories\.json: dataset ids must be unique"),
     "class id that is true": (change("categories.json/1/id", True), r"categories\.json: record 1: id must be int"),
     "class id below 0": (change("categories.json/1/id", -1), r"ids from -1 to 27: a PNG holds 0 \.\. 65535"),
     "color out of range": (change("categories.json/1/color", [0, 0, 256]), r"categories\.json: record 1: color"),

@@ -170,5 +170,5 @@ def test_image_of_another_type_is_an_error(bad, metadata):
 
 
 def test_output_of_another_size_is_an_error(image, metadata):
-    with pytest.raises(ValueError, match=r"\(32, 32\).*\(64, 128\)"):
+    with pytest.raises(ValueError, match=r"\(64, 128\).*\(32, 32\)"):
         draw_panels(image, {"sem_seg_labels": torch.zeros((32, 32), dtype=torch.int64)}, metadata)
