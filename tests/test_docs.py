@@ -1,4 +1,4 @@
-"""The documents: their links, files, commands, options and config keys exist, and the program in the README runs."""
+"""Links, files, commands, options and config keys in the documents exist, and the program in the README runs."""
 
 import contextlib
 import functools
@@ -25,9 +25,9 @@ DOCUMENTS = sorted(
     {*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("projects/*/README.md"), *ROOT.glob("datasets/*.md")}
 )
 FOLDERS = "configs|datasets|docs|projects|tests|tools|toyscapes|unified_seg"
-# A reader writes these.
+# Files that the reader writes.
 PLACEHOLDER = re.compile(r"\bmy_|<\w+>")
-# Detectron2's, and the free part of a stage's name.
+# Two or more parts, of which one may be the name of a stage.
 KEY = re.compile(r"\.?[A-Z][A-Z0-9_]*(?:\.(?:[a-z_]+\.)?[A-Z][A-Z0-9_]*)+")
 
 
@@ -35,21 +35,21 @@ def read(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def name_of(file: Path) -> str:
+def get_name(file: Path) -> str:
     return file.relative_to(ROOT).as_posix()
 
 
-def code_blocks(text: str, language: str) -> list[str]:
+def find_code_blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def inline_code(text: str) -> list[str]:
+def find_inline_code(text: str) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
 
 
 def test_links_lead_to_files() -> None:
     missing = [
-        f"{name_of(file)}: {link}"
+        f"{get_name(file)}: {link}"
         for file in DOCUMENTS
         for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(file))
         if "://" not in link and not (file.parent / link).exists()
@@ -61,13 +61,13 @@ def test_links_to_headings_lead_to_headings() -> None:
     missing = []
     for file in DOCUMENTS:
         for link, anchor in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", read(file)):
-            if "://" not in link and anchor not in anchors(file.parent / link if link else file):
-                missing.append(f"{name_of(file)}: {link}#{anchor}")
+            if "://" not in link and anchor not in list_anchors(file.parent / link if link else file):
+                missing.append(f"{get_name(file)}: {link}#{anchor}")
     assert not missing
 
 
-def anchors(file: Path) -> set[str]:
-    """The anchors of the headings, as GitHub makes them."""
+def list_anchors(file: Path) -> set[str]:
+    """Return the anchors of the headings as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", read(file), flags=re.DOTALL), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -76,27 +76,27 @@ def test_named_files_exist() -> None:
     missing = []
     for file in DOCUMENTS:
         paths = re.findall(rf"(?<![\w/.-])(?:{FOLDERS})/[\w./*-]+\.(?:py|yaml|json|npz|md|png|jpg)\b", read(file))
-        scripts = [name for name in inline_code(read(file)) if re.fullmatch(r"[\w*]+\.py", name)]
-        missing += [f"{name_of(file)}: {path}" for path in paths if not exists(path)]
-        missing += [f"{name_of(file)}: {name}" for name in scripts if not exists(f"**/{name}")]
+        scripts = [name for name in find_inline_code(read(file)) if re.fullmatch(r"[\w*]+\.py", name)]
+        missing += [f"{get_name(file)}: {path}" for path in paths if not file_exists(path)]
+        missing += [f"{get_name(file)}: {name}" for name in scripts if not file_exists(f"**/{name}")]
     assert not missing
 
 
-def exists(pattern: str) -> bool:
+def file_exists(pattern: str) -> bool:
     return bool(PLACEHOLDER.search(pattern)) or any(ROOT.glob(pattern))
 
 
 def test_named_python_objects_exist() -> None:
     missing = []
     for file in DOCUMENTS:
-        for name in inline_code(read(file)):
+        for name in find_inline_code(read(file)):
             if re.fullmatch(r"(?:unified_seg|toyscapes)(?:\.\w+)+", name) and not can_import(name):
-                missing.append(f"{name_of(file)}: {name}")
+                missing.append(f"{get_name(file)}: {name}")
     assert not missing
 
 
 def can_import(name: str) -> bool:
-    """Whether a dotted name is a module, or an attribute of one."""
+    """Return whether a dotted name is a module or an attribute of one."""
     module, _, attribute = name.rpartition(".")
     try:
         return hasattr(importlib.import_module(module), attribute) or bool(importlib.import_module(name))
@@ -108,83 +108,92 @@ def test_make_targets_exist() -> None:
     targets = re.findall(r"^(\w+):", read(ROOT / "Makefile"), flags=re.MULTILINE)
     missing = []
     for file in DOCUMENTS:
-        code = [*inline_code(read(file)), *"\n".join(code_blocks(read(file), "bash")).splitlines()]
+        code = [*find_inline_code(read(file)), *"\n".join(find_code_blocks(read(file), "bash")).splitlines()]
         missing += [
-            f"{name_of(file)}: {line}" for line in code if (m := re.match(r"make (\w+)", line)) and m[1] not in targets
+            f"{get_name(file)}: {line}" for line in code if (m := re.match(r"make (\w+)", line)) and m[1] not in targets
         ]
     assert not missing
 
 
 def test_config_keys_exist() -> None:
-    endings = key_endings(get_config()) | {"RESULT"}  # of a stage
+    endings = list_key_endings(get_config()) | {"RESULT"}  # of a stage
+    endings |= set(re.findall(r"\b[A-Z_]{4,}\b", read(ROOT / "unified_seg/data/datasets/custom.py")))
     missing = []
     for file in DOCUMENTS:
         text = read(file)
-        code = " ".join([*inline_code(text), *code_blocks(text, "bash")])
-        keys = set(KEY.findall(code)) | {key for block in code_blocks(text, "yaml") for key in yaml_keys(block)}
+        code = " ".join([*find_inline_code(text), *find_code_blocks(text, "bash")])
+        keys = {*KEY.findall(code), *find_table_keys(text)}
+        keys |= {key for block in find_code_blocks(text, "yaml") for key in find_yaml_keys(block)}
         keys = {re.sub(r"^STAGES\.[a-z_]+\.", "", key).removeprefix(".") for key in keys}
-        missing += [f"{name_of(file)}: {key}" for key in sorted(keys - endings)]
+        missing += [f"{get_name(file)}: {key}" for key in sorted(keys - endings)]
     assert not missing
 
 
-def key_endings(cfg: CfgNode) -> set[str]:
-    """Every key, and every part of it that a table below `MODEL.SEM_SEG_HEAD` may name: SEM_SEG_HEAD.NAME, NAME."""
+def list_key_endings(cfg: CfgNode) -> set[str]:
+    """Return every key and its endings, which tables use: MODEL.SEM_SEG_HEAD.NAME, SEM_SEG_HEAD.NAME, NAME."""
     endings = set()
-    for key in leaves_and_nodes(cfg):
+    for key in walk_keys(cfg):
         parts = key.split(".")
         endings |= {".".join(parts[i:]) for i in range(len(parts))}
     return endings
 
 
-def leaves_and_nodes(node: dict, prefix: str = "") -> Iterator[str]:
+def walk_keys(node: dict, prefix: str = "") -> Iterator[str]:
     for key, value in node.items():
         yield prefix + key
         if isinstance(value, dict):
-            yield from leaves_and_nodes(value, f"{prefix}{key}.")
+            yield from walk_keys(value, f"{prefix}{key}.")
 
 
-def yaml_keys(block: str) -> Iterator[str]:
-    """The config keys of a code block; none of a block that is no config, such as a list of classes."""
+def find_table_keys(text: str) -> Iterator[str]:
+    """Yield the keys in the first column of tables with the heading "key"."""
+    for rows in re.findall(r"^\| key [^\n]*\n\|[ -|]*\n((?:\|[^\n]*\n)+)", text, flags=re.MULTILINE):
+        for row in rows.splitlines():
+            yield from re.findall(r"`(\.?[A-Z][A-Z0-9_.]*)`", row.split("|")[1])
+
+
+def find_yaml_keys(block: str) -> Iterator[str]:
+    """Yield the config keys of a code block; a list, such as one of classes, has none."""
     content = yaml.safe_load(block)
     if isinstance(content, dict):
-        yield from (key for key in leaves_and_nodes(content) if not re.fullmatch(r"_BASE_|STAGES(\.[a-z_]+)?", key))
+        yield from (key for key in walk_keys(content) if not re.fullmatch(r"_BASE_|STAGES(\.[a-z_]+)?", key))
 
 
 def test_options_of_commands_exist() -> None:
     missing = []
     for file in DOCUMENTS:
-        for script, command, options in commands(read(file)):
-            known = help_of(script, command)
-            missing += [f"{name_of(file)}: {script} {option}" for option in options if option not in known]
+        for script, command, options in find_commands(read(file)):
+            known = read_help(script, command)
+            missing += [f"{get_name(file)}: {script} {option}" for option in options if option not in known]
     assert not missing
 
 
 def test_options_in_prose_exist() -> None:
-    known = set().union(*(help_of(*command) for command in all_commands()))
+    known = set().union(*(read_help(*command) for command in find_all_commands()))
     missing = []
     for file in DOCUMENTS:
-        named = [code.split()[0] for code in inline_code(read(file)) if code.startswith("--")]
-        missing += [f"{name_of(file)}: {option}" for option in named if option not in known]
+        named = [code.split()[0] for code in find_inline_code(read(file)) if code.startswith("--")]
+        missing += [f"{get_name(file)}: {option}" for option in named if option not in known]
     assert not missing
 
 
-def commands(text: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Script, subcommand or "", and options of each command in a code block or a table."""
-    lines = "\n".join([*code_blocks(text, "bash"), *inline_code(text)]).replace("\\\n", " ").splitlines()
+def find_commands(text: str) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield script, subcommand or "", and options of each command in a code block or a table."""
+    lines = "\n".join([*find_code_blocks(text, "bash"), *find_inline_code(text)]).replace("\\\n", " ").splitlines()
     for line in lines:
         if match := re.match(r"python3? ((?:tools|projects|datasets)/[\w/]+\.py)(?: ([a-z][\w-]*)(?= |$))?(.*)", line):
             script, command, rest = match.groups()
             yield script, command or "", re.findall(r"(?<= )--[a-z][a-z-]*", f" {rest}")
 
 
-def all_commands() -> set[tuple[str, str]]:
-    named = {(script, command) for file in DOCUMENTS for script, command, _ in commands(read(file))}
-    return named | {(name_of(tool), "") for tool in ROOT.glob("tools/*.py")}
+def find_all_commands() -> set[tuple[str, str]]:
+    named = {(script, command) for file in DOCUMENTS for script, command, _ in find_commands(read(file))}
+    return named | {(get_name(tool), "") for tool in ROOT.glob("tools/*.py")}
 
 
 @functools.cache
-def help_of(script: str, command: str) -> frozenset[str]:
-    """The options that --help of a script, or of its subcommand, prints."""
+def read_help(script: str, command: str) -> frozenset[str]:
+    """Return the options that --help of a script, or of its subcommand, prints."""
     before, path, modules = sys.argv, list(sys.path), set(sys.modules)
     sys.argv, printed = [script, *([command] if command else []), "--help"], io.StringIO()
     sys.path.insert(0, str((ROOT / script).parent))
@@ -201,16 +210,16 @@ def help_of(script: str, command: str) -> frozenset[str]:
 
 def test_imports_in_python_blocks_work() -> None:
     for file in DOCUMENTS:
-        for block in code_blocks(read(file), "python"):
+        for block in find_code_blocks(read(file), "python"):
             imports = [line for line in block.splitlines() if re.match(r"(from|import) ", line)]
             exec("\n".join(imports), {})
 
 
 def test_program_in_readme_runs(tiny_config: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (program,) = code_blocks(read(ROOT / "README.md"), "python")
+    (program,) = find_code_blocks(read(ROOT / "README.md"), "python")
     config, weights = tmp_path / "configs/toyscapes/unified_demo.yaml", tmp_path / "output/demo/model_final.pth"
     for file in (config, weights):
-        assert name_of(ROOT / file.relative_to(tmp_path)) in program
+        assert get_name(ROOT / file.relative_to(tmp_path)) in program
         file.parent.mkdir(parents=True)
     config.write_text(tiny_config.dump())
     torch.save({"model": build_model(tiny_config).state_dict()}, weights)
