@@ -23,6 +23,7 @@ setup(
         "fvcore",
         "pyyaml",
         "jinja2",
+        "msgspec>=0.18",
         "pycocotools>=2.0.7",
         "tabulate",
         "tqdm",

@@ -1,4 +1,4 @@
-"""COCO's lists of categories."""
+"""Categories in COCO's form, of JSON and YAML files."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from three_classes import CAR, SKY, TABLE, TRUCK
 
-from unified_seg.data.coco.categories import class_table, read_categories, to_coco_categories
+from unified_seg.data.coco.categories import build_class_table, read_categories, read_classes, to_coco_categories
 from unified_seg.data.problems import DataError
 
 FILE = Path("file.json")
@@ -31,51 +31,91 @@ class TestCategories:
         file = write(tmp_path, {key: self.records} if key else self.records)
         assert read_categories(file, use_supercategories=False).classes == TABLE.classes
 
-    def test_look_alikes(self, tmp_path: Path):
+    def test_classes_of_a_supercategory_are_one_category(self, tmp_path: Path):
         table = read_categories(write(tmp_path, self.records), use_supercategories=True)
         assert [c.category for c in table.classes] == ["sky", "vehicle", "vehicle"]
 
-    def test_classes_of_one_name_are_no_look_alikes(self, tmp_path: Path):
+    def test_classes_of_one_name_are_categories_apart(self, tmp_path: Path):
         records = [{**record, "name": "car"} for record in self.records]
         table = read_categories(write(tmp_path, records), use_supercategories=False)
         assert table.semantic_names == ["car"] * 3
         assert table.category_of.tolist() == [0, 1, 2]
 
-    def test_what_is_missing(self, tmp_path: Path):
+    def test_colors_have_defaults_and_supercategories_have_none(self, tmp_path: Path):
         bare = [{key: record[key] for key in ("id", "name", "isthing")} for record in self.records]
         table = read_categories(write(tmp_path, bare), use_supercategories=False)
         assert len({c.color for c in table.classes}) == 3
         with pytest.raises(DataError, match=r"file\.json: record 0: supercategory must be str, got None"):
             read_categories(write(tmp_path, bare), use_supercategories=True)
 
-    def test_a_file_of_instances_has_things_alone(self):
-        table = class_table(FILE, [{"id": 3, "name": "cat"}, {"id": 1, "name": "dog"}], use_supercategories=False)
+    def test_without_isthing_all_classes_are_things(self):
+        table = build_class_table(FILE, [{"id": 3, "name": "cat"}, {"id": 1, "name": "dog"}], use_supercategories=False)
         assert [(c.name, c.thing_id, c.dataset_id) for c in table.classes] == [("cat", 0, 3), ("dog", 1, 1)]
 
     def test_written_categories_are_read_as_they_were(self):
-        table = class_table(FILE, [*self.records], use_supercategories=True)
+        table = build_class_table(FILE, [*self.records], use_supercategories=True)
         written = to_coco_categories(table.classes)
-        # Sky is its own category; of the vehicles it has to be said.
+        # Sky is its own category; of the vehicles it must be written.
         assert [c.get("supercategory") for c in written] == [None, "vehicle", "vehicle"]
-        assert class_table(FILE, written).classes == table.classes
+        assert build_class_table(FILE, written).classes == table.classes
 
-    @pytest.mark.parametrize("said", ["", "none", None, "everything"])
-    def test_one_supercategory_of_all_is_none(self, said: str | None):
-        """What annotation tools write who ask for none."""
-        categories = [{"id": i, "name": name, "supercategory": said} for i, name in enumerate("abc")]
-        assert [c.category for c in class_table(FILE, categories).classes] == ["a", "b", "c"]
+    @pytest.mark.parametrize("supercategory", ["", "none", None, "everything"])
+    def test_one_supercategory_of_all_classes_is_ignored(self, supercategory: str | None):
+        """Annotation tools write one for users who have no supercategories."""
+        categories = [{"id": i, "name": name, "supercategory": supercategory} for i, name in enumerate("abc")]
+        assert [c.category for c in build_class_table(FILE, categories).classes] == ["a", "b", "c"]
 
     @pytest.mark.parametrize(
         ("categories", "message"),
         [
             (None, "expected a list of records, got NoneType"),
-            ([{"id": 1}], "record 0: name must be str, got None"),
-            ([{"id": 1, "name": "a", "isthing": 2}], "record 0: isthing must be 0 or 1, got 2"),
+            ([{"id": 1}], "record 0: name is missing"),
+            ([{"id": 1, "name": "a", "isthing": 2}], "record 0: isthing must be int <= 1, got 2"),
             ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "a dataset id names two classes"),
-            ([{"id": 1, "name": " "}], "record 0: its name is empty"),
+            ([{"id": 1, "name": " "}], "record 0: name is empty"),
             ([], "a class table needs at least one class"),
         ],
     )
-    def test_what_is_no_table(self, categories: Any, message: str):
+    def test_wrong_categories_are_named(self, categories: Any, message: str):
         with pytest.raises(DataError, match=rf"file\.json: {message}"):
-            class_table(FILE, categories, use_supercategories=False)
+            build_class_table(FILE, categories, use_supercategories=False)
+
+
+class TestClasses:
+    def read(self, folder: Path, text: str) -> list[tuple[str, int, bool]]:
+        (folder / "c.yaml").write_text(text)
+        return [(c.name, c.dataset_id, c.is_thing) for c in read_classes(folder / "c.yaml").classes]
+
+    def test_ids_of_names_count_from_0(self, tmp_path: Path) -> None:
+        assert self.read(tmp_path, "[road, car]") == [("road", 0, False), ("car", 1, False)]
+
+    def test_names_and_full_records_can_be_mixed(self, tmp_path: Path) -> None:
+        text = "categories:\n  - road\n  - {name: car, id: 26, isthing: true}\n"
+        assert self.read(tmp_path, text) == [("road", 0, False), ("car", 26, True)]
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("!!python/object/apply:os.system [ls]", "not readable as plain YAML"),
+            ("road", "expected a list of records, got str"),
+            ("[road, yes]", "record 1 must be an object, got True"),
+            ("[{name: yes}]", "record 0: name must be str, got True"),
+            ("[a, {name: b, id: 0}]", "a dataset id names two classes"),
+            ("[", "not readable as plain YAML"),
+            ("[&a [x], *a]", r"not readable as plain YAML: aliases \(\*name\) are not read"),
+            ("[{name: a, is_thing: 1}]", "record 0: unknown key 'is_thing'; a class has id, name, "),
+        ],
+    )
+    def test_wrong_lists_of_classes_are_named(self, text: str, message: str, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=rf"c\.yaml: {message}"):
+            self.read(tmp_path, text)
+
+    @pytest.mark.parametrize("suffix", ["json", "yaml"])
+    def test_byte_order_marks_are_skipped(self, suffix: str, tmp_path: Path) -> None:
+        file = tmp_path / f"c.{suffix}"
+        file.write_text('[{"name": "road", "id": 3, "isthing": 0}]', encoding="utf-8-sig")
+        assert [(c.name, c.dataset_id, c.is_thing) for c in read_classes(file).classes] == [("road", 3, False)]
+
+    def test_absent_files_are_named(self, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"c\.yaml: there is no such file"):
+            read_classes(tmp_path / "c.yaml")

@@ -1,4 +1,4 @@
-"""COCO's instance JSON as records, and what is said to a wrong one."""
+"""COCO's instance JSON as records, and the errors of wrong ones."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def load(file: Path, **options: Any) -> list[dict[str, Any]]:
     return load_coco_instances(file, file.parent / "images", TABLE, **options)
 
 
-def test_records(tmp_path: Path) -> None:
+def test_records_have_the_annotations_of_their_image(tmp_path: Path) -> None:
     polygon = [[1, 2, 4, 2, 4, 6]]
     file = write(tmp_path, annotation(segmentation=polygon), annotation(id=1, category_id=17, iscrowd=1))
     nothing, full = load(file)
@@ -54,28 +54,32 @@ def test_records(tmp_path: Path) -> None:
     ]
 
 
-def test_ids_are_not_needed(tmp_path: Path) -> None:
+def test_annotation_ids_are_optional(tmp_path: Path) -> None:
     file = write(tmp_path, *({k: v for k, v in annotation().items() if k != "id"} for _ in range(2)))
     assert len(load(file)[1]["annotations"]) == 2
 
 
 WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
-    "an id that is there": (annotation(), "duplicate", "the annotation id 0 is there twice"),
-    "an id of another type": (annotation(id="x"), "format", "id must be int, got 'x'"),
-    "an unknown image": (annotation(id=1, image_id=7), "missing-file", "its image id 7 is not among the images"),
-    "an unknown class": (annotation(id=1, category_id=41), "class", "its category_id 41 is no class"),
-    "stuff": (annotation(id=1, category_id=3), "class", "its category_id 3 is grass, which is stuff"),
-    "a class out of range": (annotation(id=1, category_id=-1), "class", "its category_id -1 is no class"),
-    "no box": (annotation(id=1, bbox=None), "format", "bbox must be 4 numbers, got None"),
-    "a box at infinity": (annotation(id=1, bbox=[0, 0, float("inf"), 4]), "format", "4 finite numbers"),
-    "a box below 0": (annotation(id=1, bbox=[1, 2, -1, 4]), "box", "none of them below 0"),
-    "a crowd of 2": (annotation(id=1, iscrowd=2), "format", "iscrowd must be 0 or 1, got 2"),
+    "repeated id": (annotation(), "duplicate", "the annotation id 0 is there twice"),
+    "id of another type": (annotation(id="x"), "format", "id must be int, got 'x'"),
+    "unknown image": (annotation(id=1, image_id=7), "missing-file", "its image id 7 is not among the images"),
+    "unknown class": (annotation(id=1, category_id=41), "class", "unknown category_id 41"),
+    "stuff": (annotation(id=1, category_id=3), "class", "category_id 3 is grass, which is stuff"),
+    "negative class": (annotation(id=1, category_id=-1), "class", "unknown category_id -1"),
+    "no box": (annotation(id=1, bbox=None), "format", "bbox must be array, got None"),
+    "infinite box": (
+        annotation(id=1, bbox=[0, 0, float("inf"), 4]),
+        "format",
+        r"bbox\[2\] must be finite float",
+    ),
+    "negative width": (annotation(id=1, bbox=[1, 2, -1, 4]), "box", "width and height >= 0"),
+    "crowd of 2": (annotation(id=1, iscrowd=2), "format", "iscrowd must be int <= 1, got 2"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_annotation_is_named_and_left_out(name: str, tmp_path: Path) -> None:
-    """Item 37 among them: ids that are there twice, classes out of range; the id 0 is as good as others."""
+def test_wrong_annotations_are_named_and_left_out(name: str, tmp_path: Path) -> None:
+    """The id 0 is valid too."""
     wrong, kind, message = WRONG[name]
     file = write(tmp_path, annotation(), wrong)
     with pytest.raises(DataError, match=rf"file\.json: annotations record 1: .*{message}"):
@@ -94,7 +98,7 @@ def test_instances_without_area_are_left_out(tmp_path: Path) -> None:
     assert [(p.kind, p.is_error) for p in found] == [("no-area", False)]
 
 
-def test_an_image_outside_of_its_folder(tmp_path: Path) -> None:
+def test_images_outside_of_their_folder_are_named(tmp_path: Path) -> None:
     file = write(tmp_path, images=[{**IMAGES[0], "file_name": "../x.png"}])
     with pytest.raises(DataError, match=r"file\.json: image 5: file_name '\.\./x\.png' leads out of"):
         load(file)
@@ -102,6 +106,6 @@ def test_an_image_outside_of_its_folder(tmp_path: Path) -> None:
     assert load(file, report=found.append) == [] and found[0].kind == "path"
 
 
-def test_a_file_without_annotations(tmp_path: Path) -> None:
+def test_files_without_annotations_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"file\.json: expected a list of annotations records, got NoneType"):
         load(write(tmp_path, annotations=None))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from unified_seg.data.coco.categories import read_classes
 from unified_seg.data.conversion.colors_to_ids import color_ids, convert_colors, read_colors
-from unified_seg.data.datasets.custom import CustomDataset, read_classes
+from unified_seg.data.datasets.custom import CustomDataset
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record

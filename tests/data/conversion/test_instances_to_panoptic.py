@@ -22,8 +22,9 @@ from panopticapi.evaluation import pq_compute
 from PIL import Image
 from pycocotools import mask as mask_util
 
+from unified_seg.data.coco.categories import read_classes
 from unified_seg.data.conversion.instances_to_panoptic import Instance, convert_to_panoptic, draw_panoptic
-from unified_seg.data.datasets.custom import CustomDataset, read_classes
+from unified_seg.data.datasets.custom import CustomDataset
 from unified_seg.data.io.image_files import read_panoptic_ids
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError
@@ -299,9 +300,9 @@ BAD = {
     "no list": (edits("annotations", {}), "instances.json: expected a list of annotations records"),
     "no image": (edits("images", []), "instances.json: no image in it"),
     "unknown image": (edits("annotations.1.image_id", 8), r"annotations record 1 \(image 8\): the image is not among"),
-    "unknown class": (edits("annotations.1.category_id", 4), r"record 1 \(image 7\): its category_id 4 is no class"),
-    "stuff": (edits("annotations.0.category_id", SKY), r"\(image 7\): its category_id 3 is sky, which is stuff"),
-    "crowd": (edits("annotations.0.iscrowd", 2), r"record 0 \(image 7\): iscrowd must be 0 or 1, got 2"),
+    "unknown class": (edits("annotations.1.category_id", 4), r"record 1 \(image 7\): unknown category_id 4"),
+    "stuff": (edits("annotations.0.category_id", SKY), r"\(image 7\): category_id 3 is sky, which is stuff"),
+    "crowd": (edits("annotations.0.iscrowd", 2), r"annotations record 0: iscrowd must be int <= 1, got 2"),
     "no mask": (edits("annotations.0.segmentation", None), r"record 0 \(image 7\): segmentation: a mask must be"),
     "mask size": (edits("annotations.1.segmentation.size", [8, 6]), r"1 \(image 7\): segmentation: a mask of the size"),
     "far away": (edits("annotations.0.segmentation", [[0, 0, 1e9, 0, 0, 5]]), "which is NaN or far outside"),

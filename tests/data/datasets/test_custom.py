@@ -13,7 +13,7 @@ from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.datasets.custom import CustomDataset, read_classes, register_custom
+from unified_seg.data.datasets.custom import CustomDataset, register_custom
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.resolve import resolve_config
@@ -131,55 +131,15 @@ def test_endings_of_names(yard: Path) -> None:
     assert [Path(r["sem_seg_file_name"]).name for r in records] == ["one_ids.png", "two_ids.png"]
 
 
-class TestClasses:
-    def read(self, folder: Path, text: str) -> list[tuple[str, int, bool]]:
-        (folder / "c.yaml").write_text(text)
-        return [(c.name, c.dataset_id, c.is_thing) for c in read_classes(folder / "c.yaml").classes]
-
-    def test_names_alone_count_from_0(self, tmp_path: Path) -> None:
-        assert self.read(tmp_path, "[road, car]") == [("road", 0, False), ("car", 1, False)]
-
-    def test_more_than_names(self, tmp_path: Path) -> None:
-        text = "categories:\n  - road\n  - {name: car, id: 26, isthing: true}\n"
-        assert self.read(tmp_path, text) == [("road", 0, False), ("car", 26, True)]
-
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("!!python/object/apply:os.system [ls]", "not readable as plain YAML"),
-            ("road", "expected a list of records, got str"),
-            ("[road, yes]", "record 1 is no object but True"),
-            ("[{name: yes}]", "record 0: name must be str, got True"),
-            ("[a, {name: b, id: 0}]", "a dataset id names two classes"),
-            ("[", "not readable as plain YAML"),
-            ("[&a [x], *a]", r"not readable as plain YAML: aliases \(\*name\) are not read"),
-            ("[{name: a, is_thing: 1}]", "record 0: a class has name, id, .* and no 'is_thing'"),
-        ],
-    )
-    def test_what_is_no_list_of_classes(self, text: str, message: str, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=rf"c\.yaml: {message}"):
-            self.read(tmp_path, text)
-
-    @pytest.mark.parametrize("suffix", ["json", "yaml"])
-    def test_a_byte_order_mark_is_no_matter(self, suffix: str, tmp_path: Path) -> None:
-        file = tmp_path / f"c.{suffix}"
-        file.write_text('[{"name": "road", "id": 3, "isthing": 0}]', encoding="utf-8-sig")
-        assert [(c.name, c.dataset_id, c.is_thing) for c in read_classes(file).classes] == [("road", 3, False)]
-
-    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"c\.yaml: there is no such file"):
-            read_classes(tmp_path / "c.yaml")
-
-
 ENTRIES: dict[str, tuple[Any, str]] = {
-    "no entry": ("yard", "an entry is keys and values, got 'yard'"),
-    "no name": ({"IMAGES": "images", **PANOPTIC}, "an entry without NAME: NAME must be a str, got None"),
-    "no images": ({"NAME": NAME, **PANOPTIC}, f"{NAME}: IMAGES must be a str, got None"),
+    "no entry": ("yard", "an entry must be keys and values, got 'yard'"),
+    "no name": ({"IMAGES": "images", **PANOPTIC}, "an entry without NAME: NAME is missing"),
+    "no images": ({"NAME": NAME, **PANOPTIC}, f"{NAME}: IMAGES is missing"),
     "no truth": (entry(), f"{NAME}: no ground truth; it needs PANOPTIC, INSTANCES or SEMANTIC"),
-    "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: SEMANTIC alone says no classes"),
-    "a key that is none": (entry(PANOPTIK="x"), f"{NAME}: there is no key PANOPTIK; the keys are NAME, IMAGES"),
+    "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: SEMANTIC has no classes"),
+    "a key that is none": (entry(PANOPTIK="x"), f"{NAME}: unknown key PANOPTIK; the keys are NAME, IMAGES"),
     "a name that is a path": ({**entry(**PANOPTIC), "NAME": "../up"}, r"\.\./up: NAME may have letters, digits"),
-    "values to ignore": (entry(**{**SEMANTIC, "IGNORE": ["0"]}), f"{NAME}: IGNORE must be a list of whole numbers"),
+    "values to ignore": (entry(**{**SEMANTIC, "IGNORE": ["0"]}), f"{NAME}: IGNORE\\[0\\] must be int, got '0'"),
 }
 
 

@@ -134,7 +134,7 @@ def test_an_unknown_category_is_an_error(folder: Path) -> None:
 
     edit(folder, change)
     with pytest.raises(
-        DataError, match=r"train\.json: .*image 'alpha_000000_000019'.*segment 0: its category_id 99 is no class"
+        DataError, match=r"train\.json: .*image 'alpha_000000_000019'.*segment 0: unknown category_id 99"
     ):
         load_cityscapes_like(folder, "train")
 

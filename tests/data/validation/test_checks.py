@@ -209,7 +209,7 @@ def test_damaged_training_images_are_tolerated_up_to_a_limit(records: list[Recor
     for index in (0, 1):
         records[index]["file_name"] = __file__
     check_labels(records[:1], table, "x", report=TolerantReport(1))
-    records[1]["file_name"] = str(Path(__file__).with_name("__init__.py").parent / "test_mapper.py")
+    records[1]["file_name"] = str(Path(__file__).with_name("test_survey.py"))
     with pytest.raises(DataError, match=r"MAX_UNREADABLE is 1, this is file 2"):
         check_labels(records, table, "x", report=TolerantReport(1))
 

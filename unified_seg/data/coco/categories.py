@@ -2,37 +2,89 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from detectron2.utils.colormap import colormap
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from unified_seg.data.coco.records import Json, field, flag, records_of
-from unified_seg.data.io.text_files import read_json
+from unified_seg.data.io.text_files import read_json, read_yaml
+from unified_seg.data.io.typed_records import Flag, Json, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
+Byte = Annotated[int, Meta(ge=0, le=255)]
+
+
+class CategoryName(Struct, frozen=True, kw_only=True):
+    """What an entry of `categories` has at least."""
+
+    id: int
+    name: str
+
+
+class CategoryEntry(CategoryName, frozen=True, kw_only=True):
+    """An entry of `categories`; a supercategory is text where it is used."""
+
+    isthing: Flag = False
+    supercategory: Any = None
+    color: tuple[Byte, Byte, Byte] | UnsetType = UNSET
+
+
+#: What a class may have in a YAML file.
+CATEGORY_KEYS = CategoryEntry.__struct_fields__
+
 
 def read_categories(path: Path, use_supercategories: bool | None = None) -> ClassTable:
-    """The classes of COCO's categories: a JSON list of them, or an object that has it as `categories`.
+    """Return the classes of COCO's categories: a JSON list of them, or an object that has it as `categories`.
 
-    Args, returns and raises as `class_table`.
+    Args, returns and raises as `build_class_table`.
     """
-    return class_table(path, listed_categories(read_json(path)), use_supercategories)
+    return build_class_table(path, find_categories(read_json(path)), use_supercategories)
 
 
-def listed_categories(content: Any) -> Any:
-    """What a file says the categories are: itself a list of them, or an object that has it as `categories`."""
+def read_classes(path: Path) -> ClassTable:
+    """Return the classes of a file.
+
+    Args:
+        path: a COCO JSON with `categories`, or a YAML list (by itself or as `categories`) of the same: each a name, or
+            name with id (default: its place in the list, from 0), isthing (default: no), supercategory and color.
+
+    Raises:
+        DataError: not such a file, or categories that make no table.
+    """
+    if path.suffix.lower() == ".json":
+        return read_categories(path)
+    categories = find_categories(read_yaml(path))
+    if isinstance(categories, list):
+        categories = [_complete_category(path, index, entry) for index, entry in enumerate(categories)]
+    return build_class_table(path, categories)
+
+
+def _complete_category(path: Path, index: int, entry: Any) -> Any:
+    """Return an entry of a YAML list as one of COCO's categories."""
+    if isinstance(entry, str):
+        entry = {"name": entry}
+    if not isinstance(entry, dict):
+        return entry
+    if unknown := [key for key in entry if key not in CATEGORY_KEYS]:
+        keys = ", ".join(CATEGORY_KEYS)
+        raise DataError(f"{path}: record {index}: unknown key {unknown[0]!r}; a class has {keys}")
+    return {"id": index, "isthing": 0, **entry}
+
+
+def find_categories(content: Any) -> Any:
+    """Return the categories of a file: itself a list of them, or an object that has it as `categories`."""
     return content.get("categories") if isinstance(content, dict) else content
 
 
-def class_table(path: Path, categories: Any, use_supercategories: bool | None = None) -> ClassTable:
-    """The classes of COCO's categories (id, name, isthing, perhaps color and supercategory).
+def build_class_table(path: Path, categories: Any, use_supercategories: bool | None = None) -> ClassTable:
+    """Return the classes of COCO's categories (id, name, isthing, perhaps color and supercategory).
 
     Args:
         path: the file, for errors.
-        categories: the list of them. Where none has an isthing, as in files of instances, all are things.
-        use_supercategories: classes of one supercategory are look-alikes; else each class has its category to itself.
-            None: those of one supercategory, where they have any and not all have the same one.
+        categories: the list of them. If no record has an isthing, as in files of instances, all are things.
+        use_supercategories: classes of one supercategory are one category; else each class is its own.
+            None: those of one supercategory, if there are any and not all are the same.
 
     Returns:
         The classes; semantic ids and thing ids count in their order.
@@ -40,62 +92,50 @@ def class_table(path: Path, categories: Any, use_supercategories: bool | None = 
     Raises:
         DataError: no such list, or categories that make no table.
     """
-    records = list(records_of(path, categories))
+    records = list(iterate_records(path, categories))
+    entries = [_read_entry(record, f"{path}: {where}") for where, record in records]
     things_alone = not any("isthing" in record for _, record in records)
-    names = [record.get("name") for _, record in records]
-    # Two classes of one name are not one category.
-    own_names = names if len({str(name) for name in names}) == len(names) else [str(i) for i in range(len(names))]
-    if use_supercategories is None and len({_given_category(record) for _, record in records}) <= 1:
+    if use_supercategories is None and len({repr(_given_supercategory(entry)) for entry in entries}) <= 1:
         use_supercategories = False
+    # Two classes of one name are not one category.
+    unique_names = len({entry.name for entry in entries}) == len(entries)
     palette = colormap(rgb=True).astype(int).tolist()
     classes: list[SegmentClass] = []
-    for index, (where, record) in enumerate(records):
-        try:
-            is_thing = things_alone or flag(record, "isthing")
-            cls = SegmentClass(
-                name=_name(record),
-                semantic_id=index,
-                thing_id=sum(c.is_thing for c in classes) if is_thing else None,
-                dataset_id=field(record, "id", int),
-                category=_category(record, str(own_names[index]), use_supercategories),
-                color=_color(record.get("color", palette[index % len(palette)])),
-            )
-        except RecordError as error:
-            raise DataError(f"{path}: {where}: {error}") from None
-        classes.append(cls)
+    num_things = 0
+    for index, ((where, _), entry) in enumerate(zip(records, entries)):
+        is_thing = things_alone or bool(entry.isthing)
+        category = entry.name if unique_names else str(index)
+        if use_supercategories or (use_supercategories is None and _given_supercategory(entry) is not None):
+            category = entry.supercategory
+            if not isinstance(category, str):
+                raise DataError(f"{path}: {where}: supercategory must be str, got {category!r:.80}")
+        color = palette[index % len(palette)] if entry.color is UNSET else entry.color
+        thing_id = num_things if is_thing else None
+        classes.append(SegmentClass(entry.name, index, thing_id, entry.id, category, tuple(color)))
+        num_things += is_thing
     try:
         return ClassTable(classes)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _name(record: Json) -> str:
-    name: str = field(record, "name", str)
-    if not name.strip():
-        raise RecordError("its name is empty")
-    return name
+def _read_entry(record: Json, where: str) -> CategoryEntry:
+    try:
+        entry = convert_record(record, CategoryEntry)
+    except RecordError as error:
+        raise DataError(f"{where}: {error}") from None
+    if not entry.name.strip():
+        raise DataError(f"{where}: name is empty")
+    return entry
 
 
-def _given_category(record: Json) -> Any:
-    """What tools write who ask for no supercategory is none: "", "none" or null."""
-    given = record.get("supercategory")
-    return None if given in ("", "none") else given
-
-
-def _category(record: Json, own: str, use_supercategories: bool | None) -> str:
-    if use_supercategories or (use_supercategories is None and _given_category(record) is not None):
-        return field(record, "supercategory", str)
-    return own
-
-
-def _color(color: Any) -> tuple[int, int, int]:
-    if not isinstance(color, list) or len(color) != 3 or not all(type(c) is int and c in range(256) for c in color):
-        raise RecordError(f"color must be three numbers 0 .. 255, got {color!r:.80}")
-    return color[0], color[1], color[2]
+def _given_supercategory(entry: CategoryEntry) -> Any:
+    """Return the supercategory, None where there is none: tools write "", "none" or null."""
+    return None if entry.supercategory in ("", "none") else entry.supercategory
 
 
 def to_coco_categories(classes: Iterable[SegmentClass]) -> list[Json]:
-    """COCO's categories, of which `class_table` makes the same classes."""
+    """Return COCO's categories, of which `build_class_table` makes the same classes."""
     categories = []
     for c in classes:
         category = {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}

@@ -7,18 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.structures import BoxMode
+from msgspec import UNSET
 
-from unified_seg.data.coco.records import (
-    Json,
-    field,
-    flag,
-    numbers,
-    read_image_entries,
-    read_object,
-    records_of,
-    thing_of,
-)
+from unified_seg.data.coco.records import ImageId, InstanceEntry, find_thing_id, read_image_entries
 from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.text_files import read_json_object
+from unified_seg.data.io.typed_records import convert_record, iterate_records
 from unified_seg.data.problems import Problem, RecordError, Report, stop
 from unified_seg.structures.class_table import ClassTable
 
@@ -26,7 +20,7 @@ Record = dict[str, Any]
 
 
 def load_coco_instances(json_file: Path, image_root: Path, table: ClassTable, *, report: Report = stop) -> list[Record]:
-    """The records of a data set in COCO's instance format, in the order of its images.
+    """Return the records of a data set in COCO's instance format, in the order of its images.
 
     An image without annotations is one without instances.
 
@@ -39,53 +33,55 @@ def load_coco_instances(json_file: Path, image_root: Path, table: ClassTable, *,
 
     Returns:
         Records in Detectron2's terms: file_name, image_id, height, width, annotations (bbox, bbox_mode, category_id =
-        thing id, iscrowd, id and segmentation where they are there). Masks are as in the file: `check_segmentation`
-        looks at them when they are used.
+        thing id, iscrowd, id and segmentation if they are there). Masks are as in the file: `check_segmentation`
+        checks them when they are used.
 
     Raises:
         DataError: not such a file; and, by the default report, the first thing wrong with a record.
     """
-    content = read_object(json_file)
-    records: dict[int | str, Record] = {}
+    content = read_json_object(json_file)
+    records: dict[ImageId, Record] = {}
     for entry in read_image_entries(json_file, content, report).values():
         try:
             file = resolve_below(image_root, entry.file_name)
         except RecordError as error:
             report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
             continue
-        height, width = entry.size
-        size = {"height": height, "width": width}
+        size = {"height": entry.height, "width": entry.width}
         records[entry.id] = {"file_name": str(file), "image_id": entry.id, **size, "annotations": []}
     seen: set[int] = set()
-    for where, annotation in records_of(json_file, content.get("annotations"), "annotations"):
+    for where, annotation in iterate_records(json_file, content.get("annotations"), "annotations"):
         try:
-            image_id = field(annotation, "image_id", int, str)
-            if image_id not in records:
-                raise RecordError(f"its image id {image_id!r} is not among the images", kind="missing-file")
-            made = _annotation(annotation, table)
-            if made.get("id") in seen:
-                raise RecordError(f"the annotation id {made['id']} is there twice", kind="duplicate")
-            seen |= {made["id"]} if "id" in made else set()
-            records[image_id]["annotations"].append(made)
+            instance = convert_record(annotation, InstanceEntry)
+            if instance.image_id not in records:
+                cause = f"its image id {instance.image_id!r} is not among the images"
+                raise RecordError(cause, kind="missing-file")
+            made = _to_annotation(instance, table)
+            if "id" in made:
+                if made["id"] in seen:
+                    raise RecordError(f"the annotation id {made['id']} is there twice", kind="duplicate")
+                seen.add(made["id"])
+            records[instance.image_id]["annotations"].append(made)
         except RecordError as error:
             report(Problem(error.kind, str(json_file), str(error), where))
     return list(records.values())
 
 
-def _annotation(annotation: Json, table: ClassTable) -> Record:
-    box = numbers(annotation, "bbox", 4)
+def _to_annotation(instance: InstanceEntry, table: ClassTable) -> Record:
+    """Return an instance in Detectron2's terms."""
+    box = list(instance.bbox)
     if min(box[2:]) < 0:
-        raise RecordError(f"bbox must be x, y, width, height, none of them below 0, got {box}", kind="box")
+        raise RecordError(f"bbox must be x, y, width, height with width and height >= 0, got {box}", kind="box")
     if min(box[2:]) == 0:  # COCO's own files have some
         raise RecordError(f"its bbox {box} has no area, so it is left out", kind="no-area")
     made: Record = {
         "bbox": box,
         "bbox_mode": BoxMode.XYWH_ABS,
-        "category_id": thing_of(annotation, table),
-        "iscrowd": int(flag(annotation, "iscrowd")),
+        "category_id": find_thing_id(instance.category_id, table),
+        "iscrowd": int(instance.iscrowd),
     }
-    if "id" in annotation:
-        made["id"] = field(annotation, "id", int)
-    if annotation.get("segmentation"):
-        made["segmentation"] = annotation["segmentation"]
+    if instance.id is not UNSET:
+        made["id"] = instance.id
+    if instance.segmentation:
+        made["segmentation"] = instance.segmentation
     return made

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec import UNSET
+
 from unified_seg.data.coco.records import (
     ImageEntry,
     ImageId,
-    Json,
-    class_of,
-    field,
-    flag,
+    PanopticEntry,
+    SegmentEntry,
+    find_class,
     read_image_entries,
-    read_object,
-    records_of,
 )
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import MAX_SEGMENT_ID
+from unified_seg.data.io.text_files import read_json_object
+from unified_seg.data.io.typed_records import Json, convert_record, iterate_records
 from unified_seg.data.problems import Problem, RecordError, Report, stop
 from unified_seg.structures.class_table import ClassTable
 
@@ -35,7 +36,7 @@ def load_coco_panoptic(
     semantic_root: Path | None = None,
     report: Report = stop,
 ) -> list[Record]:
-    """The records of a data set in COCO's panoptic format, in the order of its images.
+    """Return the records of a data set in COCO's panoptic format, in the order of its images.
 
     Args:
         json_file: with `images` (id, file_name, height, width) and `annotations` (image_id, file_name, segments_info).
@@ -53,7 +54,7 @@ def load_coco_panoptic(
     Raises:
         DataError: not such a file; and, by the default report, the first thing wrong with a record.
     """
-    content = read_object(json_file)
+    content = read_json_object(json_file)
     images = read_image_entries(json_file, content, report)
     annotations = read_panoptic_annotations(json_file, content, images, png_root, table, report)
     records = []
@@ -82,58 +83,53 @@ def read_panoptic_annotations(
     table: ClassTable,
     report: Report = stop,
 ) -> dict[ImageId, Record]:
-    """By image id what the annotations of a panoptic JSON say: all of a record but the image's file.
+    """Return by image id what the annotations of a panoptic JSON have: all of a record but the image's file.
 
     Args, raises:
         As `load_coco_panoptic`.
     """
     found: dict[ImageId, Record] = {}
-    for where, annotation in records_of(json_file, content.get("annotations"), "annotations"):
+    for where, annotation in iterate_records(json_file, content.get("annotations"), "annotations"):
         try:
-            image_id = field(annotation, "image_id", int, str)
-            where = f"{where} (image {image_id!r})"
-            if image_id not in images:
+            entry = convert_record(annotation, PanopticEntry)
+            where = f"{where} (image {entry.image_id!r})"
+            if entry.image_id not in images:
                 raise RecordError("the image has no entry under images", kind="missing-file")
-            if image_id in found:
+            if entry.image_id in found:
                 raise RecordError("the image has two annotations", kind="duplicate")
-            height, width = images[image_id].size
-            found[image_id] = {
-                "image_id": image_id,
+            height, width = images[entry.image_id].size
+            found[entry.image_id] = {
+                "image_id": entry.image_id,
                 "height": height,
                 "width": width,
-                "pan_seg_file_name": str(resolve_below(png_root, field(annotation, "file_name", str))),
-                "segments_info": _segments(json_file, where, annotation, table, report),
+                "pan_seg_file_name": str(resolve_below(png_root, entry.file_name)),
+                "segments_info": _convert_segments(json_file, where, entry.segments_info, table, report),
             }
         except RecordError as error:
             report(Problem(error.kind, str(json_file), str(error), where))
     return found
 
 
-def _segments(json_file: Path, where: str, annotation: Json, table: ClassTable, report: Report) -> list[Record]:
+def _convert_segments(json_file: Path, where: str, infos: list[Any], table: ClassTable, report: Report) -> list[Record]:
     segments = []
-    infos = annotation.get("segments_info")
-    if not isinstance(infos, list):
-        raise RecordError(f"segments_info must be a list, got {infos!r:.80}")
     for index, info in enumerate(infos):
         try:
-            segments.append(_segment(info, table))
+            segments.append(_convert_segment(info, table))
         except RecordError as error:
             report(Problem(error.kind, str(json_file), str(error), f"{where}, segment {index}"))
     return segments
 
 
-def _segment(info: Any, table: ClassTable) -> Record:
-    """A segment in Detectron2's terms: its category_id is the thing id of a thing and the semantic id of stuff."""
-    if not isinstance(info, dict):
-        raise RecordError(f"a segment must be an object, got {info!r:.80}")
-    segment_id = field(info, "id", int)
-    if not 1 <= segment_id <= MAX_SEGMENT_ID:
-        raise RecordError(f"id must be 1 to {MAX_SEGMENT_ID}, got {segment_id}", kind="segments")
-    cls = class_of(info, table)
+def _convert_segment(info: Any, table: ClassTable) -> Record:
+    """Return a segment in Detectron2's terms: its category_id is the thing id of a thing, the semantic id of stuff."""
+    entry = convert_record(info, SegmentEntry)
+    if not 1 <= entry.id <= MAX_SEGMENT_ID:
+        raise RecordError(f"id must be in [1, {MAX_SEGMENT_ID}], got {entry.id}", kind="segments")
+    cls = find_class(entry.category_id, table)
     segment = {
-        "id": segment_id,
+        "id": entry.id,
         "category_id": cls.category_id,
         "isthing": cls.is_thing,
-        "iscrowd": int(flag(info, "iscrowd")),
+        "iscrowd": int(entry.iscrowd),
     }
-    return {**segment, "area": field(info, "area", int, float)} if "area" in info else segment
+    return segment if entry.area is UNSET else {**segment, "area": entry.area}

@@ -13,11 +13,12 @@ import torch
 from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import convert_to_rle
-from unified_seg.data.coco.records import ImageId, field, read_image_entries, read_object, records_of, thing_of
+from unified_seg.data.coco.records import DetectionEntry, ImageId, find_thing_id, read_image_entries
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.io.semantic_labels import PixelValues, to_semantic_ids
-from unified_seg.data.io.text_files import read_json
+from unified_seg.data.io.text_files import read_json, read_json_object
+from unified_seg.data.io.typed_records import convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
@@ -66,7 +67,7 @@ def read_images(path: Path) -> list[ImageInfo]:
         DataError: not such a file, no image, or two with one id or one name of a PNG.
     """
     by_png: dict[str, ImageInfo] = {}
-    for entry in read_image_entries(path, read_object(path)).values():
+    for entry in read_image_entries(path, read_json_object(path)).values():
         try:
             png = Path(entry.file_name).with_suffix(".png").as_posix()
         except ValueError as error:
@@ -89,19 +90,17 @@ def read_detections(path: Path, images: Sequence[ImageInfo], table: ClassTable) 
     """
     detections: dict[ImageId, list[Detection]] = {}
     known = {image.id for image in images}
-    for name, record in records_of(path, read_json(path)):
+    for name, record in iterate_records(path, read_json(path)):
         where = f"{path}: {name}"
         try:
-            image_id = field(record, "image_id", int, str)
-            if image_id not in known:
-                raise RecordError(f"its image id {image_id!r} is not among the images")
-            where = f"{where} (image {image_id!r})"
-            if not abs(field(record, "score", int, float)) < 1e300:  # NaN is not, nor an int beyond all floats
-                raise RecordError(f"its score is {record['score']!r:.80}")
-            thing_id = thing_of(record, table)
+            entry = convert_record(record, DetectionEntry)
+            if entry.image_id not in known:
+                raise RecordError(f"its image id {entry.image_id!r} is not among the images")
+            where = f"{where} (image {entry.image_id!r})"
+            thing_id = find_thing_id(entry.category_id, table)
         except RecordError as error:
             raise DataError(f"{where}: {error}") from None
-        detections.setdefault(image_id, []).append(Detection(record, thing_id, where))
+        detections.setdefault(entry.image_id, []).append(Detection(record, thing_id, where))
     return detections
 
 

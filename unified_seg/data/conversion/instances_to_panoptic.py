@@ -14,17 +14,17 @@ import numpy as np
 from pycocotools import mask as mask_util
 from scipy.ndimage import find_objects
 
-from unified_seg.data.coco.categories import class_table, to_coco_categories
+from unified_seg.data.coco.categories import CategoryName, build_class_table, read_classes, to_coco_categories
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.coco.prediction_files import ImageInfo, find_semantic, read_images, read_semantic
-from unified_seg.data.coco.records import ImageId, Json, field, flag, read_object, records_of, thing_of
+from unified_seg.data.coco.records import ImageId, MaskEntry, find_thing_id
 from unified_seg.data.conversion.paths import check_apart
-from unified_seg.data.datasets.custom import read_classes
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import read_image_size, write_png
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import PixelValues, pixel_values
-from unified_seg.data.io.text_files import write_json
+from unified_seg.data.io.text_files import read_json_object, write_json
+from unified_seg.data.io.typed_records import Json, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -102,7 +102,7 @@ def convert_to_panoptic(
     json_file, png_root = output / "panoptic.json", output / "panoptic"
     check_apart([json_file, png_root], [instances_file, semantic_root, classes_file, image_root])
     images = read_images(instances_file)
-    content = read_object(instances_file)
+    content = read_json_object(instances_file)
     table = _classes(instances_file, content, classes_file)
     try:
         values = pixel_values(table, "dataset")
@@ -189,17 +189,18 @@ def _segments(ids: np.ndarray, classes: Mapping[int, SegmentClass], crowds: set[
 
 def _classes(instances_file: Path, content: Json, classes_file: Path | None) -> ClassTable:
     """The classes, of which some are stuff; two files that tell of a class must call it by one name."""
-    table = read_classes(classes_file) if classes_file else class_table(instances_file, content.get("categories"))
+    table = read_classes(classes_file) if classes_file else build_class_table(instances_file, content.get("categories"))
     if len(table.things) == len(table.classes):
         raise DataError(
             f"{classes_file or instances_file}: all its classes are things, so the stuff in the semantic maps is "
             "unknown; --classes names a file of things and stuff"
         )
-    for where, record in records_of(instances_file, content.get("categories", []), "categories"):
+    for where, record in iterate_records(instances_file, content.get("categories", []), "categories"):
         try:
-            cls = table.by_dataset_id.get(field(record, "id", int))
-            if cls is not None and cls.name != field(record, "name", str):
-                raise RecordError(f"the id {cls.dataset_id} is {record['name']!r}, but {cls.name!r} in {classes_file}")
+            category = convert_record(record, CategoryName)
+            cls = table.by_dataset_id.get(category.id, None)
+            if cls is not None and cls.name != category.name:
+                raise RecordError(f"the id {category.id} is {category.name!r}, but {cls.name!r} in {classes_file}")
         except RecordError as error:
             raise DataError(f"{instances_file}: {where}: {error}") from None
     return table
@@ -211,17 +212,17 @@ def _instances(
     """The annotations by image id; what is there has its class, and its mask is not yet looked at."""
     known = {image.id for image in images}
     instances: dict[ImageId, list[Instance]] = defaultdict(list)
-    for where, record in records_of(file, content.get("annotations"), "annotations"):
+    for where, record in iterate_records(file, content.get("annotations"), "annotations"):
         try:
-            image_id = field(record, "image_id", int, str)
-            where = f"{where} (image {image_id!r})"
-            if image_id not in known:
+            entry = convert_record(record, MaskEntry)
+            where = f"{where} (image {entry.image_id!r})"
+            if entry.image_id not in known:
                 raise RecordError("the image is not among the images")
-            cls = table.things[thing_of(record, table)]
-            instance = Instance(cls, flag(record, "iscrowd"), record.get("segmentation"), f"{file}: {where}")
+            cls = table.things[find_thing_id(entry.category_id, table)]
+            instance = Instance(cls, bool(entry.iscrowd), entry.segmentation, f"{file}: {where}")
         except RecordError as error:
             raise DataError(f"{file}: {where}: {error}") from None
-        instances[image_id].append(instance)
+        instances[entry.image_id].append(instance)
     return instances
 
 

@@ -9,17 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import Struct
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.categories import class_table, to_coco_categories
+from unified_seg.data.coco.categories import build_class_table, read_classes, to_coco_categories
 from unified_seg.data.coco.masks import MAX_DISTANCE, convert_to_rle
-from unified_seg.data.coco.records import Json, field, read_object, records_of
+from unified_seg.data.coco.records import check_image_size
 from unified_seg.data.conversion.paths import check_apart, files_in
-from unified_seg.data.datasets.custom import read_classes
 from unified_seg.data.io.file_system import resolve_below
-from unified_seg.data.io.image_files import MAX_PIXELS, read_image_size
+from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.parallel import map_in_parallel
-from unified_seg.data.io.text_files import write_json
+from unified_seg.data.io.text_files import read_json_object, write_json
+from unified_seg.data.io.typed_records import Json, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable
 
@@ -27,6 +28,24 @@ from unified_seg.structures.class_table import ClassTable
 CIRCLE_ERROR = 0.25
 
 Point = tuple[float, float]
+
+
+class Drawing(Struct, frozen=True):
+    """The content of a labelme file; `shapes` is a list of `Shape`."""
+
+    imageHeight: int
+    imageWidth: int
+    imagePath: str
+    shapes: Any = None
+
+
+class Shape(Struct, frozen=True):
+    """What a person has drawn; old files have polygons without a type."""
+
+    label: str
+    points: list[Point]
+    shape_type: str = "polygon"
+    group_id: int | None = None
 
 
 class DrawnInstance(NamedTuple):
@@ -117,12 +136,11 @@ def read_labelme(path: Path, root: Path) -> DrawnImage:
         DataError: not such a file, an imagePath that leads out of the folder or to an image of another size, or a shape
             that is no area; what is not there can't have another size.
     """
-    content = read_object(path)
     try:
-        size = (field(content, "imageHeight", int), field(content, "imageWidth", int))
-        if min(size) < 1 or size[0] * size[1] > MAX_PIXELS:
-            raise RecordError(f"imageHeight and imageWidth are {list(size)}, not 1 to {MAX_PIXELS} pixels")
-        file_name = _image_name(field(content, "imagePath", str), path, root)
+        drawing = convert_record(read_json_object(path), Drawing)
+        size = drawing.imageHeight, drawing.imageWidth
+        check_image_size(*size)
+        file_name = _resolve_image_name(drawing.imagePath, path, root)
     except RecordError as error:
         raise DataError(f"{path}: {error}") from None
     image = root / file_name
@@ -131,10 +149,10 @@ def read_labelme(path: Path, root: Path) -> DrawnImage:
         raise SizeError(
             f"{path}: {size[0]}x{size[1]} pixels, its image {image} has {found[0]}x{found[1]} (height x width)"
         )
-    return DrawnImage(file_name, size, _instances(path, content, size))
+    return DrawnImage(file_name, size, _join_shapes(path, drawing.shapes, size))
 
 
-def _image_name(image_path: str, path: Path, root: Path) -> str:
+def _resolve_image_name(image_path: str, path: Path, root: Path) -> str:
     """The image's name relative to the root, without "..": labelme's is relative to its file, on Windows with \\."""
     try:
         image = resolve_below(root, str(path.parent.relative_to(root) / image_path.replace("\\", "/")))
@@ -143,15 +161,15 @@ def _image_name(image_path: str, path: Path, root: Path) -> str:
     return image.resolve().relative_to(root.resolve()).as_posix()
 
 
-def _instances(path: Path, content: Json, size: tuple[int, int]) -> list[DrawnInstance]:
-    """The shapes, those of one instance together, in the order of the file."""
+def _join_shapes(path: Path, shapes: Any, size: tuple[int, int]) -> list[DrawnInstance]:
+    """Return the instances in the order of the file; shapes of one label and group_id are one instance."""
     parts: dict[tuple[Any, ...], list[list[float]]] = {}
     places: dict[tuple[Any, ...], str] = {}
-    for index, (where, shape) in enumerate(records_of(path, content.get("shapes"), "shapes")):
+    for index, (where, record) in enumerate(iterate_records(path, shapes, "shapes")):
         try:
-            label, group = field(shape, "label", str), field(shape, "group_id", int, type(None))
-            key = (label, "shape", index) if group is None else (label, "group", group)
-            parts.setdefault(key, []).append(shape_polygon(shape, size))
+            shape = convert_record(record, Shape)
+            key = (shape.label, "shape", index) if shape.group_id is None else (shape.label, "group", shape.group_id)
+            parts.setdefault(key, []).append(convert_to_polygon(shape, size))
         except RecordError as error:
             raise DataError(f"{path}: {where}: {error}") from None
         places.setdefault(key, f"{path}: {where}")
@@ -163,19 +181,22 @@ def _instances(path: Path, content: Json, size: tuple[int, int]) -> list[DrawnIn
     return instances
 
 
-def shape_polygon(shape: Json, size: tuple[int, int]) -> list[float]:
-    """A shape as a polygon [x, y, x, y, ...], in pixels.
+def convert_to_polygon(shape: Shape, size: tuple[int, int]) -> list[float]:
+    """Return a shape as a polygon [x, y, x, y, ...], in pixels.
 
     Args:
-        shape: shape_type, which is "polygon" if it is absent, and points: the corners of a polygon, two opposite ones
-            of a rectangle, or the center of a circle and a point on it.
+        shape: its points are the corners of a polygon, two opposite ones of a rectangle, or the center of a circle and
+            a point on it.
         size: (H, W).
 
     Raises:
-        RecordError: another type, or not such points.
+        RecordError: another type, another number of points, or points far outside the image.
     """
-    kind = shape.get("shape_type", "polygon")
-    points = _points(shape, size)
+    kind, points = shape.shape_type, shape.points
+    farthest = MAX_DISTANCE * max(size)
+    for point in points:
+        if not all(-farthest <= value <= farthest for value in point):  # NaN is not
+            raise RecordError(f"the point {list(point)!r:.80} is far outside the image")
     if kind == "polygon":
         if len(points) < 3:
             raise RecordError(f"a polygon has at least 3 points, this one {len(points)}")
@@ -189,19 +210,6 @@ def shape_polygon(shape: Json, size: tuple[int, int]) -> list[float]:
     else:
         points = _circle(*points)
     return [value for point in points for value in point]
-
-
-def _points(shape: Json, size: tuple[int, int]) -> list[Point]:
-    farthest = MAX_DISTANCE * max(size)
-    points = shape.get("points")
-    if not isinstance(points, list):
-        raise RecordError(f"points must be a list, got {points!r:.80}")
-    for point in points:
-        if not isinstance(point, list) or len(point) != 2 or any(type(v) not in (int, float) for v in point):
-            raise RecordError(f"a point must be two numbers x, y, got {point!r:.80}")
-        if not all(-farthest <= v <= farthest for v in point):  # NaN is not
-            raise RecordError(f"the point {point!r:.80} is far outside the image")
-    return [(float(x), float(y)) for x, y in points]
 
 
 def _circle(center: Point, edge: Point) -> list[Point]:
@@ -223,7 +231,7 @@ def _check_images(files: Sequence[Path], drawn: Sequence[DrawnImage]) -> None:
 
 def _classes_of(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
     labels = sorted({instance.label for image in drawn for instance in image.instances})
-    return class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
+    return build_class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
 
 
 def _category_ids(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> dict[str, int]:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from unified_seg.data.coco.categories import class_table, listed_categories
-from unified_seg.data.coco.records import Json, records_of
+from unified_seg.data.coco.categories import CATEGORY_KEYS, build_class_table, find_categories
 from unified_seg.data.io.text_files import read_yaml
+from unified_seg.data.io.typed_records import Json, iterate_records
 from unified_seg.data.problems import DataError, MissingFileError, RecordError
 from unified_seg.structures.class_table import IGNORE_LABEL, SegmentClass
 
@@ -52,16 +52,21 @@ def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
     suffix = path.suffix.lower()
     if suffix not in READERS:
         raise DataError(f"{path}: a legend is a {', '.join(READERS)} file")
-    records = [record for _, record in records_of(path, READERS[suffix](path), "legend")]
+    records = [
+        {key: record[key] for key in CATEGORY_KEYS if key in record}
+        for _, record in iterate_records(path, READERS[suffix](path), "legend")
+    ]
     if lacking := sorted(set(void) - {str(record.get("name")) for record in records}):
         raise DataError(f"{path}: no class of the name {', '.join(lacking)}, which should be void")
     if plain := [record for record in records if "color" not in record]:
         raise DataError(f"{path}: {plain[0].get('name')!r:.80} has no color")
     # Names and colors are checked of void too, whose ids are nobody's.
-    everything = class_table(path, [{**record, "id": index} for index, record in enumerate(records)]).classes
+    everything = build_class_table(path, [{**record, "id": index} for index, record in enumerate(records)]).classes
     _check_unique(path, everything)
     kept = [record for record in records if record["name"] not in void]
-    classes = class_table(path, [{"id": index, "isthing": 0, **record} for index, record in enumerate(kept)]).classes
+    classes = build_class_table(
+        path, [{"id": index, "isthing": 0, **record} for index, record in enumerate(kept)]
+    ).classes
     if outside := [cls for cls in classes if not 0 <= cls.dataset_id < IGNORE_LABEL]:
         cls = outside[0]
         raise DataError(f"{path}: {cls.name} has the id {cls.dataset_id}; 8 bits hold 0 .. 254, and 255 for void")
@@ -134,7 +139,7 @@ def _csv_record(row: dict[str, Any]) -> Json:
 
 
 def _yaml_records(path: Path) -> Any:
-    return listed_categories(read_yaml(path))
+    return find_categories(read_yaml(path))
 
 
 # JSON is YAML.

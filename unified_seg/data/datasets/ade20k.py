@@ -11,7 +11,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES
 
-from unified_seg.data.coco.categories import class_table
+from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
 from unified_seg.data.problems import MissingFileError
@@ -70,7 +70,7 @@ def ade20k_categories() -> list[dict[str, Any]]:
 
 def ade20k_panoptic_table() -> ClassTable:
     """The 150 classes, 100 of them things; ADE20K has no groups of look-alikes."""
-    return class_table(Path(__file__), ade20k_categories())
+    return build_class_table(Path(__file__), ade20k_categories())
 
 
 def ade20k_metadata() -> dict[str, Any]:

@@ -13,8 +13,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
 from unified_seg.data.coco.panoptic_format import read_panoptic_annotations
-from unified_seg.data.coco.records import read_image_entries, read_object
+from unified_seg.data.coco.records import read_image_entries
 from unified_seg.data.io.image_files import read_image_size
+from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.problems import DataError, MissingFileError
 from unified_seg.structures.class_table import ClassTable
 
@@ -132,7 +133,7 @@ def _panoptic_annotations(root: Path, split: str) -> dict[Any, dict[str, Any]]:
     """By image id: height, width, pan_seg_file_name, segments_info in Detectron2's terms."""
     file = root / "gtFine" / f"cityscapes_panoptic_{split}.json"
     try:
-        content = read_object(file)
+        content = read_json_object(file)
     except MissingFileError as error:
         raise DataError(f"{error}; python datasets/prepare_cityscapes.py writes it") from None
     table = ClassTable.from_metadata(SimpleNamespace(**cityscapes_metadata()))

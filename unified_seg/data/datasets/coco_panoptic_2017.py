@@ -10,7 +10,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from unified_seg.data.coco.categories import class_table
+from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.coco_supercategories import STUFF_CATEGORIES, THING_CATEGORIES
 from unified_seg.data.problems import MissingFileError
@@ -27,7 +27,7 @@ HOW_TO_GET = (
 def coco_panoptic_table() -> ClassTable:
     """The 133 classes, look-alikes by COCO's supercategories."""
     category_of = map_classes_to_categories(THING_CATEGORIES | STUFF_CATEGORIES)
-    return class_table(Path(__file__), [{**c, "supercategory": category_of[c["name"]]} for c in COCO_CATEGORIES])
+    return build_class_table(Path(__file__), [{**c, "supercategory": category_of[c["name"]]} for c in COCO_CATEGORIES])
 
 
 def register_coco_panoptic(name: str, root: Path, split: str) -> None:

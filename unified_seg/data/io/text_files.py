@@ -25,6 +25,18 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: not readable as JSON: {error}") from None
 
 
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that holds an object.
+
+    Raises:
+        DataError: as `read_json`, or another content.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected an object with lists of records, got {type(content).__name__}")
+    return content
+
+
 def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
     """Write a file in one step: a reader, or a crash or a full disk meanwhile, finds the older one or the new one.
 
