@@ -93,7 +93,7 @@ def test_file_that_is_no_checkpoint_is_named(tmp_path: Path, content: bytes, suf
     ("content", "detail"),
     [
         ([torch.zeros(2)], "list"),
-        ({"state_dict": {"first.weight": torch.zeros(3, 2)}, "epoch": 3}, "other.pth"),
+        ({"state_dict": {"first.weight": torch.zeros(3, 2)}, "epoch": 3}, "state_dict"),
         ({"model": {"third.weight": torch.zeros(2)}}, "none of its names"),
         ({name: torch.zeros(7) for name in arrays()}, "every shape differs, for example first.weight"),
     ],

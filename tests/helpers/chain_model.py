@@ -1,4 +1,4 @@
-"""A model of a few weights for tests of freezing and stages: a head of parts that learn from each other."""
+"""A tiny model for tests of freezing and stages: each part of its head is trained on the predictions of another."""
 
 from collections import OrderedDict
 from typing import Any
@@ -9,7 +9,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY, Backb
 from torch import Tensor, nn
 
 from unified_seg.heads import SemanticHead
-from unified_seg.heads.base import Features, Losses, SemanticPrediction
+from unified_seg.heads.base import Losses, SemanticPrediction
+from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.ops.losses import mean_cross_entropy
 from unified_seg.ops.resampling import upsample_to
 
@@ -50,12 +51,12 @@ class ChainHead(SemanticHead):
     def training_order(self) -> list[str]:
         return list(PARTS)
 
-    def predict(self, features: Features) -> SemanticPrediction:
-        x, said = features["map"], {}
+    def predict(self, inputs: HeadInputs) -> SemanticPrediction:
+        x, logits = inputs.features["map"], {}
         for part in PARTS:
-            x = said[part] = self.get_submodule(part)(x)
+            x = logits[part] = self.get_submodule(part)(x)
             x = x.detach()
-        return SemanticPrediction(said["third"], auxiliary=said)
+        return SemanticPrediction(logits["third"], auxiliary=logits)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         return {
@@ -66,14 +67,14 @@ class ChainHead(SemanticHead):
 
 
 def register() -> None:
-    """Not when this is imported: batteries over all registered heads are for those of the library."""
+    """Register the head; not on import, since some tests run over all registered heads."""
     if "ChainHead" not in SEM_SEG_HEADS_REGISTRY:
         SEM_SEG_HEADS_REGISTRY.register(ChainHead)
         BACKBONE_REGISTRY.register(ChainBackbone)
 
 
 def chain_config(cfg: CfgNode) -> CfgNode:
-    """Make the config of a unified model that of this one."""
+    """Change the config of a unified model, in place, to that of the chain model."""
     register()
     cfg.MODEL.BACKBONE.NAME = "ChainBackbone"
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""

@@ -1,4 +1,4 @@
-"""A semantic model that sees one pixel of each cell of its logits, and so says the same in any window."""
+"""A semantic model that reads one pixel per cell of its logits, so that its prediction is the same in any window."""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 
 from unified_seg.heads import SemanticHead
-from unified_seg.heads.base import Features, SemanticPrediction
+from unified_seg.heads.base import SemanticPrediction
+from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.structures.class_table import ClassTable
 
@@ -40,21 +41,19 @@ class PointBackbone(Backbone):
 
 
 class PointHead(SemanticHead):
-    def predict(self, features: Features) -> SemanticPrediction:
-        return SemanticPrediction(features["point"])
+    def predict(self, inputs: HeadInputs) -> SemanticPrediction:
+        return SemanticPrediction(inputs.features["point"])
 
 
 class ImageHead(SemanticHead):
-    """The same from the image itself."""
-
-    needs_image = True
+    """A head with the same predictions, computed from the image itself."""
 
     def __init__(self, conv: nn.Conv2d, **arguments: Any) -> None:
         super().__init__(**arguments)
         self.conv = conv
 
-    def predict(self, features: Features) -> SemanticPrediction:
-        return SemanticPrediction(self.conv(features["image"]))
+    def predict(self, inputs: HeadInputs) -> SemanticPrediction:
+        return SemanticPrediction(self.conv(inputs.image))
 
 
 def point_model(seed: int = 0, looks_at_image: bool = False, **arguments: Any) -> UnifiedSegmentor:
