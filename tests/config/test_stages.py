@@ -109,7 +109,7 @@ VALUES = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=6)
 @given(st.dictionaries(st.sampled_from(["a", "b", "2nd", "on"]), VALUES))
 def test_dumped_config_is_read_again(tmp_path_factory: pytest.TempPathFactory, stages: dict) -> None:
     words = [str(word) for name, values in stages.items() for key, value in values.items()

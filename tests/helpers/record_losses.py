@@ -1,4 +1,4 @@
-"""Trains a config and writes the total loss of each step as JSON; started by test_distributed.py under torchrun."""
+"""Train a config and write the total loss of each step as JSON; started by test_distributed.py under torchrun."""
 
 import json
 import sys

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import record_losses
 from detectron2.data import MetadataCatalog
+from detectron2.engine import default_argument_parser
 
 from unified_seg.structures.class_table import ClassTable
 
-HERE = Path(__file__).parent
-SCRIPT = HERE.parent / "helpers/record_losses.py"
+ROOT = Path(__file__).parents[2]
 
 
 def torchrun(processes, script, config, output, *overrides, datasets):
@@ -41,7 +42,7 @@ def config_file(tiny_config, tiny_dataset, tmp_path):
     return write
 
 
-def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tmp_path):
+def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tiny_dataset, tmp_path):
     # Semantic only, no augmentation, GN: nothing but the split of the batch differs. The four training images have
     # different shares of ignored pixels, so averaging within each process first would give other losses: of PSP's own
     # logits the one weighted by confusion, of its auxiliary ones cross-entropy.
@@ -59,28 +60,32 @@ def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tmp_path
     tiny_config.INPUT.MIN_SIZE_TRAIN = (64,)
     tiny_config.INPUT.MIN_SIZE_TRAIN_SAMPLING = "choice"
     tiny_config.INPUT.RANDOM_FLIP = "none"
-    tiny_config.SOLVER.MAX_ITER = 10
+    tiny_config.SOLVER.MAX_ITER = 6
     tiny_config.SOLVER.WARMUP_ITERS = 0
     # Adam's first steps are signs of gradients: it would blow up the rounding of the two sums;
     # so, more slowly, does any large rate.
     tiny_config.SOLVER.OPTIMIZER, tiny_config.SOLVER.BASE_LR = "SGD", 0.001
     tiny_config.DATASETS.TEST = ()
-    losses = {}
-    for processes in (1, 2):
-        output = tmp_path / f"run{processes}"
-        torchrun(
-            processes, HERE.parent / "helpers/record_losses.py", config_file(), output, datasets=tmp_path / "datasets"
-        )
-        content = json.loads((output / "losses.json").read_text())
-        assert content["world_size"] == processes
-        losses[processes] = content["losses"]
-    assert len(losses[2]) == 10 and losses[2][-1] < losses[2][0]
-    assert losses[2] == pytest.approx(losses[1], rel=1e-4)
+    torchrun(2, record_losses.__file__, config_file(), tmp_path / "two", datasets=tmp_path / "datasets")
+    tiny_config.DATASETS.TRAIN = (tiny_dataset.train,)  # its name in this process
+    command = ["--config-file", str(config_file()), "OUTPUT_DIR", str(tmp_path / "one")]
+    record_losses.main(default_argument_parser().parse_args(command))
+    one, two = (json.loads((tmp_path / name / "losses.json").read_text()) for name in ("one", "two"))
+    assert (one["world_size"], two["world_size"]) == (1, 2)
+    assert len(two["losses"]) == 6 and two["losses"][-1] < two["losses"][0]
+    assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
 
 
 def test_full_model_evaluates_each_image_once(config_file, tiny_config, tmp_path):
-    script = HERE.parent.parent / "tools" / "train_net.py"
-    torchrun(2, script, config_file(), tmp_path / "out", "SOLVER.MAX_ITER", 2, datasets=tmp_path / "datasets")
+    torchrun(
+        2,
+        ROOT / "tools/train_net.py",
+        config_file(),
+        tmp_path / "out",
+        "SOLVER.MAX_ITER",
+        1,
+        datasets=tmp_path / "datasets",
+    )
     content = json.loads((tmp_path / "out" / "inference" / "results.json").read_text())
     assert {"sem_seg", "segm", "panoptic_seg"} <= set(content["results"]["unified_toyscapes_val"])
 
