@@ -25,7 +25,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 
 def write(path: Path, content: Any) -> str:
-    """Write as the suffix says."""
+    """Write a pickle or a PyTorch file, by the suffix."""
     if path.suffix == ".pkl":
         path.write_bytes(pickle.dumps(content))
     else:
