@@ -18,7 +18,7 @@ setup(
         "torchvision",
         "numba>=0.60",
         "numpy",
-        "scipy",
+        "scipy>=1.15",
         "pillow",
         "fvcore",
         "pyyaml",

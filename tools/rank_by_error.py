@@ -1,40 +1,38 @@
 #!/usr/bin/env python3
-"""Rank images by how much of them a model thinks that it has wrong: those to label next come first.
+"""Rank images by the error that a model predicts for them, to choose which images to label next.
 
     python tools/rank_by_error.py --config-file config.yaml --input 'unlabeled/*.jpg' --output output/ranking \\
         --opts MODEL.WEIGHTS output/corrected/model_final.pth
     python tools/rank_by_error.py --config-file config.yaml --dataset unified_toyscapes_val --output ... --opts ...
 
 The model needs a head that predicts its errors (MODEL.SEM_SEG_HEAD.NAME ErrorCorrectionHead). The folder gets
-ranking.csv, with of each image
+ranking.csv, with one line for each image, highest predicted error first:
 
-    predicted_error        mean error probability of its pixels, without the balance that the error branch was trained
-                           with, by which it is ranked
-    predicted_error_share  share of its pixels whose error probability is above ERROR_CORRECTION.THRESHOLD
-    mean_entropy           mean softmax entropy of the answer before correction, as a share of the largest: what a
-                           ranking without an error branch would go by
-    true_error             of a data set with ground truth, share of its labeled pixels that this answer has wrong
+    predicted_error        mean error probability of the pixels, corrected for the class weights that the error branch
+                           was trained with
+    predicted_error_share  share of the pixels whose error probability is above ERROR_CORRECTION.THRESHOLD
+    mean_entropy           mean softmax entropy of the prediction before correction, as a share of the largest entropy:
+                           the usual ranking without an error branch
+    true_error             share of the labeled pixels that are wrong before correction, with ground truth
 
-then contact_sheet.png, the first images with their answers and error probabilities; and summary.json: with ground truth, the
-rank correlations (Spearman) of predicted_error and of mean_entropy with true_error, which --into puts into a README.
+It also gets contact_sheet.png, the first images with their predictions and error probabilities, and summary.json. With
+ground truth, the summary has the rank correlations (Spearman) of predicted_error and mean_entropy with true_error;
+--into puts them into a README.
 """
 
 import argparse
-import csv
 import math
-import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
-from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.checkpoint import CheckpointError
+from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_image
@@ -46,7 +44,15 @@ from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
-from unified_seg.ops.metrics.rank_correlation import RankComparison, compare_rankings
+from unified_seg.reporting.error_ranking import (
+    Measures,
+    Ranked,
+    compare_rankings,
+    describe,
+    format_table,
+    summarize,
+    write_ranking,
+)
 from unified_seg.reporting.readme import check_markers, put_into
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
@@ -54,56 +60,40 @@ from unified_seg.visualization import Picture, add_legend, make_grid
 from unified_seg.visualization.canvas import to_canvas
 from unified_seg.visualization.panels import Panel, make_panels
 
-MARKERS = "ranking"  # of the place in a README
-SHEET_WIDTH = 640  # pixels of a picture on the contact sheet, at most
+MARKERS = "ranking"  # the table in a README
+SHEET_WIDTH = 640  # largest width of a picture on the contact sheet, in pixels
 
 Record = dict[str, Any]
 Size = tuple[int, int]
 
 
-class Measures(NamedTuple):
-    """Shares, 0 to 1; see the columns of ranking.csv. NaN where there is no ground truth."""
-
-    predicted_error: float
-    predicted_error_share: float
-    mean_entropy: float
-    true_error: float
-
-
-Ranked = tuple[Record, Measures]
-
-
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or quoted patterns")
-    source.add_argument("--dataset", metavar="NAME", help="a registered data set")
-    add("--output", type=Path, required=True, metavar="FOLDER", help="where results go")
-    add("--top", type=int, default=12, metavar="N", help="images on the contact sheet; default: 12")
-    add("--into", type=Path, metavar="README", help="put the rank correlations between the markers 'ranking' there")
-    add("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
+    parser = ToolParser(__doc__)
+    parser.add_config_file()
+    parser.add_image_source()
+    parser.add_output()
+    parser.add_count("--top", "images on the contact sheet", default=12)
+    into = "a README; the rank correlations go between its markers 'ranking'"
+    parser.add_argument("--into", type=Path, metavar="README", help=into)
+    parser.add_overrides()
     args = parser.parse_args(arguments)
-    if args.top < 1:
-        parser.error(f"--top {args.top}: at least one image")
     if args.into is not None and args.dataset is None:
-        parser.error("--into needs the ground truth of a --dataset")
+        parser.error("--into needs a --dataset with ground truth")
     return args
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
-    """The config of the model.
+    """Read the config of the model.
 
     Raises:
-        ConfigError: it can't be used, or its answers have no maps of error probabilities.
+        ConfigError: the config can't be used, or its predictions have no maps of error probabilities.
     """
     cfg = make_inference_config(load_config(args.config_file, args.opts))
     cfg.defrost()
     for key, is_on in (("TEST.AUG.ENABLED", cfg.TEST.AUG.ENABLED), ("TEST.WINDOW.SIZE", cfg.TEST.WINDOW.SIZE)):
         if is_on:
             off = "False" if key == "TEST.AUG.ENABLED" else "0"
-            raise ConfigError(f"{key}: errors are predicted of an image seen whole and once; set it to {off}")
+            raise ConfigError(f"{key}: must be {off}, errors are only predicted for a whole image in a single view")
     cfg.MODEL.UNIFIED.OUTPUT = "compact"
     if args.dataset:
         cfg.DATASETS.TEST = (args.dataset,)
@@ -111,10 +101,10 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 class ErrorPredictor:
-    """A trained model, asked for the errors of images.
+    """A trained model that predicts the errors of its semantic map.
 
     Raises:
-        CheckpointError, ConfigError: as `Predictor`.
+        CheckpointError, ConfigError: see `Predictor`.
     """
 
     def __init__(self, cfg: CfgNode):
@@ -124,16 +114,16 @@ class ErrorPredictor:
         self.table: ClassTable = dataset_classes(self.predictor.metadata)
 
     def measure(self, record: Record) -> Measures:
-        """The errors of one image.
+        """Return the predicted and the true error of one image.
 
         Raises:
-            ConfigError: the model predicts none.
-            DataError: an image or ground truth that can't be used, or an answer that is none.
+            ConfigError: the model predicts no errors.
+            DataError: an image or ground truth that can't be used, or a prediction that is not finite.
         """
         image = read_image(record["file_name"], "BGR")
         maps, size = self._maps(self.predictor(image)), (image.shape[0], image.shape[1])
         probability = maps["error"].probability(size)
-        wrong, labeled = self.errors(record, maps, size)
+        wrong, labeled = self.find_errors(record, maps, size)
         measures = Measures(
             predicted_error=float(maps["error_unbalanced"].probability(size).mean()),
             predicted_error_share=float((probability > self.threshold).float().mean()),
@@ -141,37 +131,37 @@ class ErrorPredictor:
             true_error=float(wrong.sum() / labeled.sum()) if labeled.any() else math.nan,
         )
         if not all(map(math.isfinite, measures[:-1])):
-            raise DataError(f"{record['file_name']}: the model answers with logits that are not finite")
+            raise DataError(f"{record['file_name']}: the model predicts logits that are not finite")
         return measures
 
     def draw(self, record: Record) -> tuple[np.ndarray, Panel]:
-        """A row of pictures: the image, the answer, the error probability and, where there is ground truth, the true errors.
+        """Draw the image, the prediction, the error probability and, with ground truth, the true errors in a row.
 
         Returns:
-            The row, (h, w, 3) uint8, RGB; and the panel in it, for the legend.
+            (h, w, 3) uint8 RGB, and the panel of the prediction for the legend.
         """
         image = read_image(record["file_name"], "BGR")
         outputs = self.predictor(image)
         maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
         labels = get_label_map(outputs)
         assert labels is not None
-        small = {"sem_seg_labels": _shrunk(labels.cpu().numpy(), cv2.INTER_NEAREST)}
+        small = {"sem_seg_labels": _shrink(labels.cpu().numpy(), cv2.INTER_NEAREST)}
         panel = make_panels(small, self.table)["semantic"]
-        image = _shrunk(np.ascontiguousarray(image[:, :, ::-1]))
-        probability = _shrunk(maps["error"].probability(size).cpu().numpy())
+        image = _shrink(np.ascontiguousarray(image[:, :, ::-1]))
+        probability = _shrink(maps["error"].probability(size).cpu().numpy())
         pictures = [
             Picture(to_canvas(image), f"input {size[1]}×{size[0]}"),
             panel.draw(image),
             Picture(draw_probability(probability), "error probability: black 0, red 1"),
         ]
-        wrong, labeled = self.errors(record, maps, size)
+        wrong, labeled = self.find_errors(record, maps, size)
         if labeled.any():
-            true = _shrunk(draw_true_errors(wrong, labeled))
+            true = _shrink(draw_true_errors(wrong, labeled))
             pictures.append(Picture(true, "true errors before correction; white: unlabeled"))
         return make_grid(pictures, len(pictures)), panel
 
-    def errors(self, record: Record, maps: Mapping[str, LogitMap], size: Size) -> tuple[np.ndarray, np.ndarray]:
-        """(H, W) bool each: the pixels that the answer before correction has wrong, and those that have a label."""
+    def find_errors(self, record: Record, maps: Mapping[str, LogitMap], size: Size) -> tuple[np.ndarray, np.ndarray]:
+        """Return two (H, W) bool maps: pixels that are wrong before correction, and labeled pixels."""
         if not has_semantic_ground_truth(record):
             return np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
         ground_truth = read_semantic_ground_truth(record, self.table, size=size)
@@ -182,33 +172,22 @@ class ErrorPredictor:
         maps = outputs.get("semantic_logit_maps", {})
         if not {"error", "error_unbalanced", "uncorrected"} <= maps.keys():
             raise ConfigError(
-                f"MODEL.SEM_SEG_HEAD.NAME: {self.head or 'no head'} predicts no errors, ErrorCorrectionHead does"
+                f"MODEL.SEM_SEG_HEAD.NAME: {self.head or 'no head'} predicts no errors, use ErrorCorrectionHead"
             )
         return maps
 
 
-def write_csv(file: Path, ranked: Sequence[Ranked]) -> None:
-    """A line for each image, in the given order; true_error where there is any."""
-    with_ground_truth = any(not math.isnan(measures.true_error) for _, measures in ranked)
-    columns = Measures._fields if with_ground_truth else Measures._fields[:-1]
-    try:
-        with file.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["rank", "file_name", *columns])
-            for rank, (record, measures) in enumerate(ranked, start=1):
-                values = (getattr(measures, column) for column in columns)
-                writer.writerow([rank, record["file_name"], *("" if math.isnan(v) else f"{v:.6f}" for v in values)])
-    except OSError as error:
-        raise DataError(f"{file} can't be written: {error.strerror}") from None
-
-
 def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> None:
-    """The rows of these images, by rank."""
+    """Draw a row for each of the ranked images.
+
+    Raises:
+        DataError: the file can't be written.
+    """
     rows, panels = [], []
     for rank, (record, measures) in enumerate(tqdm(ranked, desc="drawing", unit="img", disable=None), start=1):
         row, panel = model.draw(record)
         caption = f"{rank}. {record['file_name']}: predicted error {100 * measures.predicted_error:.2f} %"
-        if not math.isnan(measures.true_error):
+        if measures.has_true_error:
             caption += f", true error {100 * measures.true_error:.2f} %"
         rows.append(Picture(row, caption))
         panels.append(panel)
@@ -217,96 +196,40 @@ def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> N
         raise DataError(f"{file} can't be written")
 
 
-def correlate(ranked: Sequence[Ranked]) -> RankComparison | None:
-    """How well predicted error, and entropy, rank the images that have ground truth; None without such images."""
-    known = [measures for _, measures in ranked if not math.isnan(measures.true_error)]
-    if not known:
-        return None
-    predicted_error, _, mean_entropy, true_error = np.array(known).T
-    return compare_rankings(predicted_error, mean_entropy, true_error)
-
-
-def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> dict[str, Any]:
-    """The numbers of summary.json; null where there is none."""
-    means: dict[str, float] = {name: fmean(getattr(m, name) for _, m in ranked) for name in Measures._fields[:-1]}
-    true_errors = [m.true_error for _, m in ranked if not math.isnan(m.true_error)]
-    summary: dict[str, Any] = {"images": len(ranked), "images_with_truth": len(true_errors), "mean": means}
-    if comparison is not None:
-        means["true_error"] = fmean(true_errors)
-        names = ("predicted_error", "mean_entropy", "difference")
-        summary["rank_correlation"] = {
-            name: {bound: _known(value) for bound, value in interval._asdict().items()}
-            for name, interval in zip(names, comparison)
-        }
-    return summary
-
-
-def describe(comparison: RankComparison, images: int) -> str:
-    words = ("predicted error", "softmax entropy", "difference")
-    parts = [f"{word} {i.value:+.3f} [{i.low:+.3f}, {i.high:+.3f}]" for word, i in zip(words, comparison)]
-    return f"rank correlation with the true error over {images} images, 95 % interval: {', '.join(parts)}"
-
-
-def as_markdown(comparison: RankComparison, images: int, args: argparse.Namespace) -> str:
-    words = ("predicted error", "mean softmax entropy", "difference")
-    lines = [[word, f"{i.value:+.3f} [{i.low:+.3f}, {i.high:+.3f}]"] for word, i in zip(words, comparison)]
-    headers = ["ranked by", "rank correlation with the true error"]
-    table = tabulate(lines, headers, tablefmt="github", disable_numparse=True)
-    return (
-        f"{table}\n\n- {images} images of `{args.dataset}`, `{Path(args.config_file).as_posix()}`; in brackets the "
-        "95 % bootstrap interval over the images."
-    )
-
-
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     if args.into is not None:
-        check_readme(args.into)
+        check_markers(args.into, MARKERS)
     records = find_records(args.input, args.dataset)
     make_writable(args.output)
     model = ErrorPredictor(cfg)
     measured = [(record, model.measure(record)) for record in tqdm(records, "predicting", unit="img", disable=None)]
     ranked = sorted(measured, key=lambda item: -item[1].predicted_error)
-    write_csv(args.output / "ranking.csv", ranked)
+    write_ranking(args.output / "ranking.csv", ranked)
     draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top])
-    comparison = correlate(ranked)
+    comparison = compare_rankings(ranked)
     summary = summarize(ranked, comparison)
     source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}
     write_json(args.output / "summary.json", {**source, "threshold": model.threshold, **summary})
     print(f"{len(ranked)} images ranked: {args.output}")
     if comparison is None:
         return
-    print(describe(comparison, summary["images_with_truth"]))
+    images = summary["images_with_truth"]
+    print(describe(comparison, images))
     if args.into is not None:
-        put_into(args.into, as_markdown(comparison, summary["images_with_truth"], args), MARKERS)
+        put_into(args.into, format_table(comparison, images, args.dataset, args.config_file), MARKERS)
 
 
-def check_readme(path: Path) -> None:
-    """Raises DataError where there is no place for the table."""
-    try:
-        check_markers(path, MARKERS)
-    except ValueError as error:
-        raise DataError(f"--into {error}") from None
-
-
-def _shrunk(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
-    """At most SHEET_WIDTH wide."""
+def _shrink(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
+    """Shrink a picture to at most SHEET_WIDTH."""
     height, width = picture.shape[:2]
     if width <= SHEET_WIDTH:
         return picture
     return cv2.resize(picture, (SHEET_WIDTH, max(1, round(height * SHEET_WIDTH / width))), interpolation=interpolation)
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except (ConfigError, CheckpointError, DataError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_tool(partial(run, parse_args(arguments)), also=(OSError,))
 
 
 if __name__ == "__main__":

@@ -50,27 +50,25 @@ def read_ranking(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_a_data_set_is_ranked_and_the_ranking_compared_with_its_ground_truth(
-    tool, command, tiny_dataset, tmp_path, capsys
-):
+def test_a_data_set_is_ranked_and_compared_with_ground_truth(tool, command, tiny_dataset, tmp_path, capsys):
     tool.main(command("--dataset", tiny_dataset.train, "--top", 3))
     rows = read_ranking(tmp_path / "out")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     predicted = [float(row["predicted_error"]) for row in rows]
     assert predicted == sorted(predicted, reverse=True) and len(set(predicted)) == 4
-    # The same from the model's answers, in plain words.
+    # The same numbers from the predictions of the model.
     predictor = Predictor(resolve_config(load_config(tmp_path / "config.yaml", command()[-2:])))
     ground_truth_of = {r["file_name"]: r["sem_seg_file_name"] for r in DatasetCatalog.get(tiny_dataset.train)}
     for row in rows:
         maps = predictor(read_image(row["file_name"]))["semantic_logit_maps"]
         probability = maps["error"].logits((64, 128))[0].sigmoid()
-        answer = maps["uncorrected"].logits((64, 128)).softmax(0)
+        probabilities = maps["uncorrected"].logits((64, 128)).softmax(0)
         ground_truth = torch.from_numpy(read_label(ground_truth_of[row["file_name"]])).long()
         expected = {
             "predicted_error": probability.mean(),
             "predicted_error_share": (probability > 0.5).float().mean(),
-            "mean_entropy": -(answer * answer.log()).sum(0).mean() / math.log(19),
-            "true_error": (answer.argmax(0) != ground_truth)[ground_truth != 255].float().mean(),
+            "mean_entropy": -(probabilities * probabilities.log()).sum(0).mean() / math.log(19),
+            "true_error": (probabilities.argmax(0) != ground_truth)[ground_truth != 255].float().mean(),
         }
         assert {name: float(row[name]) for name in expected} == pytest.approx(
             {name: float(value) for name, value in expected.items()}, abs=2e-6
@@ -93,13 +91,13 @@ def test_a_data_set_is_ranked_and_the_ranking_compared_with_its_ground_truth(
 
 
 @pytest.fixture
-def answers(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
-    """What a model in place of the real one says of an image, by its brightness: the error probability on its left
-    half and on its right half, and the probability of road everywhere; the rest of it is sky's."""
-    said: dict[int, tuple[float, float, float]] = {}
+def predictions(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
+    """The predictions of a stub model by the brightness of an image: error probability of the left half, error
+    probability of the right half, and probability of road everywhere; the rest of the probability is for sky."""
+    fixed: dict[int, tuple[float, float, float]] = {}
 
     def predict(image: np.ndarray) -> dict[str, Any]:
-        left, right, road = said[int(image[0, 0, 0])]
+        left, right, road = fixed[int(image[0, 0, 0])]
         error = torch.cat([torch.full((1, 64, 64), p) for p in (left, right)], dim=2).logit()
         logits = torch.full((19, 64, 128), -100.0)
         logits[[ROAD, SKY]] = torch.tensor([road, 1 - road]).clamp(min=1e-30).log()[:, None, None]
@@ -116,7 +114,7 @@ def answers(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
             return predict(image)
 
     monkeypatch.setattr(tool, "Predictor", Stub)
-    return said
+    return fixed
 
 
 def write_gray(folder: Path, brightness: int, size: tuple[int, int] = (64, 128)) -> Path:
@@ -126,10 +124,10 @@ def write_gray(folder: Path, brightness: int, size: tuple[int, int] = (64, 128))
     return file
 
 
-def test_the_most_wrong_image_comes_first(tool, command, answers, tmp_path, capsys):
+def test_the_most_wrong_image_comes_first(tool, command, predictions, tmp_path, capsys):
     # Means of the error probability: 0.3, 0.55 and 0.3. Of two that are alike the first stays so.
-    answers |= {10: (0.5, 0.1, 0.5), 20: (0.2, 0.9, 1.0), 30: (0.5, 0.1, 0.8)}
-    for brightness in answers:
+    predictions |= {10: (0.5, 0.1, 0.5), 20: (0.2, 0.9, 1.0), 30: (0.5, 0.1, 0.8)}
+    for brightness in predictions:
         write_gray(tmp_path / "images", brightness)
     tool.main(command("--input", tmp_path / "images"))
     rows = read_ranking(tmp_path / "out")
@@ -170,8 +168,8 @@ def gray_dataset(tiny_dataset, tmp_path):
     MetadataCatalog.remove(name)
 
 
-def test_the_true_error_is_that_of_the_answer_before_correction(tool, command, answers, gray_dataset, tmp_path, capsys):
-    answers |= {0: (0.2, 0.2, 0.9), 1: (0.1, 0.1, 0.8), 2: (0.3, 0.3, 0.9)}
+def test_the_true_error_is_measured_before_correction(tool, command, predictions, gray_dataset, tmp_path, capsys):
+    predictions |= {0: (0.2, 0.2, 0.9), 1: (0.1, 0.1, 0.8), 2: (0.3, 0.3, 0.9)}
     tool.main(command("--dataset", gray_dataset[0]))
     rows = read_ranking(tmp_path / "out")
     # Road everywhere: half of the first image is wrong, nothing of the second; of the third nobody knows.
@@ -187,8 +185,8 @@ def test_the_true_error_is_that_of_the_answer_before_correction(tool, command, a
     assert "over 2 images, 95 % interval: predicted error +1.000 [+1.000, +1.000]" in capsys.readouterr().out
 
 
-def test_a_data_set_without_ground_truth(tool, command, answers, gray_dataset, tmp_path):
-    answers |= {i: (0.1 * i + 0.1, 0.1, 0.9) for i in range(3)}
+def test_without_ground_truth_there_is_no_true_error(tool, command, predictions, gray_dataset, tmp_path):
+    predictions |= {i: (0.1 * i + 0.1, 0.1, 0.9) for i in range(3)}
     for record in gray_dataset[1]:
         del record["sem_seg_file_name"]
     tool.main(command("--dataset", gray_dataset[0]))
@@ -200,16 +198,16 @@ def test_a_data_set_without_ground_truth(tool, command, answers, gray_dataset, t
     ]
 
 
-def test_equal_errors_have_no_rank_correlation(tool, command, answers, gray_dataset, tmp_path, capsys):
-    answers |= dict.fromkeys(range(3), (0.1, 0.1, 0.9))
+def test_equal_errors_have_no_rank_correlation(tool, command, predictions, gray_dataset, tmp_path, capsys):
+    predictions |= dict.fromkeys(range(3), (0.1, 0.1, 0.9))
     tool.main(command("--dataset", gray_dataset[0]))
     found = json.loads((tmp_path / "out" / "summary.json").read_text())["rank_correlation"]
     assert found["predicted_error"] == {"value": None, "low": None, "high": None}
     assert "predicted error +nan" in capsys.readouterr().out
 
 
-def test_the_correlations_go_into_a_readme(tool, command, answers, gray_dataset, tmp_path):
-    answers |= {0: (0.1, 0.2, 0.9), 1: (0.2, 0.3, 0.9), 2: (0.3, 0.4, 0.9)}
+def test_the_correlations_go_into_a_readme(tool, command, predictions, gray_dataset, tmp_path):
+    predictions |= {0: (0.1, 0.2, 0.9), 1: (0.2, 0.3, 0.9), 2: (0.3, 0.4, 0.9)}
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- ranking:begin -->\nold\n<!-- ranking:end -->\nafter\n")
     tool.main(command("--dataset", gray_dataset[0], "--into", readme))
@@ -221,20 +219,20 @@ def test_the_correlations_go_into_a_readme(tool, command, answers, gray_dataset,
         and f"2 images of `{gray_dataset[0]}`" in content
     )
     readme.write_text("no place")
-    with pytest.raises(SystemExit, match=r"DataError: --into .*README\.md: needs <!-- ranking:begin -->"):
+    with pytest.raises(SystemExit, match=r"DataError: .*README\.md: needs <!-- ranking:begin -->"):
         tool.main(command("--dataset", gray_dataset[0], "--into", readme))
 
 
-def test_large_images_are_small_on_the_sheet(tool, command, answers, gray_dataset, tmp_path):
+def test_large_images_are_small_on_the_sheet(tool, command, predictions, gray_dataset, tmp_path):
     model = tool.ErrorPredictor(tool.setup(tool.parse_args(command("--dataset", gray_dataset[0]))))
-    answers |= {0: (0.2, 0.9, 0.9)}
+    predictions |= {0: (0.2, 0.9, 0.9)}
     record = gray_dataset[1][0]
     write_gray(tmp_path / "gray", 0, (700, 1300))
     assert cv2.imwrite(record["sem_seg_file_name"], np.repeat(np.uint8([SKY, ROAD]), 350)[:, None].repeat(1300, 1))
     with pytest.MonkeyPatch.context() as patch:
-        said = model.predictor(np.zeros((1, 1, 3), np.uint8))
+        fixed = model.predictor(np.zeros((1, 1, 3), np.uint8))
         labels = torch.full((700, 1300), ROAD)
-        patch.setattr(model, "predictor", lambda image: said | {"sem_seg_labels": labels})
+        patch.setattr(model, "predictor", lambda image: fixed | {"sem_seg_labels": labels})
         row, _ = model.draw(record)
     # 700 x 1300 are 345 x 640; the last two pictures are error probabilities, dark and bright, and true errors.
     assert row.shape == (345 + 22, 4 * 640 + 3 * 4, 3)
@@ -243,8 +241,8 @@ def test_large_images_are_small_on_the_sheet(tool, command, answers, gray_datase
     assert [pictures[3][y, 300].tolist() for y in (10, 300)] == [[255, 0, 0], [0, 0, 0]]
 
 
-def test_of_a_config_with_stages_the_last_one_counts(tool, command, answers, tmp_path):
-    answers[10] = (0.2, 0.6, 0.9)
+def test_the_last_stage_of_a_config_is_used(tool, command, predictions, tmp_path):
+    predictions[10] = (0.2, 0.6, 0.9)
     stages = ("SOLVER.STAGES", "['detail']", "STAGES.detail.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD", 0.7)
     tool.main(command("--input", write_gray(tmp_path / "images", 10), opts=stages))
     assert read_ranking(tmp_path / "out")[0]["predicted_error_share"] == "0.000000"  # 0.5 outside the stage
@@ -256,17 +254,17 @@ def test_of_a_config_with_stages_the_last_one_counts(tool, command, answers, tmp
 @pytest.mark.parametrize(
     ("opts", "message"),
     [
-        (("TEST.AUG.ENABLED", True), r"TEST\.AUG\.ENABLED: .*set it to False"),
-        (("TEST.WINDOW.SIZE", 64), r"TEST\.WINDOW\.SIZE: .*set it to 0"),
+        (("TEST.AUG.ENABLED", True), r"TEST\.AUG\.ENABLED: must be False"),
+        (("TEST.WINDOW.SIZE", 64), r"TEST\.WINDOW\.SIZE: must be 0"),
         (("NO.SUCH.KEY", 1), "config key NO"),
     ],
 )
-def test_configs_that_predict_no_errors(tool, command, tiny_dataset, opts, message):
+def test_windows_and_augmentation_are_refused(tool, command, tiny_dataset, opts, message):
     with pytest.raises(SystemExit, match=f"ConfigError: .*{message}"):
         tool.main(command("--dataset", tiny_dataset.val, opts=opts))
 
 
-def test_a_model_without_an_error_branch(tool, command, correcting_config, tiny_dataset, tmp_path):
+def test_a_model_without_an_error_branch_is_refused(tool, command, correcting_config, tiny_dataset, tmp_path):
     head = correcting_config.MODEL.SEM_SEG_HEAD
     head.NAME = head.ERROR_CORRECTION.BASE
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
@@ -275,7 +273,7 @@ def test_a_model_without_an_error_branch(tool, command, correcting_config, tiny_
         tool.main(command("--dataset", tiny_dataset.val))
 
 
-def test_what_a_user_can_mend_ends_in_one_line(tool, command, tiny_dataset, tmp_path):
+def test_errors_are_one_line(tool, command, tiny_dataset, tmp_path):
     with pytest.raises(SystemExit, match=r"DataError: --input .*absent: no image there"):
         tool.main(command("--input", tmp_path / "absent"))
     with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
@@ -287,11 +285,9 @@ def test_what_a_user_can_mend_ends_in_one_line(tool, command, tiny_dataset, tmp_
         tool.main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "file"))
 
 
-def test_an_answer_that_is_none(tool, command, answers, tmp_path):
-    answers[10] = (math.nan, 0.1, 0.5)
-    with pytest.raises(
-        SystemExit, match=r"DataError: .*gray_10\.png: the model answers with logits that are not finite"
-    ):
+def test_predictions_that_are_not_finite_are_refused(tool, command, predictions, tmp_path):
+    predictions[10] = (math.nan, 0.1, 0.5)
+    with pytest.raises(SystemExit, match=r"DataError: .*gray_10\.png: .* logits that are not finite"):
         tool.main(command("--input", write_gray(tmp_path / "images", 10)))
 
 
@@ -299,7 +295,7 @@ def test_an_answer_that_is_none(tool, command, answers, tmp_path):
     "arguments",
     [("--dataset", "a", "--top", "0"), ("--dataset", "a", "--input", "b"), ("--input", "a", "--into", "b"), ()],
 )
-def test_arguments_that_are_wrong(tool, command, arguments, capsys):
+def test_wrong_arguments_are_refused(tool, command, arguments, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args(command(*arguments))
     assert capsys.readouterr().err

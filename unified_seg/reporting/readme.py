@@ -1,31 +1,33 @@
-"""Tables in a README, each between two markers that name it: no number there is typed by hand."""
+"""Tables in a README, each between two markers with its name, so that tools write all numbers."""
 
 from pathlib import Path
 
+from unified_seg.data.problems import DataError, MissingFileError
+
 
 def markers(table: str) -> tuple[str, str]:
-    """What stands before and after the place of a table in a README."""
+    """Return the marker before and the marker after a table in a README."""
     return f"<!-- {table}:begin -->", f"<!-- {table}:end -->"
 
 
 def check_markers(readme: Path, table: str) -> str:
-    """The content of a README that has a place for a table.
+    """Return the content of a README after checking that it has the two markers of a table.
 
     Raises:
-        ValueError: there is no such file, or not each marker once, in order.
+        DataError: there is no such file, or not each marker once, in order.
     """
     begin, end = markers(table)
     try:
         content = readme.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ValueError(f"{readme}: no such file; the table goes between {begin} and {end} in it") from None
+        raise MissingFileError(f"{readme}: no such file; expected a README with {begin} and {end}") from None
     if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
-        raise ValueError(f"{readme}: needs {begin} and, after it, {end}, each once; the table goes between them")
+        raise DataError(f"{readme}: needs {begin} and, after it, {end}, each once; the table goes between them")
     return content
 
 
 def put_into(readme: Path, text: str, table: str) -> None:
-    """Replace what is between the two markers of a README; raises what `check_markers` raises."""
+    """Replace the text between the two markers of a table; see `check_markers` for errors."""
     begin, end = markers(table)
     before, _, rest = check_markers(readme, table).partition(begin)
     after = rest.partition(end)[2]

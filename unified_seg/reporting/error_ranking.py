@@ -1,0 +1,152 @@
+"""A ranking of images by predicted error: its files, and its rank correlation with the ranking by true error.
+
+N = images with ground truth, R = resamples.
+"""
+
+import csv
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+from tabulate import tabulate
+
+RESAMPLES = 2_000
+BATCH = 500  # resamples at a time, to bound the memory for data sets of thousands of images
+
+Record = dict[str, Any]
+
+
+class Measures(NamedTuple):
+    """The columns of ranking.csv for an image, all in [0, 1].
+
+    Attributes:
+        predicted_error: mean error probability of the pixels.
+        predicted_error_share: share of the pixels whose error probability is above ERROR_CORRECTION.THRESHOLD.
+        mean_entropy: mean softmax entropy of the prediction before correction, as a share of the largest entropy.
+        true_error: share of the labeled pixels that are wrong before correction; NaN without ground truth.
+    """
+
+    predicted_error: float
+    predicted_error_share: float
+    mean_entropy: float
+    true_error: float
+
+    @property
+    def has_true_error(self) -> bool:
+        return not math.isnan(self.true_error)
+
+
+#: A record and its measures.
+Ranked = tuple[Record, Measures]
+
+
+class Interval(NamedTuple):
+    """A value and the bounds of its 95 % interval; NaN if they are undefined."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+class RankComparison(NamedTuple):
+    """Rank correlations with the true error, in [-1, 1], and the first minus the second."""
+
+    predicted_error: Interval
+    mean_entropy: Interval
+    difference: Interval
+
+
+def compare_rankings(ranked: Sequence[Ranked], resamples: int = RESAMPLES) -> RankComparison | None:
+    """Compare how well predicted error and entropy rank the images with ground truth.
+
+    The correlation is Spearman's, with ties at their mean rank. The intervals are percentiles of a bootstrap over
+    images, paired: a resample draws N images with replacement, the same for both scores. Resamples without a
+    correlation, because all their values are equal, are left out. The random numbers are fixed.
+
+    Args:
+        ranked: images, with or without ground truth.
+        resamples: R.
+
+    Returns:
+        The comparison; None if no image has ground truth.
+    """
+    known = [measures for _, measures in ranked if measures.has_true_error]
+    if not known:
+        return None
+    error, _, entropy, true_error = np.array(known).T
+    scores = (error, entropy, true_error)
+    bounds = np.full((2, 3), np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about resamples whose values are all equal
+        values = _correlate(*scores)
+        if len(known) > 1:
+            rng = np.random.default_rng(0)
+            options: dict[str, Any] = {"paired": True, "vectorized": True, "method": "percentile"}
+            result = stats.bootstrap(scores, _correlate, n_resamples=resamples, batch=BATCH, rng=rng, **options)
+            bounds = np.nanpercentile(result.bootstrap_distribution, [2.5, 97.5], axis=-1)
+    return RankComparison(*(Interval(*each) for each in zip(values.tolist(), *bounds.tolist())))
+
+
+def _correlate(error: np.ndarray, entropy: np.ndarray, true_error: np.ndarray, axis: int = -1) -> np.ndarray:
+    """(..., N) each -> (3, ...) rank correlations of both scores with the true error, and their difference."""
+    # scipy's spearmanr takes no axis for pairs of arrays; it is Pearson's correlation of the ranks.
+    ranks = [stats.rankdata(score, axis=axis) for score in (error, entropy, true_error)]
+    first, second = (stats.pearsonr(each, ranks[2], axis=axis).statistic for each in ranks[:2])
+    return np.stack([first, second, first - second])
+
+
+def write_ranking(file: Path, ranked: Sequence[Ranked]) -> None:
+    """Write a line for each image, in the given order, with true_error if any image has ground truth.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    has_ground_truth = any(measures.has_true_error for _, measures in ranked)
+    columns = Measures._fields if has_ground_truth else Measures._fields[:-1]
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["rank", "file_name", *columns])
+        for rank, (record, measures) in enumerate(ranked, start=1):
+            values = (getattr(measures, column) for column in columns)
+            writer.writerow([rank, record["file_name"], *("" if math.isnan(v) else f"{v:.6f}" for v in values)])
+
+
+def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> dict[str, Any]:
+    """Return the numbers of summary.json, with null for undefined ones."""
+    means: dict[str, float] = {name: fmean(getattr(m, name) for _, m in ranked) for name in Measures._fields[:-1]}
+    true_errors = [m.true_error for _, m in ranked if m.has_true_error]
+    summary: dict[str, Any] = {"images": len(ranked), "images_with_truth": len(true_errors), "mean": means}
+    if comparison is not None:
+        means["true_error"] = fmean(true_errors)
+        summary["rank_correlation"] = {
+            name: {bound: None if math.isnan(value) else value for bound, value in interval._asdict().items()}
+            for name, interval in comparison._asdict().items()
+        }
+    return summary
+
+
+def describe(comparison: RankComparison, images: int) -> str:
+    """Format the comparison in one line."""
+    words = ("predicted error", "softmax entropy", "difference")
+    parts = [f"{word} {interval}" for word, interval in zip(words, comparison)]
+    return f"rank correlation with the true error over {images} images, 95 % interval: {', '.join(parts)}"
+
+
+def format_table(comparison: RankComparison, images: int, dataset: str, config_file: str) -> str:
+    """Format the comparison as Markdown, with its source."""
+    words = ("predicted error", "mean softmax entropy", "difference")
+    lines = [[word, str(interval)] for word, interval in zip(words, comparison)]
+    headers = ["ranked by", "rank correlation with the true error"]
+    table = tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    return (
+        f"{table}\n\n- {images} images of `{dataset}`, `{Path(config_file).as_posix()}`; in brackets the "
+        "95 % bootstrap interval over the images."
+    )
