@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Speed and memory of this project's parts against their peers, timed in turn in one process.
+"""Measure time and memory of parts of this library against their peers, in turn in one process.
 
     python tools/benchmark.py fusion
     python tools/benchmark.py train --device cuda --size 512x1024 --json output/benchmark/train.json
@@ -12,38 +12,36 @@ import argparse
 import importlib
 import os
 import pkgutil
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import benchmarks
 import torch
-from benchmarks.arguments import device, positive, size
 from benchmarks.harness import as_table, measure, save_measurements
 from benchmarks.publish import publish
 
+from unified_seg.cli import ToolParser, run_tool
+from unified_seg.cli.types import device, image_size, positive_int
+from unified_seg.errors import UserError
 from unified_seg.evaluation.results import machine, versions
 from unified_seg.reporting.readme import check_markers
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    args = parse(arguments)
+def run(args: argparse.Namespace) -> None:
     if torch.device(args.device).type == "cuda" and not torch.cuda.is_available():
-        sys.exit(f"benchmark: --device {args.device}, but torch {torch.__version__} finds no GPU here")
+        raise UserError(f"--device {args.device}: torch {torch.__version__} finds no GPU here")
     found = versions()
     software = f"torch {found['torch']}, Detectron2 {found['detectron2']}"
     line = f"{machine()}, {software}, on {args.device}, {args.threads} threads"
     if args.growth is not None:
         args.command.draw_growth(args, line)
         return
-    try:
-        comparisons = args.command.comparisons(args)
-        if args.into is not None:
-            check_markers(args.into, f"benchmark-{args.name}")
-        measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
-    except ValueError as error:
-        sys.exit(f"benchmark: {error}")
+    comparisons = args.command.make_comparisons(args)
+    if args.into is not None:
+        check_markers(args.into, f"benchmark-{args.name}")
+    measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
     print(as_table(measurements, args.device, line))
     if args.json is not None:
         save_measurements(args.json, measurements, args.device, line)
@@ -52,37 +50,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
         publish(args.into, args.name, measurements, line)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--device", type=device, default="cpu", help="cpu (default), cuda or cuda:<number>")
-    common.add_argument("--repeats", type=positive, default=10, metavar="N", help="timed calls of each; default 10")
-    common.add_argument("--threads", type=positive, default=os.cpu_count() or 1, metavar="N", help="default: all cores")
-    common.add_argument("--into", type=Path, metavar="README", help="put a table between this command's markers there")
-    common.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there too")
-    verbatim = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=verbatim)
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    common = ToolParser(add_help=False)
+    common.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:<number>; default: cpu")
+    common.add_count("--repeats", "timed calls of each", default=10)
+    threads = "threads of PyTorch on the CPU; default: one for each core"
+    common.add_argument("--threads", type=positive_int, default=os.cpu_count() or 1, metavar="N", help=threads)
+    into = "a README; a table goes between the markers of this command"
+    common.add_argument("--into", type=Path, metavar="README", help=into)
+    common.add_argument("--json", type=Path, metavar="FILE", help="a file for the measurements")
+    parser = ToolParser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, module in find_commands().items():
         text = (module.__doc__ or "").strip()
-        summary = text.partition("\n")[0]
-        command = commands.add_parser(name, parents=[common], help=summary, description=text, formatter_class=verbatim)
-        default = "x".join(map(str, module.SIZE))
-        command.add_argument(
-            "--size", type=size, default=default, metavar="HxW", help=f"of the images; default {default}"
-        )
+        command = commands.add_parser(name, parents=[common], help=text.partition("\n")[0], description=text)
+        size = "x".join(map(str, module.SIZE))
+        help = "size of the images; default: %(default)s"
+        command.add_argument("--size", type=image_size, default=size, metavar="HxW", help=help)
         command.set_defaults(command=module, name=name, growth=None)
         module.add_arguments(command)
     args = parser.parse_args(arguments)
     if args.growth is not None and (args.json is not None or args.into is not None):
-        parser.error("--growth measures nothing else: its JSON goes beside the plot, and it has no table")
+        parser.error("--growth can't be combined with --json or --into: it writes its own JSON and has no table")
     return args
 
 
 def find_commands() -> dict[str, ModuleType]:
-    """Every module of `benchmarks` that has comparisons, by the name of its sub-command."""
+    """Return the modules of `benchmarks` with comparisons, by the names of their sub-commands."""
     modules = [importlib.import_module(f"benchmarks.{info.name}") for info in pkgutil.iter_modules(benchmarks.__path__)]
-    commands = [module for module in modules if hasattr(module, "comparisons")]
+    commands = [module for module in modules if hasattr(module, "make_comparisons")]
     return {module.__name__.rpartition(".")[2].replace("_", "-"): module for module in commands}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    # ValueError: sizes and windows that the library or the generator of the inputs refuses.
+    run_tool(partial(run, parse_args(arguments)), also=(ValueError, OSError))
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ def no_memory(benchmark_tool, monkeypatch):
 
 
 def first_comparison(benchmark_tool, part, *arguments):
-    args = benchmark_tool.benchmark.parse([part.replace("_", "-"), "--size", "96x192", *arguments])
-    return args.command.comparisons(args)[0]
+    args = benchmark_tool.benchmark.parse_args([part.replace("_", "-"), "--size", "96x192", *arguments])
+    return args.command.make_comparisons(args)[0]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_command_measures_and_writes(benchmark_tool, no_memory, tmp_path, caps
         assert f"| {each['name']}" in published and f"{each['ratio']:.3g} [" in published
 
 
-def test_a_readme_without_a_place_is_refused_before_measuring(benchmark_tool, tmp_path):
+def test_a_readme_without_markers_is_refused_before_measuring(benchmark_tool, tmp_path):
     with pytest.raises(SystemExit, match="needs <!-- benchmark-argmax:begin -->"):
         benchmark_tool.benchmark.main(["argmax", "--size", "96x192", "--into", str(TOOLS / "benchmark.py")])
 
@@ -82,66 +82,66 @@ def test_memory_of_compiled_loops_is_that_of_a_later_call(benchmark_tool):
     if not memory.can_reset_peak():
         pytest.skip("this system does not tell a process's highest memory use anew")
     comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
-    assert memory.peak_on_cpu(comparison.ours, threads=1) < 8
+    assert memory.peak_on_cpu(comparison.method, threads=1) < 8
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_inputs_are_the_same_each_time(benchmark_tool, part):
     comparison = first_comparison(benchmark_tool, part)
-    comparison.assert_equal(comparison.ours()(), comparison.peer()())
+    comparison.assert_equal(comparison.method()(), comparison.peer()())
     again = first_comparison(benchmark_tool, part)
-    again.assert_equal(again.ours()(), comparison.peer()())
+    again.assert_equal(again.method()(), comparison.peer()())
 
 
-def test_fusion_that_breaks_its_rule(benchmark_tool):
+def test_a_fusion_that_breaks_its_rule_is_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    comparison.assert_equal(ours, peer)
-    segment = ours.panoptic.segments_info[0]
-    ours.panoptic.segments_info[0] = {**segment, "category_id": (segment["category_id"] + 1) % 8}
+    method, peer = comparison.method()(), comparison.peer()()
+    comparison.assert_equal(method, peer)
+    segment = method.panoptic.segments_info[0]
+    method.panoptic.segments_info[0] = {**segment, "category_id": (segment["category_id"] + 1) % 8}
     with pytest.raises(AssertionError, match="of another class"):
-        comparison.assert_equal(ours, peer)
-    ours.panoptic.segments_info[0] = segment
-    ours.panoptic.ids[:48, :96][ours.panoptic.ids[:48, :96] > 0] = 0
+        comparison.assert_equal(method, peer)
+    method.panoptic.segments_info[0] = segment
+    method.panoptic.ids[:48, :96][method.panoptic.ids[:48, :96] > 0] = 0
     with pytest.raises(AssertionError):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_fusion_with_wrong_labels(benchmark_tool):
+def test_a_fusion_with_wrong_labels_is_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    ours.labels[0, 0] += 1
+    method, peer = comparison.method()(), comparison.peer()()
+    method.labels[0, 0] += 1
     with pytest.raises(AssertionError, match="refined labels"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_fusion_with_a_wrong_mask(benchmark_tool):
+def test_a_fusion_with_a_wrong_mask_is_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    kept = next(info["instance_id"] for info in ours.panoptic.segments_info if info["isthing"])
-    ours.masks.masks[kept] = ~ours.masks.masks[kept]
+    method, peer = comparison.method()(), comparison.peer()()
+    kept = next(info["instance_id"] for info in method.panoptic.segments_info if info["isthing"])
+    method.masks.masks[kept] = ~method.masks.masks[kept]
     with pytest.raises(AssertionError, match="mask of"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_a_merge_that_is_not_the_peers(benchmark_tool):
+def test_a_merge_with_other_segments_is_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
     ids, infos = comparison.peer()()
     with pytest.raises(AssertionError, match="segments"):
-        comparison.assert_equal(comparison.ours()(), (ids, infos[:-1]))
+        comparison.assert_equal(comparison.method()(), (ids, infos[:-1]))
 
 
-def test_filling_with_one_wrong_owner(benchmark_tool):
-    args = benchmark_tool.benchmark.parse(["fusion", "--size", "96x192", "--instances", "6"])
-    comparison = benchmark_tool.fusion.comparisons(args)[-1]
-    ours, peer = comparison.ours()(), comparison.peer()()
-    comparison.assert_equal(ours, peer)
-    ours[50, 50] += 1
+def test_a_filling_with_one_wrong_owner_is_found(benchmark_tool):
+    args = benchmark_tool.benchmark.parse_args(["fusion", "--size", "96x192", "--instances", "6"])
+    comparison = benchmark_tool.fusion.make_comparisons(args)[-1]
+    method, peer = comparison.method()(), comparison.peer()()
+    comparison.assert_equal(method, peer)
+    method[50, 50] += 1
     with pytest.raises(AssertionError, match="1 pixels have another owner"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_a_label_that_is_no_tie(benchmark_tool):
+def test_labels_may_only_differ_at_ties(benchmark_tool):
     resized = torch.tensor([[[1.0, 1.0, 0.0]], [[1.0 + 4e-6, 0.5, 2.0]]])
     peer = torch.tensor([[1, 0, 1]])
     check = benchmark_tool.logits.assert_equal_but_for_ties
@@ -151,64 +151,64 @@ def test_a_label_that_is_no_tie(benchmark_tool):
         check(torch.tensor([[1, 1, 1]]), peer, resized)
 
 
-def test_wrong_labels_of_argmax(benchmark_tool):
+def test_wrong_labels_of_argmax_are_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "argmax")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    ours[10, 10] = (ours[10, 10] + 1) % 19
+    method, peer = comparison.method()(), comparison.peer()()
+    method[10, 10] = (method[10, 10] + 1) % 19
     with pytest.raises(AssertionError, match="differ by more than a tie"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_wrong_results_of_postprocessing(benchmark_tool):
+def test_wrong_results_of_postprocessing_are_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "post", "--instances", "6")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    ids, infos = ours["panoptic_seg"]
+    method, peer = comparison.method()(), comparison.peer()()
+    ids, infos = method["panoptic_seg"]
     with pytest.raises(AssertionError):
-        comparison.assert_equal({**ours, "panoptic_seg": (torch.where(ids == 1, 2, ids), infos)}, peer)
-    mask = next(mask for mask in ours["instances"].pred_masks.masks if mask.numel())
+        comparison.assert_equal({**method, "panoptic_seg": (torch.where(ids == 1, 2, ids), infos)}, peer)
+    mask = next(mask for mask in method["instances"].pred_masks.masks if mask.numel())
     mask[0, 0] = ~mask[0, 0]
     with pytest.raises(AssertionError, match="1 pixels of masks differ"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_a_wrong_confusion_matrix(benchmark_tool):
+def test_a_wrong_confusion_matrix_is_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "semantic_eval")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    comparison.assert_equal(ours, peer)
+    method, peer = comparison.method()(), comparison.peer()()
+    comparison.assert_equal(method, peer)
     peer.evaluator._conf_matrix[3, 5] += 1  # rows of the peer are predictions
     with pytest.raises(AssertionError, match=r"\[\[5, 3\]\] differ"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_a_wrong_panoptic_quality(benchmark_tool):
+def test_a_wrong_panoptic_quality_is_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "panoptic_eval", "--instances", "12")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    comparison.assert_equal(ours, peer)
+    method, peer = comparison.method()(), comparison.peer()()
+    comparison.assert_equal(method, peer)
     matched = next(each for each in peer.pq_per_cat.values() if each.tp)
     matched.iou += 1e-6
     with pytest.raises(AssertionError, match="is not"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_a_wrong_match(benchmark_tool):
-    args = benchmark_tool.benchmark.parse(["panoptic-eval", "--size", "96x192", "--instances", "12"])
-    comparison = args.command.comparisons(args)[1]
-    ours, peer = comparison.ours()(), comparison.peer()()
-    comparison.assert_equal(ours, peer)
+def test_a_wrong_match_is_found(benchmark_tool):
+    args = benchmark_tool.benchmark.parse_args(["panoptic-eval", "--size", "96x192", "--instances", "12"])
+    comparison = args.command.make_comparisons(args)[1]
+    method, peer = comparison.method()(), comparison.peer()()
+    comparison.assert_equal(method, peer)
     next(each for each in peer.pq_per_cat.values() if each.tp).fn += 1
     with pytest.raises(AssertionError, match="is not"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_wrong_detections(benchmark_tool):
+def test_wrong_detections_are_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "infer")
-    ours, peer = comparison.ours()(), comparison.peer()()
-    ours["instances"].scores[0] += 0.01
+    method, peer = comparison.method()(), comparison.peer()()
+    method["instances"].scores[0] += 0.01
     with pytest.raises(AssertionError, match=r"scores differ by up to 0\.01"):
-        comparison.assert_equal(ours, peer)
+        comparison.assert_equal(method, peer)
 
 
-def test_sizes_that_the_stride_does_not_divide(benchmark_tool):
+def test_sizes_that_are_not_multiples_of_the_stride_are_refused(benchmark_tool):
     for command in ("argmax", "post"):
         with pytest.raises(SystemExit, match="multiples of 4 pixels"):
             benchmark_tool.benchmark.main([command, "--size", "97x192"])
@@ -243,7 +243,7 @@ def test_the_field_at_full_size(benchmark_tool):
     assert 0.82 < benchmark_tool.logits.uniform_share(field) < 0.86
 
 
-def test_share_of_uniform_cells(benchmark_tool):
+def test_share_of_uniform_cells_by_hand(benchmark_tool):
     # 3 x 4 logits, class 1 wins in the last two columns: of 2 x 3 squares those in the middle column are mixed.
     logits = torch.zeros(2, 3, 4)
     logits[1, :, 2:] = 1

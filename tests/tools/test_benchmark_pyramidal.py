@@ -20,10 +20,10 @@ def test_it_measures_and_writes(benchmark_tool, monkeypatch, tmp_path):
 
 
 def test_only_the_pyramids_are_not_shared(benchmark_tool):
-    args = benchmark_tool.benchmark.parse(SMALL)
-    _, inference = args.command.comparisons(args)
-    ours, single = inference.ours(), inference.peer()
-    weights, of_single = ours(), single()
+    args = benchmark_tool.benchmark.parse_args(SMALL)
+    _, inference = args.command.make_comparisons(args)
+    method, single = inference.method(), inference.peer()
+    weights, of_single = method(), single()
     inference.assert_equal(weights, of_single)
     # The finest of the four levels' classifiers, and no unity.
     assert of_single.keys() == single.model.state_dict().keys()
@@ -37,7 +37,7 @@ def test_only_the_pyramids_are_not_shared(benchmark_tool):
         inference.assert_equal(weights, of_single)
 
 
-def test_another_head_is_an_error(benchmark_tool):
+def test_a_config_of_another_head_is_refused(benchmark_tool):
     config = ROOT / "configs/toyscapes/unified_demo.yaml"
-    with pytest.raises(SystemExit, match=r"unified_demo\.yaml: MODEL\.SEM_SEG_HEAD\.NAME is .*, not PyramidalOutput"):
+    with pytest.raises(SystemExit, match=r"unified_demo\.yaml: MODEL\.SEM_SEG_HEAD\.NAME must be PyramidalOutputHead"):
         benchmark_tool.benchmark.main([*SMALL, "--config-file", str(config)])

@@ -1,6 +1,6 @@
-"""From logits at a quarter of the image's size to its label map, against resizing all classes first.
+"""Label maps from logits at a quarter of the image's size, against resizing the logits of all classes first.
 
-Ours is LogitMap.labels; the peers are F.interpolate, four times larger, followed by argmax(1), and by max(1).indices.
+The method is LogitMap.labels. The peers are F.interpolate by a factor of four, followed by argmax(1) or max(1).indices.
 """
 
 import argparse
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unified_seg.cli import ToolParser
 from unified_seg.structures.logit_map import LogitMap
 
-from .harness import Call, Comparison
+from .harness import Call, Comparison, check_size
 from .logits import SEED, STRIDE, assert_equal_but_for_ties, smooth_field, uniform_share
 
 SIZE = (1024, 2048)
@@ -20,14 +21,13 @@ CLASSES = 19
 WINNERS = ("argmax(1)", "max(1).indices")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: ToolParser) -> None:
     pass
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """One for each peer. Raises ValueError for a size that is no multiple of the stride."""
-    if args.size[0] % STRIDE or args.size[1] % STRIDE:
-        raise ValueError(f"--size: the peers make images of multiples of {STRIDE} pixels, not {args.size}")
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return a comparison for each peer; raises UserError for a size that is not a multiple of the stride."""
+    check_size(args.size, STRIDE)
     share = uniform_share(smooth_field(args.size, CLASSES))
     inputs = (
         f"a smooth field (seed {SEED}) of {CLASSES} classes for {args.size[0]}x{args.size[1]}, stride {STRIDE}, "
@@ -38,7 +38,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
             name=f"label map, {winner}",
             against=f"F.interpolate, bilinear, then {winner}",
             inputs=inputs,
-            ours=partial(prepare_ours, args.size, args.device),
+            method=partial(prepare_method, args.size, args.device),
             peer=partial(prepare_peer, args.size, args.device, winner),
             equal="labels, but for ties under 1e-5",
             assert_equal=partial(assert_equal_labels, args.size, args.device),
@@ -47,7 +47,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
     ]
 
 
-def prepare_ours(size: tuple[int, int], device: str) -> Call:
+def prepare_method(size: tuple[int, int], device: str) -> Call:
     return partial(LogitMap.from_logits(smooth_field(size, CLASSES).to(device), STRIDE, size).labels, size)
 
 
@@ -56,8 +56,8 @@ def prepare_peer(size: tuple[int, int], device: str, winner: str) -> Call:
     return partial(call, smooth_field(size, CLASSES)[None].to(device))
 
 
-def assert_equal_labels(size: tuple[int, int], device: str, ours: Tensor, peer: Tensor) -> None:
-    assert_equal_but_for_ties(ours, peer, _resize(smooth_field(size, CLASSES)[None].to(device))[0])
+def assert_equal_labels(size: tuple[int, int], device: str, method: Tensor, peer: Tensor) -> None:
+    assert_equal_but_for_ties(method, peer, _resize(smooth_field(size, CLASSES)[None].to(device))[0])
 
 
 def _resize(logits: Tensor) -> Tensor:

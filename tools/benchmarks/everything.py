@@ -1,7 +1,7 @@
-"""The model that holds everything against fewer of its parts: inference from the image to all final results.
+"""The model with all parts against models with fewer parts: inference from the image to all final results.
 
-All have the same weights, those of --weights, as far as they have the parts. Random weights find nothing and are wrong
-everywhere, so how long the correction and the fusion take is only seen with trained ones.
+All models have the weights of --weights for the parts that they have. Measure with trained weights: a model with random
+weights detects nothing and predicts errors everywhere, which distorts the time of correction and fusion.
 """
 
 import argparse
@@ -14,7 +14,8 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from unified_seg import load_config
-from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer
+from unified_seg.cli import ToolParser
 from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
 
@@ -25,7 +26,7 @@ from .models import SEED
 
 SIZE = (128, 256)
 CONFIG = Path(__file__).resolve().parents[2] / "projects/everything/configs/toyscapes.yaml"
-#: Names of the models, as the rows of projects/everything/ablation.yaml, and what each has of the config.
+#: The models, by the names of the rows of projects/everything/ablation.yaml, with their config keys.
 BASE = "Mask R-CNN, ASP + RP, score-order fusion"
 ADDED = {
     "+ semantic-guided fusion": {},
@@ -34,12 +35,12 @@ ADDED = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--weights", default="", metavar="FILE", help="of a trained run of the config; default: random")
+def add_arguments(parser: ToolParser) -> None:
+    parser.add_argument("--weights", default="", metavar="FILE", help="weights of a trained run; default: random")
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """One for each part. Raises ValueError for weights that can't be read."""
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return a comparison for each part; raises CheckpointError for weights that can't be used."""
     prepare = partial(prepare_inference, args.weights, args.device, args.size)
     weights = args.weights or "random weights"
     return [
@@ -47,9 +48,9 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
             name=name,
             against=BASE,
             inputs=f"a Toyscapes scene (standard, seed {SEED}), {args.size[0]}x{args.size[1]}, {weights}",
-            ours=partial(prepare, name),
+            method=partial(prepare, name),
             peer=partial(prepare, BASE),
-            equal="what the detector says before the fusion",
+            equal="the detections before the fusion",
             assert_equal=assert_same_detector,
         )
         for name in ADDED
@@ -57,7 +58,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 def read_model_config(name: str, device: str) -> CfgNode:
-    """The config of one of the models by its name."""
+    """Read the config of one of the models by its name."""
     keys = {"MODEL.SEM_SEG_HEAD.NAME": "ASPRefinementHead", **ADDED.get(name, {})}
     if name == BASE:
         keys["MODEL.PANOPTIC_FUSION.NAME"] = "ScoreOrderFusion"
@@ -74,15 +75,12 @@ def prepare_inference(weights: str, device: str, size: tuple[int, int], name: st
     torch.manual_seed(SEED)
     model: nn.Module = build_model(cfg).eval()
     if weights:
-        try:
-            Checkpointer(model, complete=True).load(weights)
-        except CheckpointError as error:
-            raise ValueError(str(error)) from None
+        Checkpointer(model, complete=True).load(weights)
     (scene,) = toyscapes_batch(size, 1, SEED, cfg.INPUT.FORMAT)
     return partial(infer, model, [{key: scene[key] for key in ("image", "height", "width")}])
 
 
-def assert_same_detector(ours: dict[str, Any], peer: dict[str, Any]) -> None:
-    found, expected = (each.get("unfused", each)["instances"] for each in (ours, peer))
+def assert_same_detector(method: dict[str, Any], peer: dict[str, Any]) -> None:
+    found, expected = (each.get("unfused", each)["instances"] for each in (method, peer))
     assert torch.equal(found.pred_classes, expected.pred_classes), "classes"
     torch.testing.assert_close(found.pred_boxes.tensor, expected.pred_boxes.tensor)

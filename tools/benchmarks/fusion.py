@@ -1,12 +1,13 @@
-"""The semantic-guided fusion against other ways from a semantic map and instances to a panoptic map.
+"""Semantic-guided fusion against other ways to merge a semantic map and instances into a panoptic map.
 
-Ours matches, fills, and refines labels and masks; it takes masks cropped to their boxes. The peers merge by score:
-Detectron2's combine_semantic_and_instance_outputs, from full masks, and panopticapi's combination of RLE masks, which
-also writes its map to a file (as BMP here, so that no PNG compression is timed). The filling alone is compared with
-a plain Python breadth-first search, in which the semantic map's things are regions.
+The method matches instances to the semantic map, fills them, and refines labels and masks; its input masks are cropped
+to their boxes. The peers merge in the order of scores: Detectron2's combine_semantic_and_instance_outputs on full
+masks, and panopticapi's combination of RLE masks, which also writes its map to a file (as BMP here, to leave out the
+PNG compression). The filling alone is compared with a breadth-first search in plain Python, in which the things of the
+semantic map are regions.
 
-With --growth FILE.png: ours alone, over the number of instances (which share the same part of the image) and over
-pixels, as a plot and as JSON beside it.
+With --growth FILE.png, the method alone is timed over the number of instances (in the same part of the image) and over
+the number of pixels; the result is a plot and a JSON file beside it.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from panopticapi.combine_semantic_and_instance_predictions import combine_to_pan
 from panopticapi.utils import rgb2id
 from PIL import Image
 
+from unified_seg.cli import ToolParser
 from unified_seg.data.coco.rle import encode_masks
 from unified_seg.fusion.region_growing import grow_regions
 from unified_seg.fusion.score_order import merge_by_score
@@ -33,7 +35,6 @@ from unified_seg.fusion.semantic_guided import SemanticGuidedResult, fuse_semant
 from unified_seg.structures.box_masks import BoxMasks
 
 from . import growth
-from .arguments import positive
 from .harness import Call, Comparison
 from .plain_fusion import (
     OVERLAP_THRESHOLD,
@@ -48,33 +49,35 @@ from .streets import SEED, Street, make_street, separated, separated_table, unif
 
 SIZE = (1024, 2048)
 IMAGE = "street"
-#: A folder that goes when the result goes.
+#: A folder that is removed with the result, and the annotation.
 RleResult = tuple[tempfile.TemporaryDirectory, dict[str, Any]]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--instances", type=positive, default=40, metavar="N", help="default 40")
-    parser.add_argument("--growth", type=Path, metavar="FILE.png", help="draw how the time grows there instead")
+def add_arguments(parser: ToolParser) -> None:
+    parser.add_count("--instances", "instances in the image", default=40)
+    parser.add_argument(
+        "--growth", type=Path, metavar="FILE.png", help="plot the time over instances and pixels instead"
+    )
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """Detectron2, panopticapi, and the filling alone."""
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return the comparisons with Detectron2 and panopticapi, and that of the filling alone."""
     given = (args.size, args.instances, args.device)
     street = make_street(args.size, args.instances, winding=True)
     owners, regions, _ = match_plainly(street, unified_table())
     filled, levels = grow_plainly(owners, regions)
     inputs = (
-        f"a made street (seed {SEED}), {args.size[0]}x{args.size[1]}, 19 classes, {args.instances} instances, "
+        f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}, 19 classes, {args.instances} instances, "
         f"{np.count_nonzero(filled != owners):,} pixels to fill over {levels:,} breadth-first levels"
     )
-    ours = partial(prepare_ours, *given)
-    equal = "ours with its rule in plain Python; our merge_by_score with the peer's segments"
+    method = partial(prepare_method, *given)
+    equal = "the method and its rule in plain Python; merge_by_score and the peer's segments"
     return [
         Comparison(
             name="fusion, semantic-guided",
             against="Detectron2's combine_semantic_and_instance_outputs on full masks",
             inputs=inputs,
-            ours=ours,
+            method=method,
             peer=partial(prepare_detectron2, *given),
             equal=equal,
             assert_equal=partial(assert_equal_to_detectron2, *given),
@@ -83,7 +86,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
             name="fusion, semantic-guided, RLE peer",
             against="panopticapi's combine_to_panoptic_single_core on RLE masks, on the CPU",
             inputs=inputs,
-            ours=ours,
+            method=method,
             peer=partial(prepare_panopticapi, *given),
             equal=equal,
             assert_equal=partial(assert_equal_to_panopticapi, *given),
@@ -92,7 +95,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
             name="filling alone",
             against="a plain Python breadth-first search, on the CPU",
             inputs=inputs,
-            ours=partial(prepare_filling, *given, peer=False),
+            method=partial(prepare_filling, *given, peer=False),
             peer=partial(prepare_filling, *given, peer=True),
             equal="owners of all pixels",
             assert_equal=assert_equal_owners,
@@ -101,11 +104,11 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 def draw_growth(args: argparse.Namespace, machine: str) -> None:
-    """Time ours over instances and pixels."""
-    growth.draw(args, machine, lambda size, instances: prepare_ours(size, instances, args.device))
+    """Time the method over instances and pixels."""
+    growth.draw(args, machine, lambda size, instances: prepare_method(size, instances, args.device))
 
 
-def prepare_ours(size: tuple[int, int], instances: int, device: str) -> Call:
+def prepare_method(size: tuple[int, int], instances: int, device: str) -> Call:
     street = make_street(size, instances, winding=True)
     return partial(
         fuse_semantic_guided,
@@ -119,7 +122,7 @@ def prepare_ours(size: tuple[int, int], instances: int, device: str) -> Call:
 
 @dataclass(frozen=True)
 class MergeInputs:
-    """What the score-order merges take: labels in Detectron2's convention, the same limit on stuff."""
+    """Inputs of the score-order merges: labels in Detectron2's convention, and the same limit on stuff."""
 
     labels: torch.Tensor
     masks: BoxMasks
@@ -150,12 +153,12 @@ def prepare_detectron2(size: tuple[int, int], instances: int, device: str) -> Ca
 
 
 def prepare_panopticapi(size: tuple[int, int], instances: int, device: str) -> Call:
-    """`device` is not read: panopticapi works on the CPU."""
+    """Prepare panopticapi's combination, which runs on the CPU whatever `device` is."""
     return RleCombination(merge_inputs(size, instances))
 
 
 class RleCombination:
-    """panopticapi's combination of one image; returns the folder of its map, and its description."""
+    """panopticapi's combination of one image; a call returns the folder of its map and its annotation."""
 
     def __init__(self, given: MergeInputs):
         self.folder = tempfile.TemporaryDirectory()
@@ -179,7 +182,7 @@ class RleCombination:
         )
 
     def __call__(self) -> RleResult:
-        # It draws its colors by numpy's global state, and tells its progress.
+        # It draws colors from numpy's global random state, and prints its progress.
         np.random.seed(SEED)
         with contextlib.redirect_stdout(io.StringIO()):
             (annotation,) = combine_to_panoptic_single_core(*self.arguments)
@@ -201,20 +204,20 @@ def assert_equal_to_detectron2(
     size: tuple[int, int],
     instances: int,
     device: str,
-    ours: SemanticGuidedResult,
+    method: SemanticGuidedResult,
     peer: tuple[torch.Tensor, list[dict[str, Any]]],
 ) -> None:
-    """Ours follows its rule; where the methods are the same, in the score-order merge, the peer's segments are ours."""
-    assert_follows_rule(size, instances, ours)
+    """Assert that the method follows its rule, and that merge_by_score has the same segments as the peer."""
+    assert_follows_rule(size, instances, method)
     ids, infos = peer
     assert_equal_merge(size, instances, ids.cpu().numpy(), {i["id"]: (i["isthing"], i["category_id"]) for i in infos})
 
 
 def assert_equal_to_panopticapi(
-    size: tuple[int, int], instances: int, device: str, ours: SemanticGuidedResult, peer: RleResult
+    size: tuple[int, int], instances: int, device: str, method: SemanticGuidedResult, peer: RleResult
 ) -> None:
-    """As for Detectron2."""
-    assert_follows_rule(size, instances, ours)
+    """Assert the same as for Detectron2."""
+    assert_follows_rule(size, instances, method)
     folder, annotation = peer
     with Image.open(Path(folder.name) / annotation["file_name"]) as image:
         ids = rgb2id(np.asarray(image))
@@ -222,22 +225,22 @@ def assert_equal_to_panopticapi(
     assert_equal_merge(size, instances, ids, {int(i): (c.is_thing, c.category_id) for i, c in named.items()})
 
 
-def assert_follows_rule(size: tuple[int, int], instances: int, ours: SemanticGuidedResult) -> None:
+def assert_follows_rule(size: tuple[int, int], instances: int, method: SemanticGuidedResult) -> None:
     ids, classes = fuse_plainly(make_street(size, instances, winding=True), unified_table())
-    assert_same_segments(ours.panoptic.ids, ours.panoptic.segments_info, ids, classes)
-    windows = list(ours.masks)
-    for info in ours.panoptic.segments_info:
+    assert_same_segments(method.panoptic.ids, method.panoptic.segments_info, ids, classes)
+    windows = list(method.masks)
+    for info in method.panoptic.segments_info:
         if info["isthing"]:
             window, mask = windows[info["instance_id"]]
-            owned = ours.panoptic.ids == info["id"]
+            owned = method.panoptic.ids == info["id"]
             assert int(owned.sum()) == int(mask.sum()) and torch.equal(owned[window], mask), f"mask of {info}"
-    # A thing's pixels are labeled as its class, all others as they were.
+    # The pixels of a thing get the label of its class, all others keep theirs.
     table = unified_table()
     labels = make_street(size, instances, winding=True).labels.numpy().copy()
     for number, (is_thing, category_id) in classes.items():
         if is_thing:
             labels[ids == number] = table.thing_to_semantic[category_id]
-    assert np.array_equal(ours.labels.cpu().numpy(), labels), "refined labels"
+    assert np.array_equal(method.labels.cpu().numpy(), labels), "refined labels"
 
 
 def assert_equal_merge(size: tuple[int, int], instances: int, ids: np.ndarray, classes: Classes) -> None:
@@ -255,6 +258,6 @@ def assert_equal_merge(size: tuple[int, int], instances: int, ids: np.ndarray, c
     assert_same_segments(merged.ids, merged.segments_info, ids, classes)
 
 
-def assert_equal_owners(ours: torch.Tensor, peer: np.ndarray) -> None:
-    different = np.count_nonzero(ours.cpu().numpy() != peer)
+def assert_equal_owners(method: torch.Tensor, peer: np.ndarray) -> None:
+    different = np.count_nonzero(method.cpu().numpy() != peer)
     assert not different, f"{different} pixels have another owner"

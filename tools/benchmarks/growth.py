@@ -1,4 +1,4 @@
-"""How the time of one thing grows with instances and with pixels: a plot, and the numbers beside it."""
+"""The growth of the time of a call with instances and with pixels, as a plot and as JSON."""
 
 import argparse
 import statistics
@@ -14,18 +14,18 @@ from tqdm import tqdm
 
 from unified_seg.data.io.text_files import write_json
 
-from .harness import Call, clock_of, quartiles, take_times
+from .harness import Call, choose_clock, quartiles, take_times
 
 INSTANCES = (1, 3, 10, 30, 100, 300)
 MEGAPIXELS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 Point = dict[str, Any]
-#: (size, instances) -> what is timed.
+#: (size, instances) -> the call to time.
 Prepare = Callable[[tuple[int, int], int], Call]
 
 
 def draw(args: argparse.Namespace, machine: str, prepare: Prepare) -> None:
-    """Time over INSTANCES at `args.size` and over MEGAPIXELS at `args.instances`; write `args.growth` and its JSON."""
+    """Time the call over INSTANCES and over MEGAPIXELS; write the plot `args.growth` and its JSON."""
     torch.set_num_threads(args.threads)
     over_instances = [(args.size, instances) for instances in INSTANCES]
     over_pixels = [(_size(megapixels), args.instances) for megapixels in MEGAPIXELS]
@@ -43,13 +43,13 @@ def draw(args: argparse.Namespace, machine: str, prepare: Prepare) -> None:
 
 
 def _size(megapixels: float) -> tuple[int, int]:
-    """Twice as wide as high, in whole pairs of pixels."""
+    """Return a size that is twice as wide as high, with even sides."""
     height = 2 * round((megapixels * 1e6 / 2) ** 0.5 / 2)
     return height, 2 * height
 
 
 def _measure(prepare: Prepare, size: tuple[int, int], instances: int, repeats: int, device: str) -> Point:
-    times = take_times(prepare(size, instances), repeats, clock_of(device))
+    times = take_times(prepare(size, instances), repeats, choose_clock(device))
     return {
         "instances": instances,
         "megapixels": size[0] * size[1] / 1e6,
@@ -78,7 +78,7 @@ def _draw_panel(axis: Axes, points: Sequence[Point], key: str, name: str, title:
     times = [point["ms"] for point in points]
     below, above = zip(*((p["ms"] - p["quartiles_ms"][0], p["quartiles_ms"][1] - p["ms"]) for p in points))
     axis.errorbar(places, times, (below, above), marker="o", capsize=3, color="tab:blue", label="median, quartiles")
-    # Through the last point: what time in proportion would look like.
+    # A line through the last point shows time in proportion.
     guide = [times[-1] * place / places[-1] for place in places]
     axis.plot(places, guide, linestyle="--", color="gray", label=f"in proportion to {name}")
     axis.set_xscale("log")

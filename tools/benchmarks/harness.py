@@ -1,6 +1,6 @@
-"""Ours against a peer: timed in turn in one process, the peak memory of each apart, one table and one JSON.
+"""Time and memory of a method against a peer: calls of both in turn in one process, a table and a JSON file.
 
-Machines are noisy, so the result of a comparison is a ratio of medians of calls that took turns.
+Machines are noisy, so the result is the ratio of the medians of calls that took turns.
 """
 
 import statistics
@@ -16,15 +16,16 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg.data.io.text_files import write_json
+from unified_seg.errors import UserError
 
 from .memory import CPU_PEAK, CUDA_PEAK, peak_on_cpu, peak_on_cuda
 
 WARM_UP_CALLS = 2
 
-#: What is timed; its result is what equality is asserted on.
+#: A call to time; the results of method and peer are asserted to be equal.
 Call = Callable[[], Any]
-#: Makes the inputs and whatever else is not timed, and returns what is. A process of its own must be able to call it,
-#: so it is a function of a module, or a partial of one with plain arguments.
+#: Makes the inputs, which is not timed, and returns the call to time. It must be picklable for another process: a
+#: function of a module, or a partial of one with plain arguments.
 Prepare = Callable[[], Call]
 
 
@@ -33,19 +34,19 @@ class Comparison:
     """One line of a benchmark.
 
     Attributes:
-        name: of what both do, and of ours.
+        name: the task and the method.
         against: the peer, in words.
         inputs: the fixed inputs, in words, with their seed.
-        ours, peer: the two to time.
-        equal: which results of the two are equal, in words.
-        assert_equal: is given the result of ours and of the peer, and raises AssertionError where those differ; called
-            before the timing.
+        method: prepares the call of this library.
+        peer: prepares the call of the peer.
+        equal: the results that are equal, in words.
+        assert_equal: called before the timing with the results of both; raises AssertionError if they differ.
     """
 
     name: str
     against: str
     inputs: str
-    ours: Prepare
+    method: Prepare
     peer: Prepare
     equal: str
     assert_equal: Callable[[Any, Any], None]
@@ -56,29 +57,35 @@ class Measurement:
     """The result of a comparison; times in milliseconds, memory in 10^6 bytes.
 
     Attributes:
-        ours_ms, peer_ms: medians over the repeats.
-        ours_quartiles_ms, peer_quartiles_ms: (lower, upper).
-        ratio: peer_ms / ours_ms, above 1 where ours is faster.
-        ratio_quartiles: (lower, upper) of the ratios of the pairs of neighboring calls.
-        ours_peak_mb, peer_peak_mb: memory in use during one call beyond that before it; None where the system does not
-            tell.
-        equal: what was asserted to be equal.
-        repeats: timed calls of each.
+        method_ms, peer_ms: medians over the repeats.
+        method_quartiles_ms, peer_quartiles_ms: (lower, upper).
+        ratio: peer_ms / method_ms, above 1 if the method is faster.
+        ratio_quartiles: (lower, upper) of the ratios of neighboring calls.
+        method_peak_mb, peer_peak_mb: peak memory of one call above the memory before it; None on systems that do not
+            report it.
+        equal: the results that were asserted to be equal.
+        repeats: number of timed calls of each.
     """
 
     name: str
     against: str
     inputs: str
-    ours_ms: float
+    method_ms: float
     peer_ms: float
     ratio: float
-    ours_quartiles_ms: tuple[float, float]
+    method_quartiles_ms: tuple[float, float]
     peer_quartiles_ms: tuple[float, float]
     ratio_quartiles: tuple[float, float]
-    ours_peak_mb: float | None
+    method_peak_mb: float | None
     peer_peak_mb: float | None
     equal: str
     repeats: int
+
+
+def check_size(size: tuple[int, int], stride: int) -> None:
+    """Raise UserError if the size is not a multiple of the stride, as peers that resize logits need it."""
+    if size[0] % stride or size[1] % stride:
+        raise UserError(f"--size: must be multiples of {stride} pixels for the peers, got {size[0]}x{size[1]}")
 
 
 def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> Measurement:
@@ -86,79 +93,84 @@ def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> 
 
     Args:
         comparison: what to measure.
-        device: "cpu" or a CUDA device, on which `ours` and `peer` work.
-        repeats: timed calls of each.
-        threads: torch's threads on the CPU.
+        device: "cpu" or the CUDA device that method and peer use.
+        repeats: number of timed calls of each.
+        threads: PyTorch's threads on the CPU.
 
     Raises:
-        AssertionError: results differ that must be equal.
+        AssertionError: results that must be equal differ.
     """
     torch.set_num_threads(threads)
-    ours, peer = comparison.ours(), comparison.peer()
-    comparison.assert_equal(ours(), peer())
+    method, peer = comparison.method(), comparison.peer()
+    comparison.assert_equal(method(), peer())
     peaks: list[float | None]
     if torch.device(device).type == "cuda":
-        peaks = [peak_on_cuda(call, device) for call in (ours, peer)]
+        peaks = [peak_on_cuda(call, device) for call in (method, peer)]
     else:
-        peaks = [peak_on_cpu(side, threads) for side in (comparison.ours, comparison.peer)]
-    ours_times, peer_times = take_turns(ours, peer, repeats, clock_of(device))
-    ours_ms, peer_ms = statistics.median(ours_times), statistics.median(peer_times)
+        peaks = [peak_on_cpu(side, threads) for side in (comparison.method, comparison.peer)]
+    method_times, peer_times = take_turns(method, peer, repeats, choose_clock(device))
+    method_ms, peer_ms = statistics.median(method_times), statistics.median(peer_times)
     return Measurement(
         name=comparison.name,
         against=comparison.against,
         inputs=comparison.inputs,
-        ours_ms=ours_ms,
+        method_ms=method_ms,
         peer_ms=peer_ms,
-        ratio=peer_ms / ours_ms,
-        ours_quartiles_ms=quartiles(ours_times),
+        ratio=peer_ms / method_ms,
+        method_quartiles_ms=quartiles(method_times),
         peer_quartiles_ms=quartiles(peer_times),
-        ratio_quartiles=quartiles([peer_time / our_time for our_time, peer_time in zip(ours_times, peer_times)]),
-        ours_peak_mb=peaks[0],
+        ratio_quartiles=quartiles(
+            [peer_time / method_time for method_time, peer_time in zip(method_times, peer_times)]
+        ),
+        method_peak_mb=peaks[0],
         peer_peak_mb=peaks[1],
         equal=comparison.equal,
         repeats=repeats,
     )
 
 
-def take_turns(ours: Call, peer: Call, repeats: int, clock: Callable[[Call], float]) -> tuple[list[float], list[float]]:
-    """Times of both, `repeats` of each, in the order ours, peer, peer, ours, ours, peer, ...
+def take_turns(
+    method: Call, peer: Call, repeats: int, clock: Callable[[Call], float]
+) -> tuple[list[float], list[float]]:
+    """Time both, `repeats` calls of each, in the order method, peer, peer, method, method, peer, ...
 
-    A drift of the machine (heat, neighbors) then costs both the same. Each timed call follows an untimed one of the
-    same: neither pays for giving the other's memory back.
+    A drift of the machine (heat, other processes) then affects both alike. Each timed call follows an untimed call of
+    the same side, so that no side pays for returning the memory of the other.
     """
     for _ in range(WARM_UP_CALLS):
-        ours()
+        method()
         peer()
-    ours_times: list[float] = []
+    method_times: list[float] = []
     peer_times: list[float] = []
     for repeat in tqdm(range(repeats), unit="pair", desc="timing", leave=False):
-        pair = [(ours, ours_times), (peer, peer_times)]
+        pair = [(method, method_times), (peer, peer_times)]
         for call, times in pair if repeat % 2 == 0 else reversed(pair):
             call()
             times.append(clock(call))
-    return ours_times, peer_times
+    return method_times, peer_times
 
 
 def take_times(call: Call, repeats: int, clock: Callable[[Call], float]) -> list[float]:
-    """Times of one thing alone, called before, untimed."""
+    """Time `repeats` calls, after some untimed ones."""
     for _ in range(WARM_UP_CALLS):
         call()
     return [clock(call) for _ in range(repeats)]
 
 
-def clock_of(device: str) -> Callable[[Call], float]:
-    """What times one call on this device, in milliseconds."""
-    return partial(cuda_milliseconds, device=device) if torch.device(device).type == "cuda" else cpu_milliseconds
+def choose_clock(device: str) -> Callable[[Call], float]:
+    """Return the function that times one call on this device, in milliseconds."""
+    return partial(time_on_cuda, device=device) if torch.device(device).type == "cuda" else time_on_cpu
 
 
-def cpu_milliseconds(call: Call) -> float:
+def time_on_cpu(call: Call) -> float:
+    """Return the time of a call in milliseconds."""
     started = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - started)
 
 
-def cuda_milliseconds(call: Call, device: str) -> float:
-    """By events on the device's current stream, from an idle device until all of the call's work is done."""
+def time_on_cuda(call: Call, device: str) -> float:
+    """Return the time of a call in milliseconds, by events on the current stream of an idle device."""
     with torch.cuda.device(device):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize()
@@ -170,7 +182,7 @@ def cuda_milliseconds(call: Call, device: str) -> float:
 
 
 def quartiles(times: Sequence[float]) -> tuple[float, float]:
-    """The lower and the upper quartile; a single time is both."""
+    """Return the lower and the upper quartile, which are equal for a single time."""
     if len(times) == 1:
         return times[0], times[0]
     lower, _, upper = statistics.quantiles(times, n=4, method="inclusive")
@@ -178,20 +190,20 @@ def quartiles(times: Sequence[float]) -> tuple[float, float]:
 
 
 def as_table(measurements: Sequence[Measurement], device: str, machine: str) -> str:
-    """The measurements for people."""
+    """Format the measurements as text."""
     lines = [
         [
             each.name,
-            _with_spread(each.ours_ms, each.ours_quartiles_ms, ".4g"),
+            _with_spread(each.method_ms, each.method_quartiles_ms, ".4g"),
             _with_spread(each.peer_ms, each.peer_quartiles_ms, ".4g"),
             _with_spread(each.ratio, each.ratio_quartiles, ".2f"),
-            _memory(each.ours_peak_mb),
+            _memory(each.method_peak_mb),
             _memory(each.peer_peak_mb),
             each.equal,
         ]
         for each in measurements
     ]
-    headers = ["", "ours, ms", "peer, ms", "peer / ours", "ours, peak MB", "peer, peak MB", "asserted equal"]
+    headers = ["", "method, ms", "peer, ms", "peer / method", "method, peak MB", "peer, peak MB", "asserted equal"]
     notes = [f"{each.name}: against {each.against}, on {each.inputs}" for each in measurements]
     notes += [
         f"times: median [quartiles] of {measurements[0].repeats} calls each, in turn; the ratio of the medians, "
@@ -203,10 +215,12 @@ def as_table(measurements: Sequence[Measurement], device: str, machine: str) -> 
 
 
 def save_measurements(path: Path, measurements: Sequence[Measurement], device: str, machine: str) -> None:
-    """The measurements for programs, a JSON file: a list of objects, each with the machine."""
+    """Write the measurements as JSON: a list of objects, each with the machine."""
     peak_by = CUDA_PEAK if torch.device(device).type == "cuda" else CPU_PEAK
     facts = {"device": device, "machine": machine, "peak_by": peak_by}
-    write_json(path, [{**asdict(each), **facts} for each in measurements])
+    # The keys of published files begin with "ours_".
+    rows = [{key.replace("method_", "ours_"): value for key, value in asdict(each).items()} for each in measurements]
+    write_json(path, [{**row, **facts} for row in rows])
 
 
 def _with_spread(value: float, spread: tuple[float, float], form: str) -> str:

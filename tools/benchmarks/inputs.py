@@ -1,4 +1,4 @@
-"""Fixed inputs that look like what models see: Toyscapes scenes, made in memory."""
+"""Fixed inputs that look like real ones: Toyscapes scenes, generated in memory."""
 
 from typing import Any
 
@@ -15,19 +15,20 @@ PRESET = "standard"
 
 
 def toyscapes_batch(size: tuple[int, int], count: int, seed: int, image_format: str) -> list[dict[str, Any]]:
-    """Training inputs as the mapper makes them, of the first scenes of the training split.
+    """Make training inputs, like those of the dataset mapper, of the first scenes of the training split.
 
     Args:
         size: (height, width), each at least 64.
-        count: images.
-        seed: of the generator.
+        count: number of images.
+        seed: seed of the generator.
         image_format: "RGB" or "BGR".
 
     Returns:
-        One dict an image: `image` (3, H, W) uint8, `sem_seg` (H, W) int64, `instances` with boxes, classes and masks.
+        A dict for each image: `image` (3, H, W) uint8, `sem_seg` (H, W) int64, and `instances` with boxes, classes and
+        masks.
 
     Raises:
-        ValueError: a size that the generator refuses.
+        ValueError: the generator does not support the size.
     """
     table = ClassTable.from_metadata(MetadataCatalog.get("unified_toyscapes_train"))
     return [_example(size, seed, index, image_format, table) for index in range(count)]
@@ -47,7 +48,7 @@ def _example(size: tuple[int, int], seed: int, index: int, image_format: str, ta
 
 
 def _instances(instance_ids: np.ndarray, table: ClassTable) -> Instances:
-    """From a map of class id * 1000 + number; smaller values are stuff or crowds."""
+    """Read a map of class id * 1000 + number, in which smaller values are stuff or crowds."""
     classes, masks = [], []
     for instance in np.unique(instance_ids[instance_ids >= 1000]):
         found = table.by_dataset_id.get(int(instance) // 1000)

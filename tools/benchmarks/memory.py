@@ -1,4 +1,4 @@
-"""Peak memory of one call, above what was in use before it."""
+"""Peak memory of one call above the memory in use before it."""
 
 import ctypes
 import gc
@@ -14,19 +14,18 @@ import torch
 
 Call = Callable[[], Any]
 
-CPU_PEAK = "resident memory at the highest point of a later call, less that before it, in a process of its own"
+CPU_PEAK = "peak resident memory of a later call, less the resident memory before it, in a separate process"
 CUDA_PEAK = "torch.cuda.max_memory_allocated during a call, less the memory allocated before it"
-# The first call also loads code and fills caches, which is not its working memory.
+# The first calls also load code and fill caches, which is not working memory.
 WARM_UP_CALLS = 2
-# glibc then asks the system for every larger block and gives it back at once, instead of keeping it for later, so that
-# resident memory is memory in use.
+# With these settings glibc returns each larger block to the system at once, so that resident memory is memory in use.
 MALLOC_SETTINGS = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
-# What is worth a warning, this process has warned of.
+# The calling process has already printed the same warnings.
 QUIET = {"PYTHONWARNINGS": "ignore"}
 
 
 def peak_on_cuda(call: Call, device: str) -> float:
-    """10^6 bytes."""
+    """Measure a call; return its peak in 10^6 bytes."""
     gc.collect()
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
@@ -37,12 +36,15 @@ def peak_on_cuda(call: Call, device: str) -> float:
 
 
 def peak_on_cpu(prepare: Callable[[], Call], threads: int) -> float | None:
-    """10^6 bytes, from a new process that calls `prepare` and then its result; None where the system does not tell.
+    """Measure the call that `prepare` returns in a new process; return its peak in 10^6 bytes.
 
-    Resident memory counts what torch's allocator does not see (numpy, OpenCV, numba, pycocotools).
+    Resident memory includes the memory of NumPy, OpenCV, Numba and pycocotools.
+
+    Returns:
+        The peak; None if the system does not report it.
 
     Raises:
-        RuntimeError: the process ended without an answer.
+        RuntimeError: the process ended without a result.
     """
     if not can_reset_peak():
         return None
@@ -75,7 +77,7 @@ def _measure(prepare: Callable[[], Call], threads: int, sender: Connection) -> N
 
 
 def _status(field: str) -> int:
-    """A field of /proc/self/status, in bytes."""
+    """Return a field of /proc/self/status in bytes."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{field}:"):
             return 1024 * int(line.split()[1])
@@ -83,7 +85,7 @@ def _status(field: str) -> int:
 
 
 def can_reset_peak() -> bool:
-    """Linux with glibc, and a kernel that lets a process forget its highest point."""
+    """Return whether the system is Linux with glibc and its kernel can reset the peak of a process."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         return hasattr(ctypes.CDLL(None), "malloc_trim")
@@ -93,7 +95,7 @@ def can_reset_peak() -> bool:
 
 @contextmanager
 def _environment(settings: dict[str, str]) -> Iterator[None]:
-    """Environment variables for processes started inside."""
+    """Set environment variables for the processes that are started inside."""
     before = {key: os.environ.get(key) for key in settings}
     os.environ.update(settings)
     try:

@@ -1,4 +1,4 @@
-"""A config's UnifiedSegmentor, and Detectron2's PanopticFPN with the same weights where the two have the same parts."""
+"""The UnifiedSegmentor of a config, and Detectron2's PanopticFPN with the same weights in all common parts."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from detectron2.modeling import build_model
 from torch import nn
 
 from unified_seg import load_config
+from unified_seg.config import ConfigError
 from unified_seg.data.resolve import resolve_config
 
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "toyscapes" / "unified_r18.yaml"
@@ -17,36 +18,40 @@ SEED = 0
 
 
 def read_config(path: Path, device: str, overrides: Sequence[str] = ()) -> CfgNode:
-    """Our config. Raises ValueError where it lacks what PanopticFPN has."""
+    """Read a config; raises ConfigError if it lacks a part of PanopticFPN."""
     cfg = resolve_config(load_config(path, ["MODEL.DEVICE", device, *overrides]))
     if cfg.MODEL.META_ARCHITECTURE != "UnifiedSegmentor":
-        raise ValueError(f"{path}: MODEL.META_ARCHITECTURE is {cfg.MODEL.META_ARCHITECTURE}, not UnifiedSegmentor")
-    for part in (cfg.MODEL.PROPOSAL_GENERATOR, cfg.MODEL.ROI_HEADS, cfg.MODEL.SEM_SEG_HEAD):
-        if not part.NAME:
-            raise ValueError(f"{path}: PanopticFPN has a detector and a semantic head, so the config must have them")
+        raise ConfigError(
+            f"{path}: MODEL.META_ARCHITECTURE must be UnifiedSegmentor, got {cfg.MODEL.META_ARCHITECTURE}"
+        )
+    for part in ("PROPOSAL_GENERATOR", "ROI_HEADS", "SEM_SEG_HEAD"):
+        if not cfg.MODEL[part].NAME:
+            raise ConfigError(f"{path}: MODEL.{part}.NAME is empty, but the peer PanopticFPN has this part")
     return cfg
 
 
-def build_ours(cfg: CfgNode) -> nn.Module:
-    """UnifiedSegmentor with seeded weights."""
+def build_unified(cfg: CfgNode) -> nn.Module:
+    """Build UnifiedSegmentor with seeded weights."""
     torch.manual_seed(SEED)
     return build_model(cfg)
 
 
 def build_peer(cfg: CfgNode) -> nn.Module:
-    """Detectron2's PanopticFPN with SemSegFPNHead of the same width, levels and norm; all other weights are ours.
+    """Build Detectron2's PanopticFPN with the weights of UnifiedSegmentor in all common parts.
+
+    Its SemSegFPNHead has the same width, levels and norm as the semantic head of the config.
 
     Raises:
-        ValueError: backbone, RPN or ROI heads of the two differ.
+        ConfigError: backbone, RPN or ROI heads of the two differ.
     """
     peer_cfg = cfg.clone()
     peer_cfg.defrost()
     peer_cfg.MODEL.META_ARCHITECTURE = "PanopticFPN"
     peer_cfg.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead"
-    peer, ours = build_model(peer_cfg), build_ours(cfg)
+    peer, unified = build_model(peer_cfg), build_unified(cfg)
     for part in SHARED_PARTS:
         try:
-            getattr(peer, part).load_state_dict(getattr(ours, part).state_dict())
+            getattr(peer, part).load_state_dict(getattr(unified, part).state_dict())
         except RuntimeError as error:
-            raise ValueError(f"the {part} of PanopticFPN is not that of UnifiedSegmentor: {error}") from None
+            raise ConfigError(f"the {part} of PanopticFPN and UnifiedSegmentor differ: {error}") from None
     return peer

@@ -1,8 +1,8 @@
-"""Evaluation of one image's panoptic segmentation, from a model's output and a PNG of the ground truth to its matches.
+"""Panoptic evaluation of one image, from a model's output and a PNG of the ground truth to the matches of segments.
 
-PanopticEvaluator.process, in memory, against panopticapi: the prediction written as a PNG, which its functions read,
-as Detectron2's COCOPanopticEvaluator does, and pq_compute_single_core. Both decode the PNG of the ground truth, which is most
-of ours; a second comparison leaves files out of both and times the matching of the two maps alone.
+The method is PanopticEvaluator.process, which works in memory. The peer writes the prediction as a PNG, as Detectron2's
+COCOPanopticEvaluator does, and calls panopticapi's pq_compute_single_core. Both decode the PNG of the ground truth,
+which takes most of the method's time; a second comparison times the matching of two maps in memory.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from panopticapi.evaluation import PQStat, pq_compute_single_core
 from panopticapi.utils import id2rgb
 from PIL import Image
 
+from unified_seg.cli import ToolParser
 from unified_seg.data.io.image_files import read_panoptic_ids
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, match_segments
 
-from .arguments import positive
 from .harness import Call, Comparison
 from .plain_fusion import fuse_plainly
 from .streets import SEED, make_street, unified_table
@@ -36,22 +36,21 @@ SHIFT = 4  # pixels between ground truth and prediction
 Segments = list[dict[str, Any]]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--instances", type=positive, default=200, metavar="N", help="things, beside stuff; default 200"
-    )
+def add_arguments(parser: ToolParser) -> None:
+    parser.add_count("--instances", "thing segments", default=200)
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return the comparison of the whole evaluation and that of the matching alone."""
     _, infos = true_segments(args.size, args.instances)
     given = (args.size, args.instances, args.device)
-    inputs = f"a made street (seed {SEED}), {args.size[0]}x{args.size[1]}, {len(infos)} segments"
+    inputs = f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}, {len(infos)} segments"
     return [
         Comparison(
             name="panoptic evaluation of an image",
-            against="panopticapi's pq_compute_single_core and the PNG that it needs",
+            against="panopticapi's pq_compute_single_core, with writing its PNG",
             inputs=inputs,
-            ours=partial(prepare_ours, *given),
+            method=partial(prepare_method, *given),
             peer=partial(prepare_peer, *given),
             equal="PQ, SQ, RQ of every class to 1e-9",
             assert_equal=assert_equal_qualities,
@@ -60,8 +59,8 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
             name="matching of two panoptic maps",
             against="panopticapi's pq_compute_single_core on decoded images",
             inputs=inputs,
-            ours=partial(prepare_our_matching, args.size, args.instances),
-            peer=partial(prepare_their_matching, args.size, args.instances),
+            method=partial(prepare_method_matching, args.size, args.instances),
+            peer=partial(prepare_peer_matching, args.size, args.instances),
             equal="true and false positives and negatives, and the sums of IoU to 1e-9, of every class",
             assert_equal=assert_equal_matches,
         ),
@@ -69,7 +68,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 def true_segments(size: tuple[int, int], instances: int) -> tuple[np.ndarray, Segments]:
-    """(H, W) int32 segment ids of a street, 0 = void, and their descriptions."""
+    """Return the (H, W) int32 segment ids of a street, 0 = void, and the descriptions of the segments."""
     ids, classes = fuse_plainly(make_street(size, instances, winding=False), unified_table())
     return ids, [
         {"id": number, "isthing": is_thing, "category_id": category_id}
@@ -78,7 +77,7 @@ def true_segments(size: tuple[int, int], instances: int) -> tuple[np.ndarray, Se
 
 
 def predicted_segments(ids: np.ndarray, infos: Segments) -> tuple[np.ndarray, Segments]:
-    """The ground truth shifted by some pixels, without a tenth of its segments, another tenth with another class."""
+    """Return the ground truth shifted by some pixels, a tenth of its segments removed, a tenth with another class."""
     random = np.random.default_rng(SEED)
     chance = random.random(len(infos))
     shifted = np.roll(ids, (SHIFT, SHIFT), axis=(0, 1))
@@ -93,13 +92,13 @@ def predicted_segments(ids: np.ndarray, infos: Segments) -> tuple[np.ndarray, Se
 
 
 class Setting:
-    """The ground truth on disk, the prediction in memory.
+    """Ground truth on disk and a prediction in memory.
 
     Attributes:
-        root: a folder that goes when this goes.
-        record: of our data sets, which the truth's file belongs to.
-        ids, infos: the prediction.
-        true_infos: the truth's segments.
+        root: a folder that is removed with this object.
+        record: the data set record of the image.
+        ids, infos: the predicted map and its segments.
+        true_infos: the segments of the ground truth.
     """
 
     def __init__(self, size: tuple[int, int], instances: int):
@@ -119,21 +118,21 @@ class Setting:
         }
 
 
-class OurEvaluation:
-    """Our evaluator, of one image anew at each call; returns itself."""
+class MethodEvaluation:
+    """PanopticEvaluator, which evaluates the image anew at each call; a call returns the object itself."""
 
     def __init__(self, setting: Setting, device: str):
         self.setting = setting
         self.evaluator = PanopticEvaluator(unified_table(), [setting.record], setting.root / "results")
         self.outputs = [{"panoptic_seg": (torch.from_numpy(setting.ids).to(device), setting.infos)}]
 
-    def __call__(self) -> "OurEvaluation":
+    def __call__(self) -> "MethodEvaluation":
         self.evaluator.reset()
         self.evaluator.process([self.setting.record], self.outputs)
         return self
 
 
-class OurMatching:
+class MethodMatching:
     """`match_segments` on maps in memory."""
 
     def __init__(self, setting: Setting):
@@ -150,8 +149,8 @@ class OurMatching:
         return [Segment(info["id"], self.index_of[c.dataset_id]) for info, c in zip(infos, classes)]
 
 
-class TheirEvaluation:
-    """The PNG, and panopticapi on one image."""
+class PeerEvaluation:
+    """Writing the PNG, and panopticapi on the image."""
 
     def __init__(self, setting: Setting, device: str):
         self.setting = setting
@@ -169,12 +168,12 @@ class TheirEvaluation:
         for segment in ground_truth["segments_info"]:
             segment |= {"iscrowd": 0, "area": self.setting.true_areas[segment["id"]]}
         pair = (ground_truth, _annotation("prediction.png", self.setting.infos))
-        with contextlib.redirect_stdout(io.StringIO()):  # it tells its progress
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
             return pq_compute_single_core(0, [pair], str(root), str(root), self.categories)
 
 
-class TheirMatching(TheirEvaluation):
-    """panopticapi on one image whose PNGs are decoded before."""
+class PeerMatching(PeerEvaluation):
+    """panopticapi on the image, with its PNGs decoded before."""
 
     def __init__(self, setting: Setting):
         super().__init__(setting, "cpu")
@@ -187,32 +186,33 @@ class TheirMatching(TheirEvaluation):
             return self.match()
 
 
-def prepare_ours(size: tuple[int, int], instances: int, device: str) -> Call:
-    return OurEvaluation(Setting(size, instances), device)
+def prepare_method(size: tuple[int, int], instances: int, device: str) -> Call:
+    return MethodEvaluation(Setting(size, instances), device)
 
 
 def prepare_peer(size: tuple[int, int], instances: int, device: str) -> Call:
-    return TheirEvaluation(Setting(size, instances), device)
+    return PeerEvaluation(Setting(size, instances), device)
 
 
-def prepare_our_matching(size: tuple[int, int], instances: int) -> Call:
-    return OurMatching(Setting(size, instances))
+def prepare_method_matching(size: tuple[int, int], instances: int) -> Call:
+    return MethodMatching(Setting(size, instances))
 
 
-def prepare_their_matching(size: tuple[int, int], instances: int) -> Call:
-    return TheirMatching(Setting(size, instances))
+def prepare_peer_matching(size: tuple[int, int], instances: int) -> Call:
+    return PeerMatching(Setting(size, instances))
 
 
-def assert_equal_matches(ours: PanopticMatches, peer: PQStat) -> None:
+def assert_equal_matches(method: PanopticMatches, peer: PQStat) -> None:
     for index, c in enumerate(unified_table().classes):
-        theirs = peer[c.dataset_id]
-        counts = (ours.tp[index], ours.fp[index], ours.fn[index])
-        assert counts == (theirs.tp, theirs.fp, theirs.fn), f"{c.name}: {counts} is not {theirs}"
-        assert np.isclose(ours.iou[index], theirs.iou, rtol=0, atol=1e-9), f"{c.name}: {ours.iou[index]} {theirs.iou}"
+        expected = peer[c.dataset_id]
+        counts = (method.tp[index], method.fp[index], method.fn[index])
+        assert counts == (expected.tp, expected.fp, expected.fn), f"{c.name}: {counts} is not {expected}"
+        iou, expected_iou = method.iou[index], expected.iou
+        assert np.isclose(iou, expected_iou, rtol=0, atol=1e-9), f"{c.name}: IoU {iou} is not {expected_iou}"
 
 
 def _annotation(file_name: str, infos: Segments) -> dict[str, Any]:
-    """As in COCO's panoptic files, where classes are dataset ids."""
+    """Return an annotation of COCO's panoptic format, with dataset ids as classes."""
     table = unified_table()
     segments = [
         {"id": info["id"], "category_id": table.find_class(info["category_id"], info["isthing"]).dataset_id}
@@ -221,8 +221,8 @@ def _annotation(file_name: str, infos: Segments) -> dict[str, Any]:
     return {"image_id": "street", "file_name": file_name, "segments_info": segments}
 
 
-def assert_equal_qualities(ours: OurEvaluation, peer: PQStat) -> None:
-    results = ours.evaluator.evaluate()
+def assert_equal_qualities(method: MethodEvaluation, peer: PQStat) -> None:
+    results = method.evaluator.evaluate()
     assert results is not None
     scores = results["panoptic_seg"]
     classes = {c.dataset_id: c for c in unified_table().classes}
@@ -235,6 +235,6 @@ def assert_equal_qualities(ours: OurEvaluation, peer: PQStat) -> None:
             seen = peer[i].tp + peer[i].fp + peer[i].fn > 0
             expected |= {f"{q}-{classes[i].name}": qualities[q.lower()] if seen else np.nan for q in QUALITIES}
     for name, value in expected.items():
-        # Ours are percent.
+        # The evaluator's scores are percent.
         equal = np.isclose(scores[name], 100 * value, rtol=0, atol=1e-7, equal_nan=True)
         assert equal, f"{name}: {scores[name]} is not {100 * value}"

@@ -1,6 +1,6 @@
-"""The semantic-guided fusion in plain Python and whole images: obviously right, and slow.
+"""Semantic-guided fusion in plain Python on whole images: simple and slow.
 
-What `fusion` asserts equality with, and its peer for the filling.
+The benchmark `fusion` asserts equality with it, and has its filling as a peer.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ Classes = dict[int, tuple[bool, int]]
 
 
 def fuse_plainly(street: Street, table: ClassTable) -> tuple[np.ndarray, Classes]:
-    """Segment ids (0 = void) and what each is, by the rule of `fuse_semantic_guided` with its default options."""
+    """Fuse like `fuse_semantic_guided` with its default options; return segment ids (0 = void) and classes."""
     labels = street.labels.numpy()
     owners, regions, kept = match_plainly(street, table)
     ids, _ = grow_plainly(owners, regions)
@@ -39,7 +39,11 @@ def fuse_plainly(street: Street, table: ClassTable) -> tuple[np.ndarray, Classes
 
 
 def match_plainly(street: Street, table: ClassTable) -> tuple[np.ndarray, np.ndarray, dict[int, int]]:
-    """The matching: (H, W) int32 owners, 0 = free; (H, W) int64 regions, 0 = stuff; thing id of each owner."""
+    """Match instances to the semantic map.
+
+    Returns:
+        (H, W) int32 owners, 0 = free; (H, W) int64 regions, 0 = stuff; and the thing id of each owner.
+    """
     labels = street.labels.numpy()
     category = table.category_of[labels] + 1
     regions = np.where(table.is_thing[labels], category, 0)
@@ -59,9 +63,9 @@ def match_plainly(street: Street, table: ClassTable) -> tuple[np.ndarray, np.nda
 
 
 def grow_plainly(owners: np.ndarray, regions: np.ndarray) -> tuple[np.ndarray, int]:
-    """`grow_regions` with connectivity 4 as a plain breadth-first search, and how many levels it takes.
+    """Grow regions like `grow_regions` with connectivity 4, by breadth-first search; return the number of levels too.
 
-    A level holds its pixels in the order of their owners, so the first to arrive at a pixel is the smallest.
+    The pixels of a level are in the order of their owners, so the first owner that reaches a pixel is the smallest.
     """
     width = owners.shape[1] + 2
     framed = np.pad(owners, 1).reshape(-1)
@@ -89,14 +93,14 @@ def assert_same_segments(
     other_classes: Classes,
     leave_out: np.ndarray | None = None,
 ) -> None:
-    """Two panoptic maps have the same segments of the same classes, whatever their numbers.
+    """Assert that two panoptic maps have the same segments of the same classes, whatever their ids.
 
     Args:
         ids: (H, W) integer, 0 = void.
-        infos: the description of each segment of `ids`: id, isthing, category_id.
+        infos: the segments of `ids`: id, isthing, category_id.
         other_ids: (H, W) integer, 0 = void.
-        other_classes: of each segment of `other_ids`.
-        leave_out: (H, W) bool, pixels that need not agree.
+        other_classes: the class of each segment of `other_ids`.
+        leave_out: (H, W) bool, pixels that may differ.
     """
     classes = {info["id"]: (info["isthing"], info["category_id"]) for info in infos}
     assert len(classes) == len(other_classes), f"{len(classes)} and {len(other_classes)} segments"
@@ -105,9 +109,9 @@ def assert_same_segments(
     unit = int(both[:, 1].max()) + 1
     pairs = [divmod(pair, unit) for pair in np.unique(both[:, 0] * unit + both[:, 1]).tolist()]
     for number, other in pairs:
-        assert classes.get(number) == other_classes.get(other), f"segment {number} meets {other} of another class"
-    for side, numbers in zip(("ours", "theirs"), zip(*pairs)):
-        assert len(set(numbers)) == len(pairs), f"a segment of {side} is split among several of the other"
+        assert classes.get(number) == other_classes.get(other), f"segment {number} overlaps {other} of another class"
+    for side, numbers in zip(("method", "peer"), zip(*pairs)):
+        assert len(set(numbers)) == len(pairs), f"a segment of the {side} overlaps several of the other side"
 
 
 def _components(mask: np.ndarray, min_area: float) -> list[np.ndarray]:

@@ -1,11 +1,12 @@
-"""Postprocessing: from the outputs of detector and semantic head to all final results, against Detectron2's.
+"""Postprocessing from the outputs of detector and semantic head to all final results, against Detectron2's.
 
-Ours is finish_image with compact output; the peer is what PanopticFPN does after its heads: logits four times larger,
-sem_seg_postprocess, detector_postprocess, combine_semantic_and_instance_outputs. Ours is timed with each fusion; the
-semantic-guided one also matches, fills, and refines labels and masks, which the peer does not.
+The method is finish_image with compact output, timed with each fusion. The peer is the postprocessing of PanopticFPN:
+logits resized by a factor of four, sem_seg_postprocess, detector_postprocess, combine_semantic_and_instance_outputs.
+The semantic-guided fusion also matches, fills, and refines labels and masks, which the peer does not.
 
-The score-order fusion runs in the peer's convention of labels (0 = all things, 12 classes), so that the panoptic maps
-of both mean the same; the semantic-guided one with Cityscapes' 19, of which the peer takes the first for things.
+The score-order fusion uses the label convention of the peer (0 = all things, 12 classes), so that both panoptic maps
+are comparable. The semantic-guided fusion uses the 19 classes of Cityscapes; the peer takes the first of them for all
+things.
 """
 
 import argparse
@@ -19,13 +20,13 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
+from unified_seg.cli import ToolParser
 from unified_seg.fusion import PanopticFusion, ScoreOrderFusion, SemanticGuidedFusion
 from unified_seg.meta_arch.outputs import finish_image
 from unified_seg.meta_arch.predictions import ImagePrediction
 from unified_seg.structures.logit_map import LogitMap
 
-from .arguments import positive
-from .harness import Call, Comparison
+from .harness import Call, Comparison, check_size
 from .logits import STRIDE, assert_equal_but_for_ties, logits_of
 from .plain_fusion import OVERLAP_THRESHOLD, SCORE_THRESHOLD, assert_same_segments
 from .streets import SEED, make_street, separated, separated_table, unified_table
@@ -34,14 +35,13 @@ SIZE = (1024, 2048)
 PEER = "Detectron2's postprocessing in PanopticFPN"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--instances", type=positive, default=40, metavar="N", help="default 40")
+def add_arguments(parser: ToolParser) -> None:
+    parser.add_count("--instances", "instances in the image", default=40)
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """With each fusion. Raises ValueError for a size that is no multiple of the stride."""
-    if args.size[0] % STRIDE or args.size[1] % STRIDE:
-        raise ValueError(f"--size: the peer makes images of multiples of {STRIDE} pixels, not {args.size}")
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return a comparison for each fusion; raises UserError for a size that is not a multiple of the stride."""
+    check_size(args.size, STRIDE)
     return [
         _comparison(args, True, "masks, labels but for ties, segments of the panoptic maps", assert_equal_results),
         _comparison(args, False, "masks and labels before the fusion, but for ties", assert_equal_before_fusion),
@@ -54,17 +54,17 @@ def _comparison(args: argparse.Namespace, separate: bool, equal: str, assert_equ
     return Comparison(
         name=f"postprocessing, {'ScoreOrderFusion' if separate else 'SemanticGuidedFusion'}",
         against=PEER,
-        inputs=f"a made street (seed {SEED}), {args.size[0]}x{args.size[1]}: logits of {table.num_semantic} classes at "
-        f"stride {STRIDE}, {args.instances} instances with soft 28x28 masks",
-        ours=partial(prepare_ours, *given),
+        inputs=f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}: logits of {table.num_semantic} "
+        f"classes at stride {STRIDE}, {args.instances} instances with soft 28x28 masks",
+        method=partial(prepare_method, *given),
         peer=partial(prepare_peer, *given),
         equal=equal,
         assert_equal=partial(assert_equal, *given),
     )
 
 
-def prepare_ours(size: tuple[int, int], instances: int, device: str, separate: bool) -> Call:
-    """With the score-order fusion in the separated convention, else with the semantic-guided one."""
+def prepare_method(size: tuple[int, int], instances: int, device: str, separate: bool) -> Call:
+    """Prepare postprocessing with the score-order fusion if `separate`, else with the semantic-guided fusion."""
     fusion: PanopticFusion
     if separate:
         fusion = ScoreOrderFusion(class_table=separated_table(), stuff_area_limit=_stuff_area_limit(size))
@@ -85,7 +85,7 @@ def prepare_peer(size: tuple[int, int], instances: int, device: str, separate: b
 
 
 def _postprocess(logits: Tensor, instances: Instances, size: tuple[int, int]) -> dict[str, Any]:
-    """As PanopticFPN's inference and its SemSegFPNHead, for one image."""
+    """Do the postprocessing of PanopticFPN and its SemSegFPNHead for one image."""
     upsampled = F.interpolate(logits[None], scale_factor=STRIDE, mode="bilinear", align_corners=False)[0]
     sem_seg = sem_seg_postprocess(upsampled, size, *size)
     found = detector_postprocess(instances, *size)
@@ -110,32 +110,32 @@ def _head_outputs(size: tuple[int, int], instances: int, device: str, separate: 
 
 
 def _stuff_area_limit(size: tuple[int, int]) -> int:
-    """Detectron2's 4096 pixels at 1024x2048, as the same share of the image."""
+    """Return Detectron2's limit of 4096 pixels at 1024x2048, scaled to the size of the image."""
     return size[0] * size[1] // 512
 
 
 def assert_equal_results(
-    size: tuple[int, int], instances: int, device: str, separate: bool, ours: dict[str, Any], peer: dict[str, Any]
+    size: tuple[int, int], instances: int, device: str, separate: bool, method: dict[str, Any], peer: dict[str, Any]
 ) -> None:
-    ties = _assert_equal_parts(ours, peer)
+    ties = _assert_equal_parts(method, peer)
     peer_ids, peer_infos = peer["panoptic_seg"]
     classes = {info["id"]: (info["isthing"], info["category_id"]) for info in peer_infos}
-    # A tie of two labels is one of two stuff segments.
-    ids, infos = ours["panoptic_seg"]
+    # Where two labels tie, either stuff segment is right.
+    ids, infos = method["panoptic_seg"]
     assert_same_segments(ids, infos, peer_ids.cpu().numpy(), classes, leave_out=ties.cpu().numpy())
 
 
 def assert_equal_before_fusion(
-    size: tuple[int, int], instances: int, device: str, separate: bool, ours: dict[str, Any], peer: dict[str, Any]
+    size: tuple[int, int], instances: int, device: str, separate: bool, method: dict[str, Any], peer: dict[str, Any]
 ) -> None:
-    _assert_equal_parts(ours["unfused"], peer)
+    _assert_equal_parts(method["unfused"], peer)
 
 
-def _assert_equal_parts(ours: dict[str, Any], peer: dict[str, Any]) -> Tensor:
-    """Labels but for ties, and masks; returns (H, W) bool, where the labels tie and differ."""
+def _assert_equal_parts(method: dict[str, Any], peer: dict[str, Any]) -> Tensor:
+    """Assert equal masks and labels; return the (H, W) bool map of labels that differ because of ties."""
     sem_seg = peer["sem_seg"]
-    ties = assert_equal_but_for_ties(ours["sem_seg_labels"], sem_seg.argmax(0), sem_seg)
-    masks = ours["instances"].pred_masks.full()
+    ties = assert_equal_but_for_ties(method["sem_seg_labels"], sem_seg.argmax(0), sem_seg)
+    masks = method["instances"].pred_masks.full()
     peer_masks = peer["instances"].pred_masks
     assert masks.shape == peer_masks.shape, f"masks of {tuple(masks.shape)} and {tuple(peer_masks.shape)}"
     different = int((masks != peer_masks).sum())

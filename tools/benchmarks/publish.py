@@ -1,4 +1,4 @@
-"""Measurements as a table of a README."""
+"""Tables of measurements in a README."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,18 +11,18 @@ from .harness import Measurement
 
 
 def publish(readme: Path, command: str, measurements: Sequence[Measurement], machine: str) -> None:
-    """Put the measurements of a sub-command between the markers of a README that are named benchmark-<command>.
+    """Write the measurements of a sub-command between the markers benchmark-<command> of a README.
 
     Raises:
-        ValueError: there is no such file, or no such markers in it.
+        DataError: the file or the markers are missing.
     """
     columns = {
         "what": [each.name for each in measurements],
         "against": [each.against for each in measurements],
-        "ours, ms": [f"{each.ours_ms:.3g}" for each in measurements],
+        "method, ms": [f"{each.method_ms:.3g}" for each in measurements],
         "peer, ms": [f"{each.peer_ms:.3g}" for each in measurements],
-        "peer / ours": [_ratio(each) for each in measurements],
-        "ours, MB": [_megabytes(each.ours_peak_mb) for each in measurements],
+        "peer / method": [_ratio(each) for each in measurements],
+        "method, MB": [_megabytes(each.method_peak_mb) for each in measurements],
         "peer, MB": [_megabytes(each.peer_peak_mb) for each in measurements],
     }
     table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)

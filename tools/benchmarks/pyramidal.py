@@ -1,7 +1,7 @@
-"""The pyramidal output against the same network with a single output: training step, inference, peak memory.
+"""The pyramidal output against the same network with a single output, in a training step and in inference.
 
-Both have the same backbone and the same parts of the head with the same weights. A training step is forward, backward
-and optimizer step; inference goes from the image to the label map.
+Both networks have the same backbone and the same common parts of the head with the same weights. A training step is
+forward pass, backward pass and optimizer step; inference is from the image to the label map.
 """
 
 import argparse
@@ -14,11 +14,12 @@ from detectron2.config import CfgNode
 from torch import nn
 
 from unified_seg import load_config
+from unified_seg.cli import ToolParser
+from unified_seg.config import ConfigError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
 from unified_seg.training.optimizer import build_optimizer
 
-from .arguments import positive
 from .harness import Call, Comparison
 from .infer import infer
 from .inputs import toyscapes_batch
@@ -30,13 +31,13 @@ CONFIG = Path(__file__).resolve().parents[2] / "projects/specialize_and_fuse/con
 OUTPUT = "MODEL.SEM_SEG_HEAD.PYRAMID.OUTPUT"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config-file", type=Path, default=CONFIG, metavar="FILE", help="default: %(default)s")
-    parser.add_argument("--batch", type=positive, default=4, metavar="N", help="images a step; default 4")
+def add_arguments(parser: ToolParser) -> None:
+    parser.add_config_file("the config; default: %(default)s", type=Path, default=CONFIG)
+    parser.add_count("--batch", "images in a training step", default=4)
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """Two comparisons. Raises ValueError for a config without the pyramidal output."""
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return two comparisons; raises ConfigError for a config without the pyramidal output."""
     read_config(args.config_file, args.device, single=False)
     step = partial(prepare_step, args.config_file, args.device, args.size, args.batch)
     inference = partial(prepare_inference, args.config_file, args.device, args.size)
@@ -50,14 +51,14 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
         Comparison(
             name="training step, pyramidal output",
             inputs=f"{args.batch} scenes of {scene}, with {args.config_file.name}",
-            ours=partial(step, single=False),
+            method=partial(step, single=False),
             peer=partial(step, single=True),
             **common,
         ),
         Comparison(
             name="inference, pyramidal output",
             inputs=f"a scene of {scene}, with {args.config_file.name}, random weights",
-            ours=partial(inference, single=False),
+            method=partial(inference, single=False),
             peer=partial(inference, single=True),
             **common,
         ),
@@ -69,12 +70,14 @@ def read_config(path: Path, device: str, single: bool) -> CfgNode:
     compact = ("MODEL.UNIFIED.OUTPUT", "compact")
     cfg = resolve_config(load_config(path, ["MODEL.DEVICE", device, *compact, *OVERRIDES, *output]))
     if cfg.MODEL.SEM_SEG_HEAD.NAME != "PyramidalOutputHead":
-        raise ValueError(f"{path}: MODEL.SEM_SEG_HEAD.NAME is {cfg.MODEL.SEM_SEG_HEAD.NAME}, not PyramidalOutputHead")
+        raise ConfigError(
+            f"{path}: MODEL.SEM_SEG_HEAD.NAME must be PyramidalOutputHead, got {cfg.MODEL.SEM_SEG_HEAD.NAME}"
+        )
     return cfg
 
 
 def build(path: Path, device: str, single: bool) -> nn.Module:
-    """The model; what the single one has, it has from the pyramidal one."""
+    """Build the model; the one with a single output gets the common weights of the pyramidal one."""
     torch.manual_seed(SEED)
     pyramidal = build_model(read_config(path, device, single=False))
     if not single:
@@ -85,7 +88,10 @@ def build(path: Path, device: str, single: bool) -> nn.Module:
 
 
 def shared_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Of a model of either kind, under the names of the single one, whose only classifier is the finest level's."""
+    """Return the common weights of either model under the names of the single one.
+
+    The classifier of the single one is that of the finest level.
+    """
     state = {name: value for name, value in model.state_dict().items() if ".unity." not in name}
     levels = len(model.sem_seg_head.classifiers)  # type: ignore[union-attr, arg-type]
     own, finest = "sem_seg_head.classifiers.", f"sem_seg_head.classifiers.{levels - 1}."
@@ -94,7 +100,7 @@ def shared_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 class SharedWeights:
-    """A call's model, to compare what the two sides start from."""
+    """A call that returns the common weights of its model, to assert that both sides have the same."""
 
     def __init__(self, model: nn.Module, call: Call):
         self.model, self.call = model, call
@@ -119,9 +125,9 @@ def prepare_inference(config_file: Path, device: str, size: tuple[int, int], sin
     return SharedWeights(model, partial(infer, model, inputs))
 
 
-def assert_shared_weights(ours: dict[str, torch.Tensor], peer: dict[str, torch.Tensor]) -> None:
-    """A step of almost no learning rate leaves what both have as it was."""
-    assert ours.keys() == peer.keys(), f"weights of one side alone: {sorted(ours.keys() ^ peer.keys())[:3]}"
+def assert_shared_weights(method: dict[str, torch.Tensor], peer: dict[str, torch.Tensor]) -> None:
+    """Assert equal common weights, which a step with a tiny learning rate leaves almost unchanged."""
+    assert method.keys() == peer.keys(), f"weights of one side alone: {sorted(method.keys() ^ peer.keys())[:3]}"
     for name, value in peer.items():
         if value.is_floating_point() and "running_" not in name:
-            assert torch.allclose(ours[name], value, rtol=1e-3, atol=1e-5), f"{name} differs"
+            assert torch.allclose(method[name], value, rtol=1e-3, atol=1e-5), f"{name} differs"

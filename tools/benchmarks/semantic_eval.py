@@ -1,7 +1,7 @@
-"""Evaluation of one image's semantic segmentation, from a model's output and a PNG of the ground truth to its counts.
+"""Semantic evaluation of one image, from a model's output and a PNG of the ground truth to the confusion matrix.
 
-SemanticEvaluator.process, from the labels of compact output, against Detectron2's SemSegEvaluator.process, from logits
-of full size, which it takes the argmax of; it also keeps the prediction as RLE.
+The method is SemanticEvaluator.process on the labels of compact output. The peer is Detectron2's
+SemSegEvaluator.process on logits of full size, which it converts to labels; it also stores the prediction as RLE.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from detectron2.evaluation import SemSegEvaluator
 from PIL import Image
 from torch.nn import functional as F
 
+from unified_seg.cli import ToolParser
 from unified_seg.data.datasets.cityscapes import cityscapes_metadata
 from unified_seg.evaluation.semantic import SemanticEvaluator
 
@@ -26,18 +27,19 @@ SIZE = (1024, 2048)
 OBJECTS = 40
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: ToolParser) -> None:
     pass
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return the comparison."""
     given = (args.size, args.device)
     return [
         Comparison(
             name="semantic evaluation of an image",
             against="Detectron2's SemSegEvaluator",
-            inputs=f"a made street (seed {SEED}), {args.size[0]}x{args.size[1]}, 19 classes",
-            ours=partial(prepare_ours, *given),
+            inputs=f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}, 19 classes",
+            method=partial(prepare_method, *given),
             peer=partial(prepare_peer, *given),
             equal="the confusion matrix",
             assert_equal=assert_equal_confusion,
@@ -46,7 +48,7 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 class Evaluation:
-    """Evaluates one image anew at each call, and keeps its folder of ground truth and results as long as it lives."""
+    """An evaluation of one image anew at each call; its folder of ground truth and results is removed with it."""
 
     def __init__(self, size: tuple[int, int], device: str, peer: bool):
         self.folder = tempfile.TemporaryDirectory()
@@ -69,16 +71,16 @@ class Evaluation:
         return self
 
     def confusion(self) -> np.ndarray:
-        """(K, K) int64, rows ground truth, columns prediction."""
+        """Return the (K, K) int64 confusion matrix, rows ground truth, columns prediction."""
         if isinstance(self.evaluator, SemSegEvaluator):
-            # Its rows are the prediction, its last row and column what is ignored.
+            # Its rows are predictions; its last row and column count ignored pixels.
             return self.evaluator._conf_matrix[:-1, :-1].T
         self.evaluator.evaluate()
         with np.load(Path(self.folder.name) / "sem_seg.npz") as written:
             return written["confusion"]
 
 
-def prepare_ours(size: tuple[int, int], device: str) -> Call:
+def prepare_method(size: tuple[int, int], device: str) -> Call:
     return Evaluation(size, device, peer=False)
 
 
@@ -87,7 +89,7 @@ def prepare_peer(size: tuple[int, int], device: str) -> Call:
 
 
 def _write_ground_truth(root: Path, labels: np.ndarray) -> dict[str, object]:
-    """A PNG with a border that is ignored, as the car of Cityscapes' camera; its record."""
+    """Write a PNG with an ignored border, like the ego vehicle in Cityscapes; return its record."""
     ground_truth = labels.copy()
     ground_truth[-max(1, len(ground_truth) // 20) :] = unified_table().ignore_label
     path = root / "truth.png"
@@ -102,7 +104,7 @@ def _write_ground_truth(root: Path, labels: np.ndarray) -> dict[str, object]:
 
 
 def _peer_evaluator(name: str, record: dict[str, object]) -> SemSegEvaluator:
-    """Detectron2's reads the truth's file names from its catalog, once."""
+    """Make Detectron2's evaluator, which reads the names of the ground truth files from its catalog once."""
     DatasetCatalog.register(name, lambda: [record])
     MetadataCatalog.get(name).set(**cityscapes_metadata())
     try:
@@ -112,6 +114,6 @@ def _peer_evaluator(name: str, record: dict[str, object]) -> SemSegEvaluator:
         MetadataCatalog.remove(name)
 
 
-def assert_equal_confusion(ours: Evaluation, peer: Evaluation) -> None:
-    different = np.argwhere(ours.confusion() != peer.confusion()).tolist()
+def assert_equal_confusion(method: Evaluation, peer: Evaluation) -> None:
+    different = np.argwhere(method.confusion() != peer.confusion()).tolist()
     assert not different, f"counts of (ground truth, prediction) {different} differ"

@@ -1,8 +1,8 @@
-"""Made streets: a semantic map of Cityscapes' 19 classes, and detections that cover most of each object in it.
+"""Synthetic streets: a semantic map of Cityscapes' 19 classes, and detections that cover most of each object in it.
 
-As of a trained model, the two agree in the main and differ in detail: masks stop short of the borders of their objects,
-some objects are labeled partly as a look-alike of their class, and some labeled parts have no detection. On wish one
-long winding object, of which the detector has the end: the worst case for whatever fills it.
+As with a trained model, map and detections agree mostly and differ in details: masks end before the borders of their
+objects, some objects are partly labeled as a similar class, and some labeled objects have no detection. Optionally
+there is a long winding object with a detection at its end only: the worst case for filling.
 """
 
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
 SEED = 0
-SOFT_SIDE = 28  # of a mask as Mask R-CNN's head gives it
-# Of an object's half axes: how far its mask reaches.
+SOFT_SIDE = 28  # side of a mask from the head of Mask R-CNN
+# Half axes of the mask of an object, as a share of those of the object.
 MASK_REACH = 0.88
-# The nearest thing of the same category, that a semantic head takes it for; thing ids.
+# The thing of the same category that a semantic head confuses most with a thing; thing ids.
 LOOK_ALIKE = {0: 1, 1: 0, 2: 3, 3: 4, 4: 3, 5: 4, 6: 7, 7: 6}
 TRUCK = 3
 
 
 @dataclass(frozen=True)
 class Street:
-    """N = detections, (H, W) = the image.
+    """A semantic map and detections; N = detections, (H, W) = the image.
 
     Attributes:
         labels: (H, W) uint8 semantic ids.
@@ -51,13 +51,13 @@ class Street:
 
 @cache
 def unified_table() -> ClassTable:
-    """Cityscapes: 8 things among 19 semantic ids, look-alikes in one category."""
+    """Return the classes of Cityscapes: 8 things among 19 semantic ids, similar things in one category."""
     return ClassTable.from_metadata(SimpleNamespace(**cityscapes_metadata()))
 
 
 @cache
 def separated_table() -> ClassTable:
-    """The same classes in Detectron2's convention for PanopticFPN: semantic id 0 = all things, then the stuff."""
+    """Return the same classes in the convention of PanopticFPN: semantic id 0 = all things, then the stuff."""
     unified = unified_table()
     stuff = [c for c in unified.classes if not c.is_thing]
     metadata = SimpleNamespace(
@@ -71,19 +71,19 @@ def separated_table() -> ClassTable:
 
 
 def separated(labels: Tensor) -> Tensor:
-    """(H, W) int64: labels of the unified table in those of the separated one."""
+    """Convert labels (H, W) of the unified table to int64 labels of the separated one."""
     is_thing = unified_table().is_thing
     numbers = np.where(is_thing, 0, np.cumsum(~is_thing))
     return torch.from_numpy(numbers).to(labels.device)[labels.long()]
 
 
 def make_street(size: tuple[int, int], instances: int, winding: bool) -> Street:
-    """A street; the same arguments always give the same one.
+    """Make a street, always the same for the same arguments.
 
     Args:
         size: (H, W).
-        instances: N, from 1.
-        winding: with the long winding object, which has one of the detections.
+        instances: N, at least 1.
+        winding: whether one of the detections belongs to a long winding object.
     """
     random = np.random.default_rng(SEED)
     labels = _background(size)
@@ -110,12 +110,12 @@ def make_street(size: tuple[int, int], instances: int, winding: bool) -> Street:
 
 
 def _background(size: tuple[int, int]) -> np.ndarray:
-    """Stuff in wavy bands, from the sky down to the road, with poles, lights and signs."""
+    """Draw stuff in wavy bands, from the sky down to the road, with poles, lights and signs."""
     height, width = size
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
     x, y = columns / width, rows / height
     labels = np.full(size, 10, dtype=np.uint8)
-    # (semantic id, where the band begins, how high and how many its waves are)
+    # (semantic id, top of the band, height and number of its waves)
     for label, start, wave, count in (
         *((2, 0.02, 0.005, 3), (8, 0.40, 0.02, 5), (3, 0.44, 0.01, 4), (4, 0.47, 0.01, 7)),
         *((9, 0.49, 0.015, 6), (1, 0.52, 0.01, 3), (0, 0.56, 0.02, 2)),
@@ -129,7 +129,7 @@ def _background(size: tuple[int, int]) -> np.ndarray:
 
 
 def _add_unseen_parts(labels: np.ndarray) -> None:
-    """Persons and a car that no detection covers: some large enough to be instances, some not."""
+    """Draw persons and a car without a detection, some large enough to be instances, some not."""
     height, width = labels.shape
     for x, y, reach, label in (
         (0.6, 0.1, 0.025, 13),
@@ -142,7 +142,7 @@ def _add_unseen_parts(labels: np.ndarray) -> None:
 
 
 def _add_winding_object(labels: np.ndarray) -> tuple[float, float, float, float]:
-    """A corridor that runs to and fro over the upper left; returns the box of its beginning."""
+    """Draw a path that winds over the upper left; return the box of its beginning."""
     height, width = labels.shape
     path, gap = max(2, height // 85), max(1, height // 170)
     top, left, right = height // 25, width // 20, width // 2
@@ -158,7 +158,7 @@ def _add_winding_object(labels: np.ndarray) -> tuple[float, float, float, float]
 
 
 def _grid(size: tuple[int, int], count: int, random: np.random.Generator) -> list[tuple[float, float, float, float]]:
-    """Boxes in the lower half, the near ones larger; neighbors overlap here and there."""
+    """Return boxes in the lower half, larger at the bottom; some neighbors overlap."""
     height, width = size
     top, bottom = 0.48 * height, 0.98 * height
     columns = int(np.ceil(np.sqrt(count * width / (bottom - top))))
@@ -178,7 +178,7 @@ def _grid(size: tuple[int, int], count: int, random: np.random.Generator) -> lis
 
 
 def _draw_object(labels: np.ndarray, box: tuple[float, float, float, float], thing_id: int, mistaken: bool) -> None:
-    """An ellipse that fills the box; a mistaken one has the lower part of a look-alike."""
+    """Draw an ellipse that fills the box; the lower part of a mistaken one has the label of a similar class."""
     semantic = unified_table().thing_to_semantic
     x0, y0, x1, y1 = box
     rows, columns = np.ogrid[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
@@ -191,7 +191,7 @@ def _draw_object(labels: np.ndarray, box: tuple[float, float, float, float], thi
 
 
 def _soft_mask(random: np.random.Generator) -> np.ndarray:
-    """(28, 28): an ellipse with a wavy border, blurred as a mask head's are."""
+    """Return a (28, 28) ellipse with a wavy border, blurred like the masks of a mask head."""
     centers = (np.arange(SOFT_SIDE) + 0.5) / SOFT_SIDE * 2 - 1
     x, y = centers[None], centers[:, None]
     waves = 0.04 * np.sin(random.integers(3, 7) * np.arctan2(y, x) + random.uniform(0, 6))

@@ -1,9 +1,9 @@
-"""Semantic inference in sliding windows: labels of large images in bounded memory, against the whole image at once.
+"""Semantic inference in sliding windows, with bounded memory for large images, against the whole image at once.
 
-The network is a stand-in that costs next to nothing, so that what is measured is all the rest: a pixel of its logits
-sees one pixel of the image, and the class whose color is nearest wins. Windows then change no label. The peers give it
-the whole image: the plain way brings all logits to the image's size and takes the argmax, which at 4096x8192 would need
-20 GB and is done at 512x1024 or less; ours without windows keeps them at the head's stride.
+A trivial network leaves the time and memory of everything else: each of its logits depends on one pixel of the image,
+and the class with the nearest color wins. Windows therefore change no label. The peers take the whole image. The plain
+one resizes all logits to the size of the image and takes the argmax; at 4096x8192 it would need 20 GB, so it is
+measured at 512x1024 or less. The other is the method without windows, which keeps the logits at the stride of the head.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unified_seg.cli import ToolParser
 from unified_seg.heads import SemanticHead
 from unified_seg.heads.base import SemanticPrediction
 from unified_seg.heads.inputs import Features, HeadInputs
@@ -25,8 +26,7 @@ from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.ops.resampling import compute_positions
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
-from .arguments import positive
-from .harness import Call, Comparison
+from .harness import Call, Comparison, check_size
 
 SIZE = (4096, 8192)
 PLAIN_SIZE = (512, 1024)
@@ -39,12 +39,16 @@ PIXEL_MEAN, PIXEL_STD = 128.0, 64.0
 TIE = 1e-5
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--window", type=positive, default=512, metavar="N", help="side in pixels; default %(default)s")
+def add_arguments(parser: ToolParser) -> None:
+    parser.add_count("--window", "side of a window in pixels", default=512)
 
 
-def comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """For each stride one with the plain way and one with ours without windows. Raises ValueError for bad windows."""
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return two comparisons for each stride, with the plain peer and with the method without windows.
+
+    Raises:
+        ValueError: the windows do not fit the stride.
+    """
     plain_size = (min(args.size[0], PLAIN_SIZE[0]), min(args.size[1], PLAIN_SIZE[1]))
     return [
         _comparison(size, stride, args.window, args.device, plain)
@@ -54,23 +58,24 @@ def comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 def _comparison(size: tuple[int, int], stride: int, window: int, device: str, plain: bool) -> Comparison:
-    if size[0] % stride or size[1] % stride:
-        raise ValueError(f"--size: the peers make images of multiples of {stride} pixels, not {size}")
+    check_size(size, stride)
     stand_in(stride, window, device)
     return Comparison(
         name=f"labels by windows, {size[0]}x{size[1]}, stride {stride}",
-        against="the whole image, F.interpolate, argmax(1)" if plain else "ours, the whole image at once",
-        inputs=f"a smooth image (seed {SEED}), {CLASSES} classes, a stand-in network, windows of {window} pixels that "
+        against="the whole image, F.interpolate, argmax(1)" if plain else "the method without windows",
+        inputs=f"a smooth image (seed {SEED}), {CLASSES} classes, a trivial network, windows of {window} pixels that "
         "overlap by a third",
-        ours=partial(prepare_ours, size, stride, window, device),
-        peer=partial(prepare_plain, size, stride, device) if plain else partial(prepare_ours, size, stride, 0, device),
+        method=partial(prepare_method, size, stride, window, device),
+        peer=partial(prepare_plain, size, stride, device)
+        if plain
+        else partial(prepare_method, size, stride, 0, device),
         equal=f"labels, but for ties under {TIE:g}",
         assert_equal=partial(assert_equal_labels, stride, device),
     )
 
 
 class StandInBackbone(Backbone):
-    """A score for each color of a palette at every `stride`-th pixel, the higher the nearer the pixel's color is."""
+    """A backbone that scores each color of a palette by its nearness to the color of every `stride`-th pixel."""
 
     def __init__(self, palette: Tensor, stride: int):
         super().__init__()
@@ -78,7 +83,7 @@ class StandInBackbone(Backbone):
         self.palette = nn.Parameter(palette)
 
     def forward(self, image: Tensor) -> Features:
-        # Of the negative half square of the distance, what depends on the color of the palette.
+        # The terms of the negative half squared distance that depend on the color of the palette.
         bias = -self.palette.square().sum(1) / 2
         points = image[:, :, :: self.stride, :: self.stride]
         return {"scores": F.conv2d(points, self.palette[:, :, None, None], bias)}
@@ -88,12 +93,14 @@ class StandInBackbone(Backbone):
 
 
 class StandInHead(SemanticHead[SemanticPrediction]):
+    """A semantic head that returns the scores of StandInBackbone."""
+
     def predict(self, inputs: HeadInputs) -> SemanticPrediction:
         return SemanticPrediction(inputs.features["scores"])
 
 
 def stand_in(stride: int, window: int, device: str) -> UnifiedSegmentor:
-    """The model. Raises ValueError for a window that it can't have."""
+    """Build the model; raises ValueError if the window does not fit the stride."""
     palette = np.random.default_rng(SEED).uniform(0, 255, (CLASSES, 3))
     classes = [
         SegmentClass(f"class {k}", k, None, k, f"class {k}", (int(r), int(g), int(b)))
@@ -113,14 +120,14 @@ def stand_in(stride: int, window: int, device: str) -> UnifiedSegmentor:
 
 
 def smooth_image(size: tuple[int, int]) -> Tensor:
-    """(3, H, W) uint8, always the same."""
+    """Return a (3, H, W) uint8 image, always the same for a size."""
     coarse = (-(-size[0] // GRAIN) + 1, -(-size[1] // GRAIN) + 1, 3)
     colors = np.random.default_rng(SEED).integers(0, 256, coarse, dtype=np.uint8)
     pixels = cv2.resize(colors, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 
-def prepare_ours(size: tuple[int, int], stride: int, window: int, device: str) -> Call:
+def prepare_method(size: tuple[int, int], stride: int, window: int, device: str) -> Call:
     return partial(_infer, stand_in(stride, window, device), [{"image": smooth_image(size)}])
 
 
@@ -140,15 +147,15 @@ def _resize_then_argmax(model: UnifiedSegmentor, inputs: list[dict[str, Any]], s
 
 
 @torch.no_grad()
-def assert_equal_labels(stride: int, device: str, ours: Tensor, peer: Tensor) -> None:
-    """Where the label maps (H, W) differ, the two classes have nearly the same logit in the whole image's."""
-    assert ours.shape == peer.shape
-    places = (ours != peer).nonzero(as_tuple=True)
-    logits = stand_in(stride, 0, device).extract([{"image": smooth_image((ours.shape[0], ours.shape[1]))}])[1][
+def assert_equal_labels(stride: int, device: str, method: Tensor, peer: Tensor) -> None:
+    """Assert that labels (H, W) only differ where their two classes have nearly equal logits in the whole image."""
+    assert method.shape == peer.shape
+    places = (method != peer).nonzero(as_tuple=True)
+    logits = stand_in(stride, 0, device).extract([{"image": smooth_image((method.shape[0], method.shape[1]))}])[1][
         "scores"
     ][0]
     rows, columns = (
-        compute_positions(side, side, stride, cells) for side, cells in zip(ours.shape, logits.shape[1:], strict=True)
+        compute_positions(side, side, stride, cells) for side, cells in zip(method.shape, logits.shape[1:], strict=True)
     )
     y, x = (along.to(logits.device).select(place) for along, place in zip((rows, columns), places))
     gaps = torch.lerp(
@@ -156,7 +163,7 @@ def assert_equal_labels(stride: int, device: str, ours: Tensor, peer: Tensor) ->
         torch.lerp(logits[:, y.second, x.first], logits[:, y.second, x.second], x.weight),
         y.weight,
     )
-    chosen = (gaps.gather(0, labels[places].long()[None]) for labels in (ours, peer))
+    chosen = (gaps.gather(0, labels[places].long()[None]) for labels in (method, peer))
     gap = (next(chosen) - next(chosen)).abs()
     wrong = int((gap >= TIE).sum())
     assert not wrong, f"{wrong} labels differ by more than a tie, by up to {gap.max().item():.3g} in the logits"
