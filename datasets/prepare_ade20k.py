@@ -3,11 +3,11 @@
 
     python datasets/prepare_ade20k.py [--root datasets/ADEChallengeData2016] [--workers 8]
 
-Reads ADEChallengeData2016.zip and, for the panoptic files, annotations_instance.tar, or what they hold. See
+Reads ADEChallengeData2016.zip and, for the panoptic files, annotations_instance.tar, or the files in them. See
 datasets/README.md.
 
-Panoptic files, as Mask2Former's prepare_ade20k_pan_seg.py makes them: stuff is what the semantic label says, and
-instances lie over it. A pixel of a thing class without an instance is void, whatever the semantic label says.
+The panoptic files are those of Mask2Former's prepare_ade20k_pan_seg.py: stuff comes from the semantic labels, with the
+instances on top. A pixel of a thing class without an instance is void.
 """
 
 import logging
@@ -24,18 +24,22 @@ from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
 from unified_seg.data.preparation.labels import Label, write_labels
-from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
+from unified_seg.data.preparation.panoptic_json import read_image_ids, write_panoptic_json
 from unified_seg.data.problems import DataError
 from unified_seg.ops.id_maps import measure_segments
 
 CATEGORIES = ade20k_categories()
-# The ids of segments: this times the id in the semantic label, 1 .. 150, and the instance's number; 0 for stuff. So a
-# PNG says all that its entry in the JSON does.
+# A segment's id is this times the id in the semantic label, 1 .. 150, plus the number of the instance, 0 for stuff. The
+# entry in the JSON can therefore be made from the PNG alone.
 INSTANCES = 256
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
-    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    """Prepare the data set; return the number of files written.
+
+    Raises:
+        DataError: files are missing or damaged, or their number is not the official one.
+    """
     written = unpack(root / "ADEChallengeData2016.zip", root, inside="ADEChallengeData2016")
     written += unpack(root / "annotations_instance.tar", root, only=("annotations_instance",))
     kinds = {"images": "*.jpg", "annotations": "*.png"}
@@ -59,61 +63,61 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
 
 
 def write_semantic(root: Path, split: str, workers: int) -> int:
-    """Write annotations_detectron2; how many files were written."""
+    """Write annotations_detectron2; return the number of files written."""
     folder = FOLDERS[split]
     labels = [
         Label(image, (root / "annotations" / folder / f"{image.stem}.png",), output)
         for image in sorted((root / "images" / folder).glob("*.jpg"))
         for output in [root / "annotations_detectron2" / folder / f"{image.stem}.png"]
     ]
-    return write_labels(labels, semantic_ids, workers, f"{split}: semantic labels")
+    return write_labels(labels, read_semantic_ids, workers, f"{split}: semantic labels")
 
 
-def semantic_ids(file: Path) -> np.ndarray:
-    """(H, W) uint8, 0 .. 149 and 255, of a label of the challenge: 1 .. 150 and 0."""
-    return _challenge_ids(file) - np.uint8(1)
+def read_semantic_ids(file: Path) -> np.ndarray:
+    """Read a label of the challenge; return (H, W) uint8, with 0 .. 149 for 1 .. 150, and 255 for 0."""
+    return _read_challenge_ids(file) - np.uint8(1)
 
 
-def _challenge_ids(file: Path) -> np.ndarray:
+def _read_challenge_ids(file: Path) -> np.ndarray:
     ids = read_label(file)
     if ids.dtype != np.uint8 or ids.max() > len(CATEGORIES):
-        raise DataError(f"{file}: label ids are 0 .. {len(CATEGORIES)}, this has {ids.max()}")
+        raise DataError(f"{file}: label ids must be 0 .. {len(CATEGORIES)}, got {ids.max()}")
     return ids
 
 
 def write_panoptic(root: Path, split: str, workers: int) -> int:
-    """Write ade20k_panoptic_<split>.json and its PNGs; how many files were written."""
+    """Write ade20k_panoptic_<split>.json and its PNGs; return the number of files written."""
     folder, json_file = FOLDERS[split], root / f"ade20k_panoptic_{split}.json"
     labels = []
     for image in sorted((root / "images" / folder).glob("*.jpg")):
         sources = [root / kind / folder / f"{image.stem}.png" for kind in ("annotations", "annotations_instance")]
         labels.append(Label(image, tuple(sources), json_file.with_suffix("") / f"{image.stem}.png"))
-    written = write_labels(labels, panoptic_ids, workers, f"{split}: panoptic")
-    if listed_images(json_file) == [label.image.stem for label in labels]:
+    written = write_labels(labels, merge_panoptic_ids, workers, f"{split}: panoptic")
+    if read_image_ids(json_file) == [label.image.stem for label in labels]:
         return written
-    write_panoptic_json(json_file, map_in_parallel(describe, labels, workers, f"{split}: segments"), CATEGORIES)
+    write_panoptic_json(json_file, map_in_parallel(make_entries, labels, workers, f"{split}: segments"), CATEGORIES)
     return written + 1
 
 
-def panoptic_ids(semantic_file: Path, instance_file: Path) -> np.ndarray:
-    """(H, W) int32 segment ids, 0 = void, of the semantic label and the instances: R = class 1 .. 100, G = number."""
+def merge_panoptic_ids(semantic_file: Path, instance_file: Path) -> np.ndarray:
+    """Merge a semantic label and instances (R = class 1 .. 100, G = number) to (H, W) int32 segment ids, 0 = void."""
     is_thing = np.array([False, *(bool(c["isthing"]) for c in CATEGORIES)])
     thing_ids = np.zeros(256, dtype=np.int32)
     thing_ids[1 : 1 + is_thing.sum()] = np.flatnonzero(is_thing)
-    semantic = _challenge_ids(semantic_file)
+    semantic = _read_challenge_ids(semantic_file)
     coded = read_panoptic_ids(instance_file)
     if coded.shape != semantic.shape:
-        raise DataError(f"{instance_file}: {coded.shape} pixels, {semantic_file} has {semantic.shape} (H, W)")
+        raise DataError(f"{instance_file}: size {coded.shape}, but {semantic_file} has {semantic.shape} (H, W)")
     number = coded >> 8 & 255
     thing = np.where(number > 0, thing_ids[coded & 255], 0)
     if (wrong := (number > 0) & (thing == 0)).any():
-        raise DataError(f"{instance_file}: an instance of class {(coded & 255)[wrong][0]}; they go from 1 to 100")
+        raise DataError(f"{instance_file}: classes of instances must be 1 .. 100, got {(coded & 255)[wrong][0]}")
     stuff = np.where(is_thing[semantic], 0, semantic).astype(np.int32)
     return np.where(number > 0, thing * INSTANCES + number, stuff * INSTANCES)
 
 
-def describe(label: Label) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The entries under images and annotations of a panoptic PNG."""
+def make_entries(label: Label) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the entries under images and annotations for a panoptic PNG."""
     ids = read_panoptic_ids(label.output)
     found = np.unique(ids)
     segments = [

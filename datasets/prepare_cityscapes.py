@@ -3,8 +3,8 @@
 
     python datasets/prepare_cityscapes.py [--root datasets/cityscapes] [--workers 8]
 
-Reads leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, or what they hold. The labels are made by
-cityscapesScripts itself: pip install cityscapesscripts. See datasets/README.md.
+Reads leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip, or the files in them. The labels are made by
+cityscapesScripts: pip install cityscapesscripts. See datasets/README.md.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
 from unified_seg.data.preparation.files import link_or_copy
 from unified_seg.data.preparation.labels import Label, write_labels
-from unified_seg.data.preparation.panoptic_json import listed_images, write_panoptic_json
+from unified_seg.data.preparation.panoptic_json import read_image_ids, write_panoptic_json
 from unified_seg.data.problems import DataError
 
 IMAGES = {"train": 2_975, "val": 500, "test": 1_525}
@@ -36,7 +36,7 @@ HOW_TO_GET = (
 
 
 class PanopticJob(NamedTuple):
-    """An image for cityscapesScripts; `part` is where its entry of the split's JSON waits for the others."""
+    """An image to convert with cityscapesScripts; `part` is the file for its entry of the split's JSON."""
 
     split: str
     instance_ids: Path
@@ -45,7 +45,11 @@ class PanopticJob(NamedTuple):
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
-    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    """Prepare the data set; return the number of files written.
+
+    Raises:
+        DataError: files are missing or damaged, or their number is not the official one.
+    """
     check_scripts()
     written = sum(unpack(root / f"{name}_trainvaltest.zip", root, only=(name,)) for name in ("leftImg8bit", "gtFine"))
     counts = {}
@@ -60,12 +64,13 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
         polygons = sorted((root / "gtFine" / split).glob(f"*/*{LABEL_SUFFIX}polygons.json"))
         labels = [_train_id_label(root, split, file) for file in polygons]
         labels = [label for label in labels if label.image.is_file()]
-        written += write_labels(labels, train_ids, workers, f"{split}: train ids")
+        written += write_labels(labels, draw_train_ids, workers, f"{split}: train ids")
         written += write_panoptic(root / "gtFine", split, workers)
     return written
 
 
 def check_scripts() -> None:
+    """Raise DataError if cityscapesScripts is not installed."""
     try:
         import cityscapesscripts  # noqa: F401
     except ImportError:
@@ -78,8 +83,8 @@ def _train_id_label(root: Path, split: str, polygons: Path) -> Label:
     return Label(image, (polygons,), polygons.with_name(f"{stem}{LABEL_SUFFIX}labelTrainIds.png"))
 
 
-def train_ids(polygons: Path) -> np.ndarray:
-    """(H, W) uint8 train ids, 255 where there is none, drawn by cityscapesScripts."""
+def draw_train_ids(polygons: Path) -> np.ndarray:
+    """Draw the (H, W) uint8 train ids of polygons with cityscapesScripts; 255 is unlabeled."""
     from cityscapesscripts.helpers.annotation import Annotation
     from cityscapesscripts.preparation.json2labelImg import createLabelImage
 
@@ -87,13 +92,13 @@ def train_ids(polygons: Path) -> np.ndarray:
     try:
         annotation.fromJsonFile(str(polygons))
         return np.asarray(createLabelImage(annotation, "trainIds"))
-    # SystemExit is how the scripts end at a label that they don't know.
+    # cityscapesScripts exits at an unknown label.
     except (ValueError, KeyError, TypeError, AttributeError, OSError, SystemExit) as error:
         raise DataError(f"{polygons}: not polygons of Cityscapes: {type(error).__name__}: {error}") from None
 
 
 def write_panoptic(ground_truth: Path, split: str, workers: int) -> int:
-    """Write cityscapes_panoptic_<split>.json and its PNGs, those that are not there; how many files were written."""
+    """Write cityscapes_panoptic_<split>.json and its PNGs if they are missing; return the number of files written."""
     json_file = ground_truth / f"cityscapes_panoptic_{split}.json"
     pngs, parts = json_file.with_suffix(""), ground_truth / f".{json_file.stem}"
     jobs = []
@@ -101,10 +106,10 @@ def write_panoptic(ground_truth: Path, split: str, workers: int) -> int:
         stem = file.name.removesuffix(f"{LABEL_SUFFIX}instanceIds.png")
         jobs.append(PanopticJob(split, file, pngs / f"{stem}{LABEL_SUFFIX}panoptic.png", parts / f"{stem}.json"))
     if not jobs:
-        return 0  # of part of the data set
+        return 0  # a part of the data set without this split
     pngs.mkdir(exist_ok=True)
     pngs_missing = sum(not job.png.is_file() for job in jobs)
-    listed = listed_images(json_file) == [job.part.stem for job in jobs]
+    listed = read_image_ids(json_file) == [job.part.stem for job in jobs]
     missing = [job for job in jobs if not (job.png.is_file() and (listed or job.part.is_file()))]
     map_in_parallel(convert_image, missing, workers, f"{split}: panoptic")
     if not listed:
@@ -116,10 +121,10 @@ def write_panoptic(ground_truth: Path, split: str, workers: int) -> int:
 
 
 def convert_image(job: PanopticJob) -> None:
-    """Have cityscapesScripts convert one image; it takes folders, so it gets one with this image alone."""
+    """Convert one image with cityscapesScripts, which takes a folder: it gets one with this image alone."""
     from cityscapesscripts.preparation.createPanopticImgs import convert2panoptic
 
-    read_label(job.instance_ids)  # names a file that is no image
+    read_label(job.instance_ids)  # raises DataError, which names the file, if it is not an image
     folder = job.part.with_suffix("")
     shutil.rmtree(folder, ignore_errors=True)
     source = folder / job.split / job.instance_ids.parent.name / job.instance_ids.name

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Prepare COCO panoptic 2017: unpack the archives in its folder, check that images, PNGs and JSON belong together.
+"""Prepare COCO panoptic 2017: unpack the archives in its folder, check that each annotation has its image and PNG.
 
     python datasets/prepare_coco_panoptic.py [--root datasets/coco] [--workers 8]
 
-Reads train2017.zip, val2017.zip and panoptic_annotations_trainval2017.zip, or what they hold. Nothing else is made:
-semantic labels are read from the panoptic PNGs. See datasets/README.md.
+Reads train2017.zip, val2017.zip and panoptic_annotations_trainval2017.zip, or the files in them. Nothing else is
+written: semantic labels are read from the panoptic PNGs. See datasets/README.md.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,17 @@ from unified_seg.data.problems import DataError
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
-    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    """Prepare the data set; return the number of files written.
+
+    Raises:
+        DataError: files are missing or damaged, or their number is not the official one.
+    """
     written = unpack(root / "panoptic_annotations_trainval2017.zip", root, only=("annotations",))
     for split in IMAGES:
         written += unpack(root / f"{split}2017.zip", root, only=(f"{split}2017",))
         pngs = f"panoptic_{split}2017"
         written += unpack(root / "annotations" / f"{pngs}.zip", root, only=(pngs,))
-    stems = map_in_parallel(partial(stems_of, root), list(IMAGES), min(workers, len(IMAGES)), "checking")
+    stems = map_in_parallel(partial(list_stems, root), list(IMAGES), min(workers, len(IMAGES)), "checking")
     counts = {}
     for (split, number), kinds in zip(IMAGES.items(), stems):
         counts.update({f"{split} {kind}": (len(found), number) for kind, found in kinds.items()})
@@ -36,8 +40,8 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
     return written
 
 
-def stems_of(root: Path, split: str) -> dict[str, set[str]]:
-    """The images of a split, by their names without suffix: on disk, as PNGs, in the JSON."""
+def list_stems(root: Path, split: str) -> dict[str, set[str]]:
+    """Return the names without suffix of the images, of the PNGs, and of the annotations of a split."""
     there = (root / "annotations" / f"panoptic_{split}2017.json").is_file()
     records = load_coco_panoptic_2017(root, split) if there else []
     return {
@@ -48,16 +52,16 @@ def stems_of(root: Path, split: str) -> dict[str, set[str]]:
 
 
 def check_split(root: Path, split: str, kinds: dict[str, set[str]]) -> None:
-    """Every annotation has its image and its PNG.
+    """Check that each annotation has an image and a PNG.
 
     Raises:
-        DataError: naming one that has not.
+        DataError: one has not; the message has its name.
     """
     for kind in ("images", "PNGs"):
         if missing := sorted(kinds["annotations"] - kinds[kind]):
             json_file = root / "annotations" / f"panoptic_{split}2017.json"
             raise DataError(
-                f"{json_file}: {len(missing)} of its annotations have no file among the {kind}, {missing[0]} first"
+                f"{json_file}: {len(missing)} annotations have no file among the {kind}, first {missing[0]}"
             )
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Prepare COCO-Stuff 10k 1.0: unpack the archive in its folder, sort images by split, write the labels.
+"""Prepare COCO-Stuff 10k 1.0: unpack the archive in its folder, link the images of each split, write the labels.
 
     python datasets/prepare_coco_stuff10k.py [--root datasets/coco/coco_stuff_10k] [--workers 8]
 
-Reads cocostuff-10k-v1.0.zip, or what it holds: the labels are MATLAB files of version 7.3, for which h5py is needed
-(pip install h5py). Version 1.1, whose ids are others, is not read. See datasets/README.md.
+Reads cocostuff-10k-v1.0.zip, or the files in it. The labels are MATLAB files of version 7.3, which need h5py (pip
+install h5py). Version 1.1 has other ids and is not supported. See datasets/README.md.
 """
 
 from collections.abc import Sequence
@@ -19,29 +19,34 @@ from unified_seg.data.datasets.semantic_folder import read_names
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import link_or_copy
-from unified_seg.data.preparation.labels import Label, available, write_labels
+from unified_seg.data.preparation.labels import Label, select_available, write_labels
 from unified_seg.data.preparation.matlab import read_mat73
 from unified_seg.data.problems import DataError
 
 CLASSES = len(coco_stuff10k_metadata()["stuff_classes"])
-# In the download 1 is unlabeled and classes count from 2.
+# In the download, 1 is unlabeled and the ids of classes start at 2.
 FIRST = 2
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
-    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    """Prepare the data set; return the number of files written.
+
+    Raises:
+        DataError: files are missing or damaged, or their number is not the official one.
+    """
     written = unpack(root / "cocostuff-10k-v1.0.zip", root, only=("images", "annotations", "imageLists"))
-    labels = {split: labels_of(root, split) for split in IMAGES}
-    there = {split: available(labels[split]) for split in IMAGES}
+    labels = {split: list_labels(root, split) for split in IMAGES}
+    there = {split: select_available(labels[split]) for split in IMAGES}
     counts = {f"{split} images with labels": (len(there[split]), number) for split, number in IMAGES.items()}
     check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
     for split in IMAGES:
         written += link_images(there[split], root / "images_detectron2" / split)
-        written += write_labels(there[split], label_ids, workers, f"{split}: labels")
+        written += write_labels(there[split], read_label_ids, workers, f"{split}: labels")
     return written
 
 
-def labels_of(root: Path, split: str) -> list[Label]:
+def list_labels(root: Path, split: str) -> list[Label]:
+    """List the label maps of a split."""
     outputs = root / "annotations_detectron2" / split
     return [
         Label(root / "images" / f"{name}.jpg", (root / "annotations" / f"{name}.mat",), outputs / f"{name}.png")
@@ -50,18 +55,18 @@ def labels_of(root: Path, split: str) -> list[Label]:
 
 
 def link_images(labels: Sequence[Label], folder: Path) -> int:
-    """Put the images into a folder, as hard links or, on file systems without, as copies; how many."""
+    """Put the images into a folder, as hard links or as copies; return the number of new files."""
     missing = [label.image for label in labels if not (folder / label.image.name).is_file()]
     for image in tqdm(missing, desc=f"{folder.name}: images", unit="file", disable=None):
         link_or_copy(image, folder / image.name)
     return len(missing)
 
 
-def label_ids(file: Path) -> np.ndarray:
-    """(H, W) uint8, 0 .. 170 and 255, of a .mat file of the download."""
+def read_label_ids(file: Path) -> np.ndarray:
+    """Read a .mat file of the download; return (H, W) uint8 label ids, 0 .. 170 and 255."""
     ids = read_mat73(file, "S")
     if ids.min() < FIRST - 1 or ids.max() >= FIRST + CLASSES:
-        raise DataError(f"{file}: label ids of version 1.0 are 1 .. 172, this has {ids.min()} .. {ids.max()}")
+        raise DataError(f"{file}: label ids of version 1.0 must be 1 .. 172, got {ids.min()} .. {ids.max()}")
     return np.where(ids < FIRST, 255, ids - FIRST).astype(np.uint8)
 
 

@@ -3,11 +3,11 @@
 
     python datasets/prepare_pascal_context.py [--root datasets/VOC2010] [--workers 8]
 
-Reads VOCtrainval_03-May-2010.tar, and trainval.tar.gz and labels.txt of Pascal-Context, or what they hold. See
+Reads VOCtrainval_03-May-2010.tar, and trainval.tar.gz and labels.txt of Pascal-Context, or the files in them. See
 datasets/README.md.
 
-Of the 459 classes that the authors labeled, 59 keep their pixels; those of the others are background, as are those
-without a label. The splits are those of VOC 2010: all its train and val images are labeled.
+Of the 459 labeled classes, 59 are kept; pixels of the others and unlabeled pixels become background. The splits are
+train and val of VOC 2010, whose images are all labeled.
 """
 
 from collections.abc import Sequence
@@ -22,23 +22,27 @@ from unified_seg.data.datasets.semantic_folder import read_names
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import write_names
-from unified_seg.data.preparation.labels import Label, available, write_labels
+from unified_seg.data.preparation.labels import Label, select_available, write_labels
 from unified_seg.data.preparation.matlab import read_mat
 from unified_seg.data.problems import DataError, MissingFileError
 
-# The classes in labels.txt.
+# Number of classes in labels.txt.
 NAMES = 459
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
-    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    """Prepare the data set; return the number of files written.
+
+    Raises:
+        DataError: files are missing or damaged, or their number is not the official one.
+    """
     written = unpack(root / "VOCtrainval_03-May-2010.tar", root, inside="VOCdevkit/VOC2010")
     written += unpack(root / "trainval.tar.gz", root, only=("trainval", "labels.txt"))
-    labels = {split: labels_of(root, split) for split in IMAGES}
-    there = {split: available(labels[split]) for split in IMAGES}
+    labels = {split: list_labels(root, split) for split in IMAGES}
+    there = {split: select_available(labels[split]) for split in IMAGES}
     counts = {f"{split} images with labels": (len(there[split]), number) for split, number in IMAGES.items()}
     check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
-    read = partial(label_ids, class_ids(root / "labels.txt"))
+    read = partial(read_label_ids, read_class_ids(root / "labels.txt"))
     for split in IMAGES:
         written += write_labels(there[split], read, workers, f"{split}: labels")
         names = [label.image.stem for label in there[split]]
@@ -46,7 +50,8 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
     return written
 
 
-def labels_of(root: Path, split: str) -> list[Label]:
+def list_labels(root: Path, split: str) -> list[Label]:
+    """List the label maps of a split."""
     return [
         Label(
             root / "JPEGImages" / f"{name}.jpg",
@@ -57,11 +62,11 @@ def labels_of(root: Path, split: str) -> list[Label]:
     ]
 
 
-def class_ids(file: Path) -> np.ndarray:
-    """(460,) uint8: of each id of the authors' list, lines such as `2: aeroplane`, the class 1 .. 59, or 0.
+def read_class_ids(file: Path) -> np.ndarray:
+    """Read labels.txt, with lines such as `2: aeroplane`; return (460,) uint8, the class 1 .. 59 of each id, or 0.
 
     Raises:
-        DataError: there is no such list, or not all of the 59 classes are in it.
+        DataError: the file is missing, or some of the 59 classes are not in it.
     """
     class_of = {name: class_id for class_id, name in enumerate(CLASS_NAMES.split(), start=1)}
     ids = np.zeros(NAMES + 1, dtype=np.uint8)
@@ -73,17 +78,17 @@ def class_ids(file: Path) -> np.ndarray:
     except FileNotFoundError:
         raise MissingFileError(f"{file}: there is no such file; {HOW_TO_GET}") from None
     except (ValueError, IndexError) as error:
-        raise DataError(f"{file}: not a list of lines such as '2: aeroplane': {error}") from None
+        raise DataError(f"{file}: expected lines such as '2: aeroplane': {error}") from None
     if class_of:
-        raise DataError(f"{file}: the classes {', '.join(class_of)} are not in it")
+        raise DataError(f"{file}: the classes {', '.join(class_of)} are missing")
     return ids
 
 
-def label_ids(ids: np.ndarray, file: Path) -> np.ndarray:
-    """(H, W) uint8, 0 .. 59, of a .mat file of the download."""
+def read_label_ids(ids: np.ndarray, file: Path) -> np.ndarray:
+    """Read a .mat file of the download; return (H, W) uint8 label ids, 0 .. 59."""
     label_map = read_mat(file, "LabelMap")
     if label_map.min() < 0 or label_map.max() > NAMES:
-        raise DataError(f"{file}: label ids are 0 .. {NAMES}, this has {label_map.min()} .. {label_map.max()}")
+        raise DataError(f"{file}: label ids must be 0 .. {NAMES}, got {label_map.min()} .. {label_map.max()}")
     return ids[label_map]
 
 

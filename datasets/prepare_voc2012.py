@@ -3,10 +3,10 @@
 
     python datasets/prepare_voc2012.py [--root datasets/VOC2012] [--workers 8]
 
-Reads VOCtrainval_11-May-2012.tar and, for trainaug, benchmark.tgz of the Semantic Boundaries Dataset (SBD), or what
-they hold. See datasets/README.md.
+Reads VOCtrainval_11-May-2012.tar and, for trainaug, benchmark.tgz of the Semantic Boundaries Dataset (SBD), or the
+files in them. See datasets/README.md.
 
-trainaug is what SBD labeled, and VOC's train, without VOC's val; the labels of train are VOC's own.
+trainaug is train of VOC together with the images of SBD, without val of VOC. Images of train keep the labels of VOC.
 """
 
 import logging
@@ -22,7 +22,7 @@ from unified_seg.data.io.image_files import read_label
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import write_names
-from unified_seg.data.preparation.labels import Label, available, write_labels
+from unified_seg.data.preparation.labels import Label, select_available, write_labels
 from unified_seg.data.preparation.matlab import read_mat
 from unified_seg.data.problems import DataError
 
@@ -32,45 +32,52 @@ LABEL_IDS = [*range(21), 255]
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
-    """How many files were written; raises DataError for what is missing, damaged or not the official number."""
+    """Prepare the data set; return the number of files written.
+
+    Raises:
+        DataError: files are missing or damaged, or their number is not the official one.
+    """
     written = unpack(root / "VOCtrainval_11-May-2012.tar", root, inside="VOCdevkit/VOC2012")
-    # Its images are VOC's.
+    # Its images are those of VOC.
     written += unpack(root / "benchmark.tgz", root, only=(f"{SBD}/cls", f"{SBD}/train.txt", f"{SBD}/val.txt"))
     names = {split: read_names(root / LISTS / f"{split}.txt", HOW_TO_GET) for split in ("train", "val")}
-    labels = {split: [label_of(root, name, "SegmentationClass", ".png") for name in names[split]] for split in names}
+    labels = {split: [make_label(root, name, "SegmentationClass", ".png") for name in names[split]] for split in names}
     if with_sbd := (root / SBD).is_dir():
-        labels["trainaug"] = augmented(root, names)
+        labels["trainaug"] = list_trainaug(root, names)
     else:
         logging.getLogger(__name__).warning(f"{root}: no {SBD}, so unified_voc2012_trainaug is left out; {HOW_TO_GET}")
-    there = {split: available(labels[split]) for split in labels}
+    there = {split: select_available(labels[split]) for split in labels}
     counts = {f"{split} images with labels": (len(there[split]), IMAGES[split]) for split in there}
     check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
     if with_sbd:
-        written += write_labels(there["trainaug"], label_ids, workers, "trainaug: labels")
+        written += write_labels(there["trainaug"], read_label_ids, workers, "trainaug: labels")
         written += write_names(root / LISTS / "trainaug.txt", [label.image.stem for label in there["trainaug"]])
     return written
 
 
-def label_of(root: Path, name: str, folder: str, suffix: str) -> Label:
+def make_label(root: Path, name: str, folder: str, suffix: str) -> Label:
+    """Describe the label map of an image, made from the file of this folder and suffix."""
     output = root / "SegmentationClassAug" / f"{name}.png"
     return Label(root / "JPEGImages" / f"{name}.jpg", (root / folder / f"{name}{suffix}",), output)
 
 
-def augmented(root: Path, names: dict[str, list[str]]) -> list[Label]:
-    """The labels of trainaug, sorted by name."""
+def list_trainaug(root: Path, names: dict[str, list[str]]) -> list[Label]:
+    """List the label maps of trainaug, sorted by name."""
     sbd = {name for split in ("train", "val") for name in read_names(root / SBD / f"{split}.txt", HOW_TO_GET)}
     own = set(names["train"])
     return [
-        label_of(root, name, "SegmentationClass", ".png") if name in own else label_of(root, name, f"{SBD}/cls", ".mat")
+        make_label(root, name, "SegmentationClass", ".png")
+        if name in own
+        else make_label(root, name, f"{SBD}/cls", ".mat")
         for name in sorted((sbd | own) - set(names["val"]))
     ]
 
 
-def label_ids(file: Path) -> np.ndarray:
-    """(H, W) uint8, 0 .. 20 and 255, of a PNG of VOC's or a .mat file of SBD's."""
+def read_label_ids(file: Path) -> np.ndarray:
+    """Read a PNG of VOC or a .mat file of SBD; return (H, W) uint8 label ids, 0 .. 20 and 255."""
     ids = read_label(file) if file.suffix == ".png" else read_mat(file, "GTcls", "Segmentation")
     if unknown := np.setdiff1d(ids, LABEL_IDS).tolist():
-        raise DataError(f"{file}: label ids are 0 .. 20 and 255, this has {unknown}")
+        raise DataError(f"{file}: label ids must be 0 .. 20 or 255, got {unknown}")
     return ids.astype(np.uint8)
 
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Install Detectron2 where there is neither a compiler nor GitHub, or keep the one that is there.
+"""Install Detectron2 without a compiler and without GitHub, or keep an installed one.
 
-An importable Detectron2, of whatever version, is kept as it is. Otherwise the Python part of the
-0.6 source release on PyPI is fetched by a pinned hash, brought up to date with today's numpy, Pillow and
-setuptools, packed as one pure-Python wheel named ``detectron2`` and installed. The fixes live here and only here:
-the library itself runs unchanged on 0.6 and on Detectron2's main.
+An importable Detectron2 of any version is kept. Otherwise the Python part of the 0.6 source release on PyPI is
+downloaded by a pinned hash, fixed for current versions of NumPy, Pillow and setuptools, packed as a pure-Python wheel
+named ``detectron2``, and installed. All fixes are in this script: the library runs unchanged on 0.6 and on Detectron2's
+main.
 
-    python tools/install_detectron2.py              # keep, or install 0.6 without a compiler
+    python tools/install_detectron2.py              # keep Detectron2, or install 0.6 without a compiler
     python tools/install_detectron2.py --from-git   # build the official main (needs a compiler and GitHub)
 
-Run it with the interpreter of the environment to install into; torch must be there already.
+Run it with the interpreter of the target environment, in which PyTorch must be installed.
 """
 
 import argparse
@@ -28,8 +28,8 @@ RELEASE = "pb1-detectron2==0.6"  # every Python file equals the official v0.6 ta
 SHA256 = "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
 OFFICIAL = "git+https://github.com/facebookresearch/detectron2"
 
-# What the Python part imports. Detectron2's own list adds `black`, `future` and `pydot`, which serve its
-# config printer (black is optional there) and its Caffe2 export, which nothing here uses.
+# The imports of the Python part. Detectron2's own list also has `black`, `future` and `pydot`, for its config printer
+# (where black is optional) and its Caffe2 export, which are not used here.
 REQUIREMENTS = (
     "Pillow>=7.1",
     "matplotlib",
@@ -52,8 +52,8 @@ PROJECTS = {
     "projects/Panoptic-DeepLab/panoptic_deeplab": "detectron2/projects/panoptic_deeplab",
 }
 
-# Stands in for the compiled extension: it imports, answers Detectron2's report of the environment, and says what is
-# missing when one of its operators is asked for.
+# Replaces the compiled extension: it can be imported, provides Detectron2's report of the environment, and raises an
+# error that names the missing operator when one is used.
 STAND_IN_FOR_C = '''"""Stands in for the compiled operators, which this installation does not have."""
 
 
@@ -80,39 +80,43 @@ def __getattr__(name):
 
 
 class InstallError(RuntimeError):
-    """The installation can't go on; the message says why and what to do."""
+    """An error that stops the installation; the message says why and what to do."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--from-git", action="store_true", help="build Detectron2's official main instead")
+    parser.add_argument("--from-git", action="store_true", help="build the official main of Detectron2 instead")
     args = parser.parse_args()
     try:
-        installed = importable("detectron2")
+        installed = find_version("detectron2")
         if installed and not args.from_git:
-            print(f"detectron2 {installed} is there: kept as it is")
+            print(f"detectron2 {installed} is already installed")
             return
-        if not importable("torch"):
-            raise InstallError("torch is not installed in this environment: pip install torch torchvision first")
+        if not find_version("torch"):
+            raise InstallError("PyTorch is missing in this environment: pip install torch torchvision")
         if args.from_git:
             pip("install", "--no-build-isolation", OFFICIAL)
         else:
             with tempfile.TemporaryDirectory() as folder:
                 pip("install", "--quiet", str(build_wheel(download(Path(folder)), Path(folder))))
-        print(f"detectron2 {importable('detectron2')} installed")
+        print(f"detectron2 {find_version('detectron2')} installed")
     except InstallError as error:
         sys.exit(f"install_detectron2: {error}")
 
 
-def importable(package: str) -> str:
-    """Version of an importable package, "" where it is absent; raises InstallError where it is there but broken."""
-    # A fresh interpreter sees what was installed a moment ago.
+def find_version(package: str) -> str:
+    """Return the version of an installed package, "" if it is missing.
+
+    Raises:
+        InstallError: the package is installed but can't be imported.
+    """
+    # A new interpreter also finds packages that were installed a moment ago.
     probe = (
         "import importlib.util, sys\n"
         f"if importlib.util.find_spec('{package}') is None: sys.exit(3)\n"
         f"import {package}; print({package}.__version__)"
     )
-    # Not from the current folder: a checkout of Detectron2 there would pass for an installation.
+    # -I: a checkout of Detectron2 in the current folder is not an installation.
     result = subprocess.run([sys.executable, "-I", "-c", probe], capture_output=True, text=True)
     if result.returncode == 3:
         return ""
@@ -128,10 +132,10 @@ def pip(*arguments: str) -> None:
 
 
 def download(folder: Path) -> Path:
-    """Fetch the source release into `folder`, checked against the pinned hash, and unpack it."""
+    """Download the source release to `folder`, check its hash, and unpack it; return the unpacked folder."""
     requirement = folder / "requirement.txt"
     requirement.write_text(f"{RELEASE} --hash=sha256:{SHA256}\n")
-    # Its setup.py imports torch, so its metadata can't be read in an isolated build environment.
+    # setup.py imports torch, so the metadata can't be read in an isolated build environment.
     pip(
         "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation",
         "--dest", str(folder), "--requirement", str(requirement),
@@ -146,7 +150,7 @@ def download(folder: Path) -> Path:
 
 
 def build_wheel(source: Path, folder: Path) -> Path:
-    """Pack the Python files of an unpacked release, with the fixes, as a wheel; returns its path."""
+    """Pack the Python files of an unpacked release, with the fixes, as a wheel; return its path."""
     files: dict[str, bytes] = {"detectron2/_C.py": STAND_IN_FOR_C.encode()}
     for path in sorted((source / "detectron2").rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -182,15 +186,15 @@ def urlsafe_sha256(content: bytes) -> str:
 
 
 def modernize(name: str, text: str) -> str:
-    """Apply the fixes to one source file; all but the last have since been made in Detectron2's main."""
-    # numpy 1.24 removed its aliases of the builtins; np.int32, np.bool_ and the like stay.
+    """Apply the fixes to one source file; Detectron2's main has all of them but the last."""
+    # NumPy 1.24 removed its aliases of the builtins, but not names such as np.int32 and np.bool_.
     text = re.sub(r"\bnp\.(bool|int|float)\b", r"\1", text)
     edit = EDITS.get(name)
     if edit is None:
         return text
     changed = edit(text)
     if changed == text:
-        raise InstallError(f"the fix for {name} found nothing to change: the source is not the pinned release")
+        raise InstallError(f"{name}: the fix changes nothing, so the source is not the pinned release")
     return changed
 
 
@@ -201,7 +205,7 @@ def replace(old: str, new: str) -> Callable[[str], str]:
 EDITS: dict[str, Callable[[str], str]] = {
     # Pillow 10 removed the alias.
     "detectron2/data/transforms/transform.py": replace("Image.LINEAR", "Image.BILINEAR"),
-    # The fast COCOeval is compiled; pycocotools' own gives the same numbers.
+    # The fast COCOeval is compiled; the one of pycocotools gives the same numbers.
     "detectron2/evaluation/coco_evaluation.py": replace(
         "from detectron2.evaluation.fast_eval_api import COCOeval_opt", "COCOeval_opt = COCOeval"
     ),

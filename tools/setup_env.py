@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make or reuse the environment of this project; any Python >= 3.11 with pip can run it, nothing else is needed.
+"""Make or reuse the Python environment of this project. It needs only Python 3.11 or newer with pip.
 
-Which environment, in this order:
-  1. the folder named by VENV, made if absent;
-  2. the active environment (venv or conda), if Detectron2 is in it;
-  3. .venv beside this project, made if absent.
-A torch and a Detectron2 that are there already are used as they are.
+The environment is the first of:
+  1. the folder in the variable VENV, made if missing;
+  2. the active environment (venv or conda), if it has Detectron2;
+  3. .venv in the folder of this project, made if missing.
+Existing installations of PyTorch and Detectron2 are kept.
 
-    python3 tools/setup_env.py           # set up; seconds when nothing has changed since the last time
-    python3 tools/setup_env.py --which   # only print the environment's interpreter
+    python3 tools/setup_env.py           # set up; takes seconds if nothing has changed since the last time
+    python3 tools/setup_env.py --which   # only print the interpreter of the environment
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INPUTS = [ROOT / "setup.py", ROOT / "tools" / "install_detectron2.py", Path(__fi
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--which", action="store_true", help="print the interpreter and stop")
+    parser.add_argument("--which", action="store_true", help="only print the interpreter")
     args = parser.parse_args()
     python = find_interpreter()
     if args.which:
@@ -36,7 +36,7 @@ def main() -> None:
     try:
         set_up(python)
     except subprocess.CalledProcessError as error:
-        sys.exit(f"setup: {' '.join(map(str, error.cmd))} failed, see above")
+        sys.exit(f"setup_env: {' '.join(map(str, error.cmd))} failed, see above")
 
 
 def find_interpreter() -> Path:
@@ -54,7 +54,7 @@ def interpreter_of(prefix: Path) -> Path:
 
 
 def has(python: Path, package: str) -> bool:
-    """Whether the interpreter finds the package, not counting what lies in the current folder."""
+    """Return whether the interpreter has the package, ignoring packages in the current folder."""
     probe = f"import importlib.util, sys; sys.exit(importlib.util.find_spec('{package}') is None)"
     return python.exists() and subprocess.run([python, "-I", "-c", probe]).returncode == 0
 
@@ -64,18 +64,18 @@ def set_up(python: Path) -> None:
     state = f"{ROOT}\n" + hashlib.sha256(b"".join(path.read_bytes() for path in INPUTS)).hexdigest()
     if stamp.exists() and stamp.read_text() == state:
         return
-    if sys.version_info < (3, 11):  # noqa: UP036 (this script is what tells an older Python)
-        sys.exit(f"setup: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
+    if sys.version_info < (3, 11):  # noqa: UP036 (an older Python runs this script too)
+        sys.exit(f"setup_env: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
     print(f"setting up {python.parent.parent} (once; a few minutes, about 6 GB with torch)", flush=True)
     if not python.exists():
         run(sys.executable, "-m", "venv", python.parent.parent)
-    # A CUDA torchvision does not load beside a CPU torch, so the two are always resolved together.
+    # torchvision for CUDA does not work with torch for the CPU, so both are resolved together.
     if not (has(python, "torch") and has(python, "torchvision")):
         pip(python, "torch", "torchvision")
     if not has(python, "setuptools"):
         pip(python, "setuptools")
     run(python, ROOT / "tools" / "install_detectron2.py")
-    # OpenCV comes in several packages that overwrite each other: another one than ours serves as well.
+    # There are several packages of OpenCV, which overwrite each other: keep the installed one.
     extras = "cityscapes,timm,dev" if has(python, "cv2") else "cityscapes,timm,dev,opencv"
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
@@ -84,11 +84,11 @@ def set_up(python: Path) -> None:
     if not has(python, "panopticapi"):
         pip(python, "--no-deps", "panopticapi-lite")
     stamp.write_text(state)
-    print(f"set up; to type commands of your own: source {python.parent / 'activate'}")
+    print(f"the environment is ready; to use it: source {python.parent / 'activate'}")
 
 
 def pins(python: Path, *packages: str) -> str:
-    """Constraints that keep packages at the version they have: a compiled Detectron2 fits one torch only."""
+    """Return constraints to the installed versions: a compiled Detectron2 works with one version of torch only."""
     code = "import sys; from importlib.metadata import version\nfor n in sys.argv[1:]: print(f'{n}=={version(n)}')"
     return subprocess.run([python, "-I", "-c", code, *packages], check=True, capture_output=True, text=True).stdout
 

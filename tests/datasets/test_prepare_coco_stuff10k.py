@@ -30,7 +30,7 @@ def test_the_files(prepared: Callable[..., Any]) -> None:
     assert len(list(data.root.glob("images_detectron2/test/*"))) == 1
 
 
-def test_without_h5py_it_says_so(prepared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_h5py_is_named(prepared: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     data = prepared("coco_stuff10k")
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(SystemExit, match=r"COCO_\w+\.mat: .*pip install h5py"):
@@ -46,9 +46,9 @@ def test_labels_of_version_1_1_are_refused(prepared: Callable[..., Any]) -> None
     (data.root / f"annotations_detectron2/train/{name}.png").unlink()
     file = data.root / f"annotations/{name}.mat"
     scipy.io.savemat(file, {"S": np.ones((64, 96))})
-    with pytest.raises(SystemExit, match=rf"{file}: not a readable file of MATLAB's version 7\.3"):
+    with pytest.raises(SystemExit, match=rf"{file}: not a readable MATLAB file of version 7\.3"):
         data.run()
     with h5py.File(file, "w") as content:
         content["S"] = np.zeros((96, 64))
-    with pytest.raises(SystemExit, match=rf"{file}: label ids of version 1\.0 are 1 \.\. 172, this has 0 \.\. 0"):
+    with pytest.raises(SystemExit, match=rf"{file}: label ids of version 1\.0 .* got 0 \.\. 0"):
         data.run()

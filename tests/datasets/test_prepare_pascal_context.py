@@ -22,7 +22,7 @@ def test_the_files(prepared: Callable[..., Any]) -> None:
     assert (lists / "train.txt").read_text() == "2008_000003\n2008_000008\n"
     assert (lists / "val.txt").read_text() == "2008_000002\n"
     labels = read_label(data.root / "SegmentationClassContext/2008_000003.png")
-    # 458 wood is the last class, 284 person the 37th; 3 is none of the 59, and 0 no label: both are background.
+    # 458 wood is the last class, 284 person the 37th; 3 is none of the 59, 0 unlabeled: both are background.
     assert [labels[pixel] for pixel in ((0, 50), (30, 30), (60, 50), (60, 0))] == [59, 37, 0, 0]
 
 
@@ -30,7 +30,7 @@ def test_classes_are_found_by_name(prepared: Callable[..., Any], tmp_path: Path)
     module = prepared("pascal_context").module
     file = tmp_path / "labels.txt"
     file.write_text("".join(f"{number}: {name}\n" for number, name in enumerate(reversed(CLASS_NAMES.split()), 101)))
-    ids = module.class_ids(file)
+    ids = module.read_class_ids(file)
     assert ids.shape == (460,) and ids[101] == 59 and ids[159] == 1 and np.count_nonzero(ids) == 59
 
 
@@ -38,10 +38,10 @@ def test_classes_are_found_by_name(prepared: Callable[..., Any], tmp_path: Path)
     ("content", "message"),
     [
         (None, "there is no such file; .*labels.txt of Pascal-Context"),
-        (b"", "the classes aeroplane, bag, .*wood are not in it"),
-        (b"x: aeroplane\n", "not a list of lines such as '2: aeroplane'"),
-        (b"460: aeroplane\n", "not a list of lines such as '2: aeroplane'"),
-        (b"\xff\xfe", "not a list of lines"),
+        (b"", "the classes aeroplane, bag, .*wood are missing"),
+        (b"x: aeroplane\n", "expected lines"),
+        (b"460: aeroplane\n", "expected lines"),
+        (b"\xff\xfe", "expected lines"),
     ],
 )
 def test_a_wrong_list_of_classes_is_named(content: bytes | None, message: str, prepared: Callable[..., Any]) -> None:
@@ -59,7 +59,7 @@ def test_an_id_beyond_the_459_is_named(prepared: Callable[..., Any]) -> None:
     (data.root / "SegmentationClassContext/2008_000002.png").unlink()
     file = data.root / "trainval/2008_000002.mat"
     scipy.io.savemat(file, {"LabelMap": np.full((64, 96), 460, np.uint16)})
-    with pytest.raises(SystemExit, match=rf"{file}: label ids are 0 \.\. 459, this has 460 \.\. 460"):
+    with pytest.raises(SystemExit, match=rf"{file}: label ids .* got 460 \.\. 460"):
         data.run()
 
 

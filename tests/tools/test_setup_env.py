@@ -19,19 +19,19 @@ def which(**environment):
     return Path(result.stdout.strip())
 
 
-def test_by_default_it_is_the_projects_own():
+def test_the_default_environment_is_in_the_project():
     assert which() == ROOT / ".venv" / "bin" / "python"
 
 
-def test_a_named_one_wins(tmp_path):
+def test_a_named_environment_is_used_first(tmp_path):
     assert which(VENV=str(tmp_path / "env"), VIRTUAL_ENV=sys.prefix) == tmp_path / "env" / "bin" / "python"
 
 
 @pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
-def test_an_active_one_with_detectron2_is_used(variable):
+def test_an_active_environment_with_detectron2_is_used(variable):
     assert which(**{variable: sys.prefix}) == Path(sys.prefix) / "bin" / "python"
 
 
-def test_an_active_one_without_detectron2_is_left_alone(tmp_path):
+def test_an_active_environment_without_detectron2_is_not_used(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "other"], check=True)
     assert which(VIRTUAL_ENV=str(tmp_path / "other")) == ROOT / ".venv" / "bin" / "python"

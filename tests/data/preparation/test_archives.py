@@ -55,13 +55,13 @@ def test_everything_is_unpacked_once(archive: Path, tmp_path: Path) -> None:
     assert unpack(archive, root) == 0
 
 
-def test_a_folder_of_it(archive: Path, tmp_path: Path) -> None:
+def test_a_folder_of_an_archive_is_unpacked(archive: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     assert unpack(archive, root, inside="set", only=("images/deep", "notes.txt")) == 2
     assert tree(root) == {"images/deep/b.jpg": b"b", "notes.txt": b"n"}
 
 
-def test_it_goes_on_where_it_was_interrupted(archive: Path, tmp_path: Path) -> None:
+def test_an_interrupted_unpacking_continues(archive: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     unpack(archive, root)
     (root / "set/images/a.jpg").write_bytes(b"half")
@@ -78,12 +78,12 @@ def test_without_an_archive_nothing_is_done(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../evil.txt", "/evil.txt", "set/../../evil.txt", "set\\evil.txt", "C:/evil.txt"])
 @pytest.mark.parametrize("write", [zip_of, plain_tar])
-def test_a_member_may_not_leave_the_folder(
+def test_a_member_outside_the_folder_is_refused(
     name: str, write: Callable[[dict[str, bytes]], bytes], tmp_path: Path
 ) -> None:
     path = tmp_path / ("a.zip" if write is zip_of else "a.tar")
     path.write_bytes(write({name: b"evil"}))
-    with pytest.raises(DataError, match=r"a\.\w+: its member '.*evil\.txt' leads out of the folder"):
+    with pytest.raises(DataError, match=r"a\.\w+: member '.*evil\.txt' is outside"):
         unpack(path, tmp_path / "root")
     assert not list(tmp_path.rglob("*evil*")) and not Path("/evil.txt").exists()
 
@@ -94,7 +94,7 @@ def test_links_and_devices_are_refused(kind: bytes, tmp_path: Path) -> None:
     link.type, link.linkname = kind, "/etc"
     path = tmp_path / "a.tar"
     path.write_bytes(tar_of([link, tarfile.TarInfo("set/link/evil.txt")], [b"", b"evil"]))
-    with pytest.raises(DataError, match=r"a\.tar: its member 'set/link' is a link or device"):
+    with pytest.raises(DataError, match=r"a\.tar: member 'set/link' is a link"):
         unpack(path, tmp_path / "root")
     assert not (tmp_path / "root").exists()
 
@@ -115,6 +115,6 @@ def test_a_damaged_archive_is_named(name: str, damage: str, tmp_path: Path) -> N
     else:
         data = data[:200] + bytes([data[200] ^ 0xFF]) + data[201:]
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(DataError, match=rf"{name}: can't be unpacked: .*; if it is damaged, download it again"):
+    with pytest.raises(DataError, match=rf"{name}: can't be unpacked: .*; download it again"):
         unpack(tmp_path / name, tmp_path / "root")
     assert not tree(tmp_path / "root")

@@ -14,7 +14,7 @@ def test_a_list_is_written_if_it_differs(tmp_path: Path) -> None:
     assert write_names(path, ["b"]) == 1
 
 
-def test_a_file_gets_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_linked_or_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = tmp_path / "a.jpg", tmp_path / "new" / "a.jpg"
     source.write_bytes(b"picture")
     link_or_copy(source, target)

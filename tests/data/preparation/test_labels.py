@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from unified_seg.data.io.image_files import read_label
-from unified_seg.data.preparation.labels import Label, available, write_labels
+from unified_seg.data.preparation.labels import Label, select_available, write_labels
 from unified_seg.data.problems import DataError
 
 
@@ -40,7 +40,7 @@ def test_a_label_of_another_size_is_named(labels: list[Label]) -> None:
         write_labels(labels, read_label, 1, "labels")
 
 
-def test_what_is_available(labels: list[Label]) -> None:
+def test_labels_with_image_and_sources_are_available(labels: list[Label]) -> None:
     labels[0].image.unlink()
     labels[1].sources[0].unlink()
-    assert available(labels) == labels[2:]
+    assert select_available(labels) == labels[2:]

@@ -1,5 +1,5 @@
-"""What the datasets/prepare_*.py scripts share: from the archives of a data set to the files that training reads.
+"""Shared parts of the scripts datasets/prepare_*.py, which make the files for training from the archives of a data set.
 
-Everything is written to a temporary name and renamed, and what is there is left as it is: a script that was
-interrupted goes on where it was, and one that has finished has nothing to do.
+Each file is written under a temporary name and renamed, and existing files are kept: an interrupted script continues
+where it stopped, and a finished one has nothing to do.
 """

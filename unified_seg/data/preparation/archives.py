@@ -1,4 +1,4 @@
-"""Unpacking the archives that data sets come in: plain files, whole, and inside the folder."""
+"""Unpacking of data set archives: regular files only, each written completely, and none outside the folder."""
 
 import lzma
 import shutil
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.problems import DataError
 
-# What the readers of archives raise about damaged ones; RuntimeError is zipfile's of an encrypted one.
+# Errors of the readers for damaged archives; zipfile raises RuntimeError for an encrypted one.
 BROKEN = (
     OSError, EOFError, NotImplementedError, RuntimeError,
     tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
@@ -24,7 +24,7 @@ BLOCK = 1 << 20
 
 
 class _Member(NamedTuple):
-    """A file in an archive; `position`: how far in the archive it is, in bytes."""
+    """A file in an archive, and its position there in bytes."""
 
     name: str
     size: int
@@ -33,21 +33,21 @@ class _Member(NamedTuple):
 
 
 def unpack(archive: Path, root: Path, *, inside: str = "", only: tuple[str, ...] = ()) -> int:
-    """Unpack what of an archive is not there yet, with a progress bar.
+    """Unpack the missing files of an archive, with a progress bar.
 
-    A file of a member's name and size is left as it is, so that unpacking goes on where it was interrupted.
+    Files with the name and size of a member are kept, so that an interrupted unpacking continues.
 
     Args:
-        archive: .zip, or .tar in any compression; if there is none, nothing is done.
+        archive: .zip, or .tar with any compression; nothing is done if the file is missing.
         root: the folder to unpack to.
-        inside: the folder in the archive whose content goes to `root`; the rest is left out.
-        only: files and folders inside `inside`; the rest is left out. (): everything.
+        inside: the folder in the archive whose content goes to `root`; other members are skipped.
+        only: files and folders in `inside` to unpack; () for all.
 
     Returns:
-        How many files were written.
+        The number of files written.
 
     Raises:
-        DataError: a damaged archive, or a member that is a link or device, or whose name leads out of the folder.
+        DataError: the archive is damaged, or a member is a link or a device or lies outside the folder.
     """
     if not archive.is_file():
         return 0
@@ -65,9 +65,9 @@ def unpack(archive: Path, root: Path, *, inside: str = "", only: tuple[str, ...]
                     written += 1
                 bar.update(member.position - bar.n)
         except BROKEN as error:
-            # tarfile tells of every compression that it tried, a line each.
+            # tarfile lists all compressions that it tried, one on each line.
             cause = str(error).partition(":\n")[0]
-            raise DataError(f"{archive}: can't be unpacked: {cause}; if it is damaged, download it again") from None
+            raise DataError(f"{archive}: can't be unpacked: {cause}; download it again if it is damaged") from None
     return written
 
 
@@ -84,7 +84,7 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
             if info.isdir():
                 continue
             if not info.isreg():
-                raise DataError(f"{archive}: its member {info.name!r} is a link or device, which is not unpacked")
+                raise DataError(f"{archive}: member {info.name!r} is a link or a device, expected regular files")
             read = partial(content.extractfile, info)
             yield _Member(info.name, info.size, raw.tell(), read)  # type: ignore[arg-type]  # not None of a file
 
@@ -92,12 +92,12 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
 def _checked_path(name: str, archive: Path) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise DataError(f"{archive}: its member {name!r} leads out of the folder, nothing more is unpacked")
+        raise DataError(f"{archive}: member {name!r} is outside the folder of the archive; unpacking stopped")
     return path
 
 
 def _target(path: PurePosixPath, root: Path, inside: str, only: tuple[str, ...]) -> Path | None:
-    """Where a member goes; None if it is left out."""
+    """Return the file for a member, None if it is skipped."""
     if not path.is_relative_to(inside):
         return None
     path = path.relative_to(inside)

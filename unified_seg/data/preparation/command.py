@@ -1,68 +1,63 @@
-"""The command line of the scripts, and the official numbers that they check."""
+"""The command line of the preparation scripts, and the check of the official numbers of files."""
 
-import argparse
 import logging
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.problems import DataError
 
 
 def run_script(
     prepare: Callable[[Path, int, bool], int], default_root: Path, description: str, arguments: Sequence[str] | None
 ) -> None:
-    """Run a script: --root, --workers, --allow-subset.
+    """Run a preparation script with the options --root, --workers and --allow-subset.
 
     Args:
-        prepare: called with these three; returns how many files it wrote.
-        default_root: the data set's folder.
-        description: for --help.
-        arguments: None: those of the process.
+        prepare: called with the values of these options; returns the number of files that it wrote.
+        default_root: the folder of the data set unless --root names another.
+        description: the text of --help.
+        arguments: the command line; None for that of this process.
+
+    Raises:
+        SystemExit: on an error that the user can fix, such as a damaged archive or a full disk.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--root", type=Path, default=default_root, metavar="FOLDER", help="the data set's (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one for each CPU)"
-    )
-    parser.add_argument("--allow-subset", action="store_true", help="go on with part of the data set, with a warning")
+    parser = ToolParser(description)
+    root = "the folder of the data set; default: %(default)s"
+    parser.add_argument("--root", type=Path, default=default_root, metavar="FOLDER", help=root)
+    parser.add_workers()
+    subset = "accept a part of the data set, with a warning"
+    parser.add_argument("--allow-subset", action="store_true", help=subset)
     args = parser.parse_args(arguments)
-    if args.workers < 1:
-        parser.error(f"--workers {args.workers}: at least one process")
-    try:
-        written = prepare(args.root.expanduser(), args.workers, args.allow_subset)
-    except (DataError, OSError) as error:
-        # What a user can mend, without a traceback; OSError: a full disk, a folder that may not be written to.
-        sys.exit(f"{type(error).__name__}: {error}")
-    print(f"{args.root}: ready, {f'{written} files written' if written else 'there was nothing to do'}")
+    work = partial(prepare, args.root.expanduser(), args.workers, args.allow_subset)
+    written = run_tool(work, also=(OSError,), interrupted="interrupted; the same command continues from here")
+    print(f"{args.root}: ready, {f'{written} files written' if written else 'nothing to do'}")
 
 
 def check_counts(root: Path, counts: Mapping[str, tuple[int, int]], how_to_get: str, *, allow_subset: bool) -> None:
-    """Compare the files of a data set with their official numbers.
+    """Compare the numbers of files of a data set with the official ones.
 
     Args:
-        root: the data set's folder.
-        counts: what -> how many there are, and how many there should be.
-        how_to_get: ends the error.
-        allow_subset: only warn, unless there is nothing at all.
+        root: the folder of the data set.
+        counts: by the kind of file, the number found and the official number.
+        how_to_get: where to download the data set; the end of the error message.
+        allow_subset: only warn about smaller numbers, unless there are no files at all.
 
     Raises:
-        DataError: naming every number that differs.
+        DataError: numbers differ; the message has all of them.
     """
     wrong = [f"{what}: {found:,} of {official:,}" for what, (found, official) in counts.items() if found != official]
     if not wrong:
         return
-    message = f"{root}: not the official numbers: {'; '.join(wrong)}"
+    message = f"{root}: not the official numbers of files: {'; '.join(wrong)}"
     if not allow_subset:
-        raise DataError(f"{message}; {how_to_get}; --allow-subset goes on with what is there")
+        raise DataError(f"{message}; {how_to_get}; --allow-subset accepts a part")
     if not any(found for found, _ in counts.values()):
         raise DataError(f"{message}; {how_to_get}")
-    logging.getLogger(__name__).warning(f"{message}; going on with what is there")
+    logging.getLogger(__name__).warning(f"{message}; continuing with this part")
 
 
 def count_files(folder: Path, pattern: str) -> int:
-    """How many files match below a folder; 0 if there is no such folder."""
+    """Count the files below a folder that match a pattern; 0 if there is no such folder."""
     return sum(1 for _ in folder.glob(pattern))

@@ -1,4 +1,4 @@
-"""The files that a preparation writes, each whole or not at all."""
+"""Writing of lists and links, each completely or not at all."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ from unified_seg.data.io.file_system import write_atomically
 
 
 def write_names(path: Path, names: Sequence[str]) -> int:
-    """Write the list of a split, one name a line, unless the file has just these.
+    """Write the list of a split, one name on each line, unless the file has this content already.
 
     Returns:
-        How many files were written: 0 or 1.
+        The number of files written, 0 or 1.
     """
     text = "".join(f"{name}\n" for name in names)
     if path.is_file() and path.read_bytes() == text.encode():
@@ -23,7 +23,7 @@ def write_names(path: Path, names: Sequence[str]) -> int:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file another name: by a hard link or, on file systems without, a copy."""
+    """Make a hard link to a file or, on file systems without hard links, a copy."""
     with write_atomically(target) as temporary:
         temporary.unlink(missing_ok=True)
         try:

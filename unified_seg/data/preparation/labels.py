@@ -1,4 +1,4 @@
-"""Making the label maps of a data set in parallel, those that are not there yet."""
+"""Parallel writing of the missing label maps of a data set."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,12 +12,12 @@ from unified_seg.data.io.parallel import map_in_parallel
 
 
 class Label(NamedTuple):
-    """A label map to make.
+    """A label map to write.
 
     Attributes:
-        image: its image.
-        sources: the files that it is made from.
-        output: its PNG.
+        image: the image of the label map.
+        sources: the files that the label map is made from.
+        output: the PNG to write.
     """
 
     image: Path
@@ -26,27 +26,27 @@ class Label(NamedTuple):
 
 
 def write_labels(labels: Sequence[Label], read: Callable[..., np.ndarray], workers: int, title: str) -> int:
-    """Write those PNGs that are not there.
+    """Write the PNGs that are missing.
 
     Args:
-        labels: all of the split.
-        read: gives the (H, W) map of ids, as `write_png` takes it, of a label's sources.
-        workers: processes.
-        title: of the progress bar.
+        labels: all label maps of the split.
+        read: returns the (H, W) map of ids for the sources of a label map, in a form that `write_png` accepts.
+        workers: number of processes.
+        title: title of the progress bar.
 
     Returns:
-        How many were written.
+        The number of files written.
 
     Raises:
-        DataError: of `read`, or a map of another size than its image as it is stored.
+        DataError: raised by `read`, or a map has another size than its stored image.
     """
     missing = [label for label in labels if not label.output.is_file()]
     map_in_parallel(partial(_write_label, read), missing, workers, title)
     return len(missing)
 
 
-def available(labels: Sequence[Label]) -> list[Label]:
-    """Those whose image and sources are there, of part of a data set."""
+def select_available(labels: Sequence[Label]) -> list[Label]:
+    """Return the label maps whose image and sources exist."""
     return [label for label in labels if all(file.is_file() for file in (label.image, *label.sources))]
 
 
