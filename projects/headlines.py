@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Put what each method adds into the README of the repository, from the projects' results.json.
+"""Write the gain of each method into the README of the repository, from the results.json of the projects.
 
 python projects/headlines.py
 """
 
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
+from unified_seg.cli import run_tool
 from unified_seg.data.io.text_files import read_json
 from unified_seg.data.problems import DataError
 from unified_seg.reporting.ablation.table import difference, mean_and_spread
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Headline(NamedTuple):
-    """A row of a project's ablation, which is compared with its baseline."""
+    """A row of a project's ablation that is compared with its baseline, and the words for it in the table."""
 
     project: str
     row: str
@@ -39,11 +39,10 @@ HEADLINES = (
 
 
 def table(root: Path) -> str:
-    """Markdown.
+    """Format the table as Markdown.
 
     Raises:
-        DataError: no results.json that can be read.
-        ValueError: it has no such row, or none that was run and has a baseline.
+        DataError: a results.json can't be read, or a row is missing, was not run or has no baseline.
     """
     lines = []
     for headline in HEADLINES:
@@ -51,7 +50,7 @@ def table(root: Path) -> str:
         rows: dict[str, Any] = {row["name"]: row for row in read_json(file)["rows"]}
         row = rows.get(headline.row, {})
         if not row.get("difference"):
-            raise ValueError(f"{file}: no row {headline.row!r} that was run and has a baseline that was")
+            raise DataError(f"{file}: row {headline.row!r} is missing, was not run or has no baseline that was run")
         lines.append(
             [
                 f"[{headline.words}](projects/{headline.project}/README.md)",
@@ -67,12 +66,12 @@ def table(root: Path) -> str:
 
 
 def main(root: Path = ROOT) -> None:
-    try:
+    def run() -> None:
         text = table(root)
         put_into(root / "README.md", text, "headlines")
-    except (DataError, ValueError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
-    print(text)
+        print(text)
+
+    run_tool(run)
 
 
 if __name__ == "__main__":

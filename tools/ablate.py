@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Train and evaluate every row and seed of a project's ablation, and put the table into the project's README.
+"""Train and evaluate all rows and seeds of a project's ablation, and write the table into the project's README.
 
-What is done is skipped and what was interrupted goes on, so the same command is the way to continue. It reads
+Finished runs are skipped and interrupted ones continue, so that the same command also resumes an ablation. It reads
 projects/<project>/ablation.yaml and writes projects/<project>/results.json and, between two markers, the README.
 
-    python tools/ablate.py fusion_scheme                    # everything
+    python tools/ablate.py fusion_scheme                    # all rows and seeds
     python tools/ablate.py fusion_scheme --seeds 0 --rows "+ ASP and RP"
-    python tools/ablate.py fusion_scheme --render-only      # the README from results.json, nothing is run
+    python tools/ablate.py fusion_scheme --render-only      # only write the README from results.json
 
-It publishes what was run here. With --keep-published a row whose runs were made elsewhere stays in the table.
+The table has the runs of this machine. With --keep-published, rows that were run elsewhere stay in the table.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.io.text_files import read_json, write_json
 from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation import table
@@ -32,53 +33,53 @@ from unified_seg.reporting.ablation.summary import summarize
 from unified_seg.reporting.readme import check_markers, markers, put_into
 
 ROOT = Path(__file__).resolve().parent.parent
+RESUME = "the same command continues from here"
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT, train_script: str = "tools/train_net.py") -> None:
-    """The command. `root` and `train_script` (relative to it) are parameters for the tests alone."""
-    args = parse(arguments)
+    """Run the tool. Only tests give `root` and `train_script` (relative to it)."""
+    args = parse_args(arguments)
     project = root / "projects" / args.project
-    try:
+
+    def run() -> None:
         if args.render_only:
             publish(project)
-        else:
-            with ended_by_schedulers():
-                ablate(args, project, Executor(root, Path(train_script)))
-    except (ValueError, RunFailed) as error:
-        sys.exit(f"ablate: {error}")
-    except KeyboardInterrupt:
-        sys.exit("\nablate: interrupted; the same command goes on from here")
+            return
+        with exit_on_sigterm():
+            ablate(args, project, Executor(root, Path(train_script)))
+
+    run_tool(run, also=(ValueError, RunFailed), interrupted=f"interrupted; {RESUME}")
 
 
 @contextmanager
-def ended_by_schedulers() -> Iterator[None]:
-    """A job scheduler's SIGTERM is an exit within, so that no training outlives this process."""
-    before = signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("ablate: terminated; the same command goes on from here")
-    )
+def exit_on_sigterm() -> Iterator[None]:
+    """Turn the SIGTERM of a job scheduler into SystemExit, so that the running training is ended too."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"terminated; {RESUME}"))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("project", help="a folder of projects/ that holds an ablation.yaml")
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="default: those of ablation.yaml")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="only these rows and their bases; default: all")
-    parser.add_argument("--device", help="cpu or cuda; default: what the configs say")
-    keep = "rows of results.json that have more seeds than were run here stay as they are"
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = ToolParser(__doc__)
+    parser.add_argument("project", help="a folder of projects/ with an ablation.yaml")
+    seeds = "seeds to run; default: those of ablation.yaml"
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help=seeds)
+    rows = "rows to run, together with the rows that they build on; default: all"
+    parser.add_argument("--rows", nargs="+", metavar="NAME", help=rows)
+    parser.add_argument("--device", help="cpu or cuda; default: MODEL.DEVICE of the configs")
+    keep = "keep the rows of results.json that have more seeds than were run here"
     parser.add_argument("--keep-published", action="store_true", help=keep)
-    parser.add_argument("--render-only", action="store_true", help="only write the README's table from results.json")
+    parser.add_argument("--render-only", action="store_true", help="only write the README from results.json")
     return parser.parse_args(arguments)
 
 
 def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
-    """Do the runs, publishing the results after each.
+    """Do the runs and publish the results after each.
 
     Raises:
-        ValueError: whatever is wrong with the plan, the data or the README, before the first run.
+        ValueError: an error in the plan, the data or the README; raised before the first run.
         RunFailed: a run failed.
     """
     root = executor.root
@@ -87,8 +88,8 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     output = root / "output" / "ablation" / plan.project
     runs = plan_runs(plan, plan.in_order(args.rows), seeds, output, root, args.device)
     earlier = read_results(project) if args.keep_published else None
-    # The table publishes every run that was made, also those that this command was not asked for.
-    published = sorted({*seeds, *seeds_on_disk(plan, output), *(seeds_of(earlier) if earlier else ())})
+    # The table has all runs on this machine, not only those of this command.
+    published = sorted({*seeds, *find_seeds(plan, output), *(seeds_of(earlier) if earlier else ())})
     all_runs = plan_runs(plan, plan.in_order(), published, output, root, args.device)
     check_markers(project / "README.md", table.MAIN)
     if plan.toyscapes is not None:
@@ -101,27 +102,28 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
         write_json(project / "results.json", results)
 
     if earlier is not None:
-        write_results()  # says now whether the two can stand in one table
+        write_results()  # fails now, not after the runs, if published and new results can't be combined
     executor.do_all(runs, write_results)
     write_results()
     publish(project)
 
 
-def seeds_on_disk(plan: AblationPlan, output: Path) -> set[int]:
-    """The seeds that some row was run with."""
+def find_seeds(plan: AblationPlan, output: Path) -> set[int]:
+    """Return the seeds of all runs on disk."""
     folders = [folder.name for row in plan.rows for folder in (output / row.slug).glob("seed*")]
     return {int(match[1]) for name in folders if (match := re.fullmatch(r"seed(\d+)", name))}
 
 
 def read_results(project: Path) -> dict[str, Any]:
+    """Read the published results; raises DataError if there are none."""
     try:
         return read_json(project / "results.json")
     except MissingFileError as error:
-        raise ValueError(f"{error}; the command without options makes it") from None
+        raise MissingFileError(f"{error}; tools/ablate.py without options writes it") from None
 
 
 def publish(project: Path) -> None:
-    """Render results.json into the README and print it."""
+    """Write the table of results.json into the README and print it."""
     results = read_results(project)
     text, readme = table.render(results), project / "README.md"
     put_into(readme, text, table.MAIN)

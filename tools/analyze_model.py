@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Say what a model costs, part by part: parameters, multiply-adds, activations; or print its structure.
+"""Print the parameters, multiply-adds and activations of each part of a model, or its structure.
 
     python tools/analyze_model.py --tasks parameter flop --config-file configs/toyscapes/unified_demo.yaml
-    python tools/analyze_model.py --tasks flop activation --num-inputs 20 --config-file ... \\
+    python tools/analyze_model.py --tasks flop activation --num-images 20 --config-file ... \\
         MODEL.WEIGHTS output/demo/model_final.pth
 
-What the detector does depends on what it finds, so its numbers are averages over the first images of DATASETS.TEST,
-or over random images of the test size where that set is not on disk, or --random asks for them.
+The work of a detector depends on what it finds, so the counts are averages over the first images of DATASETS.TEST, or
+over random images of the test size if that data set is not on disk or with --random.
 """
 
 import argparse
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.config import ConfigError
+from unified_seg.checkpoint import Checkpointer
+from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.pipeline.loaders import build_test_loader
 from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
@@ -42,27 +42,26 @@ COUNTERS = {
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     parser.add_argument("--tasks", choices=(*COUNTERS, "parameter", "structure"), nargs="+", required=True)
-    parser.add_argument("--config-file", required=True, metavar="FILE")
-    parser.add_argument("-n", "--num-inputs", type=int, default=10, metavar="N", help="images that counts average over")
-    parser.add_argument("--random", action="store_true", help="random images even where the data set is on disk")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="config overrides: KEY VALUE ...")
-    args = parser.parse_args(arguments)
-    if args.num_inputs < 1:
-        parser.error(f"--num-inputs {args.num_inputs}: at least one")
-    return args
+    parser.add_config_file("the config of the model")
+    num_images = parser.add_count("--num-images", "images to average the counts over", default=10)
+    parser.add_alias("--num-inputs", num_images)
+    parser.add_alias("-n", num_images)
+    parser.add_argument("--random", action="store_true", help="use random images even if the data set is on disk")
+    parser.add_overrides()
+    return parser.parse_args(arguments)
 
 
 class TensorModel(nn.Module):
-    """A model of Detectron2's kind, from a tensor to tensors, as the counters ask of what they trace."""
+    """Wrapper of a Detectron2 model that maps a tensor to tensors, as fvcore's counters need it for tracing."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """image: (C, H, W), 0 to 255."""
+        """Return all tensors in the outputs for an image (C, H, W) with values in [0, 255]."""
         return tuple(_tensors(self.model([{"image": image, "height": image.shape[1], "width": image.shape[2]}])))
 
 
@@ -82,7 +81,7 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
 
 
 def random_images(cfg: CfgNode, count: int) -> Iterator[Tensor]:
-    """(3, H, W) noise, always the same, as high as MIN_SIZE_TEST and as wide as MAX_SIZE_TEST."""
+    """Yield the same (3, H, W) noise images in each run, with H = INPUT.MIN_SIZE_TEST and W = INPUT.MAX_SIZE_TEST."""
     height = cfg.INPUT.MIN_SIZE_TEST or cfg.INPUT.MAX_SIZE_TEST
     width = max(height, cfg.INPUT.MAX_SIZE_TEST)
     generator = torch.Generator().manual_seed(0)
@@ -91,13 +90,13 @@ def random_images(cfg: CfgNode, count: int) -> Iterator[Tensor]:
 
 
 def test_images(cfg: CfgNode, count: int) -> Iterator[Tensor]:
-    """(3, H, W): the first images of DATASETS.TEST, sized as the model gets them."""
+    """Yield the first images (3, H, W) of DATASETS.TEST in the size that the model gets."""
     for batch in islice(build_test_loader(cfg, cfg.DATASETS.TEST[0]), count):
         yield batch[0]["image"]
 
 
-def images_for(cfg: CfgNode, count: int, random: bool) -> tuple[Iterable[Tensor], int, str]:
-    """The inputs to count on, their number, and what they are in words."""
+def select_images(cfg: CfgNode, count: int, random: bool) -> tuple[Iterable[Tensor], int, str]:
+    """Return the images to count on, their number, and a description of them."""
     name = cfg.DATASETS.TEST[0] if cfg.DATASETS.TEST else None
     if name and not random:
         try:
@@ -105,40 +104,40 @@ def images_for(cfg: CfgNode, count: int, random: bool) -> tuple[Iterable[Tensor]
             count = min(count, available)
             return test_images(cfg, count), count, f"the first {count} images of {name}"
         except (DataError, OSError):
-            pass  # not on disk: counting needs no labels and no real images
+            pass  # not on disk; counting needs neither labels nor real images
     images = list(random_images(cfg, count))
     height, width = images[0].shape[1:]
     return images, count, f"{count} random images of {width}×{height}"
 
 
 def count_by_module(model: nn.Module, images: Iterable[Tensor], counter: Callable[..., Any], total: int) -> np.ndarray:
-    """Counts of each part of the model and, last, of all.
+    """Count for each part of the model and, in the last column, for the whole model.
 
     Returns:
-        (images, parts + 1) float.
+        (images, parts + 1) float64.
     """
     wrapper = TensorModel(model)
     rows = []
     for image in tqdm(images, total=total, desc="counting", unit="img", disable=None):
-        # Tracing warns of every branch on a value, and the counters of every operator that costs next to nothing.
+        # Tracing warns about each branch on a value, the counters about each operator of negligible cost.
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             analysis = counter(wrapper, (image,)).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
             counts = analysis.tracer_warnings("none").by_module()
-        rows.append([*(counts.get(f"model.{part}", 0) for part in parts_of(model)), counts[""]])
+        rows.append([*(counts.get(f"model.{part}", 0) for part in part_names(model)), counts[""]])
     return np.array(rows, dtype=np.float64)
 
 
-def parts_of(model: nn.Module) -> list[str]:
-    """The names of the model's direct parts that hold parameters."""
+def part_names(model: nn.Module) -> list[str]:
+    """Return the names of the model's direct children that have parameters."""
     return [name for name, part in model.named_children() if any(True for _ in part.parameters())]
 
 
 def cost_table(model: nn.Module, counts: np.ndarray, unit: float, title: str) -> str:
-    """A table of what `count_by_module` returns; `rest` is what no part holds, such as resampling."""
+    """Format the result of `count_by_module`; the row `rest` is work outside the parts, such as resampling."""
     counts = np.column_stack([counts[:, :-1], counts[:, -1] - counts[:, :-1].sum(axis=1), counts[:, -1]]) / unit
     mean = counts.mean(axis=0)
-    names = [*parts_of(model), "rest", "all"]
+    names = [*part_names(model), "rest", "all"]
     return tabulate(
         list(zip(names, mean, counts.std(axis=0), 100 * mean / (mean[-1] or 1.0))),
         headers=["part", title, "± over images", "%"],
@@ -147,9 +146,10 @@ def cost_table(model: nn.Module, counts: np.ndarray, unit: float, title: str) ->
 
 
 def parameter_table(model: nn.Module) -> str:
+    """Format the number of parameters, and of trained ones, of each part."""
     counts = parameter_count(model)
     rows = []
-    for name in [*parts_of(model), ""]:
+    for name in [*part_names(model), ""]:
         part = model.get_submodule(name)
         trained = sum(p.numel() for p in part.parameters() if p.requires_grad)
         rows.append((name or "all", counts[name], trained, 100 * counts[name] / max(1, counts[""])))
@@ -157,10 +157,14 @@ def parameter_table(model: nn.Module) -> str:
 
 
 def build(cfg: CfgNode, required: bool) -> nn.Module:
-    """The model, with its weights where they are on disk: the counts of a detector depend on them a little.
+    """Build the model and load its weights if they are on disk: the cost of a detector depends on what it finds.
 
     Args:
-        required: the user named the weights, so that a missing file is an error.
+        cfg: a resolved config.
+        required: whether missing weights are an error, because the user named them.
+
+    Raises:
+        CheckpointError: the weights are required and missing, or do not fit the model.
     """
     model = build_model(cfg).eval()
     if cfg.MODEL.WEIGHTS and (required or Path(cfg.MODEL.WEIGHTS).is_file()):
@@ -180,18 +184,14 @@ def run(args: argparse.Namespace) -> None:
             print(parameter_table(model))
         else:
             counter, unit, title = COUNTERS[task]
-            images, count, description = images_for(cfg, args.num_inputs, args.random)
+            images, count, description = select_images(cfg, args.num_images, args.random)
             counts = count_by_module(model, images, counter, count)
             print(f"{title}, mean over {description}\n{cost_table(model, counts, unit, title)}")
         print()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except (ConfigError, CheckpointError, DataError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_tool(partial(run, parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,22 @@
 #!/usr/bin/env python3
-"""Propose groups of classes that a model mistakes for each other, for the subnets of a ConfusionGroupHead.
+"""Propose groups of classes that a model confuses, for the subnets of a ConfusionGroupHead.
 
     python tools/confusion_groups.py output/base/inference/DATASET/sem_seg.npz --output output/groups.json
     python tools/confusion_groups.py before=output/base/inference/DATASET/sem_seg.npz --output output/groups.json \\
         --max-groups 2 --after with_groups=output/groups/inference/DATASET/sem_seg.npz
 
-It reads the confusion matrix that an evaluation saved. Let that be an evaluation on held-out images, neither trained on
-nor used for the final score: groups chosen on the images of the final score leak them into the model, and on images
-that were trained on there is hardly any confusion left.
+The input is the confusion matrix that an evaluation wrote. Use an evaluation on held-out images: not those of the final
+score, which would leak into the model, and not training images, on which a trained model confuses few classes.
 
-The groups are printed and written as a piece of config, MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS: name the file under
-_BASE_ of a config. A picture shows the matrix, ordered by group, with the groups outlined; with --after those of other
-evaluations beside it.
+The groups are printed and written as a piece of config with MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS; list the file
+under _BASE_ of a config. The picture shows the matrix ordered by group, with the groups outlined, and beside it the
+matrices of the evaluations after --after.
 """
 
 import argparse
-import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -27,6 +25,8 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
+from unified_seg.cli import ToolParser, run_tool
+from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.heads.confusion_groups.matrix_figure import draw_confusions
@@ -35,40 +35,42 @@ from unified_seg.heads.confusion_groups.proposal import ClassGroup, check_bounds
 
 
 class Source(NamedTuple):
-    """A file with a confusion matrix, and what to call it on the picture; "" for a part of its path."""
+    """A file with a confusion matrix and its title in the picture; "" for the part of its path that differs."""
 
     path: Path
     title: str
 
 
-def source(text: str) -> Source:
-    """[TITLE=]FILE; the name of a file may hold a = of its own."""
+def parse_source(text: str) -> Source:
+    """Read [TITLE=]FILE; the name of a file may contain "=" itself."""
     title, equals, path = text.partition("=")
     if not equals or Path(text).exists():
         return Source(Path(text).expanduser(), "")
     return Source(Path(path).expanduser(), title)
 
 
-def file_to_write(text: str) -> Path:
+def parse_output_file(text: str) -> Path:
+    """Read the name of a file to write."""
     path = Path(text).expanduser()
     if path.exists() and not path.is_file():
-        raise argparse.ArgumentTypeError(f"{path} is there, and no file")
+        raise argparse.ArgumentTypeError(f"must be the name of a file, but {path} exists and is not a file")
     return path
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     add = parser.add_argument
-    add("matrix", type=source, metavar="[TITLE=]FILE", help="inference/<data set>/sem_seg.npz of an evaluation")
-    gets = "gets the groups, as JSON that a config can name"
-    add("--output", type=file_to_write, required=True, metavar="FILE", help=gets)
-    add("--picture", type=file_to_write, metavar="FILE", help="gets the picture, a .png; default: beside --output")
-    add("--max-size", type=int, default=6, metavar="N", help="classes of a group, at most; default: 6")
-    add("--max-groups", type=int, default=3, metavar="N", help="the most confused groups, at most N; default: 3")
-    rate = "a pair of classes joins groups if the mean of the two shares that are taken for the other is F or more"
+    add("matrix", type=parse_source, metavar="[TITLE=]FILE", help="inference/<data set>/sem_seg.npz of an evaluation")
+    output = "the file for the groups, JSON that a config can list under _BASE_"
+    add("--output", type=parse_output_file, required=True, metavar="FILE", help=output)
+    picture = "the file for the picture, a .png; default: the name of --output with .png"
+    add("--picture", type=parse_output_file, metavar="FILE", help=picture)
+    parser.add_count("--max-size", "largest number of classes in a group", default=6)
+    parser.add_count("--max-groups", "largest number of groups; the most confused ones are kept", default=3)
+    rate = "lowest confusion, the mean of both directions in (0, 1], of a pair of classes that joins two groups"
     add("--min-rate", type=float, default=0.02, metavar="F", help=f"{rate}; default: 0.02")
-    after = "other evaluations, of the same classes, to draw beside it"
-    add("--after", type=source, nargs="+", default=[], metavar="[TITLE=]FILE", help=after)
+    after = "other evaluations of the same classes, to draw beside the first"
+    add("--after", type=parse_source, nargs="+", default=[], metavar="[TITLE=]FILE", help=after)
     args = parser.parse_args(arguments)
     args.picture = args.picture or args.output.with_suffix(".png")
     try:
@@ -76,19 +78,19 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     except ValueError as error:
         parser.error(str(error))
     if args.picture.suffix != ".png":
-        parser.error(f"--picture {args.picture}: its name must end in .png")
+        parser.error(f"--picture {args.picture}: the name must end in .png")
     read = {each.path.resolve() for each in (args.matrix, *args.after)}
     for path, times in Counter([args.output.resolve(), args.picture.resolve(), *read]).items():
         if times > 1:
-            parser.error(f"{path} is named twice and would be written over")
+            parser.error(f"{path} is named twice and would be overwritten")
     return args
 
 
 def read_rates(sources: Sequence[Source]) -> tuple[list[np.ndarray], list[str]]:
-    """`confusion_rates` of each file, and the names of the classes, which are those of the first.
+    """Return `confusion_rates` of each file and the names of the classes.
 
     Raises:
-        DataError: a file without a confusion matrix, or with one of other classes.
+        DataError: a file has no confusion matrix, or one of other classes than the first.
     """
     rates: list[np.ndarray] = []
     names: list[str] = []
@@ -104,29 +106,30 @@ def read_rates(sources: Sequence[Source]) -> tuple[list[np.ndarray], list[str]]:
     return rates, names
 
 
-def titles_of(sources: Sequence[Source]) -> list[str]:
-    """Of each what it was given, or else the part of its path in which the paths differ."""
+def choose_titles(sources: Sequence[Source]) -> list[str]:
+    """Return the given titles; a source without one gets the part of its path in which the paths differ."""
     parts = [path.parts for path, _ in sources]
     start, end = _count_shared(parts), _count_shared([each[::-1] for each in parts])
     return [title or "/".join(path.parts[start : len(path.parts) - end]) or str(path) for path, title in sources]
 
 
 def _count_shared(parts: Sequence[Sequence[str]]) -> int:
-    """How many leading parts all have in common."""
+    """Count the leading parts that all have in common."""
     return len(list(takewhile(lambda column: len(set(column)) == 1, zip(*parts))))
 
 
-def why_no_groups(rates: np.ndarray, min_rate: float) -> str:
+def explain_no_groups(rates: np.ndarray, min_rate: float) -> str:
+    """Say why no groups were found."""
     if len(rates) == 2:
-        return "a group of its two classes would leave none to be the others"
+        return "there are only two classes, and at least one must stay outside a group"
     known = np.nan_to_num(rates)
     np.fill_diagonal(known, 0)
     highest = (known + known.T).max() / 2
-    return f"no two classes are confused at a rate of --min-rate {min_rate:g} or more, the highest is {highest:.2g}"
+    return f"no pair of classes has a confusion of --min-rate {min_rate:g} or more, the highest is {highest:.2g}"
 
 
-def group_table(groups: Sequence[ClassGroup], rates: np.ndarray, names: Sequence[str]) -> str:
-    """Of each group its classes, its confusion in percent points, and the pair that is confused most often."""
+def format_groups(groups: Sequence[ClassGroup], rates: np.ndarray, names: Sequence[str]) -> str:
+    """Format the classes of each group, its confusion in percentage points, and its most confused pair."""
     rows = []
     for group in groups:
         inside = np.nan_to_num(rates[np.ix_(group.classes, group.classes)])
@@ -134,23 +137,15 @@ def group_table(groups: Sequence[ClassGroup], rates: np.ndarray, names: Sequence
         true, predicted = np.unravel_index(inside.argmax(), inside.shape)
         pair = f"{names[group.classes[true]]} → {names[group.classes[predicted]]}, {100 * inside.max():.1f} %"
         rows.append((", ".join(names[label] for label in group.classes), f"{100 * group.confusion:.1f}", pair))
-    headers = ["group", "confusion inside, points", "most often"]
+    headers = ["group", "confusion inside, points", "most confused pair"]
     return tabulate(rows, headers=headers, disable_numparse=True, colalign=("left", "right", "left"))
 
 
 def write(args: argparse.Namespace, groups: Sequence[Sequence[str]], picture: np.ndarray) -> None:
-    """Both files, each whole or not at all."""
-    try:
-        args.picture.parent.mkdir(parents=True, exist_ok=True)
-        temporary = args.picture.with_name(f".{os.getpid()}.{args.picture.name}")
-        try:
-            Image.fromarray(picture).save(temporary)
-            write_json(args.output, {"MODEL": {"SEM_SEG_HEAD": {"CONFUSION_GROUPS": {"GROUPS": groups}}}})
-            temporary.replace(args.picture)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(f"{args.output} and {args.picture} can't be written: {error}") from None
+    """Write both files, each completely or not at all."""
+    with write_atomically(args.picture) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+        write_json(args.output, {"MODEL": {"SEM_SEG_HEAD": {"CONFUSION_GROUPS": {"GROUPS": groups}}}})
 
 
 def run(args: argparse.Namespace) -> None:
@@ -158,24 +153,18 @@ def run(args: argparse.Namespace) -> None:
     rates, names = read_rates(sources)
     groups = propose_groups(rates[0], max_size=args.max_size, max_groups=args.max_groups, min_rate=args.min_rate)
     if not groups:
-        raise DataError(f"{args.matrix.path}: {why_no_groups(rates[0], args.min_rate)}; nothing is written")
+        raise DataError(f"{args.matrix.path}: {explain_no_groups(rates[0], args.min_rate)}; nothing is written")
     group_names = [[names[label] for label in group.classes] for group in groups]
     if shared := [name for group in group_names for name in group if names.count(name) > 1]:
-        raise DataError(
-            f"{args.matrix.path}: {shared[0]!r} is the name of several classes, and a config knows them by their names"
-        )
-    picture = draw_confusions(list(zip(rates, titles_of(sources))), names, [group.classes for group in groups])
+        raise DataError(f"{args.matrix.path}: several classes are named {shared[0]!r}; a config needs different names")
+    picture = draw_confusions(list(zip(rates, choose_titles(sources))), names, [group.classes for group in groups])
     write(args, group_names, picture)
-    print(group_table(groups, rates[0], names))
-    print(f"written to {args.output}, to name under _BASE_ of a config, and drawn in {args.picture}")
+    print(format_groups(groups, rates[0], names))
+    print(f"groups: {args.output} (list it under _BASE_ of a config); picture: {args.picture}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except DataError as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"DataError: {error}")
+    run_tool(partial(run, parse_args(arguments)), also=(OSError,))
 
 
 if __name__ == "__main__":

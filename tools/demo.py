@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw what a trained model sees in images or in a video, with the command line of Detectron2's demo.
+"""Draw the predictions of a trained model on images or a video, with the command line of Detectron2's demo.
 
     python tools/demo.py --config-file configs/toyscapes/unified_demo.yaml --input street.png --output drawn.png \\
         --opts MODEL.WEIGHTS output/demo/model_final.pth
@@ -7,16 +7,16 @@
     python tools/demo.py --config-file ... --dataset unified_toyscapes_val --output drawn/ --opts MODEL.WEIGHTS ...
     python tools/demo.py --config-file ... --video-input drive.mp4 --output drawn.mp4 --opts MODEL.WEIGHTS ...
 
-Every picture shows the input beside the semantic, instance and panoptic answers, as far as the model gives them;
-where a fusion refines the first two (MODEL.PANOPTIC_FUSION.NAME SemanticGuidedFusion), before and after it; below
-them, of a pyramidal output, the level that answers at each pixel and the cells that a level takes for one class.
-Where a head corrects its errors (MODEL.SEM_SEG_HEAD.NAME ErrorCorrectionHead), the semantic answer is shown before and
-after that, with the error probability of each pixel and, of a data set, the true errors.
+Each picture shows the input beside the semantic, instance and panoptic predictions that the model makes. Panels are
+added by some methods: SemanticGuidedFusion (MODEL.PANOPTIC_FUSION.NAME) shows semantic map and instances before and
+after the fusion; PyramidalOutputHead (MODEL.SEM_SEG_HEAD.NAME) shows the level that predicts each pixel and the cells
+that a level assigns to one class; ErrorCorrectionHead shows the semantic map before and after the correction, the
+error probability of each pixel and, for a data set with ground truth, the true errors.
 """
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,49 +25,39 @@ import numpy as np
 from tqdm import tqdm
 
 from unified_seg import load_config
-from unified_seg.checkpoint import CheckpointError
-from unified_seg.config import COMPACT, CfgNode, ConfigError
+from unified_seg.cli import ToolParser, run_tool
+from unified_seg.cli.types import fraction
+from unified_seg.config import COMPACT, CfgNode
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
-from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
+from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_records, make_writable
 from unified_seg.visualization import draw_panels
 
-# What OpenCV can write here; other names get .png.
+# Formats that OpenCV writes; .png is appended to other names.
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 VIDEO_SUFFIX = ".mp4"
 DEFAULT_FRAME_RATE = 25.0
 
 
-class DemoError(RuntimeError):
-    """An input or output that can't be used; the message names it."""
-
-
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or quoted patterns")
-    source.add_argument(
-        "--dataset", metavar="NAME", help="a registered data set, with its ground truth where it has some"
-    )
-    source.add_argument("--video-input", type=Path, metavar="FILE", help="a video that OpenCV reads")
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="PATH", help="a folder, or a file for one image or a video"
-    )
-    parser.add_argument(
-        "--confidence-threshold", type=float, default=0.5, metavar="S", help="lowest score, 0 to 1, of an instance"
-    )
-    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
+    parser = ToolParser(__doc__)
+    parser.add_config_file()
+    source = parser.add_image_source()
+    source.add_argument("--video-input", type=Path, metavar="FILE", help="a video in a format that OpenCV reads")
+    parser.add_output("a folder, or a file for a single image or video", metavar="PATH")
+    threshold = "lowest score of an instance, in [0, 1]; default: %(default)s"
+    parser.add_argument("--confidence-threshold", type=fraction, default=0.5, metavar="S", help=threshold)
+    parser.add_overrides()
     return parser.parse_args(arguments)
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
     threshold = args.confidence_threshold
-    # The detector then finds what the panels show, and the fusion uses nothing else.
+    # The detector drops the instances that are not drawn, so that the fusion does not use them either.
     scores = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH"]
     overrides = [word for key in scores for word in (key, str(threshold))]
     cfg = load_config(args.config_file, [*overrides, *args.opts], defaults=COMPACT)
@@ -77,15 +67,15 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 def output_files(images: Sequence[Path], output: Path) -> list[Path]:
-    """Where the picture of each image goes; folders are made.
+    """Choose the file for the picture of each image, and make its folder.
 
     Raises:
-        DataError: a place that can't be written to.
-        DemoError: several images for one file, two images for one name, or a picture over its own input.
+        DataError: the folder can't be made or written to.
+        UserError: several images but one file, the same file for two images, or a picture would overwrite its input.
     """
     if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
         if len(images) > 1:
-            raise DemoError(f"--output {output} is one file, but there are {len(images)} images: name a folder")
+            raise UserError(f"--output {output}: one file for {len(images)} images, give a folder")
         files = [output]
     else:
         keep = [p.suffix.lower() in PICTURE_SUFFIXES for p in images]
@@ -93,9 +83,9 @@ def output_files(images: Sequence[Path], output: Path) -> list[Path]:
     source_of: dict[Path, Path] = {}
     for image, file in zip(images, files):
         if file in source_of:
-            raise DemoError(f"{source_of[file]} and {image} would both be drawn to {file}: draw them one by one")
+            raise UserError(f"--output {output}: {file} would hold the pictures of {source_of[file]} and of {image}")
         if file.exists() and file.samefile(image):
-            raise DemoError(f"--output {output} would overwrite the input {image}")
+            raise UserError(f"--output {output}: would overwrite the input {image}")
         source_of[file] = image
     make_writable(files[0].parent)
     return files
@@ -104,13 +94,14 @@ def output_files(images: Sequence[Path], output: Path) -> list[Path]:
 def draw_images(
     predictor: Predictor, records: Sequence[dict[str, Any]], files: Sequence[Path], threshold: float
 ) -> None:
+    """Draw the prediction for each record into its file."""
     table = dataset_classes(predictor.metadata)
     with tqdm(total=len(records), desc="drawing", unit="img", disable=None) as bar:
         for record, file in zip(records, files):
             image = read_image(record["file_name"], "BGR")
             outputs = predictor(image)
-            compares = "semantic_logit_maps" in outputs and has_semantic_ground_truth(record)
-            ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2]) if compares else None
+            shows_errors = "semantic_logit_maps" in outputs and has_semantic_ground_truth(record)
+            ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2]) if shows_errors else None
             picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, ground_truth=ground_truth)
             _write_picture(file, picture)
             bar.update()
@@ -118,25 +109,25 @@ def draw_images(
 
 
 def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) -> int:
-    """Draw every frame; returns their number.
+    """Draw the predictions for all frames; return the number of frames.
 
     Raises:
-        DemoError: the video can't be read, or the file not written.
+        UserError: the video can't be read, or the file can't be written.
     """
     reader = cv2.VideoCapture(str(video))
     writer = None
     frames = 0
     try:
         if not reader.isOpened():
-            raise DemoError(f"--video-input {video}: OpenCV can't read it as a video")
+            raise UserError(f"--video-input {video}: OpenCV can't read it")
         total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
         rate = reader.get(cv2.CAP_PROP_FPS) or DEFAULT_FRAME_RATE
         for frame in tqdm(
             _frames(reader), total=total if total > 0 else None, desc="drawing", unit="frame", disable=None
         ):
-            # The legend names all classes, so that every frame has the same size.
+            # A legend of all classes has the same size in each frame.
             picture = draw_panels(frame[:, :, ::-1], predictor(frame), predictor.metadata, threshold, legend="all")
-            picture = _even(picture)
+            picture = _pad_to_even(picture)
             writer = writer or _open_writer(file, rate, picture)
             writer.write(np.ascontiguousarray(picture[:, :, ::-1]))
             frames += 1
@@ -145,7 +136,7 @@ def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) 
         if writer is not None:
             writer.release()
     if not frames:
-        raise DemoError(f"--video-input {video}: there is no frame in it")
+        raise UserError(f"--video-input {video}: it has no frames")
     return frames
 
 
@@ -161,19 +152,19 @@ def _open_writer(file: Path, rate: float, picture: np.ndarray) -> Any:
     height, width = picture.shape[:2]
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
     if not writer.isOpened():
-        raise DemoError(f"--output {file}: OpenCV can't write a video of {width}×{height} pixels there")
+        raise UserError(f"--output {file}: OpenCV can't write a video of {width}×{height} pixels")
     return writer
 
 
-def _even(picture: np.ndarray) -> np.ndarray:
-    """Repeat the last row and column where needed: most players want even sides."""
+def _pad_to_even(picture: np.ndarray) -> np.ndarray:
+    """Repeat the last row and column of odd sizes: most players need an even height and width."""
     height, width = picture.shape[:2]
     return np.ascontiguousarray(np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
 
 
 def _write_picture(file: Path, picture: np.ndarray) -> None:
     if not cv2.imwrite(str(file), picture[:, :, ::-1]):
-        raise DemoError(f"--output: {file} can't be written")
+        raise UserError(f"--output: {file} can't be written")
 
 
 def _describe(outputs: dict[str, Any]) -> str:
@@ -192,12 +183,11 @@ def _describe(outputs: dict[str, Any]) -> str:
 def run(args: argparse.Namespace) -> None:
     if args.video_input:
         if not args.video_input.is_file():
-            raise DemoError(f"--video-input {args.video_input}: there is no such file")
-        file = args.output
-        if file.suffix.lower() != VIDEO_SUFFIX:
-            file = file / f"{args.video_input.stem}{VIDEO_SUFFIX}"
+            raise UserError(f"--video-input {args.video_input}: there is no such file")
+        is_file_name = args.output.suffix.lower() == VIDEO_SUFFIX
+        file = args.output if is_file_name else args.output / f"{args.video_input.stem}{VIDEO_SUFFIX}"
         if file.exists() and file.samefile(args.video_input):
-            raise DemoError(f"--output {args.output} would overwrite the input {args.video_input}")
+            raise UserError(f"--output {args.output}: would overwrite the input {args.video_input}")
         make_writable(file.parent)
         frames = draw_video(Predictor(setup(args)), args.video_input, file, args.confidence_threshold)
         print(f"{args.video_input} -> {file} ({frames} frames)")
@@ -209,11 +199,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
-        run(parse_args(arguments))
-    except (ConfigError, CheckpointError, DataError, DemoError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_tool(partial(run, parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
 #!/usr/bin/env python3
-"""Fuse instance and semantic predictions on disk, of any model, into panoptic ones.
+"""Fuse the instance and semantic predictions of any models into panoptic predictions.
 
     python tools/fuse_predictions.py --instances coco_instances_results.json --semantic semantic_pngs/ \\
         --images image_info.json --categories panoptic_categories.json --output fused/
     python tools/fuse_predictions.py --instances ... --semantic ... --images ... --dataset unified_cityscapes_val \\
         --semantic-ids contiguous --output fused/ --refined-semantic refined/ --refined-instances refined.json
 
-In come COCO's result list (image_id, category_id, score and segmentation: run lengths or polygons) and one PNG of
-class ids an image, named as the image. Out come panoptic.json and the folder panoptic/ in COCO's panoptic format
-and, if asked for, the semantic PNGs and instances as the fusion refined them. See docs/fusing_predictions.md.
+Inputs are a COCO result list (image_id, category_id, score, and segmentation as run lengths or polygons) and, for each
+image, a PNG of class ids with the name of the image. Outputs are panoptic.json and the folder panoptic/ in COCO's
+panoptic format and, optionally, semantic PNGs and instances as refined by the fusion. See docs/fusing_predictions.md.
 """
 
 import argparse
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +23,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 from tqdm import tqdm
 
-import unified_seg  # noqa: F401  registers the data sets
+import unified_seg  # noqa: F401  (registers the data sets)
+from unified_seg.cli import ToolParser, run_tool
+from unified_seg.cli.types import fraction
 from unified_seg.data.coco.categories import read_categories, to_coco_categories
 from unified_seg.data.coco.prediction_files import (
     Detection,
@@ -49,41 +50,41 @@ Json = dict[str, Any]
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     add = parser.add_argument
     add("--instances", type=Path, required=True, metavar="FILE", help="COCO instance results")
-    add("--semantic", type=Path, required=True, metavar="DIR", help="semantic PNGs")
-    add("--images", type=Path, required=True, metavar="FILE", help='JSON with a COCO list "images"')
+    add("--semantic", type=Path, required=True, metavar="FOLDER", help="semantic PNGs")
+    add("--images", type=Path, required=True, metavar="FILE", help='a JSON with a COCO list "images"')
     classes = parser.add_mutually_exclusive_group(required=True)
-    classes.add_argument("--dataset", metavar="NAME", help="a registered data set, whose classes these are")
+    classes.add_argument("--dataset", metavar="NAME", help="a registered data set with these classes")
     classes.add_argument("--categories", type=Path, metavar="FILE", help="COCO panoptic categories")
-    add("--use-supercategories", action="store_true", help="classes of one supercategory exchange pixels")
-    values = "PNG values: ids of the categories, or 0 .. K-1 in their order; 255 is void, and 0 if it is no category's"
+    add("--use-supercategories", action="store_true", help="let classes of a supercategory exchange pixels")
+    values = "values in the PNGs: category ids, or 0 .. K-1 in their order; 255 is void, and 0 unless it is a class"
     add("--semantic-ids", choices=ID_KINDS, default="dataset", help=values)
-    add("--output", type=Path, required=True, metavar="DIR", help="gets panoptic.json and panoptic/")
-    add("--refined-semantic", type=Path, metavar="DIR", help="gets the refined semantic PNGs")
-    add("--refined-instances", type=Path, metavar="FILE", help="gets the refined instances")
-    add("--method", choices=("semantic-guided", "score-order"), default="semantic-guided")
-    add("--score-threshold", type=float, default=0.5, metavar="S", help="instances below stay out")
-    add("--overlap-threshold", type=float, default=0.5, metavar="F", help="an instance taken by more than F is dropped")
-    add("--min-stuff-area", type=float, default=0.002, metavar="F", help="smallest stuff, as a fraction of the image")
-    add("--min-segment-area", type=float, default=0.0005, metavar="F", help="smallest thing found by semantics")
-    add("--connectivity", type=int, choices=(4, 8), default=4, help="of paths and components in the semantic map")
+    parser.add_output("the folder for panoptic.json and panoptic/")
+    add("--refined-semantic", type=Path, metavar="FOLDER", help="the folder for the refined semantic PNGs")
+    add("--refined-instances", type=Path, metavar="FILE", help="the file for the refined instances")
+    add("--method", choices=("semantic-guided", "score-order"), default="semantic-guided", help="the fusion")
+    for name, default, help in (
+        ("--score-threshold", 0.5, "lowest score of an instance"),
+        ("--overlap-threshold", 0.5, "largest fraction of an instance that better ones may cover"),
+        ("--min-stuff-area", 0.002, "smallest area of a stuff class, as a fraction of the image"),
+        ("--min-segment-area", 0.0005, "smallest area of a thing without a detection, as a fraction of the image"),
+    ):
+        add(name, type=fraction, default=default, metavar="F", help=f"{help}; default: {default}")
+    connectivity = "neighbors of a pixel for paths and components in the semantic map; default: 4"
+    add("--connectivity", type=int, choices=(4, 8), default=4, help=connectivity)
     args = parser.parse_args(arguments)
-    try:
-        fusion_options(args)
-    except ValueError as error:
-        parser.error(str(error))
     if args.use_supercategories and not args.categories:
-        parser.error("--use-supercategories belongs to --categories: a registered data set says itself what is alike")
+        parser.error("--use-supercategories needs --categories; a registered data set has its own groups of classes")
     if args.method == "score-order" and (args.refined_semantic or args.refined_instances):
-        parser.error("--method score-order refines nothing: leave out --refined-semantic and --refined-instances")
+        parser.error("--refined-semantic and --refined-instances need --method semantic-guided")
     folders = [args.semantic, args.output / "panoptic", args.refined_semantic]
     files = [args.instances, args.images, args.categories, args.output / "panoptic.json", args.refined_instances]
     for group in (folders, files):
         for path, times in Counter(path.resolve() for path in group if path is not None).items():
             if times > 1:
-                parser.error(f"{path} is named twice and would be written over")
+                parser.error(f"{path} is named twice and would be overwritten")
     return args
 
 
@@ -98,18 +99,23 @@ def fusion_options(args: argparse.Namespace) -> SemanticGuidedOptions:
 
 
 def read_classes(args: argparse.Namespace) -> ClassTable:
+    """Return the classes of --categories or --dataset.
+
+    Raises:
+        DataError: the file can't be used, or no such data set is registered.
+    """
     if args.categories:
         return read_categories(args.categories, args.use_supercategories)
     if args.dataset not in DatasetCatalog.list():
-        raise DataError(f"{args.dataset}: no data set of that name is registered")
+        raise DataError(f"--dataset {args.dataset}: no such data set is registered")
     try:
         return ClassTable.from_metadata(MetadataCatalog.get(args.dataset))
     except ValueError as error:
-        raise DataError(f"{args.dataset}: {error}") from None
+        raise DataError(f"--dataset {args.dataset}: {error}") from None
 
 
 class Fuser:
-    """Fuses one image after the other and writes its PNGs, as the arguments say."""
+    """Fusion of one image after another, with the PNGs that it writes."""
 
     def __init__(self, args: argparse.Namespace):
         self.args = args
@@ -132,9 +138,9 @@ class Fuser:
         print(f"{len(annotations)} images, {segments} segments: {self.args.output / 'panoptic.json'}")
 
     def fuse(self, image: ImageInfo) -> tuple[PanopticMap, list[Json]]:
-        """The panoptic map of an image, and its refined instances where they are asked for."""
+        """Return the panoptic map of an image and, if requested, its refined instances; write its refined PNG."""
         args, detections = self.args, self.detections.get(image.id, [])
-        # Before the masks, none of which may then be larger than a real PNG.
+        # Read first: it checks the size of the image, so that no mask can claim more memory than a real PNG.
         labels = read_semantic(self.semantic[image.id], image, self.values)
         things = torch.tensor([d.thing_id for d in detections], dtype=torch.int64)
         scores = torch.tensor([d.record["score"] for d in detections], dtype=torch.float64)
@@ -151,12 +157,12 @@ class Fuser:
         fused = fuse_semantic_guided(*inputs, fusion_options(args))
         if args.refined_semantic:
             pixels = self.values.from_semantic[fused.labels.numpy()]
-            Image.fromarray(pixels).save(writable(args.refined_semantic, image))
+            Image.fromarray(pixels).save(make_png_path(args.refined_semantic, image))
         return fused.panoptic, refined_records(image, detections, fused, self.table) if args.refined_instances else []
 
     def write_panoptic(self, image: ImageInfo, panoptic: PanopticMap) -> Json:
-        """Write the PNG; returns the image's entry of panoptic.json."""
-        write_png(writable(self.args.output / "panoptic", image), panoptic.ids.numpy())
+        """Write the PNG and return the image's entry of panoptic.json."""
+        write_png(make_png_path(self.args.output / "panoptic", image), panoptic.ids.numpy())
         classes = [self.table.find_class(s["category_id"], s["isthing"]) for s in panoptic.segments_info]
         segments = [
             {"id": s["id"], "category_id": c.dataset_id, "area": s["area"], "iscrowd": 0}
@@ -165,7 +171,7 @@ class Fuser:
         return {"image_id": image.id, "file_name": image.png, "segments_info": segments}
 
     def header(self) -> Json:
-        """What COCO's panoptic JSON says beside its annotations."""
+        """Return the content of COCO's panoptic JSON without its annotations."""
         images = [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in self.images]
         return {"images": images, "categories": to_coco_categories(self.table.classes)}
 
@@ -173,8 +179,8 @@ class Fuser:
 def refined_records(
     image: ImageInfo, detections: Sequence[Detection], fused: SemanticGuidedResult, table: ClassTable
 ) -> list[Json]:
-    """The given records, the kept ones with their refined masks; then those found by semantics, marked as such."""
-    # pycocotools takes area and box from the masks where no record has a "bbox", and wants one in all where one has it.
+    """Return the given records with refined masks, then the instances found in the semantic map, marked `found`."""
+    # pycocotools computes area and box from the masks if no record has a "bbox"; if one has it, all must.
     records: list[Json] = [{k: v for k, v in d.record.items() if k not in ("bbox", "area")} for d in detections]
     for thing_id, score in zip(fused.thing_ids[fused.found].tolist(), fused.scores[fused.found].tolist()):
         category_id = table.things[thing_id].dataset_id
@@ -185,7 +191,8 @@ def refined_records(
     return records
 
 
-def writable(folder: Path, image: ImageInfo) -> Path:
+def make_png_path(folder: Path, image: ImageInfo) -> Path:
+    """Return the path of the image's PNG in a folder, and make the folders above it."""
     path = image.png_in(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
@@ -193,11 +200,7 @@ def writable(folder: Path, image: ImageInfo) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_args(arguments)
-    try:
-        Fuser(args).run()
-    except (DataError, OSError) as error:
-        # What a user can mend, without a traceback.
-        sys.exit(f"{type(error).__name__}: {error}")
+    run_tool(lambda: Fuser(args).run(), also=(OSError,))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,9 @@ A second run with the same arguments changes nothing; an interrupted run is comp
 """
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -19,27 +21,34 @@ from toyscapes.statistics import compute_class_shares
 from toyscapes.writing import DEFAULT_COUNTS
 
 
-def picture_size(text: str) -> tuple[int, int]:
-    """ "128x256" -> (128, 256)."""
+# The parser of unified_seg.cli is not used, because this tool runs without unified_seg and PyTorch.
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--output", type=Path, required=True, metavar="FOLDER", help="the folder for the data set")
+    add("--preset", default="demo", choices=sorted(PRESETS), help="demo (default) is easy, standard is hard")
+    for split, number in DEFAULT_COUNTS.items():
+        add(f"--{split}", type=int, default=number, metavar="N", help=f"images of {split}; default: {number}")
+    add("--size", type=image_size, default="128x256", metavar="HxW", help="size of the images; default: %(default)s")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the scenes; default: 0")
+    workers = "processes, 0 or 1 to work in this one alone; default: one for each CPU"
+    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help=workers)
+    add("--overwrite", action="store_true", help="replace a data set that was made with other arguments")
+    add("--stats", action="store_true", help="print the share of each class")
+    return parser.parse_args(arguments)
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """Read <height>x<width>."""
     try:
         height, width = map(int, text.lower().split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not <height>x<width>, such as 128x256") from None
+        raise argparse.ArgumentTypeError(f"must be <height>x<width>, such as 128x256, got {text!r}") from None
     return height, width
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--preset", default="demo", choices=sorted(PRESETS), help="demo is easy, standard is hard")
-    for split, number in DEFAULT_COUNTS.items():
-        parser.add_argument(f"--{split}", type=int, default=number, metavar="N", help=f"{split} images ({number})")
-    parser.add_argument("--size", type=picture_size, default=(128, 256), help="<height>x<width> (128x256)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another data set (0)")
-    parser.add_argument("--workers", type=int, help="processes; default: one per CPU")
-    parser.add_argument("--overwrite", action="store_true", help="replace Toyscapes made with other arguments")
-    parser.add_argument("--stats", action="store_true", help="show the share of each class in the end")
-    args = parser.parse_args()
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse_args(arguments)
     counts = {split: getattr(args, split) for split in DEFAULT_COUNTS}
     try:
         generate(
@@ -48,17 +57,17 @@ def main() -> None:
             counts=counts,
             size=args.size,
             seed=args.seed,
-            workers=args.workers,
+            workers=args.workers or 1,
             overwrite=args.overwrite,
         )
     except (ValueError, FileExistsError) as error:
-        sys.exit(f"{parser.prog}: {error}")
+        sys.exit(f"{type(error).__name__}: {error}")
     if args.stats:
-        print(statistics(args.output, [split for split, number in counts.items() if number]))
+        print(format_statistics(args.output, [split for split, number in counts.items() if number]))
 
 
-def statistics(output: Path, splits: list[str]) -> str:
-    """A table of the classes, with the share of pixels, of images, and the instances of each split."""
+def format_statistics(output: Path, splits: list[str]) -> str:
+    """Format the shares of pixels and images and the number of instances of each class and split."""
     columns = {split: compute_class_shares(output, split) for split in splits}
     rows = []
     for shares in zip(*columns.values(), strict=True):

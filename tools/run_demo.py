@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""From nothing to a panoptic model: make Toyscapes, train, evaluate, draw. This is what `make demo` runs.
+"""Generate Toyscapes, train a panoptic model on it, evaluate it and draw its predictions; `make demo` runs this.
 
 python tools/run_demo.py --output output/demo
 python tools/run_demo.py --output output/quick --train 64 --val 8 SOLVER.MAX_ITER 20
@@ -10,6 +10,8 @@ import json
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,13 @@ from tqdm import tqdm
 
 from toyscapes import generate
 from unified_seg import load_config
-from unified_seg.config import COMPACT, ConfigError
+from unified_seg.cli import ToolParser, run_tool
+from unified_seg.config import COMPACT
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.cityscapes import load_cityscapes_like
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.text_files import write_json
+from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
 from unified_seg.visualization import draw_comparison
 
@@ -31,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
 DATA = get_datasets_root() / "toyscapes_demo"
 PICTURES = 8
-# What the table shows: name, task and metric of results.json.
+# The columns of the table: name, and task and metric in results.json.
 SCORES = {
     "mIoU": ("sem_seg", "mIoU"),
     "AP": ("segm", "AP"),
@@ -39,25 +43,20 @@ SCORES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("output/demo"), help="folder for everything that is made")
-    parser.add_argument("--train", type=int, default=1500, help="training images")
-    parser.add_argument("--val", type=int, default=100, help="validation images")
-    parser.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs for the config")
-    args = parser.parse_args()
-    overrides = ["OUTPUT_DIR", str(args.output), *args.opts]
-    try:
-        cfg = load_config(CONFIG, overrides, defaults=COMPACT)
-    except ConfigError as error:
-        sys.exit(str(error))
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = ToolParser(__doc__)
+    parser.add_output("the folder for all results; default: output/demo", default=Path("output/demo"))
+    parser.add_count("--train", "training images", default=1500)
+    parser.add_count("--val", "validation images", default=100)
+    parser.add_overrides()
+    return parser.parse_args(arguments)
 
+
+def run(args: argparse.Namespace) -> None:
+    overrides = ["OUTPUT_DIR", str(args.output), *args.opts]
+    cfg = load_config(CONFIG, overrides, defaults=COMPACT)
     print("1/3 Toyscapes, procedural street scenes in the layout of Cityscapes", flush=True)
-    counts = {"train": args.train, "val": args.val}
-    try:
-        generate(DATA, preset="demo", counts=counts)
-    except FileExistsError as error:
-        sys.exit(str(error))
+    generate(DATA, preset="demo", counts={"train": args.train, "val": args.val})
     print(f"2/3 training and evaluation ({cfg.SOLVER.MAX_ITER} steps; log: {args.output / 'log.txt'})", flush=True)
     train(overrides, args.output)
     print("3/3 pictures", flush=True)
@@ -70,7 +69,11 @@ def main() -> None:
 
 
 def train(overrides: list[str], output: Path) -> None:
-    """Train by the command that a user would type; its log goes to a file, its progress bars to the screen."""
+    """Run the training command of a user, with its output in a file and its progress bars on the screen.
+
+    Raises:
+        UserError: the training failed; the message has the end of its output.
+    """
     output.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(CONFIG), *overrides]
     log = output / "train_net.txt"
@@ -78,11 +81,11 @@ def train(overrides: list[str], output: Path) -> None:
         result = subprocess.run(command, stdout=file)
     if result.returncode:
         with log.open() as file:
-            sys.exit("".join(deque(file, maxlen=20)) + f"training failed, see {log}")
+            raise UserError(f"the training failed, see {log}:\n{''.join(deque(file, maxlen=20))}")
 
 
 def draw(cfg: Any, folder: Path) -> list[Path]:
-    """Draw predictions beside the ground truth for a few validation images; returns the files."""
+    """Draw the predictions beside the ground truth for some validation images; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(cfg)
     files = []
@@ -95,13 +98,17 @@ def draw(cfg: Any, folder: Path) -> list[Path]:
 
 
 def summarize(output: Path) -> dict[str, Any]:
-    """The headline scores in percent, times in seconds, versions; also written to results.json."""
+    """Return and write to results.json the scores in percent, the times in seconds, and the versions of packages."""
     evaluation = json.loads((output / "inference" / "results.json").read_text())
     (tasks,) = evaluation["results"].values()
     summary = {name: tasks[task][metric] for name, (task, metric) in SCORES.items()}
     summary |= {key: evaluation[key] for key in ("train_s", "eval_s", "versions")}
     write_json(output / "results.json", summary)
     return summary
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_tool(partial(run, parse_args(arguments)), also=(OSError,))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Put the table of what each part adds into this folder's README: scores, time and parameters side by side.
+"""Write the table of all parts into the README of this folder: scores, time and parameters side by side.
 
     python tools/ablate.py everything
     python tools/benchmark.py everything --json docs/benchmarks/everything.json \\
         --weights output/ablation/everything/error_correction/seed0/model_final.pth
     python projects/everything/parts.py
 
-Scores are those of results.json, which the first command writes; milliseconds for an image those of the second. The
-parameters are counted here.
+The scores come from results.json of the first command, the times from the JSON of the second. The parameters are
+counted here.
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +22,7 @@ from detectron2.modeling import build_model
 from tabulate import tabulate
 
 from unified_seg import load_config
-from unified_seg.config import ConfigError
+from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.io.text_files import read_json
 from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
@@ -35,7 +35,7 @@ SCORES = {"mIoU": "miou", "mask AP": "ap", "PQ": "pq"}
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
     add = parser.add_argument
     add("--results", type=Path, default=FOLDER / "results.json", metavar="FILE", help="default: results.json beside it")
     times = ROOT / "docs/benchmarks/everything.json"
@@ -45,7 +45,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def millions_of_parameters(row: Mapping[str, Any]) -> float:
-    """Of the model that a row of results.json ends with."""
+    """Count the parameters of the final model of a row of results.json, in millions."""
     overrides = [part for key, value in row["overrides"].items() for part in (key, str(value))]
     cfg = load_config(ROOT / row["config"], ["MODEL.DEVICE", "meta", *overrides])
     with torch.device("meta"):
@@ -54,19 +54,21 @@ def millions_of_parameters(row: Mapping[str, Any]) -> float:
 
 
 def milliseconds(times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """By the name of a model: of the first the median; of the others by the ratio to it, with which each took turns.
+    """Return the time of each model by its name.
+
+    The first is a median; the others follow from their ratio to the first, which was timed in turn with each of them.
 
     Raises:
-        ValueError: no times.
+        DataError: there are no times.
     """
     if not times:
-        raise ValueError("there are no times: python tools/benchmark.py everything makes them")
+        raise DataError("--times: the file has no times; python tools/benchmark.py everything writes them")
     first = median(each["peer_ms"] for each in times)
     return {times[0]["against"]: first, **{each["name"]: first / each["ratio"] for each in times}}
 
 
 def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str:
-    """Markdown."""
+    """Format the table as Markdown."""
     of_model = milliseconds(times)
     lines = []
     for row in results["rows"]:
@@ -94,14 +96,14 @@ def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    args = parse_args(arguments)
-    try:
-        text = table(read_json(args.results), read_json(args.times))
-        put_into(args.readme, text, "parts")
-    except (ConfigError, DataError, ValueError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")
+def run(args: argparse.Namespace) -> None:
+    text = table(read_json(args.results), read_json(args.times))
+    put_into(args.readme, text, "parts")
     print(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    run_tool(partial(run, parse_args(arguments)))
 
 
 if __name__ == "__main__":

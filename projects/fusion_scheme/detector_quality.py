@@ -14,6 +14,7 @@ import argparse
 import json
 import pickle
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import argument_parser, make_folder, run_to_end, setup
+from shared import make_parser, setup
 
 from unified_seg.checkpoint import CheckpointError
+from unified_seg.cli import run_tool
 from unified_seg.config import CfgNode, ConfigError
 from unified_seg.data.io.text_files import write_json
+from unified_seg.inference.images import make_writable
 from unified_seg.training.run import evaluate
 from unified_seg.training.trainer import get_results_file
 
@@ -58,7 +61,7 @@ Point = dict[str, Any]
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argument_parser(__doc__, HELDOUT)
+    parser = make_parser(__doc__, HELDOUT)
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="holds the checkpoints of a training")
     return parser.parse_args(arguments)
 
@@ -145,7 +148,7 @@ def publish(args: argparse.Namespace, points: Sequence[Point]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     checkpoints = find_checkpoints(args.run)
-    make_folder(args.output)
+    make_writable(args.output)
     points: list[Point] = []
     for trained, path in tqdm(checkpoints.items(), desc="checkpoints", unit="", disable=None):
         points.append(point_of(trained, path, score(settings_of(args, path), path)))
@@ -154,7 +157,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_to_end(run, parse_args(arguments))
+    run_tool(partial(run, parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -15,11 +15,13 @@ from functools import partial
 from typing import Any
 
 from detectron2.data import DatasetCatalog
-from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
+from shared import before_fusion, make_parser, setup
 
+from unified_seg.cli import run_tool
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.inference import Predictor
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
@@ -28,12 +30,9 @@ NAMES = ("before fusion", "after fusion")
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--top", type=int, default=3, metavar="N", help="images on each sheet")
-    args = parser.parse_args(arguments)
-    if args.top < 1:
-        parser.error(f"--top {args.top}: at least one image")
-    return args
+    parser = make_parser(__doc__)
+    parser.add_count("--top", "images on each sheet", default=3)
+    return parser.parse_args(arguments)
 
 
 def label_maps(predictor: Predictor, table: ClassTable, record: dict[str, Any]) -> LabelMaps:
@@ -53,7 +52,7 @@ def label_maps(predictor: Predictor, table: ClassTable, record: dict[str, Any]) 
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     records = DatasetCatalog.get(args.dataset)
-    make_folder(args.output)
+    make_writable(args.output)
     predictor = Predictor(cfg)
     table = ClassTable.from_metadata(predictor.metadata)
     compare = partial(label_maps, predictor, table)
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_to_end(run, parse_args(arguments))
+    run_tool(partial(run, parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ object_size.json and object_size.png.
 import argparse
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,13 +27,15 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import argument_parser, before_fusion, make_folder, run_to_end, setup
+from shared import before_fusion, make_parser, setup
 
+from unified_seg.cli import run_tool
 from unified_seg.data.coco.panoptic_segments import read_segments
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.inference import Predictor
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 
 MATCH_IOU = 0.5
@@ -50,7 +53,7 @@ class Measured(NamedTuple):
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    return argument_parser(__doc__).parse_args(arguments)
+    return make_parser(__doc__).parse_args(arguments)
 
 
 def measure(outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, threshold: float) -> list[Measured]:
@@ -124,7 +127,7 @@ def draw(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     records = DatasetCatalog.get(args.dataset)
-    make_folder(args.output)
+    make_writable(args.output)
     predictor = Predictor(cfg)
     table = ClassTable.from_metadata(predictor.metadata)
     threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
@@ -148,7 +151,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_to_end(run, parse_args(arguments))
+    run_tool(partial(run, parse_args(arguments)))
 
 
 if __name__ == "__main__":

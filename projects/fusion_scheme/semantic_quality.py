@@ -14,6 +14,7 @@ semantic_quality.json and semantic_quality.png.
 import argparse
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import argument_parser, make_folder, run_to_end, setup
+from shared import make_parser, setup
 
+from unified_seg.cli import run_tool
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
@@ -39,6 +41,7 @@ from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.inference import Predictor
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
 
@@ -49,7 +52,7 @@ SCORES = (("mIoU", "sem_seg", "mIoU"), ("mask AP", "segm", "AP"), ("PQ", "panopt
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    return argument_parser(__doc__).parse_args(arguments)
+    return make_parser(__doc__).parse_args(arguments)
 
 
 def coarse(labels: torch.Tensor, stride: int, table: ClassTable) -> torch.Tensor:
@@ -105,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     records = DatasetCatalog.get(args.dataset)
     if missing := [r for r in records if "pan_seg_file_name" not in r]:
         raise DataError(f"{missing[0]['file_name']}: no panoptic truth")
-    make_folder(args.output)
+    make_writable(args.output)
     predictor = Predictor(setup(args, "MODEL.PANOPTIC_FUSION.NAME", ""))
     table = ClassTable.from_metadata(predictor.metadata)
     fusions = {name: build_panoptic_fusion(setup(args, "MODEL.PANOPTIC_FUSION.NAME", name), table) for name in FUSIONS}
@@ -133,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_to_end(run, parse_args(arguments))
+    run_tool(partial(run, parse_args(arguments)))
 
 
 if __name__ == "__main__":

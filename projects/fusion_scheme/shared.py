@@ -1,41 +1,37 @@
-"""What the scripts of this folder share: their common arguments, the config that they make, how they end."""
+"""Common options and the config of the scripts in this folder."""
 
 import argparse
-import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from unified_seg import load_config
-from unified_seg.checkpoint import CheckpointError
+from unified_seg.cli import ToolParser
 from unified_seg.config import COMPACT, CfgNode, ConfigError
-from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 
 
-def argument_parser(doc: str | None, dataset: str | None = None) -> argparse.ArgumentParser:
-    """--config-file, --dataset (required unless it has a default), --output and --opts."""
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add = parser.add_argument
-    add("--config-file", required=True, metavar="FILE", help="the config that the weights belong to")
-    words = "a registered data set with its truth" + (f"; default: {dataset}" if dataset else "")
-    add("--dataset", required=dataset is None, default=dataset, metavar="NAME", help=words)
-    add("--output", type=Path, required=True, metavar="FOLDER", help="where results go")
-    add("--opts", nargs=argparse.REMAINDER, default=[], help="config overrides: KEY VALUE ...")
+def make_parser(doc: str | None, dataset: str | None = None) -> ToolParser:
+    """Make a parser with --config-file, --dataset (required unless it has a default), --output and --opts."""
+    parser = ToolParser(doc)
+    parser.add_config_file()
+    help = "a registered data set with its ground truth" + (f"; default: {dataset}" if dataset else "")
+    parser.add_dataset(help, required=dataset is None, default=dataset)
+    parser.add_output()
+    parser.add_overrides()
     return parser
 
 
 def setup(args: argparse.Namespace, *last: str) -> CfgNode:
-    """The config, with SemanticGuidedFusion and compact output whatever the file says, for the named data set.
+    """Read the config for the data set of --dataset, with SemanticGuidedFusion and compact output in any case.
 
     Args:
-        args: as `argument_parser` reads them.
-        last: KEY, VALUE, ... that go before everything.
+        args: read by the parser of `make_parser`.
+        last: KEY, VALUE, ... that take precedence over all others.
 
     Raises:
-        ConfigError: as `load_config`; or a data set that is unknown or has other classes than the model.
+        ConfigError: see `load_config`; or the data set is unknown or has other classes than the model.
     """
     cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts, *last])
     cfg.DATASETS.TEST = (args.dataset,)
@@ -43,25 +39,13 @@ def setup(args: argparse.Namespace, *last: str) -> CfgNode:
 
 
 def before_fusion(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a model said before its fusion; raises ConfigError where its fusion refines nothing."""
+    """Return the predictions before the fusion.
+
+    Raises:
+        ConfigError: the fusion refines nothing.
+    """
     if "unfused" not in outputs:
         raise ConfigError(
-            f"{FUSION[0]} or {COMPACT[0]} was set anew: without {FUSION[1]} and {COMPACT[1]} nothing changes"
+            f"{FUSION[0]} must be {FUSION[1]} and {COMPACT[0]} must be {COMPACT[1]}: do not override them"
         )
     return outputs["unfused"]
-
-
-def make_folder(path: Path) -> None:
-    """Raises DataError where that can't be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"--output {path} can't be made: {error.strerror}") from None
-
-
-def run_to_end(run: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> None:
-    """What a user can mend ends the program in one line, without a traceback."""
-    try:
-        run(args)
-    except (ConfigError, CheckpointError, DataError) as error:
-        sys.exit(f"{type(error).__name__}: {error}")

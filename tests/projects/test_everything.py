@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from unified_seg.config import load_config, read_stages
-from unified_seg.evaluation.build import WRAPPERS
+from unified_seg.config.heads import wrapper_nodes
 
 PROJECT = Path(__file__).parents[2] / "projects/everything"
 
@@ -70,7 +70,7 @@ def test_the_first_stage_is_trained_as_the_baseline_of_the_fusion() -> None:
     baseline = load_config(PROJECT.parents[1] / row["config"], overrides)
     for cfg in (stage, baseline):
         # Heads that neither has, the fusion, which is not trained, and where it is written.
-        for node in WRAPPERS.values():
+        for node in wrapper_nodes().values():
             del cfg.MODEL.SEM_SEG_HEAD[node]
         del cfg.MODEL["PANOPTIC_FUSION"], cfg["OUTPUT_DIR"]
     assert stage == baseline
@@ -78,7 +78,7 @@ def test_the_first_stage_is_trained_as_the_baseline_of_the_fusion() -> None:
 
 def test_a_readme_without_a_place_is_an_error(parts: ModuleType, files: list[str]) -> None:
     Path(files[-1]).write_text("# Title\n")
-    with pytest.raises(SystemExit, match=r"ValueError: .*README\.md: needs <!-- parts:begin -->"):
+    with pytest.raises(SystemExit, match=r"DataError: .*README\.md: needs <!-- parts:begin -->"):
         parts.main(files)
     Path(files[3]).write_text("no json")
     with pytest.raises(SystemExit, match=r"DataError: .*times\.json: not readable as JSON"):

@@ -42,7 +42,7 @@ def test_a_row_beside_its_baseline(headlines: ModuleType, project: Path) -> None
 
 def test_a_row_that_was_not_run_is_an_error(headlines: ModuleType, project: Path) -> None:
     (project / "projects/p/results.json").write_text(json.dumps({"rows": [{"name": "after", "baseline": None}]}))
-    with pytest.raises(SystemExit, match=r"ValueError: .*results\.json: no row 'after' that was run"):
+    with pytest.raises(SystemExit, match=r"DataError: .*results\.json: row 'after' is missing"):
         headlines.main(project)
     (project / "projects/p/results.json").unlink()
     with pytest.raises(SystemExit, match=r"results\.json: there is no such file"):

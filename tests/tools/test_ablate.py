@@ -115,7 +115,7 @@ def repository(tmp_path, ablate):
     return Repository(tmp_path, ablate)
 
 
-def test_everything_once(repository):
+def test_all_rows_and_seeds_run_once(repository):
     calls = repository.ablate()
     assert calls == [f"{row}/seed{seed}{flag}" for seed in (0, 1) for row, flag in
                      (("base", ""), ("more", ""), ("fused", " --eval-only"))]  # fmt: skip
@@ -131,14 +131,14 @@ def test_everything_once(repository):
     assert repository.ablate() == []  # all is done
 
 
-def test_the_process_has_its_own_signals_again(repository):
+def test_the_sigterm_handler_is_restored(repository):
     """Children that a later part of the process forks would have the tool's handler, and not end by SIGTERM."""
     before = signal.getsignal(signal.SIGTERM)
     repository.ablate()
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_some_rows_and_seeds(repository):
+def test_chosen_rows_and_seeds_run_with_their_bases(repository):
     assert repository.ablate("--rows", "fused", "--seeds", "1") == ["more/seed1", "fused/seed1 --eval-only"]
     base, more, fused = repository.results()["rows"]
     assert base["seeds"] == [] and more["difference"] is None and fused["difference"]["seeds"] == [1]
@@ -157,7 +157,7 @@ def test_render_only_needs_only_the_results(repository):
     assert repository.readme() == before
 
 
-def test_rows_that_were_run_elsewhere_can_stay(repository):
+def test_published_rows_of_another_machine_are_kept_on_request(repository):
     repository.ablate()
     published = repository.results()
     # Another machine, which has none of the runs, does one row with one seed, for which there is a new row to compare.
@@ -172,7 +172,7 @@ def test_rows_that_were_run_elsewhere_can_stay(repository):
     assert before == published["rows"]
     assert new["seeds"] == [1] and new["difference"]["miou"]["mean"] == 20
     assert repository.results()["command"].endswith("--seeds 0 1 --device cpu")
-    # Without the option the table is of what was run here; so is a row that says something else now.
+    # Without the option the table is of what was run here; so is a row that has changed since.
     repository.ablate("--seeds", "1", "--rows", "More")
     assert [row["seeds"] for row in repository.results()["rows"]] == [[], [1], [], [1]]
     (repository.project / "results.json").write_text(json.dumps(published))
@@ -182,7 +182,7 @@ def test_rows_that_were_run_elsewhere_can_stay(repository):
     assert [row["seeds"] for row in repository.results()["rows"]] == [[0, 1], [0]]
 
 
-def test_results_of_another_budget_do_not_stay(repository):
+def test_published_results_of_another_budget_are_refused(repository):
     repository.ablate()
     repository.write_plan({**PLAN, "budget": {"SOLVER.MAX_ITER": 2}})
     with pytest.raises(SystemExit, match="the published results have another budget"):
@@ -203,7 +203,7 @@ def test_a_failure_shows_the_log_and_is_resumed(repository):
     assert 0 < repository.results()["rows"][0]["train_s"][0] < 60
 
 
-def test_ending_the_tool_ends_the_run_and_goes_on_later(repository):
+def test_a_terminated_ablation_ends_its_run_and_resumes(repository):
     (repository.root / "hang").touch()
     command = (
         f"import sys; sys.path.insert(0, {str(TOOL.parent)!r}); import ablate; from pathlib import Path; "
@@ -222,7 +222,7 @@ def test_ending_the_tool_ends_the_run_and_goes_on_later(repository):
     assert repository.ablate("--rows", "Base", "--seeds", "0") == ["base/seed0 --resume"]
 
 
-def test_another_config_is_another_run(repository, capsys):
+def test_a_changed_config_runs_again(repository, capsys):
     repository.ablate("--seeds", "0")
     repository.write_plan({**PLAN, "budget": {"SOLVER.MAX_ITER": 3, "SOLVER.BASE_LR": 0.5}})
     # The kept runs' new bases make the evaluated row another one too.
@@ -232,7 +232,7 @@ def test_another_config_is_another_run(repository, capsys):
     assert repository.results()["rows"][0]["seeds"] == [0]
 
 
-def test_other_data_are_another_run(repository, capsys):
+def test_changed_data_run_again(repository, capsys):
     repository.ablate("--seeds", "0", "--rows", "Base")
     path = repository.folder("base/seed0") / "ablation_run.json"
     record = json.loads(path.read_text())
@@ -243,13 +243,13 @@ def test_other_data_are_another_run(repository, capsys):
     assert "toyscapes was" in capsys.readouterr().out
 
 
-def test_a_base_trained_anew_is_evaluated_anew(repository):
+def test_a_retrained_base_is_evaluated_again(repository):
     repository.ablate("--seeds", "0")
     shutil.rmtree(repository.folder("more/seed0"))
     assert repository.ablate("--seeds", "0") == ["more/seed0", "fused/seed0 --eval-only"]
 
 
-def test_keys_that_come_and_go_do_not_matter(repository):
+def test_added_and_removed_config_keys_keep_a_run(repository):
     repository.ablate("--seeds", "0")
     path = repository.folder("base/seed0") / "ablation_run.json"
     record = json.loads(path.read_text())
@@ -259,7 +259,7 @@ def test_keys_that_come_and_go_do_not_matter(repository):
     assert repository.ablate("--seeds", "0") == []
 
 
-def test_results_that_contradict_each_other(repository):
+def test_contradictory_results_are_refused(repository):
     repository.ablate("--seeds", "0")
     path = repository.folder("base/seed0") / "inference" / "results.json"
     path.write_text(path.read_text().replace("30.0", "33.0"))
@@ -277,13 +277,13 @@ def test_results_that_contradict_each_other(repository):
         (lambda r: (r.project / "ablation.yaml").unlink(), r"ablation\.yaml: no such file"),
     ],
 )
-def test_what_is_wrong_is_said_before_the_first_run(repository, break_it, message):
+def test_errors_of_the_plan_are_reported_before_the_first_run(repository, break_it, message):
     break_it(repository)
     with pytest.raises(SystemExit, match=message):
         repository.ablate()
     assert repository.calls() == []
 
 
-def test_unknown_row(repository):
+def test_an_unknown_row_is_refused_with_the_known_ones(repository):
     with pytest.raises(SystemExit, match=r"no row 'asp' in the ablation of p; it has 'Base' \(base\)"):
         repository.ablate("--rows", "asp")

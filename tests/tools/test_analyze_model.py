@@ -79,7 +79,7 @@ def command(tiny_config, tmp_path):
 
 
 def test_every_task_reports_every_part(analyze_model, command, capsys):
-    analyze_model.main(command("--num-inputs", 1, "--tasks", "flop", "activation", "parameter", "structure"))
+    analyze_model.main(command("--num-images", 1, "--tasks", "flop", "activation", "parameter", "structure"))
     report = capsys.readouterr().out
     assert report.count("mean over the first 1 images of unified_test_streets_val") == 2
     for part in ("backbone", "proposal_generator", "roi_heads", "sem_seg_head", "all"):
@@ -95,23 +95,23 @@ def test_without_a_data_set_on_disk_images_are_random(analyze_model, command, ca
     MetadataCatalog.get("unified_test_absent").set(**cityscapes_metadata())
     try:
         opts = ["DATASETS.TEST", "('unified_test_absent',)"]
-        analyze_model.main(command("--num-inputs", 1, "--tasks", "flop", opts=opts))
+        analyze_model.main(command("--num-images", 1, "--tasks", "flop", opts=opts))
     finally:
         DatasetCatalog.remove("unified_test_absent")
         MetadataCatalog.remove("unified_test_absent")
     assert "mean over 1 random images of 128×64" in capsys.readouterr().out
 
 
-def test_a_small_data_set_is_averaged_whole(analyze_model, tiny_config, tiny_dataset):
+def test_a_small_data_set_is_averaged_completely(analyze_model, tiny_config, tiny_dataset):
     # It has two validation images, of the test size.
     images, count, description = analyze_model.images_for(tiny_config, 5, random=False)
     assert [tuple(image.shape) for image in images] == [(3, 64, 128)] * 2
     assert (count, description) == (2, f"the first 2 images of {tiny_dataset.val}")
 
 
-def test_a_semantic_model_has_no_detector(analyze_model, command, capsys):
+def test_a_semantic_model_is_counted_without_a_detector(analyze_model, command, capsys):
     opts = ["MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
-    analyze_model.main(command("--random", "--num-inputs", 1, "--tasks", "flop", "parameter", opts=opts))
+    analyze_model.main(command("--random", "--num-images", 1, "--tasks", "flop", "parameter", opts=opts))
     report = capsys.readouterr().out
     assert "sem_seg_head" in report and "roi_heads" not in report
 

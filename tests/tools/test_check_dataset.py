@@ -50,7 +50,9 @@ def spoilt(tiny_dataset: Any, tmp_path: Path) -> Iterator[Path]:
     MetadataCatalog.remove(SPOILT)
 
 
-def test_errors(check: Check, spoilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_printed_and_written(
+    check: Check, spoilt: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert check("--dataset", SPOILT, "--show", 1) == 1
     lines = capsys.readouterr().out.splitlines()
     start = lines.index("Label ids that are no class: 2 errors")
@@ -76,11 +78,11 @@ def test_errors(check: Check, spoilt: Path, tmp_path: Path, capsys: pytest.Captu
     )
 
 
-def test_warnings_count_if_strict(
+def test_warnings_are_errors_if_strict(
     check: Check, tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "config.yaml").write_text(tiny_config.dump())
-    # Overrides stand where they like.
+    # Overrides may stand before other options.
     assert check("--config-file", tmp_path / "config.yaml", "DATASETS.TEST", "()") == 0
     out = capsys.readouterr().out
     assert "Classes that never occur: 13 warnings" in out and "13 warnings in 4 images" in out
@@ -90,24 +92,24 @@ def test_warnings_count_if_strict(
 
 
 WRONG: dict[str, tuple[list[str], str]] = {
-    "a data set that is none": (["--dataset", "no_such_set"], "ConfigError: there is no data set no_such_set"),
-    "a config that is none": (["--config-file", "gone.yaml"], "ConfigError: config file gone.yaml"),
-    "nothing": ([], "one of the arguments --config-file --dataset is required"),
-    "both": (["--config-file", "a", "--dataset", "b"], "not allowed with argument"),
-    "overrides of no config": (["A", "1", "--dataset", "b"], "KEY VALUE goes with --config-file"),
-    "a number below 0": (["--dataset", "b", "--show", "-1"], "--workers and --show are 0 or more"),
+    "an unknown data set": (["--dataset", "no_such_set"], "ConfigError: --dataset: unknown data set no_such_set"),
+    "a missing config": (["--config-file", "gone.yaml"], "ConfigError: config file gone.yaml"),
+    "no data set": ([], "one of the arguments --config-file --dataset is required"),
+    "a config and a data set": (["--config-file", "a", "--dataset", "b"], "not allowed with argument"),
+    "overrides without a config": (["A", "1", "--dataset", "b"], "KEY VALUE need --config-file"),
+    "a negative number": (["--dataset", "b", "--show", "-1"], "argument --show"),
 }
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_usage(name: str, check: Check, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_ends_with_status_2(name: str, check: Check, capsys: pytest.CaptureFixture[str]) -> None:
     arguments, message = WRONG[name]
     assert check(*arguments) == 2
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
 
 
-def test_a_folder_that_can_not_be_written_to(
+def test_an_unwritable_folder_ends_with_status_2(
     check: Check, tiny_dataset: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").write_text("a file")
@@ -115,6 +117,6 @@ def test_a_folder_that_can_not_be_written_to(
     assert "Error: " in capsys.readouterr().err
 
 
-def test_names_do_not_move_the_cursor() -> None:
+def test_control_characters_in_names_are_escaped() -> None:
     name = "a\n\x1b[31m\udc80 ü.png"
     assert escape_unprintable(str(Problem("size", name, "it is small"))) == r"a\n\x1b[31m\udc80 ü.png: it is small"

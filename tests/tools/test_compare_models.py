@@ -82,7 +82,7 @@ def test_the_first_model_is_before_and_the_second_after(tool, command, configs, 
     ]
 
 
-def test_overrides_of_a_side_go_before_those_of_both(tool, command, configs):
+def test_overrides_of_a_side_take_precedence(tool, command, configs):
     # -1 is a value, not an option; TEST.AUG is how one model is compared with itself.
     side = ["--before-opts", "SEED", ROAD, "--after-opts", "TEST.AUG.ENABLED", True]
     tool.main(command("--opts", "SEED", SKY, "VERSION", -1, *side, "--opts", "MODEL.WEIGHTS", "other.pth"))
@@ -91,19 +91,19 @@ def test_overrides_of_a_side_go_before_those_of_both(tool, command, configs):
     assert [Path(cfg.MODEL.WEIGHTS).name for cfg in configs] == ["before.pth", "after.pth"]
 
 
-def test_maps_of_either_output_form(tool):
+def test_label_maps_are_read_from_either_output(tool):
     logits = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])
     assert tool.semantic_labels({"sem_seg": logits}, "before").tolist() == [[0, 1]]
     assert tool.semantic_labels({"sem_seg_labels": torch.tensor([[0, 1]])}, "before").tolist() == [[0, 1]]
 
 
-def test_a_model_without_a_semantic_head(tool, command):
+def test_a_model_without_a_semantic_head_is_refused(tool, command):
     detector = ["MODEL.SEM_SEG_HEAD.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
     with pytest.raises(SystemExit, match=r"ConfigError: --after: the model has no semantic head"):
         tool.main(command("--after-opts", *detector))
 
 
-def test_models_of_other_classes(tool, command):
+def test_models_with_other_classes_are_refused(tool, command):
     name = "unified_test_two_classes"
     DatasetCatalog.register(name, lambda: [])
     MetadataCatalog.get(name).set(stuff_classes=["sky", "road"], ignore_label=255)
@@ -115,7 +115,7 @@ def test_models_of_other_classes(tool, command):
         MetadataCatalog.remove(name)
 
 
-def test_what_a_user_can_mend_ends_in_one_line(tool, command, tmp_path):
+def test_errors_are_one_line(tool, command, tmp_path):
     with pytest.raises(SystemExit, match=r"ConfigError: --before .*'no_such_set'"):
         tool.main(command(dataset="no_such_set"))
     with pytest.raises(SystemExit, match=r"ConfigError: --after .*config\.yaml: command line: unknown config key"):
@@ -123,12 +123,12 @@ def test_what_a_user_can_mend_ends_in_one_line(tool, command, tmp_path):
     with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth: there is no such file"):
         tool.main(command(after="absent.pth"))
     (tmp_path / "out").touch()
-    with pytest.raises(SystemExit, match=r"DataError: --output .*out can't be made"):
+    with pytest.raises(SystemExit, match=r"DataError: --output: .*out can't be made"):
         tool.main(command())
 
 
 @pytest.mark.parametrize("arguments", [("--top", "0"), ("--names", "one")])
-def test_arguments_that_are_wrong(tool, command, arguments, capsys):
+def test_wrong_arguments_are_refused(tool, command, arguments, capsys):
     with pytest.raises(SystemExit):
         tool.parse_args(command(*arguments))
     assert arguments[0] in capsys.readouterr().err

@@ -42,7 +42,7 @@ def groups_in(file: Path) -> list[list[str]]:
     return json.loads(file.read_text())["MODEL"]["SEM_SEG_HEAD"]["CONFUSION_GROUPS"]["GROUPS"]
 
 
-def test_from_an_evaluation_to_a_config(tool, tiny_dataset, tmp_path, capsys) -> None:
+def test_a_config_reads_the_groups_of_an_evaluation(tool, tiny_dataset, tmp_path, capsys) -> None:
     """Half of each car is taken for a truck, a quarter of each person for a rider."""
     records = DatasetCatalog.get(tiny_dataset.val)
     table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
@@ -74,7 +74,7 @@ def test_from_an_evaluation_to_a_config(tool, tiny_dataset, tmp_path, capsys) ->
     assert {path.name for path in output.parent.iterdir()} == {"groups.json", "groups.png"}
 
 
-def test_groups_by_their_bounds(tool, tmp_path, capsys) -> None:
+def test_bounds_limit_the_groups(tool, tmp_path, capsys) -> None:
     source, output = write(tmp_path / "run"), tmp_path / "groups.json"
     for options, groups in (
         ([], [["car", "truck"], ["road", "sidewalk"]]),
@@ -95,14 +95,14 @@ def test_groups_by_their_bounds(tool, tmp_path, capsys) -> None:
     ]
 
 
-def test_the_groups_of_toyscapes_are_those_of_their_matrix(tool, tmp_path) -> None:
+def test_published_groups_of_toyscapes_follow_from_their_matrix(tool, tmp_path) -> None:
     project = Path(__file__).parents[2] / "projects/confusion_groups/toyscapes"
     made = tmp_path / "groups.json"
     tool.main([str(project / "heldout_confusion.npz"), "--output", str(made), "--max-size", "4", "--max-groups", "4"])
     assert made.read_text() == (project / "groups.json").read_text()
 
 
-def test_the_picture_shows_the_evaluations_after_it(tool, tmp_path, monkeypatch) -> None:
+def test_the_picture_shows_the_evaluations_after_after(tool, tmp_path, monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr(
         tool, "draw_confusions", lambda *arguments: drawn.append(arguments) or np.zeros((2, 3, 3), "u1")
@@ -141,31 +141,29 @@ def test_the_picture_shows_the_evaluations_after_it(tool, tmp_path, monkeypatch)
         (["first=x=1/sem_seg.npz", "out/sem_seg.npz"], ["first", "out"]),
     ],
 )
-def test_titles(tool, paths, titles) -> None:
-    assert tool.titles_of([tool.source(path) for path in paths]) == titles
+def test_default_titles_are_the_different_parts_of_paths(tool, paths, titles) -> None:
+    assert tool.choose_titles([tool.parse_source(path) for path in paths]) == titles
 
 
-def test_a_file_whose_name_holds_an_equals_sign(tool, tmp_path) -> None:
+def test_a_file_name_may_contain_an_equals_sign(tool, tmp_path) -> None:
     path = write(tmp_path / "lr=0.1")
-    assert tool.source(path) == (Path(path), "")
-    assert tool.source(f"a={path}") == (Path(path), "a")
+    assert tool.parse_source(path) == (Path(path), "")
+    assert tool.parse_source(f"a={path}") == (Path(path), "a")
 
 
 def test_no_group_writes_nothing(tool, tmp_path) -> None:
     command = [write(tmp_path / "run"), "--output", str(tmp_path / "groups.json"), "--min-rate", "0.3"]
-    with pytest.raises(
-        SystemExit, match=r"run/sem_seg\.npz: no two classes .* --min-rate 0\.3 .*the highest is 0\.2;"
-    ) as end:
+    with pytest.raises(SystemExit, match=r"run/sem_seg\.npz: no pair .* --min-rate 0\.3 .*the highest is 0\.2;") as end:
         tool.main(command)
     assert isinstance(end.value.code, str)  # the interpreter prints it and ends with status 1
     two = write(tmp_path / "two", np.array([[5, 5], [5, 5]]), NAMES[:2])
-    with pytest.raises(SystemExit, match=r"two/sem_seg\.npz: a group of its two classes"):
+    with pytest.raises(SystemExit, match=r"two/sem_seg\.npz: there are only two classes"):
         tool.main([two, *command[1:3]])
     assert {path.name for path in tmp_path.iterdir()} == {"run", "two"}
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # the picture's font has no car
-def test_names_of_any_letters_are_read_back(tool, tmp_path) -> None:
+def test_names_in_any_script_are_read_back(tool, tmp_path) -> None:
     # The first is beyond 16 bits; Yaml would read the pair by which JSON escapes it as two letters.
     names = ("\U0001f697", "Straße", "sky", "car", "no: 1")
     tool.main([write(tmp_path / "run", names=names), "--output", str(tmp_path / "groups.json"), "--min-rate", "0.004"])
@@ -174,10 +172,10 @@ def test_names_of_any_letters_are_read_back(tool, tmp_path) -> None:
     assert groups == groups_in(tmp_path / "groups.json") == [["\U0001f697", "Straße", "car", "no: 1"]]
 
 
-def test_a_name_of_two_classes_in_a_group(tool, tmp_path) -> None:
+def test_a_group_with_an_ambiguous_name_is_refused(tool, tmp_path) -> None:
     output = tmp_path / "groups.json"
     source = write(tmp_path / "run", names=("road", "sidewalk", "car", "car", "truck"))
-    with pytest.raises(SystemExit, match=r"DataError: .*run/sem_seg\.npz: 'car' is the name of several classes"):
+    with pytest.raises(SystemExit, match=r"DataError: .*run/sem_seg\.npz: .*'car'"):
         tool.main([source, "--output", str(output)])
     assert not output.exists()
     # Outside the groups it harms nobody.
@@ -186,7 +184,7 @@ def test_a_name_of_two_classes_in_a_group(tool, tmp_path) -> None:
     assert groups_in(output) == [["car", "truck"]]
 
 
-def test_files_that_hold_no_matrix_of_these_classes(tool, tmp_path) -> None:
+def test_files_without_a_matrix_of_the_classes_are_refused(tool, tmp_path) -> None:
     good, output = write(tmp_path / "run"), str(tmp_path / "groups.json")
     text = tmp_path / "text.npz"
     text.write_text("none")
@@ -208,10 +206,10 @@ def test_files_that_hold_no_matrix_of_these_classes(tool, tmp_path) -> None:
     assert not Path(output).exists() and not Path(output).with_suffix(".png").exists()
 
 
-def test_what_cannot_be_written(tool, tmp_path) -> None:
+def test_an_unwritable_output_is_one_line(tool, tmp_path) -> None:
     source, file = write(tmp_path / "run"), tmp_path / "file"
     file.touch()
-    with pytest.raises(SystemExit, match=r"DataError: .*groups\.png can't be written: "):
+    with pytest.raises(SystemExit, match=r"(NotADirectory|FileExists)Error: .*file"):
         tool.main([source, "--output", str(file / "groups.json")])
     assert {path.name for path in tmp_path.iterdir()} == {"run", "file"}
 
@@ -220,20 +218,20 @@ def test_what_cannot_be_written(tool, tmp_path) -> None:
     ("options", "message"),
     [
         (["--max-size", "1"], "max_size 1"),
-        (["--max-groups", "0"], "max_groups 0"),
+        (["--max-groups", "0"], "--max-groups"),
         (["--min-rate", "0"], "min_rate 0"),
         (["--min-rate", "nan"], "min_rate nan"),
         (["--picture", "picture.jpg"], "must end in .png"),
         (["--picture", "groups.json"], "must end in .png"),
-        (["--output", "."], ". is there, and no file"),
-        (["--output", os.devnull], f"{os.devnull} is there, and no file"),
-        (["--picture", "~"], f"{Path.home()} is there, and no file"),
+        (["--output", "."], "argument --output"),
+        (["--output", os.devnull], os.devnull),
+        (["--picture", "~"], str(Path.home())),
         (["--output", "groups.png"], "groups.png is named twice"),
         (["--output", "a/../sem_seg.npz"], "sem_seg.npz is named twice"),
         (["--after", "other.png", "--picture", "other.png"], "other.png is named twice"),
     ],
 )
-def test_arguments_that_are_wrong(tool, options, message, capsys) -> None:
+def test_wrong_arguments_are_refused(tool, options, message, capsys) -> None:
     with pytest.raises(SystemExit) as end:
         tool.parse_args(["sem_seg.npz", "--output", "groups.json", *options])
     assert end.value.code == 2 and message in capsys.readouterr().err

@@ -12,6 +12,7 @@ from detectron2.modeling import build_model
 from unified_seg import visualization
 from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
+from unified_seg.errors import UserError
 
 SKY = 10  # Cityscapes' semantic id
 
@@ -52,7 +53,7 @@ def test_a_folder_is_drawn_into_a_folder(demo, command, images, tmp_path):
     drawn = sorted((tmp_path / "new" / "drawn").iterdir())
     assert [file.name for file in drawn] == [f"street [{i}].png" for i in range(3)]
     picture = cv2.imread(str(drawn[0]))
-    # Two by two panels of 512 pixels: the model answers semantic, instances and panoptic.
+    # Two by two panels of 512 pixels: the model predicts semantic, instances and panoptic.
     assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 2 * 256
 
 
@@ -73,11 +74,11 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(demo, tiny_config, command,
     torch.save({"model": build_model(resolve_config(cfg)).state_dict()}, tmp_path / "model.pth")
     demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
     picture = cv2.imread(str(tmp_path / "drawn.png"))
-    # Two by two panels of the answers, and two by two of the levels.
+    # Two by two panels of the predictions, and two by two of the levels.
     assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 4 * 256
 
 
-def test_a_data_set_is_drawn_with_the_true_errors_of_a_head_that_corrects_them(
+def test_a_data_set_is_drawn_with_the_true_errors(
     demo, correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
 ):
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
@@ -104,7 +105,7 @@ def test_a_data_set_is_drawn_with_the_true_errors_of_a_head_that_corrects_them(
     assert cv2.imread(str(tmp_path / "drawn.png")).shape[1] == 2 * 512 + 4
 
 
-def test_an_unknown_data_set(demo, command, tmp_path):
+def test_an_unknown_data_set_is_named(demo, command, tmp_path):
     with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
         demo.main(command("--dataset", "no_such_set", "--output", tmp_path / "drawn"))
 
@@ -116,20 +117,20 @@ def test_drawing_twice_gives_the_same_picture(demo, command, images, tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_outputs_have_names_of_their_own(demo, tmp_path):
+def test_outputs_that_overwrite_something_are_refused(demo, tmp_path):
     a, b = tmp_path / "a" / "street.png", tmp_path / "b" / "street.png"
-    with pytest.raises(demo.DemoError, match="both be drawn to"):
+    with pytest.raises(UserError, match=r"drawn/street\.png"):
         demo.output_files([a, b], tmp_path / "drawn")
-    with pytest.raises(demo.DemoError, match="one file, but there are 2 images"):
+    with pytest.raises(UserError, match=r"drawn\.png: one file for 2 images"):
         demo.output_files([a, b], tmp_path / "drawn.png")
     a.parent.mkdir()
     a.touch()
-    with pytest.raises(demo.DemoError, match="would overwrite the input"):
+    with pytest.raises(UserError, match="would overwrite the input"):
         demo.output_files([a], a.parent)
     assert demo.output_files([tmp_path / "x.tif"], tmp_path) == [tmp_path / "x.tif.png"]
 
 
-def test_an_output_in_the_place_of_a_file(demo, tmp_path):
+def test_an_output_folder_that_is_a_file_is_refused(demo, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"folder .*file/drawn can't be made"):
         demo.output_files([tmp_path / "street.png"], tmp_path / "file" / "drawn")
@@ -166,9 +167,9 @@ def test_a_video_is_drawn_frame_by_frame(demo, command, tmp_path):
     assert shapes[0][0] % 2 == 0 and shapes[0][1] == 2 * 512 + 4
 
 
-def test_a_video_that_is_none(demo, command, tmp_path):
+def test_a_video_that_cannot_be_used_is_named(demo, command, tmp_path):
     (tmp_path / "notes.mp4").write_text("not a video")
-    with pytest.raises(SystemExit, match=r"DemoError: --video-input .*notes\.mp4"):
+    with pytest.raises(SystemExit, match=r"UserError: --video-input .*notes\.mp4"):
         demo.main(command("--video-input", tmp_path / "notes.mp4", "--output", tmp_path / "drawn"))
     with pytest.raises(SystemExit, match="there is no such file"):
         demo.main(command("--video-input", tmp_path / "absent.mp4", "--output", tmp_path / "drawn"))

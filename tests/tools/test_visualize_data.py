@@ -1,5 +1,6 @@
 """tools/visualize_data.py, on the hand-drawn data set, whose images show their classes' colors."""
 
+from pathlib import Path
 from types import ModuleType
 
 import cv2
@@ -19,7 +20,7 @@ def command(tiny_config, tmp_path):
     (tmp_path / "config.yaml").write_text(tiny_config.dump())
 
     def build(source: str, *arguments: object) -> list[str]:
-        head = ["--source", source, "--config-file", tmp_path / "config.yaml", "--output-dir", tmp_path / "drawn"]
+        head = ["--source", source, "--config-file", tmp_path / "config.yaml", "--output", tmp_path / "drawn"]
         return [str(word) for word in [*head, *arguments]]
 
     return build
@@ -34,12 +35,12 @@ def test_annotations_are_drawn_once_each(visualize_data, command, tmp_path):
 
 
 def test_a_number_limits_the_pictures(visualize_data, command, tmp_path):
-    visualize_data.main(command("annotation", "--num", 2))
+    visualize_data.main(command("annotation", "--num-images", 2))
     assert len(list((tmp_path / "drawn").iterdir())) == 2
 
 
-def test_the_loader_goes_on_after_its_last_image(visualize_data, command, tmp_path):
-    visualize_data.main(command("dataloader", "--num", 6))
+def test_the_loader_repeats_after_its_last_image(visualize_data, command, tmp_path):
+    visualize_data.main(command("dataloader", "--num-images", 6))
     assert len(list((tmp_path / "drawn").iterdir())) == 6
 
 
@@ -47,7 +48,7 @@ def test_image_and_labels_move_together(visualize_data, command, tmp_path):
     # Flipped with probability 1/2 and not resized. An image shows the color of each pixel's class, so a semantic
     # panel that moved with it is, away from names and void, the blend of that color with the image's gray.
     sizes = ["INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "choice", "SEED", "3"]
-    visualize_data.main(command("dataloader", "--num", 8, *sizes))
+    visualize_data.main(command("dataloader", "--num-images", 8, *sizes))
     mirrored = set()
     for file in sorted((tmp_path / "drawn").iterdir()):
         picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
@@ -66,16 +67,21 @@ def test_image_and_labels_move_together(visualize_data, command, tmp_path):
 def test_seeded_drawings_are_the_same(visualize_data, command, tmp_path):
     pictures = []
     for _ in range(2):
-        visualize_data.main(command("dataloader", "--num", 3, "SEED", "5"))
+        visualize_data.main(command("dataloader", "--num-images", 3, "SEED", "5"))
         pictures.append([(file.name, file.read_bytes()) for file in sorted((tmp_path / "drawn").glob("*.png"))])
     assert pictures[0] == pictures[1] and len(pictures[0]) == 3
+
+
+def test_earlier_spellings_of_options_work(visualize_data):
+    args = visualize_data.parse_args(
+        ["--source", "annotation", "--config-file", "c.yaml", "--output-dir", "out", "--num", "2", "SEED", "5"]
+    )
+    assert (args.output, args.num_images, args.opts) == (Path("out"), 2, ["SEED", "5"])
 
 
 def test_errors_are_one_line(visualize_data, command, tmp_path):
     with pytest.raises(SystemExit, match=r"ConfigError.*no_such_set"):
         visualize_data.main(command("annotation", "DATASETS.TRAIN", "('no_such_set',)"))
-    with pytest.raises(SystemExit, match="--num 0"):
-        visualize_data.main(command("annotation", "--num", "0"))
     (tmp_path / "drawn").write_text("a file")
     with pytest.raises(SystemExit, match="drawn can't be made"):
         visualize_data.main(command("annotation"))

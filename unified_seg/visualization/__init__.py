@@ -13,6 +13,7 @@ __all__ = [
     "draw_comparison",
     "draw_ground_truth",
     "draw_panels",
+    "make_contact_sheet",
     "make_grid",
     "measure_change",
 ]
