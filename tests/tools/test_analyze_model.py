@@ -104,7 +104,7 @@ def test_without_a_data_set_on_disk_images_are_random(analyze_model, command, ca
 
 def test_a_small_data_set_is_averaged_completely(analyze_model, tiny_config, tiny_dataset):
     # It has two validation images, of the test size.
-    images, count, description = analyze_model.images_for(tiny_config, 5, random=False)
+    images, count, description = analyze_model.select_images(tiny_config, 5, random=False)
     assert [tuple(image.shape) for image in images] == [(3, 64, 128)] * 2
     assert (count, description) == (2, f"the first 2 images of {tiny_dataset.val}")
 

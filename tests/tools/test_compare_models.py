@@ -108,7 +108,7 @@ def test_models_with_other_classes_are_refused(tool, command):
     DatasetCatalog.register(name, lambda: [])
     MetadataCatalog.get(name).set(stuff_classes=["sky", "road"], ignore_label=255)
     try:
-        with pytest.raises(SystemExit, match=rf"ConfigError: --after .*'{name}' and .* not have the same classes"):
+        with pytest.raises(SystemExit, match=rf"ConfigError: --after .*'{name}'"):
             tool.main(command("--after-opts", "DATASETS.TRAIN", f"('{name}',)"))
     finally:
         DatasetCatalog.remove(name)
@@ -123,7 +123,7 @@ def test_errors_are_one_line(tool, command, tmp_path):
     with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth: there is no such file"):
         tool.main(command(after="absent.pth"))
     (tmp_path / "out").touch()
-    with pytest.raises(SystemExit, match=r"DataError: --output: .*out can't be made"):
+    with pytest.raises(SystemExit, match=r"DataError: --output: .*out"):
         tool.main(command())
 
 

@@ -132,7 +132,7 @@ def test_outputs_that_overwrite_something_are_refused(demo, tmp_path):
 
 def test_an_output_folder_that_is_a_file_is_refused(demo, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"folder .*file/drawn can't be made"):
+    with pytest.raises(DataError, match=r"--output: .*file/drawn"):
         demo.output_files([tmp_path / "street.png"], tmp_path / "file" / "drawn")
 
 

@@ -274,14 +274,14 @@ def test_a_model_without_an_error_branch_is_refused(tool, command, correcting_co
 
 
 def test_errors_are_one_line(tool, command, tiny_dataset, tmp_path):
-    with pytest.raises(SystemExit, match=r"DataError: --input .*absent: no image there"):
+    with pytest.raises(SystemExit, match=r"DataError: --input .*absent"):
         tool.main(command("--input", tmp_path / "absent"))
     with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
         tool.main(command("--dataset", "no_such_set"))
     with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth"):
         tool.main(command("--dataset", tiny_dataset.val, opts=("MODEL.WEIGHTS", "absent.pth")))
     (tmp_path / "file").touch()
-    with pytest.raises(SystemExit, match=r"DataError: --output: the folder .*file can't be made"):
+    with pytest.raises(SystemExit, match=r"DataError: --output: .*file"):
         tool.main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "file"))
 
 

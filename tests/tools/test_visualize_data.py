@@ -83,5 +83,5 @@ def test_errors_are_one_line(visualize_data, command, tmp_path):
     with pytest.raises(SystemExit, match=r"ConfigError.*no_such_set"):
         visualize_data.main(command("annotation", "DATASETS.TRAIN", "('no_such_set',)"))
     (tmp_path / "drawn").write_text("a file")
-    with pytest.raises(SystemExit, match="drawn can't be made"):
+    with pytest.raises(SystemExit, match=r"DataError: --output: .*drawn"):
         visualize_data.main(command("annotation"))

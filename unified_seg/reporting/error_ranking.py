@@ -83,11 +83,11 @@ def compare_rankings(ranked: Sequence[Ranked], resamples: int = RESAMPLES) -> Ra
         return None
     error, _, entropy, true_error = np.array(known).T
     scores = (error, entropy, true_error)
-    bounds = np.full((2, 3), np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about resamples whose values are all equal
-        values = _correlate(*scores)
-        if len(known) > 1:
+    values, bounds = np.full(3, np.nan), np.full((2, 3), np.nan)
+    if len(known) > 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about scores and resamples whose values are all equal
+            values = _correlate(*scores)
             rng = np.random.default_rng(0)
             options: dict[str, Any] = {"paired": True, "vectorized": True, "method": "percentile"}
             result = stats.bootstrap(scores, _correlate, n_resamples=resamples, batch=BATCH, rng=rng, **options)
