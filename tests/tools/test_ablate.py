@@ -215,7 +215,7 @@ def test_a_terminated_ablation_ends_its_run_and_resumes(repository):
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     tool.terminate()
-    assert b"goes on from here" in tool.communicate(timeout=30)[1]
+    assert b"continues from here" in tool.communicate(timeout=30)[1]
     (repository.root / "hang").unlink()
     time.sleep(0.2)  # a run that was left behind would now end and write its last checkpoint
     assert not checkpoint.with_name("model_final.pth").exists()

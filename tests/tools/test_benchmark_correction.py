@@ -19,7 +19,7 @@ def test_it_measures_and_writes(benchmark_tool, monkeypatch, tmp_path):
     measured = json.loads(path.read_text())
     assert [each["name"] for each in measured] == [
         "inference with error branch",
-        "inference with error branch, detail branch where it is asked for",
+        "inference with error branch, detail branch on wrong cells",
         "inference with error branch, detail branch everywhere",
     ]
 
