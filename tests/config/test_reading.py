@@ -152,15 +152,23 @@ def test_unknown_keys_are_errors_with_a_hint(key: str, hint: str, folder: Path) 
 
 
 @pytest.mark.parametrize("prefix", ["", "STAGES.first."])
-def test_removed_keys_are_accepted_with_their_default_only(prefix: str, folder: Path) -> None:
-    key = f"{prefix}MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR"
-    for value in ("0.0", "0"):
-        for cfg in (load_config(write(folder / "old.yaml", nested(key, value))), load_config("", [key, value])):
-            assert leaves(cfg) == leaves(get_config())
+@pytest.mark.parametrize(
+    ("name", "default", "other"),
+    [
+        ("MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR", "0", "0.5"),
+        ("MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.GATE", "sigmoid", "relu"),
+    ],
+)
+def test_removed_keys_are_accepted_with_their_default_only(
+    name: str, default: str, other: str, prefix: str, folder: Path
+) -> None:
+    key = prefix + name
+    for cfg in (load_config(write(folder / "old.yaml", nested(key, default))), load_config("", [key, default])):
+        assert leaves(cfg) == leaves(get_config())
     with pytest.raises(ConfigError, match=rf"other\.yaml: {key} .*removed"):
-        load_config(write(folder / "other.yaml", nested(key, "0.5")))
+        load_config(write(folder / "other.yaml", nested(key, other)))
     with pytest.raises(ConfigError, match=f"command line: {key} .*removed"):
-        load_config("", [key, "0.5"])
+        load_config("", [key, other])
 
 
 @pytest.mark.parametrize("key", ["NOTHING_LIKE_IT", "MODEL.DEVICE.NAME", "1"])
