@@ -29,9 +29,9 @@ from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
+from unified_seg.heads.confusion_groups.matrix import compute_rates, read_confusion
 from unified_seg.heads.confusion_groups.matrix_figure import draw_confusions
-from unified_seg.heads.confusion_groups.matrix_file import read_confusion
-from unified_seg.heads.confusion_groups.proposal import ClassGroup, check_bounds, confusion_rates, propose_groups
+from unified_seg.heads.confusion_groups.proposal import ClassGroup, check_bounds, propose_groups
 
 
 class Source(NamedTuple):
@@ -87,7 +87,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def read_rates(sources: Sequence[Source]) -> tuple[list[np.ndarray], list[str]]:
-    """Return `confusion_rates` of each file and the names of the classes.
+    """Return `compute_rates` of each file and the names of the classes.
 
     Raises:
         DataError: a file has no confusion matrix, or one of other classes than the first.
@@ -100,7 +100,7 @@ def read_rates(sources: Sequence[Source]) -> tuple[list[np.ndarray], list[str]]:
         except ValueError as error:
             raise DataError(str(error)) from None
         try:
-            rates.append(confusion_rates(matrix))
+            rates.append(compute_rates(matrix))
         except ValueError as error:
             raise DataError(f"{path}: {error}") from None
     return rates, names

@@ -1,13 +1,17 @@
-"""The head outside the tree is registered too, so that the contract battery finds it."""
+"""The heads outside the tree are registered too, so that the contract battery finds them."""
 
-import importlib.util
 from pathlib import Path
 
-from unified_seg.heads import registered_heads
+import pytest
+from drawn_streets import Streets
+from example_heads import import_example_heads
+from street_fixtures import compact, fused, image, metadata, street, table  # noqa: F401  (fixtures)
 
-EXAMPLE = Path(__file__).parents[2] / "projects" / "example_head" / "head.py"
+import_example_heads()
 
-if "LinearHead" not in registered_heads():
-    spec = importlib.util.spec_from_file_location("example_head", EXAMPLE)
-    assert spec is not None and spec.loader is not None
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+@pytest.fixture
+def streets(tmp_path: Path) -> Streets:
+    folder = tmp_path / "streets"
+    folder.mkdir()
+    return Streets(folder)

@@ -1,82 +1,126 @@
-"""Wrappers around each other, in either order."""
+"""Wrapper heads nested in either order, and the names of their weights."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
-from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
-from inner_heads import SHAPES, asp, features, targets
+from base_heads import CLASSES, SHAPES, asp, make_inputs, make_targets
+from torch import Tensor, nn
 
-from unified_seg.evaluation.build import WRAPPERS
-from unified_seg.heads import ConfusionGroupHead, ErrorCorrectionHead
-from unified_seg.heads.wrapper import WrapperHead
+from unified_seg.checkpoint import Checkpointer
+from unified_seg.heads import ConfusionGroupHead, ErrorCorrectionHead, SemanticHead, WrapperHead
 
+# The loss of each part.
 LOSSES = {
     "base": "loss_sem_seg",
     "subnets": "loss_group_1",
     "error_branch": "loss_error",
     "detail_branch": "loss_detail",
 }
+OWN_PARTS = tuple(LOSSES)[1:]
+ORDERS = ["groups", "correction"]
+State = dict[str, Tensor]
 
 
-def nested(outermost: str, output: str = "corrected") -> WrapperHead:
-    """Both wrappers around the same kind of head."""
-    torch.manual_seed(0)
+def nest(outermost: str, output: str = "corrected", seed: int = 0) -> WrapperHead:
+    """Return both wrappers around the same kind of head."""
+    torch.manual_seed(seed)
     groups, correction = {"groups": [[1, 2]], "dim": 8}, {"detail_features": ["p4", "p3", "p2"], "output": output}
     correction |= {"error_dim": 8, "detail_dim": 8, "threshold": 0.0}
     if outermost == "groups":
-        return ConfusionGroupHead(ErrorCorrectionHead(asp(), SHAPES, **correction), SHAPES, **groups)
-    return ErrorCorrectionHead(ConfusionGroupHead(asp(), SHAPES, **groups), SHAPES, **correction)
+        return ConfusionGroupHead(ErrorCorrectionHead(asp(), SHAPES, **correction), **groups)
+    return ErrorCorrectionHead(ConfusionGroupHead(asp(), **groups), SHAPES, **correction)
+
+
+def flat_names(state: State) -> State:
+    """Return the weights under the names of older files, as if there were no wrapper."""
+    return {name.replace("base.", ""): value for name, value in state.items()}
+
+
+def part_of(name: str) -> str:
+    first = name.replace("base.", "").split(".")[0]
+    return first if first in LOSSES else "base"
 
 
 def train_alone(head: WrapperHead, *parts: str) -> None:
-    """Parts by their names in the state dict: whatever has no part's name is the innermost head's."""
-    in_file = {id(value): name.split(".")[0] for name, value in head.state_dict(keep_vars=True).items()}
-    for parameter in head.parameters():
-        name = in_file[id(parameter)]
-        parameter.requires_grad_((name if name in LOSSES else "base") in parts)
+    for name, parameter in head.named_parameters():
+        parameter.requires_grad_(part_of(name) in parts)
 
 
-@pytest.mark.parametrize("outermost", ["groups", "correction"])
+@pytest.mark.parametrize("outermost", ORDERS)
 @pytest.mark.parametrize("parts", [*((part,) for part in LOSSES), ("subnets", "error_branch"), tuple(LOSSES)])
-def test_each_part_that_is_trained_has_its_loss(outermost: str, parts: tuple[str, ...]) -> None:
-    head = nested(outermost)
+def test_trained_parts_have_a_loss_and_gradients(outermost: str, parts: tuple[str, ...]) -> None:
+    head = nest(outermost)
     train_alone(head, *parts)
-    losses = head.losses(head.predict(features()), targets())
+    losses = head.losses(head.predict(make_inputs()), make_targets())
     assert losses.keys() == {LOSSES[part] for part in parts}
     sum(losses.values()).backward()
     # Without a gradient DistributedDataParallel would wait for one.
     assert all((parameter.grad is not None) == parameter.requires_grad for parameter in head.parameters())
 
 
-@pytest.mark.parametrize("outermost", ["groups", "correction"])
-def test_the_error_branch_learns_before_there_are_details(outermost: str) -> None:
-    """The answer of an ErrorCorrectionHead is then that of the frozen head inside it."""
-    head = nested(outermost, output="base")
+@pytest.mark.parametrize("outermost", ORDERS)
+def test_error_branch_trains_before_the_detail_branch(outermost: str) -> None:
+    """The logits of an ErrorCorrectionHead are then those of its frozen base head."""
+    head = nest(outermost, output="base")
     train_alone(head, "error_branch")
-    assert head.losses(head.predict(features()), targets()).keys() == {"loss_error"}
+    assert head.losses(head.predict(make_inputs()), make_targets()).keys() == {"loss_error"}
 
 
-def test_the_order_changes_no_name_of_weights() -> None:
-    groups, correction = nested("groups"), nested("correction")
-    shapes = [{name: value.shape for name, value in head.state_dict().items()} for head in (groups, correction)]
-    assert shapes[0] == shapes[1]
-    assert asp().state_dict().keys() < shapes[0].keys()
-    groups.load_state_dict(correction.state_dict())
-    for name, value in correction.state_dict().items():
-        assert torch.equal(groups.state_dict()[name], value)
-
-
-@pytest.mark.parametrize("outermost", ["groups", "correction"])
-def test_what_both_say_beside_the_answer(outermost: str) -> None:
-    head = nested(outermost).eval()
-    said = head.predict(features())
+@pytest.mark.parametrize("outermost", ORDERS)
+def test_maps_of_both_wrappers_come_from_the_inside_out(outermost: str) -> None:
+    head = nest(outermost).eval()
     own = {"groups": ["ungrouped"], "correction": ["uncorrected", "error", "error_unbalanced"]}
     inner = "correction" if outermost == "groups" else "groups"
-    # In the order of the heads, from the inside out: pictures stand in it.
-    assert list(head.logit_maps(said)) == own[inner] + own[outermost]
-    assert head.needs_image and head.size_divisibility == head.base.base.size_divisibility
+    assert list(head.logit_maps(head.predict(make_inputs()))) == own[inner] + own[outermost]
+    assert head.size_divisibility == head.base.base.size_divisibility
 
 
-def test_the_evaluation_knows_every_wrapper() -> None:
-    heads = dict(SEM_SEG_HEADS_REGISTRY)
-    known = {name: kind.config_node for name, kind in heads.items() if issubclass(kind, WrapperHead)}
-    assert known == WRAPPERS
+def load_plainly(model: nn.Module, state: State) -> None:
+    model.load_state_dict(state)
+
+
+def load_by_checkpointer(model: nn.Module, state: State) -> None:
+    Checkpointer(model, complete=True).load_weights(state, "old.pth")
+
+
+@pytest.mark.parametrize("load", [load_plainly, load_by_checkpointer])
+@pytest.mark.parametrize("outermost", ORDERS)
+@pytest.mark.parametrize("file", ["same", "flat names", "other order"])
+def test_files_of_any_nesting_load(outermost: str, file: str, load: Callable[[nn.Module, State], None]) -> None:
+    """As a part of a model, whose names have a prefix."""
+    model = nn.ModuleDict({"sem_seg_head": nest(outermost)})
+    other = nest(ORDERS[1 - ORDERS.index(outermost)] if file == "other order" else outermost, seed=1)
+    state = nn.ModuleDict({"sem_seg_head": other}).state_dict()
+    given = flat_names(state) if file == "flat names" else dict(state)
+    names = list(given)
+    load(model, given)
+    assert list(given) == names, "the caller's dictionary changed"
+    loaded, expected = flat_names(model.state_dict()), flat_names(state)
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.items())
+
+
+@pytest.mark.parametrize("outermost", ORDERS)
+def test_weights_of_a_base_head_load_into_its_wrappers_and_back(outermost: str) -> None:
+    wrapper, alone = nest(outermost), asp()
+    loaded = wrapper.load_state_dict(alone.state_dict(), strict=False)
+    assert not loaded.unexpected_keys and {part_of(name) for name in loaded.missing_keys} == set(OWN_PARTS)
+    for file in (wrapper.state_dict(), flat_names(wrapper.state_dict())):
+        for parameter in alone.parameters():
+            nn.init.zeros_(parameter)
+        loaded = alone.load_state_dict(file, strict=False)
+        assert not loaded.missing_keys and {part_of(name) for name in loaded.unexpected_keys} == set(OWN_PARTS)
+        for (name, value), expected in zip(alone.state_dict().items(), wrapper.base.base.state_dict().values()):
+            assert torch.equal(value, expected), name
+
+
+def test_own_module_named_base_keeps_its_name() -> None:
+    class Head(SemanticHead):
+        def __init__(self) -> None:
+            super().__init__(num_classes=CLASSES, ignore_value=255, common_stride=4)
+            self.base, self.other = nn.Linear(1, 1), nn.Linear(1, 1)
+
+    head = Head()
+    head.load_state_dict(Head().state_dict())
+    assert {name.split(".")[0] for name in head.state_dict()} == {"base", "other"}

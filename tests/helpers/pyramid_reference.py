@@ -1,4 +1,4 @@
-"""Pyramids of labels cell by cell in plain Python, as section 3 of Specialize and Fuse says it; the tests' reference.
+"""Pyramids of labels, cell by cell in plain Python as section 3 of Specialize and Fuse describes them, for tests.
 
 Maps are numpy arrays of one image, (rows, columns); levels go from coarse to fine.
 """
@@ -8,12 +8,14 @@ import numpy as np
 VOID, MIX, UNITY = -1, 0, 1
 
 
-def pyramid(labels: np.ndarray, strides: tuple[int, ...], ignore: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The semantic and the unity of each level (that of the finest too, which nothing has)."""
+def build_pyramid(
+    labels: np.ndarray, strides: tuple[int, ...], ignore: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return semantic and unity of each level, that of the finest included."""
     height, width = labels.shape
     semantic, unity = [], []
     for stride in strides:
-        # As many cells as fill the coarsest ones that the map touches.
+        # Padded to whole coarsest cells.
         side = [-(-length // strides[0]) * strides[0] // stride for length in (height, width)]
         semantic.append(np.full(side, ignore))
         unity.append(np.full(side, VOID))
@@ -40,8 +42,8 @@ def pyramid(labels: np.ndarray, strides: tuple[int, ...], ignore: int) -> tuple[
     return semantic, unity
 
 
-def done(counts: list[np.ndarray], strides: tuple[int, ...], sides: list[tuple[int, int]]) -> list[np.ndarray]:
-    """Which cells of each level lie below a cell that counts as done; `counts` are bool, of each but the finest."""
+def mask_resolved(counts: list[np.ndarray], strides: tuple[int, ...], sides: list[tuple[int, int]]) -> list[np.ndarray]:
+    """Return the cells inside resolved cells of coarser levels; `counts` are bool, of each level but the finest."""
     result = []
     for level, side in enumerate(sides):
         result.append(np.zeros(side, dtype=bool))
@@ -52,8 +54,8 @@ def done(counts: list[np.ndarray], strides: tuple[int, ...], sides: list[tuple[i
     return result
 
 
-def assigned(unity: list[np.ndarray], strides: tuple[int, ...], threshold: float) -> np.ndarray:
-    """Formula (2)'s level of each cell of the finest level, which must be exactly one."""
+def assign_levels(unity: list[np.ndarray], strides: tuple[int, ...], threshold: float) -> np.ndarray:
+    """Return the level of each finest cell by formula (2), which must give exactly one."""
     factor = strides[0] // strides[-1]
     result = np.zeros([length * factor for length in unity[0].shape], dtype=int)
     for row, column in np.ndindex(*result.shape):
@@ -67,8 +69,8 @@ def assigned(unity: list[np.ndarray], strides: tuple[int, ...], threshold: float
     return result
 
 
-def fused(levels: np.ndarray, semantic: list[np.ndarray]) -> np.ndarray:
-    """(K, rows, columns) logits of each cell's level, from maps (K, h_l, w_l)."""
+def fuse(levels: np.ndarray, semantic: list[np.ndarray]) -> np.ndarray:
+    """Return (K, rows, columns), the logits of each cell's level, from maps (K, h_l, w_l)."""
     result = np.zeros((len(semantic[0]), *levels.shape), dtype=semantic[0].dtype)
     for row, column in np.ndindex(*levels.shape):
         logits = semantic[levels[row, column]]

@@ -12,7 +12,9 @@ from unified_seg.layers.level_conv import LevelClassifier, concatenate
     finest=st.tuples(st.integers(1, 20), st.integers(1, 20)),
     seed=st.integers(0, 100),
 )
-def test_equals_the_convolution_of_the_concatenation(channels: list[int], finest: tuple[int, int], seed: int) -> None:
+def test_result_equals_the_convolution_of_the_concatenation(
+    channels: list[int], finest: tuple[int, int], seed: int
+) -> None:
     torch.manual_seed(seed)
     levels = [torch.randn(2, width, -(-finest[0] // 2**i), -(-finest[1] // 2**i)) for i, width in enumerate(channels)]
     classifier = LevelClassifier(channels, 5)

@@ -1,4 +1,4 @@
-"""What SOLVER.TRAIN_PARTS freezes, on a tiny chain of parts and on Detectron2's detector."""
+"""SOLVER.TRAIN_PARTS on a small chain of parts and on Detectron2's detector."""
 
 import copy
 
@@ -45,7 +45,7 @@ def in_training(model: nn.Module) -> set[str]:
     return {name for name, module in model.named_modules() if module.training}
 
 
-def test_only_the_parts_and_what_is_around_them_train(tiny_config: CfgNode) -> None:
+def test_only_the_parts_and_modules_around_them_are_in_training(tiny_config: CfgNode) -> None:
     model = built(chain_config(tiny_config), ["sem_seg_head.second"])
     assert trainable(model) == of_part("second")
     around = {"", "sem_seg_head"}
@@ -56,21 +56,21 @@ def test_only_the_parts_and_what_is_around_them_train(tiny_config: CfgNode) -> N
     assert in_training(model.train(True)) == around | inside
 
 
-def test_no_parts_train_everything(tiny_config: CfgNode) -> None:
+def test_without_parts_everything_is_trained(tiny_config: CfgNode) -> None:
     model = built(chain_config(tiny_config), [])
     assert trainable(model) == [*BACKBONE, *of_part("base"), *of_part("second"), *of_part("third")]
     assert all(module.training for module in model.modules())
     assert model.required_weights() == []
 
 
-def test_a_part_inside_a_part_adds_nothing(tiny_config: CfgNode) -> None:
+def test_part_inside_another_part_changes_nothing(tiny_config: CfgNode) -> None:
     model = built(chain_config(tiny_config), ["backbone.norm", "backbone"])
     assert trainable(model) == BACKBONE
     assert {name.split(".")[0] for name in in_training(model)} == {"", "backbone"}
     assert {"backbone.conv", "backbone.dropout"} <= in_training(model)
 
 
-def test_parts_change_and_all_can_thaw(tiny_config: CfgNode) -> None:
+def test_parts_can_be_changed_and_cleared(tiny_config: CfgNode) -> None:
     model = built(chain_config(tiny_config), ["sem_seg_head.second"])
     model.train_only(["backbone.norm"])
     assert trainable(model) == BACKBONE[2:]
@@ -81,7 +81,7 @@ def test_parts_change_and_all_can_thaw(tiny_config: CfgNode) -> None:
     assert trainable(frozen.train()) == of_part("second")
 
 
-def test_a_parameter_of_a_module_around_a_part_is_frozen() -> None:
+def test_parameters_of_modules_around_a_part_are_frozen() -> None:
     class Model(FreezableModel):
         def __init__(self) -> None:
             super().__init__()
@@ -96,7 +96,7 @@ def test_a_parameter_of_a_module_around_a_part_is_frozen() -> None:
     assert model.required_weights() == ["outer.scale", "outer.kept"]
 
 
-def test_what_detectron2_froze_stays_frozen(tiny_config: CfgNode) -> None:
+def test_parameters_frozen_by_detectron2_stay_frozen(tiny_config: CfgNode) -> None:
     tiny_config.MODEL.BACKBONE.FREEZE_AT = 2
     everything = trainable(built(tiny_config, []))
     assert not any(".stem." in name or ".res2." in name for name in everything)
@@ -104,42 +104,42 @@ def test_what_detectron2_froze_stays_frozen(tiny_config: CfgNode) -> None:
     assert trainable(model) == [name for name in everything if name.startswith("backbone.")]
     model.train_only(())
     assert trainable(model) == everything
-    with pytest.raises(ConfigError, match=r"nothing to train in backbone\.bottom_up\.stem"):
+    with pytest.raises(ConfigError, match=r"backbone\.bottom_up\.stem has no trainable parameter"):
         built(tiny_config, ["backbone.bottom_up.stem"])
 
 
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (["sem_seg_head.secnd"], r"no part 'sem_seg_head\.secnd'; did you mean sem_seg_head\.second\?"),
-        (["nothing"], "no part 'nothing'; the model has backbone, sem_seg_head"),
-        ([""], "no part ''"),
-        (["roi_heads"], "no part 'roi_heads'"),
-        (["sem_seg_head.base.dropout"], r"nothing to train in sem_seg_head\.base\.dropout"),
+        (["sem_seg_head.secnd"], r"unknown part 'sem_seg_head\.secnd'; did you mean sem_seg_head\.second\?"),
+        (["nothing"], "unknown part 'nothing'; the model has backbone, sem_seg_head"),
+        ([""], "unknown part ''"),
+        (["roi_heads"], "unknown part 'roi_heads'"),
+        (["sem_seg_head.base.dropout"], r"sem_seg_head\.base\.dropout has no trainable parameter"),
     ],
 )
-def test_parts_that_can_not_be(tiny_config: CfgNode, parts: list[str], message: str) -> None:
+def test_invalid_parts_are_refused(tiny_config: CfgNode, parts: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=f"SOLVER.TRAIN_PARTS: .*{message}"):
         built(chain_config(tiny_config), parts)
 
 
-def test_other_architectures_have_no_parts(tiny_config: CfgNode) -> None:
+def test_parts_need_unified_segmentor(tiny_config: CfgNode) -> None:
     tiny_config.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
     tiny_config.SOLVER.TRAIN_PARTS = ["backbone"]
-    with pytest.raises(ConfigError, match=r"TRAIN_PARTS needs .* UnifiedSegmentor, and it is SemanticSegmentor"):
+    with pytest.raises(ConfigError, match=r"TRAIN_PARTS needs .* UnifiedSegmentor, got SemanticSegmentor"):
         build_model(tiny_config)
 
 
-def test_other_architectures_have_no_weighted_loss(tiny_config: CfgNode) -> None:
-    """They build their heads without it, and would learn by cross-entropy without a word."""
+def test_weighted_loss_needs_unified_segmentor(tiny_config: CfgNode) -> None:
+    """Other architectures build their heads without it, and would silently train by cross-entropy."""
     tiny_config.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
     tiny_config.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX = "sem_seg.npz"
-    with pytest.raises(ConfigError, match=r"CONFUSION_LOSS\.MATRIX needs .* UnifiedSegmentor, and it is SemanticSeg"):
+    with pytest.raises(ConfigError, match=r"CONFUSION_LOSS\.MATRIX needs .* UnifiedSegmentor, got SemanticSeg"):
         build_model(tiny_config)
 
 
 @pytest.mark.parametrize("factor", [1.0, 10.0])
-def test_the_optimizer_gets_the_parts_alone(tiny_config: CfgNode, factor: float) -> None:
+def test_optimizer_gets_only_the_parts(tiny_config: CfgNode, factor: float) -> None:
     cfg = chain_config(tiny_config)
     cfg.SOLVER.NEW_LAYERS_LR_FACTOR = factor
     model = built(cfg, ["sem_seg_head.third", "backbone.norm"])
@@ -152,7 +152,7 @@ def test_the_optimizer_gets_the_parts_alone(tiny_config: CfgNode, factor: float)
     ("parts", "losses"),
     [
         ([], {"loss_base", "loss_second", "loss_third"}),
-        (["backbone"], {"loss_base"}),  # a frozen base teaches the backbone
+        (["backbone"], {"loss_base"}),  # through the frozen base
         (["sem_seg_head.second"], {"loss_second"}),
         (["backbone", "sem_seg_head.third"], {"loss_base", "loss_third"}),
     ],
@@ -178,26 +178,26 @@ SECOND = {"loss_cls", "loss_box_reg", "loss_mask"}
         (["backbone", "proposal_generator", "roi_heads"], SEMANTIC | FIRST | SECOND),
     ],
 )
-def test_a_detector_has_the_losses_of_what_trains(tiny_config: CfgNode, parts: list[str], losses: set[str]) -> None:
+def test_detector_has_the_losses_of_its_trained_parts(tiny_config: CfgNode, parts: list[str], losses: set[str]) -> None:
     model = built(tiny_config, parts)
     inputs = batch(tiny_config)
     if not losses & (FIRST | SECOND):
         for x in inputs:
-            del x["instances"]  # what nobody learns from need not be there
+            del x["instances"]  # ground truth that no loss reads may be missing
     if not losses & SEMANTIC:
         for x in inputs:
             del x["sem_seg"]
-    said = model(inputs)
-    assert said.keys() == losses
-    sum(said.values()).backward()
+    computed = model(inputs)
+    assert computed.keys() == losses
+    sum(computed.values()).backward()
     assert {name for name, p in model.named_parameters() if p.grad is not None} <= set(trainable(model))
     assert any(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
-def test_nothing_to_learn_is_an_error(tiny_config: CfgNode) -> None:
+def test_model_without_a_loss_is_refused(tiny_config: CfgNode) -> None:
     model = built(chain_config(tiny_config), [])
     model.requires_grad_(False)
-    with pytest.raises(ValueError, match=r"no part of the model has a loss"):
+    with pytest.raises(ValueError, match=r"SOLVER\.TRAIN_PARTS: .*no loss"):
         model(batch(tiny_config))
 
 
@@ -211,7 +211,7 @@ def required_of(part: str) -> list[str]:
 @pytest.mark.parametrize(
     ("parts", "required"),
     [
-        # `third` comes after `second`: nothing is lost if it is as it was drawn.
+        # `third` comes after `second`, which does not depend on it.
         (["sem_seg_head.second"], [*REQUIRED_OF_BACKBONE, *required_of("base")]),
         (["sem_seg_head.third"], [*REQUIRED_OF_BACKBONE, *required_of("base"), *required_of("second")]),
         (["backbone"], required_of("base")),  # one step of the order
@@ -221,13 +221,13 @@ def required_of(part: str) -> list[str]:
                                                    "sem_seg_head.base.classifier.bias"]),
     ],
 )  # fmt: skip
-def test_frozen_parts_before_a_trained_one_need_weights(
+def test_frozen_parts_before_a_trained_one_require_weights(
     tiny_config: CfgNode, parts: list[str], required: list[str]
 ) -> None:
     assert sorted(built(chain_config(tiny_config), parts).required_weights()) == sorted(required)
 
 
-def test_the_order_of_a_plain_model_has_one_step(tiny_config: CfgNode) -> None:
+def test_training_order_of_a_plain_head_has_one_step(tiny_config: CfgNode) -> None:
     model = built(tiny_config, ["sem_seg_head.classifier"])
     assert model.training_order() == [["backbone", "sem_seg_head"]]
     assert model.trained_steps() == [0]
@@ -236,7 +236,7 @@ def test_the_order_of_a_plain_model_has_one_step(tiny_config: CfgNode) -> None:
     assert {name.split(".")[0] for name in required} == {"backbone", "proposal_generator", "roi_heads", "sem_seg_head"}
 
 
-def test_a_detector_has_no_place_in_the_order(tiny_config: CfgNode) -> None:
+def test_detector_is_not_in_the_training_order(tiny_config: CfgNode) -> None:
     model = built(tiny_config, ["roi_heads"])
     assert model.trained_steps() == []
     assert {name.split(".")[0] for name in model.required_weights()} == {
@@ -261,7 +261,7 @@ PATHS = ["x", "y", "x.x", "x.y", "y.x", "y.y"]
 
 @settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(PATHS), unique=True), min_size=1, max_size=4), st.booleans())
-def test_only_the_last_parts_count(calls: list[list[str]], mode: bool) -> None:
+def test_only_the_last_call_of_train_only_counts(calls: list[list[str]], mode: bool) -> None:
     model = Tree()
     for parts in calls:
         model.train_only(parts)
@@ -275,7 +275,7 @@ def test_only_the_last_parts_count(calls: list[list[str]], mode: bool) -> None:
         assert all(p.requires_grad == inside for p in module.parameters(recurse=False))
 
 
-def test_the_chain_is_what_the_tests_take_it_for(tiny_config: CfgNode) -> None:
+def test_parts_of_the_chain_do_not_train_each_other(tiny_config: CfgNode) -> None:
     model = built(chain_config(tiny_config), [])
     assert isinstance(model.sem_seg_head, ChainHead)
     losses = model(batch(tiny_config))

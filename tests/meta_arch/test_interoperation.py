@@ -1,4 +1,4 @@
-"""Our heads in Detectron2's meta-architectures, and Detectron2's head in ours."""
+"""Heads of this project in Detectron2's meta-architectures, and Detectron2's head in UnifiedSegmentor."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ def without_detector(cfg: CfgNode) -> CfgNode:
 
 
 @pytest.mark.parametrize("architecture", ["PanopticFPN", "SemanticSegmentor"])
-def test_our_head_trains_and_predicts_in_detectron2s_models(architecture: str, tiny_config: CfgNode) -> None:
+def test_own_head_trains_and_predicts_in_detectron2s_models(architecture: str, tiny_config: CfgNode) -> None:
     model = build(tiny_config, architecture)
     assert isinstance(model, PanopticFPN if architecture == "PanopticFPN" else SemanticSegmentor)
     assert isinstance(model.sem_seg_head, ASPRefinementHead)
@@ -55,18 +55,18 @@ def test_our_head_trains_and_predicts_in_detectron2s_models(architecture: str, t
 
 
 @pytest.mark.parametrize("head", ["SemSegFPNHead", "ASPRefinementHead"])
-def test_weights_of_a_panoptic_fpn_mean_the_same_in_ours(head: str, tiny_config: CfgNode) -> None:
+def test_weights_of_a_panoptic_fpn_give_the_same_predictions(head: str, tiny_config: CfgNode) -> None:
     tiny_config.MODEL.SEM_SEG_HEAD.NAME = head
     tiny_config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
-    theirs, ours = build(tiny_config, "PanopticFPN"), build(tiny_config, "UnifiedSegmentor")
-    assert isinstance(ours, UnifiedSegmentor)
-    for parameter in ours.parameters():
+    peer, model = build(tiny_config, "PanopticFPN"), build(tiny_config, "UnifiedSegmentor")
+    assert isinstance(model, UnifiedSegmentor)
+    for parameter in model.parameters():
         nn.init.constant_(parameter, 0.5)
-    assert set(ours.state_dict()) == set(theirs.state_dict())
-    ours.load_state_dict(theirs.state_dict())
+    assert set(model.state_dict()) == set(peer.state_dict())
+    model.load_state_dict(peer.state_dict())
     _, test = batches(tiny_config)
     with torch.no_grad():
-        expected, outputs = theirs.eval()(test), ours.eval()(test)
+        expected, outputs = peer.eval()(test), model.eval()(test)
     for output, other in zip(outputs, expected, strict=True):
         # At the input's own size Detectron2's two resizes are one.
         torch.testing.assert_close(output["sem_seg"], other["sem_seg"], rtol=0, atol=1e-4)
@@ -78,19 +78,19 @@ def test_weights_of_a_panoptic_fpn_mean_the_same_in_ours(head: str, tiny_config:
 
 def test_losses_equal_those_of_panoptic_fpn(tiny_config: CfgNode) -> None:
     tiny_config.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead"
-    theirs, ours = build(tiny_config, "PanopticFPN"), build(tiny_config, "UnifiedSegmentor")
-    ours.load_state_dict(theirs.state_dict())
+    peer, model = build(tiny_config, "PanopticFPN"), build(tiny_config, "UnifiedSegmentor")
+    model.load_state_dict(peer.state_dict())
     train, _ = batches(tiny_config)
     torch.manual_seed(1)  # the detector samples anchors and proposals
-    expected = theirs.train()(train)
+    expected = peer.train()(train)
     torch.manual_seed(1)
-    losses = ours.train()(train)
+    losses = model.train()(train)
     assert losses.keys() == expected.keys()
     for name, loss in losses.items():
         torch.testing.assert_close(loss, expected[name])
 
 
-def test_detectron2s_head_trains_in_ours(tiny_config: CfgNode) -> None:
+def test_detectron2s_head_trains_in_unified_segmentor(tiny_config: CfgNode) -> None:
     tiny_config.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead"
     model = build(without_detector(tiny_config), "UnifiedSegmentor")
     train, test = batches(tiny_config)

@@ -1,4 +1,4 @@
-"""What a semantic head says beside its logits, on its way to the outputs of an image."""
+"""The further maps of a semantic head in the outputs of an image."""
 
 from typing import Any
 
@@ -16,13 +16,13 @@ from unified_seg.meta_arch import UnifiedSegmentor, build_model
 from unified_seg.structures.cell_map import CellMap
 
 STRIDES = (32, 16, 8, 4)
-THRESHOLD = 0.4  # in the middle of what an untrained network says
+THRESHOLD = 0.4  # near the probabilities of an untrained network
 SIZES = [(50, 70), (33, 100)]
 
 
 @pytest.fixture
 def config(tiny_config: CfgNode) -> CfgNode:
-    """A pyramidal output without a detector."""
+    """The config of a pyramidal output without a detector."""
     cfg = tiny_config
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
     cfg.MODEL.MASK_ON, cfg.MODEL.UNIFIED.OUTPUT = False, "compact"
@@ -47,19 +47,19 @@ def infer(model: torch.nn.Module, sizes: list[tuple[int, int]]) -> list[dict[str
     return model(batch(sizes))
 
 
-def at_the_finest(cells: CellMap, like: Tensor) -> Tensor:
-    """Every cell repeated for those of stride 4 in it."""
+def repeat_to_finest(cells: CellMap, like: Tensor) -> Tensor:
+    """Return the cells repeated to stride 4."""
     factor = cells.stride // 4
     return cells.values.repeat_interleave(factor, 0).repeat_interleave(factor, 1)[: like.shape[0], : like.shape[1]]
 
 
-def test_the_maps_of_each_image_say_what_the_logits_say(config: CfgNode) -> None:
-    """Sizes that are padded, each to the common one and to a multiple of 32."""
+def test_maps_agree_with_the_logits_of_each_image(config: CfgNode) -> None:
+    """With sizes that are padded to the common one and to a multiple of 32."""
     model = build(config)
     outputs = infer(model, SIZES)
     with torch.no_grad():
-        logits = [said.semantic.to_memory() for said in model.predict(batch(SIZES))]
-    answered = set()
+        logits = [prediction.semantic.to_memory() for prediction in model.predict(batch(SIZES))]
+    found_levels = set()
     for (height, width), output, whole in zip(SIZES, outputs, logits, strict=True):
         maps = output["semantic_maps"]
         assert maps.keys() == {"levels"} | {f"unity_{s}" for s in STRIDES[:-1]} | {f"labels_{s}" for s in STRIDES}
@@ -74,18 +74,18 @@ def test_the_maps_of_each_image_say_what_the_logits_say(config: CfgNode) -> None
         for level in (2, 1, 0):
             unity = maps[f"unity_{STRIDES[level]}"]
             assert unity.stride == STRIDES[level] and unity.values.dtype == torch.float32
-            expected[at_the_finest(unity, levels) >= THRESHOLD] = level
+            expected[repeat_to_finest(unity, levels) >= THRESHOLD] = level
         assert torch.equal(levels, expected)
         _, grid = next(whole.bands())
         winners = grid.argmax(0)[: levels.shape[0], : levels.shape[1]]
         for level, stride in enumerate(STRIDES):
             here = levels == level
-            assert torch.equal(at_the_finest(maps[f"labels_{stride}"], levels)[here].long(), winners[here])
-        answered |= set(levels.unique().tolist())
-    assert len(answered) > 1  # else the test shows little
+            assert torch.equal(repeat_to_finest(maps[f"labels_{stride}"], levels)[here].long(), winners[here])
+        found_levels |= set(levels.unique().tolist())
+    assert len(found_levels) > 1  # else the test would be weak
 
 
-def test_the_levels_are_read_at_the_original_size(config: CfgNode) -> None:
+def test_levels_are_read_at_the_original_size(config: CfgNode) -> None:
     output = infer(build(config), SIZES[:1])[0]
     levels = output["semantic_maps"]["levels"]
     assert output["sem_seg_labels"].shape == levels.read((64, 90)).shape == (64, 90)
@@ -103,17 +103,17 @@ def test_the_levels_are_read_at_the_original_size(config: CfgNode) -> None:
         ["MODEL.SEM_SEG_HEAD.NAME", "ASPRefinementHead"],
     ],
 )
-def test_where_there_is_nothing_to_say_there_is_no_key(config: CfgNode, overrides: list[Any]) -> None:
+def test_outputs_without_maps_lack_the_key(config: CfgNode, overrides: list[Any]) -> None:
     config.merge_from_list(overrides)
     assert all("semantic_maps" not in output for output in infer(build(config), SIZES))
 
 
-def test_images_that_fit_into_a_window_have_maps(config: CfgNode) -> None:
+def test_images_no_larger_than_the_window_have_maps(config: CfgNode) -> None:
     config.TEST.WINDOW.SIZE = 128
     assert all("semantic_maps" in output for output in infer(build(config), SIZES))
 
 
-def test_several_views_have_no_single_map(config: CfgNode) -> None:
+def test_several_views_have_no_maps(config: CfgNode) -> None:
     config.TEST.AUG.ENABLED, config.INPUT.MIN_SIZE_TEST = True, 50
     for scales, flip in (([1.0], False), ([1.0], True), ([1.0, 1.5], False)):
         config.TEST.AUG.SCALES, config.TEST.AUG.FLIP = scales, flip
@@ -123,8 +123,8 @@ def test_several_views_have_no_single_map(config: CfgNode) -> None:
         assert all(("semantic_maps" in output) is one for output in infer(model, SIZES))
 
 
-def test_any_head_may_describe_its_answer() -> None:
-    """Maps of any stride; the head of the point model has logits of stride 4 and the input's sides multiples of 8."""
+def test_maps_of_any_stride_are_cut_to_the_image() -> None:
+    """The head of the point model has logits of stride 4, its input has sides of multiples of 8."""
 
     def describe(prediction: SemanticPrediction) -> dict[str, Tensor]:
         largest = prediction.logits.amax(1)
@@ -138,8 +138,8 @@ def test_any_head_may_describe_its_answer() -> None:
     assert largest.values.shape == (6, 10) and torch.equal(coarse.values, largest.values[::2, ::2])
 
 
-def test_maps_of_logits_are_read_at_the_original_size(correcting_config: CfgNode) -> None:
-    """Before the correction the answer is that of the head inside by itself."""
+def test_logit_maps_are_read_at_the_original_size(correcting_config: CfgNode) -> None:
+    """Before the correction the labels are those of the base head alone."""
     model = build(correcting_config)
     corrected = infer(model, SIZES)
     model.sem_seg_head = model.sem_seg_head.base
@@ -158,6 +158,6 @@ def test_maps_of_logits_are_read_at_the_original_size(correcting_config: CfgNode
 
 
 @pytest.mark.parametrize("overrides", [["MODEL.UNIFIED.OUTPUT", "detectron2"], ["TEST.WINDOW.SIZE", 64]])
-def test_without_a_single_map_there_are_no_logits_of_it(correcting_config: CfgNode, overrides: list[Any]) -> None:
+def test_outputs_without_logit_maps_lack_the_key(correcting_config: CfgNode, overrides: list[Any]) -> None:
     correcting_config.merge_from_list(overrides)
     assert all("semantic_logit_maps" not in output for output in infer(build(correcting_config), SIZES))

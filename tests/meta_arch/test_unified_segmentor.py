@@ -69,7 +69,7 @@ def validation_batch(cfg: CfgNode) -> list[dict[str, Any]]:
 
 
 def eager_config(cfg: CfgNode) -> CfgNode:
-    """An untrained detector's scores are near 1 / (T + 1): with these thresholds it still says much."""
+    """An untrained detector's scores are near 1 / (T + 1): with these thresholds it still has detections."""
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
     cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.05
     cfg.MODEL.PANOPTIC_FPN.COMBINE.STUFF_AREA_LIMIT = 4
@@ -86,7 +86,7 @@ def assert_trains(model: nn.Module, batch: list[dict[str, Any]]) -> dict[str, to
 
 
 @pytest.mark.parametrize("subset", SUBSETS)
-def test_every_sensible_subset_trains_and_predicts(subset: str, tiny_config: CfgNode) -> None:
+def test_every_valid_combination_trains_and_predicts(subset: str, tiny_config: CfgNode) -> None:
     change, expected_losses, expected_outputs = SUBSETS[subset]
     change(tiny_config)
     model = build(tiny_config)
@@ -101,7 +101,7 @@ def test_every_sensible_subset_trains_and_predicts(subset: str, tiny_config: Cfg
         assert all(o["instances"].has("pred_masks") == tiny_config.MODEL.MASK_ON for o in outputs)
 
 
-def test_it_takes_what_the_loader_gives(tiny_config: CfgNode) -> None:
+def test_batches_of_the_loader_train(tiny_config: CfgNode) -> None:
     model = build(tiny_config)
     assert_trains(model, next(iter(build_train_loader(tiny_config))))
 
@@ -115,9 +115,9 @@ def detector_losses(model: UnifiedSegmentor, batch: list[dict[str, Any]]) -> dic
     return {name: loss.item() for name, loss in model.train()(batch).items() if name != "loss_sem_seg"}
 
 
-def test_the_detector_learns_of_images_with_known_instances(tiny_config: CfgNode) -> None:
+def test_detector_is_trained_on_images_with_instances(tiny_config: CfgNode) -> None:
     tiny_config.INPUT.MIN_SIZE_TRAIN = (64, 64)  # images of one size: the batch pads none
-    tiny_config.MODEL.FPN.NORM = tiny_config.MODEL.RESNETS.NORM = "FrozenBN"  # an image doesn't see the others
+    tiny_config.MODEL.FPN.NORM = tiny_config.MODEL.RESNETS.NORM = "FrozenBN"  # images do not affect each other
     model = build(tiny_config)
     batch = training_batch(tiny_config, (0, 1, 3))
     assert detector_losses(model, without(batch, "instances", 0, 2)) == pytest.approx(
@@ -125,7 +125,7 @@ def test_the_detector_learns_of_images_with_known_instances(tiny_config: CfgNode
     )
 
 
-def test_a_batch_without_known_instances_teaches_the_detector_nothing(tiny_config: CfgNode) -> None:
+def test_batch_without_instances_gives_the_detector_zero_gradients(tiny_config: CfgNode) -> None:
     model = build(tiny_config)
     batch = training_batch(tiny_config, (0, 1))
     losses = assert_trains(model, without(batch, "instances", 0, 1))
@@ -139,26 +139,29 @@ def test_a_batch_without_known_instances_teaches_the_detector_nothing(tiny_confi
             assert not parameter.grad.any(), name
 
 
-def test_a_detector_of_nothing_is_refused(tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detector_without_thing_classes_is_refused(tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*tiny_config.DATASETS.TRAIN, *tiny_config.DATASETS.TEST):
         metadata = MetadataCatalog.get(name).__dict__
         for key in [key for key in metadata if key.startswith("thing_")]:
             monkeypatch.delitem(metadata, key)
-    with pytest.raises(ValueError, match=r"has no things to detect: leave the detector out, as configs/base/semantic"):
+    with pytest.raises(ValueError, match=r"MODEL\.ROI_HEADS\.NAME: .* no thing classes"):
         build(tiny_config)
 
 
-IMPOSSIBLE = {
+INVALID = {
     "neither": (
         [("MODEL.PROPOSAL_GENERATOR.NAME", ""), ("MODEL.ROI_HEADS.NAME", ""), ("MODEL.SEM_SEG_HEAD.NAME", "")],
-        "neither a detector nor a semantic head",
+        "MODEL.ROI_HEADS.NAME, MODEL.SEM_SEG_HEAD.NAME: at least one",
     ),
-    "half a detector": ([("MODEL.ROI_HEADS.NAME", "")], "needs both MODEL.PROPOSAL_GENERATOR.NAME and"),
+    "half a detector": ([("MODEL.ROI_HEADS.NAME", "")], "MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME"),
     "fusion without semantic": ([("MODEL.SEM_SEG_HEAD.NAME", "")], "PANOPTIC_FUSION.NAME needs a detector and"),
     "fusion without masks": ([("MODEL.MASK_ON", False)], "set MODEL.MASK_ON"),
-    "unknown fusion": ([("MODEL.PANOPTIC_FUSION.NAME", "X")], "no fusion 'X'; known: .*ScoreOrderFusion"),
-    "unknown head": ([("MODEL.SEM_SEG_HEAD.NAME", "X")], "no semantic head 'X'; known: ASPRefinementHead"),
-    "unknown output": ([("MODEL.UNIFIED.OUTPUT", "X")], "'X' is not one of detectron2, compact"),
+    "unknown fusion": ([("MODEL.PANOPTIC_FUSION.NAME", "X")], "unknown fusion 'X'; known: .*ScoreOrderFusion"),
+    "unknown head": ([("MODEL.SEM_SEG_HEAD.NAME", "X")], "unknown semantic head 'X'; known: ASPRefinementHead"),
+    "unknown output": (
+        [("MODEL.UNIFIED.OUTPUT", "X")],
+        "MODEL.UNIFIED.OUTPUT must be one of detectron2, compact, got 'X'",
+    ),
     "no BatchNorm": (
         [("MODEL.RESNETS.NORM", "GN"), ("MODEL.BACKBONE.FREEZE_BN_STATISTICS", True)],
         "no BatchNorm2d",
@@ -166,15 +169,15 @@ IMPOSSIBLE = {
 }
 
 
-@pytest.mark.parametrize("case", IMPOSSIBLE)
-def test_impossible_combinations_are_one_clear_error(case: str, tiny_config: CfgNode) -> None:
-    overrides, message = IMPOSSIBLE[case]
+@pytest.mark.parametrize("case", INVALID)
+def test_invalid_combinations_are_refused(case: str, tiny_config: CfgNode) -> None:
+    overrides, message = INVALID[case]
     tiny_config.merge_from_list([word for pair in overrides for word in pair])
     with pytest.raises(ValueError, match=message):
         build(tiny_config)
 
 
-def test_a_model_without_a_training_set_is_an_error(tiny_config: CfgNode) -> None:
+def test_model_without_a_training_set_is_refused(tiny_config: CfgNode) -> None:
     tiny_config.DATASETS.TRAIN = ()
     with pytest.raises(ConfigError, match=r"DATASETS\.TRAIN is empty"):
         build(tiny_config)
@@ -211,9 +214,7 @@ def compare(full: dict[str, Any], compact: dict[str, Any], size: tuple[int, int]
 
 @pytest.mark.parametrize("fusion", ["ScoreOrderFusion", "SemanticGuidedFusion"])
 @pytest.mark.parametrize("size", [(64, 128), (37, 71), (150, 290)])
-def test_both_forms_of_output_say_the_same_at_any_size(
-    size: tuple[int, int], fusion: str, tiny_config: CfgNode
-) -> None:
+def test_both_output_formats_agree_at_any_size(size: tuple[int, int], fusion: str, tiny_config: CfgNode) -> None:
     tiny_config.MODEL.PANOPTIC_FUSION.NAME = fusion
     model = build(eager_config(tiny_config)).eval()
     batch = [{**x, "height": size[0], "width": size[1]} for x in validation_batch(tiny_config)]
@@ -229,7 +230,7 @@ def test_both_forms_of_output_say_the_same_at_any_size(
     assert not any("unfused" in output for output in full)
 
 
-def test_unfused_is_what_a_model_without_the_fusion_says(tiny_config: CfgNode) -> None:
+def test_unfused_equals_the_output_without_the_fusion(tiny_config: CfgNode) -> None:
     tiny_config.MODEL.UNIFIED.OUTPUT = "compact"
     tiny_config.MODEL.PANOPTIC_FUSION.NAME = "SemanticGuidedFusion"
     model = build(eager_config(tiny_config)).eval()
@@ -250,7 +251,7 @@ def test_unfused_is_what_a_model_without_the_fusion_says(tiny_config: CfgNode) -
     assert any(not torch.equal(o["unfused"]["sem_seg_labels"], o["sem_seg_labels"]) for o in fused)
 
 
-def test_without_a_size_the_answer_has_the_inputs(tiny_config: CfgNode) -> None:
+def test_outputs_without_a_given_size_have_the_inputs_size(tiny_config: CfgNode) -> None:
     without_detector(tiny_config)
     with torch.no_grad():
         (output,) = build(tiny_config).eval()([{"image": torch.zeros(3, 50, 70, dtype=torch.uint8)}])
@@ -268,7 +269,7 @@ def test_images_and_batches_without_instances_train(indices: tuple[int, ...], ti
     assert [name for name, p in model.named_parameters() if p.grad is None] == []
 
 
-def test_a_crop_without_a_label_gives_no_semantic_loss(tiny_config: CfgNode) -> None:
+def test_crops_without_labels_give_no_semantic_loss(tiny_config: CfgNode) -> None:
     model = build(tiny_config)
     batch = training_batch(tiny_config, (0, 2))
     for x in batch:
@@ -278,7 +279,7 @@ def test_a_crop_without_a_label_gives_no_semantic_loss(tiny_config: CfgNode) -> 
     assert all(not p.grad.any() for p in model.sem_seg_head.parameters())
 
 
-def test_padding_is_outside_the_loss(tiny_config: CfgNode) -> None:
+def test_padding_does_not_change_the_loss(tiny_config: CfgNode) -> None:
     # The same image, alone at a size divisible by 32 and beside a larger, wholly unlabeled one: BatchNorm aside
     # (inference statistics), the padding must add no pixel to the mean.
     without_detector(tiny_config)
@@ -298,7 +299,7 @@ def test_padding_is_outside_the_loss(tiny_config: CfgNode) -> None:
         assert torch.equal(model.losses([small])["loss_sem_seg"], model.losses([padded])["loss_sem_seg"])
 
 
-def test_sizes_suit_the_backbone_and_the_head(tiny_config: CfgNode) -> None:
+def test_size_divisibility_suits_backbone_and_head(tiny_config: CfgNode) -> None:
     # An FPN halves down to stride 32, cells of 24 pixels need multiples of 24: together 96, which neither is alone.
     without_detector(tiny_config)
     tiny_config.MODEL.SEM_SEG_HEAD.NAME = "PyramidalOutputHead"
@@ -308,7 +309,7 @@ def test_sizes_suit_the_backbone_and_the_head(tiny_config: CfgNode) -> None:
     assert_trains(model, training_batch(tiny_config, (0, 2)))
 
 
-def test_frozen_statistics_survive_training(tiny_config: CfgNode) -> None:
+def test_frozen_statistics_do_not_change_in_training(tiny_config: CfgNode) -> None:
     without_detector(tiny_config)
     plain = build(tiny_config)
     tiny_config.MODEL.BACKBONE.FREEZE_BN_STATISTICS = True
@@ -327,7 +328,7 @@ def test_frozen_statistics_survive_training(tiny_config: CfgNode) -> None:
     assert affine and all(not torch.equal(before[name], after[name]) for name in affine)
 
 
-def test_rescaling_by_hand() -> None:
+def test_rescaled_instances_match_hand_computed_boxes() -> None:
     # From 10x20 to 20x60: y doubles, x triples. The second box lies right of the input and has no inside when clipped.
     raw = Instances((10, 20))
     raw.pred_boxes = Boxes(torch.tensor([[2.0, 3.0, 6.0, 8.0], [21.0, 0.0, 30.0, 5.0]]))

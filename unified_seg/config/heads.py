@@ -1,7 +1,7 @@
-"""What the registered semantic heads declare, asked through Detectron2's registry without importing a head.
+"""The declarations of the registered semantic heads, read through Detectron2's registry without importing a head.
 
-A head class may declare `add_config`, `training_keys`, `earlier_prediction`, `build_evaluators`, `draw_pictures` and
-`draw_sheet`; see `heads.base.SemanticHead`. Heads of Detectron2, which declare nothing, are left out.
+A head class may declare `add_config`, `training_keys`, `earlier_prediction`, `build_evaluators`, `score_tables`,
+`draw_pictures` and `draw_sheet`; see `heads.base.SemanticHead`. Detectron2's own heads declare nothing.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
 
 def registered_heads() -> dict[str, Any]:
-    """Return the registered head classes that declare what they bring, by name."""
+    """Return the registered head classes of this project's interface, by name."""
     return {name: head for name, head in SEM_SEG_HEADS_REGISTRY if hasattr(head, "add_config")}
 
 
@@ -35,6 +35,11 @@ def earlier_predictions() -> dict[str, str]:
     """Return, for each map of logits that holds an earlier prediction of a wrapper, the step that follows it."""
     declared = [head.earlier_prediction for head in registered_heads().values()]
     return {earlier.name: earlier.step for earlier in declared if earlier is not None}
+
+
+def score_tables() -> dict[str, Any]:
+    """Return, by task of the heads' own evaluators, the function that formats its scores as a text table."""
+    return {task: table for head in registered_heads().values() for task, table in head.score_tables.items()}
 
 
 def training_keys() -> list[str]:

@@ -1,9 +1,9 @@
-"""The contract of a semantic head: what it must implement, what it may declare, and what it gets for free.
+"""The interface of a semantic head: methods to implement, optional declarations, and shared behavior.
 
 N = images, K = classes, (h, w) = the map at the head's own stride, (H, W) = the padded input.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.evaluation.base import PerImageEvaluator, Record, Scores
 from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.heads.pixel_loss import PixelLoss
 from unified_seg.ops.losses import mean_cross_entropy
@@ -69,8 +69,8 @@ class SemanticHead(nn.Module, Generic[Prediction]):
 
     A head implements `predict` and, if its loss is not cross-entropy on its logits alone, `losses`. `forward` keeps
     Detectron2's contract on top of the two, so a head also runs in Detectron2's PanopticFPN and SemanticSegmentor. The
-    class declares what the head brings along: config keys, evaluators, pictures. The rest of the library asks for
-    these declarations (`unified_seg.config.heads`) and knows no head by name.
+    class declares its config keys, evaluators and pictures. The rest of the library reads these declarations
+    (`unified_seg.config.heads`) and names no head.
 
     Args:
         num_classes: K.
@@ -93,8 +93,10 @@ class SemanticHead(nn.Module, Generic[Prediction]):
     config_node: ClassVar[str] = ""
     #: Keys that only training reads; a model that only predicts is built with their defaults.
     training_keys: ClassVar[Sequence[str]] = ()
-    #: What a wrapper shows and scores beside its own prediction.
+    #: The prediction that is shown and scored beside that of a wrapper.
     earlier_prediction: ClassVar[EarlierPrediction | None] = None
+    #: By task of the head's own evaluators: formats the task's scores, metric -> percent, as a titled text table.
+    score_tables: ClassVar[Mapping[str, Callable[[Scores], str]]] = {}
 
     def __init__(self, *, num_classes: int, ignore_value: int, common_stride: int, loss_weight: float = 1.0):
         super().__init__()
@@ -120,17 +122,17 @@ class SemanticHead(nn.Module, Generic[Prediction]):
     def build_evaluators(
         cls, cfg: CfgNode, table: ClassTable, records: Sequence[Record], output_folder: Path
     ) -> list[PerImageEvaluator]:
-        """Build the evaluators of what only this head predicts, for a data set with semantic ground truth."""
+        """Build the evaluators of outputs that only this head has, for a data set with semantic ground truth."""
         return []
 
     @classmethod
     def draw_pictures(cls, scene: Scene) -> list[Picture]:
-        """Draw what only this head predicts, as pictures beside the others; [] if the outputs lack it."""
+        """Draw outputs that only this head has, as pictures beside the others; [] if there are none."""
         return []
 
     @classmethod
     def draw_sheet(cls, scene: Scene, columns: int) -> np.ndarray | None:
-        """Draw what only this head predicts, as a sheet below all pictures; None if the outputs lack it."""
+        """Draw outputs that only this head has, as a sheet below all pictures; None if there are none."""
         return None
 
     def predict(self, inputs: HeadInputs) -> Prediction:
@@ -171,7 +173,7 @@ class SemanticHead(nn.Module, Generic[Prediction]):
     def training_order(self) -> list[str]:
         """Return the paths of the modules in the order in which they must be trained; "" is the head itself.
 
-        A module that learns from the prediction of another comes after it: a wrapper lists the modules of its base
+        A module that is trained on the prediction of another comes after it: a wrapper lists the modules of its base
         head, each as `base.<path>`, and then its own.
         """
         return [""]
@@ -218,5 +220,5 @@ class SemanticHead(nn.Module, Generic[Prediction]):
 
 
 def needs_loss(logits: Tensor) -> bool:
-    """Return whether a loss of these logits trains something; without gradients all losses are of interest."""
+    """Return whether a loss of these logits trains something; without gradients all losses are measured."""
     return logits.requires_grad or not torch.is_grad_enabled()

@@ -40,7 +40,7 @@ class Detectron2Head(SemanticHead[SemanticPrediction]):
         stride, ignore = int(head.common_stride), int(head.ignore_value)  # type: ignore[arg-type]
         weight = float(getattr(head, "loss_weight", 1.0))
         super().__init__(num_classes=num_classes, ignore_value=ignore, common_stride=stride, loss_weight=weight)
-        # The head is not a child: what it holds is held by the adapter, so that names are Detectron2's.
+        # The head is not a child; the adapter shares its modules and parameters, so that their names are Detectron2's.
         self.__dict__["head"] = head
         self._modules, self._parameters, self._buffers = head._modules, head._parameters, head._buffers
         self._non_persistent_buffers_set = head._non_persistent_buffers_set
@@ -53,18 +53,18 @@ class Detectron2Head(SemanticHead[SemanticPrediction]):
         return super().train(mode)
 
     def predict(self, inputs: HeadInputs) -> SemanticPrediction:
-        seen: dict[str, Tensor] = {}
+        kept: dict[str, Tensor] = {}
         context, classifier = _context_module(self.head), getattr(self.head, "predictor", None)
-        # `layers` returns the logits alone; hooks keep what it computes on the way, during this one call.
+        # `layers` returns only the logits; hooks keep the context and the feature, during this one call.
         with ExitStack() as hooks:
             if context is not None:
-                hooks.enter_context(context.register_forward_hook(lambda _, args, result: seen.update(context=result)))
+                hooks.enter_context(context.register_forward_hook(lambda _, args, result: kept.update(context=result)))
             if classifier is not None:
-                hooks.enter_context(classifier.register_forward_pre_hook(lambda _, args: seen.update(feature=args[0])))
+                hooks.enter_context(classifier.register_forward_pre_hook(lambda _, args: kept.update(feature=args[0])))
             logits = self.head.layers(inputs.features)  # type: ignore[operator]
-        feature = seen.get("feature")
+        feature = kept.get("feature")
         make_feature = None if feature is None else lambda: feature
-        return SemanticPrediction(logits, seen.get("context"), make_feature=make_feature)
+        return SemanticPrediction(logits, kept.get("context"), make_feature=make_feature)
 
     def losses(self, prediction: SemanticPrediction, targets: Tensor) -> Losses:
         """Return the losses of the head itself, or this project's if `pixel_loss` was replaced."""
@@ -80,7 +80,7 @@ def adapt_config(cfg: CfgNode) -> CfgNode:
     """Return the config as Detectron2's heads should read it.
 
     DeepLabV3PlusHead would take the size of INPUT.CROP for the window of its image pooling, and refuse every image
-    whose size is not a multiple of it. Without a crop it pools the whole image, as its paper says; weights that
+    whose size is not a multiple of it. Without a crop it pools the whole image, as in its paper; weights that
     Detectron2 trained with a crop load, and predict a little differently here.
     """
     cfg = cfg.clone()

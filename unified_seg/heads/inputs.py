@@ -1,4 +1,4 @@
-"""What a semantic head sees.
+"""The inputs of a semantic head.
 
 N = images, (H, W) = the padded input, s_i = the stride of a feature.
 """

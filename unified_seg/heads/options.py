@@ -1,4 +1,4 @@
-"""What all semantic heads of this project are told about their place in the network."""
+"""The options that all semantic heads of this project share."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -18,7 +18,7 @@ class HeadOptions:
         common_stride: input pixels per pixel of the logits; the stride of the finest feature.
         loss_weight: factor of all losses of the head.
         conv_dim: channels of the head's levels.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
     """
 
     input_shape: dict[str, ShapeSpec]

@@ -1,4 +1,4 @@
-"""What wrapper heads have in common: a wrapper head is built around a base head and adds to what that predicts."""
+"""The base of wrapper heads, which contain a base head and change or extend its prediction."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -26,7 +26,7 @@ class WrapperPrediction(SemanticPrediction):
 
 
 class WrapperHead(SemanticHead[WrapperPrediction]):
-    """A head around a base head, to whose losses, maps and parts it adds its own.
+    """A head that contains a base head, and adds its own losses, maps and parts to those of the base head.
 
     Weights of the base head alone load into the wrapper, and those of the wrapper into the base head.
 
@@ -76,13 +76,13 @@ class WrapperHead(SemanticHead[WrapperPrediction]):
 
     def losses(self, prediction: WrapperPrediction, targets: Tensor) -> Losses:
         """Return the losses of the base head, if it is trained."""
-        # A wrapper's logits may have no gradient while a part of it is trained: it decides by itself.
+        # A wrapper's logits may have no gradient although a part of it is trained, so that it decides itself.
         if isinstance(self.base, WrapperHead) or needs_loss(prediction.base.logits):
             return dict(self.base.losses(prediction.base, targets))
         return {}
 
     def logit_maps(self, prediction: WrapperPrediction) -> dict[str, Tensor]:
-        """Return those of the base head and, if it is declared, the `earlier_prediction`."""
+        """Return the maps of the base head and, if it is declared, the `earlier_prediction`."""
         maps = dict(self.base.logit_maps(prediction.base))
         if self.earlier_prediction is not None:
             maps[self.earlier_prediction.name] = prediction.base.logits
@@ -98,7 +98,7 @@ class WrapperHead(SemanticHead[WrapperPrediction]):
 
 
 def build_base_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec], node: str) -> SemanticHead:
-    """Build the head that MODEL.SEM_SEG_HEAD.<node>.BASE names; it reads the config as it would by itself.
+    """Build the head that MODEL.SEM_SEG_HEAD.<node>.BASE names; it reads the config as it does alone.
 
     Raises:
         ValueError: no name, the name of the wrapper itself or of one around it, an unknown name.
@@ -114,6 +114,6 @@ def build_base_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec], node: str) 
     inner = cfg.clone()
     inner.defrost()
     inner.MODEL.SEM_SEG_HEAD.NAME = name
-    # Found again if a wrapper further inside names this one.
+    # Recognized if a wrapper further inside names this one.
     inner.MODEL.SEM_SEG_HEAD[node].BASE = _INSIDE + wrapper
     return build_semantic_head(inner, input_shape)

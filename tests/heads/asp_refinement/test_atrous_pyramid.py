@@ -12,11 +12,11 @@ def pyramid(**options: object) -> AtrousSpatialPyramid:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 8), (7, 13), (33, 2)])
-def test_the_size_of_the_map_stays(size: tuple[int, int]) -> None:
+def test_output_keeps_the_size_of_the_map(size: tuple[int, int]) -> None:
     assert pyramid()(torch.randn(2, 8, *size)).shape == (2, 64, *size)
 
 
-def test_structure_is_the_papers() -> None:
+def test_default_structure_is_that_of_the_paper() -> None:
     layer = AtrousSpatialPyramid(16, 128)
     assert [(b.kernel_size, b.dilation) for b in layer.branches] == [  # type: ignore[union-attr]
         ((1, 1), (1, 1)), ((3, 3), (6, 6)), ((3, 3), (12, 12)), ((3, 3), (18, 18)),
@@ -31,7 +31,7 @@ def test_structure_is_the_papers() -> None:
         assert conv.activation is torch.nn.functional.relu
 
 
-def test_it_sees_exactly_the_dilated_taps() -> None:
+def test_receptive_field_has_exactly_the_dilated_taps() -> None:
     # Without a norm, which would mix all pixels, one output pixel depends on the input at its own place and at
     # offsets -r, 0, r in each direction of each rate.
     layer = pyramid(norm="", rates=(2, 5))
@@ -44,7 +44,7 @@ def test_it_sees_exactly_the_dilated_taps() -> None:
 
 
 @pytest.mark.parametrize("rates", [(), (0, 6), (-1,)])
-def test_impossible_rates_are_errors(rates: tuple[int, ...]) -> None:
+def test_invalid_rates_are_refused(rates: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="dilation rates must be 1 or more"):
         pyramid(rates=rates)
 

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -7,16 +8,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.config import get_config
-from unified_seg.heads import ASPRefinementHead, build_semantic_head
+from unified_seg.heads import ASPRefinementHead, HeadInputs, HeadOptions, build_semantic_head
 from unified_seg.heads.asp_refinement.atrous_pyramid import AtrousSpatialPyramid
 
 CHANNELS = 32
 SHAPES = {f"p{i}": ShapeSpec(channels=CHANNELS, stride=2**i) for i in (2, 3, 4, 5)}
 
 
-def build(**options: object) -> ASPRefinementHead:
+def build(num_classes: int = 7, **options: Any) -> ASPRefinementHead:
     torch.manual_seed(0)
-    return ASPRefinementHead(SHAPES, **{"num_classes": 7, "asp_rates": (1, 2, 3), **options})  # type: ignore[arg-type]
+    return ASPRefinementHead(HeadOptions(SHAPES, num_classes), **{"asp_rates": (1, 2, 3), **options})
 
 
 def features() -> dict[str, Tensor]:
@@ -32,7 +33,7 @@ def up(x: Tensor, like: Tensor) -> Tensor:
 @pytest.mark.parametrize("refinement", [True, False])
 def test_logits_equal_a_plain_recomputation(asp: bool, refinement: bool) -> None:
     head, maps = build(asp=asp, refinement=refinement), features()
-    prediction = head.predict(maps)
+    prediction = head.predict(HeadInputs(maps))
     h2, h3, h4, h5 = (level(maps[name]) for level, name in zip(head.levels, ("p2", "p3", "p4", "p5"), strict=True))
     if refinement:
         r5 = h5
@@ -52,7 +53,7 @@ def test_logits_equal_a_plain_recomputation(asp: bool, refinement: bool) -> None
 
 
 @pytest.mark.parametrize("asp", [True, False])
-def test_structure(asp: bool) -> None:
+def test_levels_have_the_structure_of_the_paper(asp: bool) -> None:
     head = build(asp=asp, asp_rates=(6, 12, 18))
     assert head.in_features == ["p2", "p3", "p4", "p5"]
     kinds = [type(level) for level in head.levels]
@@ -64,8 +65,8 @@ def test_structure(asp: bool) -> None:
     assert (head.classifier.kernel_size, head.classifier.in_channels) == ((1, 1), 512)
 
 
-def test_parameter_names() -> None:
-    # Checkpoints hold these names: changing one is a break.
+def test_parameter_names_are_those_of_checkpoints() -> None:
+    # Checkpoints have these names.
     two_convs = [f"levels.{i}.{j}.{p}" for i in (0, 1) for j in (0, 1) for p in ("weight", "norm.weight", "norm.bias")]
     pyramids = [
         f"levels.{i}.{part}.{p}"
@@ -78,18 +79,18 @@ def test_parameter_names() -> None:
     ]  # fmt: skip
 
 
-def test_the_order_of_features_in_the_config_does_not_matter() -> None:
+def test_order_of_features_in_the_config_does_not_matter() -> None:
     reversed_shapes = dict(reversed(SHAPES.items()))
-    head = ASPRefinementHead(reversed_shapes, num_classes=3)
+    head = ASPRefinementHead(HeadOptions(reversed_shapes, num_classes=3))
     assert head.in_features == ["p2", "p3", "p4", "p5"]
 
 
-def test_common_stride_must_be_the_finest() -> None:
-    with pytest.raises(ValueError, match="finest feature has stride 4, common_stride is 8"):
-        build(common_stride=8)
+def test_common_stride_must_be_that_of_the_finest_feature() -> None:
+    with pytest.raises(ValueError, match=r"COMMON_STRIDE must be .* finest feature, 4, got 8"):
+        ASPRefinementHead(HeadOptions(SHAPES, 7, common_stride=8))
 
 
-def test_every_key_of_the_config_arrives() -> None:
+def test_config_keys_set_the_options() -> None:
     cfg = get_config()
     node = cfg.MODEL.SEM_SEG_HEAD
     node.NAME, node.NUM_CLASSES, node.IGNORE_VALUE, node.LOSS_WEIGHT = "ASPRefinementHead", 9, 250, 0.25
@@ -109,19 +110,19 @@ def test_every_key_of_the_config_arrives() -> None:
     assert isinstance(build_semantic_head(cfg, SHAPES).levels[2], nn.Sequential)
 
 
-def test_the_finest_level_learns_from_the_residual_sum_alone_with_refinement() -> None:
-    # Silence the classifier on everything but r2: its gradient reaches P5's pyramid through the sums, or not at all.
+def test_finest_level_reaches_the_coarsest_with_refinement_only() -> None:
+    # Only r2 is classified: the gradient reaches the pyramid of P5 through the sums, or not at all.
     for refinement in (True, False):
         head = build(refinement=refinement)
         with torch.no_grad():
             head.classifier.weight[:, 128:] = 0
-        head.predict(features()).logits.sum().backward()
+        head.predict(HeadInputs(features())).logits.sum().backward()
         assert bool(head.levels[3].project.weight.grad.any()) is refinement
 
 
-def test_the_loss_starts_near_that_of_guessing() -> None:
+def test_initial_loss_is_near_log_k() -> None:
     head = build(num_classes=19)
     targets = torch.randint(0, 19, (2, 64, 128), generator=torch.Generator().manual_seed(2))
-    loss = head.losses(head.predict(features()), targets)["loss_sem_seg"]
+    loss = head.losses(head.predict(HeadInputs(features())), targets)["loss_sem_seg"]
     # Equal probabilities of 19 classes cost log 19 = 2.94 a pixel.
     assert abs(loss.item() - math.log(19)) < 0.15

@@ -15,7 +15,7 @@ def test_each_level_adds_to_the_sum_of_the_coarser_ones() -> None:
 
 
 @pytest.mark.parametrize("coarse", [(3, 5), (4, 5), (3, 4)])
-def test_odd_sizes_meet_at_the_finer_one(coarse: tuple[int, int]) -> None:
+def test_odd_sizes_are_upsampled_to_the_finer_level(coarse: tuple[int, int]) -> None:
     fine, low = torch.randn(2, 3, 7, 9), torch.randn(2, 3, *coarse)
     refined = refine([fine, low])
     upsampled = F.interpolate(low, size=(7, 9), mode="bilinear", align_corners=False)
@@ -23,12 +23,12 @@ def test_odd_sizes_meet_at_the_finer_one(coarse: tuple[int, int]) -> None:
     assert refined[1] is low
 
 
-def test_one_level_is_itself() -> None:
+def test_single_level_is_not_changed() -> None:
     level = torch.randn(1, 2, 3, 3)
     assert refine([level]) == [level]
 
 
-def test_inputs_stay_as_they_are() -> None:
+def test_inputs_are_not_changed() -> None:
     levels = [torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)]
     refine(levels)
     assert (levels[0] == 1).all() and len(levels) == 2

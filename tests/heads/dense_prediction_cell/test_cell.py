@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from unified_seg.heads.dense_prediction_cell.cell import DensePredictionCell
 
-# What each branch sees of the input, from its center, as sums of the branches before it: the taps of (1, 6) are at
+# The receptive field of each branch, from its center, as sums of the branches before it: the taps of (1, 6) are at
 # rows -1 0 1 and columns -6 0 6, those of (18, 15) after it at rows -18 0 18 and columns -15 0 15 from there, ...
 CHAINS = {
     0: [(1, 6)],
@@ -17,7 +17,7 @@ CHAINS = {
 
 
 def build(norm: str = "GN", channels: int = 3, width: int = 4) -> DensePredictionCell:
-    """A cell whose norms and biases do something too."""
+    """Return a cell with random norms and biases."""
     torch.manual_seed(0)
     cell = DensePredictionCell(channels, width, norm=norm)
     for parameter in cell.parameters():
@@ -27,7 +27,7 @@ def build(norm: str = "GN", channels: int = 3, width: int = 4) -> DensePredictio
 
 
 def separable_plainly(x: Tensor, branch: nn.Sequential, rows: int, columns: int) -> Tensor:
-    """Each channel's nine taps by themselves, norm, ReLU; then the channels mixed, norm, ReLU."""
+    """Apply nine taps to each channel, norm, ReLU; then mix the channels, norm, ReLU."""
     depthwise, pointwise = branch
     height, width = x.shape[-2:]
     padded = F.pad(x, (columns, columns, rows, rows))
@@ -43,7 +43,7 @@ def separable_plainly(x: Tensor, branch: nn.Sequential, rows: int, columns: int)
 
 # The larger has room for all taps, the smaller hardly for those of (1, 6).
 @pytest.mark.parametrize("size", [(50, 90), (7, 9), (1, 1)])
-def test_equals_explicit_dilated_correlation(size: tuple[int, int]) -> None:
+def test_result_equals_explicit_dilated_correlations(size: tuple[int, int]) -> None:
     cell = build()
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(1))
     first = separable_plainly(x, cell.branches[0], 1, 6)
@@ -57,8 +57,8 @@ def test_equals_explicit_dilated_correlation(size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("branch", sorted(CHAINS))
-def test_each_branch_sees_what_its_rates_say(branch: int) -> None:
-    # Without norms, which would mix the map; with weights and inputs above 0, so that nothing is cut off or cancels.
+def test_receptive_field_of_each_branch_follows_its_rates(branch: int) -> None:
+    # Without norms, which mix the map; with positive weights and inputs, so that nothing is clipped or cancels.
     cell = build(norm="")
     for parameter in cell.parameters():
         nn.init.uniform_(parameter, 0.1, 1.0)
@@ -72,13 +72,13 @@ def test_each_branch_sees_what_its_rates_say(branch: int) -> None:
 
 
 @pytest.mark.parametrize("norm", ["GN", "BN", "SyncBN"])
-def test_trains_at_batch_size_one(norm: str) -> None:
+def test_every_norm_trains_at_batch_size_one(norm: str) -> None:
     cell = build(norm, channels=32, width=8).train()
     cell(torch.randn(1, 32, 5, 7)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in cell.parameters())
 
 
-def test_widths_and_parts() -> None:
+def test_number_of_parameters_is_that_of_separable_convolutions() -> None:
     cell = DensePredictionCell(2048)
     assert cell.out_channels == 5 * 256
     # Nine weights a channel, then a weight for each pair of channels; the norms (gamma and beta) in place of biases.
@@ -86,7 +86,7 @@ def test_widths_and_parts() -> None:
     assert sum(p.numel() for p in cell.parameters()) == first + 4 * other
 
 
-def test_it_starts_at_the_scale_of_its_input_without_a_norm() -> None:
+def test_initialization_without_norm_keeps_the_scale() -> None:
     torch.manual_seed(0)
     cell = DensePredictionCell(64, 64, norm="")
     result = cell(torch.randn(1, 64, 60, 100))

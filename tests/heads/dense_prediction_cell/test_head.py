@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from detectron2.layers import ShapeSpec
@@ -5,16 +7,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.config import get_config
-from unified_seg.heads import DPCHead, build_semantic_head
-from unified_seg.heads.dense_prediction_cell.layers import DensePredictionCell
+from unified_seg.heads import DPCHead, HeadInputs, HeadOptions, build_semantic_head
+from unified_seg.heads.dense_prediction_cell.cell import DensePredictionCell
 
 RES = {"res2": ShapeSpec(channels=8, stride=4), "res5": ShapeSpec(channels=16, stride=8)}
 
 
-def build(**options: object) -> DPCHead:
+def build(**options: Any) -> DPCHead:
     torch.manual_seed(0)
-    given = {"num_classes": 7, "conv_dim": 32, "branch_dim": 8, **options}
-    return DPCHead(RES, **given)  # type: ignore[arg-type]
+    common = {name: options.pop(name) for name in ("common_stride", "norm") & options.keys()}
+    return DPCHead(HeadOptions(RES, num_classes=7, conv_dim=32, **common), **{"branch_dim": 8, **options})
 
 
 def features(images: int = 2) -> dict[str, Tensor]:
@@ -25,9 +27,9 @@ def features(images: int = 2) -> dict[str, Tensor]:
     }
 
 
-def test_step_by_step() -> None:
+def test_prediction_equals_deeplab_with_the_cell() -> None:
     head, maps = build().eval(), features()
-    prediction = head.predict(maps)
+    prediction = head.predict(HeadInputs(maps))
     fine, (cell, join) = head.levels
     assert isinstance(cell, DensePredictionCell) and cell.out_channels == 40
     assert (join.kernel_size, join.in_channels, join.out_channels) == ((1, 1), 40, 32)
@@ -38,29 +40,29 @@ def test_step_by_step() -> None:
     torch.testing.assert_close(prediction.logits, logits, rtol=1e-4, atol=1e-6)
 
 
-def test_on_the_coarsest_feature_alone() -> None:
-    head = DPCHead({"res5": RES["res5"]}, num_classes=3, common_stride=8, conv_dim=8, branch_dim=4)
-    prediction = head.eval().predict(features())
+def test_coarsest_feature_can_be_used_alone() -> None:
+    head = DPCHead(HeadOptions({"res5": RES["res5"]}, num_classes=3, common_stride=8, conv_dim=8), branch_dim=4)
+    prediction = head.eval().predict(HeadInputs(features()))
     assert prediction.logits.shape == (2, 3, 8, 12)
     assert torch.equal(prediction.context, prediction.feature)
 
 
-def test_dropout_acts_in_training_alone() -> None:
+def test_dropout_acts_in_training_on_the_logits_only() -> None:
     head, maps = build(dropout=0.5), features()
-    assert not torch.equal(head.predict(maps).logits, head.predict(maps).logits)
-    # What it hands on to others is whole.
-    assert torch.equal(head.predict(maps).feature, head.eval().predict(maps).feature)
-    assert torch.equal(head.predict(maps).logits, head.predict(maps).logits)
+    assert not torch.equal(head.predict(HeadInputs(maps)).logits, head.predict(HeadInputs(maps)).logits)
+    # The feature for wrappers is without dropout.
+    assert torch.equal(head.predict(HeadInputs(maps)).feature, head.eval().predict(HeadInputs(maps)).feature)
+    assert torch.equal(head.predict(HeadInputs(maps)).logits, head.predict(HeadInputs(maps)).logits)
 
 
 @pytest.mark.parametrize("norm", ["GN", "BN", "SyncBN"])
-def test_trains_at_batch_size_one(norm: str) -> None:
+def test_every_norm_trains_at_batch_size_one(norm: str) -> None:
     head, targets = build(norm=norm), torch.zeros(1, 64, 96, dtype=torch.int64)
-    sum(head.losses(head.predict(features(1)), targets).values()).backward()
+    sum(head.losses(head.predict(HeadInputs(features(1))), targets).values()).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
 
 
-def test_every_key_of_the_config_arrives() -> None:
+def test_config_keys_set_the_options() -> None:
     cfg = get_config()
     node = cfg.MODEL.SEM_SEG_HEAD
     assert node.DPC == {"BRANCH_DIM": 256, "DROPOUT": 0.1}
@@ -78,12 +80,12 @@ def test_every_key_of_the_config_arrives() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"dropout": 1.0}, r"MODEL\.SEM_SEG_HEAD\.DPC\.DROPOUT must be 0 to 1, without 1, got 1"),
+        ({"dropout": 1.0}, r"MODEL\.SEM_SEG_HEAD\.DPC\.DROPOUT must be in \[0, 1\), got 1"),
         ({"branch_dim": 0}, r"MODEL\.SEM_SEG_HEAD\.DPC\.BRANCH_DIM must be 1 or more, got 0"),
         ({"norm": "GNN"}, r"MODEL\.SEM_SEG_HEAD\.DPC: unknown norm 'GNN'"),
-        ({"common_stride": 8}, "set MODEL.SEM_SEG_HEAD.COMMON_STRIDE to 4"),
+        ({"common_stride": 8}, "COMMON_STRIDE must be .* finest feature, 4, got 8"),
     ],
 )
-def test_bad_options(options: dict[str, object], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build(**options)

@@ -15,10 +15,10 @@ def inputs() -> tuple[Tensor, Tensor, Tensor]:
 
 def build() -> ErrorBranch:
     torch.manual_seed(0)
-    return ErrorBranch(4, 3, 6, 8, gate="sigmoid", norm="")
+    return ErrorBranch(4, 3, 6, 8, norm="")
 
 
-def test_against_its_description():
+def test_output_equals_a_plain_reference():
     """3.3: convolutions of probabilities and of the image, concatenated, are the low level of a global attention."""
     branch, (logits, image, context) = build(), inputs()
     probabilities = logits.exp() / logits.exp().sum(1, keepdim=True)
@@ -33,12 +33,12 @@ def test_against_its_description():
     assert expected.shape == (2, 1, 8, 12)
 
 
-def test_a_constant_on_all_logits_says_nothing():
+def test_constant_on_all_logits_changes_nothing():
     branch, (logits, image, context) = build(), inputs()
     torch.testing.assert_close(branch(logits + 7, image, context), branch(logits, image, context), rtol=1e-4, atol=1e-6)
 
 
-def test_all_three_inputs_matter():
+def test_gradients_reach_all_three_inputs():
     branch, tensors = build(), [tensor.requires_grad_() for tensor in inputs()]
     branch(*tensors).pow(2).sum().backward()
     assert all(tensor.grad is not None and tensor.grad.any() for tensor in tensors)

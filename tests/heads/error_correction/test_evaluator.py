@@ -12,8 +12,9 @@ from drawn_streets import IGNORE, ROAD, SIZE, SKY, Streets, draw_street, record_
 from PIL import Image
 
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.results import format_results, save_results
+from unified_seg.evaluation.results import save_results
 from unified_seg.heads.error_correction.evaluator import SHOWN, ErrorEvaluator
+from unified_seg.heads.error_correction.scores import format_scores
 from unified_seg.meta_arch import build_model
 from unified_seg.reporting.ablation.plan import METRICS
 from unified_seg.structures.logit_map import LogitMap
@@ -27,7 +28,7 @@ def logits_of(probabilities: list[float]) -> torch.Tensor:
 def output_of(
     uncorrected: torch.Tensor, error: torch.Tensor, stride: int = 1, size: tuple[int, int] | None = None
 ) -> dict[str, Any]:
-    """Of logits (K, h, w) and (1, h, w); their size by default is that of the image."""
+    """Return the output of logits (K, h, w) and (1, h, w), whose size is by default that of the image."""
     seen = size or (stride * error.shape[1], stride * error.shape[2])
     maps = {"uncorrected": uncorrected, "error": error}
     return {"semantic_logit_maps": {name: LogitMap.from_logits(logits, stride, seen) for name, logits in maps.items()}}
@@ -37,7 +38,7 @@ def evaluator_of(streets: Streets, records: list[dict[str, Any]], threshold: flo
     return ErrorEvaluator(streets.table, records, streets.folder / "out", threshold=threshold, hard_confidence=0.95)
 
 
-# Each pixel: its true label, the probability of the class it is called, road (of two, the others impossible), and its
+# Each pixel: its true label, the probability of road, which is predicted (the other two classes have none), and its
 # error probability.
 PIXELS = [
     (SKY, 0.985, 0.745),  # a hard error
@@ -64,11 +65,11 @@ def hand(streets: Streets) -> tuple[ErrorEvaluator, dict, dict]:
     return evaluator_of(streets, [record], threshold=0.725), record, output_of_pixels()
 
 
-def test_hand_derived_case(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
+def test_scores_match_hand_computed_ones(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
     scores = run(evaluator, [record], [output])["errors"]
     expected = {
-        # 4 of 7 pixels are wrong, 2 of them surer than 0.95.
+        # 4 of 7 pixels are wrong, 2 of them with a confidence above 0.95.
         "error_rate": 4 / 7,
         "hard_ratio": 2 / 4,
         "threshold": 0.725,
@@ -107,7 +108,7 @@ def test_hand_derived_case(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
     assert all(task != "errors" or key in scores for task, key in METRICS.values())
 
 
-def test_the_file_of_counts(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
+def test_file_has_the_counts_of_both_sources(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
     run(evaluator, [record], [output])
     saved = np.load(evaluator.output_folder / "errors.npz")
@@ -120,24 +121,24 @@ def test_the_file_of_counts(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
     assert saved["counts"].sum(axis=2).tolist() == [[3, 2, 2]] * 2
 
 
-def test_the_table(hand: tuple[ErrorEvaluator, dict, dict], tmp_path: Path) -> None:
+def test_table_shows_the_scores_of_every_threshold(hand: tuple[ErrorEvaluator, dict, dict], tmp_path: Path) -> None:
     evaluator, record, output = hand
     results = {"streets": run(evaluator, [record], [output])}
-    lines = format_results(results).split("\n\n")[-1].splitlines()
-    assert lines[0] == "streets, errors found: wrong are 57.14 % of the pixels, 50.00 % of them hard"
+    lines = format_scores(results["streets"]["errors"]).splitlines()
+    assert lines[0] == "errors found: 57.14 % of the pixels are wrong, 50.00 % of these hard"
     rows = [line.split() for line in lines[3:]]
     assert rows[0] == ["10", "66.67", "100.00", "33.33", "0.00"]
     assert rows[7] == ["80", "25.00", "0.00", "0.00", "0.00"]
     assert rows[9] == ["set:", "72.5", "40.00", "50.00", "0.00", "0.00"]
     assert rows[10] == ["best", "66.67", "57.14"] and len(rows) == 12
-    # NaN of them is null there.
+    # NaN becomes null.
     saved = save_results(tmp_path / "results.json", results, eval_s=1, weights="w")
     assert json.loads((tmp_path / "results.json").read_text()) == saved
 
 
 @pytest.mark.parametrize("size", [(37, 53), (20, 31)])
-def test_equal_to_looking_at_every_pixel(streets: Streets, size: tuple[int, int]) -> None:
-    """Two images of another size than the network saw, at stride 4."""
+def test_scores_equal_a_plain_reference(streets: Streets, size: tuple[int, int]) -> None:
+    """Two images of another size than the network's input, at stride 4."""
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     records, outputs = [], []
     for index, seen in enumerate([(37, 53), (30, 50)]):
@@ -152,8 +153,8 @@ def test_equal_to_looking_at_every_pixel(streets: Streets, size: tuple[int, int]
         error = maps["error"].logits(size)[0].sigmoid().numpy()
         for at, true in np.ndenumerate(np.array(Image.open(record["sem_seg_file_name"]))):
             if true != IGNORE:
-                sure = own[:, *at].max()
-                pixels.append((own[:, *at].argmax() != true, sure > 0.95, error[at], 1 - sure))
+                confidence = own[:, *at].max()
+                pixels.append((own[:, *at].argmax() != true, confidence > 0.95, error[at], 1 - confidence))
     wrong, hard, *by_source = (np.array(values) for values in zip(*pixels))
     assert scores["error_rate"] == pytest.approx(100 * wrong.mean())
     assert scores["hard_ratio"] == pytest.approx(100 * hard[wrong].mean())
@@ -169,8 +170,8 @@ def test_equal_to_looking_at_every_pixel(streets: Streets, size: tuple[int, int]
         assert best >= max(scores[f"{prefix}IoU-{t}"] for t in SHOWN)
 
 
-def test_a_perfect_and_a_blind_error_branch(streets: Streets) -> None:
-    """Of a head that calls the whole street sky, and is sure of it: 4 logits of 20, so 1 - confidence is 6e-9."""
+def test_perfect_and_constant_error_branches(streets: Streets) -> None:
+    """The whole street is predicted as sky with a logit of 20, so that 1 - confidence is 6e-9."""
     ground_truth = draw_street().semantic
     record = record_of(streets.folder, ground_truth)
     sky = torch.zeros(4, *SIZE)
@@ -181,11 +182,11 @@ def test_a_perfect_and_a_blind_error_branch(streets: Streets) -> None:
     assert scores["error_rate"] == pytest.approx(100 * (7680 - 3956) / 7680)
     assert [scores[key] for key in ("hard_ratio", "IoU", "hard_recall", "IoU-0.1", "best_IoU")] == [100] * 5
     assert scores["confidence_IoU"] == scores["confidence_best_IoU"] == 0
-    blind = run(evaluator_of(streets, [record]), [record], [output_of(sky, torch.full((1, *SIZE), -20.0))])["errors"]
-    assert [blind[key] for key in ("IoU", "best_IoU", "hard_recall", "recall")] == [0] * 4
+    constant = run(evaluator_of(streets, [record]), [record], [output_of(sky, torch.full((1, *SIZE), -20.0))])["errors"]
+    assert [constant[key] for key in ("IoU", "best_IoU", "hard_recall", "recall")] == [0] * 4
 
 
-def test_without_errors_there_is_no_share_of_them(streets: Streets) -> None:
+def test_scores_without_errors_are_nan(streets: Streets) -> None:
     record = record_of(streets.folder, np.full((4, 4), ROAD))
     road = torch.zeros(4, 4, 4)
     road[ROAD] = 300
@@ -198,8 +199,8 @@ def test_without_errors_there_is_no_share_of_them(streets: Streets) -> None:
     assert math.isnan(nothing["error_rate"])
 
 
-def test_without_maps_there_is_nothing(hand: tuple[ErrorEvaluator, dict, dict], streets: Streets) -> None:
-    """In sliding windows, or of several views. No file of an earlier evaluation stays."""
+def test_outputs_without_maps_give_no_scores(hand: tuple[ErrorEvaluator, dict, dict], streets: Streets) -> None:
+    """As in sliding windows or with several views; the file of an earlier evaluation is deleted."""
     evaluator, record, output = hand
     assert run(evaluator, [record], [output]) and (evaluator.output_folder / "errors.npz").is_file()
     assert run(evaluator, [record], [{"sem_seg_labels": torch.zeros(2, 4)}]) == {}
@@ -208,33 +209,33 @@ def test_without_maps_there_is_nothing(hand: tuple[ErrorEvaluator, dict, dict], 
     assert run(evaluator_of(streets, [record, other]), [record, other], [output, {}]) == {}
 
 
-def test_items_travel_between_processes(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
+def test_items_can_be_pickled_and_are_checked(hand: tuple[ErrorEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
     item = pickle.loads(pickle.dumps(evaluator.score_image(record, output)))
     assert evaluator.summarize({"street": item})["errors"]["error_rate"] == pytest.approx(100 * 4 / 7)
-    with pytest.raises(ValueError, match=r"wrong pixels are \[7, 7\], .*; the ground truth has 8"):
+    with pytest.raises(ValueError, match=r"errors: 8 valid pixels expected, got \[7, 7\]"):
         evaluator.summarize({"street": item._replace(valid_pixels=8)})
     # A pixel that is right for one source and wrong for the other.
     moved = item.entries.copy()
     moved[np.flatnonzero(moved < 101)[0]] += 101
-    with pytest.raises(ValueError, match=r"by \[\[2, 3, 2\], \[3, 2, 2\]\]"):
+    with pytest.raises(ValueError, match=r"by kind \[\[2, 3, 2\], \[3, 2, 2\]\]"):
         evaluator.summarize({"street": item._replace(entries=moved)})
 
 
 class TestRefuses:
-    def test_maps_of_another_head(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
+    def test_missing_maps(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         del output["semantic_logit_maps"]["error"]
-        with pytest.raises(ValueError, match=r"'street': no \['error'\] in its maps of logits, only \['uncorrected'\]"):
+        with pytest.raises(ValueError, match=r"'street': semantic_logit_maps must have \['error'\]"):
             evaluator.process([record], [output])
 
-    def test_an_error_that_is_no_number(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
+    def test_error_probability_of_nan(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         output["semantic_logit_maps"]["error"] = LogitMap.from_logits(torch.full((1, 2, 4), math.nan), 1, (2, 4))
-        with pytest.raises(ValueError, match="'street': a score of a pixel is not a number from 0 to 1"):
+        with pytest.raises(ValueError, match=r"'street': .* must be in \[0, 1\]"):
             evaluator.process([record], [output])
 
-    def test_a_ground_truth_of_another_size(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
+    def test_ground_truth_of_another_size(self, hand: tuple[ErrorEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         Image.fromarray(np.zeros((4, 5), np.uint8)).save(record["sem_seg_file_name"])
         with pytest.raises(DataError, match=r"street_labels\.png: 4x5 pixels, its image has 2x4"):
@@ -249,7 +250,7 @@ def evaluate(cfg: CfgNode, weights: Path, *overrides: str) -> dict[str, Any]:
     return results
 
 
-def test_eval_only_scores_before_and_after_and_the_errors(
+def test_evaluation_of_a_model_scores_labels_and_errors(
     tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cfg, head = tiny_config, tiny_config.MODEL.SEM_SEG_HEAD
@@ -258,7 +259,7 @@ def test_eval_only_scores_before_and_after_and_the_errors(
     head.ERROR_CORRECTION.BASE, head.NAME = head.NAME, "ErrorCorrectionHead"
     head.ERROR_CORRECTION.DETAIL_FEATURES = ["p4", "p3", "p2"]
     head.ERROR_CORRECTION.ERROR_DIM = head.ERROR_CORRECTION.DETAIL_DIM = 16
-    head.ERROR_CORRECTION.THRESHOLD = 0.5  # about what untrained branches answer
+    head.ERROR_CORRECTION.THRESHOLD = 0.5  # near the probabilities of an untrained branch
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 75, 150  # 64 x 128 pixels become 75 x 150
     torch.manual_seed(0)
     torch.save({"model": build_model(cfg).state_dict()}, tmp_path / "weights.pth")
@@ -267,18 +268,18 @@ def test_eval_only_scores_before_and_after_and_the_errors(
     assert results["sem_seg"] != results["sem_seg_uncorrected"]
     scores = results["errors"]
     assert scores["error_rate"] == pytest.approx(100 - results["sem_seg_uncorrected"]["pACC"])
-    assert 0 < scores["recall"] < 100 and scores["threshold"] == 50  # else the test shows little
+    assert 0 < scores["recall"] < 100 and scores["threshold"] == 50  # else the test would be weak
     printed = capsys.readouterr().out
     assert "mIoU uncorrected" in printed and "1 - confidence: IoU" in printed
-    # The head inside alone says what the wrapper says of it.
+    # The base head alone has the uncorrected scores.
     base = head.ERROR_CORRECTION.BASE
     torch.save({"model": own_weights(tmp_path / "weights.pth")}, tmp_path / "base.pth")
     alone = evaluate(cfg, tmp_path / "base.pth", "MODEL.SEM_SEG_HEAD.NAME", base)
     assert alone == {"sem_seg": pytest.approx(results["sem_seg_uncorrected"], nan_ok=True)}
-    # Windows have no single maps.
+    # Outputs of windows have no maps.
     assert evaluate(cfg, tmp_path / "weights.pth", "TEST.WINDOW.SIZE", "64").keys() == {"sem_seg"}
 
 
 def own_weights(file: Path) -> dict[str, torch.Tensor]:
-    """Those of the head inside, and of the backbone."""
+    """Return the weights of the base head and the backbone."""
     return {name: values for name, values in torch.load(file)["model"].items() if "_branch." not in name}

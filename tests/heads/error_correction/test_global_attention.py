@@ -62,38 +62,40 @@ def randomize(layer: nn.Module) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(low=sizes, high=sizes, gate=st.sampled_from(["sigmoid", "relu"]), width=st.sampled_from([10, 12]))
-def test_equals_a_plain_reference(low: tuple[int, int], high: tuple[int, int], gate: str, width: int) -> None:
-    layer = GlobalAttentionUpsample(6, 10, width, gate=gate)
+@given(low=sizes, high=sizes, width=st.sampled_from([10, 12]))
+def test_equals_a_plain_reference(low: tuple[int, int], high: tuple[int, int], width: int) -> None:
+    layer = GlobalAttentionUpsample(6, 10, width)
     randomize(layer)
     fine, coarse = maps(low, high)
     weights = conv_plainly(coarse.mean((2, 3), keepdim=True), layer.weigh)
-    weights = 1 / (1 + torch.exp(-weights)) if gate == "sigmoid" else weights.clamp(min=0)
+    weights = 1 / (1 + torch.exp(-weights))
     # Of another width the coarse map is projected, else it is added as it is.
     added = coarse if width == 10 else conv_plainly(coarse, layer.project)
     expected = conv_plainly(fine, layer.low) * weights + upsample_plainly(added, low)
     torch.testing.assert_close(layer(fine, coarse), expected, rtol=1e-3, atol=1e-4)
 
 
-def test_a_closed_gate_leaves_the_coarse_map() -> None:
+def with_constant_gate(value: float) -> GlobalAttentionUpsample:
+    """Return a layer whose gate is the sigmoid of a value, whatever the coarse map."""
+    layer = GlobalAttentionUpsample(6, 10, 10)
+    nn.init.zeros_(layer.weigh.weight)
+    nn.init.constant_(layer.weigh.bias, value)
+    return layer
+
+
+def test_closed_gate_leaves_the_upsampled_coarse_map() -> None:
     fine, coarse = maps((8, 12), (4, 6))
-    for gate, value in (("sigmoid", -200.0), ("relu", -1.0)):
-        layer = GlobalAttentionUpsample(6, 10, 10, gate=gate)
-        nn.init.zeros_(layer.weigh.weight)
-        nn.init.constant_(layer.weigh.bias, value)
-        assert torch.equal(layer(fine, coarse), F.interpolate(coarse, size=(8, 12), mode="bilinear"))
+    expected = F.interpolate(coarse, size=(8, 12), mode="bilinear")
+    assert torch.equal(with_constant_gate(-200.0)(fine, coarse), expected)
 
 
-def test_an_open_gate_adds_the_fine_map_whole() -> None:
+def test_open_gate_adds_the_whole_fine_map() -> None:
     fine, coarse = maps((8, 12), (4, 6))
-    for gate, value in (("sigmoid", 200.0), ("relu", 1.0)):
-        layer = GlobalAttentionUpsample(6, 10, 10, gate=gate)
-        nn.init.zeros_(layer.weigh.weight)
-        nn.init.constant_(layer.weigh.bias, value)
-        assert torch.equal(layer(fine, 0 * coarse), layer.low(fine))
+    layer = with_constant_gate(200.0)
+    assert torch.equal(layer(fine, 0 * coarse), layer.low(fine))
 
 
-def test_the_gate_looks_at_all_of_the_coarse_map_and_tells_images_apart() -> None:
+def test_gate_depends_on_the_whole_coarse_map() -> None:
     """With a norm on its single position it would give the same for any input."""
     layer = GlobalAttentionUpsample(6, 10, 10)
     coarse = torch.randn(1, 10, 5, 7, requires_grad=True)
@@ -104,7 +106,7 @@ def test_the_gate_looks_at_all_of_the_coarse_map_and_tells_images_apart() -> Non
     assert not torch.allclose(gate, layer.attention(3 * coarse))
 
 
-def test_what_is_learned() -> None:
+def test_parameters_have_the_expected_shapes() -> None:
     assert isinstance(GlobalAttentionUpsample(6, 10, 10).project, nn.Identity)
     layer = GlobalAttentionUpsample(6, 10, 12)
     shapes = {name: tuple(p.shape) for name, p in layer.named_parameters() if "norm" not in name}
@@ -120,15 +122,9 @@ def test_what_is_learned() -> None:
     assert GlobalAttentionUpsample(6, 10, 128).low.norm.num_groups == 32
 
 
-@pytest.mark.parametrize("layer", [GlobalAttentionUpsample, DecoderBlock])
-def test_an_unknown_gate_lists_the_known_ones(layer: type[nn.Module]) -> None:
-    with pytest.raises(ValueError, match="gate must be one of sigmoid, relu, got 'tanh'"):
-        layer(6, 10, 12, gate="tanh")
-
-
 @settings(max_examples=20, deadline=None)
 @given(low=sizes, high=sizes)
-def test_a_decoder_block_is_two_convolutions_more(low: tuple[int, int], high: tuple[int, int]) -> None:
+def test_decoder_block_adds_two_convolutions(low: tuple[int, int], high: tuple[int, int]) -> None:
     block = DecoderBlock(6, 10, 12)
     randomize(block)
     fine, coarse = maps(low, high)
@@ -148,7 +144,7 @@ def test_trains_at_batch_size_one(norm: str, high: tuple[int, int]) -> None:
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.any() for p in block.parameters())
 
 
-def test_a_coarse_map_of_one_cell() -> None:
+def test_coarse_map_of_one_cell_is_added_everywhere() -> None:
     fine, coarse = maps((7, 5), (1, 1), images=1)
     block = DecoderBlock(6, 10, 10)
     expected = block.low(fine) * block.attention(coarse) + coarse

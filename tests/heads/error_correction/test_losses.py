@@ -15,15 +15,17 @@ from unified_seg.heads.error_correction.losses import (
     correct,
     error_loss,
     find_errors,
-    hardest_pixels,
+    mask_hardest_pixels,
     masked_cross_entropy,
 )
 
 IGNORE = 255
 
 
-def example(seed: int, classes: int = 3, size: tuple[int, int] = (3, 4), scale: float = 3.0) -> tuple[Tensor, Tensor]:
-    """Logits (2, K, H, W) of which many are wrong, some surely; a fifth of the targets (2, H, W) is to be ignored."""
+def make_example(
+    seed: int, classes: int = 3, size: tuple[int, int] = (3, 4), scale: float = 3.0
+) -> tuple[Tensor, Tensor]:
+    """Return logits (2, K, H, W), many of them wrong, and targets (2, H, W), a fifth of them ignored."""
     generator = torch.Generator().manual_seed(seed)
     logits = scale * torch.randn(2, classes, *size, generator=generator)
     targets = torch.randint(0, classes, (2, *size), generator=generator)
@@ -31,8 +33,8 @@ def example(seed: int, classes: int = 3, size: tuple[int, int] = (3, 4), scale: 
     return logits, targets
 
 
-def error_map_of(rows: str) -> ErrorMap:
-    """An image of one row: e = easy error, h = hard error, c = correct, . = ignored; images are separated by spaces."""
+def draw_error_map(rows: str) -> ErrorMap:
+    """Return images of one row: e = easy error, h = hard error, c = correct, . = ignored; images by spaces."""
     kinds = [list(row) for row in rows.split()]
 
     def pixels(which: str) -> Tensor:
@@ -74,9 +76,9 @@ def slopes(function: Callable[[Tensor], float], at: Tensor, step: float = 1e-4) 
     return gradient
 
 
-def test_errors_by_hand() -> None:
+def test_errors_match_hand_computed_ones() -> None:
     # Two classes; their difference d gives the larger the probability 1 / (1 + exp(-d)): 0.95 at d = log 19 = 2.944.
-    # Pixels: right and sure, right and unsure, wrong with d = 2.9, wrong with d = 3, to be ignored.
+    # Pixels: right with d = 9 and d = 0.5, wrong with d = 2.9 and d = 3, ignored.
     first = torch.tensor([[[9.0, 0.5, 2.9, 3.0, 9.0]]])
     logits = torch.stack([first, torch.zeros_like(first)], dim=1)
     targets = torch.tensor([[[0, 0, 1, 1, IGNORE]]])
@@ -89,7 +91,7 @@ def test_errors_by_hand() -> None:
     assert not find_errors(logits, targets, IGNORE, 1.0).hard.any()
 
 
-def test_a_probability_at_the_limit_is_easy() -> None:
+def test_error_at_the_limit_of_confidence_is_easy() -> None:
     # Of two equal logits the probability is 0.5 in floating point too; the first wins.
     logits, targets = torch.zeros(1, 2, 1, 1), torch.ones(1, 1, 1, dtype=torch.int64)
     found = find_errors(logits, targets, IGNORE, hard_confidence=0.5)
@@ -99,7 +101,7 @@ def test_a_probability_at_the_limit_is_easy() -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 9999), st.integers(2, 6), st.floats(0, 20), st.floats(0, 1))
 def test_errors_equal_a_plain_reference(seed: int, classes: int, scale: float, rho: float) -> None:
-    logits, targets = example(seed, classes, scale=scale)
+    logits, targets = make_example(seed, classes, scale=scale)
     found = find_errors(logits.requires_grad_(), targets, IGNORE, rho)
     probabilities = logits.detach().double().softmax(1)
     for n, i, j in torch.cartesian_prod(*(torch.arange(size) for size in targets.shape)).tolist():
@@ -112,30 +114,30 @@ def test_errors_equal_a_plain_reference(seed: int, classes: int, scale: float, r
         assert found.hard[n, i, j] == (target not in (IGNORE, label) and max(probability) > rho)
 
 
-def test_the_error_loss_by_hand() -> None:
+def test_error_loss_matches_a_hand_computed_one() -> None:
     # Four valid pixels: an easy error, a hard one, two correct; w3 = 2 / 2 = 1. With sigmoid(0) = 1/2 and
     # sigmoid(log 3) = 3/4: (-log 1/2 - 1.5 log 3/4 - log 1/2 - log 1/4) / 4.
     logits = torch.tensor([[[0.0, math.log(3), 0.0, math.log(3), 7.0]]])
     expected = (math.log(2) + 1.5 * math.log(4 / 3) + math.log(2) + math.log(4)) / 4
-    assert error_loss(logits, error_map_of("ehcc.")).item() == pytest.approx(expected)
-    assert error_loss(logits[:, None], error_map_of("ehcc.")).item() == pytest.approx(expected)
+    assert error_loss(logits, draw_error_map("ehcc.")).item() == pytest.approx(expected)
+    assert error_loss(logits[:, None], draw_error_map("ehcc.")).item() == pytest.approx(expected)
 
 
-def test_a_hard_error_weighs_one_and_a_half_easy_ones() -> None:
+def test_hard_errors_have_the_configured_weight() -> None:
     logits = torch.zeros(1, 1, 4, requires_grad=True)
-    error_loss(logits, error_map_of("ehcc")).backward()
+    error_loss(logits, draw_error_map("ehcc")).backward()
     easy, hard, *_ = logits.grad.flatten().tolist()
     # sigmoid(0) - 1 = -1/2 over four pixels.
     assert (easy, hard) == (-0.125, 1.5 * -0.125)
     logits.grad = None
-    error_loss(logits, error_map_of("ehcc"), hard_weight=4.0).backward()
+    error_loss(logits, draw_error_map("ehcc"), hard_weight=4.0).backward()
     assert logits.grad.flatten().tolist()[:2] == [-0.125, 4.0 * -0.125]
 
 
-def test_correct_pixels_weigh_by_the_proportion_of_their_own_image() -> None:
+def test_correct_pixels_weigh_by_the_errors_of_their_image() -> None:
     # sigmoid(0) = 1/2 over the 12 valid pixels of the batch, times w3: 1/3, 2/1, 0 and, without a correct pixel, none.
     logits = torch.zeros(4, 1, 4, requires_grad=True)
-    error_loss(logits, error_map_of("eccc ehc. cccc .e..")).backward()
+    error_loss(logits, draw_error_map("eccc ehc. cccc .e..")).backward()
     third, double, none, alone = logits.grad[:, 0].tolist()
     unit = 0.5 / 12
     assert third == pytest.approx([-unit, unit / 3, unit / 3, unit / 3])
@@ -146,20 +148,20 @@ def test_correct_pixels_weigh_by_the_proportion_of_their_own_image() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 9999), st.floats(0.1, 5), st.floats(0, 10))
-def test_the_error_loss_and_its_gradient_are_the_papers(seed: int, hard_weight: float, scale: float) -> None:
-    found = find_errors(*example(seed), IGNORE, hard_confidence=0.8)
+def test_error_loss_and_gradient_equal_equation_2(seed: int, hard_weight: float, scale: float) -> None:
+    found = find_errors(*make_example(seed), IGNORE, hard_confidence=0.8)
     logits = scale * torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(seed))
-    ours = error_loss(logits.requires_grad_(), found, hard_weight)
-    ours.backward()
+    loss = error_loss(logits.requires_grad_(), found, hard_weight)
+    loss.backward()
     exact = logits.detach().double()
-    assert ours.item() == pytest.approx(equation_2(exact, found, hard_weight), rel=1e-4, abs=1e-6)
+    assert loss.item() == pytest.approx(equation_2(exact, found, hard_weight), rel=1e-4, abs=1e-6)
     numeric = slopes(lambda at: equation_2(at, found, hard_weight), exact)
     torch.testing.assert_close(logits.grad.double(), numeric, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("kinds", ["cccc", "eheh", "....", "h...", "c...", ".... eccc"])
 def test_degenerate_images_have_finite_losses(kinds: str) -> None:
-    found = error_map_of(kinds)
+    found = draw_error_map(kinds)
     logits = torch.linspace(-300, 300, found.valid.numel()).reshape(found.valid.shape).requires_grad_()
     loss = error_loss(logits, found)
     loss.backward()
@@ -169,9 +171,9 @@ def test_degenerate_images_have_finite_losses(kinds: str) -> None:
     assert not logits.grad[~found.valid].any()
 
 
-def test_what_is_not_valid_may_be_any_logit() -> None:
+def test_logits_of_ignored_pixels_change_nothing() -> None:
     logits = torch.tensor([[[1.0, -2.0, float("nan")], [1.0, -2.0, float("inf")]]], requires_grad=True)
-    found = ErrorMap(*(kind.expand(1, 2, 3) for kind in error_map_of("ec.")))
+    found = ErrorMap(*(kind.expand(1, 2, 3) for kind in draw_error_map("ec.")))
     loss = error_loss(logits, found)
     loss.backward()
     assert loss.isfinite() and logits.grad[..., 2].tolist() == [[0, 0]] and logits.grad[..., :2].all()
@@ -179,13 +181,15 @@ def test_what_is_not_valid_may_be_any_logit() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
-    logits, targets = example(0)
+    logits, targets = make_example(0)
     # Beyond what a float16 sigmoid can tell from 1, and its exponential reaches.
     halves = (20 * logits).to(dtype)
     mask = torch.ones_like(targets, dtype=torch.bool)
     found = find_errors(halves, targets, IGNORE)
     assert all(torch.equal(a, b) for a, b in zip(found, find_errors(halves.float(), targets, IGNORE)))
-    assert torch.equal(hardest_pixels(halves, targets, IGNORE), hardest_pixels(halves.float(), targets, IGNORE))
+    assert torch.equal(
+        mask_hardest_pixels(halves, targets, IGNORE), mask_hardest_pixels(halves.float(), targets, IGNORE)
+    )
     for loss, exact in (
         (error_loss(halves[:, 0], found), error_loss(halves[:, 0].float(), found)),
         (
@@ -196,7 +200,7 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
         assert loss.dtype == torch.float32 and loss.isfinite() and torch.equal(loss, exact)
 
 
-def test_the_masked_loss_by_hand() -> None:
+def test_masked_loss_matches_a_hand_computed_one() -> None:
     # Three classes with equal logits: log 3 each; the second pixel's class is e times as probable as the other two:
     # log(1 + 2 / e). The third is outside the mask, the fourth without a class.
     logits = torch.zeros(1, 3, 1, 4)
@@ -218,20 +222,20 @@ def equation_3(logits: Tensor, targets: Tensor, mask: Tensor) -> float:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 9999), st.floats(0, 1))
-def test_the_masked_loss_and_its_gradient_are_the_papers(seed: int, share: float) -> None:
-    logits, targets = example(seed, size=(2, 3))
+def test_masked_loss_and_gradient_equal_equation_3(seed: int, share: float) -> None:
+    logits, targets = make_example(seed, size=(2, 3))
     mask = torch.rand(targets.shape, generator=torch.Generator().manual_seed(seed)) < share
-    ours = masked_cross_entropy(logits.requires_grad_(), targets, mask, IGNORE)
-    ours.backward()
+    loss = masked_cross_entropy(logits.requires_grad_(), targets, mask, IGNORE)
+    loss.backward()
     exact = logits.detach().double()
-    assert ours.item() == pytest.approx(equation_3(exact, targets, mask), rel=1e-5, abs=1e-6)
+    assert loss.item() == pytest.approx(equation_3(exact, targets, mask), rel=1e-5, abs=1e-6)
     numeric = slopes(lambda at: equation_3(at, targets, mask), exact)
     torch.testing.assert_close(logits.grad.double(), numeric, rtol=1e-4, atol=1e-6)
     assert not logits.grad.movedim(1, -1)[~mask | (targets == IGNORE)].any()
 
 
-def test_without_a_pixel_the_masked_loss_is_zero() -> None:
-    logits, targets = example(1)
+def test_masked_loss_without_pixels_is_zero() -> None:
+    logits, targets = make_example(1)
     logits.requires_grad_()
     everything = torch.ones_like(targets, dtype=torch.bool)
     for mask, labels in ((~everything, targets), (everything, torch.full_like(targets, IGNORE))):
@@ -240,8 +244,8 @@ def test_without_a_pixel_the_masked_loss_is_zero() -> None:
         assert loss.item() == 0.0 and not gradient.any()
 
 
-def test_outside_the_mask_logits_may_be_anything() -> None:
-    logits, targets = example(2)
+def test_logits_outside_the_mask_change_nothing() -> None:
+    logits, targets = make_example(2)
     targets[targets == IGNORE] = 0
     mask = torch.zeros_like(targets, dtype=torch.bool)
     mask[0, 0, 0] = True
@@ -253,7 +257,7 @@ def test_outside_the_mask_logits_may_be_anything() -> None:
     assert logits.grad.isfinite().all() and logits.grad.count_nonzero() == 3
 
 
-def test_the_hardest_pixels_by_hand() -> None:
+def test_hardest_pixels_match_hand_computed_ones() -> None:
     # Two classes, all targets 0: the smaller the first logit, the higher the loss. Of ten valid pixels two are a fifth.
     first = torch.tensor([[[-9.0, 1, 2, 3, 4, 5]], [[0.0, -7, 6, 7, -8, 9]]])
     logits = torch.stack([first, torch.zeros_like(first)], dim=1)
@@ -261,59 +265,59 @@ def test_the_hardest_pixels_by_hand() -> None:
     targets[0, 0, 0] = targets[1, 0, 4] = IGNORE
     expected = torch.zeros(2, 1, 6, dtype=torch.bool)
     expected[1, 0, :2] = True
-    assert torch.equal(hardest_pixels(logits, targets, IGNORE), expected)
+    assert torch.equal(mask_hardest_pixels(logits, targets, IGNORE), expected)
 
 
-def test_of_equally_hard_pixels_the_first_are_taken() -> None:
+def test_first_of_equally_hard_pixels_are_chosen() -> None:
     targets = torch.zeros(2, 4, 5, dtype=torch.int64)
     targets[0, 0, 0] = IGNORE
-    # A quarter of 39 is 9.75: ten, the first after the one to be ignored.
-    chosen = hardest_pixels(torch.ones(2, 3, 4, 5), targets, IGNORE, share=0.25)
+    # A quarter of 39 is 9.75: ten, the first after the ignored one.
+    chosen = mask_hardest_pixels(torch.ones(2, 3, 4, 5), targets, IGNORE, share=0.25)
     assert chosen.flatten().nonzero()[:, 0].tolist() == list(range(1, 11))
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 9999), st.floats(0, 1), st.integers(1, 3))
-def test_the_hardest_pixels_equal_a_plain_reference(seed: int, share: float, levels: int) -> None:
-    logits, targets = example(seed)
+def test_hardest_pixels_equal_a_plain_reference(seed: int, share: float, levels: int) -> None:
+    logits, targets = make_example(seed)
     # Few different losses, so that many are equal.
     logits = logits.round().clamp(0, levels)
     losses = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none").flatten().tolist()
     valid = [index for index, target in enumerate(targets.flatten().tolist()) if target != IGNORE]
     ranked = sorted(valid, key=lambda index: (-losses[index], index))
-    chosen = hardest_pixels(logits.requires_grad_(), targets, IGNORE, share)
+    chosen = mask_hardest_pixels(logits.requires_grad_(), targets, IGNORE, share)
     count = max(1, round(share * len(valid)))
     assert chosen.flatten().nonzero()[:, 0].tolist() == sorted(ranked[:count])
 
 
-def test_at_least_one_pixel_is_hard_if_any_is_valid() -> None:
+def test_at_least_one_valid_pixel_is_hard() -> None:
     targets = torch.full((1, 2, 2), IGNORE)
-    assert not hardest_pixels(torch.zeros(1, 3, 2, 2), targets, IGNORE).any()
+    assert not mask_hardest_pixels(torch.zeros(1, 3, 2, 2), targets, IGNORE).any()
     targets[0, 1, 0] = 2
-    assert hardest_pixels(torch.zeros(1, 3, 2, 2), targets, IGNORE).nonzero().tolist() == [[0, 1, 0]]
+    assert mask_hardest_pixels(torch.zeros(1, 3, 2, 2), targets, IGNORE).nonzero().tolist() == [[0, 1, 0]]
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 9999), st.sampled_from([(5, 8), (6, 8), (24, 32), (13, 7)]))
-def test_choosing_logits_is_choosing_probabilities(seed: int, size: tuple[int, int]) -> None:
+def test_joined_logits_give_the_probabilities_of_equation_5(seed: int, size: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(seed)
     base, detail = (3 * torch.randn(2, 4, 6, 8, generator=generator, dtype=torch.float64) + shift for shift in (0, 5))
     mask = torch.rand(2, 1, 6, 8, generator=generator) < 0.4
-    ours = correct(base, detail, mask)
-    assert torch.equal(ours, correct(base, detail, mask[:, 0]))
+    joined = correct(base, detail, mask)
+    assert torch.equal(joined, correct(base, detail, mask[:, 0]))
     # Equation 5.
     chosen = mask * detail.softmax(1) + ~mask * base.softmax(1)
-    torch.testing.assert_close(ours.softmax(1), chosen)
+    torch.testing.assert_close(joined.softmax(1), chosen)
 
     def resize(values: Tensor) -> Tensor:
         return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
 
-    large, expected = resize(ours), resize(chosen.log())
+    large, expected = resize(joined), resize(chosen.log())
     torch.testing.assert_close(large.softmax(1), expected.softmax(1))
     assert torch.equal(large.argmax(1), expected.argmax(1))
 
 
-def test_each_answer_learns_from_its_own_cells() -> None:
+def test_gradients_reach_each_prediction_in_its_own_cells() -> None:
     base, detail = (torch.zeros(1, 2, 1, 2, requires_grad=True) for _ in range(2))
     correct(base, detail, torch.tensor([[[True, False]]])).sum().backward()
     assert detail.grad.flatten(2).tolist() == [[[1, 0], [1, 0]]]

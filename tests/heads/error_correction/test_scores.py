@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.heads.error_correction.scores import CORRECT, EASY, HARD, THRESHOLDS, count_by_score, error_scores
+from unified_seg.heads.error_correction.scores import CORRECT, EASY, HARD, THRESHOLDS, compute_scores, count_by_score
 
 
 def maps(*pixels: tuple[float, str]) -> tuple[np.ndarray, ...]:
-    """Scores, errors, hard and valid pixels of an image of one row; a pixel is correct, easy, hard or ignored."""
+    """Return scores, errors, hard and valid pixels of an image of one row, from the kinds of its pixels."""
     scores = np.array([[score for score, _ in pixels]], np.float32)
     kinds = np.array([[kind for _, kind in pixels]])
-    # What is ignored is an error as well, and what is correct would be hard: neither may count.
+    # Ignored pixels are errors as well, and correct ones would be hard: neither may count.
     return scores, kinds != "correct", kinds != "easy", kinds != "ignored"
 
 
@@ -29,7 +29,7 @@ HAND = maps(
 )
 
 
-def test_hand_derived_counts() -> None:
+def test_counts_match_hand_computed_ones() -> None:
     counts = count_by_score(*HAND, thresholds=np.array([0.1, 0.5]))
     assert counts.dtype == np.int64
     # Columns: up to 0.1, above it, above 0.5.
@@ -38,8 +38,8 @@ def test_hand_derived_counts() -> None:
     assert counts[HARD].tolist() == [0, 0, 2]
 
 
-def test_hand_derived_scores() -> None:
-    scores = error_scores(count_by_score(*HAND, thresholds=np.array([0.1, 0.5])))
+def test_scores_match_hand_computed_ones() -> None:
+    scores = compute_scores(count_by_score(*HAND, thresholds=np.array([0.1, 0.5])))
     # 4 of 7 pixels are wrong, 2 of these hard.
     assert scores.error_rate == pytest.approx(4 / 7) and scores.hard_ratio == pytest.approx(2 / 4)
     # Above 0.1 are 3 of the wrong and 2 right ones: union 4 + 2. Above 0.5 2 of the wrong, both hard, and 1 right one.
@@ -49,7 +49,7 @@ def test_hand_derived_scores() -> None:
     assert scores.hard_recall == pytest.approx([1, 1])
 
 
-def test_a_score_set_to_a_threshold_is_not_above_it() -> None:
+def test_score_equal_to_a_threshold_does_not_exceed_it() -> None:
     """Also in float32, where most thresholds are rounded up or down."""
     assert len(THRESHOLDS) == 99 and THRESHOLDS[69] == 0.7
     for dtype in (np.float32, np.float64):
@@ -67,8 +67,8 @@ PIXEL = st.tuples(SCORE, st.sampled_from(["correct", "easy", "hard", "ignored"])
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(PIXEL, min_size=1, max_size=30))
-def test_equal_to_looking_at_each_threshold(pixels: list[tuple[float, str]]) -> None:
-    scores = error_scores(count_by_score(*maps(*pixels)))
+def test_scores_equal_a_plain_reference(pixels: list[tuple[float, str]]) -> None:
+    scores = compute_scores(count_by_score(*maps(*pixels)))
     counted = [(np.float32(score), kind) for score, kind in pixels if kind != "ignored"]
     wrong = [score for score, kind in counted if kind != "correct"]
     hard = [score for score, kind in counted if kind == "hard"]
@@ -102,29 +102,29 @@ def test_counts_of_several_images_are_added() -> None:
 @pytest.mark.parametrize(
     ("pixels", "defined"),
     [
-        # No error: what is found is not wrong; nothing is found above 0.5.
+        # No error: the pixel is found up to 0.5.
         ([(0.5, "correct")], {"error_rate": 0, "iou": 0, "precision": 0}),
-        # No error and nothing found: not even an IoU.
+        # No error and no pixel found: not even an IoU.
         ([(0.0, "correct")], {"error_rate": 0}),
-        # Nothing but easy errors that are found.
+        # Only easy errors, which are found up to 0.5.
         ([(0.5, "easy")], {"error_rate": 1, "hard_ratio": 0, "iou": 1, "precision": 1, "recall": 1}),
         ([(0.5, "ignored")], {}),
     ],
 )
-def test_what_there_is_no_share_of(pixels: Any, defined: dict[str, float]) -> None:
-    scores = error_scores(count_by_score(*maps(*pixels)))
+def test_scores_without_pixels_are_nan(pixels: Any, defined: dict[str, float]) -> None:
+    scores = compute_scores(count_by_score(*maps(*pixels)))
     first = {name: np.ravel(value)[0] for name, value in scores._asdict().items()}
     assert {name: value for name, value in first.items() if not math.isnan(value)} == defined
 
 
 @pytest.mark.parametrize("value", [-0.01, 1.01, math.nan, math.inf])
-def test_scores_that_are_none(value: float) -> None:
-    with pytest.raises(ValueError, match="not a number from 0 to 1"):
+def test_scores_outside_0_to_1_are_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\]"):
         count_by_score(*maps((0.5, "easy"), (value, "correct")))
     assert count_by_score(*maps((0.5, "easy"), (value, "ignored"))).sum() == 1
 
 
-def test_maps_of_other_sizes() -> None:
+def test_maps_of_different_sizes_are_refused() -> None:
     scores, errors, hard, valid = HAND
-    with pytest.raises(ValueError, match=r"scores of shape \(1, 8\), but .*\[\(1, 7\)\]"):
+    with pytest.raises(ValueError, match=r"shape of scores, \(1, 8\), got \[\(1, 7\)\]"):
         count_by_score(scores, errors[:, 1:], hard, valid)

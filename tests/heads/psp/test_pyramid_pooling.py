@@ -31,7 +31,7 @@ def pool_plainly(x: Tensor, side: int, how: str) -> Tensor:
     reduction=st.booleans(),
     seed=st.integers(0, 1000),
 )
-def test_equals_a_plain_reference(
+def test_result_equals_a_plain_reference(
     size: tuple[int, int], bins: list[int], pool: str, reduction: bool, seed: int
 ) -> None:
     torch.manual_seed(seed)
@@ -51,7 +51,7 @@ def test_equals_a_plain_reference(
     torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_hand_drawn_map() -> None:
+def test_pooled_map_matches_hand_computed_values() -> None:
     # One channel, 2x4, columns 1 2 3 4 in both rows. One bin holds their mean 2.5 everywhere; two bins a side hold
     # 1.5 and 3.5, which upsampled twofold (centers at halves) are 1.5, 1.5 + 0.25 * 2 ... along a row of four:
     # output centers 0.125, 0.375, 0.625, 0.875 of the width lie at -0.0, 0.25, 0.75, 1.0 between the bin centers.
@@ -64,15 +64,15 @@ def test_a_hand_drawn_map() -> None:
 
 
 @pytest.mark.parametrize("norm", ["GN", "BN", "SyncBN"])
-def test_trains_at_batch_size_one(norm: str) -> None:
+def test_every_norm_trains_at_batch_size_one(norm: str) -> None:
     layer = PyramidPooling(64, norm=norm).train()
     layer(torch.randn(1, 64, 7, 9)).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
 
 
 @pytest.mark.parametrize("norm", ["GN", "BN"])
-def test_the_global_branch_tells_images_apart(norm: str) -> None:
-    """With a norm on its single position it would give the same for any input."""
+def test_global_branch_distinguishes_images(norm: str) -> None:
+    """A norm on its single position would give the same for any input."""
     torch.manual_seed(0)
     layer = PyramidPooling(64, bins=[1], norm=norm).train()
     bright, dark = (layer(value * torch.ones(1, 64, 4, 4))[:, 64:] for value in (3.0, 1.0))
@@ -80,7 +80,7 @@ def test_the_global_branch_tells_images_apart(norm: str) -> None:
     assert bright.any()
 
 
-def test_widths() -> None:
+def test_output_channels_follow_from_bins_and_reduction() -> None:
     assert PyramidPooling(512).out_channels == 1024  # 512 + 4 * 512 / 4
     assert PyramidPooling(512, reduction=False).out_channels == 5 * 512
     assert PyramidPooling(100, bins=[1, 2, 3]).out_channels == 100 + 3 * 33
@@ -95,13 +95,13 @@ def test_widths() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bins": [1, 0]}, r"bins must be whole numbers from 1 on, got \[1, 0\]"),
+        ({"bins": [1, 0]}, r"bins must be whole numbers of at least 1, got \[1, 0\]"),
         ({"bins": [1, -2]}, "bins must be whole numbers"),
-        ({"bins": [1, 2.5]}, r"bins must be whole numbers from 1 on, got \[1, 2\.5\]"),
+        ({"bins": [1, 2.5]}, r"bins must be whole numbers of at least 1, got \[1, 2\.5\]"),
         ({"bins": [1] * 9}, "8 channels can't be shared among 9"),
         ({"pool": "median"}, "pool must be one of average, max, got 'median'"),
     ],
 )
-def test_bad_options(options: dict[str, object], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PyramidPooling(8, **options)  # type: ignore[arg-type]

@@ -9,11 +9,11 @@ from unified_seg.heads.pyramidal_output.context import TOKEN_BINS, ContextAggreg
 
 
 def convolve(conv: torch.nn.Module, x: Tensor) -> Tensor:
-    """A 1x1 convolution of (D, T): a matrix product."""
+    """Apply a 1x1 convolution to (D, T) as a matrix product."""
     return conv.weight[:, :, 0, 0] @ x + conv.bias[:, None]
 
 
-def test_tokens_are_the_means_of_the_bins() -> None:
+def test_tokens_are_the_means_of_bins() -> None:
     x = torch.randn(2, 3, 12, 24, generator=torch.Generator().manual_seed(0))
     tokens = pool_tokens(x)
     assert tokens.shape == (2, 3, 110, 1)  # 1 + 9 + 36 + 64
@@ -25,26 +25,26 @@ def test_tokens_are_the_means_of_the_bins() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 8), (5, 3)])
-def test_tokens_of_maps_smaller_than_their_grids(size: tuple[int, int]) -> None:
+def test_maps_smaller_than_the_grids_have_all_tokens(size: tuple[int, int]) -> None:
     assert pool_tokens(torch.randn(1, 2, *size)).shape == (1, 2, sum(b * b for b in TOKEN_BINS), 1)
 
 
-def test_aggregation_is_equations_8_and_9() -> None:
+def test_aggregation_equals_equations_8_and_9() -> None:
     torch.manual_seed(0)
     block = ContextAggregation(8, norm="").eval()
     x, tokens = torch.randn(2, 8, 3, 5), torch.randn(2, 8, 7, 1)
-    ours = block(x, tokens)
+    result = block(x, tokens)
     for image in range(2):
-        positions, said = x[image].flatten(1), tokens[image, :, :, 0]
-        query, key, value = convolve(block.query, positions), convolve(block.key, said), convolve(block.value, said)
+        positions, pooled = x[image].flatten(1), tokens[image, :, :, 0]
+        query, key, value = convolve(block.query, positions), convolve(block.key, pooled), convolve(block.value, pooled)
         # Scaled by the root of the width of queries, 8 / 2 = 4.
         shares = (query.T @ key / math.sqrt(4)).softmax(dim=1)
-        told = value @ shares.T
-        joined = convolve(block.aggregate, torch.cat([told, positions])).clamp(min=0)
-        torch.testing.assert_close(ours[image], joined.view(8, 3, 5), rtol=1e-4, atol=1e-5)
+        attended = value @ shares.T
+        joined = convolve(block.aggregate, torch.cat([attended, positions])).clamp(min=0)
+        torch.testing.assert_close(result[image], joined.view(8, 3, 5), rtol=1e-4, atol=1e-5)
 
 
-def test_update_is_equations_10_and_11() -> None:
+def test_update_equals_equations_10_and_11() -> None:
     torch.manual_seed(0)
     block = ContextUpdate(8, norm="").eval()
     x, tokens = torch.randn(1, 8, 9, 9), torch.randn(1, 8, 110, 1)

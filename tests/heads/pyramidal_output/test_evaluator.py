@@ -12,9 +12,8 @@ from drawn_streets import IGNORE, METADATA, ROAD, SKY, Streets, draw_street, rec
 from PIL import Image
 
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.results import format_results
 from unified_seg.evaluation.tables import class_names
-from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator, level_confusion
+from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator, count_level_confusion, format_scores
 from unified_seg.meta_arch import build_model
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.cell_map import CellMap
@@ -24,7 +23,7 @@ CLASSES = METADATA["stuff_classes"]
 
 
 def output_of(levels: Any, labels: dict[int, Any], input_size: tuple[int, int]) -> dict[str, Any]:
-    """What a model with levels of these strides gives."""
+    """Return the output of a model with levels of these strides."""
     maps = {"levels": CellMap(torch.as_tensor(levels, dtype=torch.uint8), min(labels), input_size)}
     for stride, cells in labels.items():
         maps[f"labels_{stride}"] = CellMap(torch.as_tensor(cells, dtype=torch.uint8), stride, input_size)
@@ -41,33 +40,33 @@ def random_case(seed: int, size: tuple[int, int], input_size: tuple[int, int], s
 
 @pytest.fixture
 def hand(streets: Streets) -> tuple[LevelEvaluator, dict, dict]:
-    """Left half: assigned to the coarse level, whose one cell says road. Right half: to the fine one's 2 x 2 cells."""
+    """Left half: assigned to the coarse level, whose one cell is road. Right half: to the fine level's 2 x 2 cells."""
     ground_truth = np.array([[ROAD, ROAD, SKY, SKY]] * 2 + [[ROAD, ROAD, ROAD, SKY], [ROAD, ROAD, SKY, IGNORE]])
     output = output_of([[0, 1], [0, 1]], {4: [[ROAD]], 2: [[SKY, SKY], [ROAD, ROAD]]}, (4, 4))
     record = record_of(streets.folder, ground_truth)
     return LevelEvaluator(streets.table, [record], streets.folder / "out", (4, 2)), record, output
 
 
-def test_hand_derived_case(hand: tuple[LevelEvaluator, dict, dict]) -> None:
+def test_scores_match_hand_computed_ones(hand: tuple[LevelEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
     scores = run(evaluator, [record], [output])["levels"]
     # 15 pixels count: 8 of road at the left; at the right 1 of road and 6 of sky.
     expected = {
         "share_4": 8 / 15,
         "share_2": 7 / 15,
-        # Coarse on the left: all road, all right; sky is neither there nor said, and so left out.
+        # Coarse on the left: all road, all right; sky is neither true nor predicted, and so left out.
         "mIoU_4_4": 1,
-        # Fine on the left: 4 pixels called sky, 4 road: road 4 / 8, sky 0 / 4.
+        # Fine on the left: 4 pixels are predicted sky, 4 road: road 4 / 8, sky 0 / 4.
         "mIoU_4_2": (4 / 8 + 0) / 2,
         # Coarse on the right: all road: road 1 / 7, sky 0 / 6.
         "mIoU_2_4": (1 / 7 + 0) / 2,
-        # Fine on the right: 4 of 6 pixels of sky found, 2 called road: road 1 / 3, sky 4 / 6.
+        # Fine on the right: 4 of 6 pixels of sky are found, 2 predicted road: road 1 / 3, sky 4 / 6.
         "mIoU_2_2": (1 / 3 + 4 / 6) / 2,
-        # Fused: road 8 + 1 right of 9 true and 8 + 3 said; sky as on the right.
+        # Fused: road 8 + 1 right of 9 true and 8 + 3 predicted; sky as on the right.
         "mIoU": (9 / 11 + 4 / 6) / 2,
-        # Coarse everywhere: 15 pixels called road, 9 are.
+        # Coarse everywhere: 15 pixels are predicted road, 9 are.
         "mIoU_4": (9 / 15 + 0) / 2,
-        # Fine everywhere: road 4 + 1 right of 9 true and 4 + 3 said; sky 4 right of 6 true and 4 + 4 said.
+        # Fine everywhere: road 4 + 1 right of 9 true and 4 + 3 predicted; sky 4 right of 6 and 4 + 4.
         "mIoU_2": (5 / 11 + 4 / 10) / 2,
         "IoU-road": 9 / 11,
         "IoU-sky": 4 / 6,
@@ -85,11 +84,11 @@ def test_hand_derived_case(hand: tuple[LevelEvaluator, dict, dict]) -> None:
     assert saved["confusion"][1, 1, :2, :2].tolist() == [[1, 0], [2, 4]]
 
 
-def test_the_table(hand: tuple[LevelEvaluator, dict, dict]) -> None:
+def test_table_shows_the_scores_of_every_level(hand: tuple[LevelEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
-    results = {"streets": run(evaluator, [record], [output])}
-    lines = [line.split() for line in format_results(results).split("\n\n")[-1].splitlines()]
-    assert lines[1] == ["answers", "of", "all", "pixels", "level", "4's", "level", "2's"]
+    scores = run(evaluator, [record], [output])["levels"]
+    lines = [line.split() for line in format_scores(scores).splitlines()]
+    assert lines[1] == ["predictions", "of", "all", "pixels", "pixels", "of", "4", "pixels", "of", "2"]
     assert lines[3:] == [
         ["assigned", "level", "74.24", "100.00", "50.00"],
         ["level", "4", "30.00", "100.00", "7.14"],
@@ -98,7 +97,7 @@ def test_the_table(hand: tuple[LevelEvaluator, dict, dict]) -> None:
     ]
 
 
-def test_scores_of_a_class_are_found_by_its_name(hand: tuple[LevelEvaluator, dict, dict]) -> None:
+def test_class_scores_are_found_by_any_name(hand: tuple[LevelEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
     table = evaluator.table
     names = ["road", "traffic - light", "4-2", "car"]
@@ -114,8 +113,8 @@ STRIDES = (16, 8, 4)
 
 
 @pytest.mark.parametrize("size", [(37, 53), (20, 31), (60, 90)])
-def test_equal_to_counting_pixel_by_pixel(streets: Streets, size: tuple[int, int]) -> None:
-    """Two images of another size than the network saw, and neither size is a multiple of a stride."""
+def test_confusion_equals_a_plain_reference(streets: Streets, size: tuple[int, int]) -> None:
+    """Two images of another size than the network's input; no size is a multiple of a stride."""
     cases = [random_case(seed, size, input_size, STRIDES) for seed, input_size in enumerate([(37, 53), (30, 50)])]
     records = [record_of(streets.folder, ground_truth, f"street_{i}") for i, (ground_truth, _) in enumerate(cases)]
     run(
@@ -134,12 +133,12 @@ def test_equal_to_counting_pixel_by_pixel(streets: Streets, size: tuple[int, int
                 # The center of the pixel, in pixels of the network's input.
                 row, column = ((i + 0.5) * seen / side for i, seen, side in zip((y, x), cells.input_size, size))
                 at[name] = int(cells.values[int(row / cells.stride), int(column / cells.stride)])
-            for answering, stride in enumerate(STRIDES):
-                expected[at["levels"], answering, true, at[f"labels_{stride}"]] += 1
+            for predicting, stride in enumerate(STRIDES):
+                expected[at["levels"], predicting, true, at[f"labels_{stride}"]] += 1
     assert (np.load(streets.folder / "out" / "levels.npz")["confusion"] == expected).all()
 
 
-def test_the_shares_are_all_and_the_diagonal_is_the_fused_answer(streets: Streets) -> None:
+def test_diagonal_is_the_fused_prediction(streets: Streets) -> None:
     ground_truth, output = random_case(3, (37, 53), (74, 106), STRIDES)
     record = record_of(streets.folder, ground_truth)
     scores = run(LevelEvaluator(streets.table, [record], streets.folder / "out", STRIDES), [record], [output])["levels"]
@@ -155,7 +154,7 @@ def test_the_shares_are_all_and_the_diagonal_is_the_fused_answer(streets: Street
         assert [scores[f"IoU_{stride}-{name}"] for name in CLASSES] == pytest.approx(100 * alone.iou)
 
 
-def test_a_level_without_a_pixel_has_no_score(hand: tuple[LevelEvaluator, dict, dict]) -> None:
+def test_level_without_pixels_has_no_score(hand: tuple[LevelEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
     output["semantic_maps"]["levels"].values[:] = 0
     scores = run(evaluator, [record], [output])["levels"]
@@ -164,8 +163,8 @@ def test_a_level_without_a_pixel_has_no_score(hand: tuple[LevelEvaluator, dict, 
     assert scores["mIoU"] == scores["mIoU_4"] == scores["mIoU_4_4"] == pytest.approx(30)
 
 
-def test_without_maps_there_is_nothing(hand: tuple[LevelEvaluator, dict, dict], streets: Streets) -> None:
-    """In sliding windows, or of several views. No file of an earlier evaluation stays."""
+def test_outputs_without_maps_give_no_scores(hand: tuple[LevelEvaluator, dict, dict], streets: Streets) -> None:
+    """As in sliding windows or with several views; the file of an earlier evaluation is deleted."""
     evaluator, record, output = hand
     assert run(evaluator, [record], [output]) and (evaluator.output_folder / "levels.npz").is_file()
     assert run(evaluator, [record], [{"sem_seg_labels": torch.zeros(4, 4)}]) == {}
@@ -175,51 +174,51 @@ def test_without_maps_there_is_nothing(hand: tuple[LevelEvaluator, dict, dict], 
     assert run(evaluator, [record, other], [output, {}]) == {}
 
 
-def test_items_travel_between_processes(hand: tuple[LevelEvaluator, dict, dict]) -> None:
+def test_items_can_be_pickled_and_are_checked(hand: tuple[LevelEvaluator, dict, dict]) -> None:
     evaluator, record, output = hand
     item = pickle.loads(pickle.dumps(evaluator.score_image(record, output)))
     assert evaluator.summarize({"street": item})["levels"]["share_4"] == pytest.approx(100 * 8 / 15)
-    with pytest.raises(ValueError, match=r"the levels answer for \[15, 15\] pixels, the ground truth has 16"):
+    with pytest.raises(ValueError, match=r"levels: 16 valid pixels expected, got \[15, 15\]"):
         evaluator.summarize({"street": item._replace(valid_pixels=16)})
 
 
 class TestRefuses:
-    def test_maps_of_other_strides(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
+    def test_missing_maps(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         evaluator.strides = (8, 4)
-        with pytest.raises(ValueError, match=r"'street': no \['labels_8'\] in its semantic maps, only"):
+        with pytest.raises(ValueError, match=r"'street': semantic_maps must have \['labels_8'\]"):
             evaluator.process([record], [output])
 
-    def test_a_ground_truth_of_another_size(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
+    def test_ground_truth_of_another_size(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         Image.fromarray(np.zeros((4, 5), np.uint8)).save(record["sem_seg_file_name"])
         with pytest.raises(DataError, match=r"street_labels\.png: 4x5 pixels, its image has 4x4"):
             evaluator.process([record], [output])
 
-    def test_a_class_out_of_range(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
+    def test_class_out_of_range(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         output["semantic_maps"]["labels_2"].values[0, 0] = 4
         with pytest.raises(DataError, match=r"street_labels\.png: .*\[4\]"):
             evaluator.process([record], [output])
 
-    def test_a_level_out_of_range(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
+    def test_level_out_of_range(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         output["semantic_maps"]["levels"].values[1, 1] = 2
-        with pytest.raises(DataError, match=r"street_labels\.png: assigned levels from 0 to 2, but there are 2"):
+        with pytest.raises(DataError, match=r"street_labels\.png: assigned levels must be in 0 \.\. 1, got 0 \.\. 2"):
             evaluator.process([record], [output])
 
-    def test_nothing_but_ignored_pixels(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
+    def test_ground_truth_without_labels(self, hand: tuple[LevelEvaluator, dict, dict]) -> None:
         evaluator, record, output = hand
         Image.fromarray(np.full((4, 4), IGNORE, np.uint8)).save(record["sem_seg_file_name"])
         with pytest.raises(ValueError, match="not defined"):
             run(evaluator, [record], [output])
 
 
-def test_every_pixel_of_a_street_is_counted_once_a_level() -> None:
+def test_every_level_counts_every_pixel_once() -> None:
     ground_truth = draw_street().semantic
     rng = np.random.default_rng(0)
     levels, labels = rng.integers(0, 4, ground_truth.shape), [rng.integers(0, 4, ground_truth.shape) for _ in range(4)]
-    counts = level_confusion(ground_truth, levels, labels, 4, IGNORE).sum(axis=(0, 2, 3))
+    counts = count_level_confusion(ground_truth, levels, labels, 4, IGNORE).sum(axis=(0, 2, 3))
     assert counts.tolist() == [7680] * 4  # see drawn_streets
 
 
@@ -231,7 +230,9 @@ def evaluate(cfg: CfgNode, weights: Path, *overrides: str) -> dict[str, Any]:
     return results
 
 
-def test_eval_only_scores_the_levels(tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_of_a_model_scores_the_levels(
+    tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     cfg, head = tiny_config, tiny_config.MODEL.SEM_SEG_HEAD
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
     cfg.MODEL.MASK_ON, head.NAME, head.PYRAMID.UNITY_DIM, head.PYRAMID.THRESHOLD = False, "PyramidalOutputHead", 16, 0.4
@@ -243,13 +244,13 @@ def test_eval_only_scores_the_levels(tiny_config: CfgNode, tmp_path: Path, capsy
     assert results.keys() == {"sem_seg", "levels"}
     scores, strides = results["levels"], (32, 16, 8, 4)
     shares = [scores[f"share_{s}"] for s in strides]
-    assert sum(shares) == pytest.approx(100) and max(shares) < 100  # else the test shows little
+    assert sum(shares) == pytest.approx(100) and max(shares) < 100  # else the test would be weak
     assert len([key for key in scores if key.startswith("mIoU_")]) == 4 * 4 + 4
     assert {f"IoU_{s}-traffic light" for s in strides} <= scores.keys()
     assert "share of pixels" in capsys.readouterr().out
-    # The interpolation between the cells is all that the answer has beside.
+    # The two differ by the interpolation between cells.
     assert abs(scores["mIoU"] - results["sem_seg"]["mIoU"]) < 5
-    # Neither windows nor the finest level alone have levels that answer.
+    # Outputs of windows and of the finest level alone have no maps of levels.
     assert evaluate(cfg, tmp_path / "weights.pth", "TEST.WINDOW.SIZE", "64").keys() == {"sem_seg"}
     finest = evaluate(cfg, tmp_path / "weights.pth", "MODEL.SEM_SEG_HEAD.PYRAMID.OUTPUT", "finest")
     assert finest.keys() == {"sem_seg"}

@@ -28,7 +28,7 @@ LABELS = np.array([0, 1, 2, 254, -7, 2**40, np.iinfo(np.int64).max, np.iinfo(np.
 
 
 def draw(text: str, ignored: int = IGNORE) -> Tensor:
-    """A map of one image: a line per row, a character per cell, `.` where it is ignored, spaces for the eye only."""
+    """Return a map of one image: a line per row, a character per cell, `.` for ignored cells, spaces ignored."""
     rows = [line.replace(" ", "") for line in text.strip().splitlines()]
     return torch.tensor([[ignored if cell == "." else int(cell) for cell in row] for row in rows if row])[None]
 
@@ -37,8 +37,8 @@ def assert_levels(levels: tuple[Tensor, ...], *drawn: str, ignored: int = IGNORE
     assert [level.tolist() for level in levels] == [draw(text, ignored).tolist() for text in drawn]
 
 
-# Strides 4, 2 and 1. Of the four coarsest cells the upper left is all 0; the upper right is all 1, for ignored pixels
-# don't count, and its last child is void; the lower ones are mix-cells. In the lower left one all children are
+# Strides 4, 2 and 1. Of the four coarsest cells the upper left is all 0; the upper right is all 1, since ignored
+# pixels don't count, and its last child is void; the lower ones are mix-cells. In the lower left one all children are
 # unity-cells. In the lower right one they are: all 3; 3 and 0, a mix-cell; void; all 1 where it is valid.
 MAP = """
     0000 1111
@@ -78,9 +78,9 @@ UNITY = (
     11 .1
     """,
 )
-# With tau = 0.9. Coarsest: found, missed, two mix-cells of which one is taken for a unity-cell. Below the found one
-# predictions don't matter; elsewhere the 0.9 and 0.95 are true positives but for the last of the third row, which is a
-# mix-cell, and the void cells are predicted surely, which must not matter either.
+# With tau = 0.9. Coarsest: a true positive, a false negative, a false and a true negative. Below the true positive
+# predictions don't matter; elsewhere the 0.9 and 0.95 are true positives, except for the last of the third row, which
+# is a mix-cell; void cells have a probability of 0.99, which must not matter either.
 PREDICTED = (
     torch.tensor([[[0.95, 0.5], [0.99, 0.1]]]),
     torch.tensor([[[0.99, 0.0, 0.9, 0.2], [0.0, 0.99, 0.3, 0.99], [0.95, 0.1, 0.9, 0.95], [0.2, 0.9, 0.99, 0.5]]]),
@@ -91,7 +91,7 @@ def hand_drawn() -> LabelPyramid:
     return build_label_pyramid(draw(MAP), (4, 2, 1), IGNORE)
 
 
-def test_ground_truth_by_hand() -> None:
+def test_pyramid_matches_a_hand_drawn_one() -> None:
     pyramid = hand_drawn()
     assert_levels(pyramid.semantic, *SEMANTIC)
     assert_levels(pyramid.unity, *UNITY, ignored=UNITY_IGNORE)
@@ -99,16 +99,15 @@ def test_ground_truth_by_hand() -> None:
     assert [level.dtype for level in (*pyramid.semantic, *pyramid.unity)] == [torch.int64] * 3 + [torch.int8] * 2
 
 
-def test_policy_none_by_hand() -> None:
-    # Nothing is done: the ground truth as it was.
+def test_policy_none_changes_nothing() -> None:
     same = relabel(hand_drawn(), "none", PREDICTED, 0.9)
     assert_levels(same.semantic, *SEMANTIC)
     assert_levels(same.unity, *UNITY, ignored=UNITY_IGNORE)
 
 
-def test_policy_ground_truth_by_hand() -> None:
-    # The upper two coarsest cells are unity-cells, so all below them is done, at both levels. Below the lower two, the
-    # second level's unity-cells do theirs: to the finest is left what is below its only mix-cell, 3 0 / 0 0.
+def test_policy_truth_matches_a_hand_drawn_one() -> None:
+    # The upper two coarsest cells are unity-cells, so all cells below them are resolved. Below the lower two, the
+    # second level's unity-cells resolve theirs: the finest keeps those below the only mix-cell, 3 0 / 0 0.
     relabeled = relabel(hand_drawn(), "truth")
     assert_levels(
         relabeled.semantic,
@@ -146,8 +145,8 @@ def test_policy_ground_truth_by_hand() -> None:
     )
 
 
-def test_policy_true_positives_by_hand() -> None:
-    # Of the coarsest cells only the upper left is a true positive: the upper right was missed, the lower left is a
+def test_policy_true_positives_matches_a_hand_drawn_one() -> None:
+    # Of the coarsest cells only the upper left is a true positive: the upper right is a false negative, lower left a
     # false positive. At the second level true positives are, in the upper right, the first (0.9 is tau itself); in the
     # lower left, those of the falling diagonal; in the lower right, the first, for its second is a false positive.
     relabeled = relabel(hand_drawn(), "true_positives", PREDICTED, 0.9)
@@ -187,9 +186,9 @@ def test_policy_true_positives_by_hand() -> None:
     )
 
 
-def test_levels_and_fusion_by_hand() -> None:
+def test_levels_and_fusion_match_hand_drawn_ones() -> None:
     # The same predictions in inference, where the ground truth is unknown and false positives count: the coarsest level
-    # answers in the whole left half; right, the second level where it has 0.9 or more; elsewhere the finest.
+    # labels the whole left half; on the right, the second level its cells of 0.9 or more, the finest the others.
     levels = assign_levels(PREDICTED, (4, 2, 1), 0.9)
     assert_levels(
         (levels,),
@@ -230,26 +229,26 @@ def test_levels_and_fusion_by_hand() -> None:
         (".... / .... / .... / ....", IGNORE),
     ],
 )
-def test_finest_label_is_that_nearest_the_center(cell: str, label: int) -> None:
+def test_finest_label_is_the_nearest_to_the_center(cell: str, label: int) -> None:
     # Right of it a unity-cell.
     labels = torch.cat([draw(cell.replace("/", "\n")), torch.full((1, 4, 4), 8)], dim=2)
     assert build_label_pyramid(labels, (8, 4), IGNORE).semantic[-1][0, 0].tolist() == [label, 8]
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 5, 8])
-def test_finest_label_against_brute_force(stride: int) -> None:
-    # Cells of distinct labels, few of them valid, and none in some.
+def test_finest_label_equals_a_plain_reference(stride: int) -> None:
+    # Cells of distinct labels, few of them valid; some cells have no valid label.
     labels = np.arange(9 * stride * 6 * stride).reshape(9 * stride, 6 * stride)
     labels[np.random.default_rng(stride).random(labels.shape) < 1 - 1.5 / stride**2] = -1
     labels[:stride, :stride] = -1
     strides = (3 * stride, stride)
     finest = build_label_pyramid(torch.from_numpy(labels)[None], strides, -1).semantic[-1][0]
-    assert finest.tolist() == reference.pyramid(labels, strides, -1)[0][-1].tolist()
-    # Alone they are padded to their own stride, not to the coarsest's: the last row and column of cells are cut.
+    assert finest.tolist() == reference.build_pyramid(labels, strides, -1)[0][-1].tolist()
+    # Labeled alone, they are padded to their own stride, not the coarsest's: the last row and column of cells are cut.
     rows, columns = max(8 * stride, 1) + 1, 5 * stride + 1
     alone = label_cells(torch.from_numpy(labels[:rows, :columns])[None], stride, -1)[0]
     padded = np.pad(labels[:rows, :columns], ((0, 9 * stride - rows), (0, 6 * stride - columns)), constant_values=-1)
-    assert alone.tolist() == reference.pyramid(padded, strides, -1)[0][-1].tolist()
+    assert alone.tolist() == reference.build_pyramid(padded, strides, -1)[0][-1].tolist()
 
 
 @dataclass(frozen=True)
@@ -298,7 +297,7 @@ CASES = st.builds(
 )
 
 
-def test_cases_have_cells_of_all_kinds_at_all_levels() -> None:
+def test_random_cases_have_cells_of_all_kinds() -> None:
     cases = [make_case(2, (26, 26), (8, 4, 2), IGNORE, seed) for seed in range(20)]
     for level in range(2):
         found = np.concatenate([case.pyramid.unity[level].flatten().numpy() for case in cases])
@@ -307,10 +306,10 @@ def test_cases_have_cells_of_all_kinds_at_all_levels() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(CASES)
-def test_ground_truth_equals_the_reference(case: Case) -> None:
+def test_pyramid_equals_the_reference(case: Case) -> None:
     pyramid = case.pyramid
     for image, labels in enumerate(case.labels):
-        semantic, unity = reference.pyramid(labels, case.strides, case.ignore)
+        semantic, unity = reference.build_pyramid(labels, case.strides, case.ignore)
         assert [level[image].tolist() for level in pyramid.semantic] == [level.tolist() for level in semantic]
         assert [level[image].tolist() for level in pyramid.unity] == [level.tolist() for level in unity[:-1]]
 
@@ -330,26 +329,26 @@ def test_relabelling_equals_the_reference(case: Case, policy: str, threshold: fl
             & ((policy == "truth") | (probability[image].numpy() >= threshold))
             for level, probability in zip(unity, predicted)
         ]
-        done = reference.done(counts, case.strides, [level.shape for level in semantic])
-        assert [mask[image].tolist() for mask in masks] == [mask.tolist() for mask in done]
-        for ours, before, mask in zip(relabeled.semantic, semantic, done):
-            assert ours[image].tolist() == np.where(mask, case.ignore, before).tolist()
-        for ours, before, mask in zip(relabeled.unity, unity, done):
-            assert ours[image].tolist() == np.where(mask, reference.VOID, before).tolist()
+        resolved = reference.mask_resolved(counts, case.strides, [level.shape for level in semantic])
+        assert [mask[image].tolist() for mask in masks] == [mask.tolist() for mask in resolved]
+        for after, before, mask in zip(relabeled.semantic, semantic, resolved):
+            assert after[image].tolist() == np.where(mask, case.ignore, before).tolist()
+        for after, before, mask in zip(relabeled.unity, unity, resolved):
+            assert after[image].tolist() == np.where(mask, reference.VOID, before).tolist()
 
 
 @settings(max_examples=100, deadline=None)
 @given(CASES)
-def test_under_the_ground_truth_each_valid_pixel_is_learnt_at_one_level(case: Case) -> None:
+def test_policy_truth_leaves_each_valid_pixel_to_one_level(case: Case) -> None:
     # The policy "truth" leaves each pixel to the coarsest level at which it is within a unity-cell, else to the finest.
     pyramid = relabel(case.pyramid, "truth")
     height, width = case.labels.shape[1:]
-    learning = [
+    in_loss = [
         (level != case.ignore).repeat_interleave(stride, 1).repeat_interleave(stride, 2)[:, :height, :width]
         for level, stride in zip(pyramid.semantic, case.strides)
     ]
     valid = torch.from_numpy(case.labels) != case.ignore
-    assert (torch.stack(learning).sum(0)[valid] == 1).all()
+    assert (torch.stack(in_loss).sum(0)[valid] == 1).all()
 
 
 @settings(max_examples=150, deadline=None)
@@ -362,9 +361,9 @@ def test_levels_and_fusion_equal_the_reference(case: Case, threshold: float) -> 
     fused = fuse_pyramid(levels, semantic)
     for image in range(len(levels)):
         # The reference asserts that each cell has exactly one level.
-        expected = reference.assigned([level[image].numpy() for level in unity], case.strides, threshold)
+        expected = reference.assign_levels([level[image].numpy() for level in unity], case.strides, threshold)
         assert levels[image].tolist() == expected.tolist()
-        logits = reference.fused(expected, [level[image].numpy() for level in semantic])
+        logits = reference.fuse(expected, [level[image].numpy() for level in semantic])
         assert fused[image].tolist() == logits.tolist()
 
 
@@ -382,9 +381,9 @@ def nearest(logits: Tensor, like: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("strides", [(32, 16, 8, 4), (32, 4)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_the_ends_of_the_threshold(strides: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_extreme_thresholds_give_one_level_everywhere(strides: tuple[int, ...], dtype: torch.dtype) -> None:
     unity, semantic = random_maps(strides, dtype)
-    # The extremes of a probability: 1 is no unity-cell for a threshold above 1, however little above in half precision.
+    # The extremes of a probability: 1 is below a threshold above 1, also in half precision.
     unity[0][0], unity[0][1] = 1, 0
     coarsest, finest = (assign_levels(unity, strides, threshold) for threshold in (0, 1.001))
     assert coarsest.unique().tolist() == [0]
@@ -393,7 +392,7 @@ def test_the_ends_of_the_threshold(strides: tuple[int, ...], dtype: torch.dtype)
     assert torch.equal(fuse_pyramid(finest, semantic), semantic[-1])
 
 
-def test_two_levels_of_strides_32_and_4() -> None:
+def test_two_levels_match_hand_computed_ones() -> None:
     # A coarse cell is 8x8 fine ones. Left all 3 but for an ignored pixel; right all 1 but one pixel of 2, at row 9 and
     # column 41: row 1 and column 1 of the fine cell 2, 10, so one of the four next to its center, and the first.
     labels = torch.full((1, 32, 64), 3)
@@ -404,14 +403,14 @@ def test_two_levels_of_strides_32_and_4() -> None:
     expected = torch.full((1, 8, 16), 3)
     expected[..., 8:], expected[0, 2, 10] = 1, 2
     assert torch.equal(pyramid.semantic[1], expected)
-    # Both are predicted as unity-cells, one of them rightly.
+    # Both are predicted as unity-cells; one is a true positive.
     relabeled = relabel(pyramid, "true_positives", [torch.full((1, 1, 2), 0.95)])
     expected[..., :8] = IGNORE
     assert torch.equal(relabeled.semantic[1], expected)
 
 
-def test_fusion_of_any_map_of_levels() -> None:
-    # `fuse_pyramid` takes each cell's level as it is: also of maps in which the cells below one don't agree.
+def test_fusion_accepts_any_map_of_levels() -> None:
+    # Also maps in which the finest cells of a coarse one have different levels.
     strides = (32, 16, 8, 4)
     _, semantic = random_maps(strides)
     levels = torch.randint(0, 4, (2, 16, 24), generator=torch.Generator().manual_seed(1))
@@ -422,23 +421,23 @@ def test_fusion_of_any_map_of_levels() -> None:
     assert torch.equal(fuse_pyramid(levels, half), expected.bfloat16())
 
 
-def test_gradients_reach_the_cells_that_were_taken_and_no_others() -> None:
+def test_gradients_reach_only_the_cells_of_assigned_levels() -> None:
     strides = (32, 16, 8, 4)
     unity, semantic = random_maps(strides)
     unity, semantic = ([each.requires_grad_() for each in maps] for maps in (unity, semantic))
     levels = assign_levels(unity, strides, 0.6)
     fuse_pyramid(levels, semantic).sum().backward()
     for level, (logits, stride) in enumerate(zip(semantic, strides)):
-        # The sum's gradient in a cell is the number of finest cells that it answers for.
+        # The sum's gradient in a cell is the number of finest cells that it labels.
         factor = stride // 4
-        answered = (levels == level).float()
-        counts = torch.nn.functional.avg_pool2d(answered[:, None], factor) * factor**2
+        assigned = (levels == level).float()
+        counts = torch.nn.functional.avg_pool2d(assigned[:, None], factor) * factor**2
         torch.testing.assert_close(logits.grad, counts.expand_as(logits))
-        assert 0 < answered.mean() < 1
+        assert 0 < assigned.mean() < 1
     assert all(each.grad is None for each in unity)
 
 
-def test_relabelling_in_half_precision_and_under_autocast() -> None:
+def test_half_precision_and_autocast_change_nothing() -> None:
     strides = (32, 16, 8, 4)
     unity, semantic = random_maps(strides, torch.bfloat16)
     labels = torch.randint(0, 2, (2, 4, 6), generator=torch.Generator().manual_seed(2))
@@ -447,15 +446,15 @@ def test_relabelling_in_half_precision_and_under_autocast() -> None:
     levels = assign_levels(unity, strides, 0.6)
     fused = fuse_pyramid(levels, semantic)
     with torch.autocast("cpu", torch.bfloat16):
-        for ours, theirs in zip(relabel(pyramid, "true_positives", unity, 0.6).semantic, expected.semantic):
-            assert torch.equal(ours, theirs)
+        for result, exact in zip(relabel(pyramid, "true_positives", unity, 0.6).semantic, expected.semantic):
+            assert torch.equal(result, exact)
         assert torch.equal(assign_levels(unity, strides, 0.6), levels)
         again = fuse_pyramid(levels, semantic)
     assert again.dtype == torch.bfloat16
     assert torch.equal(again, fused)
 
 
-def test_the_ground_truth_is_left_as_it_was() -> None:
+def test_relabelling_does_not_change_the_ground_truth() -> None:
     labels = draw(MAP)
     pyramid = build_label_pyramid(labels, (4, 2, 1), IGNORE)
     relabel(pyramid, "truth")
@@ -471,9 +470,11 @@ def test_cuda_equals_cpu() -> None:
         unity = case.probabilities()
         on_gpu = build_label_pyramid(torch.from_numpy(case.labels).cuda(), case.strides, case.ignore)
         for policy in POLICIES:
-            ours = relabel(on_gpu, policy, [each.cuda() for each in unity], 0.5)
-            theirs = relabel(case.pyramid, policy, unity, 0.5)
-            for gpu, cpu in zip((*ours.semantic, *ours.unity), (*theirs.semantic, *theirs.unity)):
+            gpu_pyramid = relabel(on_gpu, policy, [each.cuda() for each in unity], 0.5)
+            cpu_pyramid = relabel(case.pyramid, policy, unity, 0.5)
+            for gpu, cpu in zip(
+                (*gpu_pyramid.semantic, *gpu_pyramid.unity), (*cpu_pyramid.semantic, *cpu_pyramid.unity)
+            ):
                 assert torch.equal(gpu.cpu(), cpu)
         levels = assign_levels([each.cuda() for each in unity], case.strides, 0.5)
         assert torch.equal(levels.cpu(), assign_levels(unity, case.strides, 0.5))
@@ -485,8 +486,8 @@ def test_cuda_equals_cpu() -> None:
 @pytest.mark.parametrize(
     ("strides", "message"),
     [
-        ([], r"two levels or more, got the strides \[\]"),
-        ([32], r"two levels or more, got the strides \[32\]"),
+        ([], r"at least two levels, got the strides \[\]"),
+        ([32], r"at least two levels, got the strides \[32\]"),
         ([4, 8, 16], r"from coarse to fine, .* whose level 0 has 4 and level 1 has 8"),
         ([32, 16, 16, 4], "whose level 1 has 16 and level 2 has 16"),
         ([32, 16, 6], "whose level 1 has 16 and level 2 has 6"),
@@ -495,35 +496,35 @@ def test_cuda_equals_cpu() -> None:
         ([32, 16.0], "whole numbers above 0"),
     ],
 )
-def test_strides_that_do_not_nest(strides: Sequence[int], message: str) -> None:
+def test_strides_that_do_not_nest_are_refused(strides: Sequence[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_strides(strides)
 
 
 @pytest.mark.parametrize("strides", [(2, 1), (32, 4), (32, 16, 8, 4), [12, 6, 2]])
-def test_strides_that_nest(strides: Sequence[int]) -> None:
+def test_strides_that_nest_are_accepted(strides: Sequence[int]) -> None:
     check_strides(strides)
 
 
-def test_labels_and_strides_of_another_form() -> None:
+def test_labels_of_another_shape_or_type_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels must be \(N, H, W\) int64, got \(8, 8\) torch.int64"):
         build_label_pyramid(torch.zeros(8, 8, dtype=torch.int64), (4, 2), IGNORE)
     with pytest.raises(ValueError, match=r"got \(1, 8, 8\) torch.uint8"):
         build_label_pyramid(torch.zeros(1, 8, 8, dtype=torch.uint8), (4, 2), IGNORE)
-    with pytest.raises(ValueError, match="two levels or more"):
+    with pytest.raises(ValueError, match="at least two levels"):
         build_label_pyramid(torch.zeros(1, 8, 8, dtype=torch.int64), (4,), IGNORE)
 
 
-def test_relabelling_that_can_not_be() -> None:
-    with pytest.raises(ValueError, match="one of none, ground truth, true_positives, got 'both'"):
+def test_invalid_policies_and_predictions_are_refused() -> None:
+    with pytest.raises(ValueError, match="policy must be one of none, truth, true_positives, got 'both'"):
         relabel(hand_drawn(), "both")
     for predicted in ((), PREDICTED[:1], (PREDICTED[0], PREDICTED[1][:, :3])):
-        with pytest.raises(ValueError, match=r"levels of \[\(1, 2, 2\), \(1, 4, 4\)\], their predicted unity has \["):
+        with pytest.raises(ValueError, match=r"predicted must have .* \[\(1, 2, 2\), \(1, 4, 4\)\], got"):
             relabel(hand_drawn(), "true_positives", predicted, 0.9)
 
 
-def test_levels_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match="4 levels have unity at all but the finest, got 2 maps"):
+def test_levels_of_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="each level but the finest, 3, got 2"):
         assign_levels(PREDICTED, (8, 4, 2, 1), 0.9)
     with pytest.raises(ValueError, match=r"strides \[8, 2, 1\] have the shapes \[\(1, 2, 2\), \(1, 8, 8\)\], got"):
         assign_levels(PREDICTED, (8, 2, 1), 0.9)
@@ -532,5 +533,5 @@ def test_levels_that_do_not_fit() -> None:
         with pytest.raises(ValueError, match=f"cells of {side[0]}x{side[1]}, at level 0, don't nest .* 8x8"):
             fuse_pyramid(levels, [torch.zeros(1, 3, *side), torch.zeros(1, 3, 8, 8)])
     with pytest.raises((RuntimeError, IndexError)):
-        # A level that nothing has must not silently be another.
+        # A level without logits must be an error.
         fuse_pyramid(levels + 2, [torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 8, 8)])

@@ -13,7 +13,7 @@ def features() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_a_level_per_factor(name: str) -> None:
+def test_each_factor_has_a_level(name: str) -> None:
     torch.manual_seed(0)
     levels = CONTEXTS[name](8, factors=FACTORS)(features())
     assert [tuple(level.shape) for level in levels] == [(2, 8, 2, 3), (2, 8, 4, 6), (2, 8, 8, 12), (2, 8, 16, 24)]
@@ -49,7 +49,7 @@ def test_anl_multi_attends_on_every_level() -> None:
         torch.testing.assert_close(level, block(mean, pool_tokens(mean)))
 
 
-def test_coarse_to_fine_is_equations_4_to_6() -> None:
+def test_coarse_to_fine_equals_equations_4_to_6() -> None:
     torch.manual_seed(0)
     context, x = CONTEXTS["coarse_to_fine"](8, factors=FACTORS), features()
     aggregate, update = context.aggregations, context.updates
@@ -61,5 +61,5 @@ def test_coarse_to_fine_is_equations_4_to_6() -> None:
     third = aggregate[2](F.avg_pool2d(x, 2), tokens)
     tokens = update[2](third, tokens)
     fourth = aggregate[3](x, tokens)
-    for ours, expected in zip(context(x), (first, second, third, fourth), strict=True):
-        torch.testing.assert_close(ours, expected)
+    for level, expected in zip(context(x), (first, second, third, fourth), strict=True):
+        torch.testing.assert_close(level, expected)

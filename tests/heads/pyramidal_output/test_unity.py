@@ -19,8 +19,8 @@ def levels() -> list[Tensor]:
     return [torch.randn(2, 6, 16, 24, generator=generator), torch.randn(2, 10, 8, 12, generator=generator)]
 
 
-def by_the_paper(layer: UnityPyramid, maps: list[Tensor], valid: Tensor | None = None) -> list[Tensor]:
-    """Section 4.1 word by word: probabilities (N, h / factor, w / factor) of each level."""
+def compute_by_the_paper(layer: UnityPyramid, maps: list[Tensor], valid: Tensor | None = None) -> list[Tensor]:
+    """Compute the probabilities (N, h / factor, w / factor) of each level as section 4.1 describes it."""
     embedded = F.relu(F.conv2d(concatenate(maps), layer.embed.weight, layer.embed.bias))
     positions = layer.position(embedded)
     valid = torch.ones_like(positions[:, :1]) if valid is None else valid
@@ -35,32 +35,32 @@ def by_the_paper(layer: UnityPyramid, maps: list[Tensor], valid: Tensor | None =
     return result
 
 
-def test_equals_the_papers_steps() -> None:
+def test_result_equals_the_papers_steps() -> None:
     layer, maps = build(), levels()
-    ours = layer(maps)
-    assert [tuple(level.shape) for level in ours] == [(2, 2, 3), (2, 4, 6), (2, 8, 12)]
-    for logits, expected in zip(ours, by_the_paper(layer, maps)):
+    result = layer(maps)
+    assert [tuple(level.shape) for level in result] == [(2, 2, 3), (2, 4, 6), (2, 8, 12)]
+    for logits, expected in zip(result, compute_by_the_paper(layer, maps)):
         torch.testing.assert_close(logits.sigmoid(), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_border_decides_nothing() -> None:
+def test_border_changes_nothing_inside_the_image() -> None:
     layer, maps = build(), levels()
     valid = torch.zeros(2, 1, 16, 24)
     valid[0, :, :11, :19] = 1
     valid[1, :, :, :24] = 1
-    ours = layer(maps, valid)
-    for logits, expected, factor in zip(ours, by_the_paper(layer, maps, valid), FACTORS):
+    result = layer(maps, valid)
+    for logits, expected, factor in zip(result, compute_by_the_paper(layer, maps, valid), FACTORS):
         seen = F.max_pool2d(valid, factor)[:, 0] > 0
         torch.testing.assert_close(logits.sigmoid()[seen], expected[seen], rtol=1e-4, atol=1e-6)
-    # What lies in the border may be anything.
+    # The features in the border may have any values.
     other = [level.clone() for level in maps]
     other[0][0, :, 12:], other[0][0, :, :, 20:] = 9, -9
-    for before, after, factor in zip(ours, layer(other, valid), FACTORS):
+    for before, after, factor in zip(result, layer(other, valid), FACTORS):
         seen = F.max_pool2d(valid, factor)[:, 0] > 0
         torch.testing.assert_close(before[seen], after[seen])
 
 
-def test_a_flat_map_is_one_at_every_cell() -> None:
+def test_constant_map_has_the_same_unity_everywhere() -> None:
     layer = build()
     flat = [torch.ones(1, 6, 16, 24), torch.ones(1, 10, 8, 12)]
     for logits in layer(flat):

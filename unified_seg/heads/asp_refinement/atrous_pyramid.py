@@ -1,4 +1,7 @@
-"""The atrous spatial pyramid: parallel convolutions of several dilations."""
+"""The atrous spatial pyramid: parallel convolutions of several dilations.
+
+Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), III.B.
+"""
 
 from collections.abc import Sequence
 
@@ -12,14 +15,14 @@ class AtrousSpatialPyramid(nn.Module):
     """One 1x1 and several dilated 3x3 convolutions in parallel, concatenated and reduced by a 1x1 convolution.
 
     Each convolution is followed by norm and ReLU. There is no image pooling: it would tie the network to one
-    input size. Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), III.B.
+    input size.
 
     Args:
         in_channels: C.
         out_channels: C'.
         branch_channels: width of each branch.
         rates: dilations of the 3x3 branches, each at least 1.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
 
     Raises:
         ValueError: no rate, or a rate below 1.

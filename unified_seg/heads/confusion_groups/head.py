@@ -1,4 +1,4 @@
-"""Subnets for groups of classes that any base head confuses with each other.
+"""Subnets for groups of classes that the base head confuses with each other.
 
 Source: Geng et al., A Network Structure to Explicitly Reduce Confusion Errors in Semantic Segmentation (2018),
 sections 3 and 3.3. N = images, K = classes, M = groups, (h, w) = the logits of the base head.
@@ -18,15 +18,15 @@ from unified_seg.heads.base import EarlierPrediction, Losses, SemanticHead, need
 from unified_seg.heads.confusion_groups.groups import (
     OTHERS,
     RULES,
-    group_channels,
-    group_confusion,
-    group_targets,
+    assign_channels,
     join,
     join_members,
+    map_targets,
+    merge_confusion,
     to_all_classes,
 )
 from unified_seg.heads.confusion_groups.keys import add_keys
-from unified_seg.heads.confusion_groups.loss import ConfusionWeightedLoss, configured_confusion
+from unified_seg.heads.confusion_groups.loss import ConfusionWeightedLoss, read_configured_confusion
 from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.heads.options import check_choice
 from unified_seg.heads.pixel_loss import PixelLoss
@@ -41,10 +41,10 @@ class GroupSubnet(nn.Module):
 
     Args:
         in_channels: of the feature that it reads.
-        channels: (K,) int64, of the group; see `group_channels`.
+        channels: (K,) int64, of the group; see `assign_channels`.
         dim: width.
         convs: 3x3 convolutions after the 1x1 convolution that brings the feature to `dim`.
-        norm: a name that Detectron2's `get_norm` knows, "" for none.
+        norm: name of a norm for Detectron2's `get_norm`, "" for none.
         pixel_loss: compares its logits with its targets.
 
     Raises:
@@ -71,7 +71,7 @@ class GroupSubnet(nn.Module):
         if saved is not None and not torch.equal(saved.to(self.channels), self.channels):
             *_, errors = lists
             errors.append(
-                f"{prefix}channels: these weights are of another group of classes, or of the same in another order, than "
+                f"{prefix}channels: the weights were trained for other classes, or for the same in another order, than "
                 "MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS"
             )
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)
@@ -82,7 +82,7 @@ class GroupSubnet(nn.Module):
 
     def loss(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
         """Return the loss, a scalar; targets (N, H, W) int64, classes or `ignore_value`."""
-        own_targets = group_targets(targets, self.channels, ignore_value)
+        own_targets = map_targets(targets, self.channels, ignore_value)
         return self.pixel_loss(upsample_to(logits.float(), like=targets), own_targets, ignore_value)
 
 
@@ -99,7 +99,7 @@ class ConfusionGroupHead(WrapperHead):
         rule: "product" or "sum" of probabilities: how predictions are joined.
         others: what a subnet contributes to the classes outside its group: nothing ("abstain"), or its probability of
             "others" to each of them, as in the paper ("copy").
-        stride: input pixels per pixel of the joint prediction, a divisor of the stride of `base`; 0: as of `base`.
+        stride: input pixels per pixel of the joint prediction, a divisor of the stride of `base`; 0: that of `base`.
         loss_weight: factor of the subnets' losses; `base` has its own.
         dim, convs, norm: of each GroupSubnet.
         confusion: (K, K), rows the ground truth: weights the subnets' loss; None for cross-entropy.
@@ -150,9 +150,9 @@ class ConfusionGroupHead(WrapperHead):
         for number, group in enumerate(groups, 1):
             pixel_loss: PixelLoss = mean_cross_entropy
             try:
-                channels = group_channels(group, base.num_classes)
+                channels = assign_channels(group, base.num_classes)
                 if confusion is not None:
-                    pixel_loss = ConfusionWeightedLoss(group_confusion(confusion, channels), wrong_weight)
+                    pixel_loss = ConfusionWeightedLoss(merge_confusion(confusion, channels), wrong_weight)
                 subnet = GroupSubnet(width, channels, dim, convs, norm=norm, pixel_loss=pixel_loss)
             except ValueError as error:
                 raise ValueError(f"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS: group {number}: {error}") from None
@@ -175,7 +175,7 @@ class ConfusionGroupHead(WrapperHead):
             "dim": node.DIM,
             "convs": node.CONVS,
             "norm": node.NORM,
-            "confusion": configured_confusion(cfg),
+            "confusion": read_configured_confusion(cfg),
             "wrong_weight": head.CONFUSION_LOSS.LAMBDA,
         }
 

@@ -32,6 +32,6 @@ def add_keys(head: CfgNode) -> None:
     node.DIM = 128
     # 3x3 convolutions of a subnet, after one that reduces the feature to DIM.
     node.CONVS = 2
-    # Norm of the subnets, a name that Detectron2 knows; "" for none. GroupNorm removes the strength of an image's
+    # Norm of the subnets, a name of Detectron2; "" for none. GroupNorm removes the strength of an image's
     # feature, which the base head's classifier learned to read; take "SyncBN" if the network is pretrained with it.
     node.NORM = ""

@@ -1,6 +1,6 @@
-"""Confusion matrices as pictures: what is taken for what, the groups of confused classes next to each other.
+"""Figures of confusion matrices, with the groups of confused classes next to each other.
 
-K = classes. In a confusion matrix rows are the ground truth and columns the prediction.
+K = classes. Rows are the ground truth, columns the prediction.
 """
 
 import textwrap
@@ -17,19 +17,19 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from unified_seg.heads.confusion_groups.proposal import confusion_rates, group_order
+from unified_seg.heads.confusion_groups.matrix import compute_rates
 
 MOST_NUMBERED = 40  # classes; the cells of more are too small for numbers
 
 _DPI = 100
 _WIDE, _NARROW = 30, 12  # pixels of a cell, with and without numbers
 _NAMED = 9  # pixels of a cell from which a name fits beside it
-_WIDEST = 8000  # pixels of all matrices together: a picture that programs still open
-_SMALLEST_SIDE = 300  # pixels of a matrix: that of few classes has a title too
+_WIDEST = 8000  # pixels of all matrices together, so that image viewers can open the figure
+_SMALLEST_SIDE = 300  # pixels of a matrix, so that the title fits above few classes
 _GAP = 30  # pixels between matrices
 _BAR = 16  # pixels, the width of the color bar
-_LETTER = 10  # pixels that a letter of a title takes at most, on average
-# Of 0 to 100 %. With a plain scale one could not see the few percent that confusion is about beside the diagonal.
+_LETTER = 10  # pixels of a letter of a title, at most, on average
+# Of 0 to 100 %. A linear scale would hide the few percent of confusion beside the diagonal.
 _NORM = PowerNorm(0.4, 0, 100)
 _COLORS = colormaps["Blues"].with_extremes(bad="0.9")
 _OUTLINES = ("tab:red", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan")
@@ -38,49 +38,45 @@ _OUTLINES = ("tab:red", "tab:green", "tab:orange", "tab:purple", "tab:brown", "t
 def draw_confusions(
     matrices: Sequence[tuple[np.ndarray, str]], class_names: Sequence[str], groups: Sequence[Iterable[int]]
 ) -> np.ndarray:
-    """`confusion_figure` as a picture.
-
-    Returns:
-        (H, W, 3) uint8, RGB.
-    """
+    """Draw `make_figure` as an image, (H, W, 3) uint8, RGB."""
     file = BytesIO()
-    figure = confusion_figure(matrices, class_names, groups)
+    figure = make_figure(matrices, class_names, groups)
     figure.savefig(file, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.1, facecolor="white")
     return np.array(Image.open(file).convert("RGB"))
 
 
-def confusion_figure(
+def make_figure(
     matrices: Sequence[tuple[np.ndarray, str]], class_names: Sequence[str], groups: Sequence[Iterable[int]]
 ) -> Figure:
-    """Confusion matrices side by side, such as before and after, in one order and in the same colors.
+    """Make a figure of confusion matrices side by side, such as before and after, in one order and the same colors.
 
-    Each row is in percent of its class's pixels. The percent, where they aren't rounded to 0, stand in the cells of up
-    to MOST_NUMBERED classes; the cells of very many classes are too small for names. Rows of classes that were never
-    seen are hatched. Classes stand in `group_order`, and each group is outlined, one that shares classes with an
-    earlier group in pieces.
+    Each row is in percent of its class's pixels. With up to MOST_NUMBERED classes the cells show the percentages that
+    do not round to 0; with very many classes the names are left out. Rows of classes that are not in the ground truth
+    are hatched. Classes are in the order of `order_by_group`, and each group is outlined; the outline of a group that
+    shares classes with an earlier one is in pieces.
 
     Args:
         matrices: at least one, each (K, K), pixels or shares of them, with its title.
         class_names: K.
-        groups: ids of the classes of each; none keeps the classes in their own order.
+        groups: ids of the classes of each; without groups the classes are in their own order.
 
     Returns:
-        A figure that the matrices fill. Names and titles stand around it, so it is to be saved with a tight box.
+        A figure that the matrices fill; names and titles are outside, so it must be saved with a tight bounding box.
 
     Raises:
-        ValueError: a matrix that is not of K classes, or as `normalize_rows`.
+        ValueError: a matrix that is not (K, K), or see `normalize_rows`.
     """
     size = len(class_names)
     cell = min(_WIDE if size <= MOST_NUMBERED else _NARROW, max(1, _WIDEST // (size * len(matrices))))
     side = max(size * cell, _SMALLEST_SIDE)
     width = len(matrices) * (side + _GAP) + _BAR
     figure = Figure(figsize=(width / _DPI, side / _DPI), dpi=_DPI)
-    order = group_order(groups, size)
+    order = order_by_group(groups, size)
     for index, (confusion, title) in enumerate(matrices):
         if confusion.shape != (size, size):
-            raise ValueError(f"{title}: {size} classes and a confusion matrix of the shape {confusion.shape}")
+            raise ValueError(f"{title}: the confusion matrix of {size} classes must be square, got {confusion.shape}")
         axes = figure.add_axes((index * (side + _GAP) / width, 0, side / width, 1))
-        _draw_matrix(axes, 100 * confusion_rates(confusion)[np.ix_(order, order)])
+        _draw_matrix(axes, 100 * compute_rates(confusion)[np.ix_(order, order)])
         names = [class_names[label] for label in order] if side >= size * _NAMED else []
         _name_classes(axes, names, with_rows=index == 0)
         for number, group in enumerate(groups):
@@ -91,33 +87,44 @@ def confusion_figure(
     return figure
 
 
+def order_by_group(groups: Sequence[Iterable[int]], num_classes: int) -> list[int]:
+    """Return all K class ids in the order of a figure: group after group, then the classes without a group.
+
+    Args:
+        groups: ids of the classes of each; a class in several is in the first of them.
+        num_classes: K.
+    """
+    grouped = [label for group in groups for label in group]
+    return list(dict.fromkeys([*grouped, *range(num_classes)]))
+
+
 def _draw_matrix(axes: Axes, percent: np.ndarray) -> None:
     axes.imshow(percent, cmap=_COLORS, norm=_NORM, aspect="auto", interpolation="nearest")
-    never_seen = np.isnan(percent).all(axis=1)
-    for row in np.flatnonzero(never_seen):
-        place = (-0.5, row - 0.5)
-        axes.add_patch(Rectangle(place, len(percent), 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0))
-    axes.set_xlabel("prediction" + ("; hatched: never seen in the truth" if never_seen.any() else ""))
+    absent = np.isnan(percent).all(axis=1)
+    for row in np.flatnonzero(absent):
+        corner = (-0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, len(percent), 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0))
+    axes.set_xlabel("prediction" + ("; hatched: not in the ground truth" if absent.any() else ""))
     if len(percent) > MOST_NUMBERED:
         return
     for row, column in np.argwhere(np.rint(np.nan_to_num(percent)) > 0):
         value = percent[row, column]
-        color = "white" if _NORM(value) > 0.71 else "black"  # whichever has more contrast
+        color = "white" if _NORM(value) > 0.71 else "black"  # the one with more contrast
         axes.text(column, row, f"{value:.0f}", size=8, color=color, ha="center", va="center")
 
 
 def _name_classes(axes: Axes, names: Sequence[str], with_rows: bool) -> None:
     places, size = range(len(names)), 9 if len(names) <= MOST_NUMBERED else 7
-    # A dollar is a dollar, no formula.
+    # No formulas: a name may have a dollar sign.
     axes.set_xticks(places, names, rotation=90, size=size, parse_math=False)
     axes.set_yticks(places, names if with_rows else [], size=size, parse_math=False)
     axes.tick_params(length=0)
     if with_rows:
-        axes.set_ylabel("truth")
+        axes.set_ylabel("ground truth")
 
 
 def _outline(axes: Axes, places: Sequence[int], color: str) -> None:
-    """Around each block of cells whose row and column both are at one of these places."""
+    """Draw an outline around each block of cells whose row and column both are in `places`."""
     places = sorted(places)
     starts = [place for place in places if place - 1 not in places]
     ends = [place + 1 for place in places if place + 1 not in places]

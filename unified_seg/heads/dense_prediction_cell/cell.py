@@ -26,7 +26,7 @@ class DensePredictionCell(nn.Module):
     Args:
         in_channels: C.
         branch_dim: width of each branch.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
 
     Attributes:
         out_channels: C', five times `branch_dim`.

@@ -23,7 +23,7 @@ class DPCHead(CoarseContextHead):
     Args:
         options: common to all heads.
         branch_dim: width of the cell's five branches.
-        dropout: as of CoarseContextHead.
+        dropout: see CoarseContextHead.
 
     Raises:
         ValueError: as CoarseContextHead.

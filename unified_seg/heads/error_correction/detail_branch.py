@@ -1,4 +1,4 @@
-"""The detail branch: a decoder that classifies pixels again, if wanted only those of a mask.
+"""The detail branch: a decoder that classifies pixels again, optionally only those of a mask.
 
 Source: Gong et al., Erroneous pixel prediction for semantic image segmentation (2022), 3.4 and Figure 2.
 N = images, K = classes, (h, w) = the finest feature.
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg.heads.error_correction.global_attention import DecoderBlock
-from unified_seg.heads.error_correction.sparse_block import block_at, is_sparse_enough
+from unified_seg.heads.error_correction.sparse_block import compute_block_at, is_sparse_enough
 from unified_seg.layers.conv import init_classifier
 from unified_seg.ops.resampling import upsample_to
 
@@ -24,7 +24,7 @@ class DetailBranch(nn.Module):
         context_channels: of the high-level feature that goes into the first block.
         dim: width of the blocks.
         num_classes: K.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class DetailBranch(nn.Module):
             mask: (N, 1, h, w) bool.
 
         Returns:
-            (N, K, h, w); 0 outside the mask, or, for an image with so many cells in the mask that nothing would be
-            saved, as of `forward`.
+            (N, K, h, w); 0 outside the mask. An image with many cells in the mask, which would not be faster, is
+            computed everywhere.
         """
         *coarser, finest = lows
         for low, block in zip(coarser, self.blocks):
@@ -83,7 +83,7 @@ class DetailBranch(nn.Module):
         if not is_sparse_enough(mask):
             return self.classifier(block(low, high))
         near = upsample_to(block.project(high), like=low)
-        refined = block_at(block, low[0], near[0], block.attention(high), mask)
+        refined = compute_block_at(block, low[0], near[0], block.attention(high), mask)
         found = F.linear(refined, self.classifier.weight[:, :, 0, 0], self.classifier.bias)
         logits[0, :, mask] = found.T.to(logits.dtype)
         return logits

@@ -15,15 +15,15 @@ from unified_seg.layers.conv import init_classifier, two_convs
 class ErrorBranch(nn.Module):
     """A branch that reads the head's probabilities, the image and the head's context.
 
-    Its loss weighs the errors of an image as much as the correct pixels, however few they are, so its probabilities are
-    too high. `balance` holds by how much.
+    Its loss gives the errors of an image the same total weight as the correct pixels, so that its probabilities are
+    higher than the frequency of errors. `balance` is the factor between the odds of both.
 
     Args:
         num_classes: K.
         image_channels: of the network's input.
         context_channels: of the head's high-level feature.
-        dim: width of the branch, at least 2: half of it sees the probabilities, half the image.
-        norm: a name that Detectron2's `get_norm` knows.
+        dim: width of the branch, at least 2: half of it reads the probabilities, half the image.
+        norm: name of a norm for Detectron2's `get_norm`.
 
     Attributes:
         balance: the mean weight of a correct pixel in the images that it was trained on; a buffer.
@@ -62,6 +62,6 @@ class ErrorBranch(nn.Module):
         Returns:
             (N, 1, h, w).
         """
-        seen = self.image(F.adaptive_avg_pool2d(image, (logits.shape[2], logits.shape[3])))
-        low = torch.cat([self.probabilities(logits.float().softmax(1)), seen], dim=1)
+        fine = self.image(F.adaptive_avg_pool2d(image, (logits.shape[2], logits.shape[3])))
+        low = torch.cat([self.probabilities(logits.float().softmax(1)), fine], dim=1)
         return self.classifier(F.relu(self.attention(low, context)))

@@ -1,5 +1,7 @@
 """Global attention upsampling: a coarse map weighs the channels of a fine one and is added to it.
 
+Sources: Li et al., Pyramid Attention Network for Semantic Segmentation (2018), section 3.3; Gong et al., Erroneous
+pixel prediction for semantic image segmentation (2022), Figure 2.
 N = images; (h, w) = the fine map, (h', w') = the coarse one; C_low, C_high, C = channels of the two and of the result.
 """
 
@@ -14,14 +16,13 @@ from unified_seg.ops.resampling import upsample_to
 class GlobalAttentionUpsample(nn.Module):
     """low * gate + high, where the gate has a value for each channel, computed from the mean of high.
 
-    Source: Li et al., Pyramid Attention Network for Semantic Segmentation (2018), GAU. Published versions have a sigmoid
-    or a ReLU as the gate; this one has a sigmoid. There is no norm after the global
-    pooling: normalized over itself one position would be zero whatever the input. A coarse map of another width than
-    the result's is brought to it by a 1x1 convolution.
+    Published versions have a sigmoid or a ReLU as the gate; this one has a sigmoid. There is no norm after the global
+    pooling: normalized over itself, one position would always be zero. A coarse map of another width than
+    the result's is projected to it by a 1x1 convolution.
 
     Args:
         low_channels, high_channels, out_channels: C_low, C_high, C.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
     """
 
     def __init__(self, low_channels: int, high_channels: int, out_channels: int, *, norm: str = "GN"):
@@ -41,11 +42,7 @@ class GlobalAttentionUpsample(nn.Module):
 
 
 class DecoderBlock(GlobalAttentionUpsample):
-    """Global attention upsampling, then two 3x3 convolutions.
-
-    Source: Gong et al., Erroneous pixel prediction for semantic image segmentation (2022), Figure 2.
-    Arguments: see GlobalAttentionUpsample.
-    """
+    """Global attention upsampling, then two 3x3 convolutions; arguments: see GlobalAttentionUpsample."""
 
     def __init__(self, low_channels: int, high_channels: int, out_channels: int, *, norm: str = "GN"):
         super().__init__(low_channels, high_channels, out_channels, norm=norm)

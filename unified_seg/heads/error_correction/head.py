@@ -4,7 +4,7 @@ Source: Gong et al., Erroneous pixel prediction for semantic image segmentation 
 N = images, K = classes, (h, w) = the logits, (H, W) = the input.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor
 
-from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.evaluation.base import PerImageEvaluator, Record, Scores
 from unified_seg.heads.base import EarlierPrediction, Losses, SemanticHead, needs_loss
 from unified_seg.heads.error_correction.detail_branch import DetailBranch
 from unified_seg.heads.error_correction.error_branch import ErrorBranch
@@ -22,13 +22,14 @@ from unified_seg.heads.error_correction.evaluator import ErrorEvaluator
 from unified_seg.heads.error_correction.keys import add_keys
 from unified_seg.heads.error_correction.losses import (
     correct,
-    error_balance,
     error_loss,
     find_errors,
-    hardest_pixels,
+    mask_hardest_pixels,
     masked_cross_entropy,
+    weigh_correct_pixels,
 )
 from unified_seg.heads.error_correction.panels import draw_errors
+from unified_seg.heads.error_correction.scores import format_scores
 from unified_seg.heads.inputs import HeadInputs
 from unified_seg.heads.options import check_choice, stride_of
 from unified_seg.heads.wrapper import WrapperHead, WrapperPrediction
@@ -73,6 +74,7 @@ class ErrorCorrectionHead(WrapperHead):
     config_node: ClassVar[str] = "ERROR_CORRECTION"
     own_parts: ClassVar[tuple[str, ...]] = ("error_branch", "detail_branch")
     earlier_prediction = EarlierPrediction("uncorrected", "correction")
+    score_tables: ClassVar[Mapping[str, Callable[[Scores], str]]] = {"errors": format_scores}
 
     @configurable
     def __init__(
@@ -187,7 +189,7 @@ class ErrorCorrectionHead(WrapperHead):
             base_logits = upsample_to(base.float(), like=targets)
             found = find_errors(base_logits, targets, self.ignore_value, self.hard_confidence)
             if self.error_branch.training:
-                self.error_branch.update_balance(error_balance(found))
+                self.error_branch.update_balance(weigh_correct_pixels(found))
             losses["loss_error"] = error_loss(error, found, self.hard_weight) * self.loss_weight
         if detail is not None and needs_loss(detail):
             detail = upsample_to(detail.float(), like=targets)
@@ -231,7 +233,7 @@ class ErrorCorrectionHead(WrapperHead):
         if self.learn == "all":
             return torch.ones_like(targets, dtype=torch.bool)
         if self.learn == "hardest":
-            return hardest_pixels(detail, targets, self.ignore_value)
+            return mask_hardest_pixels(detail, targets, self.ignore_value)
         if self.errors == "unsure":
             base = upsample_to(base.float(), like=targets)
         return self._mask_errors(error, base)[:, 0]

@@ -15,7 +15,7 @@ def add_keys(head: CfgNode) -> None:
     node.ERROR_DIM = 64
     # Width of the detail branch; its weights take 11.6 MB in the paper, as with 128 channels on a ResNet-50.
     node.DETAIL_DIM = 128
-    # Norm of both branches, a name that Detectron2 knows. "" (none) if they train for a few thousand iterations only.
+    # Norm of both branches, a name of Detectron2. "" (none) if they train for a few thousand iterations only.
     node.NORM = "GN"
     # rho: an error whose class has a higher probability in the base head is a hard one; in [0, 1].
     node.HARD_CONFIDENCE = 0.95

@@ -1,6 +1,7 @@
-"""Where a semantic map is wrong; the losses that learn to see it and to do better there; the two answers joined.
+"""The errors of a semantic map, the losses of both branches, and the join of both predictions.
 
-Source: the paper on erroneous pixel prediction, 3. N = images, K = classes, (H, W) = the targets.
+Source: Gong et al., Erroneous pixel prediction for semantic image segmentation (2022), section 3. N = images,
+K = classes, (H, W) = the targets.
 """
 
 from typing import NamedTuple
@@ -17,8 +18,8 @@ class ErrorMap(NamedTuple):
 
     Attributes:
         errors: pixels with a wrong class (equation 1).
-        hard: the errors of which the map is sure.
-        valid: pixels that have a class, right or wrong.
+        hard: errors of high confidence.
+        valid: pixels that have a class.
     """
 
     errors: Tensor
@@ -28,13 +29,13 @@ class ErrorMap(NamedTuple):
 
 @torch.no_grad()
 def find_errors(logits: Tensor, targets: Tensor, ignore_value: int, hard_confidence: float = 0.95) -> ErrorMap:
-    """Compare a semantic map with the ground truth (3.3).
+    """Find the errors of a semantic map (3.3).
 
     Args:
         logits: (N, K, H, W), any float type; computed in float32.
         targets: (N, H, W) int64, classes or `ignore_value`.
         ignore_value: the label of pixels without a class.
-        hard_confidence: rho; an error whose class has a larger probability is a hard one.
+        hard_confidence: rho; an error whose predicted class has a higher probability is a hard one.
     """
     logits = logits.float()
     largest, labels = logits.max(dim=1)
@@ -45,17 +46,17 @@ def find_errors(logits: Tensor, targets: Tensor, ignore_value: int, hard_confide
     return ErrorMap(errors, errors & (confidence > hard_confidence), valid)
 
 
-def error_balance(error_map: ErrorMap) -> Tensor:
-    """(N,) w3 of equation 2: how many errors an image has for each correct pixel."""
+def weigh_correct_pixels(error_map: ErrorMap) -> Tensor:
+    """Return (N,), the weights w3 of a correct pixel in equation 2: the errors per correct pixel of each image."""
     errors, _, valid = error_map
     return errors.sum((1, 2)) / (valid & ~errors).sum((1, 2)).clamp(min=1)
 
 
 def error_loss(error_logits: Tensor, error_map: ErrorMap, hard_weight: float = 1.5) -> Tensor:
-    """The balanced binary cross-entropy of equation 2, over the valid pixels of the global batch.
+    """Return the balanced binary cross-entropy of equation 2, over the valid pixels of the global batch.
 
-    An easy error weighs 1, a hard one `hard_weight`, a correct pixel as much as its image has errors for each correct
-    pixel: easy errors and correct pixels of an image weigh the same in all. An image without an error weighs nothing.
+    An easy error weighs 1, a hard one `hard_weight`, a correct pixel w3 (`weigh_correct_pixels`), so that the easy
+    errors and the correct pixels of an image have the same total weight. An image without errors weighs nothing.
 
     Args:
         error_logits: (N, H, W) or (N, 1, H, W), any float type; computed in float32.
@@ -63,11 +64,11 @@ def error_loss(error_logits: Tensor, error_map: ErrorMap, hard_weight: float = 1
         hard_weight: w2.
 
     Returns:
-        A scalar; 0 with a zero gradient where there is no error. Pixels that are not valid have a zero gradient,
+        A scalar; 0 with a zero gradient if there is no error. Pixels that are not valid have a zero gradient,
         whatever their logits.
     """
     errors, hard, valid = error_map
-    balance = error_balance(error_map)[:, None, None]
+    balance = weigh_correct_pixels(error_map)[:, None, None]
     weights = torch.where(errors, torch.where(hard, hard_weight, 1.0), balance) * valid
     logits = error_logits.float().reshape(errors.shape).masked_fill(~valid, 0)
     total = F.binary_cross_entropy_with_logits(logits, errors.float(), weights, reduction="sum")
@@ -75,7 +76,7 @@ def error_loss(error_logits: Tensor, error_map: ErrorMap, hard_weight: float = 1
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor, ignore_value: int) -> Tensor:
-    """Cross-entropy averaged over the valid pixels of a mask, those of the global batch (equation 3).
+    """Return the mean cross-entropy of the valid pixels in a mask, over the global batch (equation 3).
 
     Args:
         logits: (N, K, H, W), any float type; computed in float32.
@@ -84,24 +85,24 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor, ignore_v
         ignore_value: the label of pixels without a class.
 
     Returns:
-        A scalar; 0 with a zero gradient where there is no such pixel. All other pixels have a zero gradient, whatever
+        A scalar; 0 with a zero gradient if there is no such pixel. All other pixels have a zero gradient, whatever
         their logits.
     """
     chosen = mask & (targets != ignore_value)
-    # Few pixels as a rule: taken out they need the softmax of no others.
+    # The mask has few pixels as a rule, and the softmax of the others is not needed.
     total = F.cross_entropy(logits.movedim(1, -1)[chosen].float(), targets[chosen], reduction="sum")
     return global_mean(total, chosen.sum())
 
 
 @torch.no_grad()
-def hardest_pixels(logits: Tensor, targets: Tensor, ignore_value: int, share: float = 0.2) -> Tensor:
-    """The pixels with the highest cross-entropy (hard mining, 5.3.2); of equal ones, the first.
+def mask_hardest_pixels(logits: Tensor, targets: Tensor, ignore_value: int, share: float = 0.2) -> Tensor:
+    """Return the mask of the pixels with the highest cross-entropy (hard mining, 5.3.2); of equal ones, the first.
 
     Args:
         logits: (N, K, H, W), any float type; computed in float32.
         targets: (N, H, W) int64, classes or `ignore_value`.
         ignore_value: the label of pixels without a class.
-        share: of the valid pixels of this process's batch, 0 to 1; at least one is taken.
+        share: of the valid pixels of this process's batch, 0 to 1; at least one is in the mask.
 
     Returns:
         (N, H, W) bool.
@@ -115,10 +116,10 @@ def hardest_pixels(logits: Tensor, targets: Tensor, ignore_value: int, share: fl
 
 
 def correct(base_logits: Tensor, detail_logits: Tensor, mask: Tensor) -> Tensor:
-    """Equation 5, P = E * P_detail + (1 - E) * P_base: the detail branch's answer in the mask, the base's elsewhere.
+    """Join both predictions by equation 5, P = E * P_detail + (1 - E) * P_base.
 
-    With E either 0 or 1, choosing the probabilities is choosing the logits, which are their logarithms but for a
-    constant of each cell. That constant changes neither softmax nor argmax, nor those of a bilinear resize.
+    Since E is 0 or 1, this selects the logits, which are the logarithms of the probabilities up to a constant for
+    each cell. The constant changes neither softmax nor argmax, nor those of a bilinear resize.
 
     Args:
         base_logits, detail_logits: (N, K, h, w).

@@ -1,6 +1,7 @@
-"""A decoder block computed at a few cells of a map, for the few that are asked for.
+"""A decoder block of the detail branch that is computed at few cells of a map.
 
-C_low, C = channels of the fine map and of the block, (h, w) = the map, n = cells asked for.
+The paper (Gong et al., Erroneous pixel prediction for semantic image segmentation, 2022, section 3.4) computes the
+detail branch everywhere. C_low, C = channels of the fine map and of the block, (h, w) = the map, n = cells of a mask.
 """
 
 from dataclasses import dataclass
@@ -12,17 +13,17 @@ from torch.nn import functional as F
 
 from unified_seg.heads.error_correction.global_attention import DecoderBlock
 
-# Cells at least from which a norm's statistics are taken, and of the map the largest share that is worth while.
+# The fewest cells that a norm's statistics are estimated from, and the largest share of a map that saves time.
 SAMPLES = 96
 LARGEST_SHARE = 0.5
 
 
-def block_at(block: DecoderBlock, low: Tensor, high: Tensor, gate: Tensor, mask: Tensor) -> Tensor:
-    """The output of a decoder block at the cells of a mask: each convolution runs where the next one looks.
+def compute_block_at(block: DecoderBlock, low: Tensor, high: Tensor, gate: Tensor, mask: Tensor) -> Tensor:
+    """Compute the output of a decoder block at the cells of a mask: each convolution runs where the next one reads.
 
-    A GroupNorm's statistics are those of the whole map, which is not computed: they are estimated from a regular grid
-    of cells, which says more of the map than the cells asked for would. With other norms in inference, or none, the
-    result is that of the whole block.
+    A GroupNorm needs the statistics of the whole map, which is not computed. They are estimated from a regular grid of
+    cells, which represents the map better than the cells of the mask would. With other norms in inference, or none,
+    the result is that of the whole block.
 
     Args:
         block: in inference mode.
@@ -36,15 +37,15 @@ def block_at(block: DecoderBlock, low: Tensor, high: Tensor, gate: Tensor, mask:
     """
     grid = _regular_grid(mask)
     first, second = block.convs
-    at_low, at_first, at_second = (_Cells.of(mask, grid, border) for border in (2, 1, 0))
+    at_low, at_first, at_second = (_Cells.from_mask(mask, grid, border) for border in (2, 1, 0))
     fused = at_low.convolve(block.low, low) * gate.flatten() + at_low.pick(high)
     refined = at_first.convolve(first, at_low.put(fused))
     return at_second.convolve(second, at_first.put(refined))[mask[at_second.mask]]
 
 
 def is_sparse_enough(mask: Tensor) -> bool:
-    """Whether less is computed at the cells of a mask (h, w) than on the whole map."""
-    return bool(_Cells.of(mask, _regular_grid(mask), 2).mask.float().mean() < LARGEST_SHARE)
+    """Return whether computing the cells of a mask (h, w) is faster than computing the whole map."""
+    return bool(_Cells.from_mask(mask, _regular_grid(mask), 2).mask.float().mean() < LARGEST_SHARE)
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,15 @@ class _Cells:
 
     Attributes:
         mask: (h, w) bool.
-        of_grid: (cells,) bool, those from which a norm takes its statistics.
+        of_grid: (cells,) bool, those that a norm's statistics are estimated from.
     """
 
     mask: Tensor
     of_grid: Tensor
 
     @classmethod
-    def of(cls, mask: Tensor, grid: Tensor, border: int) -> "_Cells":
-        """The cells of mask and grid, with a border around them."""
+    def from_mask(cls, mask: Tensor, grid: Tensor, border: int) -> "_Cells":
+        """Return the cells of mask and grid, with a border around them."""
         wide, wide_grid = _widen(mask | grid, border), _widen(grid, border)
         return cls(wide, wide_grid[wide])
 
@@ -76,8 +77,8 @@ class _Cells:
         return result
 
     def convolve(self, conv: Conv2d, values: Tensor) -> Tensor:
-        """A 3x3 convolution of (C, h, w) with its norm and activation -> (cells, C')."""
-        # Rows of channels, so that a cell's are read at once; beyond the map is zero.
+        """Apply a 3x3 convolution with its norm and activation: (C, h, w) -> (cells, C')."""
+        # Channels last, so that those of a cell are read at once; zero beyond the map.
         rows = F.pad(values, (1, 1, 1, 1)).permute(1, 2, 0).flatten(0, 1)
         y, x = self.mask.nonzero(as_tuple=True)
         width = values.shape[2] + 2
@@ -85,10 +86,10 @@ class _Cells:
         for dy in range(3):
             for dx in range(3):
                 result = torch.addmm(result, rows[(y + dy) * width + x + dx], conv.weight[:, :, dy, dx].T)
-        result = self._normalise(conv.norm, result)
+        result = self._normalize(conv.norm, result)
         return result if conv.activation is None else conv.activation(result)
 
-    def _normalise(self, norm: nn.Module | None, values: Tensor) -> Tensor:
+    def _normalize(self, norm: nn.Module | None, values: Tensor) -> Tensor:
         if norm is None:
             return values
         if not isinstance(norm, nn.GroupNorm):
@@ -100,7 +101,7 @@ class _Cells:
 
 
 def _regular_grid(mask: Tensor) -> Tensor:
-    """Cells at equal distances, SAMPLES of them or a few more."""
+    """Return cells at equal distances, at least SAMPLES of them."""
     height, width = mask.shape
     step = max(int((height * width / SAMPLES) ** 0.5), 1)
     grid = torch.zeros_like(mask)

@@ -15,15 +15,15 @@ POOLS: dict[str, Callable[[Tensor, int], Tensor]] = {"average": F.adaptive_avg_p
 class PyramidPooling(nn.Module):
     """The input concatenated with the input pooled to several grids of bins, each upsampled to the input's size.
 
-    The grid of a single bin has no norm: normalized over
-    itself one position would be zero whatever the input, by BatchNorm at batch size 1 (which refuses) as by GroupNorm.
+    The grid of a single bin has no norm. Normalized over itself, one position would always be zero by GroupNorm, and
+    BatchNorm refuses it at batch size 1.
 
     Args:
         in_channels: C.
         bins: sides of the grids, in bins; () leaves the input as it is.
         pool: of the positions of a bin, "average" or "max".
         reduction: reduce each pooled map to C / len(bins) channels, so that all of them have as many as the input.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
 
     Attributes:
         out_channels: C'.

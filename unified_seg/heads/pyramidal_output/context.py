@@ -1,7 +1,6 @@
 """Attention to a few pooled tokens, and the two modules that carry context from coarse to fine levels.
 
-Source: Hsiao et al., Specialize and Fuse (2021), 4.2.
-
+Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation (2021), 4.2.
 N = images, D = channels, T = tokens, (h, w) = a map.
 """
 
@@ -33,13 +32,13 @@ def pool_tokens(x: Tensor, bins: Sequence[int] = TOKEN_BINS) -> Tensor:
 class ContextAggregation(nn.Module):
     """CA: cross-attention from positions to pooled tokens, concatenated with the input.
 
-    With the tokens of the map itself this is the block of ANL (Zhu et al., Asymmetric Non-local Neural Networks), with
-    one key per pooled token. Source: equations 8 and 9. The paper leaves the
-    width of queries and keys open; half of D is what non-local networks use.
+    Source: equations 8 and 9. With the tokens of the map itself this is the block of ANL (Zhu et al., Asymmetric
+    Non-local Neural Networks, 2019), with one key per pooled token. The paper leaves the width of queries and keys
+    open; half of D is what non-local networks use.
 
     Args:
         channels: D.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
     """
 
     def __init__(self, channels: int, *, norm: str = "GN"):
@@ -53,7 +52,7 @@ class ContextAggregation(nn.Module):
     def forward(self, x: Tensor, tokens: Tensor) -> Tensor:
         """(N, D, h, w) and tokens (N, D, T, 1) -> (N, D, h, w)."""
         query, key, value = (to_sequence(y) for y in (self.query(x), self.key(tokens), self.value(tokens)))
-        # One head: (N, positions, width) against (N, tokens, width).
+        # A single attention head: (N, positions, width) against (N, tokens, width).
         attended = F.scaled_dot_product_attention(query, key, value)
         return self.aggregate(torch.cat([attended.transpose(1, 2).reshape(x.shape), x], dim=1))
 
@@ -63,7 +62,7 @@ class ContextUpdate(nn.Module):
 
     Args:
         channels: D.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
     """
 
     def __init__(self, channels: int, *, norm: str = "GN"):

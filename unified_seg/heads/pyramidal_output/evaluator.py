@@ -1,12 +1,12 @@
-"""What each level of a pyramidal output contributes: does it specialize in the pixels that are assigned to it?
+"""Evaluation of the levels of a pyramidal output: does each level specialize in the pixels assigned to it?
 
-Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation, 5.5.
-L = levels, from coarse to fine; K = classes; H, W = an image.
+Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation (2021), 5.5.
+L = levels, from coarse to fine; K = classes; (H, W) = an image.
 """
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import numpy as np
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, sum_counts
-from unified_seg.evaluation.tables import class_table_text, level_table_text
+from unified_seg.evaluation.tables import cell as format_cell
+from unified_seg.evaluation.tables import class_table_text as format_class_table
+from unified_seg.evaluation.tables import table_text as format_table
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.class_table import ClassTable
 
@@ -23,28 +25,28 @@ logger = logging.getLogger(__name__)
 
 
 class LevelEvaluator(PerImageEvaluator[SparseCounts | None]):
-    """Scores of "levels", in percent, from the `semantic_maps` of a pyramidal output, before any panoptic fusion.
+    """Scores of the task "levels", in percent, from the `semantic_maps` of a pyramidal output, before any fusion.
 
-    Each level answers for each of its cells, and a pixel has the answers of the cells that its center lies in: without
-    the interpolation that "sem_seg" has. Levels are named by their strides.
+    Each level predicts a class for each of its cells, and a pixel has the classes of the cells that contain its
+    center: without the interpolation of "sem_seg". Levels are named by their strides.
 
-    - share_<stride>: of the valid pixels, those that are assigned to the level.
-    - mIoU_<assigned>_<answering>: of one level's answers on the pixels assigned to one (Table 9).
-    - mIoU and IoU-<class>: of the fused answer, each pixel by the level assigned to it; mIoU_<stride> and
-      IoU_<stride>-<class>: of a level's answers everywhere. Their difference is Figure 3.
+    - share_<stride>: pixels assigned to the level / valid pixels.
+    - mIoU_<assigned>_<predicting>: of one level's predictions on the pixels assigned to one (Table 9).
+    - mIoU and IoU-<class>: of the fused prediction, each pixel by the level assigned to it; mIoU_<stride> and
+      IoU_<stride>-<class>: of a level's predictions everywhere. Their difference is Figure 3.
 
-    Which classes enter a mean is said in `compute_semantic_scores`; NaN marks what has no pixel.
+    See `compute_semantic_scores` for the classes of a mean; NaN marks scores without a pixel.
 
-    It also writes levels.npz: `confusion` (L, L, K, K) int64, pixels by assigned level, answering level, true and
-    predicted class; `strides` (L,); `class_names` (K,).
+    The evaluator also writes levels.npz: `confusion` (L, L, K, K) int64, pixels by assigned level, predicting level,
+    true and predicted class; `strides` (L,); `class_names` (K,).
 
-    An output without such maps, from sliding windows or several views, has no levels. Where one is among the images
-    there are neither scores nor a file.
+    Outputs of sliding windows and of several views have no such maps. If one is among the images, there are neither
+    scores nor a file.
 
     Args:
         table: the classes.
         records: the data set; each needs a semantic ground truth, see `read_semantic_ground_truth`.
-        output_folder: where the file goes.
+        output_folder: of the file.
         strides: of the L levels.
     """
 
@@ -60,32 +62,31 @@ class LevelEvaluator(PerImageEvaluator[SparseCounts | None]):
         maps = output["semantic_maps"]
         needed = ["levels", *(f"labels_{stride}" for stride in self.strides)]
         if missing := [name for name in needed if name not in maps]:
-            raise ValueError(f"image {record['image_id']!r}: no {missing} in its semantic maps, only {sorted(maps)}")
+            raise ValueError(f"image {record['image_id']!r}: semantic_maps must have {missing}, got {sorted(maps)}")
         ground_truth = read_semantic_ground_truth(record, self.table)
         levels, *labels = (
             maps[name].read((ground_truth.shape[0], ground_truth.shape[1])).cpu().numpy() for name in needed
         )
+        num_classes, ignore_label = self.table.num_semantic, self.table.ignore_label
         try:
-            confusion = level_confusion(ground_truth, levels, labels, self.table.num_semantic, self.table.ignore_label)
+            confusion = count_level_confusion(ground_truth, levels, labels, num_classes, ignore_label)
         except ValueError as error:
             raise DataError(f"{find_semantic_file(record)}: {error}") from None
-        return SparseCounts.from_array(confusion, int(np.count_nonzero(ground_truth != self.table.ignore_label)))
+        return SparseCounts.from_array(confusion, int(np.count_nonzero(ground_truth != ignore_label)))
 
     def summarize(self, items: dict[Any, SparseCounts | None]) -> dict[str, Scores]:
         file = self.output_folder / "levels.npz"
         file.unlink(missing_ok=True)
         found = [item for item in items.values() if item is not None]
         if len(found) < len(items):
-            logger.info(
-                "levels: %d of %d images have no single map of them; no scores", len(items) - len(found), len(items)
-            )
+            logger.info("levels: %d of %d images lack their maps; no scores", len(items) - len(found), len(items))
             return {}
         confusion = self._total(found)
         names = self.table.semantic_names
         np.savez_compressed(file, confusion=confusion, strides=np.array(self.strides), class_names=np.array(names))
         scores = self._scores(confusion)
         metrics = ["IoU", *(f"IoU_{stride}" for stride in self.strides)]
-        logger.info("levels:\n%s\n%s", level_table_text(scores), class_table_text(scores, metrics))
+        logger.info("%s\n%s", format_scores(scores), format_class_table(scores, metrics))
         return {"levels": scores}
 
     def _total(self, items: Sequence[SparseCounts]) -> np.ndarray:
@@ -93,7 +94,7 @@ class LevelEvaluator(PerImageEvaluator[SparseCounts | None]):
         total = sum_counts(items, (number, number, k, k))
         expected = sum(item.valid_pixels for item in items)
         if (counted := total.sum(axis=(0, 2, 3)).tolist()) != [expected] * number:
-            raise ValueError(f"the levels answer for {counted} pixels, the ground truth has {expected}")
+            raise ValueError(f"levels: {expected} valid pixels expected, got {counted}")
         return total
 
     def _scores(self, confusion: np.ndarray) -> Scores:
@@ -102,48 +103,63 @@ class LevelEvaluator(PerImageEvaluator[SparseCounts | None]):
         matrices = {"": confusion[levels, levels].sum(axis=0)}
         matrices |= {f"_{stride}": confusion[:, level].sum(axis=0) for level, stride in named}
         overall = {suffix: compute_semantic_scores(matrix) for suffix, matrix in matrices.items()}
-        # Every level answers for the same pixels: any one counts them.
+        # Every level predicts every pixel: any one counts them.
         pixels = confusion[:, 0].sum(axis=(1, 2))
         result = {f"share_{stride}": 100 * float(pixels[level] / pixels.sum()) for level, stride in named}
         result |= {f"mIoU{suffix}": 100 * scores.mean_iou for suffix, scores in overall.items()}
         for assigned, stride in named:
-            for answering, other in named:
-                result[f"mIoU_{stride}_{other}"] = _mean_iou(confusion[assigned, answering])
+            for predicting, other in named:
+                result[f"mIoU_{stride}_{other}"] = _mean_iou(confusion[assigned, predicting])
         for suffix, scores in overall.items():
             of_classes = zip(self.table.semantic_names, scores.iou)
             result |= {f"IoU{suffix}-{name}": 100 * float(iou) for name, iou in of_classes}
         return result
 
 
-def level_confusion(
+def count_level_confusion(
     ground_truth: np.ndarray, levels: np.ndarray, labels: Sequence[np.ndarray], num_classes: int, ignore_label: int
 ) -> np.ndarray:
-    """Count the pixels of every (assigned level, answering level, true class, predicted class).
+    """Count the pixels of every (assigned level, predicting level, true class, predicted class).
 
     Args:
         ground_truth: (H, W) integers, 0 .. K-1 or `ignore_label`.
         levels: (H, W) integers, 0 .. L-1: the level assigned to each pixel.
-        labels: of each of the L levels, (H, W) integers 0 .. K-1: its answer for every pixel.
+        labels: of each of the L levels, (H, W) integers 0 .. K-1: its prediction for every pixel.
         num_classes: K.
         ignore_label: outside 0 .. K-1; such pixels don't count.
 
     Returns:
-        (L, L, K, K) int64. Each answering level counts each valid pixel once.
+        (L, L, K, K) int64. Each predicting level counts each valid pixel once.
 
     Raises:
-        ValueError: maps of different sizes, or an id that is no level or no class.
+        ValueError: maps of different sizes, or an id that is not a level or a class.
     """
     if shapes := {each.shape for each in (levels, *labels)} - {ground_truth.shape}:
-        raise ValueError(f"the ground truth has shape {ground_truth.shape}, the maps of the levels {sorted(shapes)}")
+        raise ValueError(f"the maps of the levels must have the shape {ground_truth.shape}, got {sorted(shapes)}")
     if levels.size and not 0 <= levels.min() <= levels.max() < len(labels):
-        raise ValueError(f"assigned levels from {levels.min()} to {levels.max()}, but there are {len(labels)} levels")
+        raise ValueError(f"assigned levels must be in 0 .. {len(labels) - 1}, got {levels.min()} .. {levels.max()}")
     result = np.zeros((len(labels), len(labels), num_classes, num_classes), dtype=np.int64)
     for level, of_assigned in enumerate(result):
         here = levels == level
         true = ground_truth[here]
-        for matrix, answers in zip(of_assigned, labels, strict=True):
-            matrix[:] = confusion_matrix(true, answers[here], num_classes, ignore_label)
+        for matrix, predicted in zip(of_assigned, labels, strict=True):
+            matrix[:] = confusion_matrix(true, predicted[here], num_classes, ignore_label)
     return result
+
+
+def format_scores(scores: Mapping[str, float]) -> str:
+    """Format the scores of the task "levels" as Table 9.
+
+    A row is the level that predicts, a column the level that the pixels are assigned to.
+    """
+    strides = [key.removeprefix("share_") for key in scores if key.startswith("share_")]
+    rows = [["assigned level", format_cell(scores["mIoU"]), *(format_cell(scores[f"mIoU_{s}_{s}"]) for s in strides)]]
+    for predicting in strides:
+        of_assigned = (format_cell(scores[f"mIoU_{assigned}_{predicting}"]) for assigned in strides)
+        rows.append([f"level {predicting}", format_cell(scores[f"mIoU_{predicting}"]), *of_assigned])
+    rows.append(["share of pixels", format_cell(100.0), *(format_cell(scores[f"share_{s}"]) for s in strides)])
+    table = format_table(["predictions of", "all pixels", *(f"pixels of {s}" for s in strides)], rows)
+    return f"levels by stride: mIoU of their predictions on the pixels assigned to each\n{table}"
 
 
 def _mean_iou(confusion: np.ndarray) -> float:

@@ -1,6 +1,10 @@
-"""The semantic head of Hsiao et al., Specialize and Fuse (2021), sections 3 and 4."""
+"""The semantic head with a pyramidal output.
 
-from collections.abc import Sequence
+Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation (2021), sections 3
+and 4.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,11 +16,11 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.evaluation.base import PerImageEvaluator, Record
+from unified_seg.evaluation.base import PerImageEvaluator, Record, Scores
 from unified_seg.heads.base import Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.inputs import HeadInputs
 from unified_seg.heads.options import HeadOptions, check_choice
-from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator
+from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator, format_scores
 from unified_seg.heads.pyramidal_output.keys import add_keys
 from unified_seg.heads.pyramidal_output.label_pyramid import (
     POLICIES,
@@ -64,6 +68,7 @@ class PyramidalOutputHead(SemanticHead[SemanticPrediction]):
     """
 
     config_node: ClassVar[str] = "PYRAMID"
+    score_tables: ClassVar[Mapping[str, Callable[[Scores], str]]] = {"levels": format_scores}
 
     @configurable
     def __init__(
@@ -96,8 +101,8 @@ class PyramidalOutputHead(SemanticHead[SemanticPrediction]):
             raise ValueError(f"MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM must be 1 or more, got {unity_dim}")
         if output == "single" and context == "anl_multi":
             raise ValueError(
-                "MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT: anl_multi needs several levels, PYRAMID.OUTPUT single has one; use "
-                "anl"
+                "MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT: anl_multi needs several levels, PYRAMID.OUTPUT single has "
+                "one; use anl"
             )
         self.strides, self.size_divisibility = tuple(strides), strides[0]
         self.relabelling, self.threshold, self.output = relabelling, threshold, output

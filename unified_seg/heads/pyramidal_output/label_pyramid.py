@@ -1,6 +1,6 @@
 """Label maps as pyramids of cells: ground truth, the cells that coarser levels resolve, and the fusion of levels.
 
-Source: Hsiao et al., Specialize and Fuse (2021), section 3.
+Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation (2021), section 3.
 
 A cell of level l is a patch of s_l x s_l pixels. Levels go from coarse to fine, as in the paper, and are counted from 0
 to L - 1; each cell is covered exactly by cells of the next level. A unity-cell is one whose valid pixels all have the
@@ -181,7 +181,7 @@ def relabel(
 ) -> LabelPyramid:
     """Return the ground truth in which both losses (1) ignore the cells that coarser ones resolve.
 
-    Args and errors: as of `mask_resolved_cells`.
+    Args and errors: see `mask_resolved_cells`.
     """
     resolved = mask_resolved_cells(pyramid, policy, predicted, threshold)
     return replace(
@@ -206,7 +206,7 @@ def assign_levels(unity: Sequence[Tensor], strides: Sequence[int], threshold: fl
         (N, h_L, w_L) int64, 0 for the coarsest level to L - 1 for the finest.
 
     Raises:
-        ValueError: levels that don't nest as the strides say.
+        ValueError: shapes that do not match the strides.
     """
     check_strides(strides)
     if len(unity) != len(strides) - 1:

@@ -1,6 +1,7 @@
 """From the finest feature to a pyramid of features, with one of four kinds of context.
 
-Source: Hsiao et al., Specialize and Fuse (2021), 4.2 and Table 6. D = channels, (h, w) = the finest level.
+Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation (2021), 4.2 and
+Table 6. D = channels, (h, w) = the finest level.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ class PooledLevels(nn.Module):
     Args:
         channels: D.
         factors: finest positions along the side of a cell, from the coarsest level to the finest, which has 1.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
     """
 
     def __init__(self, channels: int, *, factors: Sequence[int], norm: str = "GN"):

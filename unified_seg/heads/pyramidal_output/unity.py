@@ -1,6 +1,6 @@
 """The unity pyramid: which cells of each level hold one class.
 
-Source: Hsiao et al., Specialize and Fuse (2021), 4.1.
+Source: Hsiao et al., Specialize and Fuse: Pyramidal Output Representation for Semantic Segmentation (2021), 4.1.
 """
 
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ class UnityPyramid(nn.Module):
     In the paper a shared 1x1 convolution brings the D_u channels of the difference between position and centroid to
     one. Everything from the embedding to there is linear, so each position needs two numbers only, its own and its
     share of the centroid, which are pooled and subtracted: the same result, without a map of D_u channels per level.
-    The paper does not say whether the first convolution has a norm; here it has one, and a ReLU.
+    The paper leaves open whether the first convolution has a norm; here it has one, and a ReLU.
 
     Args:
         level_channels: of the features, from the finest level to the coarsest; their sum is D.
         channels: D_u.
         factors: finest positions along the side of a cell, for each level that has unity, from coarse to fine.
-        norm: a name that Detectron2's `get_norm` knows.
+        norm: name of a norm for Detectron2's `get_norm`.
     """
 
     def __init__(self, level_channels: Sequence[int], channels: int, *, factors: Sequence[int], norm: str = "GN"):
@@ -43,7 +43,7 @@ class UnityPyramid(nn.Module):
         Args:
             levels: (N, C_i, h_i, w_i) from fine to coarse; h and w of the finest are multiples of every factor.
             valid: (N, 1, h, w) 0 or 1, the finest positions that count; None for all. The logit of a cell without such
-                a position has no meaning.
+                a position is undefined.
         """
         assert self.compare.bias is not None
         embedded = F.relu(self.norm(self.embed(levels)))

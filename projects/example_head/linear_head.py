@@ -1,4 +1,4 @@
-"""A semantic head outside the tree: the whole of it. Import this file and name it in a config."""
+"""A semantic head outside the tree, complete in this file."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from detectron2.layers import ShapeSpec
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import nn
 
-from unified_seg.heads import HeadInputs, SemanticHead, SemanticPrediction
+from unified_seg.heads import HeadInputs, HeadOptions, SemanticHead, SemanticPrediction
 from unified_seg.ops.resampling import upsample_to
 
 
@@ -17,18 +17,16 @@ class LinearHead(SemanticHead):
     """Concatenates all features at the finest one's size and classifies each pixel by a 1x1 convolution."""
 
     @configurable
-    def __init__(self, input_shape: dict[str, ShapeSpec], **contract: Any):
-        super().__init__(**contract)
-        self.in_features = sorted(input_shape, key=lambda name: input_shape[name].stride)
-        self.classifier = nn.Conv2d(sum(s.channels for s in input_shape.values()), self.num_classes, 1)
+    def __init__(self, options: HeadOptions):
+        super().__init__(**options.contract)
+        levels = options.sorted_levels()
+        self.in_features = [name for name, _ in levels]
+        self.feature_channels = sum(shape.channels for _, shape in levels)
+        self.classifier = nn.Conv2d(self.feature_channels, options.num_classes, 1)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
-        head = cfg.MODEL.SEM_SEG_HEAD
-        used = {name: input_shape[name] for name in head.IN_FEATURES}
-        stride = min(shape.stride for shape in used.values())
-        contract = {"num_classes": head.NUM_CLASSES, "ignore_value": head.IGNORE_VALUE, "common_stride": stride}
-        return {"input_shape": used, "loss_weight": head.LOSS_WEIGHT, **contract}
+        return {"options": HeadOptions.from_config(cfg, input_shape)}
 
     def predict(self, inputs: HeadInputs) -> SemanticPrediction:
         levels = [inputs.features[name] for name in self.in_features]

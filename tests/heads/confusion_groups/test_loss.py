@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.heads.confusion_groups.weighted_cross_entropy import confusion_weighted_loss, normalize_rows
+from unified_seg.heads.confusion_groups.loss import confusion_weighted_loss
+from unified_seg.heads.confusion_groups.matrix import normalize_rows
 from unified_seg.ops.losses import mean_cross_entropy
 
 IGNORE = 255
@@ -55,7 +56,7 @@ def loss_3_and_gradient_4(logits: Tensor, targets: Tensor, c: Tensor, wrong_weig
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(CLASS_COUNTS), st.integers(0, 9999), st.floats(0.1, 2), st.floats(0, 10))
 def test_gradient_is_equation_4(k: int, seed: int, scale: float, wrong_weight: float) -> None:
-    # No larger scale: the reference takes q from 1, and with less than 1e-8 left it would be the one that is wrong.
+    # No larger scale: the reference subtracts q from 1, which is inexact below 1e-8.
     logits, targets, weights = example(k, seed, scale)
     loss, gradient = loss_and_gradient(logits, targets, weights, wrong_weight)
     expected, expected_gradient = loss_3_and_gradient_4(logits, targets, weights, wrong_weight)
@@ -64,7 +65,7 @@ def test_gradient_is_equation_4(k: int, seed: int, scale: float, wrong_weight: f
 
 
 @pytest.mark.parametrize("k", CLASS_COUNTS)
-def test_gradient_is_that_of_differences(k: int) -> None:
+def test_gradient_equals_finite_differences(k: int) -> None:
     logits, targets, weights = example(k, seed=k)
     logits.requires_grad_()
 
@@ -74,11 +75,11 @@ def test_gradient_is_that_of_differences(k: int) -> None:
     assert torch.autograd.gradcheck(loss, (logits,), eps=1e-6, atol=1e-6, rtol=0)
 
 
-def test_by_hand() -> None:
+def test_loss_and_gradient_match_hand_computed_ones() -> None:
     # Pixel 0, of class 0: logits log 2, 0, 0 make q = 1/2, 1/4, 1/4, and its weights are 4/5, 1/5, 0. With lambda = 5:
     # L = -4/5 log 1/2 - 5 * 1/5 log(1 - 1/4) = 4/5 log 2 + log 4/3.
     # (4): c_ii + lambda * sum of c_ij q_j / (q_j - 1) = 4/5 - 1/3 = 7/15 for all k, so
-    # k = 0: 1/2 * 7/15 - 4/5 = -17/30, k = 1: 1/4 * 7/15 + 1/3 = 9/20 and k = 2, which it is never called, 7/60.
+    # k = 0: 1/2 * 7/15 - 4/5 = -17/30, k = 1: 1/4 * 7/15 + 1/3 = 9/20 and k = 2, with which it is never confused, 7/60.
     # Pixel 1 is ignored. Pixel 2, of class 2, was never confused: cross-entropy, log 3, and q less the ground truth.
     logits = torch.tensor([[math.log(2), 7.0, 0.0], [0.0, 8.0, 0.0], [0.0, 9.0, 0.0]])[None, :, None]
     targets = torch.tensor([[[0, IGNORE, 2]]])
@@ -92,7 +93,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("wrong_weight", [0.0, 5.0])
 @pytest.mark.parametrize("k", [2, 7, 20])
-def test_no_confusion_is_cross_entropy(k: int, wrong_weight: float) -> None:
+def test_identity_weights_give_cross_entropy(k: int, wrong_weight: float) -> None:
     logits, targets, _ = example(k, seed=3, scale=4)
     loss, gradient = loss_and_gradient(logits, targets, torch.eye(k), wrong_weight)
     as_double = logits.clone().requires_grad_()
@@ -112,7 +113,7 @@ def test_no_confusion_is_cross_entropy(k: int, wrong_weight: float) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("height", [20.0, 1e3, 1e4])
-def test_sure_of_a_wrong_class(height: float, dtype: torch.dtype) -> None:
+def test_certain_wrong_class_has_a_finite_loss(height: float, dtype: torch.dtype) -> None:
     # Logits 0, x, 0 of a pixel of class 0: in float32 q_1 rounds to 1 from x = 17 on, where log(1 - q_1) is
     # log(2 exp(-x) / (1 + 2 exp(-x))) = log 2 - x. With the weights 3/5, 3/10, 1/10 and lambda = 5:
     # L = 3/5 x + 3/2 (x - log 2) = 21/10 x - 3/2 log 2.
@@ -133,7 +134,7 @@ def test_sure_of_a_wrong_class(height: float, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("height", [1e3, 1e4])
-def test_sure_of_the_right_class(height: float) -> None:
+def test_certain_right_class_has_no_loss(height: float) -> None:
     logits = torch.tensor([height, 0, -height]).reshape(1, 3, 1, 1)
     weights = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8]])
     loss, gradient = loss_and_gradient(logits, torch.zeros(1, 1, 1, dtype=torch.int64), weights, wrong_weight=5)
@@ -152,7 +153,7 @@ def test_half_precision_is_computed_in_float32() -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(3, 20), st.integers(0, 9999), st.floats(0.01, 1))
-def test_more_weight_on_a_pair_pushes_its_class_down(k: int, seed: int, more: float) -> None:
+def test_more_weight_on_a_pair_lowers_its_class(k: int, seed: int, more: float) -> None:
     # By (4) `more` on c_ij adds lambda * more * q_j to the slope of class j, and takes lambda * more * q_j q_k /
     # (1 - q_j) from that of each other class k: descent lowers j and raises all others.
     logits, _, weights = example(k, seed)
@@ -167,7 +168,7 @@ def test_more_weight_on_a_pair_pushes_its_class_down(k: int, seed: int, more: fl
     torch.testing.assert_close(gradient_raised - gradient, expected)
 
 
-def test_all_ignored_is_zero_with_a_zero_gradient() -> None:
+def test_ignored_batch_has_zero_loss_and_gradient() -> None:
     logits, targets, weights = example(4, seed=0)
     loss, gradient = loss_and_gradient(logits, torch.full_like(targets, IGNORE), weights, wrong_weight=5)
     assert loss == 0
@@ -175,11 +176,11 @@ def test_all_ignored_is_zero_with_a_zero_gradient() -> None:
 
 
 @pytest.mark.parametrize("nonsense", [math.nan, math.inf, -math.inf])
-def test_ignored_pixels_change_nothing_whatever_is_said_of_them(nonsense: float) -> None:
+def test_logits_of_ignored_pixels_change_nothing(nonsense: float) -> None:
     logits, targets, weights = example(4, seed=1)
     ignored = (targets == IGNORE)[:, None].expand_as(logits)
-    spoilt = logits.masked_fill(ignored, nonsense)
-    loss, gradient = loss_and_gradient(spoilt, targets, weights, wrong_weight=5)
+    spoiled = logits.masked_fill(ignored, nonsense)
+    loss, gradient = loss_and_gradient(spoiled, targets, weights, wrong_weight=5)
     expected, expected_gradient = loss_and_gradient(logits, targets, weights, wrong_weight=5)
     assert torch.equal(loss, expected)
     assert torch.equal(gradient, expected_gradient)
@@ -187,7 +188,7 @@ def test_ignored_pixels_change_nothing_whatever_is_said_of_them(nonsense: float)
 
 
 @pytest.mark.parametrize("label", [-1, 4])
-def test_a_label_of_no_class_is_refused(label: int) -> None:
+def test_labels_out_of_range_are_refused(label: int) -> None:
     logits, targets, weights = example(4, seed=1)
     targets[0, 0, 0] = label
     with pytest.raises((IndexError, RuntimeError), match=r"out of (bounds|range)"):
@@ -215,7 +216,7 @@ def confusion_after_training(weights: Tensor, wrong_weight: float = 5.0) -> Tens
 
 
 def test_raising_the_weight_of_a_pair_lowers_its_confusion() -> None:
-    # Centers 2 apart with a deviation of 1: about 14% of class 0 are called 1, and as many 2.
+    # Centers 2 apart with a deviation of 1: about 14% of class 0 are predicted as 1, and as many as 2.
     even = normalize_rows(torch.tensor([[8, 1, 1], [1, 8, 1], [1, 1, 8]]))
     before = confusion_after_training(even)
     assert 0.1 < before[0, 1] < 0.2
@@ -228,54 +229,3 @@ def test_raising_the_weight_of_a_pair_lowers_its_confusion() -> None:
         assert confusion_after_training(weights)[0, 1] < 0.7 * before[0, 1]
     # The sign that is printed in (3) rewards it.
     assert confusion_after_training(raised, wrong_weight=-5)[0, 1] > 0.9
-
-
-class TestNormalizeRows:
-    def test_counts_become_shares(self) -> None:
-        weights = normalize_rows(torch.tensor([[6, 2, 0], [1, 1, 2], [0, 0, 5]]))
-        assert weights.dtype == torch.float64
-        assert weights.tolist() == [[0.75, 0.25, 0], [0.25, 0.25, 0.5], [0, 0, 1]]
-
-    def test_shares_stay(self) -> None:
-        shares = torch.tensor([[0.75, 0.25], [0.5, 0.5]])
-        assert torch.equal(normalize_rows(shares), shares.double())
-
-    def test_counts_beyond_float32_are_exact(self) -> None:
-        # 2 ** 24 + 1 is the first whole number that float32 doesn't hold.
-        weights = normalize_rows(torch.tensor([[2**24 + 1, 2**24 - 1], [0, 1]]))
-        assert weights[0].tolist() == [0.5 + 2.0**-25, 0.5 - 2.0**-25]
-
-    @pytest.mark.parametrize("row", [[0.0, 0.0, 0.0], [math.nan] * 3])
-    def test_a_class_never_seen_is_weighted_by_cross_entropy(self, row: list[float]) -> None:
-        weights = normalize_rows(torch.tensor([[3.0, 1.0, 0.0], row, [0.0, 1.0, 1.0]]))
-        assert weights.tolist() == [[0.75, 0.25, 0], [0, 1, 0], [0, 0.5, 0.5]]
-
-    @settings(max_examples=30, deadline=None)
-    @given(st.integers(2, 20), st.integers(0, 9999))
-    def test_rows_sum_to_1_and_a_factor_of_a_row_changes_nothing(self, k: int, seed: int) -> None:
-        generator = torch.Generator().manual_seed(seed)
-        counts = torch.randint(0, 3, (k, k), generator=generator)
-        counts[0, 0] += 1  # some pixel
-        weights = normalize_rows(counts)
-        torch.testing.assert_close(weights.sum(1), torch.ones(k, dtype=torch.float64))
-        torch.testing.assert_close(normalize_rows(counts * torch.randint(1, 99, (k, 1), generator=generator)), weights)
-
-    @pytest.mark.parametrize(
-        ("confusion", "fault"),
-        [
-            ([[1.0, 0.0], [math.nan, 1.0]], "^row 1 of a confusion matrix is NaN as a whole .* not in part"),
-            ([[1.0, -2.0], [0.0, 1.0]], "row 0, column 1 holds -2"),
-            ([[1.0, 0.0], [math.inf, 1.0]], "row 1, column 0 holds inf"),
-            ([[math.nan, math.nan], [-math.inf, 1.0]], "row 1, column 0 holds -inf"),
-            ([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], r"square, .* the shape \(2, 3\)"),
-            ([[1.0]], r"two classes or more; .* the shape \(1, 1\)"),
-            ([1.0, 2.0], r"the shape \(2,\)"),
-            ([[[1.0, 0.0], [0.0, 1.0]]] * 2, r"the shape \(2, 2, 2\)"),
-            ([], r"the shape \(0,\)"),
-            ([[0.0, 0.0], [math.nan, math.nan]], "holds no pixel"),
-            ([[1.0, 0.0], [1e308, 1e308]], "row 1 .* infinite sum"),
-        ],
-    )
-    def test_refuses(self, confusion: list, fault: str) -> None:
-        with pytest.raises(ValueError, match=fault):
-            normalize_rows(torch.tensor(confusion, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Small heads to put wrappers around, and what they see."""
+"""Small base heads for wrapper heads, with inputs and targets for them."""
 
 from typing import Any
 
@@ -7,27 +7,31 @@ from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from torch import Tensor
 
-from unified_seg.heads import ASPRefinementHead
+from unified_seg.heads import ASPRefinementHead, HeadInputs, HeadOptions
 
 CLASSES, IGNORE = 5, 255
 SHAPES = {f"p{i}": ShapeSpec(channels=8, stride=2**i) for i in (2, 3, 4, 5)}
 
 
-def features(images: int = 2, seed: int = 1, height: int = 64, width: int = 96) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def make_inputs(images: int = 2, height: int = 64, width: int = 96) -> HeadInputs:
+    generator = torch.Generator().manual_seed(1)
     sizes = {name: (8, height // shape.stride, width // shape.stride) for name, shape in SHAPES.items()}
-    sizes["image"] = (3, height, width)
-    return {name: torch.randn(images, *size, generator=generator) for name, size in sizes.items()}
+    features = {name: torch.randn(images, *size, generator=generator) for name, size in sizes.items()}
+    image = torch.randn(images, 3, height, width, generator=generator)
+    return HeadInputs(features, image, torch.ones(images, 1, height, width, dtype=torch.bool))
 
 
-def targets(images: int = 2, height: int = 64, width: int = 96) -> Tensor:
+def make_targets(images: int = 2, height: int = 64, width: int = 96) -> Tensor:
     labels = torch.randint(0, CLASSES, (images, height, width), generator=torch.Generator().manual_seed(2))
     labels[:, -3:] = IGNORE
     return labels
 
 
-def asp() -> ASPRefinementHead:
-    return ASPRefinementHead(SHAPES, num_classes=CLASSES, conv_dim=8, asp_branch_dim=8, asp_rates=(1, 2, 3))
+def asp(first_level: int = 2) -> ASPRefinementHead:
+    """Return a small head on the levels from p<first_level> to p5, at the stride of the first."""
+    shapes = {f"p{i}": SHAPES[f"p{i}"] for i in range(first_level, 6)}
+    options = HeadOptions(shapes, num_classes=CLASSES, common_stride=2**first_level, conv_dim=8)
+    return ASPRefinementHead(options, asp_branch_dim=8, asp_rates=(1, 2, 3))
 
 
 # By name, the keys below MODEL.SEM_SEG_HEAD that they need beyond the defaults.
@@ -50,7 +54,7 @@ NODES = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFU
 
 
 def wrap(cfg: CfgNode, name: str, base: str) -> CfgNode:
-    """The config of a model without a detector that has this wrapper around that head."""
+    """Turn a config into that of a model without a detector, with this wrapper head around this base head."""
     cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
     cfg.MODEL.MASK_ON = False
     node = cfg.MODEL.SEM_SEG_HEAD
