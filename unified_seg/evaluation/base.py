@@ -73,7 +73,7 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
         DataError: a file of ground truth is missing.
     """
 
-    # The keys of ground-truth files, of which every record must have one; () if the evaluator reads none.
+    # The keys of ground-truth files, of which every record must have one; () if the evaluator reads no file.
     ground_truth_files: tuple[str, ...] = ()
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
@@ -179,6 +179,14 @@ class PanopticGroundTruthEvaluator(PerImageEvaluator[Item]):
     def reset(self) -> None:
         super().reset()
         self.ground_truth.clear()
+
+
+def check_unfused(num_unfused: int, num_images: int) -> None:
+    """Raise ValueError if the outputs of some images, but not of all, have `unfused`."""
+    if num_unfused not in (0, num_images):
+        raise ValueError(
+            f"'unfused' must be in the outputs of all images or of no image, got {num_unfused} of {num_images}"
+        )
 
 
 def make_file_stem(image_id: Any) -> str:

@@ -28,6 +28,7 @@ from unified_seg.evaluation.base import (
     PanopticGroundTruthEvaluator,
     Record,
     Scores,
+    check_unfused,
     require_files,
 )
 from unified_seg.evaluation.model_outputs import read_instances
@@ -146,10 +147,7 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         if self.with_masks:
             results["segm"] = self._average_precision(images, "segm")
         before = [image._replace(detections=image.unfused) for image in images if image.unfused is not None]
-        if before and len(before) != len(images):
-            raise ValueError(
-                f"'unfused' must be in the outputs of all images or none, got {len(before)} of {len(images)}"
-            )
+        check_unfused(len(before), len(images))
         if before:
             results["segm_unfused"] = self._average_precision(before, "segm")
         for task, scores in results.items():

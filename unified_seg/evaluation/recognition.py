@@ -16,7 +16,14 @@ import numpy as np
 from detectron2.structures import Instances
 
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
-from unified_seg.evaluation.base import Output, PanopticGroundTruth, PanopticGroundTruthEvaluator, Record, Scores
+from unified_seg.evaluation.base import (
+    Output,
+    PanopticGroundTruth,
+    PanopticGroundTruthEvaluator,
+    Record,
+    Scores,
+    check_unfused,
+)
 from unified_seg.evaluation.model_outputs import read_instances, read_labels
 from unified_seg.evaluation.tables import recognition_table_text
 from unified_seg.ops.id_maps import UnknownIdsError, count_pairs
@@ -51,7 +58,7 @@ class Objects:
 
 
 class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
-    """Scores of "recognition", in percent: found, pixels, boxes and, where outputs hold `unfused`, pixels_fused.
+    """Scores of "recognition", in percent: found, pixels, boxes and, if outputs have `unfused`, pixels_fused.
 
     - found: fraction of the objects with a matched detection of any class, see `match_detections`;
     - pixels: fraction of the pixels of these objects with the correct semantic class, before the fusion;
@@ -186,8 +193,7 @@ def _percent(part: int, whole: int) -> float:
 
 def _concatenate(images: Sequence[Objects]) -> Objects:
     after = [image.correct_fused for image in images if image.correct_fused is not None]
-    if after and len(after) != len(images):
-        raise ValueError(f"'unfused' must be in the outputs of all images or none, got {len(after)} of {len(images)}")
+    check_unfused(len(after), len(images))
     return Objects(
         thing_ids=np.concatenate([image.thing_ids for image in images]),
         wide=np.concatenate([image.wide for image in images]),

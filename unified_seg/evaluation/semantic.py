@@ -12,7 +12,7 @@ import numpy as np
 from unified_seg.config.heads import earlier_predictions
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts
+from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, check_unfused
 from unified_seg.evaluation.model_outputs import read_labels
 from unified_seg.evaluation.tables import class_table_text
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix, merge_categories
@@ -62,12 +62,11 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
             file.unlink(missing_ok=True)
             if not of_task:
                 continue
+            if task == "sem_seg_unfused":
+                check_unfused(len(of_task), len(items))
             if len(of_task) != len(items):
-                counts = f"{len(of_task)} of {len(items)}"
-                if task == "sem_seg_unfused":
-                    raise ValueError(f"'unfused' must be in the outputs of all images or none, got {counts}")
                 # With sliding windows only images that fit into one window have maps of logits.
-                logger.info("%s: no scores, since %s images have the prediction", task, counts)
+                logger.info("%s: no scores, since %d of %d images have it", task, len(of_task), len(items))
                 continue
             confusion = self._save(file, of_task)
             results[task] = self._compute_scores(confusion)

@@ -1,4 +1,4 @@
-"""Counting and replacing ids in maps, in one pass that looks ids up only where they change.
+"""Counting and replacing ids in maps, in one pass that looks ids up only when they change.
 
 (H, W) = a map.
 """

@@ -1,7 +1,7 @@
 """Bilinear resampling of logits from a head's stride to the pixels of the original image.
 
-Detectron2 resizes twice (to the padded input, then to the original image). One resize is sharper and cheaper, and it is
-done stripe by stripe, so that K full-resolution planes never have to exist.
+Detectron2 resizes twice (to the padded input, then to the original image). One resize is sharper and cheaper, and it
+runs stripe by stripe, so that K full-resolution planes never have to exist.
 
 K = classes, (h, w) = logits, (H, W) = output.
 """

@@ -53,7 +53,7 @@ def write_changes(
     """
     changes = measure_changes(compare, records, table)
     if not changes:
-        raise DataError(f"none of the {len(records)} images has a labeled pixel, so there is nothing to compare")
+        raise DataError(f"no labeled pixel in {len(records)} images, so there is nothing to compare")
     write_csv(folder / "changes.csv", changes)
     for name, chosen in select_extremes(changes, top).items():
         draw_sheet(folder / f"{name}.png", compare, chosen, table, names)

@@ -128,7 +128,7 @@ def _select_kept(outputs: Mapping[str, Any]) -> Instances:
 
 
 def _select_visible(instances: Instances, confidence_threshold: float) -> Instances:
-    """Return the instances with at least this score, and those found by semantics, which have none."""
+    """Return the instances with at least this score, and those found by semantics, which have no score."""
     if not instances.has("scores"):
         return instances
     shown = instances.scores >= confidence_threshold

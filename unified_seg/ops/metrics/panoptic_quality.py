@@ -84,8 +84,8 @@ def match_segments(
 ) -> PanopticMatches:
     """Match the predicted segments of one image to the ground truth, and count matches and errors.
 
-    Two segments match if their classes are equal and their intersection over union is above 1/2, where void pixels of
-    the ground truth are left out of the union. Crowds neither match nor count as false negatives. A predicted segment
+    Two segments match if their classes are equal and their intersection over union is above 1/2; void pixels of the
+    ground truth are left out of the union. Crowds neither match nor count as false negatives. A predicted segment
     without a match is no false positive if more than half of it lies on void and on crowds of its class.
 
     panopticapi uses only the last crowd segment of a class; here all of them count, as the rule demands. Areas are
