@@ -25,7 +25,7 @@ from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import KINDS, Problem, escape_unprintable
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.dataset_statistics import ClassStatistics
-from unified_seg.data.validation.survey import Survey, as_json, survey_datasets
+from unified_seg.data.validation.survey import Survey, convert_surveys_to_json, survey_datasets
 from unified_seg.reporting.dataset_report.report import percent_of_pixels, problems_by_kind, verdict_of, write_report
 
 NOT_CHECKED = 2  # exit status
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     names = dataset_names(args)
     args.output.mkdir(parents=True, exist_ok=True)  # fails before the long reading, not after it
     surveys = survey_datasets(names, args.workers)
-    write_json(args.output / "problems.json", as_json(surveys))
+    write_json(args.output / "problems.json", convert_surveys_to_json(surveys))
     write_report(args.output / "index.html", surveys)
     print(f"{describe(surveys, args.show)}\n\n{verdict_of(surveys)}; see {args.output / 'index.html'}")
     return int(any(survey.num_errors or (args.strict and survey.problems) for survey in surveys))

@@ -30,15 +30,15 @@ from unified_seg.data.coco.categories import read_categories, to_coco_categories
 from unified_seg.data.coco.prediction_files import (
     Detection,
     ImageInfo,
-    find_semantic,
+    find_semantic_maps,
     read_detections,
     read_images,
     read_masks,
-    read_semantic,
+    read_semantic_map,
 )
 from unified_seg.data.coco.rle import encode_masks
 from unified_seg.data.io.image_files import write_png
-from unified_seg.data.io.semantic_labels import ID_KINDS, pixel_values
+from unified_seg.data.io.semantic_labels import ID_KINDS, PixelValues
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.fusion.score_order import merge_by_score
@@ -120,9 +120,9 @@ class Fuser:
     def __init__(self, args: argparse.Namespace):
         self.args = args
         self.table = read_classes(args)
-        self.values = pixel_values(self.table, args.semantic_ids)
+        self.values = PixelValues.from_table(self.table, args.semantic_ids)
         self.images = read_images(args.images)
-        self.semantic = find_semantic(args.semantic, self.images)
+        self.semantic = find_semantic_maps(args.semantic, self.images)
         self.detections = read_detections(args.instances, self.images, self.table)
 
     def run(self) -> None:
@@ -141,7 +141,7 @@ class Fuser:
         """Return the panoptic map of an image and, if requested, its refined instances; write its refined PNG."""
         args, detections = self.args, self.detections.get(image.id, [])
         # Read first: it checks the size of the image, so that no mask can claim more memory than a real PNG.
-        labels = read_semantic(self.semantic[image.id], image, self.values)
+        labels = read_semantic_map(self.semantic[image.id], image, self.values)
         things = torch.tensor([d.thing_id for d in detections], dtype=torch.int64)
         scores = torch.tensor([d.record["score"] for d in detections], dtype=torch.float64)
         masks = read_masks(detections, image.size, args.score_threshold)
@@ -193,7 +193,7 @@ def refined_records(
 
 def make_png_path(folder: Path, image: ImageInfo) -> Path:
     """Return the path of the image's PNG in a folder, and make the folders above it."""
-    path = image.png_in(folder)
+    path = image.resolve_png(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -1,7 +1,7 @@
 """What can be wrong with a data set: where, why, and how to fix it.
 
-Readers tell a `Report` of what they find. `stop` ends at the first error, before training starts; a report that
-collects (`list.append`) lets them go on without the record that is wrong.
+Readers pass each problem that they find to a `Report`. `raise_error` ends at the first error, before training starts;
+with a report that collects (`list.append`) they leave out the wrong record and go on.
 """
 
 from collections.abc import Callable
@@ -21,25 +21,25 @@ class DataError(UserError, ValueError):
 
 
 class MissingFileError(DataError):
-    """There is no such file."""
+    """A file that does not exist."""
 
     kind = "missing-file"
 
 
 class SizeError(DataError):
-    """A label of another size than its image."""
+    """A label whose size differs from that of its image."""
 
     kind = "size"
 
 
 class UnreadableError(DataError):
-    """A file that is no image of the formats that are read, is damaged, or has more pixels than MAX_PIXELS."""
+    """A file that is damaged, not an image of a supported format, or has more pixels than MAX_PIXELS."""
 
     kind = "unreadable"
 
 
 class RecordError(DataError):
-    """A record that can't be used; the message is the cause, where it is says who reads the list."""
+    """A record that can't be used; the message is the cause, to which the reader of the list adds file and record."""
 
     def __init__(self, cause: str, kind: str = "format"):
         super().__init__(cause)
@@ -50,9 +50,9 @@ class Kind(NamedTuple):
     """A kind of problem.
 
     Attributes:
-        title: what such problems have in common.
+        title: of all such problems.
         fix: what to do about one.
-        is_error: whether training or scores would be wrong with it; a warning is worth a look.
+        is_error: training or scores would be wrong; False for a warning.
     """
 
     title: str
@@ -60,37 +60,37 @@ class Kind(NamedTuple):
     is_error: bool = True
 
 
-#: The kinds of problems, by the name that reports and JSON have.
+#: The kinds of problems, by their name in reports and JSON.
 KINDS = {
-    "missing-file": Kind("Files that are not there", "put the file there, or take it out of the annotations"),
-    "unreadable": Kind("Files that can't be read", "download or export the file again"),
-    "format": Kind("Annotations in another form", "write the file in the form that docs/data.md shows"),
-    "path": Kind("File names that lead out of their folder", "name files relative to the folder, without '..'"),
-    "duplicate": Kind("Records that are there twice", "keep one of them, or give the other an id of its own"),
-    "missing-truth": Kind("Images without their truth", "label the image, or take it out of the list of images"),
-    "class": Kind("Classes that are unknown", "add the class to the categories, or take out what names it"),
-    "size": Kind("Sizes that differ", "export the label at the image's size; mind images that an EXIF tag turns"),
+    "missing-file": Kind("Missing files", "put the file there, or take it out of the annotations"),
+    "unreadable": Kind("Unreadable files", "download or export the file again"),
+    "format": Kind("Annotations in a wrong format", "write the file in the format of docs/data.md"),
+    "path": Kind("File names outside of their folder", "name files relative to the folder, without '..'"),
+    "duplicate": Kind("Repeated records", "keep one of them, or give the other an id of its own"),
+    "missing-truth": Kind("Images without ground truth", "label the image, or take it out of the list of images"),
+    "class": Kind("Unknown classes", "add the class to the categories, or remove what refers to it"),
+    "size": Kind("Sizes that differ", "export the label at the size of the image, which an EXIF tag may rotate"),
     "orientation": Kind(
-        "Images that an EXIF tag turns or mirrors",
-        "see that the labels are of the upright image, or turn the pixels for good and drop the tag",
+        "Images that an EXIF tag rotates or mirrors",
+        "check that the labels fit the upright image, or rotate the pixels and remove the tag",
         is_error=False,
     ),
-    "label-id": Kind("Label ids that are no class", "correct the label, or the classes and ids to ignore"),
-    "segments": Kind("Segments of the PNG or of the JSON alone", "write PNG and JSON from one source"),
+    "label-id": Kind("Label ids without a class", "correct the label, or the classes and ids to ignore"),
+    "segments": Kind("Segments only in the PNG or only in the JSON", "write PNG and JSON from one source"),
     "area": Kind("Areas that differ from the PNG", "nothing: areas are counted in the PNG", is_error=False),
-    "mask": Kind("Masks that are none", "export the polygon or the run lengths again"),
-    "box": Kind("Boxes that are none", "export the box again: x, y, width, height in pixels"),
+    "mask": Kind("Invalid masks", "export the polygon or the run lengths again"),
+    "box": Kind("Invalid boxes", "export the box again: x, y, width, height in pixels"),
     "no-area": Kind("Instances without area", "nothing: they are left out", is_error=False),
-    "box-outside": Kind("Boxes that leave their image", "export the box again, cut to the image", is_error=False),
+    "box-outside": Kind("Boxes outside of their image", "export the box again, clipped to the image", is_error=False),
     "empty-class": Kind("Classes that never occur", "add examples, or leave the class out", is_error=False),
-    "crowd-class": Kind("Classes whose instances are all crowds", "label some one by one", is_error=False),
+    "crowd-class": Kind("Classes whose instances are all crowds", "label some instances one by one", is_error=False),
     "no-label": Kind("Images without a labeled pixel", "label the image, or leave it out", is_error=False),
-    "same-image": Kind("Images that are the same", "leave one out; in training and test it flatters", is_error=False),
+    "same-image": Kind("Identical images", "leave one out; in both sets it makes scores too good", is_error=False),
 }  # fmt: skip
 
 
 class Problem(NamedTuple):
-    """Something wrong.
+    """Something wrong with a data set.
 
     Attributes:
         kind: of KINDS.
@@ -106,10 +106,10 @@ class Problem(NamedTuple):
 
     @classmethod
     def from_error(cls, error: DataError, file: str, record: str = "") -> "Problem":
-        """What an error says, whose message may start with the file and the record."""
+        """Return the problem of an error, whose message may start with the file and the record."""
         cause = str(error)
-        for said in (file, record):
-            cause = cause.removeprefix(f"{said}: ")
+        for prefix in (file, record):
+            cause = cause.removeprefix(f"{prefix}: ")
         return cls(error.kind, file, cause, record)
 
     @property
@@ -127,8 +127,8 @@ class Problem(NamedTuple):
 Report = Callable[[Problem], object]
 
 
-def stop(problem: Problem) -> None:
-    """Raise a DataError of its kind for an error, let a warning pass."""
+def raise_error(problem: Problem) -> None:
+    """Raise a DataError of the problem's kind, unless it is a warning."""
     if problem.is_error:
         error = DataError(str(problem))
         error.kind = problem.kind
@@ -136,5 +136,5 @@ def stop(problem: Problem) -> None:
 
 
 def escape_unprintable(text: str) -> str:
-    """On one line, and without what a terminal would obey or no file may hold: names may be anything."""
+    """Return a text on one line, with escapes for control characters and for what UTF-8 can't encode."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -114,20 +114,20 @@ def compressed(counts: Any, size: Any = SIZE) -> dict[str, Any]:
 
 
 NO_COUNTS, NO_SUM = "counts must be run lengths", "run lengths do not add up to 6 x 8 pixels"
-NO_TEXT, NO_MASK = "counts that are no compressed run lengths", "a mask must be polygons or run lengths"
+NO_TEXT, NO_MASK = "counts must be compressed run lengths", "a mask must be polygons or run lengths"
 NO_POLYGON, NO_NUMBER, OUTSIDE = "a polygon must be a list x, y", "a polygon must be a list of numbers", "far outside"
 BAD = {
     "nothing": (None, NO_MASK),
     "a number": (5, NO_MASK),
     "a text": ("P4", NO_MASK),
     "no polygon": ([], NO_MASK),
-    "an empty object": ({}, "a mask of the size None for an image of"),
-    "no size": ({"counts": [48]}, "a mask of the size None"),
-    "a number as size": (compressed([48], 48), "a mask of the size 48"),
-    "another size": (compressed([48], [8, 6]), r"a mask of the size \[8, 6\] for an image of \[6, 8\] \(H, W\)"),
-    "a size of three": (compressed([48], [6, 8, 1]), "a mask of the size"),
-    "a huge size": (compressed([10**12], [10**6, 10**6]), "a mask of the size"),
-    "a size with NaN": (compressed([48], [math.nan, 8]), "a mask of the size"),
+    "an empty object": ({}, "the mask has the size None, its image"),
+    "no size": ({"counts": [48]}, "the mask has the size None"),
+    "a number as size": (compressed([48], 48), "the mask has the size 48"),
+    "another size": (compressed([48], [8, 6]), r"the mask has the size \[8, 6\], its image \[6, 8\] \(H, W\)"),
+    "a size of three": (compressed([48], [6, 8, 1]), "the mask has the size"),
+    "a huge size": (compressed([10**12], [10**6, 10**6]), "the mask has the size"),
+    "a size with NaN": (compressed([48], [math.nan, 8]), "the mask has the size"),
     "no counts": ({"size": SIZE}, NO_COUNTS),
     "a number as counts": (compressed(48), NO_COUNTS),
     "counts in an object": (compressed({"0": 48}), NO_COUNTS),
@@ -161,9 +161,9 @@ BAD = {
     "polygons in an object": ([{"x": 1}], NO_POLYGON),
     "a text as polygon": (["115155"], NO_POLYGON),
     "a polygon that is none": ([[1, 1, 5, 1, 5, 5], None], NO_POLYGON),
-    "no point": ([[]], "at least 3 points x, y, this one has 0 numbers"),
-    "two points": ([[1, 1, 5, 1]], "at least 3 points x, y, this one has 4 numbers"),
-    "half a point": ([[1, 1, 5, 1, 5, 5, 3]], "at least 3 points x, y, this one has 7 numbers"),
+    "no point": ([[]], "at least 3 points x, y, got 0 numbers"),
+    "two points": ([[1, 1, 5, 1]], "at least 3 points x, y, got 4 numbers"),
+    "half a point": ([[1, 1, 5, 1, 5, 5, 3]], "at least 3 points x, y, got 7 numbers"),
     "letters": ([["a"] * 6], NO_NUMBER),
     "digits": ([["1"] * 6], NO_NUMBER),
     "points in lists": ([[[1, 1], [5, 1], [5, 5], [1, 5], [3, 3], [2, 2]]], NO_NUMBER),
@@ -176,7 +176,7 @@ BAD = {
     "just too far": ([[1, 1, 5, 1, -80.5, 5]], OUTSIDE),
     "the second polygon": ([[1, 1, 5, 1, 5, 5], [1, 1, 5, 1, 1e9, 5]], OUTSIDE),
     # To and fro 100 times; around each of 48 pixels and the farthest square it is 4 x 48 + 8 x 80 = 832.
-    "an endless outline": ([[-80, -80, 80, 80] * 100], "a polygon with an outline of 32000 pixels"),
+    "an endless outline": ([[-80, -80, 80, 80] * 100], "too long an outline, 32000 pixels"),
 }
 
 

@@ -17,13 +17,13 @@ from three_classes import CAR, SKY, TABLE, TRUCK
 from unified_seg.data.coco.prediction_files import (
     Detection,
     ImageInfo,
-    find_semantic,
+    find_semantic_maps,
     read_detections,
     read_images,
     read_masks,
-    read_semantic,
+    read_semantic_map,
 )
-from unified_seg.data.io.semantic_labels import pixel_values
+from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.problems import DataError
 from unified_seg.structures.box_masks import BoxMasks
 
@@ -102,15 +102,15 @@ def test_semantic_maps(tmp_path: Path):
     Image.fromarray(np.zeros((2, 3), np.uint8)).save(tmp_path / "a" / "two.png")
     # Without the sub-folder where it has no such file there, and the name is no other image's.
     images = [image("b/one.jpg", image_id=1), image("a/two.jpg", image_id=2)]
-    found = find_semantic(tmp_path, images)
+    found = find_semantic_maps(tmp_path, images)
     assert found == {1: tmp_path / "one.png", 2: tmp_path / "a" / "two.png"}
-    labels = read_semantic(found[1], images[0], pixel_values(TABLE, "dataset"))
+    labels = read_semantic_map(found[1], images[0], PixelValues.from_table(TABLE, "dataset"))
     assert labels.dtype == torch.int32 and labels.tolist() == [[0, 1, 255], [255, 2, 0]]
     with pytest.raises(DataError, match=r"a/one\.png: there is no such file, the semantic map of image 2"):
-        find_semantic(tmp_path, [image("b/one.jpg", image_id=1), image("a/one.jpg", image_id=2)][::-1])
+        find_semantic_maps(tmp_path, [image("b/one.jpg", image_id=1), image("a/one.jpg", image_id=2)][::-1])
 
 
 def test_a_name_that_leads_out(tmp_path: Path):
-    assert image("a/../b.jpg").png_in(tmp_path) == tmp_path / "b.png"
+    assert image("a/../b.jpg").resolve_png(tmp_path) == tmp_path / "b.png"
     with pytest.raises(DataError, match=r"image 1: its file_name '\.\./b\.png' leads out of"):
-        image("../b.jpg").png_in(tmp_path)
+        image("../b.jpg").resolve_png(tmp_path)

@@ -1,4 +1,4 @@
-"""Pictures whose colors are classes, as maps of ids."""
+"""Maps of class ids from label images whose colors are classes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from unified_seg.data.coco.categories import read_classes
-from unified_seg.data.conversion.colors_to_ids import color_ids, convert_colors, read_colors
+from unified_seg.data.conversion.colors_to_ids import convert_colors, convert_colors_to_ids, read_colors
 from unified_seg.data.datasets.custom import CustomDataset
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError
@@ -45,9 +45,9 @@ def convert(folder: Path, **options: Any) -> Any:
     return convert_colors(folder / "colors", folder / "legend.txt", folder / "ids", **given)
 
 
-def test_the_files_by_hand(street: Path) -> None:
+def test_files_are_those_made_by_hand(street: Path) -> None:
     Image.fromarray(COLORS[::-1]).save(street / "colors/two.bmp")
-    (street / "colors/notes.txt").write_text("not a picture")
+    (street / "colors/notes.txt").write_text("not an image")
     assert convert(street) == (2, 12, 0, 0, None)
     with Image.open(street / "ids/a/one.png") as image:
         assert (image.format, image.mode) == ("PNG", "L")
@@ -70,14 +70,14 @@ def test_a_custom_data_set_reads_the_files(street: Path) -> None:
 FORMS: dict[str, Callable[[], Image.Image]] = {
     "RGB": lambda: Image.fromarray(COLORS),
     "RGBA": lambda: Image.fromarray(COLORS).convert("RGBA"),
-    # The palette's order is nobody's ids.
+    # The order of the palette differs from that of the ids.
     "P": lambda: palette_image(np.array([[2, 2, 2], [0, 0, 1]], dtype=np.uint8), [ROAD, VOID, SKY]),
 }
 
 
 @pytest.mark.parametrize("mode", FORMS)
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_forms_of_colors(tmp_path: Path, mode: str, suffix: str) -> None:
+def test_colors_of_any_mode_are_the_same(tmp_path: Path, mode: str, suffix: str) -> None:
     image = FORMS[mode]()
     assert image.mode == mode
     image.save(tmp_path / f"x.{suffix}")
@@ -85,12 +85,12 @@ def test_forms_of_colors(tmp_path: Path, mode: str, suffix: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
-def test_black_and_white(tmp_path: Path, mode: str) -> None:
+def test_gray_images_have_gray_colors(tmp_path: Path, mode: str) -> None:
     Image.fromarray(np.array([[0, 255]], dtype=np.uint8)).convert(mode).save(tmp_path / "x.png")
     assert read_colors(tmp_path / "x.png").tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
-def test_pictures_are_turned_upright_as_images_are(tmp_path: Path) -> None:
+def test_label_images_are_rotated_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     Image.fromarray(COLORS[::-1, ::-1]).save(tmp_path / "x.png", exif=exif)
@@ -99,10 +99,10 @@ def test_pictures_are_turned_upright_as_images_are(tmp_path: Path) -> None:
 
 @given(ids=arrays(np.uint8, (5, 6), elements=st.integers(0, 20)))
 @settings(deadline=None)
-def test_colors_of_vocs_palette_are_its_indices(ids: np.ndarray) -> None:
+def test_ids_of_voc_palette_colors_are_their_indices(ids: np.ndarray) -> None:
     palette = make_voc_palette(21, first=0)
     colors = np.array(palette, dtype=np.uint8)[ids]
-    assert np.array_equal(color_ids(colors, tuple(zip(palette, range(21)))), ids)
+    assert np.array_equal(convert_colors_to_ids(colors, tuple(zip(palette, range(21)))), ids)
 
 
 @settings(max_examples=15)
@@ -110,26 +110,24 @@ def test_colors_of_vocs_palette_are_its_indices(ids: np.ndarray) -> None:
     colors=arrays(np.uint8, (4, 4, 3)),
     values=st.lists(st.tuples(*[st.integers(0, 255)] * 3), min_size=1, max_size=3, unique=True),
 )
-def test_ids_without_tolerance_are_those_of_equal_colors(
-    colors: np.ndarray, values: list[tuple[int, int, int]]
-) -> None:
+def test_without_tolerance_only_equal_colors_match(colors: np.ndarray, values: list[tuple[int, int, int]]) -> None:
     colors[0, 0] = values[0]
     expected = np.full((4, 4), -1)
     for index, color in enumerate(values):
         expected[(colors == color).all(axis=-1)] = index
-    assert np.array_equal(color_ids(colors, tuple(zip(values, range(3)))), expected)
+    assert np.array_equal(convert_colors_to_ids(colors, tuple(zip(values, range(3)))), expected)
 
 
-def test_tolerance_is_of_each_channel() -> None:
+def test_tolerance_holds_for_each_channel() -> None:
     near = [(8, 10, 12), (7, 10, 10), (10, 10, 13), (12, 12, 12), (0, 2, 255), (0, 3, 255)]
-    ids = color_ids(np.array([near], dtype=np.uint8), (((10, 10, 10), 4), ((0, 0, 255), 9)), tolerance=2)
+    ids = convert_colors_to_ids(np.array([near], dtype=np.uint8), (((10, 10, 10), 4), ((0, 0, 255), 9)), tolerance=2)
     assert ids.tolist() == [[4, -1, -1, 4, 9, -1]]
 
 
-def test_tolerances_that_would_mix_classes(street: Path) -> None:
+def test_too_large_tolerances_are_refused(street: Path) -> None:
     # Sky and road differ by 66 in green, void and the others by more.
     convert(street, tolerance=32)
-    with pytest.raises(DataError, match=r"legend\.txt: with a tolerance of 33 .* \(70, 130, 180\) .* must be below 33"):
+    with pytest.raises(DataError, match=r"legend\.txt: --tolerance must be below 33, got 33: .* \(70, 130, 180\) "):
         convert(street, tolerance=33)
 
 
@@ -158,10 +156,10 @@ def jpeg_by_another_name(folder: Path) -> None:
 
 TRANSPARENT = np.dstack([COLORS, np.array([[255] * 3, [255, 7, 0]])]).astype(np.uint8)
 BAD = {
-    "JPEG": (saves("x.jpg", Image.fromarray(COLORS)), r"x\.jpg: a JPEG file, whose compression changes colors"),
-    "JPEG by another name": (jpeg_by_another_name, r"one\.png: a JPEG file"),
-    "WebP": (saves("x.webp", Image.fromarray(COLORS)), r"x\.webp: a WEBP file"),
-    "16 bits": (saves("x.png", Image.fromarray(np.full((2, 3), 300, np.uint16))), r"x\.png: colors have 8 bits"),
+    "JPEG": (saves("x.jpg", Image.fromarray(COLORS)), r"x\.jpg: JPEG compression changes colors"),
+    "JPEG by another name": (jpeg_by_another_name, r"one\.png: JPEG compression"),
+    "WebP": (saves("x.webp", Image.fromarray(COLORS)), r"x\.webp: WEBP compression"),
+    "16 bits": (saves("x.png", Image.fromarray(np.full((2, 3), 300, np.uint16))), "label images must have 8 bits"),
     "transparent": (saves("x.png", Image.fromarray(TRANSPARENT)), r"x\.png: 2 pixels are transparent, first at row 1"),
     "cut off": (cut_off, r"one\.png: not a readable image"),
     "no image": (lambda f: (f / "colors/x.png").write_text("x"), r"x\.png: not a readable image"),
@@ -179,13 +177,13 @@ def test_bad_input_is_one_clear_error(street: Path, name: str) -> None:
     assert not (street / "ids/classes.yaml").exists()
 
 
-def test_inputs_are_not_written_to(street: Path) -> None:
+def test_outputs_in_inputs_are_refused(street: Path) -> None:
     before = (street / "colors/a/one.png").read_bytes()
     for output in (street / "colors", street / "colors/ids", street):
-        with pytest.raises(DataError, match="nothing is written into the input"):
+        with pytest.raises(DataError, match="the output must not overlap with the input"):
             convert_colors(street / "colors", street / "legend.txt", output)
     (street / "ids").mkdir()
     (street / "ids/classes.yaml").write_text("- {name: sky, color: [70, 130, 180]}")
-    with pytest.raises(DataError, match=r"nothing is written into the input .*classes\.yaml"):
+    with pytest.raises(DataError, match=r"the output must not overlap with the input .*classes\.yaml"):
         convert_colors(street / "colors", street / "ids/classes.yaml", street / "ids")
     assert (street / "colors/a/one.png").read_bytes() == before

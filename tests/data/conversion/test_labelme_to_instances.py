@@ -1,4 +1,4 @@
-"""What people draw with labelme, as COCO's instances: by hand, and as pycocotools reads it.
+"""COCO's instances from labelme's drawings: by hand, and as pycocotools reads them.
 
 The pond is 6 x 10 pixels.
 """
@@ -28,7 +28,7 @@ def shape(label: str, kind: str, *points: tuple[float, float], group: int | None
 
 def drawn(image: str, *shapes: dict[str, Any]) -> dict[str, Any]:
     head = {"version": "5.5.0", "flags": {}, "shapes": list(shapes)}
-    return {**head, "imagePath": image, "imageData": "no picture", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+    return {**head, "imagePath": image, "imageData": "an image", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
 
 
 # Rows 1 and 2, columns 2 to 4.
@@ -62,7 +62,7 @@ def masks(folder: Path) -> list[tuple[int, int, np.ndarray]]:
     return [(a["image_id"], a["category_id"], coco.annToMask(a)) for a in coco.loadAnns(coco.getAnnIds())]
 
 
-def test_the_file_by_hand(pond: Path) -> None:
+def test_the_file_is_that_made_by_hand(pond: Path) -> None:
     assert convert(pond) == (2, 5, 0, 2)
     content = json.loads((pond / "instances.json").read_text())
     assert content["images"] == [
@@ -100,7 +100,7 @@ def test_a_custom_data_set_reads_the_file(pond: Path) -> None:
     assert [len(record["annotations"]) for record in records] == [3, 2]
 
 
-def test_classes_of_a_file(pond: Path) -> None:
+def test_classes_of_a_file_are_used(pond: Path) -> None:
     classes = "[{name: water, id: 3}, {name: reed, id: 9, isthing: 1}, {name: duck, id: 5, isthing: 1}]"
     (pond / "classes.yaml").write_text(classes)
     assert convert(pond, classes_file=pond / "classes.yaml").classes == 2
@@ -109,14 +109,14 @@ def test_classes_of_a_file(pond: Path) -> None:
     assert [a["category_id"] for a in content["annotations"]] == [5, 9, 5, 5, 9]
 
 
-def test_what_has_no_pixel_is_left_out(pond: Path) -> None:
+def test_instances_without_a_pixel_are_left_out(pond: Path) -> None:
     outside, point = shape("duck", "rectangle", (-5, 0), (-1, 3)), shape("eel", "circle", (2.5, 2.5), (2.5, 2.5))
     write(pond, "a.json", drawn("a.png", outside, DUCK, point))
     assert convert(pond) == (2, 3, 2, 3)
     assert [a["id"] for a in json.loads((pond / "instances.json").read_text())["annotations"]] == [1, 2, 3]
 
 
-def test_old_files_have_polygons_without_a_type(pond: Path) -> None:
+def test_shapes_without_a_type_are_polygons(pond: Path) -> None:
     write(pond, "a.json", drawn("a.png", {"label": "reed", "points": REED[0]["points"]}))
     assert convert(pond).instances == 3
 
@@ -161,10 +161,10 @@ BAD = {
     "from the root": (changed(imagePath="/etc/a.png"), r"a\.json: imagePath: .* leads out of"),
     "no file's name": (changed(imagePath="a\0.png"), r"a\.json: imagePath: .* names no file"),
     "one image": (changed(imagePath="images/b c.jpg"), r"b\.json: its image images/b c\.jpg is also that of .*a\.json"),
-    "a line": (with_shape(shape_type="line"), r"a\.json: shapes record 1: shape_type 'line' is not read"),
-    "two corners": (with_shape(shape_type="polygon", points=LINE), "record 1: a polygon has at least 3 points"),
-    "three points": (with_shape(points=[*LINE, [4, 4]]), "record 1: a rectangle has 2 points, this one 3"),
-    "one point": (with_shape(shape_type="circle", points=LINE[:1]), "record 1: a circle has 2 points, this one 1"),
+    "a line": (with_shape(shape_type="line"), r"a\.json: shapes record 1: shape_type must be .*, got 'line'"),
+    "two corners": (with_shape(shape_type="polygon", points=LINE), "record 1: a polygon must have at least 3 points"),
+    "three points": (with_shape(points=[*LINE, [4, 4]]), "record 1: a rectangle must have 2 points, got 3"),
+    "one point": (with_shape(shape_type="circle", points=LINE[:1]), "record 1: a circle must have 2 points, got 1"),
     "no points": (with_shape(points=None), "record 1: points must be array, got None"),
     "a point in space": (with_shape(points=[[1, 2, 3], [4, 5, 6]]), r"points\[0\] must be array of length 2, got \["),
     "no number": (with_shape(points=[[1, 2], [True, 5]]), r"points\[1\]\[0\] must be float, got True"),
@@ -188,11 +188,11 @@ def test_bad_input_is_one_clear_error(pond: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        ("[{name: duck, isthing: 1}]", r"a\.json: shapes record 1: its label 'reed' is no class of .*classes\.yaml"),
-        ("[duck, {name: reed, isthing: 1}]", r"a\.json: shapes record 0: its label 'duck' is stuff in .*classes\.yaml"),
+        ("[{name: duck, isthing: 1}]", r"a\.json: shapes record 1: unknown label 'reed', .*classes\.yaml"),
+        ("[duck, {name: reed, isthing: 1}]", r"a\.json: shapes record 0: label 'duck' is stuff in .*classes\.yaml"),
     ],
 )
-def test_labels_that_are_no_things(pond: Path, classes: str, message: str) -> None:
+def test_labels_must_be_things(pond: Path, classes: str, message: str) -> None:
     (pond / "classes.yaml").write_text(classes)
     with pytest.raises(DataError, match=message):
         convert(pond, classes_file=pond / "classes.yaml")
@@ -205,6 +205,6 @@ def test_links_out_of_the_folder_are_not_followed(pond: Path) -> None:
         convert(pond)
 
 
-def test_the_folder_is_not_written_to(pond: Path) -> None:
-    with pytest.raises(DataError, match="nothing is written into the input"):
+def test_outputs_in_inputs_are_refused(pond: Path) -> None:
+    with pytest.raises(DataError, match="the output must not overlap with the input"):
         convert_labelme(pond / "drawn", pond / "drawn/instances.json")

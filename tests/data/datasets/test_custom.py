@@ -183,13 +183,13 @@ def test_ground_truths_of_different_sizes(yard: Path) -> None:
 def test_values_that_are_neither_class_nor_ignored(yard: Path) -> None:
     register_custom([entry(**{**SEMANTIC, "IGNORE": [255]})], yard)
     record = DatasetCatalog.get(NAME)[0]
-    with pytest.raises(DataError, match=r"one\.png: the values \[0\] are no class and not void, of 12 pixels"):
+    with pytest.raises(DataError, match=r"one\.png: the values \[0\] are neither a class nor void; 12 pixels"):
         check_record(record, dataset_classes(MetadataCatalog.get(NAME)))
 
 
 def test_a_class_to_ignore(yard: Path) -> None:
     dataset = CustomDataset.from_entry(entry(**{**SEMANTIC, "IGNORE": [GRASS]}), yard)
-    with pytest.raises(DataError, match=r"classes\.yaml: the values \[3\] can't be ignored and the ids of classes"):
+    with pytest.raises(DataError, match=r"classes\.yaml: the values \[3\] can't be both ignored and ids of classes"):
         dataset.load()
 
 

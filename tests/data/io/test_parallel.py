@@ -35,7 +35,7 @@ def test_the_first_error_ends_it(workers: int) -> None:
 
 
 def test_a_dead_process_is_an_error_not_a_hang() -> None:
-    with pytest.raises(DataError, match="squares: a process was ended"):
+    with pytest.raises(DataError, match="squares: a process was killed"):
         map_in_parallel(die, range(9), 2, "squares")
 
 

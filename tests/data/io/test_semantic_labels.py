@@ -9,51 +9,51 @@ import pytest
 from PIL import Image
 from three_classes import CAR, SKY, TABLE, TRUCK
 
-from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, pixel_values, read_semantic_ground_truth
+from unified_seg.data.io.semantic_labels import PixelValues, has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.structures.class_table import ClassTable
 
 
 class TestPixelValues:
     def test_dataset_ids(self):
-        values = pixel_values(TABLE, "dataset")
+        values = PixelValues.from_table(TABLE, "dataset")
         meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
         assert meant == {0: 255, SKY: 0, CAR: 1, TRUCK: 2, 255: 255}
         assert values.from_semantic[[0, 1, 2, 255]].tolist() == [SKY, CAR, TRUCK, 255]
         assert values.from_semantic.dtype == np.uint8
 
     def test_contiguous_ids(self):
-        values = pixel_values(TABLE, "contiguous")
+        values = PixelValues.from_table(TABLE, "contiguous")
         meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
         assert meant == {0: 0, 1: 1, 2: 2, 255: 255}
         assert values.from_semantic[[0, 1, 2, 255]].tolist() == [0, 1, 2, 255]
 
     def test_a_class_with_the_id_of_void(self):
-        values = pixel_values(ClassTable([replace(TABLE.classes[0], dataset_id=255)]), "dataset")
+        values = PixelValues.from_table(ClassTable([replace(TABLE.classes[0], dataset_id=255)]), "dataset")
         assert (values.to_semantic[0], values.to_semantic[255]) == (255, 0)
         assert values.from_semantic[[0, 255]].tolist() == [255, 0]
 
     def test_ids_that_need_two_bytes(self):
-        values = pixel_values(ClassTable([replace(TABLE.classes[0], dataset_id=65535)]), "dataset")
+        values = PixelValues.from_table(ClassTable([replace(TABLE.classes[0], dataset_id=65535)]), "dataset")
         assert values.from_semantic[[0, 255]].tolist() == [65535, 255]
 
     def test_things_that_share_a_semantic_id(self):
         table = ClassTable([replace(c, semantic_id=0, thing_id=i) for i, c in enumerate(TABLE.classes)])
-        assert pixel_values(table, "contiguous").to_semantic[0] == 0
+        assert PixelValues.from_table(table, "contiguous").to_semantic[0] == 0
         with pytest.raises(DataError, match="several things share a semantic id"):
-            pixel_values(table, "dataset")
+            PixelValues.from_table(table, "dataset")
 
     @pytest.mark.parametrize("ignore_label", [-1, 65536])
     def test_an_ignore_label_that_no_map_holds(self, ignore_label: int):
-        with pytest.raises(DataError, match=f"ignore label of the classes is {ignore_label}, it must be 0 .. 65535"):
-            pixel_values(ClassTable(TABLE.classes, ignore_label), "contiguous")
+        with pytest.raises(DataError, match=rf"must be in \[0, 65535\], got {ignore_label}"):
+            PixelValues.from_table(ClassTable(TABLE.classes, ignore_label), "contiguous")
 
     def test_an_unknown_kind(self):
         with pytest.raises(ValueError, match="must be dataset or contiguous, got 'coco'"):
-            pixel_values(TABLE, "coco")
+            PixelValues.from_table(TABLE, "coco")
 
     def test_values_to_ignore(self):
-        values = pixel_values(TABLE, "dataset", ignored=(0, 9))
+        values = PixelValues.from_table(TABLE, "dataset", ignored=(0, 9))
         meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
         assert meant == {0: 255, 9: 255, SKY: 0, CAR: 1, TRUCK: 2}
 
@@ -63,7 +63,7 @@ class TestPixelValues:
     )
     def test_values_that_can_not_be_ignored(self, ignored: tuple[int, ...], message: str):
         with pytest.raises(DataError, match=message):
-            pixel_values(TABLE, "dataset", ignored)
+            PixelValues.from_table(TABLE, "dataset", ignored)
 
 
 def labeled(folder: Path, pixels: np.ndarray, **more: Any) -> dict[str, Any]:
@@ -90,11 +90,11 @@ def test_semantic_ids_are_taken_as_they_are(tmp_path: Path):
 
 
 def test_values_of_a_table_become_semantic_ids(tmp_path: Path):
-    values = pixel_values(TABLE, "dataset", ignored=(0,)).by_value()
+    values = PixelValues.from_table(TABLE, "dataset", ignored=(0,)).by_value()
     record = labeled(tmp_path, np.array([[SKY, 0], [TRUCK, CAR]], dtype=np.uint8), sem_seg_values=values)
     assert read_semantic_ground_truth(record, TABLE).tolist() == [[0, 255], [2, 1]]
     wrong = labeled(tmp_path, np.array([[SKY, 1], [28, 28]], dtype=np.uint8), sem_seg_values=values)
-    with pytest.raises(DataError, match=r"label\.png: the values \[1, 28\] are no class and not void, of 3 pixels"):
+    with pytest.raises(DataError, match=r"label\.png: the values \[1, 28\] are neither a class nor void; 3 pixels"):
         read_semantic_ground_truth(wrong, TABLE)
     found: list[Problem] = []
     assert read_semantic_ground_truth(wrong, TABLE, found.append).tolist() == [[0, 255], [255, 255]]
@@ -150,6 +150,6 @@ def test_a_record_without_ground_truth_is_named():
 
 def test_ids_of_two_bytes(tmp_path: Path):
     table = ClassTable([replace(TABLE.classes[0], dataset_id=40000)])
-    values = pixel_values(table, "dataset").by_value()
+    values = PixelValues.from_table(table, "dataset").by_value()
     record = labeled(tmp_path, np.array([[40000, 0]], dtype=np.uint16), sem_seg_values=values)
     assert read_semantic_ground_truth(record, table).tolist() == [[0, 255]]

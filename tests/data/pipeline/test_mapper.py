@@ -247,7 +247,7 @@ def test_only_what_the_model_learns_from_is_read(tiny_config: CfgNode) -> None:
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("file_name", "the record says 64x128"),
+        ("file_name", "but its record has 64x128"),
         ("sem_seg_file_name", "its image has 64x128"),
         ("pan_seg_file_name", "its image has 64x128"),
     ],
@@ -301,7 +301,7 @@ def test_an_ignore_label_that_no_file_can_have(
 ) -> None:
     name = tiny_config.DATASETS.TRAIN[0]
     monkeypatch.setitem(MetadataCatalog.get(name).__dict__, "ignore_label", ignore)
-    with pytest.raises(ConfigError, match=rf"{name}: the ignore label must be 0 to 255, got {ignore}"):
+    with pytest.raises(ConfigError, match=rf"{name}: the ignore label must be in \[0, 255\], got {ignore}"):
         UnifiedMapper(tiny_config, True)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from unified_seg.data.validation.dataset_statistics import (
     ImageContents,
     InstanceMeasures,
+    compute_quantiles,
     compute_statistics,
-    quantiles,
 )
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -45,10 +45,10 @@ def test_crowds_are_counted_apart() -> None:
     cow = statistics.classes[1]
     assert (cow.pixels, cow.images, cow.instances, cow.crowds) == (None, 1, 2, 1)
     assert statistics.instances_per_image == [2]
-    assert statistics.as_json()["instance_area"] == quantiles([6, 8])
+    assert statistics.to_json()["instance_area"] == compute_quantiles([6, 8])
 
 
-def test_quantiles() -> None:
-    assert quantiles([]) is None
+def test_quantiles_are_keyed_by_percent() -> None:
+    assert compute_quantiles([]) is None
     # Of 0 .. 100 the value at a quantile is its percent.
-    assert quantiles(np.arange(101)) == {"0": 0, "5": 5, "25": 25, "50": 50, "75": 75, "95": 95, "100": 100}
+    assert compute_quantiles(np.arange(101)) == {"0": 0, "5": 5, "25": 25, "50": 50, "75": 75, "95": 95, "100": 100}

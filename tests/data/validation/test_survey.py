@@ -17,9 +17,9 @@ from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.data.datasets.custom import register_custom
-from unified_seg.data.problems import KINDS, DataError, Problem, stop
+from unified_seg.data.problems import KINDS, DataError, Problem, raise_error
 from unified_seg.data.validation import survey
-from unified_seg.data.validation.survey import Survey, as_json, survey_datasets
+from unified_seg.data.validation.survey import Survey, convert_surveys_to_json, survey_datasets
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
 
@@ -234,7 +234,7 @@ def test_a_damaged_map_of_instance_ids(tiny_dataset: Any, tmp_path: Path) -> Non
 
 
 def fail_at_a_record() -> None:
-    stop(Problem("class", "a.json", "its category_id 9 is no class", "record 3"))
+    raise_error(Problem("class", "a.json", "its category_id 9 is no class", "record 3"))
 
 
 def fail_at_a_file() -> None:
@@ -301,7 +301,7 @@ def test_a_box_is_measured_within_its_image(yard: Path) -> None:
 
 def test_workers_change_nothing(tiny_dataset: Any) -> None:
     names = [tiny_dataset.train, tiny_dataset.val]
-    texts = {json.dumps(as_json(survey_datasets(names, workers))) for workers in (0, 1, 2)}
+    texts = {json.dumps(convert_surveys_to_json(survey_datasets(names, workers))) for workers in (0, 1, 2)}
     assert len(texts) == 1
     content = json.loads(texts.pop())
     assert [entry["name"] for entry in content["datasets"]] == names
@@ -314,5 +314,5 @@ def test_workers_change_nothing(tiny_dataset: Any) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="workers that are not forked do not have the patch")
 def test_a_dead_worker_is_an_error(tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "read_image", lambda *arguments: os._exit(1))
-    with pytest.raises(DataError, match="a process was ended"):
+    with pytest.raises(DataError, match="a process was killed"):
         survey_datasets([tiny_dataset.train], workers=2)

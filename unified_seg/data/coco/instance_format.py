@@ -13,13 +13,15 @@ from unified_seg.data.coco.records import ImageId, InstanceEntry, find_thing_id,
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import convert_record, iterate_records
-from unified_seg.data.problems import Problem, RecordError, Report, stop
+from unified_seg.data.problems import Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
 
 
-def load_coco_instances(json_file: Path, image_root: Path, table: ClassTable, *, report: Report = stop) -> list[Record]:
+def load_coco_instances(
+    json_file: Path, image_root: Path, table: ClassTable, *, report: Report = raise_error
+) -> list[Record]:
     """Return the records of a data set in COCO's instance format, in the order of its images.
 
     An image without annotations is one without instances.
@@ -29,7 +31,7 @@ def load_coco_instances(json_file: Path, image_root: Path, table: ClassTable, *,
             id, segmentation, iscrowd). Annotation ids may be any, but each once.
         image_root: the folder of the images, which may have any suffix.
         table: the classes, whose dataset ids the JSON's category ids are.
-        report: gets what is wrong with a record, which is then left out.
+        report: gets the problems; a wrong record is left out.
 
     Returns:
         Records in Detectron2's terms: file_name, image_id, height, width, annotations (bbox, bbox_mode, category_id =

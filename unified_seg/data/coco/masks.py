@@ -1,7 +1,7 @@
-"""COCO's three forms of a mask, as files give them, checked before pycocotools sees them.
+"""COCO's three forms of a mask, checked before pycocotools reads them.
 
-pycocotools hands run lengths and polygons to C code that trusts them: those that do not fit the image make it read and
-write beyond its memory, or give another mask than the file meant.
+pycocotools hands run lengths and polygons to C code without checks: if they do not fit the image, it reads and writes
+beyond its memory, or gives a wrong mask.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from unified_seg.data.problems import DataError
 
 
 class MaskError(DataError):
-    """A mask that is none of COCO's forms, or doesn't fit its image."""
+    """A mask in none of COCO's forms, or one that doesn't fit its image."""
 
     kind = "mask"
 
@@ -23,111 +23,111 @@ Rle = dict[str, Any]  # {"size": [H, W], "counts": str}
 
 # A number of six characters has 30 bits, more than an image has pixels; the C code overflows from the seventh on.
 MAX_CHARACTERS = 6
-# Annotators' points lie somewhat outside at times; far outside, the rasteriser overflows.
+# Annotators' points are sometimes a little outside of the image; far outside, the rasterizer overflows.
 MAX_DISTANCE = 10
 
 
 def convert_to_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle:
-    """A mask in any of COCO's forms as compressed run lengths, which pycocotools can be given.
+    """Return a mask in any of COCO's forms as compressed run lengths that are safe for pycocotools.
 
     Args:
         segmentation: {"size": [H, W], "counts": ...} with run lengths down the columns, the first of background, as a
             list or compressed (str, or bytes as pycocotools gives them); or polygons [[x, y, x, y, ...], ...] in
             pixels.
         image_size: (H, W).
-        where: what names file and record in errors.
+        where: file and record, for errors.
 
     Returns:
         {"size": [H, W], "counts": str}, equal to what `pycocotools.mask.encode` gives of the mask.
 
     Raises:
-        DataError: neither of the forms, of another image size, run lengths that do not fill the image, or a polygon
-            with less than three points, far outside the image, or with an outline too long to be one.
+        DataError: none of the forms, another image size, run lengths that do not fill the image, or a polygon with
+            less than three points, far outside the image, or with too long an outline.
     """
     checked = check_segmentation(segmentation, image_size, where)
     if isinstance(checked, dict):
         return checked
-    return as_text(mask_util.merge(mask_util.frPyObjects(checked, *image_size)))
+    return decode_rle(mask_util.merge(mask_util.frPyObjects(checked, *image_size)))
 
 
 def check_segmentation(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle | list[list[float]]:
-    """A mask in the one of COCO's forms that it has: polygons stay what transforms can move by fractions of a pixel.
+    """Return a mask in its own form; polygons stay polygons, which transforms can move by fractions of a pixel.
 
     Args, raises:
-        As `convert_to_rle`.
+        See `convert_to_rle`.
 
     Returns:
         {"size": [H, W], "counts": str} of run lengths, or polygons [[x, y, x, y, ...], ...].
     """
     try:
         if isinstance(segmentation, dict):
-            counts = _without_empty_runs(_run_lengths(segmentation, image_size))
-            return as_text(mask_util.frPyObjects({"size": list(image_size), "counts": counts}, *image_size))
-        return _checked_polygons(segmentation, image_size)
+            counts = _merge_empty_runs(_read_run_lengths(segmentation, image_size))
+            return decode_rle(mask_util.frPyObjects({"size": list(image_size), "counts": counts}, *image_size))
+        return _check_polygons(segmentation, image_size)
     except DataError as error:
         raise MaskError(f"{where}: {error}") from None
 
 
-def annotation_name(annotation: Mapping[str, Any], index: int) -> str:
-    """What an annotation of a record is called in errors: by its id or, without one, its place."""
+def name_annotation(annotation: Mapping[str, Any], index: int) -> str:
+    """Return the name of an annotation in errors: its id or, without one, its place in the record."""
     return f"annotation {annotation.get('id', index)}"
 
 
 def check_masks(record: Mapping[str, Any]) -> None:
-    """Raises DataError where an annotation of the record, but a crowd, has no mask."""
+    """Raise DataError if an annotation of the record that is not a crowd has no mask."""
     for index, annotation in enumerate(record.get("annotations", ())):
         if not annotation.get("segmentation") and not annotation.get("iscrowd", 0):
-            where = f"{record['file_name']}: {annotation_name(annotation, index)}"
+            where = f"{record['file_name']}: {name_annotation(annotation, index)}"
             raise DataError(f"{where} has no segmentation, and MODEL.MASK_ON is set")
 
 
-def as_text(rle: Rle) -> Rle:
-    """pycocotools gives bytes, which JSON can't hold."""
+def decode_rle(rle: Rle) -> Rle:
+    """Return run lengths with counts as str: pycocotools gives bytes, which JSON can't hold."""
     counts = rle["counts"]
     return {"size": [int(n) for n in rle["size"]], "counts": counts.decode() if isinstance(counts, bytes) else counts}
 
 
 def decode_counts(text: str | bytes) -> list[int]:
-    """COCO's compressed run lengths, as `rleFrString` of its maskApi.c reads them, with every overflow an error.
+    """Return the numbers of COCO's compressed run lengths, as `rleFrString` of its maskApi.c reads them.
 
     Raises:
-        DataError: what is no such text.
+        DataError: not such a text, or a number that would overflow.
     """
     # Beyond ASCII every byte is above 127, out of the range below.
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     chars = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
-    # Six bits a character, starting at "0": five of a number, the lowest first, and whether more of it follow.
+    # Six bits a character, starting at "0": five bits of a number, the lowest first, and whether more follow.
     last = (chars & 32) == 0
     if not len(chars) or chars.min() < 0 or chars.max() > 63 or not last[-1]:
-        raise DataError(f"counts that are no compressed run lengths: {text!r:.80}")
+        raise DataError(f"counts must be compressed run lengths, got {text!r:.80}")
     starts = np.flatnonzero(np.r_[True, last[:-1]])
     lengths = np.diff(np.r_[starts, len(chars)])
     if lengths.max() > MAX_CHARACTERS:
-        raise DataError(f"counts with a run length of more than {5 * MAX_CHARACTERS} bits")
+        raise DataError(f"counts must not have a run length of more than {5 * MAX_CHARACTERS} bits")
     place = np.arange(len(chars)) - np.repeat(starts, lengths)
     numbers = np.add.reduceat((chars & 31) << (5 * place), starts)
     numbers -= np.where(chars[last] & 16, 1 << (5 * lengths), 0)  # the highest bit is the sign
-    # From the fourth on, each is the difference to the run before the last.
+    # From the fourth number on, each is the difference to the number two places before.
     numbers[1::2], numbers[2::2] = np.cumsum(numbers[1::2]), np.cumsum(numbers[2::2])
     return numbers.tolist()
 
 
-def _run_lengths(segmentation: dict[str, Any], image_size: tuple[int, int]) -> list[int]:
-    """The run lengths of a mask of this image, compressed or not."""
+def _read_run_lengths(segmentation: dict[str, Any], image_size: tuple[int, int]) -> list[int]:
+    """Return the run lengths of a mask, compressed or not, of an image of this size."""
     size, counts = segmentation.get("size"), segmentation.get("counts")
     if not isinstance(size, list | tuple) or tuple(size) != image_size:
-        raise DataError(f"a mask of the size {size!r:.80} for an image of {list(image_size)} (H, W)")
+        raise DataError(f"the mask has the size {size!r:.80}, its image {list(image_size)} (H, W)")
     if isinstance(counts, str | bytes):
         counts = decode_counts(counts)
     elif not isinstance(counts, list) or any(type(run) is not int for run in counts):
-        raise DataError(f"counts must be run lengths, in whole numbers or compressed, got {counts!r:.80}")
+        raise DataError(f"counts must be run lengths, as integers or compressed, got {counts!r:.80}")
     if min(counts, default=0) < 0 or sum(counts) != image_size[0] * image_size[1]:
         raise DataError(f"run lengths do not add up to {image_size[0]} x {image_size[1]} pixels")
     return counts
 
 
-def _without_empty_runs(counts: Sequence[int]) -> np.ndarray:
-    """The same mask without runs of 0 pixels but for the first: pycocotools' boxes are nonsense where there are any."""
+def _merge_empty_runs(counts: Sequence[int]) -> np.ndarray:
+    """Return the same mask without runs of 0 pixels but the first, with which pycocotools' boxes are wrong."""
     runs = np.array(counts, dtype=np.int64)
     filled = np.flatnonzero(runs)
     colors = filled % 2
@@ -135,28 +135,28 @@ def _without_empty_runs(counts: Sequence[int]) -> np.ndarray:
     return np.r_[0, merged] if colors[0] else merged
 
 
-def _checked_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[float]]:
+def _check_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[float]]:
     if not isinstance(polygons, list | tuple) or not polygons:
         raise DataError(f"a mask must be polygons or run lengths, got {polygons!r:.80}")
-    return [_checked_polygon(polygon, image_size) for polygon in polygons]
+    return [_check_polygon(polygon, image_size) for polygon in polygons]
 
 
-def _checked_polygon(polygon: Any, image_size: tuple[int, int]) -> list[float]:
-    # Detectron2's records may have arrays.
+def _check_polygon(polygon: Any, image_size: tuple[int, int]) -> list[float]:
+    # Detectron2's records may hold arrays.
     if not isinstance(polygon, list | tuple | np.ndarray):
-        raise DataError(f"a polygon must be a list x, y, x, y, ..., got {polygon!r:.80}")
+        raise DataError(f"a polygon must be a list of numbers x, y, x, y, ..., got {polygon!r:.80}")
     if len(polygon) < 6 or len(polygon) % 2:
-        raise DataError(f"a polygon needs at least 3 points x, y, this one has {len(polygon)} numbers")
+        raise DataError(f"a polygon must have at least 3 points x, y, got {len(polygon)} numbers")
     farthest = MAX_DISTANCE * max(image_size)
     for value in polygon:
         if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-            raise DataError(f"a polygon must be a list of numbers, this one has {value!r:.80}")
+            raise DataError(f"a polygon must be a list of numbers, got {value!r:.80}")
         if not -farthest <= value <= farthest:
-            raise DataError(f"a polygon with the coordinate {value!r:.80}, which is NaN or far outside the image")
+            raise DataError(f"a polygon has the coordinate {value!r:.80}, which is NaN or far outside the image")
     points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
-    # The rasteriser's memory grows with the outline. The longest there may be goes around every pixel, and once around
-    # all that is not too far outside.
+    # The rasterizer's memory grows with the outline. The longest valid one goes around every pixel, and once around
+    # everything that is not too far outside.
     outline = float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
     if outline > 4 * image_size[0] * image_size[1] + 8 * farthest:
-        raise DataError(f"a polygon with an outline of {outline:.0f} pixels")
+        raise DataError(f"a polygon has too long an outline, {outline:.0f} pixels")
     return points.reshape(-1).tolist()

@@ -1,4 +1,4 @@
-"""COCO's panoptic format: a JSON of images, categories and segments, and a folder of PNGs that code the segments' ids.
+"""COCO's panoptic format: a JSON of images, categories and segments, and a folder of PNGs with the segments' ids.
 
 H, W = an image.
 """
@@ -21,7 +21,7 @@ from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import MAX_SEGMENT_ID
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import Json, convert_record, iterate_records
-from unified_seg.data.problems import Problem, RecordError, Report, stop
+from unified_seg.data.problems import Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -34,7 +34,7 @@ def load_coco_panoptic(
     table: ClassTable,
     *,
     semantic_root: Path | None = None,
-    report: Report = stop,
+    report: Report = raise_error,
 ) -> list[Record]:
     """Return the records of a data set in COCO's panoptic format, in the order of its images.
 
@@ -45,11 +45,11 @@ def load_coco_panoptic(
         table: the classes, whose dataset ids the JSON's category ids are.
         semantic_root: a folder of semantic PNGs with the names of the images; None: semantic labels are the classes of
             the segments.
-        report: gets what is wrong with a record, which is then left out.
+        report: gets the problems; a wrong record is left out.
 
     Returns:
         Records in Detectron2's terms: file_name, image_id, height, width, pan_seg_file_name, segments_info (id,
-        category_id, isthing, iscrowd, area if it is there), and sem_seg_file_name if asked for.
+        category_id, isthing, iscrowd, area if it is given), and with a semantic_root sem_seg_file_name.
 
     Raises:
         DataError: not such a file; and, by the default report, the first thing wrong with a record.
@@ -61,7 +61,7 @@ def load_coco_panoptic(
     for entry in images.values():
         where = f"image {entry.id!r}"
         if entry.id not in annotations:
-            report(Problem("missing-truth", str(json_file), "there is no annotation of it", where))
+            report(Problem("missing-truth", str(json_file), "it has no annotation", where))
             continue
         try:
             record = {"file_name": str(resolve_below(image_root, entry.file_name)), **annotations[entry.id]}
@@ -81,7 +81,7 @@ def read_panoptic_annotations(
     images: Mapping[ImageId, ImageEntry],
     png_root: Path,
     table: ClassTable,
-    report: Report = stop,
+    report: Report = raise_error,
 ) -> dict[ImageId, Record]:
     """Return by image id what the annotations of a panoptic JSON have: all of a record but the image's file.
 

@@ -1,4 +1,4 @@
-"""The true segments of a record: a panoptic PNG and its segments_info, checked against each other.
+"""The ground-truth segments of a record: a panoptic PNG and its segments_info, checked against each other.
 
 H, W = the image.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from unified_seg.data.io.image_files import check_size, read_panoptic_ids
-from unified_seg.data.problems import DataError, Problem, Report, stop
+from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.ops.id_maps import UnknownIdsError, format_ids, measure_segments
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -33,48 +33,47 @@ class GroundTruthSegment:
 
 
 def read_segments(
-    record: Record, table: ClassTable, report: Report = stop
+    record: Record, table: ClassTable, report: Report = raise_error
 ) -> tuple[np.ndarray, list[GroundTruthSegment]]:
-    """The panoptic map of a record.
+    """Return the panoptic map of a record, and its segments.
 
     Args:
         record: with `pan_seg_file_name`, `segments_info`, `height` and `width`.
         table: the classes.
-        report: gets what is wrong with a segment, which is then left out.
+        report: gets the problems; a wrong segment is left out.
 
     Returns:
         (H, W) int32 segment ids with 0 = void, and the segments.
 
     Raises:
-        DataError: the PNG can't be read or has another size than the record says, there is no segments_info; and, by
-            the default report, segments of the PNG and of segments_info differ, an id occurs twice, or a class is
-            unknown.
+        DataError: the PNG can't be read or has another size than the record, or there is no segments_info; and, by the
+            default report, segments of the PNG and of segments_info differ, an id occurs twice, or a class is unknown.
     """
     file_name = record["pan_seg_file_name"]
     ids = check_size(read_panoptic_ids(file_name), (record["height"], record["width"]), file_name)
     infos = record.get("segments_info")
     if infos is None:
         raise DataError(f"{file_name}: its record has no segments_info")
-    extent_of = _extents(ids, infos, file_name, report)
+    extent_of = _measure_segments(ids, infos, file_name, report)
     segments = []
     seen: set[int] = set()
     for info in infos:
         cause = ""
         if info["id"] in seen:
-            cause = f"segments_info describes the segment {info['id']} twice"
+            cause = f"the segment {info['id']} is in segments_info twice"
         elif info["id"] == 0 or not extent_of[info["id"]][0]:
             cause = f"the segment {info['id']} is in segments_info but not in the PNG"
         if cause:
             report(Problem("segments", file_name, cause))
             continue
         seen.add(info["id"])
-        if (segment := _true_segment(info, extent_of[info["id"]], table, file_name, report)) is not None:
+        if (segment := _make_segment(info, extent_of[info["id"]], table, file_name, report)) is not None:
             segments.append(segment)
     return ids, segments
 
 
-def _extents(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) -> dict[int, list[int]]:
-    """Of each segment of segments_info: its pixels and window in the PNG, which should hold no others."""
+def _measure_segments(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) -> dict[int, list[int]]:
+    """Return pixels and window in the PNG of each segment of segments_info; report segments of the PNG alone."""
     known = sorted({0, *(info["id"] for info in infos)})
     try:
         return dict(zip(known, measure_segments(ids, known).tolist()))
@@ -85,7 +84,7 @@ def _extents(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) 
         return dict(zip(everything, measure_segments(ids, everything).tolist()))
 
 
-def _true_segment(
+def _make_segment(
     info: Any, extent: list[int], table: ClassTable, file_name: str, report: Report
 ) -> GroundTruthSegment | None:
     try:
@@ -95,6 +94,6 @@ def _true_segment(
         return None
     area, top, bottom, left, right = extent
     if info.get("area", area) != area:
-        report(Problem("area", file_name, f"{area} pixels, its area says {info['area']}", f"segment {info['id']}"))
+        report(Problem("area", file_name, f"{area} pixels, but its area is {info['area']}", f"segment {info['id']}"))
     window = (slice(top, bottom), slice(left, right))
     return GroundTruthSegment(info["id"], cls, bool(info.get("iscrowd", 0)), area, window)

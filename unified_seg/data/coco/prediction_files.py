@@ -1,4 +1,4 @@
-"""Predictions on disk, of anybody's model: COCO's list of instance results, and a PNG of class ids for each image.
+"""Predictions of any model in files: COCO's list of instance results, and a PNG of class ids for each image.
 
 Every error is a DataError that names the file, the record and the cause. H, W = an image.
 """
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.coco.records import DetectionEntry, ImageId, find_thing_id, read_image_entries
+from unified_seg.data.coco.rle import decode_window
 from unified_seg.data.io.file_system import resolve_below
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.image_files import check_size, read_label
 from unified_seg.data.io.semantic_labels import PixelValues, to_semantic_ids
 from unified_seg.data.io.text_files import read_json, read_json_object
 from unified_seg.data.io.typed_records import convert_record, iterate_records
@@ -25,11 +25,11 @@ from unified_seg.structures.class_table import ClassTable
 
 
 class ImageInfo(NamedTuple):
-    """An image that there are predictions of.
+    """An image with predictions.
 
     Attributes:
         id, file_name: as in the JSON.
-        png: its file_name with the suffix .png, which its label maps have.
+        png: the name of its semantic map, its file_name with the suffix .png.
         size: (H, W).
     """
 
@@ -38,8 +38,8 @@ class ImageInfo(NamedTuple):
     png: str
     size: tuple[int, int]
 
-    def png_in(self, folder: Path) -> Path:
-        """The image's PNG below a folder; raises DataError for a name that leads out of it."""
+    def resolve_png(self, folder: Path) -> Path:
+        """Return the path of the image's PNG below a folder; raises DataError for a name that leads out of it."""
         try:
             return resolve_below(folder, self.png)
         except RecordError as error:
@@ -50,9 +50,9 @@ class Detection(NamedTuple):
     """An instance result.
 
     Attributes:
-        record: as in the JSON, checked but for its mask.
+        record: as in the JSON; all but its mask is checked.
         thing_id: its class.
-        where: names it in errors.
+        where: file and record, for errors.
     """
 
     record: dict[str, Any]
@@ -61,10 +61,10 @@ class Detection(NamedTuple):
 
 
 def read_images(path: Path) -> list[ImageInfo]:
-    """The `images` (id, file_name, height, width) of a COCO annotation or image info file.
+    """Return the `images` (id, file_name, height, width) of a COCO annotation or image info file.
 
     Raises:
-        DataError: not such a file, no image, or two with one id or one name of a PNG.
+        DataError: not such a file, no image, or two images with one id or one name of a PNG.
     """
     by_png: dict[str, ImageInfo] = {}
     for entry in read_image_entries(path, read_json_object(path)).values():
@@ -73,7 +73,7 @@ def read_images(path: Path) -> list[ImageInfo]:
         except ValueError as error:
             raise DataError(f"{path}: file_name {entry.file_name!r} names no file: {error}") from None
         if png in by_png:
-            raise DataError(f"{path}: {entry.file_name} and {by_png[png].file_name} would both be {png}")
+            raise DataError(f"{path}: {entry.file_name} and {by_png[png].file_name} would both have the PNG {png}")
         by_png[png] = ImageInfo(entry.id, entry.file_name, png, entry.size)
     if not by_png:
         raise DataError(f"{path}: no image in it")
@@ -81,12 +81,12 @@ def read_images(path: Path) -> list[ImageInfo]:
 
 
 def read_detections(path: Path, images: Sequence[ImageInfo], table: ClassTable) -> Mapping[ImageId, list[Detection]]:
-    """COCO's instance results (image_id, category_id, score, segmentation), by image id.
+    """Return COCO's instance results (image_id, category_id, score, segmentation) by image id.
 
-    Images without a detection are left out; masks are read, and checked, by `read_masks`.
+    Images without a detection are left out; `read_masks` reads and checks the masks.
 
     Raises:
-        DataError: not such a file, an image or thing class that is unknown, or a score that is no finite number.
+        DataError: not such a file, an unknown image or thing class, or a score that is not a finite number.
     """
     detections: dict[ImageId, list[Detection]] = {}
     known = {image.id for image in images}
@@ -105,39 +105,38 @@ def read_detections(path: Path, images: Sequence[ImageInfo], table: ClassTable) 
 
 
 def read_masks(detections: Sequence[Detection], image_size: tuple[int, int], score_threshold: float) -> BoxMasks:
-    """The masks of an image's detections, each inside its tight window.
+    """Return the masks of an image's detections, each in its tight box.
 
     Args:
         detections: N.
-        image_size: (H, W), of a real image: a mask of that many pixels is made.
-        score_threshold: masks of lower scores are checked but stay empty: they are most, and no fusion looks at them.
+        image_size: (H, W).
+        score_threshold: masks of lower scores are checked but stay empty: they are most, and no fusion uses them.
 
     Raises:
-        DataError: as `convert_to_rle`.
+        DataError: see `convert_to_rle`.
     """
     windows, masks = [], []
     for detection in detections:
         rle = convert_to_rle(detection.record.get("segmentation"), image_size, f"{detection.where}: segmentation")
         window, mask = (0, 0, 0, 0), np.zeros((0, 0), dtype=bool)
         if detection.record["score"] >= score_threshold:
-            x, y, width, height = (int(v) for v in mask_util.toBbox(rle))
-            window = (x, y, x + width, y + height)
-            mask = mask_util.decode(rle)[y : y + height, x : x + width]
+            rows, columns, mask = decode_window(rle)
+            window = (columns.start, rows.start, columns.stop, rows.stop)
         windows.append(window)
-        masks.append(torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)))
+        masks.append(torch.from_numpy(mask))
     return BoxMasks(torch.tensor(windows, dtype=torch.int64).reshape(-1, 4), masks, image_size)
 
 
-def find_semantic(folder: Path, images: Sequence[ImageInfo]) -> dict[ImageId, Path]:
-    """The PNG of each image: in the same sub-folder as the image, or in none where its name is unique without it.
+def find_semantic_maps(folder: Path, images: Sequence[ImageInfo]) -> dict[ImageId, Path]:
+    """Return the PNG of each image: in the same sub-folder as the image or, if its name is unique, without sub-folder.
 
     Raises:
-        DataError: an image without one, or with a name that leads out of the folder.
+        DataError: an image without a PNG, or with a name that leads out of the folder.
     """
     names = Counter(Path(image.png).name for image in images)
     found = {}
     for image in images:
-        path = image.png_in(folder)
+        path = image.resolve_png(folder)
         flat = folder / path.name
         found[image.id] = flat if names[path.name] == 1 and flat.is_file() and not path.is_file() else path
         if not found[image.id].is_file():
@@ -145,13 +144,11 @@ def find_semantic(folder: Path, images: Sequence[ImageInfo]) -> dict[ImageId, Pa
     return found
 
 
-def read_semantic(path: Path, image: ImageInfo, values: PixelValues) -> torch.Tensor:
-    """(H, W) int32 semantic ids; void is the ignore label.
+def read_semantic_map(path: Path, image: ImageInfo, values: PixelValues) -> torch.Tensor:
+    """Return (H, W) int32 semantic ids; void is the ignore label.
 
     Raises:
-        DataError: as `read_label`, or a PNG of another size than its image, or with a value that means nothing.
+        DataError: see `read_label`; also a PNG of another size than its image, or a value without a meaning.
     """
-    pixels = read_label(path)
-    if pixels.shape != image.size:
-        raise DataError(f"{path}: {pixels.shape} pixels, but its image has {image.size} (height, width)")
+    pixels = check_size(read_label(path), image.size, path)
     return torch.from_numpy(to_semantic_ids(pixels, values.to_semantic, str(path)))

@@ -11,7 +11,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from unified_seg.data.io.image_files import MAX_PIXELS
 from unified_seg.data.io.typed_records import Finite, Flag, Json, convert_record, iterate_records
-from unified_seg.data.problems import Problem, RecordError, Report, stop
+from unified_seg.data.problems import Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 ImageId = int | str
@@ -87,13 +87,13 @@ def find_thing_id(dataset_id: int, table: ClassTable) -> int:
     return cls.thing_id
 
 
-def read_image_entries(path: Path, content: Json, report: Report = stop) -> dict[ImageId, ImageEntry]:
+def read_image_entries(path: Path, content: Json, report: Report = raise_error) -> dict[ImageId, ImageEntry]:
     """Return the `images` of a file, by id; ids and file names are unique.
 
     Args:
         path: the file, for errors.
         content: of the file.
-        report: gets what is wrong with a record, which is then left out.
+        report: gets the problems; a wrong record is left out.
 
     Raises:
         DataError: there is no such list.

@@ -1,5 +1,9 @@
-"""What tools/convert_dataset.py does: from the files that people have to those that DATASETS.CUSTOM reads.
+"""Conversion of other formats to those that DATASETS.CUSTOM reads, for tools/convert_dataset.py.
 
-Everything is written to a temporary name and renamed, the inputs are never written to, and a second run writes the same
-bytes.
+- `colors_to_ids`: label images whose colors are classes, with a legend in one of the formats of `legends`.
+- `labelme_to_instances`: labelme's drawings to COCO's instance format.
+- `instances_to_panoptic`: COCO's instances and semantic label maps to COCO's panoptic format.
+- `paths`: the checks of inputs and outputs.
+
+Files are written to a temporary name and renamed, inputs are never changed, and a second run writes the same bytes.
 """

@@ -1,4 +1,4 @@
-"""Maps of class ids, of label pictures whose colors are classes.
+"""Maps of class ids from label images whose colors are classes.
 
 H, W = an image.
 """
@@ -15,7 +15,7 @@ from PIL import Image
 
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
-from unified_seg.data.conversion.paths import check_apart, files_in
+from unified_seg.data.conversion.paths import check_apart, find_files
 from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image, write_png
 from unified_seg.data.io.parallel import map_in_parallel
@@ -23,14 +23,14 @@ from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import SegmentClass
 
 LOSSY_FORMATS = ("JPEG", "WEBP")
-# Pillow's names of what has colors of 8 bits, gray, palettes and an alpha channel included.
+# Pillow's modes with 8 bits a channel: grayscale, palettes and alpha channels included.
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 # Below all ids.
 NO_CLASS = -1
 
 
 class Summary(NamedTuple):
-    """Of a folder: how many files and pixels; pixels of unknown colors, files with some, and the first of these."""
+    """Counts of a folder: files, pixels, pixels of unknown colors, files with such pixels, and the first such file."""
 
     files: int
     pixels: int
@@ -49,13 +49,15 @@ def convert_colors(
     unknown: int | None = None,
     workers: int = 1,
 ) -> Summary:
-    """Write an 8-bit gray PNG of ids for each picture, and classes.yaml: DATASETS.CUSTOM's SEMANTIC and CLASSES.
+    """Write an 8-bit grayscale PNG of ids for each label image, and classes.yaml.
+
+    DATASETS.CUSTOM reads them as SEMANTIC and CLASSES.
 
     Args:
-        source: the folder of the pictures, in any format without loss; a PNG has the name of its picture.
-        legend_file, void: as `read_legend`.
+        source: the folder of the label images, in any lossless format; each PNG gets the name of its label image.
+        legend_file, void: see `read_legend`.
         output: the folder to write to.
-        tolerance: a pixel whose red, green and blue differ by no more than this from a color of the legend has it.
+        tolerance: the largest difference in red, green and blue between a pixel and its color in the legend.
         unknown: the id of pixels in a color that the legend lacks, such as 255, void; None: they are an error.
         workers: processes.
 
@@ -66,7 +68,7 @@ def convert_colors(
     check_apart([output / "classes.yaml"], [legend_file])
     legend = read_legend(legend_file, void)
     _check_tolerance(legend_file, list(legend.values), tolerance)
-    files = files_in(source, IMAGE_SUFFIXES)
+    files = find_files(source, IMAGE_SUFFIXES)
     outputs = {file: output / file.relative_to(source).with_suffix(".png") for file in files}
     _check_names(outputs)
     values = tuple(legend.values.items())
@@ -84,21 +86,21 @@ def convert_colors(
 
 
 def read_colors(path: Path) -> np.ndarray:
-    """The colors of a label picture, upright; of a palette image those that its indices mean.
+    """Return the colors of a label image, upright; of a palette image those of its indices.
 
     Returns:
         (H, W, 3) uint8, RGB.
 
     Raises:
-        DataError: absent or unreadable, in a format with loss, of more than 8 bits a channel, or (partly) transparent.
+        DataError: absent or unreadable, in a lossy format, with more than 8 bits a channel, or with transparent pixels.
     """
     pixels = read_image(path, "RGBA")
     with Image.open(path, formats=IMAGE_FORMATS) as image:
         kind, mode = str(image.format), image.mode
     if kind in LOSSY_FORMATS:
-        raise DataError(f"{path}: a {kind} file, whose compression changes colors; export the labels as PNG")
+        raise DataError(f"{path}: {kind} compression changes colors; export the labels as PNG")
     if mode not in MODES:
-        raise DataError(f"{path}: colors have 8 bits a channel, this is a {mode} image")
+        raise DataError(f"{path}: label images must have 8 bits a channel, got a {mode} image")
     solid = pixels[..., 3] == 255
     if not solid.all():
         row, column = (int(v) for v in np.argwhere(~solid)[0])
@@ -106,8 +108,8 @@ def read_colors(path: Path) -> np.ndarray:
     return pixels[..., :3]
 
 
-def color_ids(colors: np.ndarray, values: tuple[tuple[Color, int], ...], tolerance: int = 0) -> np.ndarray:
-    """The id of each pixel's color.
+def convert_colors_to_ids(colors: np.ndarray, values: tuple[tuple[Color, int], ...], tolerance: int = 0) -> np.ndarray:
+    """Return the id of each pixel's color.
 
     Args:
         colors: (H, W, 3) uint8, RGB.
@@ -115,15 +117,15 @@ def color_ids(colors: np.ndarray, values: tuple[tuple[Color, int], ...], toleran
         tolerance: the largest difference of a channel.
 
     Returns:
-        (H, W) int16: ids, and NO_CLASS where the color is none of these.
+        (H, W) int16: ids, and NO_CLASS for other colors.
     """
     red, green, blue = np.moveaxis(colors.astype(np.int32), -1, 0)
-    return _lookup(values, tolerance)[red << 16 | green << 8 | blue]
+    return _make_lookup_table(values, tolerance)[red << 16 | green << 8 | blue]
 
 
 @lru_cache(maxsize=1)  # 32 MB
-def _lookup(values: tuple[tuple[Color, int], ...], tolerance: int) -> np.ndarray:
-    """(256^3,) int16: the id of each color."""
+def _make_lookup_table(values: tuple[tuple[Color, int], ...], tolerance: int) -> np.ndarray:
+    """Return (256^3,) int16: the id of each color."""
     ids = np.full((256, 256, 256), NO_CLASS, dtype=np.int16)
     for color, value in values:
         ids[tuple(slice(max(0, channel - tolerance), channel + tolerance + 1) for channel in color)] = value
@@ -135,36 +137,36 @@ def _check_tolerance(legend_file: Path, colors: Sequence[Color], tolerance: int)
         distance = max(abs(a - b) for a, b in zip(one, other))
         if distance <= 2 * tolerance:
             raise DataError(
-                f"{legend_file}: with a tolerance of {tolerance} a color between {one} and {other} would mean both; "
-                f"it must be below {(distance + 1) // 2}"
+                f"{legend_file}: --tolerance must be below {(distance + 1) // 2}, got {tolerance}: a color between "
+                f"{one} and {other} would be both"
             )
 
 
 def _check_names(outputs: dict[Path, Path]) -> None:
-    pictures: dict[Path, Path] = {}
-    for picture, output in outputs.items():
-        if output in pictures:
-            raise DataError(f"{picture}: {pictures[output].name} would have the same PNG, {output}")
-        pictures[output] = picture
+    sources: dict[Path, Path] = {}
+    for source, output in outputs.items():
+        if output in sources:
+            raise DataError(f"{source}: {sources[output].name} would have the same PNG, {output}")
+        sources[output] = source
 
 
 def _convert_file(
     item: tuple[Path, Path], *, values: tuple[tuple[Color, int], ...], tolerance: int, unknown: int | None
 ) -> tuple[int, int]:
-    """Write the ids of a picture; returns how many pixels it has, and how many of an unknown color."""
+    """Write the ids of a label image; return the number of its pixels, and of those in unknown colors."""
     file, output = item
     colors = read_colors(file)
-    ids = color_ids(colors, values, tolerance)
+    ids = convert_colors_to_ids(colors, values, tolerance)
     lacking = ids == NO_CLASS
     if lacking.any():
         if unknown is None:
-            raise DataError(f"{file}: {_first_unknown(colors, lacking)}")
+            raise DataError(f"{file}: {_describe_unknown_color(colors, lacking)}")
         ids[lacking] = unknown
     write_png(output, ids.astype(np.uint8))
     return ids.size, int(lacking.sum())
 
 
-def _first_unknown(colors: np.ndarray, lacking: np.ndarray) -> str:
+def _describe_unknown_color(colors: np.ndarray, lacking: np.ndarray) -> str:
     row, column = (int(v) for v in np.argwhere(lacking)[0])
     color = colors[row, column]
     count = (colors == color).all(axis=-1).sum()

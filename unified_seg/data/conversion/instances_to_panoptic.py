@@ -1,7 +1,7 @@
-"""COCO's panoptic format, of COCO's instances and semantic label maps.
+"""COCO's panoptic format from COCO's instances and semantic label maps.
 
-Things come from the instances, stuff from the semantic maps; what an instance covers is the instance's, whatever the
-semantic map says. H, W = an image; K = classes.
+Things come from the instances, stuff from the semantic maps; a pixel in an instance belongs to the instance, whatever
+its class in the semantic map. H, W = an image; K = classes.
 """
 
 from collections import defaultdict
@@ -16,19 +16,20 @@ from scipy.ndimage import find_objects
 
 from unified_seg.data.coco.categories import CategoryName, build_class_table, read_classes, to_coco_categories
 from unified_seg.data.coco.masks import convert_to_rle
-from unified_seg.data.coco.prediction_files import ImageInfo, find_semantic, read_images, read_semantic
+from unified_seg.data.coco.prediction_files import ImageInfo, find_semantic_maps, read_images, read_semantic_map
 from unified_seg.data.coco.records import ImageId, MaskEntry, find_thing_id
+from unified_seg.data.coco.rle import decode_window
 from unified_seg.data.conversion.paths import check_apart
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import read_image_size, write_png
 from unified_seg.data.io.parallel import map_in_parallel
-from unified_seg.data.io.semantic_labels import PixelValues, pixel_values
+from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import read_json_object, write_json
 from unified_seg.data.io.typed_records import Json, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
-# What is in front where instances overlap: the smaller one, or the later one of the file.
+# Which of overlapping instances is in front: the smaller one, or the later one in the file.
 ORDERS = ("area", "file")
 
 
@@ -39,7 +40,7 @@ class Instance(NamedTuple):
         cls: its class, a thing.
         is_crowd: it is a group of its class.
         segmentation: its mask as in the file, not yet checked.
-        where: names it in errors.
+        where: file and record, for errors.
     """
 
     cls: SegmentClass
@@ -55,7 +56,7 @@ class Panoptic(NamedTuple):
         ids: (H, W) int32, segment ids, 0 = void.
         segments: segments_info: id, category_id, area, bbox (x, y, width, height in pixels), iscrowd.
         hidden: instances, and crowds, without a visible pixel.
-        uncovered: pixels of a thing class in the semantic map that no instance covers, so they are void.
+        uncovered: pixels of a thing class in the semantic map without an instance; they are void.
     """
 
     ids: np.ndarray
@@ -65,7 +66,7 @@ class Panoptic(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Of a data set: images, segments and pixels in all; hidden and uncovered as of `Panoptic`."""
+    """Counts of a data set: images, segments and pixels; hidden and uncovered, see `Panoptic`."""
 
     images: int
     segments: int
@@ -88,11 +89,11 @@ def convert_to_panoptic(
 
     Args:
         instances_file: COCO's instance JSON; an image without annotations is one without instances.
-        semantic_root: the semantic PNG of each image, named as it is, in its sub-folder or in none. Values are the
-            categories' ids; 255, and 0 where it is no category's, are void.
+        semantic_root: the semantic PNG of each image, with the image's name, in its sub-folder or in none. Values are
+            ids of categories; 255, and 0 unless it is a category, are void.
         output: the folder to write to.
-        classes_file: as `read_classes`; None: the categories of the instance JSON, which must then have stuff.
-        image_root: the images; None: whether they are there, and of the size that the JSON says, is not looked at.
+        classes_file: see `read_classes`; None: the categories of the instance JSON, which must then have stuff.
+        image_root: the images; None: their existence and size is not checked.
         order: of ORDERS.
         workers: processes.
 
@@ -103,13 +104,13 @@ def convert_to_panoptic(
     check_apart([json_file, png_root], [instances_file, semantic_root, classes_file, image_root])
     images = read_images(instances_file)
     content = read_json_object(instances_file)
-    table = _classes(instances_file, content, classes_file)
+    table = _read_classes(instances_file, content, classes_file)
     try:
-        values = pixel_values(table, "dataset")
+        values = PixelValues.from_table(table, "dataset")
     except DataError as error:
         raise DataError(f"{classes_file or instances_file}: {error}") from None
-    semantic = find_semantic(semantic_root, images)
-    instances = _instances(instances_file, content, images, table)
+    semantic = find_semantic_maps(semantic_root, images)
+    instances = _read_instances(instances_file, content, images, table)
     convert = partial(_convert_image, table=table, values=values, order=order, image_root=image_root, png_root=png_root)
     items = [(image, semantic[image.id], instances[image.id]) for image in images]
     made = map_in_parallel(convert, items, workers, "panoptic")
@@ -134,20 +135,20 @@ def convert_to_panoptic(
 def draw_panoptic(
     labels: np.ndarray, instances: Sequence[Instance], table: ClassTable, order: str = "area"
 ) -> Panoptic:
-    """Instances over the stuff of a semantic map.
+    """Draw instances over the stuff of a semantic map.
 
-    Crowds are behind all other instances, and those of one class are one segment. Which of two instances is in front
-    no file of COCO's says. By default it is the smaller one: a tie on a person, a person before a bus; behind the
-    larger one it might not be seen at all. Of equal ones the later one of the file is in front.
+    Crowds are behind all other instances, and those of one class are one segment. COCO's files do not have the order of
+    overlapping instances. By default the smaller one is in front: a tie on a person, a person before a bus; behind
+    the larger one it could be hidden. Of equal ones the later one in the file is in front.
 
     Args:
         labels: (H, W) semantic ids and the ignore label.
-        instances: N; the k-th has the segment id k, counted from 1, a crowd that of its class's first.
+        instances: N; the k-th has the segment id k, counted from 1, a crowd that of the first crowd of its class.
         table: the classes; a stuff class has the segment id N + 1 + its semantic id.
         order: of ORDERS.
 
     Raises:
-        DataError: a mask that is none, or doesn't fit the image.
+        DataError: an invalid mask, see `convert_to_rle`.
     """
     rles = [convert_to_rle(i.segmentation, labels.shape, f"{i.where}: segmentation") for i in instances]
     areas = [int(mask_util.area(rle)) if order == "area" else 0 for rle in rles]
@@ -158,23 +159,18 @@ def draw_panoptic(
     segment_of = np.zeros(table.ignore_label + 1, dtype=np.int32)
     segment_of[[cls.semantic_id for cls in stuff.values()]] = list(stuff)
     ids = segment_of[labels]
-    # From behind to the front, each over those before it.
+    # From back to front, each over those before it.
     for index in sorted(range(len(instances)), key=lambda i: (not instances[i].is_crowd, -areas[i], i)):
-        _paint(ids, rles[index], segment_ids[index])
-    segments = _segments(ids, {**classes, **stuff}, set(crowds.values()))
+        rows, columns, mask = decode_window(rles[index])
+        ids[rows, columns][mask] = segment_ids[index]
+    segments = _describe_segments(ids, {**classes, **stuff}, set(crowds.values()))
     visible = {segment["id"] for segment in segments}
     hidden = len(classes.keys() - visible)
     uncovered = int(((ids == 0) & (labels != table.ignore_label)).sum())
     return Panoptic(ids, segments, hidden, uncovered)
 
 
-def _paint(ids: np.ndarray, rle: Mapping[str, Any], segment_id: int) -> None:
-    x, y, width, height = (int(v) for v in mask_util.toBbox(rle))
-    rows, columns = slice(y, y + height), slice(x, x + width)
-    ids[rows, columns][mask_util.decode(rle)[rows, columns] != 0] = segment_id
-
-
-def _segments(ids: np.ndarray, classes: Mapping[int, SegmentClass], crowds: set[int]) -> list[Json]:
+def _describe_segments(ids: np.ndarray, classes: Mapping[int, SegmentClass], crowds: set[int]) -> list[Json]:
     areas = np.bincount(ids.ravel())
     segments = []
     for segment_id, window in enumerate(find_objects(ids), start=1):
@@ -187,29 +183,31 @@ def _segments(ids: np.ndarray, classes: Mapping[int, SegmentClass], crowds: set[
     return segments
 
 
-def _classes(instances_file: Path, content: Json, classes_file: Path | None) -> ClassTable:
-    """The classes, of which some are stuff; two files that tell of a class must call it by one name."""
+def _read_classes(instances_file: Path, content: Json, classes_file: Path | None) -> ClassTable:
+    """Return the classes, of which some are stuff; a class must have the same name in both files."""
     table = read_classes(classes_file) if classes_file else build_class_table(instances_file, content.get("categories"))
     if len(table.things) == len(table.classes):
         raise DataError(
-            f"{classes_file or instances_file}: all its classes are things, so the stuff in the semantic maps is "
-            "unknown; --classes names a file of things and stuff"
+            f"{classes_file or instances_file}: all its classes are things; --classes must name a file of things "
+            "and of the stuff in the semantic maps"
         )
     for where, record in iterate_records(instances_file, content.get("categories", []), "categories"):
         try:
             category = convert_record(record, CategoryName)
-            cls = table.by_dataset_id.get(category.id, None)
+            cls = table.by_dataset_id.get(category.id)
             if cls is not None and cls.name != category.name:
-                raise RecordError(f"the id {category.id} is {category.name!r}, but {cls.name!r} in {classes_file}")
+                raise RecordError(
+                    f"category {category.id} has the name {category.name!r}, but {cls.name!r} in {classes_file}"
+                )
         except RecordError as error:
             raise DataError(f"{instances_file}: {where}: {error}") from None
     return table
 
 
-def _instances(
+def _read_instances(
     file: Path, content: Json, images: Sequence[ImageInfo], table: ClassTable
 ) -> dict[ImageId, list[Instance]]:
-    """The annotations by image id; what is there has its class, and its mask is not yet looked at."""
+    """Return the annotations by image id; masks are not yet checked."""
     known = {image.id for image in images}
     instances: dict[ImageId, list[Instance]] = defaultdict(list)
     for where, record in iterate_records(file, content.get("annotations"), "annotations"):
@@ -235,14 +233,14 @@ def _convert_image(
     image_root: Path | None,
     png_root: Path,
 ) -> tuple[list[Json], int, int]:
-    """Write the PNG of an image; returns its segments, and how many instances and pixels found no place."""
+    """Write the PNG of an image; return its segments, and the numbers of hidden instances and uncovered pixels."""
     image, semantic_file, instances = item
     if image_root is not None:
         _check_image(image, image_root)
-    # Before the masks, none of which may then be larger than a real PNG.
-    labels = read_semantic(semantic_file, image, values).numpy()
+    # Read before the masks, so that no mask is larger than a real PNG.
+    labels = read_semantic_map(semantic_file, image, values).numpy()
     ids, segments, hidden, uncovered = draw_panoptic(labels, instances, table, order)
-    write_png(image.png_in(png_root), ids)
+    write_png(image.resolve_png(png_root), ids)
     return segments, hidden, uncovered
 
 
@@ -253,5 +251,5 @@ def _check_image(image: ImageInfo, root: Path) -> None:
         raise DataError(f"image {image.id!r}: its {error}") from None
     height, width = read_image_size(path)
     if (height, width) != image.size:
-        said = f"{image.size[0]}x{image.size[1]}"
-        raise SizeError(f"{path}: {height}x{width} pixels, but its labels say {said} (height x width)")
+        expected = f"{image.size[0]}x{image.size[1]}"
+        raise SizeError(f"{path}: {height}x{width} pixels, but {expected} in its annotations (height x width)")

@@ -1,4 +1,4 @@
-"""COCO's instance format, of what people draw with labelme (https://github.com/wkentaro/labelme).
+"""COCO's instance format from labelme's drawings (https://github.com/wkentaro/labelme).
 
 H, W = an image.
 """
@@ -15,7 +15,7 @@ from pycocotools import mask as mask_util
 from unified_seg.data.coco.categories import build_class_table, read_classes, to_coco_categories
 from unified_seg.data.coco.masks import MAX_DISTANCE, convert_to_rle
 from unified_seg.data.coco.records import check_image_size
-from unified_seg.data.conversion.paths import check_apart, files_in
+from unified_seg.data.conversion.paths import check_apart, find_files
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.parallel import map_in_parallel
@@ -24,7 +24,7 @@ from unified_seg.data.io.typed_records import Json, convert_record, iterate_reco
 from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable
 
-# A polygon in the place of a circle is nowhere farther inside than this, in pixels.
+# The largest distance from a circle to the polygon that replaces it, in pixels.
 CIRCLE_ERROR = 0.25
 
 Point = tuple[float, float]
@@ -40,7 +40,7 @@ class Drawing(Struct, frozen=True):
 
 
 class Shape(Struct, frozen=True):
-    """What a person has drawn; old files have polygons without a type."""
+    """A drawn shape; old files have polygons without a type."""
 
     label: str
     points: list[Point]
@@ -49,14 +49,14 @@ class Shape(Struct, frozen=True):
 
 
 class DrawnInstance(NamedTuple):
-    """Shapes that are one instance.
+    """The shapes of one instance.
 
     Attributes:
         label: the name of its class.
         polygons: of its parts, [x, y, x, y, ...] in pixels.
         area: its pixels in the image.
         box: x, y, width, height of these pixels.
-        where: names it in errors.
+        where: file and record, for errors.
     """
 
     label: str
@@ -72,7 +72,7 @@ class DrawnImage(NamedTuple):
     Attributes:
         file_name: of the image, relative to the folder.
         size: (H, W).
-        instances: those without a pixel in the image too.
+        instances: also those without a pixel in the image.
     """
 
     file_name: str
@@ -81,7 +81,7 @@ class DrawnImage(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """Of a folder: images, instances, those without a pixel in their image, which are left out, and classes."""
+    """Counts of a folder: images, instances, instances left out because no pixel is in their image, and classes."""
 
     images: int
     instances: int
@@ -90,26 +90,26 @@ class Summary(NamedTuple):
 
 
 def convert_labelme(source: Path, output: Path, *, classes_file: Path | None = None, workers: int = 1) -> Summary:
-    """Write one COCO instance JSON of a folder's labelme files, which DATASETS.CUSTOM reads as INSTANCES.
+    """Write a COCO instance JSON of the labelme files of a folder, which DATASETS.CUSTOM reads as INSTANCES.
 
     Polygons, rectangles and circles are read; shapes of one label and group_id are one instance. Image names are
     relative to the folder.
 
     Args:
-        source: the folder, sub-folders included; every .json in it is labelme's.
+        source: the folder, sub-folders included; every .json in it must be a labelme file.
         output: the JSON file to write.
-        classes_file: as `read_classes`; None: the labels that occur, in alphabetical order, with ids from 1.
+        classes_file: see `read_classes`; None: the labels that occur, in alphabetical order, with ids from 1.
         workers: processes.
 
     Raises:
         DataError: the first thing that is wrong, with file, record and cause.
     """
     check_apart([output], [source, classes_file])
-    files = files_in(source, (".json",))
+    files = find_files(source, (".json",))
     drawn = map_in_parallel(partial(read_labelme, root=source), files, workers, "labelme")
     _check_images(files, drawn)
-    table = read_classes(classes_file) if classes_file else _classes_of(source, drawn)
-    category_ids = _category_ids(drawn, table, classes_file)
+    table = read_classes(classes_file) if classes_file else _make_classes(source, drawn)
+    category_ids = _match_labels(drawn, table, classes_file)
     images: list[Json] = []
     annotations: list[Json] = []
     for image_id, image in enumerate(drawn, start=1):
@@ -126,15 +126,15 @@ def convert_labelme(source: Path, output: Path, *, classes_file: Path | None = N
 
 
 def read_labelme(path: Path, root: Path) -> DrawnImage:
-    """One labelme file; the picture that it may hold as imageData is not looked at.
+    """Return the content of a labelme file, without the image that it may have as imageData.
 
     Args:
         path: the file, in the folder `root`.
-        root: what image names are relative to.
+        root: the folder to which image names are relative.
 
     Raises:
         DataError: not such a file, an imagePath that leads out of the folder or to an image of another size, or a shape
-            that is no area; what is not there can't have another size.
+            without an area. The image need not exist.
     """
     try:
         drawing = convert_record(read_json_object(path), Drawing)
@@ -153,7 +153,7 @@ def read_labelme(path: Path, root: Path) -> DrawnImage:
 
 
 def _resolve_image_name(image_path: str, path: Path, root: Path) -> str:
-    """The image's name relative to the root, without "..": labelme's is relative to its file, on Windows with \\."""
+    """Return the image's name relative to the root; labelme's is relative to its file, on Windows with backslashes."""
     try:
         image = resolve_below(root, str(path.parent.relative_to(root) / image_path.replace("\\", "/")))
     except RecordError as error:
@@ -199,21 +199,21 @@ def convert_to_polygon(shape: Shape, size: tuple[int, int]) -> list[float]:
             raise RecordError(f"the point {list(point)!r:.80} is far outside the image")
     if kind == "polygon":
         if len(points) < 3:
-            raise RecordError(f"a polygon has at least 3 points, this one {len(points)}")
+            raise RecordError(f"a polygon must have at least 3 points, got {len(points)}")
     elif kind not in ("rectangle", "circle"):
-        raise RecordError(f"shape_type {kind!r:.80} is not read; polygon, rectangle and circle are")
+        raise RecordError(f"shape_type must be polygon, rectangle or circle, got {kind!r:.80}")
     elif len(points) != 2:
-        raise RecordError(f"a {kind} has 2 points, this one {len(points)}")
+        raise RecordError(f"a {kind} must have 2 points, got {len(points)}")
     elif kind == "rectangle":
         (left, top), (right, bottom) = points
         points = [(left, top), (right, top), (right, bottom), (left, bottom)]
     else:
-        points = _circle(*points)
+        points = _approximate_circle(*points)
     return [value for point in points for value in point]
 
 
-def _circle(center: Point, edge: Point) -> list[Point]:
-    """Corners on the circle, as many as make the polygon's sides come no nearer to the center than CIRCLE_ERROR."""
+def _approximate_circle(center: Point, edge: Point) -> list[Point]:
+    """Return corners on the circle, so many that the polygon's sides are within CIRCLE_ERROR of it."""
     radius = math.dist(center, edge)
     # The middle of a side is radius * cos(pi / corners) from the center.
     corners = max(12, math.ceil(math.pi / math.acos(1 - CIRCLE_ERROR / max(radius, CIRCLE_ERROR))))
@@ -229,17 +229,17 @@ def _check_images(files: Sequence[Path], drawn: Sequence[DrawnImage]) -> None:
         seen[image.file_name] = file
 
 
-def _classes_of(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
+def _make_classes(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
     labels = sorted({instance.label for image in drawn for instance in image.instances})
     return build_class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
 
 
-def _category_ids(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> dict[str, int]:
-    """The category id of each label."""
+def _match_labels(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> dict[str, int]:
+    """Return the category id of each label."""
     classes = {cls.name: cls for cls in table.classes}
     for instance in (instance for image in drawn for instance in image.instances):
         if instance.label not in classes:
-            raise DataError(f"{instance.where}: its label {instance.label!r} is no class of {classes_file}")
+            raise DataError(f"{instance.where}: unknown label {instance.label!r}, which is not in {classes_file}")
         if not classes[instance.label].is_thing:
-            raise DataError(f"{instance.where}: its label {instance.label!r} is stuff in {classes_file}, not instances")
+            raise DataError(f"{instance.where}: label {instance.label!r} is stuff in {classes_file}; expected a thing")
     return {cls.name: cls.dataset_id for cls in table.things}

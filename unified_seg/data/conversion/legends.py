@@ -1,4 +1,4 @@
-"""Legends: which color of a label picture means which class."""
+"""Legends: the class of each color of a label image."""
 
 import csv
 import re
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unified_seg.data.coco.categories import CATEGORY_KEYS, build_class_table, find_categories
-from unified_seg.data.io.text_files import read_yaml
+from unified_seg.data.io.text_files import read_text, read_yaml
 from unified_seg.data.io.typed_records import Json, iterate_records
-from unified_seg.data.problems import DataError, MissingFileError, RecordError
+from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.class_table import IGNORE_LABEL, SegmentClass
 
 Color = tuple[int, int, int]
@@ -22,11 +22,11 @@ CVAT_LINE = re.compile(r"(?P<name>.+?):(\d+),(\d+),(\d+):.*")
 
 
 class Legend(NamedTuple):
-    """What colors mean.
+    """The meaning of colors.
 
     Attributes:
-        classes: those that are labeled.
-        values: the value that each color gets in a map of ids: its class's id, or IGNORE_LABEL for void.
+        classes: those that are not void.
+        values: the id of each color: that of its class, or IGNORE_LABEL for void.
     """
 
     classes: tuple[SegmentClass, ...]
@@ -34,33 +34,33 @@ class Legend(NamedTuple):
 
 
 def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
-    """The classes and colors of a file.
+    """Return the classes and colors of a legend file.
 
-    A class without an id has its place in the file, from 0, as its id; those that are void are not counted.
+    A class without an id gets its place in the file, from 0, void classes not counted.
 
     Args:
         path: .txt: lines "red green blue name", as CamVid's label_colors.txt, or "name:red,green,blue::", as CVAT's
             labelmap.txt; # starts a comment. .csv: with the columns name, r, g, b and perhaps id, isthing,
             supercategory. .yaml, .yml, .json: a list (by itself or as `categories`) of name, color and perhaps id,
             isthing, supercategory.
-        void: names whose colors mean void.
+        void: names of classes that are void.
 
     Raises:
-        DataError: not such a file, two classes of one name, id or color, ids beyond 0 .. 254, or void names that
-            aren't in it.
+        DataError: not such a file, two classes of one name, id or color, ids outside of [0, 254], or a name of `void`
+            that is not in the file.
     """
     suffix = path.suffix.lower()
     if suffix not in READERS:
-        raise DataError(f"{path}: a legend is a {', '.join(READERS)} file")
+        raise DataError(f"{path}: a legend must be a file of type {', '.join(READERS)}")
     records = [
         {key: record[key] for key in CATEGORY_KEYS if key in record}
         for _, record in iterate_records(path, READERS[suffix](path), "legend")
     ]
     if lacking := sorted(set(void) - {str(record.get("name")) for record in records}):
-        raise DataError(f"{path}: no class of the name {', '.join(lacking)}, which should be void")
+        raise DataError(f"{path}: no class has the name {', '.join(lacking)}, which should be void")
     if plain := [record for record in records if "color" not in record]:
         raise DataError(f"{path}: {plain[0].get('name')!r:.80} has no color")
-    # Names and colors are checked of void too, whose ids are nobody's.
+    # Names and colors of void classes are checked too; their ids are not used.
     everything = build_class_table(path, [{**record, "id": index} for index, record in enumerate(records)]).classes
     _check_unique(path, everything)
     kept = [record for record in records if record["name"] not in void]
@@ -69,7 +69,7 @@ def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
     ).classes
     if outside := [cls for cls in classes if not 0 <= cls.dataset_id < IGNORE_LABEL]:
         cls = outside[0]
-        raise DataError(f"{path}: {cls.name} has the id {cls.dataset_id}; 8 bits hold 0 .. 254, and 255 for void")
+        raise DataError(f"{path}: id of {cls.name} must be in [0, 254] (255 is void), got {cls.dataset_id}")
     values = {cls.color: IGNORE_LABEL for cls in everything}
     return Legend(classes, {**values, **{cls.color: cls.dataset_id for cls in classes}})
 
@@ -86,18 +86,9 @@ def _check_unique(path: Path, classes: Sequence[SegmentClass]) -> None:
         colors[cls.color] = cls.name
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()  # Excel puts a mark in front of its CSV files
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: not readable as text: {error}") from None
-
-
-def _text_records(path: Path) -> list[Json]:
+def _read_text_records(path: Path) -> list[Json]:
     records = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         line = line.split("#")[0].strip()
         if not line:
             continue
@@ -106,47 +97,49 @@ def _text_records(path: Path) -> list[Json]:
         elif match := CVAT_LINE.fullmatch(line):
             name, *color = match.groups()
         else:
-            raise DataError(f'{path}: line {number}: {line!r:.80} is neither "red green blue name" nor CVAT\'s form')
+            raise DataError(
+                f'{path}: line {number}: must be "red green blue name" or "name:red,green,blue::", got {line!r:.80}'
+            )
         records.append({"name": name, "color": [int(value) for value in color]})
     return records
 
 
-def _csv_records(path: Path) -> list[Json]:
-    rows = csv.DictReader(_lines(path), skipinitialspace=True)
+def _read_csv_records(path: Path) -> list[Json]:
+    rows = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
     columns = [str(name).strip().lower() for name in rows.fieldnames or ()]
     if not {"name", "r", "g", "b"} <= set(columns):
-        raise DataError(f"{path}: the first line of a CSV legend names its columns: name, r, g, b; got {columns}")
+        raise DataError(f"{path}: the first line of a CSV legend must name the columns name, r, g, b; got {columns}")
     rows.fieldnames = columns
     records = []
     try:
         for row in rows:
-            records.append(_csv_record(row))
+            records.append(_convert_csv_row(row))
     except (csv.Error, RecordError) as error:
         raise DataError(f"{path}: line {rows.line_num}: {error}") from None
     return records
 
 
-def _csv_record(row: dict[str, Any]) -> Json:
-    def number(column: str) -> int:
+def _convert_csv_row(row: dict[str, Any]) -> Json:
+    def read_number(column: str) -> int:
         try:
             return int(row[column])
         except (TypeError, ValueError):
-            raise RecordError(f"{column} must be a whole number, got {row[column]!r:.80}") from None
+            raise RecordError(f"{column} must be int, got {row[column]!r:.80}") from None
 
-    record: Json = {"name": (row["name"] or "").strip(), "color": [number(channel) for channel in "rgb"]}
-    record.update({key: number(key) for key in ("id", "isthing") if row.get(key)})
+    record: Json = {"name": (row["name"] or "").strip(), "color": [read_number(channel) for channel in "rgb"]}
+    record.update({key: read_number(key) for key in ("id", "isthing") if row.get(key)})
     return {**record, "supercategory": row["supercategory"]} if row.get("supercategory") else record
 
 
-def _yaml_records(path: Path) -> Any:
+def _read_yaml_records(path: Path) -> Any:
     return find_categories(read_yaml(path))
 
 
 # JSON is YAML.
 READERS: dict[str, Callable[[Path], Any]] = {
-    ".txt": _text_records,
-    ".csv": _csv_records,
-    ".yaml": _yaml_records,
-    ".yml": _yaml_records,
-    ".json": _yaml_records,
+    ".txt": _read_text_records,
+    ".csv": _read_csv_records,
+    ".yaml": _read_yaml_records,
+    ".yml": _read_yaml_records,
+    ".json": _read_yaml_records,
 }

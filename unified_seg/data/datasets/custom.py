@@ -18,9 +18,9 @@ from unified_seg.data.coco.categories import read_classes
 from unified_seg.data.coco.instance_format import load_coco_instances
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder
-from unified_seg.data.io.semantic_labels import pixel_values
+from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.typed_records import convert_record
-from unified_seg.data.problems import DataError, Problem, RecordError, Report, stop
+from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
@@ -109,7 +109,7 @@ class CustomDataset(NamedTuple):
         """The classes; raises DataError."""
         return read_classes(self.classes)
 
-    def load(self, report: Report = stop, table: ClassTable | None = None) -> list[Record]:
+    def load(self, report: Report = raise_error, table: ClassTable | None = None) -> list[Record]:
         """The records, in the order of the images.
 
         Args:
@@ -144,7 +144,7 @@ class CustomDataset(NamedTuple):
 
     def _values(self, table: ClassTable) -> dict[int, int]:
         try:
-            return pixel_values(table, "dataset", self.ignore).by_value()
+            return PixelValues.from_table(table, "dataset", self.ignore).by_value()
         except DataError as error:
             raise DataError(f"{self.classes}: {error}") from None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from unified_seg.data.io.file_system import list_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image_size
-from unified_seg.data.problems import DataError, MissingFileError, Problem, Report, UnreadableError, stop
+from unified_seg.data.problems import DataError, MissingFileError, Problem, Report, UnreadableError, raise_error
 from unified_seg.structures.class_table import IGNORE_LABEL
 
 Record = dict[str, Any]
@@ -38,7 +38,7 @@ def load_semantic_folder(
     how_to_get: str,
     image_ending: str = "",
     label_ending: str = ".png",
-    report: Report = stop,
+    report: Report = raise_error,
 ) -> list[Record]:
     """A record for each image that has a label: file_name, sem_seg_file_name, image_id, height, width.
 

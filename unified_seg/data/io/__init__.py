@@ -1,0 +1,9 @@
+"""Reading and writing files of any data set; below all other rooms of `data`.
+
+- `image_files`: images and label files.
+- `semantic_labels`: label files as maps of semantic ids, and the semantic ground truth of a record.
+- `text_files`: JSON, YAML and text.
+- `typed_records`: records of such files, checked against declared types.
+- `file_system`: lists of files, atomic writing, paths that stay inside their folder.
+- `parallel`: many files in several processes.
+"""

@@ -1,4 +1,4 @@
-"""Folders and files: listed, written whole or not at all, and kept inside their folder."""
+"""Listing the files of folders, writing files whole or not at all, and paths that stay inside their folder."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from unified_seg.data.problems import RecordError
 
 
 def list_files(folder: Path) -> Iterator[Path]:
-    """All files of a folder and its sub-folders, sorted in each, through links to folders too, each folder once."""
+    """Yield all files below a folder, sorted in each sub-folder; links to folders are followed, each folder once."""
     seen = set()
     for path, subfolders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(path)) in seen:
@@ -23,12 +23,12 @@ def list_files(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Gives a name, .<name>.tmp, to write to; the file is renamed to `path` in the end, or removed after an error.
+    """Yield a temporary path, .<name>.tmp, to write to; at the end it is renamed to `path`, after an error removed.
 
-    A reader meanwhile finds the older file. What an interrupted run left under such a name is overwritten by the next.
+    Until then a reader finds the older file. The next run overwrites the temporary file of an interrupted one.
 
     Args:
-        path: its folder is made if need be.
+        path: its folder is created if need be.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
@@ -40,19 +40,23 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 
 def resolve_below(root: Path, name: str) -> Path:
-    """The file of this name below a folder.
+    """Return the path of a file below a folder.
+
+    Args:
+        root: the folder.
+        name: relative to the folder, or absolute.
 
     Raises:
-        RecordError: a name that leads out of it, through links too, or that no file can have.
+        RecordError: a name that leads out of the folder, also through links, or that no file can have.
     """
     try:
         path = root / os.path.normpath(name)
         if Path(name).is_absolute():
-            path = root / path.resolve().relative_to(_resolved(root))
+            path = root / path.resolve().relative_to(_resolve_folder(root))
         # Resolving is slow, and a data set's files are in few folders.
-        parent = _resolved(path.parent)
+        parent = _resolve_folder(path.parent)
         target = path.resolve() if path.is_symlink() else parent / path.name
-        inside = "\0" not in name and path != root and target.is_relative_to(_resolved(root))
+        inside = "\0" not in name and path != root and target.is_relative_to(_resolve_folder(root))
     except ValueError as error:
         raise RecordError(f"file_name {name!r} leads out of {root} or names no file: {error}", kind="path") from None
     if not inside:
@@ -61,5 +65,5 @@ def resolve_below(root: Path, name: str) -> Path:
 
 
 @lru_cache(maxsize=4096)
-def _resolved(folder: Path) -> Path:
+def _resolve_folder(folder: Path) -> Path:
     return folder.resolve()

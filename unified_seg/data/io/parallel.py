@@ -1,4 +1,4 @@
-"""Work on many files in several processes, with a progress bar."""
+"""Processing many files in several processes, with a progress bar."""
 
 import multiprocessing
 import os
@@ -18,23 +18,23 @@ from unified_seg.data.problems import DataError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# As PyTorch's loaders do: where forking is safe it spares every process the imports.
+# As PyTorch's loaders: where forking is safe, processes need not import everything again.
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 
 
 def map_in_parallel(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int, title: str
 ) -> list[Result]:
-    """The results for all items, in order, with a progress bar; the first error ends it.
+    """Return the results of a function for all items, in order, with a progress bar; the first error ends it.
 
     Args:
-        function: can be pickled, as can items and results, if there are several workers.
-        items: what it is called with.
-        workers: processes; with one, everything runs in this one.
+        function: with several workers it must be picklable, as must items and results.
+        items: its arguments.
+        workers: processes; with one, everything runs in this process.
         title: of the bar.
 
     Raises:
-        DataError: a process was ended from outside, for want of memory perhaps; and what `function` raises.
+        DataError: a process was killed, perhaps because memory ran out; and what `function` raises.
     """
     if not items:
         return []
@@ -47,12 +47,12 @@ def map_in_parallel(
             return list(progress(pool.map(function, items, chunksize=4)))
     except BrokenProcessPool:
         raise DataError(
-            f"{title}: a process was ended, for want of memory perhaps; run it again with fewer --workers"
+            f"{title}: a process was killed, perhaps because memory ran out; run again with fewer --workers"
         ) from None
 
 
 def _end_with(parent: int) -> None:
-    """End this process when the one that started it is gone, killed: it would wait for work for ever."""
+    """End this process when its parent was killed: it would wait for work forever."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,4 +1,4 @@
-"""Semantic labels on disk, whatever their values mean, as semantic ids: the one way to the semantic ground truth of a record.
+"""Semantic label files as maps of semantic ids, and the semantic ground truth of a record.
 
 K = classes; (H, W) = the image.
 """
@@ -9,21 +9,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from unified_seg.data.io.image_files import check_size, read_label, read_panoptic_ids
-from unified_seg.data.problems import DataError, Problem, Report, stop
+from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.ops.id_maps import UnknownIdsError, format_ids, replace_ids
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 
-# What the values of a semantic PNG may be: ids of the data set, or 0 .. K-1, the semantic ids.
+# The ids that a semantic PNG can have: those of the data set, or semantic ids, 0 to K-1.
 ID_KINDS = ("dataset", "contiguous")
 # Below all ids.
 NO_CLASS = -1
 
-# Where a record's semantic ground truth may come from, the first first.
+# The keys of a record that can name its semantic ground truth, in order of preference.
 SEMANTIC_FILES = ("sem_seg_file_name", "pan_seg_file_name")
 
 
 class PixelValues(NamedTuple):
-    """What the values of semantic PNGs mean.
+    """The meaning of the values of semantic PNGs.
 
     Attributes:
         to_semantic: (V,) int32, the semantic id of each value, or the ignore label, or NO_CLASS.
@@ -33,67 +33,68 @@ class PixelValues(NamedTuple):
     to_semantic: np.ndarray
     from_semantic: np.ndarray
 
+    @classmethod
+    def from_table(cls, table: ClassTable, kind: str, ignored: tuple[int, ...] | None = None) -> "PixelValues":
+        """Return the meaning of the values of a data set's PNGs.
+
+        Args:
+            table: the classes.
+            kind: of ID_KINDS.
+            ignored: the values that mean void, none of them a class; None: 255, and of dataset ids also 0, unless it is
+                the id of a class.
+
+        Raises:
+            DataError: the ids do not fit into a PNG, are those of several classes, or no value is left for void; or
+                the ignore label is outside of [0, 65535].
+        """
+        if kind not in ID_KINDS:
+            raise ValueError(f"the kind of ids must be {' or '.join(ID_KINDS)}, got {kind!r}")
+        if not 0 <= table.ignore_label <= 65535:
+            raise DataError(f"the ignore label of the classes must be in [0, 65535], got {table.ignore_label}")
+        semantic_of = {c.dataset_id if kind == "dataset" else c.semantic_id: c.semantic_id for c in table.classes}
+        if kind == "dataset" and len(semantic_of) != table.num_semantic:
+            raise DataError("dataset ids: several things share a semantic id, so PNGs can't hold dataset ids")
+        if min(semantic_of) < 0 or max(semantic_of) > 65535:
+            raise DataError(f"{kind} ids must be in [0, 65535], got {min(semantic_of)} to {max(semantic_of)}")
+        voids = _choose_void_values(semantic_of, kind) if ignored is None else list(ignored)
+        _check_void_values(semantic_of, voids)
+        to_semantic = np.full(max(*semantic_of, *voids) + 1, NO_CLASS, dtype=np.int32)
+        to_semantic[voids] = table.ignore_label
+        dtype = np.uint8 if len(to_semantic) <= 256 else np.uint16
+        from_semantic = np.full(table.ignore_label + 1, voids[0], dtype=dtype)
+        for value, semantic_id in semantic_of.items():
+            to_semantic[value], from_semantic[semantic_id] = semantic_id, value
+        return cls(to_semantic, from_semantic)
+
     def by_value(self) -> dict[int, int]:
-        """`to_semantic` without the values that mean nothing, in which a record holds it."""
+        """Return `to_semantic` as a dict without NO_CLASS, the form of a record's `sem_seg_values`."""
         return {int(value): int(self.to_semantic[value]) for value in np.flatnonzero(self.to_semantic != NO_CLASS)}
 
 
-def pixel_values(table: ClassTable, kind: str, ignored: tuple[int, ...] | None = None) -> PixelValues:
-    """The meaning of the values of semantic PNGs.
-
-    Args:
-        table: the classes.
-        kind: of ID_KINDS.
-        ignored: the values that mean void, none of them a class; None: 255, and of dataset ids 0 too, where it is not
-            the id of a class.
-
-    Raises:
-        DataError: the ids do not fit into a PNG, mean several classes, or leave none for void; or an ignore label that
-            no label map can hold.
-    """
-    if kind not in ID_KINDS:
-        raise ValueError(f"the kind of ids must be {' or '.join(ID_KINDS)}, got {kind!r}")
-    if not 0 <= table.ignore_label <= 65535:
-        raise DataError(f"the ignore label of the classes is {table.ignore_label}, it must be 0 .. 65535")
-    semantic_of = {c.dataset_id if kind == "dataset" else c.semantic_id: c.semantic_id for c in table.classes}
-    if kind == "dataset" and len(semantic_of) != table.num_semantic:
-        raise DataError("dataset ids: several things share a semantic id, so PNGs can't hold the ids of the data set")
-    if min(semantic_of) < 0 or max(semantic_of) > 65535:
-        raise DataError(f"{kind} ids from {min(semantic_of)} to {max(semantic_of)}: a PNG holds 0 .. 65535")
-    voids = _void_values(semantic_of, kind) if ignored is None else _checked_void_values(semantic_of, ignored)
-    to_semantic = np.full(max(*semantic_of, *voids) + 1, NO_CLASS, dtype=np.int32)
-    to_semantic[voids] = table.ignore_label
-    from_semantic = np.full(table.ignore_label + 1, voids[0], dtype=np.uint8 if len(to_semantic) <= 256 else np.uint16)
-    for value, semantic_id in semantic_of.items():
-        to_semantic[value], from_semantic[semantic_id] = semantic_id, value
-    return PixelValues(to_semantic, from_semantic)
-
-
-def _void_values(semantic_of: Mapping[int, int], kind: str) -> list[int]:
+def _choose_void_values(semantic_of: Mapping[int, int], kind: str) -> list[int]:
     voids = [v for v in ((IGNORE_LABEL, 0) if kind == "dataset" else (IGNORE_LABEL,)) if v not in semantic_of]
     if not voids:
-        raise DataError("dataset ids: 0 and 255 are classes, so none is left for void in PNGs")
+        raise DataError("dataset ids: 0 and 255 are classes, so no value is left for void in PNGs")
     return voids
 
 
-def _checked_void_values(semantic_of: Mapping[int, int], ignored: tuple[int, ...]) -> list[int]:
-    if both := [value for value in ignored if value in semantic_of]:
-        raise DataError(f"the values {both} can't be ignored and the ids of classes")
-    if not ignored or min(ignored) < 0 or max(ignored) > 65535:
-        raise DataError(f"values to ignore must be one or more of 0 .. 65535, got {list(ignored)}")
-    return list(ignored)
+def _check_void_values(semantic_of: Mapping[int, int], voids: list[int]) -> None:
+    if both := [value for value in voids if value in semantic_of]:
+        raise DataError(f"the values {both} can't be both ignored and ids of classes")
+    if not voids or min(voids) < 0 or max(voids) > 65535:
+        raise DataError(f"values to ignore must be one or more of 0 to 65535, got {voids}")
 
 
 def to_semantic_ids(
-    pixels: np.ndarray, to_semantic: np.ndarray, file: str, report: Report = stop, void: int = IGNORE_LABEL
+    pixels: np.ndarray, to_semantic: np.ndarray, file: str, report: Report = raise_error, void: int = IGNORE_LABEL
 ) -> np.ndarray:
-    """The semantic ids of a label map.
+    """Return the semantic ids of a label map.
 
     Args:
         pixels: (H, W) integers, as read.
-        to_semantic: (V,), as of `PixelValues`.
-        file: the map's, for errors.
-        report: gets the values that mean nothing; they are void then.
+        to_semantic: (V,), see `PixelValues`.
+        file: of the map, for errors.
+        report: gets the values without a meaning; they become void.
         void: the ignore label.
 
     Returns:
@@ -104,18 +105,18 @@ def to_semantic_ids(
     wrong = ~known | (labels == NO_CLASS)
     if wrong.any():
         values = np.unique(pixels[wrong])[:10].tolist()
-        report(Problem("label-id", file, f"the values {values} are no class and not void, of {wrong.sum()} pixels"))
+        report(Problem("label-id", file, f"the values {values} are neither a class nor void; {wrong.sum()} pixels"))
         labels[wrong] = void
     return labels
 
 
 def has_semantic_ground_truth(record: Mapping[str, Any]) -> bool:
-    """Whether `read_semantic_ground_truth` finds one."""
+    """Return whether `read_semantic_ground_truth` finds one."""
     return any(record.get(key) for key in SEMANTIC_FILES)
 
 
 def find_semantic_file(record: Mapping[str, Any]) -> str:
-    """The file that the semantic ground truth of a record comes from.
+    """Return the file that the semantic ground truth of a record comes from.
 
     Raises:
         DataError: it has none.
@@ -127,24 +128,27 @@ def find_semantic_file(record: Mapping[str, Any]) -> str:
 
 
 def read_semantic_ground_truth(
-    record: Mapping[str, Any], table: ClassTable, report: Report = stop, *, size: tuple[int, int] | None = None
+    record: Mapping[str, Any],
+    table: ClassTable,
+    report: Report = raise_error,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> np.ndarray:
-    """The semantic ground truth of a record of a data set: its semantic label or, where it has none, its segments' classes.
+    """Return the semantic ground truth of a record: its semantic label or, without one, the classes of its segments.
 
     Args:
-        record: `height`, `width`, `file_name` and `sem_seg_file_name`, whose pixels are semantic ids or, with
-            `sem_seg_values` (as of PixelValues.by_value), what that says; or `pan_seg_file_name` and
-            `segments_info`.
+        record: `height`, `width`, `file_name` and `sem_seg_file_name`, whose pixels are semantic ids, or values to look
+            up in `sem_seg_values` (see `PixelValues.by_value`); or `pan_seg_file_name` and `segments_info`.
         table: the classes.
-        report: gets values that mean nothing; they are void then.
-        size: (H, W) of the image, for records of other people's data sets, which may lack `height` and `width`.
+        report: gets values without a meaning; they become void.
+        size: (H, W) of the image, for records of other data sets, which may lack `height` and `width`.
 
     Returns:
         (H, W) integers: semantic ids and the ignore label.
 
     Raises:
-        DataError: there is no such ground truth, it can't be read, it has another size than the image, or (by the default
-            report) holds what is no class.
+        DataError: there is no such ground truth, it can't be read, or its size differs from the image's; and, by the
+            default report, it has a value without a meaning.
     """
     file = find_semantic_file(record)
     size = size or (record["height"], record["width"])
@@ -155,12 +159,12 @@ def read_semantic_ground_truth(
             to_semantic = np.full(max(values) + 1, NO_CLASS, dtype=np.int32)
             to_semantic[list(values)] = list(values.values())
             return to_semantic_ids(pixels, to_semantic, file, report, table.ignore_label)
-        return _checked_ids(pixels, table, file, report)
-    return classes_of_segments(check_size(read_panoptic_ids(file), size, file), record, table)
+        return _check_ids(pixels, table, file, report)
+    return convert_segments_to_classes(check_size(read_panoptic_ids(file), size, file), record, table)
 
 
-def _checked_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Report) -> np.ndarray:
-    """The pixels, which are semantic ids already."""
+def _check_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Report) -> np.ndarray:
+    """Return the pixels, which are semantic ids already; other values become void."""
     wrong = (pixels != table.ignore_label) & ((pixels < 0) | (pixels >= table.num_semantic))
     if not wrong.any():
         return pixels
@@ -172,8 +176,8 @@ def _checked_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Repor
     return np.where(wrong, table.ignore_label, pixels)
 
 
-def classes_of_segments(ids: np.ndarray, record: Mapping[str, Any], table: ClassTable) -> np.ndarray:
-    """(H, W) int32 semantic ids and the ignore label, of a panoptic map and its segments_info.
+def convert_segments_to_classes(ids: np.ndarray, record: Mapping[str, Any], table: ClassTable) -> np.ndarray:
+    """Return (H, W) int32 semantic ids and the ignore label of a panoptic map and its segments_info.
 
     Raises:
         DataError: a segment that segments_info lacks, or of an unknown class.
@@ -186,8 +190,7 @@ def classes_of_segments(ids: np.ndarray, record: Mapping[str, Any], table: Class
         known = sorted(semantic_of)
         return replace_ids(ids, known, [semantic_of[i] for i in known])
     except UnknownIdsError as error:
-        raise DataError(
-            f"{file}: the segments {format_ids(error.ids)} are in the PNG but not in segments_info"
-        ) from None
+        cause = f"the segments {format_ids(error.ids)} are in the PNG but not in segments_info"
+        raise DataError(f"{file}: {cause}") from None
     except ValueError as error:
         raise DataError(f"{file}: {error}") from None

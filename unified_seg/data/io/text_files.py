@@ -1,4 +1,4 @@
-"""JSON files: read with one clear error, written whole or not at all."""
+"""JSON, YAML and text files: read with one clear error, JSON written whole or not at all."""
 
 import json
 import os
@@ -11,17 +11,33 @@ from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.problems import DataError, MissingFileError
 
 
+def read_text(path: Path, format: str = "text") -> str:
+    """Return the content of a UTF-8 file, without the byte order mark that it may start with.
+
+    Args:
+        path: the file.
+        format: what it should be, for errors.
+
+    Raises:
+        DataError: absent or unreadable; it names the file.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as {format}: {error}") from None
+
+
 def read_json(path: Path) -> Any:
-    """The content of a file that others wrote.
+    """Return the content of a JSON file.
 
     Raises:
         DataError: absent, unreadable, or not JSON; it names the file.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, RecursionError) as error:
+        return json.loads(read_text(path, "JSON"))
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not readable as JSON: {error}") from None
 
 
@@ -38,10 +54,10 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
-    """Write a file in one step: a reader, or a crash or a full disk meanwhile, finds the older one or the new one.
+    """Write a file in one step: after a crash, or on a full disk, the older file is still there.
 
     Args:
-        path: its folder is made if need be.
+        path: its folder is created if need be.
         content: what JSON can hold.
         indent: None for one long line, which is written several times as fast: for lists as long as the data set.
 
@@ -59,7 +75,7 @@ def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Without aliases: a few lines of them can mean more than memory holds."""
+    """A loader without aliases: a few lines of them can mean more than memory holds."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -68,14 +84,12 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a file that others wrote.
+    """Return the content of a YAML file of plain values; JSON is YAML too.
 
     Raises:
         DataError: absent, unreadable, or not plain YAML; it names the file.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_PlainLoader)
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        return yaml.load(read_text(path, "plain YAML"), Loader=_PlainLoader)
+    except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path}: not readable as plain YAML: {error}") from None

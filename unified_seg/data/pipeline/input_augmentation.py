@@ -1,4 +1,4 @@
-"""From config to the transforms that move image, labels and masks together."""
+"""The augmentations of a config, for image, labels and masks together."""
 
 from collections.abc import Sequence
 
@@ -17,25 +17,24 @@ from unified_seg.data.pipeline.transforms import (
     ResizeShortestEdge,
 )
 
-# What Detectron2 knows.
+# The values that Detectron2 knows.
 FLIPS = ("none", "horizontal", "vertical")
 CROP_TYPES = ("relative", "relative_range", "absolute", "absolute_range")
 SAMPLINGS = ("choice", "range")
 
 
 def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
-    """By the INPUT keys: brightness, rotation, resize, crop, blur, padding and flip, in this order.
+    """Return the augmentations of INPUT: brightness, rotation, resize, crop, blur, padding and flip, in this order.
 
     Brightness comes before all that fills new pixels with the pixel mean, padding after all that would change them.
-    Rotation commutes with the resize; before it, resize and crop can be one. The blur is cheapest on the crop. Label
-    maps have VOID = 0 while they are moved.
+    Rotation commutes with the resize; before it, resize and crop can be one. The blur is cheapest on the crop. During
+    the transforms void is 0 in label maps.
 
     The scales 0.8 to 1 of the fusion-scheme paper are MIN_SIZE_TRAIN (0.8 * height, height) with
     MIN_SIZE_TRAIN_SAMPLING "range"; PSPNet's 0.5 to 2 are MIN_SIZE_TRAIN (0,) with RANDOM_SCALE [0.5, 2.0].
 
     Raises:
-        ConfigError: a value that no image can be augmented with; a crop by the area of semantic classes for a model
-            that reads no semantic labels.
+        ConfigError: an invalid value; a crop by the area of semantic classes for a model without semantic labels.
     """
     source = cfg.INPUT
     if not is_train:
@@ -72,17 +71,17 @@ def _build_crop(cfg: CfgNode) -> RandomCrop:
     crop = cfg.INPUT.CROP
     if crop.SINGLE_CATEGORY_MAX_AREA < 1.0 and not cfg.MODEL.SEM_SEG_HEAD.NAME:
         raise ConfigError(
-            "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA looks at semantic labels: the model needs a semantic head"
+            "INPUT.CROP.SINGLE_CATEGORY_MAX_AREA needs semantic labels: the model must have a semantic head"
         )
     return RandomCrop(crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA)
 
 
 def _check(source: CfgNode) -> None:
-    """Raise ConfigError for values that would fail in the midst of a training, or do nothing unseen."""
+    """Raise ConfigError for values that would fail during training, or have no effect."""
     _check_scale(source)
-    _require(0 <= source.ROTATION.DEGREES <= 180, "ROTATION.DEGREES", source.ROTATION.DEGREES, "0 to 180")
+    _require(0 <= source.ROTATION.DEGREES <= 180, "ROTATION.DEGREES", source.ROTATION.DEGREES, "in [0, 180]")
     for name in ("ROTATION", "BLUR"):
-        _require(0 <= source[name].PROB <= 1, f"{name}.PROB", source[name].PROB, "a probability, 0 to 1")
+        _require(0 <= source[name].PROB <= 1, f"{name}.PROB", source[name].PROB, "a probability, in [0, 1]")
     kernel = source.BLUR.KERNEL
     _require(kernel > 0 and kernel % 2 == 1, "BLUR.KERNEL", kernel, "an odd number of pixels")
     _check_range("BRIGHTNESS", source.BRIGHTNESS)
@@ -96,12 +95,12 @@ def _check_crop(crop: CfgNode) -> None:
     if crop.PAD:
         _require(crop.TYPE == "absolute", "CROP.TYPE", crop.TYPE, '"absolute" with INPUT.CROP.PAD')
     if crop.TYPE.startswith("absolute"):
-        fits, unit = all(isinstance(side, int) and side > 0 for side in crop.SIZE), "whole numbers of pixels"
+        fits, unit = all(isinstance(side, int) and side > 0 for side in crop.SIZE), "numbers of pixels"
     else:
-        fits, unit = all(0 < side <= 1 for side in crop.SIZE), "shares of the image, above 0 and up to 1,"
+        fits, unit = all(0 < side <= 1 for side in crop.SIZE), "shares of the image, in (0, 1],"
     _require(len(crop.SIZE) == 2 and fits, "CROP.SIZE", crop.SIZE, f'two {unit} with INPUT.CROP.TYPE "{crop.TYPE}"')
     area = crop.SINGLE_CATEGORY_MAX_AREA
-    _require(0 < area <= 1, "CROP.SINGLE_CATEGORY_MAX_AREA", area, "a share, above 0 and up to 1")
+    _require(0 < area <= 1, "CROP.SINGLE_CATEGORY_MAX_AREA", area, "a share, in (0, 1]")
 
 
 def _check_scale(source: CfgNode) -> None:
@@ -114,10 +113,10 @@ def _check_scale(source: CfgNode) -> None:
         _require(two, "MIN_SIZE_TRAIN", lengths, 'the shorter and the longer of MIN_SIZE_TRAIN_SAMPLING "range"')
     low, high = _check_range("RANDOM_SCALE", source.RANDOM_SCALE)
     step = source.RANDOM_SCALE_STEP
-    _require(step >= 0 and (step <= high - low or low == high), "RANDOM_SCALE_STEP", step, f"0 to {high - low}")
+    _require(step >= 0 and (step <= high - low or low == high), "RANDOM_SCALE_STEP", step, f"in [0, {high - low}]")
     shortest = min((length for length in lengths if length > 0), default=None)
     if shortest and int(low * shortest + 0.5) < 1:
-        raise ConfigError(f"INPUT.RANDOM_SCALE {low} leaves no pixel of INPUT.MIN_SIZE_TRAIN {shortest}")
+        raise ConfigError(f"INPUT.RANDOM_SCALE: {low} leaves no pixel of INPUT.MIN_SIZE_TRAIN {shortest}")
 
 
 def _check_range(name: str, values: Sequence[float]) -> tuple[float, float]:
@@ -126,6 +125,6 @@ def _check_range(name: str, values: Sequence[float]) -> tuple[float, float]:
     return low, high
 
 
-def _require(holds: bool, name: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise ConfigError(f"INPUT.{name} must be {wanted}, got {value!r}")
+def _require(is_valid: bool, name: str, value: object, expected: str) -> None:
+    if not is_valid:
+        raise ConfigError(f"INPUT.{name} must be {expected}, got {value!r}")

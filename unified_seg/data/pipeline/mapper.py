@@ -1,4 +1,4 @@
-"""The one mapper: from a record to what the model reads.
+"""The mapper from a record of a data set to the inputs of the model.
 
 (H, W) = the image after augmentation.
 """
@@ -13,10 +13,10 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Instances
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco.masks import annotation_name, check_masks, check_segmentation
+from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import check_size, read_image, read_panoptic_ids
-from unified_seg.data.io.semantic_labels import classes_of_segments, read_semantic_ground_truth
+from unified_seg.data.io.semantic_labels import convert_segments_to_classes, read_semantic_ground_truth
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
@@ -25,17 +25,16 @@ Record = dict[str, Any]
 
 
 class UnifiedMapper:
-    """Reads a record's files, moves image, labels and masks together, and makes tensors.
+    """A mapper that reads a record's files, augments image, labels and masks together, and makes tensors.
 
     Args:
-        is_train: in training labels are read and the record leaves with `sem_seg` and `instances`; in inference it
-            leaves with `image` and all it came with.
-        augmentations: applied to image, semantic label and instance masks alike.
+        is_train: read labels and add `sem_seg` and `instances` to the record; else add only `image`.
+        augmentations: for image, semantic label and instance masks together.
         image_format: order of channels.
         with_semantic: the model has a semantic head, so `sem_seg` is needed.
         with_instances: the model has a detector, so `instances` is needed.
-        with_masks: the detector learns masks, so `annotations` must have them.
-        class_table: of the data sets; its ignore label is 0 to 255.
+        with_masks: the detector predicts masks, so `annotations` must have them.
+        class_table: of the data sets; its ignore label is in [0, 255].
     """
 
     @configurable
@@ -60,10 +59,12 @@ class UnifiedMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
-        """Raises ConfigError: values that no image can be augmented with, an ignore label that is no byte."""
+        """Return the arguments of a config; raises ConfigError for invalid INPUT keys or an ignore label above 255."""
         table = dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
         if not 0 <= table.ignore_label <= 255:
-            raise ConfigError(f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be 0 to 255, got {table.ignore_label}")
+            raise ConfigError(
+                f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be in [0, 255], got {table.ignore_label}"
+            )
         return {
             "is_train": is_train,
             "augmentations": build_augmentations(cfg, is_train),
@@ -75,19 +76,19 @@ class UnifiedMapper:
         }
 
     def __call__(self, record: Record) -> Record:
-        """The record with `image` (C, H, W) uint8, and in training `sem_seg` (H, W) int64 and `instances`.
+        """Return the record with `image` (C, H, W) uint8, and in training `sem_seg` (H, W) int64 and `instances`.
 
-        Without a semantic ground truth `sem_seg` is void, without a ground truth of instances there are no `instances`.
+        Without a semantic ground truth `sem_seg` is void, without a ground truth of instances there is no `instances`.
 
         Raises:
-            DataError: a file that can't be read, or whose size is not the record's; it names the file.
+            DataError: a file that can't be read, or has another size than its record; it names the file.
         """
         result = dict(record)
         image = read_image(record["file_name"], self.image_format)
-        _check_size(image, record)
+        _check_image_size(image, record)
         semantic, ids = None, self._read_panoptic(record)
         if self.is_train and self.with_semantic:
-            # Counted from the ignore label on, round 255, void is 0: what transforms put where there was nothing.
+            # Shifted by the ignore label, modulo 256, void is 0: what transforms fill new pixels with.
             semantic = self._read_semantic(record, ids) - np.uint8(self.class_table.ignore_label)
         augmented = T.AugInput(image, sem_seg=semantic)
         transforms = self.augmentations(augmented)
@@ -98,13 +99,13 @@ class UnifiedMapper:
         if self.is_train and self.with_instances:
             size = augmented.image.shape[:2]
             if "annotations" in record:
-                result["instances"] = _instances_of_annotations(record, transforms, size, self.with_masks)
+                result["instances"] = _make_instances_from_annotations(record, transforms, size, self.with_masks)
             elif ids is not None:
-                result["instances"] = _instances_of_segments(ids, record, transforms, size)
+                result["instances"] = _make_instances_from_segments(ids, record, transforms, size)
         return result
 
     def _read_panoptic(self, record: Record) -> np.ndarray | None:
-        """The segment ids, where a label or instances come from them."""
+        """Return the segment ids if a label or instances come from them."""
         file = record.get("pan_seg_file_name")
         semantic = self.with_semantic and not record.get("sem_seg_file_name")
         instances = self.with_instances and "annotations" not in record
@@ -113,26 +114,26 @@ class UnifiedMapper:
         return check_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
 
     def _read_semantic(self, record: Record, ids: np.ndarray | None) -> np.ndarray:
-        """(H, W) uint8, which resizes by nearest pixel center as images do; wider integers would not."""
+        """Return (H, W) uint8: transforms resize wider integers by other pixel centers than images."""
         if record.get("sem_seg_file_name"):
             return read_semantic_ground_truth(record, self.class_table).astype(np.uint8)
         if ids is not None:
-            return classes_of_segments(ids, record, self.class_table).astype(np.uint8)
+            return convert_segments_to_classes(ids, record, self.class_table).astype(np.uint8)
         return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
 
 
-def _check_size(image: np.ndarray, record: Record) -> None:
+def _check_image_size(image: np.ndarray, record: Record) -> None:
     expected = (record["height"], record["width"])
     if image.shape[:2] != expected:
         file, (height, width) = record["file_name"], image.shape[:2]
-        raise DataError(f"{file}: {height}x{width} pixels, the record says {expected[0]}x{expected[1]}")
+        raise DataError(f"{file}: {height}x{width} pixels, but its record has {expected[0]}x{expected[1]}")
 
 
-def _instances_of_segments(
+def _make_instances_from_segments(
     ids: np.ndarray, record: Record, transforms: T.TransformList, size: tuple[int, int]
 ) -> Instances:
-    """The thing segments that are still visible, without crowds; their masks come for free."""
-    # As three bytes again: transforms move uint8 images by nearest pixel center, and integers otherwise.
+    """Return the visible thing segments, without crowds."""
+    # As three bytes again: transforms resize wider integers by other pixel centers than images.
     rgb = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
     rgb = transforms.apply_segmentation(rgb).astype(np.int32)
     ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
@@ -142,33 +143,33 @@ def _instances_of_segments(
     return make_instances(masks, [segment["category_id"] for segment in things], size)
 
 
-def _instances_of_annotations(
+def _make_instances_from_annotations(
     record: Record, transforms: T.TransformList, size: tuple[int, int], with_masks: bool
 ) -> Instances:
-    """COCO-style boxes with polygons or RLEs, for data sets without panoptic labels."""
+    """Return the instances of COCO's boxes with polygons or run lengths, without crowds."""
     if with_masks:
         check_masks(record)
-    given = []
+    annotations = []
     for index, annotation in enumerate(record["annotations"]):
         if annotation.get("iscrowd", 0):
             continue
         copy = {key: value for key, value in annotation.items() if key != "segmentation"}
         if with_masks:
-            where = f"{record['file_name']}: {annotation_name(annotation, index)}"
+            where = f"{record['file_name']}: {name_annotation(annotation, index)}"
             image_size = (record["height"], record["width"])
             copy["segmentation"] = check_segmentation(annotation["segmentation"], image_size, where)
-        given.append(copy)
-    moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in given]
+        annotations.append(copy)
+    moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in annotations]
     instances = detection_utils.annotations_to_instances(moved, size, mask_format="bitmask")
     if not with_masks:
         return detection_utils.filter_empty_instances(instances)
-    if not given:
+    if not annotations:
         return make_instances([], [], size)
     return make_instances(list(instances.gt_masks.tensor.bool()), instances.gt_classes.tolist(), size)
 
 
 def make_instances(masks: list[torch.Tensor], classes: list[int], size: tuple[int, int]) -> Instances:
-    """Instances whose boxes are those of their masks; empty masks are left out."""
+    """Return instances with the tight boxes of their masks; empty masks are left out."""
     kept = [i for i, mask in enumerate(masks) if mask.any()]
     stacked = torch.stack([masks[i] for i in kept]) if kept else torch.zeros((0, *size), dtype=torch.bool)
     bit_masks = BitMasks(stacked)

@@ -1,4 +1,4 @@
-"""Training goes on without a damaged file, and says so; with many it stops."""
+"""Training goes on without a few damaged files, which are logged and listed; with many it stops."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -11,21 +11,21 @@ from unified_seg.data.problems import DataError, UnreadableError
 
 Record = dict[str, Any]
 
-DRAWS = 100  # more in a row are no accident
+DRAWS = 100  # of records in a row that are all unreadable
 
 logger = logging.getLogger(__name__)
 
 
 class SkipUnreadable:
-    """A mapper that puts another record, drawn at random, in the place of one with a file that can't be read.
+    """A mapper that replaces a record with an unreadable file by another one, drawn at random.
 
-    Each such file is logged once and listed in the ledger, which all processes of a run share: it counts across them,
-    and is what a user mends files by.
+    Each such file is logged once and listed in the ledger, a file that all processes of a run share: its lines count
+    for the limit, and tell the user which files to fix.
 
     Args:
-        mapper: raises UnreadableError for a damaged file.
+        mapper: raises UnreadableError for an unreadable file.
         records: of the training set.
-        ledger: a text file with a line for each file; who starts a run removes it.
+        ledger: a text file with a line for each unreadable file; removed when a run starts.
         limit: how many files may be unreadable.
     """
 
@@ -36,23 +36,23 @@ class SkipUnreadable:
         self.limit = limit
 
     def __call__(self, record: Record) -> Record:
-        """The record as the mapper gives it, or another.
+        """Return the mapped record, or that of another one.
 
         Raises:
-            DataError: there are more unreadable files than the limit; or what the mapper raises but UnreadableError.
+            DataError: more unreadable files than the limit; or another error of the mapper.
         """
         for _ in range(DRAWS):
             try:
                 return self.mapper(record)
             except UnreadableError as error:
-                self._note(str(error))
+                self._list(str(error))
             record = self.records[np.random.randint(len(self.records))]
-        raise DataError(f"none of {DRAWS} records drawn from the training sets can be read; {self.ledger} lists some")
+        raise DataError(f"{DRAWS} records drawn from the training sets are unreadable; see {self.ledger}")
 
-    def _note(self, cause: str) -> None:
-        # As it will be read again: a file's name may be no text.
+    def _list(self, cause: str) -> None:
+        # The name of a file may not be valid text.
         line = " ".join(cause.split()).encode("utf-8", "backslashreplace").decode()
-        known = self._listed()
+        known = self._read_ledger()
         if line not in known:
             logger.warning(f"left out: {line}")
             known.add(line)
@@ -61,9 +61,9 @@ class SkipUnreadable:
                 file.write(line + "\n")
         if len(known) > self.limit:
             raise DataError(
-                f"{len(known)} files of the training sets can't be read, DATASETS.MAX_UNREADABLE is {self.limit}; they "
+                f"{len(known)} files of the training sets are unreadable, DATASETS.MAX_UNREADABLE is {self.limit}; they "
                 f"are listed in {self.ledger}, such as {line}"
             )
 
-    def _listed(self) -> set[str]:
+    def _read_ledger(self) -> set[str]:
         return set(self.ledger.read_text(encoding="utf-8").splitlines()) if self.ledger.is_file() else set()

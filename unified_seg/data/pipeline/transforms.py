@@ -1,8 +1,7 @@
 """Transforms and augmentations that Detectron2 does not have.
 
-Points are continuous: pixel (x, y) covers [x, x + 1) by [y, y + 1). What comes into an image from outside gets the fill
-color, what comes into a label map gets VOID. Everything is drawn from numpy's global random state, which Detectron2
-seeds in each worker of a loader.
+Points are continuous: pixel (x, y) covers [x, x + 1) by [y, y + 1). New pixels get the fill color in images and VOID in
+label maps. Random numbers come from numpy's global state, which Detectron2 seeds in each worker of a loader.
 """
 
 from collections.abc import Sequence
@@ -13,14 +12,14 @@ import numpy as np
 from detectron2.data import transforms as T
 from PIL import Image
 
-# Void in label maps while they are moved, because Detectron2's transforms put 0 where there was nothing.
+# Void in label maps during transforms, because Detectron2's transforms fill new pixels with 0.
 VOID = 0
-# How often a crop is drawn while one category covers too much of it, as in Detectron2; the last one is then taken.
+# The most draws of a crop of which one category covers too much, as in Detectron2; the last one is then used.
 CROP_DRAWS = 10
 
 
 class ResizeShortestEdge(T.ResizeShortestEdge):
-    """Detectron2's, but that a side which would round to no pixel keeps one, as of an image of 1 x 5000."""
+    """Detectron2's resize, with sides of at least one pixel, as for an image of 1 x 5000."""
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
         transform = super().get_transform(image)
@@ -34,11 +33,11 @@ class RandomScale(ResizeShortestEdge):
     """Detectron2's resize times a random factor, in a single interpolation.
 
     Args:
-        short_edge_length: what the shorter side is drawn from, in pixels; 0 = the image's own size.
-        max_size: limit of the longer side before the factor, in pixels; the image's own size has none.
+        short_edge_length: the lengths of the shorter side to draw from, in pixels; 0 = the image's own size.
+        max_size: limit of the longer side before the factor, in pixels; not for the image's own size.
         sample_style: "choice" from the lengths, or "range" between them.
         factors: lowest and highest factor.
-        step: the factors are lowest, lowest + step, ... up to the highest; 0 = all between.
+        step: the factors are lowest, lowest + step, ... up to the highest; 0 = all in this range.
     """
 
     def __init__(
@@ -70,12 +69,12 @@ class RandomScale(ResizeShortestEdge):
 
 
 class Rotate(T.RotationTransform):
-    """Rotation about the image's center, whose size stays as it is.
+    """Rotation about the image's center; the size does not change.
 
     Args:
         h, w: size of the image.
-        angle: degrees, counter-clockwise as the image is looked at.
-        fill: color of the corners that come in, one value a channel.
+        angle: degrees, counter-clockwise.
+        fill: color of the new corners, one value a channel.
     """
 
     def __init__(self, h: int, w: int, angle: float, fill: Sequence[float]):
@@ -91,7 +90,7 @@ class Rotate(T.RotationTransform):
     def _warp(self, array: np.ndarray, interpolation: int, fill: tuple[float, ...]) -> np.ndarray:
         # rm_image is Detectron2's matrix for indices of pixels, half a pixel off the one for points.
         size = (self.w, self.h)
-        return _all_axes(cv2.warpAffine(array, self.rm_image, size, flags=interpolation, borderValue=fill), array)
+        return _restore_axes(cv2.warpAffine(array, self.rm_image, size, flags=interpolation, borderValue=fill), array)
 
 
 class RandomRotation(T.Augmentation):
@@ -107,19 +106,19 @@ class RandomRotation(T.Augmentation):
 
 
 class Crop(T.CropTransform):
-    """Detectron2's crop, but polygons go on outside of it, where nothing is drawn: to cut them needs Shapely."""
+    """Detectron2's crop, but polygons are not clipped, which would need Shapely."""
 
     def apply_polygons(self, polygons: list[np.ndarray]) -> list[np.ndarray]:
         return [self.apply_coords(polygon) for polygon in polygons]
 
 
 class RandomCrop(T.RandomCrop):
-    """Detectron2's crops, both RandomCrop and RandomCrop_CategoryAreaConstraint, by the same draws.
+    """Detectron2's RandomCrop and RandomCrop_CategoryAreaConstraint, with the same random numbers.
 
     Args:
         crop_type, crop_size: as in Detectron2.
-        max_area: share of a crop's labeled pixels that no category may reach, else it is drawn again; 1 takes the
-            first crop and needs no labels.
+        max_area: a crop is drawn again if a category has this share of its labeled pixels, or more; with 1 the first
+            crop is used and labels are not needed.
     """
 
     def __init__(self, crop_type: str, crop_size: Sequence[float], max_area: float = 1.0):
@@ -127,7 +126,7 @@ class RandomCrop(T.RandomCrop):
         self.max_area = max_area
 
     def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        # A share of a small image may round to nothing.
+        # A share of a small image may round to 0.
         height, width = super().get_crop_size(image_size)
         return max(1, height), max(1, width)
 
@@ -146,10 +145,9 @@ def _is_varied(label: np.ndarray, max_area: float) -> bool:
 
 
 class ResizeCrop(T.Transform):
-    """A resize and a crop of it, which computes no pixel outside of the crop.
+    """A resize and a crop as one, which computes no pixel outside of the crop.
 
-    The result is the same but for rounding: a value may be off by 2, a label come from the other one of two pixels that
-    are equally near.
+    The result differs by rounding: values by up to 2, labels where two pixels are equally near.
     """
 
     def __init__(self, resize: T.ResizeTransform, crop: Crop):
@@ -176,7 +174,7 @@ class ResizeCrop(T.Transform):
 
 
 class RandomScaleCrop(T.Augmentation):
-    """`RandomScale` and then `RandomCrop`, as one transform that is quicker than the two."""
+    """`RandomScale` and then `RandomCrop`, as one transform, which is faster."""
 
     def __init__(self, scale: RandomScale, crop: RandomCrop):
         self.scale = scale
@@ -185,7 +183,7 @@ class RandomScaleCrop(T.Augmentation):
     def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None) -> T.Transform:
         resize = self.scale.get_transform(image)
         label = resize.apply_segmentation(sem_seg) if self.crop.max_area < 1.0 else None
-        # Of the image a crop needs the size alone.
+        # The crop needs only the size of the image.
         return ResizeCrop(resize, self.crop.get_transform(np.broadcast_to(0, (resize.new_h, resize.new_w)), label))
 
 
@@ -194,14 +192,14 @@ class Pad(T.PadTransform):
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
         sides = (self.y0, self.y1, self.x0, self.x1)
-        return _all_axes(cv2.copyMakeBorder(img, *sides, cv2.BORDER_CONSTANT, value=self.pad_value), img)
+        return _restore_axes(cv2.copyMakeBorder(img, *sides, cv2.BORDER_CONSTANT, value=self.pad_value), img)
 
 
 class PadToSize(T.Augmentation):
-    """Pads what is smaller than a size up to it, evenly on both sides.
+    """Padding of smaller images to a size, evenly on both sides.
 
     Args:
-        size: least height and width, in pixels.
+        size: minimum height and width, in pixels.
         fill: color of the padding, one value a channel.
     """
 
@@ -220,35 +218,35 @@ class PadToSize(T.Augmentation):
 
 
 class RandomBrightness(T.Augmentation):
-    """Multiplies the image by a factor between two; what gets too bright for its bytes is clipped."""
+    """Multiplication of the image by a random factor; the result is clipped to bytes."""
 
     def __init__(self, low: float, high: float):
         self.low = low
         self.high = high
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
-        return T.ColorTransform(partial(_multiplied, factor=np.random.uniform(self.low, self.high)))
+        return T.ColorTransform(partial(_multiply, factor=np.random.uniform(self.low, self.high)))
 
 
-def _multiplied(image: np.ndarray, factor: float) -> np.ndarray:
-    # Unlike Detectron2's blending without an image of floats, which takes ten times as long.
-    return _all_axes(cv2.addWeighted(image, factor, image, 0.0, 0.0), image)
+def _multiply(image: np.ndarray, factor: float) -> np.ndarray:
+    # Detectron2's blending makes a floating-point image, which takes ten times as long.
+    return _restore_axes(cv2.addWeighted(image, factor, image, 0.0, 0.0), image)
 
 
 class GaussianBlur(T.Augmentation):
-    """Blurs the image by OpenCV's weights of an odd size: 1 4 6 4 1 for 5, a sigma of 1 pixel."""
+    """Gaussian blur with OpenCV's weights of an odd size: 1 4 6 4 1 for 5, a sigma of 1 pixel."""
 
     def __init__(self, kernel: int):
         self.kernel = kernel
 
     def get_transform(self, image: np.ndarray) -> T.Transform:
-        return T.ColorTransform(partial(_blurred, kernel=self.kernel))
+        return T.ColorTransform(partial(_blur, kernel=self.kernel))
 
 
-def _blurred(image: np.ndarray, kernel: int) -> np.ndarray:
-    return _all_axes(cv2.GaussianBlur(image, (kernel, kernel), 0), image)
+def _blur(image: np.ndarray, kernel: int) -> np.ndarray:
+    return _restore_axes(cv2.GaussianBlur(image, (kernel, kernel), 0), image)
 
 
-def _all_axes(result: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """OpenCV's result with the last axis of `array`, which OpenCV leaves out when it is of length 1."""
+def _restore_axes(result: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Return OpenCV's result with the last axis of `array`, which OpenCV drops if its length is 1."""
     return result.reshape(*result.shape[:2], *array.shape[2:])

@@ -1,11 +1,11 @@
-"""What is looked at before training starts, so that nothing is silently wrong after hours of it.
+"""Checks before training starts, so that wrong data does not show only after hours of it.
 
-`tools/check_dataset.py` looks at the same, does not stop at the first error, and looks at more.
+`tools/check_dataset.py` checks the same and more, and does not stop at the first error.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,12 +17,12 @@ from detectron2.structures import BoxMode
 from tabulate import tabulate
 from tqdm import tqdm
 
-from unified_seg.data.coco.masks import annotation_name, check_masks, check_segmentation
+from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import compute_upright_size, read_image, read_image_header
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
-from unified_seg.data.problems import DataError, Problem, Report, stop
+from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -31,12 +31,12 @@ logger = logging.getLogger(__name__)
 
 
 def check_datasets(cfg: CfgNode) -> None:
-    """Check the training sets for what the model learns from, and the labels of training and test sets.
+    """Check that the training sets have the ground truth that the model needs, and all labels of all sets.
 
-    How often each class occurs is logged.
+    Log how often each class occurs.
 
     Raises:
-        DataError: the first thing wrong, with its file and cause.
+        DataError: the first error, with its file and cause.
     """
     records = {name: DatasetCatalog.get(name) for name in dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])}
     check_fields(
@@ -48,14 +48,14 @@ def check_datasets(cfg: CfgNode) -> None:
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
     for name in records if cfg.DATASETS.CHECK_LABELS else ():
         table = dataset_classes(MetadataCatalog.get(name))
-        trains = name in cfg.DATASETS.TRAIN
-        # Without a training image training goes on; without a test image the evaluation after it does not.
-        options = {"report": tolerant} if trains else {"decode": True}
-        report_classes(name, check_labels(records[name], table, name, **options), table)
+        is_train = name in cfg.DATASETS.TRAIN
+        # Training goes on without an unreadable image, the evaluation after it does not.
+        options: dict[str, Any] = {"report": tolerant} if is_train else {"decode": True}
+        log_class_shares(name, check_labels(records[name], table, name, **options), table)
 
 
 class TolerantReport:
-    """Logs files that can't be read, up to a limit, since training goes on without them; stops at any other error.
+    """A report that logs unreadable files up to a limit, since training goes on without them, and raises other errors.
 
     Args:
         limit: how many files may be unreadable.
@@ -67,64 +67,65 @@ class TolerantReport:
 
     def __call__(self, problem: Problem) -> None:
         if problem.kind != "unreadable":
-            return stop(problem)
+            raise_error(problem)
+            return
         logger.warning(f"{problem}; training goes on without it")
         self.files.add(problem.file)
         if len(self.files) > self.limit:
             raise DataError(f"{problem}; DATASETS.MAX_UNREADABLE is {self.limit}, this is file {len(self.files)}")
-        return None
 
 
 def has_instances(record: Mapping[str, Any]) -> bool:
-    """Whether it is known which instances there are."""
+    """Return whether the record has a ground truth of instances, possibly an empty one."""
     return "annotations" in record or bool(record.get("pan_seg_file_name"))
 
 
 def check_fields(
     datasets: Mapping[str, Sequence[Record]], *, semantic: bool, instances: bool, masks: bool = False
 ) -> None:
-    """Check that there is what each part of the model learns from, and that image ids are unique.
+    """Check that each part of the model has a ground truth, and that image ids are unique.
 
-    Of several training sets some may lack the ground truth of a part; in one set all images have it or none.
+    Of several training sets some may lack the ground truth of a part; within a set all images must have it or all lack
+    it.
 
     Args:
         datasets: the records of each training set.
         semantic: the model has a semantic head.
         instances: the model has a detector.
-        masks: the detector learns masks.
+        masks: the detector predicts masks.
 
     Raises:
-        DataError: naming the data set, and the record where it is a single one.
+        DataError: with the data set, and the record if it is a single one.
     """
     for name, records in datasets.items():
         if not records:
             raise DataError(f"data set {name!r} has no records")
         check_image_ids(records, name)
-    every = [(name, record) for name, records in datasets.items() for record in records]
-    parts = []
     if semantic:
-        parts.append(
-            ("semantic head", "semantic label (sem_seg_file_name or pan_seg_file_name)", has_semantic_ground_truth)
-        )
+        what = "semantic label (sem_seg_file_name or pan_seg_file_name)"
+        _check_ground_truth(datasets, "semantic head", what, has_semantic_ground_truth)
     if instances:
-        parts.append(("detector", "instances (pan_seg_file_name or annotations)", has_instances))
-    for part, what, has in parts:
-        lacking = [(name, record) for name, record in every if not has(record)]
-        count = Counter(name for name, _ in lacking)
-        for name, record in lacking:
-            if len(lacking) == len(every) or count[name] < len(datasets[name]):
-                raise DataError(f"{record['file_name']}: no {what}, which the {part} learns from")
-        if lacking:
-            logger.warning(
-                f"{', '.join(count)}: no {what}, so the {part} learns nothing of these {len(lacking)} images"
-            )
+        _check_ground_truth(datasets, "detector", "instances (pan_seg_file_name or annotations)", has_instances)
     if instances and masks:
-        for _, record in every:
+        for record in (record for records in datasets.values() for record in records):
             check_masks(record)
 
 
-def check_image_ids(records: Sequence[Record], name: str, report: Report = stop) -> None:
-    """Report image ids that are in a data set twice."""
+def _check_ground_truth(
+    datasets: Mapping[str, Sequence[Record]], part: str, what: str, is_given: Callable[[Record], bool]
+) -> None:
+    """Check that all data sets together have a ground truth, and each either for all of its images or for none."""
+    missing = [(name, record) for name, records in datasets.items() for record in records if not is_given(record)]
+    count = Counter(name for name, _ in missing)
+    for name, record in missing:
+        if len(missing) == sum(map(len, datasets.values())) or count[name] < len(datasets[name]):
+            raise DataError(f"{record['file_name']}: no {what}, which the {part} needs")
+    if missing:
+        logger.warning(f"{', '.join(count)}: no {what}, so these {len(missing)} images do not train the {part}")
+
+
+def check_image_ids(records: Sequence[Record], name: str, report: Report = raise_error) -> None:
+    """Report image ids that occur twice in a data set."""
     seen: set[Any] = set()
     for record in records:
         if record["image_id"] in seen:
@@ -138,7 +139,7 @@ def check_labels(
     table: ClassTable,
     name: str,
     workers: int = 8,
-    report: Report = stop,
+    report: Report = raise_error,
     decode: bool = False,
 ) -> np.ndarray:
     """Read every label of the records, with a progress bar.
@@ -148,16 +149,16 @@ def check_labels(
         table: its classes.
         name: of the data set, for the bar.
         workers: threads.
-        report: gets what is wrong.
-        decode: read the images in full; else their headers.
+        report: gets the problems.
+        decode: read whole images; else their headers.
 
     Returns:
         (K,) int64: pixels of each semantic id.
 
     Raises:
-        DataError: by the default report, a file that is missing or unreadable, another size than its image's, an id out
-            of range, a segment in the PNG but not in the JSON or the other way round, a mask that is none; the file is
-            named.
+        DataError: by the default report, the first error, with its file: a missing or unreadable file, a label of
+            another size than its image, an id out of range, a segment only in the PNG or only in the JSON, an invalid
+            mask.
     """
     histogram = np.zeros(table.num_semantic, dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
@@ -169,25 +170,25 @@ def check_labels(
 
 
 class Contents(NamedTuple):
-    """What the label files of a record hold.
+    """The contents of the label files of a record.
 
     Attributes:
         pixels: (K,) int64, of each semantic id.
-        segments: of the panoptic PNG, where there is one.
+        segments: of the panoptic PNG, if there is one.
     """
 
     pixels: np.ndarray
     segments: list[GroundTruthSegment]
 
 
-def check_record(record: Record, table: ClassTable, report: Report = stop, decode: bool = False) -> Contents:
-    """Check one record's files against each other.
+def check_record(record: Record, table: ClassTable, report: Report = raise_error, decode: bool = False) -> Contents:
+    """Check the files of a record against each other.
 
     Args:
         record: of a data set.
         table: its classes.
-        report: gets what is wrong.
-        decode: read the image in full; else its header.
+        report: gets the problems.
+        decode: read the whole image; else its header.
 
     Returns:
         What could be read.
@@ -222,18 +223,18 @@ def _check_image(record: Record, report: Report) -> None:
     file = record["file_name"]
     height, width, orientation = read_image_header(file)
     if orientation != 1:
-        report(Problem("orientation", file, f"an EXIF tag says orientation {orientation}; images are turned upright"))
+        report(Problem("orientation", file, f"its EXIF tag has orientation {orientation}; images are rotated upright"))
     height, width = compute_upright_size(height, width, orientation)
     if (height, width) != (record["height"], record["width"]):
-        cause = f"{height}x{width} pixels, the record says {record['height']}x{record['width']}"
+        cause = f"{height}x{width} pixels, but its record has {record['height']}x{record['width']}"
         report(Problem("size", file, cause))
 
 
 def _check_annotation(record: Record, index: int, table: ClassTable, report: Report) -> None:
     annotation = record["annotations"][index]
-    file, where = record["file_name"], annotation_name(annotation, index)
+    file, where = record["file_name"], name_annotation(annotation, index)
     if not 0 <= annotation["category_id"] < table.num_things:
-        cause = f"category_id {annotation['category_id']}, thing ids go from 0 to {table.num_things - 1}"
+        cause = f"category_id must be a thing id in [0, {table.num_things - 1}], got {annotation['category_id']}"
         report(Problem("class", file, cause, where))
     size = (record["height"], record["width"])
     if annotation.get("segmentation"):
@@ -244,13 +245,14 @@ def _check_annotation(record: Record, index: int, table: ClassTable, report: Rep
     if "bbox" in annotation:
         left, top, right, bottom = BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS)
         if not (left <= right and top <= bottom):  # NaN too
-            report(Problem("box", file, f"a box of {annotation['bbox']}", where))
-        # Annotators' boxes lie up to a pixel outside at times.
+            report(Problem("box", file, f"invalid box {annotation['bbox']}", where))
+        # Annotators' boxes are sometimes up to a pixel outside.
         elif min(left, top) < -1 or right > size[1] + 1 or bottom > size[0] + 1:
-            report(Problem("box-outside", file, f"a box of {annotation['bbox']} in an image of {size} (H, W)", where))
+            cause = f"the box {annotation['bbox']} is outside of its image of {size} (H, W)"
+            report(Problem("box-outside", file, cause, where))
 
 
-def report_classes(name: str, histogram: np.ndarray, table: ClassTable) -> None:
+def log_class_shares(name: str, histogram: np.ndarray, table: ClassTable) -> None:
     """Log the share of pixels of each class; warn of classes that never occur."""
     total = histogram.sum()
     if not total:

@@ -1,4 +1,4 @@
-"""What a data set consists of: how often each class occurs, how large images and instances are.
+"""Statistics of a data set: how often each class occurs, and the sizes of images and instances.
 
 K = semantic classes, N = instances.
 """
@@ -11,12 +11,12 @@ import numpy as np
 
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
-# The shares of a distribution's values that lie below the numbers of its summary; 0 and 1 give smallest and largest.
+# The quantiles in the summary of a distribution; 0 and 1 give minimum and maximum.
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 class InstanceMeasures(NamedTuple):
-    """The instances of an image, things alone.
+    """The things of an image.
 
     Attributes:
         thing_ids: (N,) int64.
@@ -30,18 +30,18 @@ class InstanceMeasures(NamedTuple):
 
     @classmethod
     def from_rows(cls, rows: Sequence[tuple[int, bool, int, int, int]]) -> "InstanceMeasures":
-        """From rows of thing id, crowd, pixels, height, width."""
+        """Return the instances of rows of thing id, crowd, pixels, height, width."""
         table = np.array(rows, dtype=np.int64).reshape(-1, 5)
         return cls(table[:, 0], table[:, 1].astype(bool), table[:, 2:])
 
 
 class ImageContents(NamedTuple):
-    """What could be read of an image and its ground truth.
+    """The contents of an image and its ground truth, as far as they are readable.
 
     Attributes:
-        size: (height, width) of the upright image; None: it could not be read.
-        pixels: of each semantic id that it has; None: the record names no semantic ground truth.
-        instances: None: the record does not say which there are.
+        size: (height, width) of the upright image; None: unreadable.
+        pixels: of each semantic id that occurs; None: the record has no semantic ground truth.
+        instances: None: the record has no ground truth of instances.
     """
 
     size: tuple[int, int] | None
@@ -53,10 +53,10 @@ class ClassStatistics(NamedTuple):
     """How often a class occurs.
 
     Attributes:
-        pixels: with its semantic id; None where no ground truth says it, or several things share the id.
-        images: with a pixel or an instance of it.
-        instances: without crowds; None for stuff, or where no ground truth says it.
-        crowds: as `instances`.
+        pixels: with its semantic id; None if there is no such ground truth, or several things share the id.
+        images: with a pixel or an instance of the class.
+        instances: without crowds; None for stuff, or if there is no such ground truth.
+        crowds: None as for `instances`.
     """
 
     name: str
@@ -69,21 +69,21 @@ class ClassStatistics(NamedTuple):
 
     @property
     def is_empty(self) -> bool:
-        """Nothing of it could be learnt."""
+        """Whether the class never occurs."""
         if self.instances is not None:
             return not self.instances and not self.crowds
         return self.pixels == 0
 
 
 class Statistics(NamedTuple):
-    """What a data set consists of; crowds count among the classes alone.
+    """The statistics of a data set; crowds count in `classes` only.
 
     Attributes:
         classes: in the order of the class table.
         image_sizes: how many images have each (height, width).
         instance_sizes: (N, 3) int64: pixels, and height and width of the box.
-        instances_per_image: a number for each image whose instances are known.
-        classes_per_image: a number for each image.
+        instances_per_image: of each image with a ground truth of instances.
+        classes_per_image: of each image.
     """
 
     classes: list[ClassStatistics]
@@ -92,8 +92,8 @@ class Statistics(NamedTuple):
     instances_per_image: list[int]
     classes_per_image: list[int]
 
-    def as_json(self) -> dict[str, Any]:
-        """Counts as they are, distributions as the values at QUANTILES, None where there is none."""
+    def to_json(self) -> dict[str, Any]:
+        """Return counts, and distributions as their values at QUANTILES; None for an empty distribution."""
         areas, heights, widths = self.instance_sizes.T
         distributions = {
             "instance_area": areas,
@@ -105,29 +105,29 @@ class Statistics(NamedTuple):
         return {
             "classes": [cls._asdict() for cls in self.classes],
             "image_sizes": [{"height": h, "width": w, "images": n} for (h, w), n in self.image_sizes.items()],
-            **{name: quantiles(values) for name, values in distributions.items()},
+            **{name: compute_quantiles(values) for name, values in distributions.items()},
         }
 
 
-def quantiles(values: Sequence[int] | np.ndarray) -> dict[str, float] | None:
-    """The values at QUANTILES, by their percent: {"0": smallest, ..., "50": median, ..., "100": largest}."""
+def compute_quantiles(values: Sequence[int] | np.ndarray) -> dict[str, float] | None:
+    """Return the values at QUANTILES by percent: {"0": minimum, ..., "50": median, ..., "100": maximum}."""
     if not len(values):
         return None
     return {f"{100 * q:.0f}": float(v) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES))}
 
 
 def compute_statistics(images: Sequence[ImageContents], table: ClassTable) -> Statistics:
-    """The statistics of a data set.
+    """Return the statistics of a data set.
 
     Args:
-        images: what each holds.
+        images: the contents of each.
         table: the classes.
     """
     measures = [image.instances for image in images if image.instances is not None]
-    present = [_classes_in(image, table) for image in images]
+    present = [_find_classes(image, table) for image in images]
     sizes = Counter(image.size for image in images if image.size is not None)
     return Statistics(
-        classes=_class_statistics(images, present, table),
+        classes=_compute_class_statistics(images, present, table),
         image_sizes=dict(sorted(sizes.items())),
         instance_sizes=np.concatenate([np.zeros((0, 3), dtype=np.int64), *(m.sizes[~m.crowds] for m in measures)]),
         instances_per_image=[int((~m.crowds).sum()) for m in measures],
@@ -139,7 +139,7 @@ def _has_own_id(cls: SegmentClass, table: ClassTable) -> bool:
     return not cls.is_thing or table.semantic_to_thing[cls.semantic_id] == cls.thing_id
 
 
-def _classes_in(image: ImageContents, table: ClassTable) -> set[str]:
+def _find_classes(image: ImageContents, table: ClassTable) -> set[str]:
     things = set() if image.instances is None else set(image.instances.thing_ids.tolist())
     semantic = image.pixels or {}
     return {
@@ -147,7 +147,7 @@ def _classes_in(image: ImageContents, table: ClassTable) -> set[str]:
     }
 
 
-def _class_statistics(
+def _compute_class_statistics(
     images: Sequence[ImageContents], present: Sequence[set[str]], table: ClassTable
 ) -> list[ClassStatistics]:
     pixels: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""Reading data sets once, in full: everything that is wrong with them, and what they consist of.
+"""Surveys of data sets: all of their problems and their statistics, from reading every file once.
 
 (H, W) = an image.
 """
@@ -30,19 +30,19 @@ from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
 
-# What of a record names a file.
+# The keys of a record that name a file.
 FILES = ("file_name", "sem_seg_file_name", "pan_seg_file_name", "instance_ids_file_name")
-# What every record has.
-NEEDED = ("file_name", "image_id", "height", "width")
+# The keys of every record.
+REQUIRED = ("file_name", "image_id", "height", "width")
 
 
 class Survey(NamedTuple):
-    """What was found in a data set.
+    """The problems and statistics of a data set.
 
     Attributes:
         name: of the data set.
-        records: those that could be used.
-        problems: first those of its JSON files and lists, then the records', then those of the whole, each in order.
+        records: the usable ones.
+        problems: first those of JSON files and lists, then those of records, then those of the whole, each in order.
         statistics: of the records.
     """
 
@@ -61,7 +61,7 @@ class Survey(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """What a worker says of a record; `digest` is that of the image's pixels, b"" where it could not be read."""
+    """The results of a record; `digest` is that of the image's pixels, b"" if it could not be read."""
 
     problems: list[Problem]
     digest: bytes
@@ -69,19 +69,18 @@ class _Reading(NamedTuple):
 
 
 def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
-    """Read everything of registered data sets, with a progress bar; what is found does not depend on the workers.
+    """Read all files of registered data sets, with a progress bar; the result does not depend on the workers.
 
     Args:
         names: of the data sets, each once.
-        workers: processes; with 0 or 1 everything runs in this one.
+        workers: processes; with 0 or 1 everything runs in this process.
 
     Returns:
-        A survey of each. An image that another one has the pixels of, of the same data set or of an earlier one, is a
-        problem of the later one.
+        A survey of each. Of two images with the same pixels, in one data set or in two, the later one has a problem.
 
     Raises:
-        DataError: a process was ended from outside.
-        ConfigError: a data set whose metadata makes no class table.
+        DataError: a process was killed.
+        ConfigError: a data set with invalid metadata.
     """
     tables = [dataset_classes(MetadataCatalog.get(name)) for name in names]
     loaded = [_load(name) for name in names]
@@ -102,13 +101,13 @@ def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
     return surveys
 
 
-def as_json(surveys: Sequence[Survey]) -> dict[str, Any]:
-    """All that was found, as objects of JSON."""
+def convert_surveys_to_json(surveys: Sequence[Survey]) -> dict[str, Any]:
+    """Return surveys as objects for a JSON file."""
     return {
         "errors": sum(survey.num_errors for survey in surveys),
         "warnings": sum(survey.num_warnings for survey in surveys),
         "datasets": [
-            {"name": survey.name, "images": len(survey.records), "statistics": survey.statistics.as_json()}
+            {"name": survey.name, "images": len(survey.records), "statistics": survey.statistics.to_json()}
             for survey in surveys
         ],
         "problems": [
@@ -125,33 +124,33 @@ def as_json(surveys: Sequence[Survey]) -> dict[str, Any]:
 
 
 def list_record_files(record: Mapping[str, Any]) -> list[str]:
-    """The files that a record names."""
+    """Return the files of a record."""
     return [record[key] for key in FILES if record.get(key)]
 
 
 def _load(name: str) -> tuple[list[Record], list[Problem]]:
-    """The records of a data set, and what is wrong with those that are not among them."""
+    """Return the usable records of a data set, and the problems of the others."""
     problems: list[Problem] = []
     records: list[Record] = []
     custom = getattr(MetadataCatalog.get(name), "custom", None)
     try:
         records = DatasetCatalog.get(name) if custom is None else custom.load(problems.append)
     except DataError as error:
-        # Loaders that stop at the first problem start its message with the file.
+        # Loaders that raise at the first problem start its message with the file.
         file, separator, _ = str(error).partition(": ")
         problems.append(Problem.from_error(error, file if separator else name))
     except FileNotFoundError as error:  # Detectron2's own loaders
         problems.append(Problem("missing-file", str(error.filename or name), "there is no such file"))
     if not records and not problems:
         problems.append(Problem("format", name, "the data set has no records"))
-    if lacking := [key for key in NEEDED if any(key not in record for record in records)]:
+    if lacking := [key for key in REQUIRED if any(key not in record for record in records)]:
         problems.append(Problem("format", name, f"records without {', '.join(lacking)}"))
         return [], problems
     return records, problems
 
 
 def _check_unique(records: Sequence[Record], name: str, report: Report) -> None:
-    """Report ids and files that are there twice."""
+    """Report ids and files that occur twice."""
     check_image_ids(records, name, report)
     image_ids: set[Any] = set()
     annotation_ids: set[Any] = set()
@@ -159,11 +158,11 @@ def _check_unique(records: Sequence[Record], name: str, report: Report) -> None:
     for record in records:
         image_id = record["image_id"]
         if image_id in image_ids:
-            continue  # what it names is there twice too
+            continue  # its files and annotations occur twice too
         image_ids.add(image_id)
         for file in list_record_files(record):
             if (other := image_of.setdefault(file, image_id)) != image_id:
-                report(Problem("duplicate", file, f"it is a file of the images {other!r} and {image_id!r}"))
+                report(Problem("duplicate", file, f"the images {other!r} and {image_id!r} both have it"))
                 break
         for annotation_id in (a["id"] for a in record.get("annotations", ()) if "id" in a):
             if annotation_id in annotation_ids:
@@ -173,7 +172,7 @@ def _check_unique(records: Sequence[Record], name: str, report: Report) -> None:
 
 
 def _check_seen(name: str, file: str, digest: bytes, first_of: dict[bytes, tuple[str, str]], report: Report) -> None:
-    """Report an image whose pixels were seen before; the same file twice in one data set is a duplicate already."""
+    """Report an image whose pixels occurred before; a file that occurs twice in a data set is reported already."""
     if not digest:
         return
     first_name, first_file = first_of.setdefault(digest, (name, file))
@@ -185,24 +184,24 @@ def _check_seen(name: str, file: str, digest: bytes, first_of: dict[bytes, tuple
 
 
 def _check_classes(name: str, statistics: Statistics, report: Report) -> None:
-    """Report classes that never occur, and those of which there are crowds alone."""
+    """Report classes that never occur, and those with crowds only."""
     custom = getattr(MetadataCatalog.get(name), "custom", None)
     file = name if custom is None else str(custom.classes)
     for cls in statistics.classes:
         where = f"class {cls.name!r}"
         if cls.is_empty:
-            report(Problem("empty-class", file, f"{name!r} has nothing of it", where))
+            report(Problem("empty-class", file, f"it does not occur in {name!r}", where))
         elif cls.instances == 0:
-            report(Problem("crowd-class", file, f"all {cls.crowds} of {name!r} are crowds", where))
+            report(Problem("crowd-class", file, f"all its {cls.crowds} instances in {name!r} are crowds", where))
 
 
 def _read(tables: Sequence[ClassTable], item: tuple[int, Record]) -> _Reading:
-    """Read the files of a record in full; the item says which data set it is of."""
+    """Read all files of a record; the item is (index of its data set, record)."""
     index, record = item
     table = tables[index]
     problems: list[Problem] = []
     contents = check_record(record, table, problems.append)
-    image = _read_image(record, problems)
+    image = _decode_image(record, problems)
     _check_instance_ids(record, problems.append)
     semantic = has_semantic_ground_truth(record)
     if semantic and not contents.pixels.any() and not _has_error(problems, find_semantic_file(record)):
@@ -211,16 +210,16 @@ def _read(tables: Sequence[ClassTable], item: tuple[int, Record]) -> _Reading:
     present = {i: int(contents.pixels[i]) for i in np.flatnonzero(contents.pixels).tolist()}
     return _Reading(
         problems,
-        b"" if image is None else _digest(image),
+        b"" if image is None else _compute_digest(image),
         ImageContents(
             None if image is None else (image.shape[0], image.shape[1]),
             present if semantic else None,
-            _measure(record, contents, table) if has_instances(record) else None,
+            _measure_instances(record, contents, table) if has_instances(record) else None,
         ),
     )
 
 
-def _digest(image: np.ndarray) -> bytes:
+def _compute_digest(image: np.ndarray) -> bytes:
     digest = hashlib.sha256(str(image.shape).encode())
     digest.update(image.data)
     return digest.digest()
@@ -230,8 +229,8 @@ def _has_error(problems: Sequence[Problem], file: str) -> bool:
     return any(problem.is_error and problem.file == file for problem in problems)
 
 
-def _read_image(record: Record, problems: list[Problem]) -> np.ndarray | None:
-    """The decoded image: of one that is cut off the header alone is fine."""
+def _decode_image(record: Record, problems: list[Problem]) -> np.ndarray | None:
+    """Return the decoded image; None, with a problem, if it is damaged behind its header."""
     file = record["file_name"]
     if any(problem.file == file and problem.kind in ("missing-file", "unreadable") for problem in problems):
         return None
@@ -243,7 +242,7 @@ def _read_image(record: Record, problems: list[Problem]) -> np.ndarray | None:
 
 
 def _check_instance_ids(record: Record, report: Report) -> None:
-    """The PNG that Cityscapes' own instance scores are computed from."""
+    """Check the PNG from which Cityscapes' own instance scores are computed."""
     file = record.get("instance_ids_file_name")
     if file:
         try:
@@ -252,21 +251,21 @@ def _check_instance_ids(record: Record, report: Report) -> None:
             report(Problem.from_error(error, file))
 
 
-def _measure(record: Record, contents: Contents, table: ClassTable) -> InstanceMeasures:
-    """The instances that training reads: those of `annotations` or, without any, the segments of things."""
+def _measure_instances(record: Record, contents: Contents, table: ClassTable) -> InstanceMeasures:
+    """Return the instances that training reads: those of `annotations` or, without this key, the segments of things."""
     if "annotations" not in record:
         things = [(s, *(side.stop - side.start for side in s.window)) for s in contents.segments if s.cls.is_thing]
         return InstanceMeasures.from_rows([(s.cls.category_id, s.is_crowd, s.area, h, w) for s, h, w in things])
     rows = []
     for annotation in record["annotations"]:
-        size = _annotated_size(annotation, (record["height"], record["width"]))
+        size = _measure_annotation(annotation, (record["height"], record["width"]))
         if size is not None and 0 <= annotation["category_id"] < table.num_things:
             rows.append((annotation["category_id"], bool(annotation.get("iscrowd", 0)), *size))
     return InstanceMeasures.from_rows(rows)
 
 
-def _annotated_size(annotation: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[int, int, int] | None:
-    """Pixels, height and width of an instance, by its mask or, without one, its box; None where that is none."""
+def _measure_annotation(annotation: Mapping[str, Any], image_size: tuple[int, int]) -> tuple[int, int, int] | None:
+    """Return pixels, height and width of an instance's mask or, without one, its box; None if that is invalid."""
     if annotation.get("segmentation"):
         try:
             rle = convert_to_rle(annotation["segmentation"], image_size, "")
@@ -277,6 +276,6 @@ def _annotated_size(annotation: Mapping[str, Any], image_size: tuple[int, int]) 
     box = np.array(BoxMode.convert(annotation["bbox"], annotation["bbox_mode"], BoxMode.XYXY_ABS), dtype=np.float64)
     if not (box[:2] <= box[2:]).all():  # NaN too
         return None
-    # What lies outside is not seen, and may be larger than a number of pixels.
+    # The part outside of the image does not count, and may exceed every integer.
     width, height = np.rint(np.diff(np.clip(box.reshape(2, 2), 0, image_size[::-1]), axis=0)).astype(int)[0].tolist()
     return width * height, height, width
