@@ -41,10 +41,11 @@ def test_from_soft_equals_pasting(boxes: Tensor, side: int, seed: int) -> None:
     assert torch.equal(BoxMasks.from_soft(soft, boxes, SIZE).full(), pasted)
 
 
-def test_soft_mask_of_ones_fills_its_box() -> None:
-    # The samples are bilinear with zeros outside: at the centers inside a box of 4x4, a mask of 4x4 ones is read at its
-    # own centers, so every one of the 16 pixels is 1 and none outside is above 0.
-    masks = BoxMasks.from_soft(torch.ones(1, 4, 4), torch.tensor([[3.0, 5.0, 7.0, 9.0]]), SIZE)
+@pytest.mark.parametrize("probability", [0.5, 1.0])
+def test_constant_soft_mask_fills_its_box(probability: float) -> None:
+    # The samples are bilinear with zeros outside: at the centers inside a box of 4x4, a mask of 4x4 is read at its
+    # own centers, so the 16 pixels have its value, and those outside are 0.
+    masks = BoxMasks.from_soft(torch.full((1, 4, 4), probability), torch.tensor([[3.0, 5.0, 7.0, 9.0]]), SIZE)
     expected = torch.zeros(1, *SIZE, dtype=torch.bool)
     expected[0, 5:9, 3:7] = True
     assert torch.equal(masks.full(), expected)

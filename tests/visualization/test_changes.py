@@ -75,6 +75,12 @@ def test_changed_pixels_are_labeled_with_their_new_class(table):
     assert [(segment.label, segment.color) for segment in painted] == [("void", WORSE), ("car", BETTER)]
 
 
+def test_unchanged_pixels_are_faded(table):
+    *_, after = make_change_panels(LabelMaps(*[np.array([[CAR]])] * 3), table, NAMES)
+    # (0, 0, 142), of which 0.35 remain beside 0.65 of the gray 110.
+    assert [segment.color for segment in after.segments] == [(72, 72, 121)]
+
+
 def test_captions_contain_names_and_counts(table):
     maps = LabelMaps(np.array([[CAR, CAR, CAR]]), np.array([[CAR, SKY, SKY]]), np.array([[SKY, CAR, CAR]]))
     ground_truth, before, after = (panel.caption for panel in make_change_panels(maps, table, NAMES))

@@ -9,7 +9,7 @@ Feature Pyramid Networks (2019).
 import torch
 from torch import Tensor
 
-from unified_seg.fusion.inputs import check_inputs
+from unified_seg.fusion.input_checks import check_inputs
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.panoptic_map import PanopticMap, SegmentsInfo

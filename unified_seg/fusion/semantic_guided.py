@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from unified_seg.fusion.compiled_steps import fuse_compiled
-from unified_seg.fusion.inputs import check_inputs
+from unified_seg.fusion.input_checks import check_inputs
 from unified_seg.fusion.region_growing import check_connectivity
 from unified_seg.fusion.steps import FusedPixels, Rules
 from unified_seg.fusion.tensor_steps import fuse_tensors
