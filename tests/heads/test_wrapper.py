@@ -102,7 +102,7 @@ def test_files_of_any_nesting_load(outermost: str, file: str, load: Callable[[nn
 
 
 @pytest.mark.parametrize("outermost", ORDERS)
-def test_weights_of_a_base_head_load_into_its_wrappers_and_back(outermost: str) -> None:
+def test_weights_of_a_base_head_load_into_wrappers_and_back(outermost: str) -> None:
     wrapper, alone = nest(outermost), asp()
     loaded = wrapper.load_state_dict(alone.state_dict(), strict=False)
     assert not loaded.unexpected_keys and {part_of(name) for name in loaded.missing_keys} == set(OWN_PARTS)

@@ -56,13 +56,13 @@ class ImageHead(SemanticHead):
         return SemanticPrediction(self.conv(inputs.image))
 
 
-def point_model(seed: int = 0, looks_at_image: bool = False, **arguments: Any) -> UnifiedSegmentor:
+def point_model(seed: int = 0, reads_image: bool = False, **arguments: Any) -> UnifiedSegmentor:
     torch.manual_seed(seed)
     backbone = PointBackbone()
-    described = {"num_classes": CLASSES, "ignore_value": 255, "common_stride": STRIDE}
+    contract = {"num_classes": CLASSES, "ignore_value": 255, "common_stride": STRIDE}
     return UnifiedSegmentor(
         backbone=backbone,
-        sem_seg_head=ImageHead(backbone.conv, **described) if looks_at_image else PointHead(**described),
+        sem_seg_head=ImageHead(backbone.conv, **contract) if reads_image else PointHead(**contract),
         class_table=ClassTable.from_metadata(MetadataCatalog.get("unified_cityscapes_val")),
         pixel_mean=(100.0, 110.0, 120.0),
         pixel_std=(30.0, 31.0, 32.0),

@@ -84,7 +84,7 @@ def test_confidence_is_drawn_beside_both_predictions(run_folder: Path) -> None:
     assert np.array_equal(sheet[-height:, -width:], picture.pixels)
 
 
-def test_logits_are_divided_and_losses_are_those_of_the_base_head(tiny_config: CfgNode) -> None:
+def test_logits_are_divided_and_losses_unchanged(tiny_config: CfgNode) -> None:
     torch.manual_seed(0)
     node = tiny_config.MODEL.SEM_SEG_HEAD
     node.NAME, node.NUM_CLASSES, node.TEMPERATURE.BASE, node.TEMPERATURE.VALUE = "TemperatureHead", 5, "LinearHead", 2.0

@@ -72,7 +72,7 @@ def test_cascade_replaces_pixels_of_low_confidence() -> None:
     assert torch.equal(wrapper.predict(inputs).logits, torch.where(unsure, detail, base))
 
 
-def test_base_head_and_features_have_the_gradients_of_the_base_head_alone() -> None:
+def test_gradients_are_those_of_the_base_head_alone() -> None:
     alone, wrapper = asp(), build(threshold=0.0)
     alone.load_state_dict(wrapper.base.state_dict())
     gradients = []

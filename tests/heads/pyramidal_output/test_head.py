@@ -147,7 +147,7 @@ def test_outputs_of_one_level_have_no_described_maps(output: str) -> None:
     assert head.describe(head.predict(make_inputs())) == {}
 
 
-def test_finest_output_trains_the_pyramid_and_predicts_by_the_last_level() -> None:
+def test_finest_output_trains_the_pyramid_but_uses_one_level() -> None:
     pyramidal, finest = build(), build(output="finest")
     finest.load_state_dict(pyramidal.state_dict())
     prediction = finest.predict(make_inputs())
