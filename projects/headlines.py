@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Write the gain of each method into the README of the repository, from the results.json of the projects.
+"""Write what each method adds into the README of the repository, from the projects' results.json.
 
 python projects/headlines.py
 """
 
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,19 +12,25 @@ from tabulate import tabulate
 
 from unified_seg.cli import run_tool
 from unified_seg.data.io.text_files import read_json
-from unified_seg.data.problems import DataError
-from unified_seg.reporting.ablation.table import difference, mean_and_spread
-from unified_seg.reporting.readme import put_into
+from unified_seg.reporting.ablation.cells import format_difference, format_mean_and_spread
+from unified_seg.reporting.errors import ReportingError
+from unified_seg.reporting.readme import replace_table
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 class Headline(NamedTuple):
-    """A row of a project's ablation that is compared with its baseline, and the words for it in the table."""
+    """A row of a project's ablation that has a baseline.
+
+    Attributes:
+        project: the folder below projects/.
+        row: its name in ablation.yaml.
+        caption: of the row in the README's table.
+    """
 
     project: str
     row: str
-    words: str
+    caption: str
 
 
 HEADLINES = (
@@ -38,11 +45,12 @@ HEADLINES = (
 )
 
 
-def table(root: Path) -> str:
-    """Format the table as Markdown.
+def render_headlines(root: Path) -> str:
+    """Return the table in Markdown.
 
     Raises:
-        DataError: a results.json can't be read, or a row is missing, was not run or has no baseline.
+        DataError: no readable results.json.
+        ReportingError: it has no such row, or the row or its baseline was not run.
     """
     lines = []
     for headline in HEADLINES:
@@ -50,14 +58,14 @@ def table(root: Path) -> str:
         rows: dict[str, Any] = {row["name"]: row for row in read_json(file)["rows"]}
         row = rows.get(headline.row, {})
         if not row.get("difference"):
-            raise DataError(f"{file}: row {headline.row!r} is missing, was not run or has no baseline that was run")
+            raise ReportingError(f"{file}: row {headline.row!r}: not there, or it or its baseline was not run yet")
         lines.append(
             [
-                f"[{headline.words}](projects/{headline.project}/README.md)",
-                mean_and_spread(rows[row["baseline"]]["miou"]),
-                mean_and_spread(row["miou"]),
-                difference(row, "miou"),
-                difference(row, "pq"),
+                f"[{headline.caption}](projects/{headline.project}/README.md)",
+                format_mean_and_spread(rows[row["baseline"]]["miou"]),
+                format_mean_and_spread(row["miou"]),
+                format_difference(row, "miou"),
+                format_difference(row, "pq"),
                 str(len(row["seeds"])),
             ]
         )
@@ -65,13 +73,14 @@ def table(root: Path) -> str:
     return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
 
 
-def main(root: Path = ROOT) -> None:
-    def run() -> None:
-        text = table(root)
-        put_into(root / "README.md", text, "headlines")
-        print(text)
+def write_headlines(root: Path) -> None:
+    table = render_headlines(root)
+    replace_table(root / "README.md", "headlines", table)
+    print(table)
 
-    run_tool(run)
+
+def main(root: Path = ROOT) -> None:
+    run_tool(partial(write_headlines, root))
 
 
 if __name__ == "__main__":

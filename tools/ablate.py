@@ -24,13 +24,13 @@ from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.io.text_files import read_json, write_json
 from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation import table
-from unified_seg.reporting.ablation.data import prepare_toyscapes
-from unified_seg.reporting.ablation.execute import Executor, RunFailed
+from unified_seg.reporting.ablation.execute import Executor
 from unified_seg.reporting.ablation.plan import AblationPlan, read_plan
-from unified_seg.reporting.ablation.published import keep_published, seeds_of
+from unified_seg.reporting.ablation.published import keep_published, list_seeds
 from unified_seg.reporting.ablation.runs import plan_runs
 from unified_seg.reporting.ablation.summary import summarize
-from unified_seg.reporting.readme import check_markers, markers, put_into
+from unified_seg.reporting.ablation.toyscapes_data import prepare_toyscapes
+from unified_seg.reporting.readme import read_with_markers
 
 ROOT = Path(__file__).resolve().parent.parent
 RESUME = "the same command continues from here"
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, train_script
         with exit_on_sigterm():
             ablate(args, project, Executor(root, Path(train_script)))
 
-    run_tool(run, also=(ValueError, RunFailed), interrupted=f"interrupted; {RESUME}")
+    run_tool(run, interrupted=f"interrupted; {RESUME}")
 
 
 @contextmanager
@@ -79,31 +79,31 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     """Do the runs and publish the results after each.
 
     Raises:
-        ValueError: an error in the plan, the data or the README; raised before the first run.
+        ReportingError: an error in the plan, the data or the README; raised before the first run.
         RunFailed: a run failed.
     """
     root = executor.root
     plan = read_plan(project / "ablation.yaml", root)
     seeds = args.seeds or list(plan.seeds)
     output = root / "output" / "ablation" / plan.project
-    runs = plan_runs(plan, plan.in_order(args.rows), seeds, output, root, args.device)
+    runs = plan_runs(plan, plan.order_rows(args.rows), seeds, output, root, args.device)
     earlier = read_results(project) if args.keep_published else None
     # The table has all runs on this machine, not only those of this command.
-    published = sorted({*seeds, *find_seeds(plan, output), *(seeds_of(earlier) if earlier else ())})
-    all_runs = plan_runs(plan, plan.in_order(), published, output, root, args.device)
-    check_markers(project / "README.md", table.MAIN)
+    published = sorted({*seeds, *find_seeds(plan, output), *(list_seeds(earlier) if earlier else ())})
+    all_runs = plan_runs(plan, plan.order_rows(), published, output, root, args.device)
+    read_with_markers(project / "README.md", table.MAIN)
     if plan.toyscapes is not None:
         prepare_toyscapes(plan.toyscapes, root)
 
     def write_results() -> None:
-        results = summarize(plan, all_runs, table.user_command(plan.project, published, args.device))
+        results = summarize(plan, all_runs, table.format_command(plan.project, published, args.device))
         if earlier is not None:
             results = keep_published(results, earlier)
         write_json(project / "results.json", results)
 
     if earlier is not None:
         write_results()  # fails now, not after the runs, if published and new results can't be combined
-    executor.do_all(runs, write_results)
+    executor.run_all(runs, write_results)
     write_results()
     publish(project)
 
@@ -125,12 +125,9 @@ def read_results(project: Path) -> dict[str, Any]:
 def publish(project: Path) -> None:
     """Write the table of results.json into the README and print it."""
     results = read_results(project)
-    text, readme = table.render(results), project / "README.md"
-    put_into(readme, text, table.MAIN)
-    for name, render_more in ((table.CLASSES, table.render_classes), (table.LEVELS, table.render_levels)):
-        if markers(name)[0] in readme.read_text(encoding="utf-8"):
-            put_into(readme, render_more(results), name)
-    print(f"\n{text}\n\nwritten to {project / 'results.json'} and {readme}")
+    readme = project / "README.md"
+    table.write_tables(readme, results)
+    print(f"\n{table.render_main(results)}\n\nwritten to {project / 'results.json'} and {readme}")
 
 
 if __name__ == "__main__":

@@ -25,22 +25,22 @@ from benchmarks.publish import publish
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.cli.types import device, image_size, positive_int
 from unified_seg.errors import UserError
-from unified_seg.evaluation.results import machine, versions
-from unified_seg.reporting.readme import check_markers
+from unified_seg.evaluation.results import get_versions, name_machine
+from unified_seg.reporting.readme import read_with_markers
 
 
 def run(args: argparse.Namespace) -> None:
     if torch.device(args.device).type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"--device {args.device}: torch {torch.__version__} finds no GPU here")
-    found = versions()
+    found = get_versions()
     software = f"torch {found['torch']}, Detectron2 {found['detectron2']}"
-    line = f"{machine()}, {software}, on {args.device}, {args.threads} threads"
+    line = f"{name_machine()}, {software}, on {args.device}, {args.threads} threads"
     if args.growth is not None:
         args.command.draw_growth(args, line)
         return
     comparisons = args.command.make_comparisons(args)
     if args.into is not None:
-        check_markers(args.into, f"benchmark-{args.name}")
+        read_with_markers(args.into, f"benchmark-{args.name}")
     measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
     print(as_table(measurements, args.device, line))
     if args.json is not None:

@@ -26,7 +26,8 @@ from unified_seg.data.problems import KINDS, Problem, escape_unprintable
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.dataset_statistics import ClassStatistics
 from unified_seg.data.validation.survey import Survey, convert_surveys_to_json, survey_datasets
-from unified_seg.reporting.dataset_report.report import percent_of_pixels, problems_by_kind, verdict_of, write_report
+from unified_seg.reporting.dataset_report.findings import compute_pixel_percent, describe_verdict, group_problems
+from unified_seg.reporting.dataset_report.report import write_report
 
 NOT_CHECKED = 2  # exit status
 
@@ -65,7 +66,7 @@ def dataset_names(args: argparse.Namespace) -> list[str]:
 
 def describe(surveys: Sequence[Survey], show: int) -> str:
     """Format the problems by kind, and the classes of each data set."""
-    parts = [_describe_kind(kind, problems, show) for kind, problems in problems_by_kind(surveys).items()]
+    parts = [_describe_kind(kind, problems, show) for kind, problems in group_problems(surveys).items()]
     return "\n\n".join([*parts, *map(_describe_classes, surveys)])
 
 
@@ -80,7 +81,7 @@ def _describe_kind(kind: str, problems: Sequence[Problem], show: int) -> str:
 def _describe_classes(survey: Survey) -> str:
     columns = {
         "class": lambda c: escape_unprintable(c.name),
-        "% of pixels": lambda c: _number(percent_of_pixels(c, survey.statistics), ".3f"),
+        "% of pixels": lambda c: _number(compute_pixel_percent(c, survey.statistics), ".3f"),
         "images": lambda c: _number(c.images),
         "instances": lambda c: _number(c.instances),
         "crowds": lambda c: _number(c.crowds),
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     surveys = survey_datasets(names, args.workers)
     write_json(args.output / "problems.json", convert_surveys_to_json(surveys))
     write_report(args.output / "index.html", surveys)
-    print(f"{describe(surveys, args.show)}\n\n{verdict_of(surveys)}; see {args.output / 'index.html'}")
+    print(f"{describe(surveys, args.show)}\n\n{describe_verdict(surveys)}; see {args.output / 'index.html'}")
     return int(any(survey.num_errors or (args.strict and survey.problems) for survey in surveys))
 
 

@@ -53,7 +53,7 @@ from unified_seg.reporting.error_ranking import (
     summarize,
     write_ranking,
 )
-from unified_seg.reporting.readme import check_markers, put_into
+from unified_seg.reporting.readme import read_with_markers, replace_table
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg.visualization import Picture, add_legend, make_grid
@@ -199,7 +199,7 @@ def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> N
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     if args.into is not None:
-        check_markers(args.into, MARKERS)
+        read_with_markers(args.into, MARKERS)
     records = find_records(args.input, args.dataset)
     make_writable(args.output)
     model = ErrorPredictor(cfg)
@@ -217,7 +217,7 @@ def run(args: argparse.Namespace) -> None:
     images = summary["images_with_truth"]
     print(describe(comparison, images))
     if args.into is not None:
-        put_into(args.into, format_table(comparison, images, args.dataset, args.config_file), MARKERS)
+        replace_table(args.into, MARKERS, format_table(comparison, images, args.dataset, args.config_file))
 
 
 def _shrink(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:

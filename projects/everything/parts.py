@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Write the table of all parts into the README of this folder: scores, time and parameters side by side.
+"""Write the table of what each part adds into this folder's README: scores, time and parameters side by side.
 
     python tools/ablate.py everything
     python tools/benchmark.py everything --json docs/benchmarks/everything.json \\
         --weights output/ablation/everything/error_correction/seed0/model_final.pth
     python projects/everything/parts.py
 
-The scores come from results.json of the first command, the times from the JSON of the second. The parameters are
-counted here.
+The first command writes the scores to results.json, the second the milliseconds per image; parameters are counted here.
 """
 
 import argparse
@@ -24,10 +23,10 @@ from tabulate import tabulate
 from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.io.text_files import read_json
-from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
-from unified_seg.reporting.ablation.table import mean
-from unified_seg.reporting.readme import put_into
+from unified_seg.reporting.ablation.cells import format_mean
+from unified_seg.reporting.errors import ReportingError
+from unified_seg.reporting.readme import replace_table
 
 FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parents[1]
@@ -44,8 +43,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def millions_of_parameters(row: Mapping[str, Any]) -> float:
-    """Count the parameters of the final model of a row of results.json, in millions."""
+def count_parameters(row: Mapping[str, Any]) -> float:
+    """Return the parameters, in millions, of the model that a row of results.json ends with."""
     overrides = [part for key, value in row["overrides"].items() for part in (key, str(value))]
     cfg = load_config(ROOT / row["config"], ["MODEL.DEVICE", "meta", *overrides])
     with torch.device("meta"):
@@ -53,53 +52,56 @@ def millions_of_parameters(row: Mapping[str, Any]) -> float:
     return sum(parameter.numel() for parameter in model.parameters()) / 1e6
 
 
-def milliseconds(times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the time of each model by its name.
+def compute_milliseconds(times: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return milliseconds per image by the name of a model.
 
-    The first is a median; the others follow from their ratio to the first, which was timed in turn with each of them.
+    They are the median of the first model; for the others, each timed in turns with the first, that divided by the
+    ratio of the two.
 
     Raises:
-        DataError: there are no times.
+        ReportingError: no times.
     """
     if not times:
-        raise DataError("--times: the file has no times; python tools/benchmark.py everything writes them")
+        raise ReportingError("--times: the file is empty; python tools/benchmark.py everything writes it")
     first = median(each["peer_ms"] for each in times)
     return {times[0]["against"]: first, **{each["name"]: first / each["ratio"] for each in times}}
 
 
-def table(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str:
-    """Format the table as Markdown."""
-    of_model = milliseconds(times)
+def render_parts(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table in Markdown."""
+    milliseconds = compute_milliseconds(times)
     lines = []
     for row in results["rows"]:
-        scores = [mean(row[metric], digits=2) for metric in SCORES.values()]
-        time = of_model.get(row["name"])
         lines.append(
             [
                 row["name"],
                 str(len(row["seeds"])),
-                *scores,
-                mean([time], digits=0),
-                f"{millions_of_parameters(row):.2f}",
-                mean([seconds / 60 for seconds in row["train_s"] if seconds]),
+                *(format_mean(row[metric], digits=2) for metric in SCORES.values()),
+                format_mean([milliseconds.get(row["name"])], digits=0),
+                f"{count_parameters(row):.2f}",
+                format_mean([seconds / 60 for seconds in row["train_s"] if seconds]),
             ]
         )
-    headers = ["", "seeds", *SCORES, "ms an image", "parameters, millions", "training, minutes"]
+    headers = ["", "seeds", *SCORES, "ms per image", "parameters, millions", "training, minutes"]
     notes = [
-        "Rows with a + add their part to the row above them, whose weights stay as they are.",
-        "The last row is the control: the parts of the second row, and as fast, with the iterations of all stages.",
-        f"Scores, and minutes of training: means over the seeds of `{results['command']}`.",
-        f"Times: `python tools/benchmark.py everything`, {times[0]['inputs']}; {times[0]['machine']}.",
+        "A row with a + adds its part to the row above it, whose weights stay unchanged. The last row is the control: "
+        "the parts, and the time per image, of the second row, with the iterations of all stages.",
+        "",
+        "<details>",
+        "<summary>Commands and machine</summary>",
+        "",
+        f"- Scores and training time: means over the seeds of `{results['command']}`",
+        f"- Milliseconds: `python tools/benchmark.py everything`, {times[0]['inputs']}; {times[0]['machine']}",
+        "",
+        "</details>",
     ]
-    return "\n".join(
-        [tabulate(lines, headers, tablefmt="github", disable_numparse=True), "", *(f"- {note}" for note in notes)]
-    )
+    return "\n".join([tabulate(lines, headers, tablefmt="github", disable_numparse=True), "", *notes])
 
 
 def run(args: argparse.Namespace) -> None:
-    text = table(read_json(args.results), read_json(args.times))
-    put_into(args.readme, text, "parts")
-    print(text)
+    table = render_parts(read_json(args.results), read_json(args.times))
+    replace_table(args.readme, "parts", table)
+    print(table)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""How good the detector must be before the fusion gains: the checkpoints of one training, each scored with the fusion.
+"""Score the checkpoints of one training with the fusion: which quality of the detector does it need?
 
     python projects/fusion_scheme/detector_quality.py \\
         --config-file projects/fusion_scheme/configs/toyscapes_unified.yaml \\
         --run output/fusion_scheme/toyscapes_unified --output output/detector_quality
 
-Every numbered checkpoint of the run, and the final one, is evaluated as `tools/train_net.py --eval-only` does it, with
-SemanticGuidedFusion whatever fusion the config names. What was scored before is skipped, so the same command goes on
-after an interruption. The folder gets detector_quality.json, detector_quality.png and a folder a checkpoint.
+Every numbered checkpoint of the run, and the final one, is evaluated as by `tools/train_net.py --eval-only`, with
+SemanticGuidedFusion whatever the config names. Checkpoints that were scored before are skipped, so the same command
+resumes after an interruption. The folder gets detector_quality.json, detector_quality.png and a folder per checkpoint.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import make_parser, setup
+from shared import create_parser, read_config
 
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.cli import run_tool
@@ -34,10 +34,10 @@ from unified_seg.inference.images import make_writable
 from unified_seg.training.run import evaluate
 from unified_seg.training.trainer import get_results_file
 
-HELDOUT = "unified_toyscapes_heldout"  # choices are made there, never on val
+HELDOUT = "unified_toyscapes_heldout"  # for choices, which are never made on val
 NAME = "detector_quality"
 
-# What is kept of an evaluation: name, task and metric.
+# Scores of an evaluation to write: name, task and metric.
 SCORES = (
     ("mask_ap", "segm_unfused", "AP"),
     ("mask_ap_fused", "segm", "AP"),
@@ -47,7 +47,7 @@ SCORES = (
     *((f"{name}{suffix}", "recognition", f"{name}{suffix}")
       for suffix in ("", "_wide") for name in ("pixels", "pixels_fused", "boxes", "found")),
 )  # fmt: skip
-# What is drawn, a row of plots each: what the row shows, and of each curve its name, minuend and subtrahend.
+# Rows of plots: what the row shows, and for each curve its name, minuend and subtrahend.
 ROWS = (
     ("after − before the fusion", (("mIoU", "miou_fused", "miou"), ("mask AP", "mask_ap_fused", "mask_ap"))),
     (
@@ -61,72 +61,87 @@ Point = dict[str, Any]
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = make_parser(__doc__, HELDOUT)
+    help = f"a registered data set with its ground truth; default: {HELDOUT}"
+    parser = create_parser(__doc__, default=HELDOUT, help=help)
     parser.add_argument("--run", type=Path, required=True, metavar="FOLDER", help="holds the checkpoints of a training")
     return parser.parse_args(arguments)
 
 
-def settings_of(args: argparse.Namespace, weights: Path) -> CfgNode:
-    return setup(args, "MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(args.output / weights.stem))
+def configure(args: argparse.Namespace, weights: Path) -> CfgNode:
+    """Return the config that evaluates a checkpoint in a folder of its own."""
+    return read_config(args, "MODEL.WEIGHTS", str(weights), "OUTPUT_DIR", str(args.output / weights.stem))
 
 
 def find_checkpoints(run: Path) -> dict[int, Path]:
-    """The checkpoints of a run by the number of iterations they were trained for, ascending; each number once.
+    """Return the checkpoints of a run by the number of iterations that they were trained for, ascending.
 
     Raises:
-        CheckpointError: none there, or one that is no checkpoint of a training.
+        CheckpointError: no checkpoint, or a file that is no checkpoint of a training.
     """
     checkpoints: dict[int, Path] = {}
-    # The final one last, since a numbered one may be the same. model_best.pth does not know when it was.
+    # The final one last, since a numbered one may be the same. model_best.pth lacks its iteration.
     for path in [*sorted(run.glob("model_[0-9]*.pth")), *run.glob("model_final.pth")]:
-        checkpoints.setdefault(iterations(path), path)
+        checkpoints.setdefault(read_iterations(path), path)
     if not checkpoints:
-        raise CheckpointError(f"--run {run}: no model_<number>.pth and no model_final.pth in it")
+        raise CheckpointError(f"--run {run}: expected model_<number>.pth or model_final.pth in it")
     return dict(sorted(checkpoints.items()))
 
 
-def iterations(checkpoint: Path) -> int:
-    """How many iterations a checkpoint was trained for; the weights stay on disk."""
+def read_iterations(checkpoint: Path) -> int:
+    """Return how many iterations a checkpoint was trained for, without reading the weights."""
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
         return int(content["iteration"]) + 1  # Detectron2 counts from 0
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError, OSError) as error:
-        raise CheckpointError(f"{checkpoint}: no checkpoint of a training: {error!r}") from None
+        raise CheckpointError(f"{checkpoint}: not a checkpoint of a training: {error!r}") from None
 
 
-def score(cfg: CfgNode, checkpoint: Path) -> Mapping[str, Mapping[str, float]]:
-    """The results of one checkpoint, by task and metric: those on disk, else those of an evaluation.
+def score_checkpoint(cfg: CfgNode, checkpoint: Path) -> Mapping[str, Mapping[str, float]]:
+    """Return the results of one checkpoint by task and metric; evaluate it unless they are on disk.
 
     Raises:
-        ConfigError: what is on disk was made with another config.
+        ConfigError: the results on disk are of another config.
     """
     settings = Path(cfg.OUTPUT_DIR) / "config.yaml"
     if settings.is_file() and settings.read_text(encoding="utf-8") != cfg.dump():
-        raise ConfigError(f"{settings.parent} was made with another config: name another --output, or remove it")
+        raise ConfigError(f"{settings.parent}: evaluated with another config; name another --output, or remove it")
     file = get_results_file(cfg)
-    # A training that was repeated has newer checkpoints of the same names.
+    # A repeated training has newer checkpoints of the same names.
     if not file.is_file() or not settings.is_file() or file.stat().st_mtime < checkpoint.stat().st_mtime:
         evaluate(cfg)
         settings.write_text(cfg.dump(), encoding="utf-8")
     return json.loads(file.read_text(encoding="utf-8"))["results"][cfg.DATASETS.TEST[0]]
 
 
-def point_of(trained: int, checkpoint: Path, results: Mapping[str, Mapping[str, float]]) -> Point:
-    """What is kept of an evaluation; a score that it lacks, or that no object allows, is null."""
+def select_scores(trained: int, checkpoint: Path, results: Mapping[str, Mapping[str, float]]) -> Point:
+    """Return the SCORES of an evaluation; None for a score that it lacks or that has no object."""
     scores = {name: results.get(task, {}).get(metric) for name, task, metric in SCORES}
     return {"iterations": trained, "checkpoint": checkpoint.name, **scores}
 
 
-def draw(points: Sequence[Point], title: str, file: Path) -> None:
-    """The curves of each of ROWS, in percentage points, over each of COLUMNS."""
+def list_curves(points: Sequence[Point]) -> list[list[dict[str, list[tuple[float, float]]]]]:
+    """Return by row of ROWS and column of COLUMNS the (x, y) points of each curve, y in percentage points."""
+    return [
+        [
+            {
+                name: sorted((p[x], p[high] - p[low]) for p in points if None not in (p[x], p[high], p[low]))
+                for name, high, low in curves
+            }
+            for x, _ in COLUMNS
+        ]
+        for _, curves in ROWS
+    ]
+
+
+def draw_curves(points: Sequence[Point], title: str, file: Path) -> None:
+    """Draw a plot for each of ROWS and COLUMNS."""
     figure, axes = plt.subplots(
         len(ROWS), len(COLUMNS), figsize=(11, 7), sharex="col", sharey="row", layout="constrained", squeeze=False
     )
-    for row, (shows, curves) in zip(axes, ROWS):
-        for axis, (key, label) in zip(row, COLUMNS):
-            for name, high, low in curves:
-                drawn = sorted((p[key], p[high] - p[low]) for p in points if None not in (p[key], p[high], p[low]))
-                axis.plot([x for x, _ in drawn], [y for _, y in drawn], marker="o", markersize=4, label=name)
+    for row, curves_of_row, (shows, _) in zip(axes, list_curves(points), ROWS):
+        for axis, curves, (_, label) in zip(row, curves_of_row, COLUMNS):
+            for name, curve in curves.items():
+                axis.plot([x for x, _ in curve], [y for _, y in curve], marker="o", markersize=4, label=name)
             axis.axhline(0, color="0.4", linewidth=0.8)
             axis.grid(color="0.9")
             axis.spines[["top", "right"]].set_visible(False)
@@ -140,10 +155,10 @@ def draw(points: Sequence[Point], title: str, file: Path) -> None:
 
 
 def publish(args: argparse.Namespace, points: Sequence[Point]) -> None:
-    """Write JSON and plot of the checkpoints so far."""
+    """Write JSON and plot of the checkpoints that are scored so far."""
     content = {"run": args.run.name, "dataset": args.dataset, "config": str(args.config_file), "opts": args.opts}
     write_json(args.output / f"{NAME}.json", {**content, "points": list(points)})
-    draw(points, f"{args.run.name} on {args.dataset}", args.output / f"{NAME}.png")
+    draw_curves(points, f"{args.run.name} on {args.dataset}", args.output / f"{NAME}.png")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -151,7 +166,7 @@ def run(args: argparse.Namespace) -> None:
     make_writable(args.output)
     points: list[Point] = []
     for trained, path in tqdm(checkpoints.items(), desc="checkpoints", unit="", disable=None):
-        points.append(point_of(trained, path, score(settings_of(args, path), path)))
+        points.append(select_scores(trained, path, score_checkpoint(configure(args, path), path)))
         publish(args, points)
     print(f"{len(points)} checkpoints: {args.output / NAME}.json, {args.output / NAME}.png")
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""From which size of objects on the fusion makes masks better: the IoU of masks before and after it, by size.
+"""Measure the IoU of masks before and after the fusion by the size of the object: which sizes gain?
 
     python projects/fusion_scheme/object_size.py --config-file projects/fusion_scheme/configs/toyscapes_unified.yaml \\
         --dataset unified_toyscapes_heldout --output output/object_size \\
         --opts MODEL.WEIGHTS output/fusion_scheme/toyscapes_unified/model_final.pth
 
 The fusion cuts a mask to the pixels that the semantic map gives to its category, so it can only be as good as that map.
-Objects are true things that a detection found by its box (box IoU of 0.5 or more, score of the fusion's threshold or
-more, best score first), whatever its mask and class; boxes are the same before and after. The folder gets
-object_size.json and object_size.png.
+Objects are things of the ground truth that are found by the box of a detection (box IoU of 0.5 or more, score of the
+fusion's threshold or more, best score first), whatever its mask and class; boxes are the same before and after. The
+folder gets object_size.json and object_size.png.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import before_fusion, make_parser, setup
+from shared import create_parser, get_unfused, read_config
 
 from unified_seg.cli import run_tool
 from unified_seg.data.coco.panoptic_segments import read_segments
@@ -39,12 +39,18 @@ from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 
 MATCH_IOU = 0.5
-# Sides in pixels: the square root of an object's area.
+# Bounds of the ranges of sizes, in pixels: the square root of an object's area.
 EDGES = (0, 8, 12, 16, 24, 32, 48, 64, np.inf)
 
 
-class Measured(NamedTuple):
-    """A found object: its side in pixels, the IoU of its masks, the share of its pixels labeled with its category."""
+class FoundObject(NamedTuple):
+    """An object of the ground truth that a detection found.
+
+    Attributes:
+        side: square root of its area, in pixels.
+        before, after: IoU of the detection's mask, before and after the fusion.
+        category: share of its pixels whose label is of its category.
+    """
 
     side: float
     before: float
@@ -53,33 +59,35 @@ class Measured(NamedTuple):
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    return make_parser(__doc__).parse_args(arguments)
+    return create_parser(__doc__).parse_args(arguments)
 
 
-def measure(outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, threshold: float) -> list[Measured]:
-    """The found objects of one image."""
+def find_objects(
+    outputs: dict[str, Any], record: dict[str, Any], table: ClassTable, threshold: float
+) -> list[FoundObject]:
+    """Return the found objects of one image; detections need a score of at least `threshold`."""
     ids, segments = read_segments(record, table)
     things = [s for s in segments if s.cls.is_thing and not s.is_crowd]
     ground_truth = torch.from_numpy(np.array([ids == s.id for s in things], dtype=bool).reshape(-1, *ids.shape))
-    before: Instances = before_fusion(outputs)["instances"].to("cpu")
-    # The detections stay in their order, found ones follow.
+    before: Instances = get_unfused(outputs)["instances"].to("cpu")
+    # The detections keep their order; instances that the fusion adds follow.
     after_masks = outputs["instances"].to("cpu").pred_masks
-    labels = before_fusion(outputs)["sem_seg_labels"].cpu().numpy()
-    measured = []
-    for index, thing in match(BitMasks(ground_truth).get_bounding_boxes(), before, threshold):
+    labels = get_unfused(outputs)["sem_seg_labels"].cpu().numpy()
+    objects = []
+    for index, thing in match_boxes(BitMasks(ground_truth).get_bounding_boxes(), before, threshold):
         mask = ground_truth[thing]
-        ious = [mask_iou(masks[index].full()[0], mask) for masks in (before.pred_masks, after_masks)]
+        ious = [compute_mask_iou(masks[index].full()[0], mask) for masks in (before.pred_masks, after_masks)]
         right = table.category_of[labels[mask.numpy()]] == table.category_of[things[thing].cls.semantic_id]
-        measured.append(Measured(float(mask.sum()) ** 0.5, *ious, float(right.mean())))
-    return measured
+        objects.append(FoundObject(float(mask.sum()) ** 0.5, *ious, float(right.mean())))
+    return objects
 
 
-def match(ground_truth: Boxes, found: Instances, threshold: float) -> list[tuple[int, int]]:
-    """(detection, object) pairs, each once, best score first."""
-    iou = pairwise_iou(found.pred_boxes, ground_truth)
+def match_boxes(ground_truth: Boxes, detections: Instances, threshold: float) -> list[tuple[int, int]]:
+    """Return pairs (index of the detection, index of the object), each index once, best score first."""
+    iou = pairwise_iou(detections.pred_boxes, ground_truth)
     pairs = []
-    for index in found.scores.argsort(descending=True, stable=True).tolist():
-        if found.scores[index] < threshold or not len(ground_truth):
+    for index in detections.scores.argsort(descending=True, stable=True).tolist():
+        if detections.scores[index] < threshold or not len(ground_truth):
             break
         best = int(iou[index].argmax())
         if iou[index, best] >= MATCH_IOU:
@@ -88,13 +96,13 @@ def match(ground_truth: Boxes, found: Instances, threshold: float) -> list[tuple
     return pairs
 
 
-def mask_iou(one: torch.Tensor, other: torch.Tensor) -> float:
+def compute_mask_iou(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one & other).sum() / (one | other).sum())
 
 
-def by_size(measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """Means of the objects of each range of EDGES that has any."""
-    values = np.array(measured).reshape(-1, 4)
+def average_by_size(objects: Sequence[FoundObject]) -> list[dict[str, Any]]:
+    """Return the means over the objects of each range of EDGES; ranges without an object are left out."""
+    values = np.array(objects).reshape(-1, 4)
     bins = []
     for low, high in itertools.pairwise(EDGES):
         chosen = values[(values[:, 0] >= low) & (values[:, 0] < high)]
@@ -105,7 +113,7 @@ def by_size(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     return bins
 
 
-def draw(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
+def draw_curves(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
     figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
     sides = [b["side"] for b in bins]
     axis.plot(sides, [b["iou_before"] for b in bins], marker="o", label="mask IoU, before the fusion")
@@ -125,24 +133,24 @@ def draw(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    cfg = setup(args)
+    cfg = read_config(args)
     records = DatasetCatalog.get(args.dataset)
     make_writable(args.output)
     predictor = Predictor(cfg)
     table = ClassTable.from_metadata(predictor.metadata)
     threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
-    measured: list[Measured] = []
+    objects: list[FoundObject] = []
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
         if "pan_seg_file_name" not in record:
-            raise DataError(f"{record['file_name']}: no panoptic ground truth (pan_seg_file_name) to compare with")
+            raise DataError(f"{record['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
         outputs = predictor(read_image(record["file_name"], "BGR"))
-        measured += measure(outputs, record, table, threshold)
-    if not measured:
-        raise DataError(f"{args.dataset}: the detector found no object")
-    bins = by_size(measured)
+        objects += find_objects(outputs, record, table, threshold)
+    if not objects:
+        raise DataError(f"{args.dataset}: the detector found no object; lower the score threshold")
+    bins = average_by_size(objects)
     content = {"dataset": args.dataset, "config": str(args.config_file), "opts": args.opts, "sizes": bins}
     write_json(args.output / "object_size.json", content)
-    draw(bins, f"{len(measured)} objects of {args.dataset}", args.output / "object_size.png")
+    draw_curves(bins, f"{len(objects)} objects of {args.dataset}", args.output / "object_size.png")
     for b in bins:
         print(
             f"side {b['from']:>2} .. {b['to'] or '':<2} {b['objects']:5} objects: mask IoU {b['iou_before']:.3f} -> "

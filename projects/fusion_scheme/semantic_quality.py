@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""How good the semantic map must be for the fusion to gain: the same detections with the predicted and with true maps.
+"""Score the fusion of the same detections with semantic maps of different quality: which quality does it need?
 
     python projects/fusion_scheme/semantic_quality.py --dataset unified_toyscapes_heldout \\
         --config-file projects/fusion_scheme/configs/toyscapes_unified.yaml --output output/semantic_quality \\
         --opts MODEL.WEIGHTS output/fusion_scheme/toyscapes_unified/model_final.pth
 
-The true map is also given as coarse as a perfect head of stride 2, 4 and 8 could say it: its classes averaged over
-cells of that size, and brought back bilinearly. What mask AP and PQ lose from one stride to the next is lost to
-resolution alone. The score-order merge, which leaves masks as they are, is scored on the same maps. The folder gets
-semantic_quality.json and semantic_quality.png.
+The maps are the predicted one, the ground truth, and the ground truth as a perfect head of stride 2, 4 and 8 could
+predict it: its classes averaged over cells of that size, and upsampled bilinearly. What mask AP and PQ lose from one
+stride to the next is lost to resolution alone. The score-order merge, which leaves masks unchanged, is scored on the
+same maps. The folder gets semantic_quality.json and semantic_quality.png.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import make_parser, setup
+from shared import create_parser, read_config
 
 from unified_seg.cli import run_tool
 from unified_seg.data.io.image_files import read_image
@@ -52,11 +52,11 @@ SCORES = (("mIoU", "sem_seg", "mIoU"), ("mask AP", "segm", "AP"), ("PQ", "panopt
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    return make_parser(__doc__).parse_args(arguments)
+    return create_parser(__doc__).parse_args(arguments)
 
 
-def coarse(labels: torch.Tensor, stride: int, table: ClassTable) -> torch.Tensor:
-    """(H, W): the labels as far as a head of this stride can say them."""
+def coarsen(labels: torch.Tensor, stride: int, table: ClassTable) -> torch.Tensor:
+    """Return the (H, W) labels as a perfect head of this stride could predict them."""
     if stride == 1:
         return labels
     void = table.num_semantic
@@ -64,35 +64,35 @@ def coarse(labels: torch.Tensor, stride: int, table: ClassTable) -> torch.Tensor
     # Cells at the right and lower border average over their pixels inside the image.
     shares = F.avg_pool2d(one_hot.movedim(-1, 0)[None].float(), stride, ceil_mode=True, count_include_pad=False)[0]
     size = (labels.shape[0], labels.shape[1])
-    coarse_labels = LogitMap.from_logits(shares, stride, size).labels(size)
-    return torch.where(coarse_labels == void, table.ignore_label, coarse_labels.int())
+    coarse = LogitMap.from_logits(shares, stride, size).labels(size)
+    return torch.where(coarse == void, table.ignore_label, coarse.int())
 
 
-def evaluators(table: ClassTable, records: list[dict[str, Any]], folder: str) -> list[PerImageEvaluator[Any]]:
-    made: list[PerImageEvaluator[Any]] = [
-        kind(table, records, folder) for kind in (SemanticEvaluator, PanopticEvaluator)
+def create_evaluators(table: ClassTable, records: list[dict[str, Any]], folder: str) -> list[PerImageEvaluator[Any]]:
+    evaluators: list[PerImageEvaluator[Any]] = [
+        kind(table, records, folder) for kind in (SemanticEvaluator, PanopticEvaluator, InstanceEvaluator)
     ]
-    made.append(InstanceEvaluator(table, records, folder))
-    for evaluator in made:
+    for evaluator in evaluators:
         evaluator.reset()
-    return made
+    return evaluators
 
 
-def fused(fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, table: ClassTable) -> dict[str, Any]:
+def fuse(fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, table: ClassTable) -> dict[str, Any]:
+    """Return a model's output, as evaluators take it, for a semantic map (H, W) and detections."""
     result = fusion(labels, instances)
-    # Void of the ground truth counts nowhere, so it may be of any class.
+    # Evaluators skip pixels that are void in the ground truth, so any class will do there.
     semantic = torch.where(result.labels == table.ignore_label, 0, result.labels)
     panoptic = (result.panoptic.ids, result.panoptic.segments_info)
     return {"sem_seg_labels": semantic, "instances": result.instances, "panoptic_seg": panoptic}
 
 
-def draw(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
-    """A plot a score: its value over the maps, a curve a fusion."""
+def draw_curves(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
+    """Draw a plot per score: its value over the maps, with a curve per fusion."""
     figure, axes = plt.subplots(1, len(SCORES), figsize=(11, 3.8), layout="constrained")
     for axis, (score, _, _) in zip(axes, SCORES):
-        for name, words in FUSIONS.items():
+        for name, caption in FUSIONS.items():
             of_fusion = [row for row in rows if row["fusion"] == name]
-            axis.plot([row["map"] for row in of_fusion], [row[score] for row in of_fusion], marker="o", label=words)
+            axis.plot([row["map"] for row in of_fusion], [row[score] for row in of_fusion], marker="o", label=caption)
         axis.set_title(score, fontsize=10)
         axis.tick_params("x", labelrotation=30)
         axis.grid(color="0.9")
@@ -107,23 +107,25 @@ def draw(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 def run(args: argparse.Namespace) -> None:
     records = DatasetCatalog.get(args.dataset)
     if missing := [r for r in records if "pan_seg_file_name" not in r]:
-        raise DataError(f"{missing[0]['file_name']}: no panoptic truth")
+        raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
     make_writable(args.output)
-    predictor = Predictor(setup(args, "MODEL.PANOPTIC_FUSION.NAME", ""))
+    predictor = Predictor(read_config(args, "MODEL.PANOPTIC_FUSION.NAME", ""))
     table = ClassTable.from_metadata(predictor.metadata)
-    fusions = {name: build_panoptic_fusion(setup(args, "MODEL.PANOPTIC_FUSION.NAME", name), table) for name in FUSIONS}
+    fusions = {
+        name: build_panoptic_fusion(read_config(args, "MODEL.PANOPTIC_FUSION.NAME", name), table) for name in FUSIONS
+    }
     maps = [PREDICTED, *(f"true, stride {stride}" for stride in STRIDES)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        scored = {(kind, name): evaluators(table, records, folder) for kind in maps for name in FUSIONS}
+        scored = {(kind, name): create_evaluators(table, records, folder) for kind in maps for name in FUSIONS}
         for record in tqdm(records, desc="fusing", unit="img", disable=None):
             outputs = predictor(read_image(record["file_name"], "BGR"))
             ground_truth = torch.from_numpy(read_semantic_ground_truth(record, table))
-            labels = [outputs["sem_seg_labels"].cpu(), *(coarse(ground_truth, stride, table) for stride in STRIDES)]
+            labels = [outputs["sem_seg_labels"].cpu(), *(coarsen(ground_truth, stride, table) for stride in STRIDES)]
             for (kind, name), each in scored.items():
-                made = fused(fusions[name], labels[maps.index(kind)], outputs["instances"].to("cpu"), table)
+                output = fuse(fusions[name], labels[maps.index(kind)], outputs["instances"].to("cpu"), table)
                 for evaluator in each:
-                    evaluator.process([record], [made])
+                    evaluator.process([record], [output])
         for (kind, name), each in scored.items():
             results = {task: scores for evaluator in each for task, scores in (evaluator.evaluate() or {}).items()}
             rows.append(
@@ -131,7 +133,9 @@ def run(args: argparse.Namespace) -> None:
             )
     content = {"dataset": args.dataset, "config": str(args.config_file), "opts": args.opts, "rows": rows}
     write_json(args.output / "semantic_quality.json", content)
-    draw(rows, f"by the semantic map that the fusion is given, on {args.dataset}", args.output / "semantic_quality.png")
+    draw_curves(
+        rows, f"by the semantic map that the fusion is given, on {args.dataset}", args.output / "semantic_quality.png"
+    )
     print(tabulate(rows, headers="keys", floatfmt=".2f"))
 
 

@@ -1,4 +1,4 @@
-"""Common options and the config of the scripts in this folder."""
+"""What the scripts of this folder share: common options, the config, and the prediction before the fusion."""
 
 import argparse
 from collections.abc import Mapping
@@ -12,40 +12,36 @@ from unified_seg.data.resolve import resolve_config
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 
 
-def make_parser(doc: str | None, dataset: str | None = None) -> ToolParser:
-    """Make a parser with --config-file, --dataset (required unless it has a default), --output and --opts."""
-    parser = ToolParser(doc)
+def create_parser(description: str | None, **dataset: Any) -> ToolParser:
+    """Return a parser with --config-file, --dataset, --output and --opts; `dataset` may have a default and a help."""
+    parser = ToolParser(description)
     parser.add_config_file()
-    help = "a registered data set with its ground truth" + (f"; default: {dataset}" if dataset else "")
-    parser.add_dataset(help, required=dataset is None, default=dataset)
+    parser.add_dataset(**dataset)
     parser.add_output()
     parser.add_overrides()
     return parser
 
 
-def setup(args: argparse.Namespace, *last: str) -> CfgNode:
-    """Read the config for the data set of --dataset, with SemanticGuidedFusion and compact output in any case.
+def read_config(args: argparse.Namespace, *last: str) -> CfgNode:
+    """Return the config for the named data set, with compact output and SemanticGuidedFusion whatever the file sets.
 
     Args:
-        args: read by the parser of `make_parser`.
-        last: KEY, VALUE, ... that take precedence over all others.
+        args: the options of `create_parser`.
+        last: KEY, VALUE, ... applied after --opts.
 
     Raises:
-        ConfigError: see `load_config`; or the data set is unknown or has other classes than the model.
+        ConfigError: as `load_config`; or the data set is unknown or has other classes than the model.
     """
     cfg = load_config(args.config_file, [*COMPACT, *FUSION, *args.opts, *last])
     cfg.DATASETS.TEST = (args.dataset,)
     return resolve_config(cfg)
 
 
-def before_fusion(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the predictions before the fusion.
-
-    Raises:
-        ConfigError: the fusion refines nothing.
-    """
+def get_unfused(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a model's prediction before its fusion; raise ConfigError if the fusion refines nothing."""
     if "unfused" not in outputs:
         raise ConfigError(
-            f"{FUSION[0]} must be {FUSION[1]} and {COMPACT[0]} must be {COMPACT[1]}: do not override them"
+            f"--opts: expected {' '.join(FUSION)} and {' '.join(COMPACT)}: with other values the outputs lack the "
+            "prediction before the fusion"
         )
     return outputs["unfused"]

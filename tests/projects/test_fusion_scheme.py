@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,32 +24,40 @@ from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
 PROJECT = Path(__file__).parents[2] / "projects" / "fusion_scheme"
-sys.path.append(str(PROJECT))  # as for a script that is run: the scripts import their neighbor `shared`
 
 
 @pytest.fixture(scope="module")
-def draw_changes(load_script) -> ModuleType:
-    return load_script(PROJECT / "draw_changes.py")
+def load(load_script) -> Iterator[Callable[[str], ModuleType]]:
+    """Loads a script by name; as when it is run, it can import its neighbor `shared`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PROJECT)
+        yield lambda name: load_script(PROJECT / f"{name}.py")
+    sys.modules.pop("shared", None)
 
 
 @pytest.fixture(scope="module")
-def detector_quality(load_script) -> ModuleType:
-    return load_script(PROJECT / "detector_quality.py")
+def draw_changes(load) -> ModuleType:
+    return load("draw_changes")
 
 
 @pytest.fixture(scope="module")
-def object_size(load_script) -> ModuleType:
-    return load_script(PROJECT / "object_size.py")
+def detector_quality(load) -> ModuleType:
+    return load("detector_quality")
 
 
 @pytest.fixture(scope="module")
-def semantic_quality(load_script) -> ModuleType:
-    return load_script(PROJECT / "semantic_quality.py")
+def object_size(load) -> ModuleType:
+    return load("object_size")
+
+
+@pytest.fixture(scope="module")
+def semantic_quality(load) -> ModuleType:
+    return load("semantic_quality")
 
 
 @pytest.fixture
 def run_folder(tiny_config, tmp_path) -> Path:
-    """A config and the checkpoints of a "training": after 5 and 10 iterations, the last of them twice."""
+    """A config and the checkpoints of a "training": after 5 and 10 iterations, the latter also as model_final."""
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "config.yaml").write_text(tiny_config.dump())
@@ -60,7 +69,7 @@ def run_folder(tiny_config, tmp_path) -> Path:
     return folder
 
 
-# Every score of a random model passes 0.05.
+# Every score of a model with random weights is above 0.05.
 LOW = ["MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", "0.05"]
 
 
@@ -87,25 +96,25 @@ def test_changes_are_listed_and_drawn(draw_changes, changes_command, tmp_path):
         assert width == 4 * 512 + 3 * 4 and height >= 256 + 3 * 22
 
 
-def test_changes_are_those_of_the_fusion(draw_changes, tiny_dataset):
+def test_label_maps_are_those_before_and_after_the_fusion(draw_changes, tiny_dataset):
     record = DatasetCatalog.get(tiny_dataset.val)[0]
     table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
     before, after = (torch.full((64, 128), semantic_id) for semantic_id in (1, 2))
     outputs = {"sem_seg_labels": after, "unfused": {"sem_seg_labels": before}}
-    maps = draw_changes.label_maps(lambda _: outputs, table, record)
+    maps = draw_changes.predict_label_maps(lambda _: outputs, table, record)
     assert np.array_equal(maps.ground_truth, cv2.imread(record["sem_seg_file_name"], cv2.IMREAD_UNCHANGED))
     assert (maps.before == 1).all() and (maps.after == 2).all()
 
 
-def test_changes_need_a_fusion_that_refines(draw_changes, changes_command):
-    with pytest.raises(SystemExit, match=r"ConfigError: MODEL\.PANOPTIC_FUSION\.NAME must be"):
+def test_fusion_that_refines_nothing_is_an_error(draw_changes, changes_command):
+    with pytest.raises(SystemExit, match=r"MODEL\.PANOPTIC_FUSION\.NAME"):
         draw_changes.main(changes_command(opts=("MODEL.PANOPTIC_FUSION.NAME", "ScoreOrderFusion")))
 
 
-def test_changes_name_what_is_wrong(draw_changes, changes_command):
-    with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
+def test_errors_name_data_set_and_weights(draw_changes, changes_command):
+    with pytest.raises(SystemExit, match="no_such_set"):
         draw_changes.main(changes_command(dataset="no_such_set"))
-    with pytest.raises(SystemExit, match=r"CheckpointError: weights absent\.pth"):
+    with pytest.raises(SystemExit, match=r"absent\.pth"):
         draw_changes.main(changes_command(opts=("MODEL.WEIGHTS", "absent.pth")))
     with pytest.raises(SystemExit):
         draw_changes.parse_args(changes_command("--top", "0"))
@@ -138,7 +147,7 @@ def test_every_checkpoint_is_scored_once(detector_quality, quality_command, run_
         assert all(0 <= point[key] <= 100 for key in ("mask_ap", "miou", "miou_fused", "pq", "found"))
     assert cv2.imread(str(tmp_path / "quality" / "detector_quality.png")).shape[1] > 1000
 
-    # What is done is not done again; a newer checkpoint is.
+    # Checkpoints are not scored twice, unless they are newer than their scores.
     scored = []
     monkeypatch.setattr(detector_quality, "evaluate", lambda cfg: scored.append(cfg.MODEL.WEIGHTS))
     detector_quality.main(quality_command())
@@ -147,11 +156,11 @@ def test_every_checkpoint_is_scored_once(detector_quality, quality_command, run_
     os.utime(run_folder / "model_0000009.pth", (later, later))
     detector_quality.main(quality_command())
     assert scored == [str(run_folder / "model_0000009.pth")]
-    with pytest.raises(SystemExit, match=r"ConfigError: .*model_0000004 was made with another config"):
+    with pytest.raises(SystemExit, match=r"model_0000004: .*another config"):
         detector_quality.main(quality_command("MODEL.PANOPTIC_FUSION.CONNECTIVITY", "8"))
 
 
-def test_what_is_kept_of_an_evaluation(detector_quality):
+def test_missing_scores_of_an_evaluation_are_null(detector_quality):
     results = {
         "segm": {"AP": 11.0},
         "segm_unfused": {"AP": 10.0},
@@ -160,7 +169,7 @@ def test_what_is_kept_of_an_evaluation(detector_quality):
         "panoptic_seg": {"PQ": 30.0},
         "recognition": {"pixels": 80.0, "pixels_fused": 85.0, "boxes": 90.0, "found": 40.0, "boxes_wide": None},
     }
-    point = detector_quality.point_of(500, Path("model_0000499.pth"), results)
+    point = detector_quality.select_scores(500, Path("model_0000499.pth"), results)
     assert point == {
         "iterations": 500, "checkpoint": "model_0000499.pth", "mask_ap": 10.0, "mask_ap_fused": 11.0,
         "miou": 50.0, "miou_fused": 52.0, "pq": 30.0,
@@ -169,37 +178,33 @@ def test_what_is_kept_of_an_evaluation(detector_quality):
     }  # fmt: skip
 
 
-def test_curves_by_hand(detector_quality, tmp_path, monkeypatch):
+def test_curves_are_differences_of_scores(detector_quality, tmp_path):
     names = [name for name, *_ in detector_quality.SCORES]
     points = [
         {**dict.fromkeys(names, 50.0), "iterations": 10, "mask_ap": 20.0, "miou_fused": 51.5, "boxes_wide": None},
         {**dict.fromkeys(names, 50.0), "iterations": 20, "mask_ap": 15.0, "miou_fused": 49.0, "boxes_wide": None},
     ]
-    drawn = []
-    axes = detector_quality.plt.Axes
-    plot = axes.plot
-    monkeypatch.setattr(axes, "plot", lambda self, x, y, **k: drawn.append((x, y)) or plot(self, x, y, **k))
-    detector_quality.draw(points, "title", tmp_path / "plot.png")
-    # Over the iterations, then over mask AP: the gains of mIoU and mask AP; boxes minus pixels, of all objects and of
-    # wide ones, of which there are none.
-    assert drawn == [
-        ([10, 20], [1.5, -1.0]), ([10, 20], [30.0, 35.0]), ([15.0, 20.0], [-1.0, 1.5]), ([15.0, 20.0], [35.0, 30.0]),
-        ([10, 20], [0.0, 0.0]), ([], []), ([15.0, 20.0], [0.0, 0.0]), ([], []),
-    ]  # fmt: skip
+    gains, recognition = detector_quality.list_curves(points)
+    assert gains == [
+        {"mIoU": [(10, 1.5), (20, -1.0)], "mask AP": [(10, 30.0), (20, 35.0)]},  # over iterations
+        {"mIoU": [(15.0, -1.0), (20.0, 1.5)], "mask AP": [(15.0, 35.0), (20.0, 30.0)]},  # over mask AP
+    ]
+    assert [list(curves.values()) for curves in recognition] == [[[(10, 0), (20, 0)], []], [[(15, 0), (20, 0)], []]]
+    detector_quality.draw_curves(points, "title", tmp_path / "plot.png")
     assert cv2.imread(str(tmp_path / "plot.png")) is not None
 
 
-def test_folders_without_a_training(detector_quality, quality_command, run_folder):
+def test_folder_without_a_training_is_an_error(detector_quality, quality_command, run_folder):
     torch.save({"model": {}}, run_folder / "model_final.pth")
-    with pytest.raises(SystemExit, match=r"CheckpointError: .*model_final\.pth: no checkpoint of a training: KeyError"):
+    with pytest.raises(SystemExit, match=r"model_final\.pth: .*KeyError"):
         detector_quality.main(quality_command())
     (run_folder / "model_final.pth").write_text("<html>")
-    with pytest.raises(SystemExit, match=r"CheckpointError: .*model_final\.pth: no checkpoint of a training"):
+    with pytest.raises(SystemExit, match=r"model_final\.pth: "):
         detector_quality.main(quality_command())
     for checkpoint in run_folder.glob("*.pth"):
         checkpoint.unlink()
     (run_folder / "model_best.pth").touch()
-    with pytest.raises(SystemExit, match=r"CheckpointError: --run .*: no model_<number>\.pth and no model_final\.pth"):
+    with pytest.raises(SystemExit, match=r"--run .*: "):
         detector_quality.main(quality_command())
 
 
@@ -209,29 +214,29 @@ def test_object_size_measures_masks_before_and_after_the_fusion(object_size, tin
     ids, segments = read_segments(record, table)
     thing = next(s for s in segments if s.cls.is_thing and not s.is_crowd)
     rows, columns = thing.window
-    true = torch.from_numpy(ids == thing.id)
-    half = true.clone()
+    full = torch.from_numpy(ids == thing.id)
+    half = full.clone()
     half[: (rows.start + rows.stop) // 2] = False
     box = torch.tensor([[columns.start, rows.start, columns.stop, rows.stop]], dtype=torch.float32)
 
     def outputs(mask: torch.Tensor) -> dict[str, Any]:
         fields = {"scores": torch.tensor([0.9]), "pred_classes": torch.tensor([0]), "pred_boxes": Boxes(box)}
         instances = Instances(ids.shape, **fields, pred_masks=BoxMasks.from_full(mask[None]))
-        # Every pixel is called what the thing is, so all have its category.
+        # Every pixel has the label of the thing, so all have its category.
         return {"instances": instances, "sem_seg_labels": torch.full(ids.shape, thing.cls.semantic_id)}
 
-    (measured,) = object_size.measure({**outputs(true), "unfused": outputs(half)}, record, table, 0.5)
-    share = float(half.sum() / true.sum())  # half is inside true: its IoU is their ratio
-    assert measured == pytest.approx((thing.area**0.5, share, 1, 1))
-    assert object_size.measure({**outputs(true), "unfused": outputs(half)}, record, table, 0.95) == []
-    (bin_of_it,) = object_size.by_size([measured])
+    (found,) = object_size.find_objects({**outputs(full), "unfused": outputs(half)}, record, table, 0.5)
+    share = float(half.sum() / full.sum())  # half is inside full: its IoU is their ratio
+    assert found == pytest.approx((thing.area**0.5, share, 1, 1))
+    assert object_size.find_objects({**outputs(full), "unfused": outputs(half)}, record, table, 0.95) == []
+    (bin_of_it,) = object_size.average_by_size([found])
     assert bin_of_it["from"] <= thing.area**0.5 < (bin_of_it["to"] or np.inf) and bin_of_it["objects"] == 1
 
 
 def test_object_size_writes_json_and_plot(object_size, run_folder, tiny_dataset, tmp_path, monkeypatch):
-    # A random model finds nothing: as if it had.
-    found = [object_size.Measured(9, 0.5, 0.4, 0.6), object_size.Measured(50, 0.7, 0.8, 0.9)]
-    monkeypatch.setattr(object_size, "measure", lambda *_: found)
+    # A model with random weights finds nothing.
+    found = [object_size.FoundObject(9, 0.5, 0.4, 0.6), object_size.FoundObject(50, 0.7, 0.8, 0.9)]
+    monkeypatch.setattr(object_size, "find_objects", lambda *_: found)
     out = tmp_path / "sizes"
     words = ["--config-file", run_folder / "config.yaml", "--dataset", tiny_dataset.val, "--output", out]
     object_size.main([str(word) for word in (*words, "--opts", "MODEL.WEIGHTS", run_folder / "model_final.pth")])
@@ -243,16 +248,16 @@ def test_object_size_writes_json_and_plot(object_size, run_folder, tiny_dataset,
     assert cv2.imread(str(out / "object_size.png")) is not None
 
 
-def test_coarse_maps_are_what_a_head_of_that_stride_could_say(semantic_quality):
+def test_coarse_maps_lose_what_is_thinner_than_half_a_cell(semantic_quality):
     table = ClassTable.from_metadata(MetadataCatalog.get("unified_cityscapes_val"))
     labels = torch.zeros(8, 8, dtype=torch.uint8)
     labels[:, 3] = 5  # one pixel wide: a quarter of a cell of 4, gone; half of a cell of 2
     labels[:, 4:] = 7
-    assert torch.equal(semantic_quality.coarse(labels, 1, table), labels)
-    at_4 = semantic_quality.coarse(labels, 4, table)
+    assert torch.equal(semantic_quality.coarsen(labels, 1, table), labels)
+    at_4 = semantic_quality.coarsen(labels, 4, table)
     assert set(at_4.unique().tolist()) == {0, 7}
     labels[:4] = table.ignore_label
-    assert (semantic_quality.coarse(labels, 2, table)[:3] == table.ignore_label).all()
+    assert (semantic_quality.coarsen(labels, 2, table)[:3] == table.ignore_label).all()
 
 
 def test_semantic_quality_scores_every_map_with_both_fusions(semantic_quality, run_folder, tiny_dataset, tmp_path):
@@ -262,6 +267,6 @@ def test_semantic_quality_scores_every_map_with_both_fusions(semantic_quality, r
     assert len(rows) == 10
     assert cv2.imread(str(tmp_path / "semantic_quality.png")) is not None
     scores = {(row["map"], row["fusion"]): row for row in rows}
-    # Without a detection in the fusion the true map stays as it is.
+    # Without a detection the fusion leaves the ground truth unchanged.
     assert scores["true, stride 1", "ScoreOrderFusion"]["mIoU"] == 100
     assert scores["true, stride 1", "ScoreOrderFusion"]["PQ"] > scores["predicted", "ScoreOrderFusion"]["PQ"]

@@ -1,31 +1,28 @@
+"""Generated tables between two markers of a README."""
+
 import pytest
 
-from unified_seg.reporting.readme import markers, put_into
+from unified_seg.reporting.errors import ReportingError
+from unified_seg.reporting.readme import get_markers, has_markers, replace_table
 
-BEGIN, END = markers("table")
+BEGIN, END = get_markers("table")
 
 
-def test_put_between_the_markers(tmp_path):
+def test_table_is_replaced_between_its_own_markers(tmp_path):
     readme = tmp_path / "README.md"
-    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nThe end.\n")
-    put_into(readme, "new", "table")
-    put_into(readme, "newer", "table")
-    assert readme.read_text() == f"# Title\n{BEGIN}\nnewer\n{END}\nThe end.\n"
+    other = "\n".join(get_markers("table-2"))
+    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nThe end.\n{other}\n")
+    replace_table(readme, "table", "new")
+    replace_table(readme, "table", "newer")
+    assert readme.read_text() == f"# Title\n{BEGIN}\nnewer\n{END}\nThe end.\n{other}\n"
+    assert has_markers(readme, "table-2") and not has_markers(readme, "table-3")
 
 
 @pytest.mark.parametrize("content", [None, "no markers", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}"])
-def test_no_place_for_the_table(tmp_path, content):
+def test_readme_without_a_place_is_an_error_and_unchanged(tmp_path, content):
     readme = tmp_path / "README.md"
     if content is not None:
         readme.write_text(content)
-    with pytest.raises(ValueError, match=r"README\.md: "):
-        put_into(readme, "text", "table")
+    with pytest.raises(ReportingError, match=r"README\.md: "):
+        replace_table(readme, "table", "text")
     assert content is None or readme.read_text() == content
-
-
-def test_tables_have_places_of_their_own(tmp_path):
-    readme = tmp_path / "README.md"
-    other_begin, other_end = markers("table-2")
-    readme.write_text(f"{BEGIN}\n{END}\n{other_begin}\n{other_end}\n")
-    put_into(readme, "new", "table-2")
-    assert readme.read_text() == f"{BEGIN}\n{END}\n{other_begin}\nnew\n{other_end}\n"

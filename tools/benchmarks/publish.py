@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from unified_seg.reporting.readme import put_into
+from unified_seg.reporting.readme import replace_table
 
 from .harness import Measurement
 
@@ -32,7 +32,7 @@ def publish(readme: Path, command: str, measurements: Sequence[Measurement], mac
         "quartiles of the ratios of pairs; MB: peak memory above the inputs."
     )
     notes.append(f"Machine: {machine}.")
-    put_into(readme, "\n".join([table, "", *(f"- {note}" for note in notes)]), f"benchmark-{command}")
+    replace_table(readme, f"benchmark-{command}", "\n".join([table, "", *(f"- {note}" for note in notes)]))
 
 
 def _ratio(measurement: Measurement) -> str:

@@ -20,7 +20,7 @@ from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
 from unified_seg.evaluation.model_outputs import read_instances
-from unified_seg.evaluation.tables import class_table_text
+from unified_seg.evaluation.tables import format_class_table
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
@@ -94,7 +94,7 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
             if of_class is not None:  # Cityscapes leaves out caravans and trailers
                 scores[f"AP-{c.name}"] = 100 * float(of_class["ap"])
                 scores[f"AP50-{c.name}"] = 100 * float(of_class["ap50%"])
-        logger.info("Cityscapes' average precision by class:\n%s", class_table_text(scores, ("AP", "AP50")))
+        logger.info("Cityscapes' average precision by class:\n%s", format_class_table(scores, ("AP", "AP50")))
         return {"cityscapes_instances": scores}
 
 

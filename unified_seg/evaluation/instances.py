@@ -32,7 +32,7 @@ from unified_seg.evaluation.base import (
     require_files,
 )
 from unified_seg.evaluation.model_outputs import read_instances
-from unified_seg.evaluation.tables import class_table_text
+from unified_seg.evaluation.tables import format_class_table
 from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
@@ -151,7 +151,7 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         if before:
             results["segm_unfused"] = self._average_precision(before, "segm")
         for task, scores in results.items():
-            logger.info("%s average precision by class:\n%s", task, class_table_text(scores, ("AP",)))
+            logger.info("%s average precision by class:\n%s", task, format_class_table(scores, ("AP",)))
         return results
 
     def _average_precision(self, images: Sequence[ImageInstances], task: str) -> Scores:

@@ -11,7 +11,7 @@ import numpy as np
 
 from unified_seg.evaluation.base import Output, PanopticGroundTruth, PanopticGroundTruthEvaluator, Record, Scores
 from unified_seg.evaluation.model_outputs import find_segment_class, read_panoptic
-from unified_seg.evaluation.tables import class_table_text
+from unified_seg.evaluation.tables import format_class_table
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, compute_panoptic_scores, match_segments
 from unified_seg.structures.class_table import ClassTable
 
@@ -79,5 +79,5 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
         }
         if not all(0 <= value <= 100 for value in result.values() if not np.isnan(value)):
             raise ValueError(f"panoptic quality must be in [0, 100], got {result}")
-        logger.info("Panoptic quality by class:\n%s", class_table_text(result, QUALITIES))
+        logger.info("Panoptic quality by class:\n%s", format_class_table(result, QUALITIES))
         return {"panoptic_seg": result}

@@ -25,7 +25,7 @@ from unified_seg.evaluation.base import (
     check_unfused,
 )
 from unified_seg.evaluation.model_outputs import read_instances, read_labels
-from unified_seg.evaluation.tables import recognition_table_text
+from unified_seg.evaluation.tables import format_recognition_table
 from unified_seg.ops.id_maps import UnknownIdsError, count_pairs
 from unified_seg.structures.class_table import ClassTable
 
@@ -134,7 +134,7 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
         scores: Scores = {}
         for suffix, which in chosen.items():
             scores |= {name + suffix: value for name, value in _compute_shares(objects, which).items()}
-        logger.info("Recognition of objects, %% of the pixels of found ones:\n%s", recognition_table_text(scores))
+        logger.info("%s", format_recognition_table(scores))
         return {"recognition": scores}
 
 

@@ -14,7 +14,7 @@ from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_fi
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, check_unfused
 from unified_seg.evaluation.model_outputs import read_labels
-from unified_seg.evaluation.tables import class_table_text
+from unified_seg.evaluation.tables import format_class_table
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix, merge_categories
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
                 continue
             confusion = self._save(file, of_task)
             results[task] = self._compute_scores(confusion)
-            logger.info("%s by class:\n%s", task, class_table_text(results[task], ("IoU", "ACC")))
+            logger.info("%s by class:\n%s", task, format_class_table(results[task], ("IoU", "ACC")))
         return results
 
     def _save(self, file: Path, items: dict[Any, SparseCounts]) -> np.ndarray:

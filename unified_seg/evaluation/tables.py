@@ -1,4 +1,4 @@
-"""Scores as text tables."""
+"""Scores as text tables, from mappings metric -> percent."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from tabulate import tabulate
 
 
-def class_names(scores: Mapping[str, float], metrics: Sequence[str]) -> list[str]:
-    """The classes that have one of the metrics ("IoU-road" is the IoU of road), in their order."""
+def list_classes(scores: Mapping[str, float], metrics: Sequence[str]) -> list[str]:
+    """Return the classes that have one of the metrics ("IoU-road" is the IoU of road), in their order."""
     names: dict[str, None] = {}
     for key in scores:
         metric, _, name = key.partition("-")
@@ -16,18 +16,19 @@ def class_names(scores: Mapping[str, float], metrics: Sequence[str]) -> list[str
     return list(names)
 
 
-def class_table_text(scores: Mapping[str, float], metrics: Sequence[str]) -> str:
-    """A row per class, a column per metric, from keys such as "IoU-road"."""
+def format_class_table(scores: Mapping[str, float], metrics: Sequence[str]) -> str:
+    """Return a table with a row per class and a column per metric, from keys such as "IoU-road"."""
     rows = [
-        [name, *(cell(scores.get(f"{metric}-{name}")) for metric in metrics)] for name in class_names(scores, metrics)
+        [name, *(format_cell(scores.get(f"{metric}-{name}")) for metric in metrics)]
+        for name in list_classes(scores, metrics)
     ]
-    return table_text(["class", *metrics], rows)
+    return format_table(["class", *metrics], rows)
 
 
-def recognition_table_text(scores: Mapping[str, float]) -> str:
-    """A row per group of objects (all, wide ones, categories, classes) from the scores of "recognition".
+def format_recognition_table(scores: Mapping[str, float]) -> str:
+    """Return the scores of the task "recognition", a row per group of objects: all, wide, categories, classes.
 
-    Groups without an object have no row.
+    Groups without an object are left out.
     """
     metrics = [metric for metric in ("found", "pixels", "pixels_fused", "boxes") if metric in scores]
     groups = [
@@ -35,46 +36,19 @@ def recognition_table_text(scores: Mapping[str, float]) -> str:
     ]
     titles = {"": "all objects", "_wide": "wide objects"}
     rows = [
-        [titles.get(group, group.partition("-")[2]), *(cell(scores[metric + group]) for metric in metrics)]
+        [titles.get(group, group.partition("-")[2]), *(format_cell(scores[metric + group]) for metric in metrics)]
         for group in groups
     ]
-    return table_text(["objects", *(metric.replace("_", " ") for metric in metrics)], rows)
+    table = format_table(["objects", *(metric.replace("_", " ") for metric in metrics)], rows)
+    return f"class right: % of the pixels of found objects\n{table}"
 
 
-def level_table_text(scores: Mapping[str, float]) -> str:
-    """Table 9 of the pyramidal output from the scores of "levels": who answers by row, the pixels asked by column."""
-    strides = [key.removeprefix("share_") for key in scores if key.startswith("share_")]
-    rows = [["assigned level", cell(scores["mIoU"]), *(cell(scores[f"mIoU_{s}_{s}"]) for s in strides)]]
-    for answering in strides:
-        of_assigned = (cell(scores[f"mIoU_{assigned}_{answering}"]) for assigned in strides)
-        rows.append([f"level {answering}", cell(scores[f"mIoU_{answering}"]), *of_assigned])
-    rows.append(["share of pixels", cell(100.0), *(cell(scores[f"share_{s}"]) for s in strides)])
-    return table_text(["answers of", "all pixels", *(f"level {s}'s" for s in strides)], rows)
-
-
-def error_table_text(scores: Mapping[str, float]) -> str:
-    """Table 1 of the error prediction from the scores of "errors", and beside it what the head's own doubt finds.
-
-    A row per threshold of the error probability, or of 1 - confidence; then those that the config and the data choose.
-    """
-    columns = {"errors: IoU": "IoU", "hard recall": "hard_recall"}
-    columns |= {"1 - confidence: IoU": "confidence_IoU", "its hard recall": "confidence_hard_recall"}
-    rows = []
-    for threshold in [key.removeprefix("IoU-") for key in scores if key.startswith("IoU-")]:
-        of_threshold = (cell(scores[f"{metric}-{threshold}"]) for metric in columns.values())
-        rows.append([f"{100 * float(threshold):g}", *of_threshold])
-    rows.append([f"set: {scores['threshold']:g}", *(cell(scores[metric]) for metric in columns.values())])
-    for title, metric in (("best", "best_IoU"), ("best threshold", "best_threshold")):
-        rows.append([title, cell(scores[metric]), "", cell(scores[f"confidence_{metric}"]), ""])
-    of_pixels = f"wrong are {cell(scores['error_rate'])} % of the pixels, {cell(scores['hard_ratio'])} % of them hard"
-    return f"{of_pixels}\n{table_text(['threshold, %', *columns], rows)}"
-
-
-def table_text(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def format_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a text table, the first column aligned left, the others right."""
     alignment = ["left"] + ["right"] * (len(headers) - 1)
     return tabulate(rows, headers=headers, tablefmt="simple", colalign=alignment, disable_numparse=True)
 
 
-def cell(value: float | None) -> str:
-    """A percentage; a dash where there is none."""
+def format_cell(value: float | None) -> str:
+    """Return a percentage with two digits; a dash for None and NaN."""
     return "-" if value is None or math.isnan(value) else f"{value:.2f}"

@@ -1,34 +1,41 @@
-"""Tables in a README, each between two markers with its name, so that tools write all numbers."""
+"""Generated tables in a README: each stands between two markers with its name, so no number is typed by hand."""
 
 from pathlib import Path
 
-from unified_seg.data.problems import DataError, MissingFileError
+from unified_seg.reporting.errors import ReportingError
 
 
-def markers(table: str) -> tuple[str, str]:
-    """Return the marker before and the marker after a table in a README."""
+def get_markers(table: str) -> tuple[str, str]:
+    """Return the lines that begin and end the place of a table in a README."""
     return f"<!-- {table}:begin -->", f"<!-- {table}:end -->"
 
 
-def check_markers(readme: Path, table: str) -> str:
-    """Return the content of a README after checking that it has the two markers of a table.
+def has_markers(readme: Path, table: str) -> bool:
+    """Return whether a README has a place for a table."""
+    return get_markers(table)[0] in readme.read_text(encoding="utf-8")
+
+
+def read_with_markers(readme: Path, table: str) -> str:
+    """Return the content of a README that has a place for a table.
 
     Raises:
-        DataError: there is no such file, or not each marker once, in order.
+        ReportingError: there is no such file, or not each marker once, in order.
     """
-    begin, end = markers(table)
+    begin, end = get_markers(table)
     try:
         content = readme.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise MissingFileError(f"{readme}: no such file; expected a README with {begin} and {end}") from None
+        raise ReportingError(f"{readme}: no such file; write one with the lines {begin} and {end}") from None
     if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
-        raise DataError(f"{readme}: needs {begin} and, after it, {end}, each once; the table goes between them")
+        raise ReportingError(
+            f"{readme}: expected {begin} and, after it, {end}, each once; add them where the table belongs"
+        )
     return content
 
 
-def put_into(readme: Path, text: str, table: str) -> None:
-    """Replace the text between the two markers of a table; see `check_markers` for errors."""
-    begin, end = markers(table)
-    before, _, rest = check_markers(readme, table).partition(begin)
+def replace_table(readme: Path, table: str, text: str) -> None:
+    """Replace what is between the two markers of a table; raise what `read_with_markers` raises."""
+    begin, end = get_markers(table)
+    before, _, rest = read_with_markers(readme, table).partition(begin)
     after = rest.partition(end)[2]
     readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

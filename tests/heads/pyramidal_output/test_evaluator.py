@@ -12,7 +12,7 @@ from drawn_streets import IGNORE, METADATA, ROAD, SKY, Streets, draw_street, rec
 from PIL import Image
 
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.tables import class_names
+from unified_seg.evaluation.tables import list_classes
 from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator, count_level_confusion, format_scores
 from unified_seg.meta_arch import build_model
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
@@ -104,8 +104,8 @@ def test_class_scores_are_found_by_any_name(hand: tuple[LevelEvaluator, dict, di
     renamed = [type(c)(**{**vars(c), "name": name}) for c, name in zip(table.classes, names)]
     evaluator.table = type(table)(tuple(renamed))
     scores = run(evaluator, [record], [output])["levels"]
-    assert class_names(scores, ("IoU_4",)) == class_names(scores, ("IoU",)) == names
-    assert class_names(scores, ("share_4", "mIoU", "mIoU_4")) == []
+    assert list_classes(scores, ("IoU_4",)) == list_classes(scores, ("IoU",)) == names
+    assert list_classes(scores, ("share_4", "mIoU", "mIoU_4")) == []
     assert scores["IoU_2-traffic - light"] == pytest.approx(40)
 
 

@@ -1,7 +1,23 @@
-"""The table, from results.json alone."""
+"""The tables, from results.json alone."""
 
-from unified_seg.reporting.ablation.plan import METRICS
-from unified_seg.reporting.ablation.table import TITLES, render, render_classes, render_levels
+import json
+from pathlib import Path
+
+import pytest
+
+from unified_seg.reporting.ablation.metrics import find_metric, list_known_metrics
+from unified_seg.reporting.ablation.table import (
+    CLASSES,
+    LEVELS,
+    MAIN,
+    render_classes,
+    render_levels,
+    render_main,
+    write_tables,
+)
+from unified_seg.reporting.readme import get_markers
+
+ROOT = Path(__file__).resolve().parents[3]
 
 RESULTS = {
     "project": "p",
@@ -54,49 +70,74 @@ RESULTS = {
 }
 
 
-def test_every_metric_has_a_column():
-    assert TITLES.keys() == METRICS.keys()
+def parse(table: str) -> list[list[str]]:
+    """The cells of the first Markdown table in a text, without the rule below the header."""
+    lines = [line for line in table.partition("\n\n")[0].splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [rows[0], *rows[2:]]
 
 
-def test_render():
+def test_every_known_metric_has_a_column():
+    assert {"miou_uncorrected", "miou_ungrouped"} < set(list_known_metrics())
+    assert all(find_metric(name) is not None for name in list_known_metrics())
+    assert find_metric("miou_ungrouped") == ("sem_seg_ungrouped", "mIoU", "mIoU ungrouped")
+    assert find_metric("seeds") is None
+
+
+def test_main_table_has_scores_and_differences():
     # Mean and sample standard deviation of 50 and 52: 51 and sqrt(2). No AP anywhere: no column.
-    lines = render(RESULTS).splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
-    head, _, base, more, later = rows
-    assert head == [
-        "row", "iterations", "seeds", "mIoU", "difference in mIoU", "PQ", "training, minutes"
-    ]  # fmt: skip
-    assert base == ["base", "30", "0, 1", "51.00 ± 1.41", "–", "–", "1.5"]
-    assert more == ["more", "–", "0", "53.00", "+3.00 [-1.00, +7.00]", "20.00", "–"]
-    assert later == ["later", "–", "not run yet", "–", "–", "–", "–"]
-    text = "\n".join(lines)
+    assert parse(render_main(RESULTS)) == [
+        ["row", "iterations", "seeds", "mIoU", "difference in mIoU", "PQ", "training, minutes"],
+        ["base", "30", "0, 1", "51.00 ± 1.41", "–", "–", "1.5"],
+        ["more", "–", "0", "53.00", "+3.00 [-1.00, +7.00]", "20.00", "–"],
+        ["later", "–", "not run yet", "–", "–", "–", "–"],
+    ]
+
+
+def test_details_say_how_the_table_was_made():
+    _, _, details = render_main(RESULTS).partition("<details>")
     for words in (
         "`python tools/ablate.py p --seeds 0 1`",
         "`SOLVER.MAX_ITER 30`, `MODEL.ROI_HEADS.NAME ''`",
         # As a shell reads them.
-        """more: `SEED 3`, `SOLVER.STAGES "['base', 'detail']"`, `OUTPUT_DIR 'a'"'"'$b'`.""",
-        "Some CPU, 2 cores",
+        """| more | base | `SEED 3`, `SOLVER.STAGES "['base', 'detail']"`, `OUTPUT_DIR 'a'"'"'$b'` |""",
+        "| later | base | – |",
+        "Some CPU, 2 cores; torch 2",
         "abc",
-        "sample",
+        "</details>",
     ):
-        assert words in text
+        assert words in details
 
 
-def test_classes_have_a_table_of_their_own():
+def test_class_table_has_a_column_per_row_that_was_run():
     # road: (90 + 91) / 2; truck occurred in one of the two runs of "base". "later" was not run.
-    table, _, note = render_classes(RESULTS).partition("\n\n")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert rows[0] == ["class", "base", "more"]
-    assert rows[2:] == [["road", "90.5", "92.2"], ["truck", "10.0", "–"]]
-    assert "mean over the seeds" in note
+    expected = [["class", "base", "more"], ["road", "90.5", "92.2"], ["truck", "10.0", "–"]]
+    assert parse(render_classes(RESULTS)) == expected
 
 
-def test_levels_have_a_table_of_their_own():
+def test_level_table_has_predictions_by_row_and_pixels_by_column():
     levels = {"mIoU_8_8": [50.0, 51.0], "mIoU_8_4": [50.0, 50.0], "mIoU_4_8": [30.0, None], "mIoU_4_4": [41.0, 42.0]}
     rows = [RESULTS["rows"][0], {**RESULTS["rows"][0], "name": "pyramidal", "levels": levels}]
-    table, _, note = render_levels({**RESULTS, "rows": rows}).partition("\n\n")
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
-    assert lines[0] == ["pyramidal", "pixels of stride 8", "pixels of stride 4"]
-    # By column the pixels that a level is assigned, by row the level whose answer is taken.
-    assert lines[2:] == [["stride 8 answers", "**50.50**", "30.00"], ["stride 4 answers", "50.00", "**41.50**"]]
-    assert note.startswith("- mIoU in percent")
+    assert parse(render_levels({**RESULTS, "rows": rows})) == [
+        ["pyramidal", "pixels of stride 8", "pixels of stride 4"],
+        ["predictions of stride 8", "**50.50**", "30.00"],
+        ["predictions of stride 4", "50.00", "**41.50**"],
+    ]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("projects/*/results.json")), ids=lambda path: path.parent.name)
+def test_tables_in_the_readme_of_every_project_are_up_to_date(path, tmp_path):
+    """Otherwise run python tools/ablate.py <project> --render-only."""
+    published = (path.parent / "README.md").read_text(encoding="utf-8")
+    readme = tmp_path / "README.md"
+    readme.write_text(published, encoding="utf-8")
+    write_tables(readme, json.loads(path.read_text(encoding="utf-8")))
+    assert readme.read_text(encoding="utf-8") == published
+
+
+def test_tables_are_written_where_the_readme_has_places(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text("\n".join([*get_markers(MAIN), *get_markers(CLASSES)]))
+    write_tables(readme, RESULTS)
+    text = readme.read_text()
+    assert render_main(RESULTS) in text and render_classes(RESULTS) in text and LEVELS not in text

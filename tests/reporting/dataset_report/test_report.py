@@ -1,4 +1,4 @@
-"""The page of a data set report: what it says, what it shows, and that nothing of the files gets a life in it."""
+"""The page of a data set report: its text and pictures, and that names of files and classes stay text."""
 
 import base64
 import re
@@ -19,9 +19,11 @@ from PIL import Image
 from unified_seg.data.problems import Problem
 from unified_seg.data.validation.dataset_statistics import ImageContents, compute_statistics
 from unified_seg.data.validation.survey import Survey, survey_datasets
-from unified_seg.reporting.dataset_report.plots import statistics_plots
-from unified_seg.reporting.dataset_report.report import PICTURE_WIDTH, verdict_of, write_report
-from unified_seg.reporting.dataset_report.samples import SHOWN, good_samples, problem_samples, readable_ground_truth
+from unified_seg.reporting.dataset_report.findings import describe_verdict
+from unified_seg.reporting.dataset_report.pictures import MAX_WIDTH, read_sound_ground_truth
+from unified_seg.reporting.dataset_report.plots import draw_statistics
+from unified_seg.reporting.dataset_report.report import write_report
+from unified_seg.reporting.dataset_report.samples import NUM_SAMPLES, select_problem_samples, select_sound_samples
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 NAME = "drawn_yard"
@@ -57,7 +59,7 @@ def records(tmp_path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 class Page(HTMLParser):
-    """What a browser makes of the page."""
+    """The tags, sources of pictures and text of a page."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -80,7 +82,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def page_of(folder: Path) -> tuple[Page, Survey]:
+def write_page(folder: Path) -> tuple[Page, Survey]:
     (survey,) = survey_datasets([NAME], workers=0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # of the control character
@@ -89,46 +91,46 @@ def page_of(folder: Path) -> tuple[Page, Survey]:
     return Page((folder / "out/index.html").read_text(encoding="utf-8")), survey
 
 
-def test_a_clean_data_set(records: list[dict[str, Any]], tmp_path: Path) -> None:
-    page, _ = page_of(tmp_path)
+def test_sound_data_set_has_plots_and_pictures(records: list[dict[str, Any]], tmp_path: Path) -> None:
+    page, _ = write_page(tmp_path)
     assert page.verdicts == ["verdict good"] and "no problem in 5 images" in page.text
-    # What a class or a file is named is text.
+    # Names of classes and files are text.
     assert "script" not in page.tags and "link" not in page.tags
     assert SCRIPT in page.text and "0 <script>/image $x$.png" in page.text
     assert all(source.startswith("data:image/") for source in page.sources)
-    # Three of the plots, as there are no instances, and the first, middle and last image.
+    # Three plots, since there are no instances, and the first, middle and last image.
     assert [source.partition(";")[0].removeprefix("data:image/") for source in page.sources] == [
         *["svg+xml"] * 3,
         *["jpeg"] * 3,
     ]
     picture = Image.open(BytesIO(base64.b64decode(page.sources[-1].partition(",")[2])))
-    assert picture.width <= PICTURE_WIDTH
+    assert picture.width <= MAX_WIDTH
 
 
 def test_problems_are_listed_and_drawn(records: list[dict[str, Any]], tmp_path: Path) -> None:
     Image.new("L", SIZE[::-1], 77).save(records[1]["sem_seg_file_name"])
     Path(records[2]["file_name"]).unlink()
-    page, survey = page_of(tmp_path)
+    page, survey = write_page(tmp_path)
     assert page.verdicts == ["verdict error"] and "2 errors in 5 images" in page.text
     text = re.sub(r"\s+", " ", page.text)
     for problem in survey.problems:
         assert problem.file in text and problem.cause in text and problem.fix in text
-    # The wrong label is drawn, the image that is gone is not; and three of the others.
+    # The wrong label is drawn, the missing image is not; and three of the others.
     assert sum(source.startswith("data:image/jpeg") for source in page.sources) == 1 + 3
 
 
-def test_which_samples_are_shown(records: list[dict[str, Any]]) -> None:
+def test_samples_are_the_first_problems_and_sound_records(records: list[dict[str, Any]]) -> None:
     for record in records[:4]:
         Image.new("L", SIZE[::-1], 77).save(record["sem_seg_file_name"])
     Path(records[0]["file_name"]).write_text("none")
     (survey,) = survey_datasets([NAME], workers=0)
-    samples = problem_samples([survey])
-    assert SHOWN == 3 and list(samples) == ["label-id"]
+    samples = select_problem_samples([survey])
+    assert NUM_SAMPLES == 3 and list(samples) == ["label-id"]
     assert [sample.record["image_id"] for sample in samples["label-id"]] == [1, 2, 3]
-    assert [sample.record["image_id"] for sample in good_samples(survey)] == [4]
+    assert [sample.record["image_id"] for sample in select_sound_samples(survey)] == [4]
 
 
-def test_what_is_wrong_with_a_ground_truth_is_left_out(records: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_errors_of_a_ground_truth_are_left_out(records: list[dict[str, Any]], tmp_path: Path) -> None:
     table = ClassTable.from_metadata(MetadataCatalog.get(NAME))
     labels = np.zeros(SIZE, dtype=np.uint8)
     labels[0] = 77
@@ -147,21 +149,21 @@ def test_what_is_wrong_with_a_ground_truth_is_left_out(records: list[dict[str, A
         ],
         "annotations": [{**box, "segmentation": [mask]}, {**box, "segmentation": [[1, 1, 2, 2]]}],
     }
-    ground_truth = readable_ground_truth(record, table)
+    ground_truth = read_sound_ground_truth(record, table)
     expected = np.zeros(SIZE)
     expected[0] = 255
     assert np.array_equal(ground_truth["sem_seg_labels"], expected)
     assert ground_truth["panoptic_seg"][1] == [record["segments_info"][0]]
     (window,) = ground_truth["instances"].pred_boxes.tensor.tolist()
     assert window == [3, 2, 7, 5]
-    # Without a label that is of the image's size, the rest.
+    # A label of another size than the image is left out, the rest is kept.
     Image.new("L", (5, 5)).save(record["sem_seg_file_name"])
-    assert readable_ground_truth(record, table).keys() == {"panoptic_seg", "instances"}
+    assert read_sound_ground_truth(record, table).keys() == {"panoptic_seg", "instances"}
 
 
-def test_plots_are_xml_with_the_names_as_they_are(tiny_dataset: Any) -> None:
+def test_plots_are_valid_xml_with_unchanged_names(tiny_dataset: Any) -> None:
     table = ClassTable([SegmentClass(SCRIPT + " \x1b \ud800", 0, None, 0, "a", (1, 2, 3))])
-    plots = statistics_plots(compute_statistics([ImageContents((8, 12), {0: 90}, None)], table))
+    plots = draw_statistics(compute_statistics([ImageContents((8, 12), {0: 90}, None)], table))
     assert list(plots) == ["Class frequencies", "Image sizes", "Instances and classes per image"]
     for svg in plots.values():
         root = ElementTree.fromstring(svg)
@@ -169,13 +171,13 @@ def test_plots_are_xml_with_the_names_as_they_are(tiny_dataset: Any) -> None:
     texts = "".join(ElementTree.fromstring(plots["Class frequencies"]).itertext())
     assert SCRIPT + r" \x1b \ud800" in texts
     (survey,) = survey_datasets([tiny_dataset.train], workers=0)
-    plots = statistics_plots(survey.statistics)
-    assert list(plots)[2] == "Sides of instances" and plots == statistics_plots(survey.statistics)
+    plots = draw_statistics(survey.statistics)
+    assert list(plots)[2] == "Sides of instances" and plots == draw_statistics(survey.statistics)
 
 
-def test_nothing_to_plot() -> None:
+def test_empty_data_set_has_no_plots() -> None:
     table = ClassTable([SegmentClass("a", 0, None, 0, "a", (1, 2, 3))])
-    assert statistics_plots(compute_statistics([], table)) == {}
+    assert draw_statistics(compute_statistics([], table)) == {}
 
 
 @pytest.mark.parametrize(
@@ -186,7 +188,7 @@ def test_nothing_to_plot() -> None:
         (["area", "size", "size"], "2 errors and 1 warning in 1 image"),
     ],
 )
-def test_verdicts(kinds: list[str], verdict: str) -> None:
+def test_verdict_counts_errors_warnings_and_images(kinds: list[str], verdict: str) -> None:
     table = ClassTable([SegmentClass("a", 0, None, 0, "a", (1, 2, 3))])
     problems = [Problem(kind, "a.png", "it is wrong") for kind in kinds]
-    assert verdict_of([Survey("a", [{}], problems, compute_statistics([], table))]) == verdict
+    assert describe_verdict([Survey("a", [{}], problems, compute_statistics([], table))]) == verdict

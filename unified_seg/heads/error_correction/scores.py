@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.evaluation.tables import cell as format_cell
-from unified_seg.evaluation.tables import table_text as format_table
+from unified_seg.evaluation.tables import format_cell, format_table
 
 #: 0.01, 0.02 ... 0.99
 THRESHOLDS = np.arange(1, 100) / 100

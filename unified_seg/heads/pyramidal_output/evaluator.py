@@ -15,9 +15,7 @@ import numpy as np
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, sum_counts
-from unified_seg.evaluation.tables import cell as format_cell
-from unified_seg.evaluation.tables import class_table_text as format_class_table
-from unified_seg.evaluation.tables import table_text as format_table
+from unified_seg.evaluation.tables import format_cell, format_class_table, format_table
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.class_table import ClassTable
 

@@ -1,5 +1,5 @@
-"""Ablations: the rows of a paper's table, trained and evaluated by one command.
+"""Ablations: the rows of a paper's table, trained and evaluated by one command, `tools/ablate.py`.
 
-plan (what ablation.yaml says) -> runs (a row with a seed, in a folder of its own) -> summary (results.json, with the
-paired bootstrap) -> table (between two markers of a README). `tools/ablate.py` is the command.
+plan (ablation.yaml) -> runs (a row with a seed, in a folder of its own with a record) -> execute -> summary
+(results.json, with a paired bootstrap) -> table (between two markers of a README).
 """

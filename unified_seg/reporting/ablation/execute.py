@@ -1,4 +1,4 @@
-"""Do the runs of an ablation one after another: skip what is done, go on where one was interrupted."""
+"""Execute the runs of an ablation one after another: skip finished ones, resume an interrupted one."""
 
 import json
 import os
@@ -7,94 +7,98 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from unified_seg.evaluation.results import machine, versions
-from unified_seg.reporting.ablation.runs import LOG, RESULTS, Run, State, now, read_record, write_record
+from unified_seg.errors import UserError
+from unified_seg.evaluation.results import get_versions, name_machine
+from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results, write_record
+from unified_seg.reporting.ablation.runs import Run, State
 
-POLL_SECONDS = 0.5
+LOG = "ablation_log.txt"
 LOG_TAIL_LINES = 25
+POLL_SECONDS = 0.5
+END_SECONDS = 10  # that a run gets to end by itself when this process is interrupted
 
 
-class RunFailed(RuntimeError):
+class RunFailed(UserError, RuntimeError):
     """A run ended with an error; the message holds the end of its log and the log's path."""
 
 
 @dataclass(frozen=True)
 class Executor:
-    """Does runs.
+    """The process that starts the runs.
 
     Attributes:
-        root: the root of the repository; runs are started there.
-        train_script: tools/train_net.py, relative to root, or what takes the same arguments and writes the same files.
+        root: the root of the repository, in which runs are started.
+        train_script: tools/train_net.py, relative to root, or one with the same arguments and output files.
     """
 
     root: Path
     train_script: Path
 
-    def do_all(self, runs: Sequence[Run], after_each: Callable[[], None] = lambda: None) -> None:
-        """Do every run that is not done yet, with a progress bar over the runs.
+    def run_all(self, runs: Sequence[Run], after_each: Callable[[], None] = lambda: None) -> None:
+        """Execute every run that is not finished, with a progress bar over the runs.
 
         Args:
             runs: bases before their users.
-            after_each: called after a run that was done now.
+            after_each: called after each run that was executed.
 
         Raises:
-            RunFailed: at the first run that fails; those before it stay done.
+            RunFailed: at the first run that fails; those before it stay finished.
         """
-        with tqdm(total=len(runs), unit="run", desc="ablation") as bar:
+        with tqdm(total=len(runs), unit="run", desc="ablation") as progress:
             for run in runs:
-                bar.set_description(str(run))
-                bar.set_postfix_str("")
-                if run.state() is not State.DONE:
-                    self.do(run, bar.set_postfix_str)
+                progress.set_description(str(run))
+                progress.set_postfix_str("")
+                if run.find_state() is not State.FINISHED:
+                    self.run_one(run, progress.set_postfix_str)
                     after_each()
-                bar.update()
+                progress.update()
 
-    def do(self, run: Run, show: Callable[[str], object] = lambda words: None) -> None:
-        """Do one run, resuming it where it was interrupted; `show` gets its progress in words."""
-        state = run.state()
-        if state is State.OTHER:
-            kept = run.set_aside()
-            tqdm.write(f"{run}: {run.folder} held another run, kept as {kept.name} ({_reason(run, kept)})")
+    def run_one(self, run: Run, show: Callable[[str], object] = lambda words: None) -> None:
+        """Execute one run, or resume it if it was interrupted; `show` is called with its progress in words."""
+        state = run.find_state()
+        if state is State.DIFFERENT:
+            renamed = run.set_aside()
+            tqdm.write(f"{run}: {run.folder} held another run, renamed to {renamed.name} ({_explain(run, renamed)})")
         earlier = read_record(run.folder) if state is State.INTERRUPTED else None
         run.folder.mkdir(parents=True, exist_ok=True)
-        record = self._record(run, state is State.INTERRUPTED, earlier)
+        record = self._create_record(run, earlier)
         write_record(run.folder, record)
         started = time.monotonic()
         try:
-            code = self._start_and_wait(run, record["command"], show)
+            code = self._start_and_wait(run, record.command, show)
             if code == 0 and not (run.folder / RESULTS).is_file():
-                raise RunFailed(f"{run}: ended without writing {run.folder / RESULTS}{_log_tail(run)}")
+                raise RunFailed(f"{run}: ended without writing {run.folder / RESULTS}{_quote_log(run)}")
             if code != 0:
-                raise RunFailed(f"{run}: ended with exit status {code}{_log_tail(run)}")
-            record["finished"] = now()
+                raise RunFailed(f"{run}: ended with exit status {code}{_quote_log(run)}")
+            # To the microsecond, so that no two runs share it.
+            record.finished = datetime.now().astimezone().isoformat()
         finally:
-            record["seconds"][-1] = time.monotonic() - started
-            if record["finished"] is not None:
-                record["train_s"] = _train_seconds(run, record["seconds"])
+            record.seconds[-1] = time.monotonic() - started
+            if record.finished is not None:
+                record.train_s = _measure_training(run, record.seconds)
             write_record(run.folder, record)
 
-    def _record(self, run: Run, resume: bool, earlier: dict[str, Any] | None) -> dict[str, Any]:
-        return {
-            "row": run.row.name,
-            "seed": run.seed,
-            "command": run.command(sys.executable, self.train_script, resume),
-            "config": run.config,
-            "base_finished": run.base_finished(),
-            "machine": f"{machine()}, MODEL.DEVICE {run.config['MODEL.DEVICE']}",
-            "versions": versions(),
-            "commit": commit_of(self.root),
-            # One entry a start; null while it runs, and for good where the machine went down.
-            "seconds": [*(earlier["seconds"] if earlier else []), None],
-            "train_s": None,
-            "finished": None,
-        }
+    def _create_record(self, run: Run, earlier: RunRecord | None) -> RunRecord:
+        """Return the record of a run that starts now, or goes on from an earlier start."""
+        return RunRecord(
+            row=run.row.name,
+            seed=run.seed,
+            command=run.build_command(sys.executable, self.train_script, resume=earlier is not None),
+            config=dict(run.config),
+            base_finished=run.find_base_time(),
+            machine=f"{name_machine()}, MODEL.DEVICE {run.config['MODEL.DEVICE']}",
+            versions=get_versions(),
+            commit=find_commit(self.root),
+            seconds=[*(earlier.seconds if earlier else []), None],
+        )
 
     def _start_and_wait(self, run: Run, command: Sequence[str], show: Callable[[str], object]) -> int:
+        """Return the exit status of the command; end it if this process is interrupted."""
         with (run.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(f"$ {' '.join(command)}\n")
             log.flush()
@@ -105,75 +109,77 @@ class Executor:
                     try:
                         return process.wait(POLL_SECONDS)
                     except subprocess.TimeoutExpired:
-                        if (words := _progress(run)) != shown:
+                        if (words := _describe_progress(run)) != shown:
                             shown = words
                             show(words)
             finally:
-                if process.poll() is None:  # this process was interrupted: leave no training behind
+                if process.poll() is None:
                     process.terminate()
                     try:
-                        process.wait(10)
+                        process.wait(END_SECONDS)
                     except subprocess.TimeoutExpired:
                         process.kill()
                         process.wait()
 
 
-def commit_of(root: Path) -> str:
-    """The commit that `root` is at, "+changes" where tracked files differ from it, "unknown" outside git.
+def find_commit(root: Path) -> str:
+    """Return the commit that `root` is at, with "+changes" if tracked files differ from it; "unknown" outside git.
 
-    Results and READMEs under projects/ do not count as changes: an ablation writes them itself.
+    Results and READMEs below projects/ do not count as changes: an ablation writes them itself.
     """
-    commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    commit = _run_git(root, "rev-parse", "--short=12", "HEAD")
     if commit is None:
         return "unknown"
     written_by_tools = [":!projects/*/results.json", ":!projects/*/README.md"]
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *written_by_tools)
+    changes = _run_git(root, "status", "--porcelain", "--untracked-files=no", "--", ".", *written_by_tools)
     return f"{commit}+changes" if changes else commit
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _run_git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
+        finished = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip()
+    return finished.stdout.strip()
 
 
-def _reason(run: Run, folder: Path) -> str:
+def _explain(run: Run, folder: Path) -> str:
+    """Return in words why a folder holds another run."""
     record = read_record(folder)
     if record is None:
         return "it has no record of an ablation"
-    differences = run.differences(record)
+    differences = run.list_differences(record)
     return "; ".join(differences[:3]) + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
 
 
-def _train_seconds(run: Run, seconds: Sequence[float | None]) -> float | None:
-    """Seconds of training: the run's own account, or that of the clock less the evaluation; 0 for evaluations.
+def _measure_training(run: Run, seconds: Sequence[float | None]) -> float | None:
+    """Return the seconds of training: those that the run measured, or by the clock without the evaluation.
 
-    None where a part of the time is not known.
+    Returns:
+        0 for a row that is only evaluated; None if a part of the time is not known.
     """
     if run.row.kind == "evaluate":
         return 0.0
-    results = json.loads((run.folder / RESULTS).read_text(encoding="utf-8"))
-    if len(seconds) == 1 and results.get("train_s") is not None:
-        return float(results["train_s"])
+    results = read_results(run.folder)
+    if len(seconds) == 1 and results.train_s is not None:
+        return results.train_s
     known = [part for part in seconds if part is not None]
-    return sum(known) - results.get("eval_s", 0.0) if len(known) == len(seconds) else None
+    return sum(known) - results.eval_s if len(known) == len(seconds) else None
 
 
-def _progress(run: Run) -> str:
-    """The last iteration that the metrics.json of its latest training tells of."""
+def _describe_progress(run: Run) -> str:
+    """Return the last iteration that is in the metrics.json of the run's latest training."""
     budget = sum(iterations for _, iterations in run.trainings)
     before = budget
     for folder, iterations in reversed(run.trainings):
         before -= iterations
-        if (done := _iterations_done(folder / "metrics.json")) is not None:
-            return f"iteration {before + done}/{budget}" if before + done < budget else "evaluating"
+        if (completed := _count_iterations(folder / "metrics.json")) is not None:
+            return f"iteration {before + completed}/{budget}" if before + completed < budget else "evaluating"
     return "starting"
 
 
-def _iterations_done(path: Path) -> int | None:
-    """None where there are no metrics yet, or a line that is being written."""
+def _count_iterations(path: Path) -> int | None:
+    """Return how many iterations a metrics.json holds; None if there is no such file, or its last line is not whole."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - 65536), os.SEEK_SET)
@@ -182,7 +188,7 @@ def _iterations_done(path: Path) -> int | None:
         return None
 
 
-def _log_tail(run: Run) -> str:
+def _quote_log(run: Run) -> str:
     path = run.folder / LOG
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_TAIL_LINES:]
     return "\n" + "\n".join(f"  | {line}" for line in lines) + f"\nthe whole log: {path}"

@@ -1,54 +1,104 @@
-"""From the folders of the runs to results.json, which holds everything that the table needs."""
+"""Summarize the folders of the runs as results.json, which holds everything that the tables need.
 
-import json
+N = images, K = classes.
+"""
+
 import math
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from unified_seg.reporting.ablation.bootstrap import mean_iou, paired_difference
-from unified_seg.reporting.ablation.plan import METRICS, AblationPlan, Row
-from unified_seg.reporting.ablation.runs import RESULTS, Run, State, read_record
+from unified_seg.reporting.ablation.bootstrap import bootstrap_difference, compute_mean_iou
+from unified_seg.reporting.ablation.metrics import METRICS, Metric, find_metric
+from unified_seg.reporting.ablation.plan import AblationPlan, Row
+from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results
+from unified_seg.reporting.ablation.runs import Run, State
+from unified_seg.reporting.errors import ReportingError
 
 COUNTS = "sem_seg.npz"
-# A hundredth of what the table shows; the two are sums of the same integers.
+#: Of the two ways to compute mIoU, from sums of the same integers: a hundredth of what the table shows.
 MIOU_TOLERANCE = 1e-4
+
+Scores = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A finished run, with the content of its files.
+
+    Attributes:
+        run: the row and the seed.
+        record: how it was run.
+        results: data set -> task -> metric -> percent.
+    """
+
+    run: Run
+    record: RunRecord
+    results: Mapping[str, Mapping[str, Scores]]
+
+    def get_scores(self, dataset: str, task: str) -> Scores:
+        """Return the scores by metric; empty if the run has none."""
+        return self.results.get(dataset, {}).get(task, {})
+
+    def get_score(self, dataset: str, metric: Metric) -> float:
+        """Return a score that the row reports, in percent; raise ReportingError if the results lack it."""
+        value = self.get_scores(dataset, metric.task).get(metric.key)
+        if value is None or not math.isfinite(value):
+            raise ReportingError(
+                f"{self.run.folder / RESULTS}: {metric.task} {metric.key} on {dataset} is {value}, but row "
+                f"{self.run.row.name!r} reports it; evaluate the run again, or take the metric out of the row"
+            )
+        return value
 
 
 def summarize(plan: AblationPlan, runs: Sequence[Run], command: str) -> dict[str, Any]:
-    """The content of results.json for the runs that are done.
+    """Return the content of results.json for the finished runs.
 
     Args:
         plan: the ablation.
-        runs: all that there may be, of any row and seed; those not done are left out.
+        runs: all that there may be, of any row and seed; unfinished ones are left out.
         command: what the user types to repeat it.
 
     Raises:
-        ValueError: a run's files lack a metric that its row reports, or contradict each other.
+        ReportingError: a run's files lack a metric that its row reports, or contradict each other.
     """
-    done = [run for run in runs if run.state() is State.DONE]
-    records = [record for run in done if (record := read_record(run.folder)) is not None]
-    by_row = {row.name: [run for run in done if run.row == row] for row in plan.rows}
+    finished = [each for run in runs if (each := _read_finished(run)) is not None]
+    by_row = {row.name: [each for each in finished if each.run.row == row] for row in plan.rows}
+    records = [each.record for each in finished]
+    packages = dict.fromkeys(name for record in records for name in record.versions)
     toyscapes = plan.toyscapes
     return {
         "project": plan.project,
         "command": command,
-        "machine": distinct(record["machine"] for record in records),
-        "versions": {key: distinct(each["versions"][key] for each in records) for key in _keys(records, "versions")},
+        "machine": join_distinct(record.machine for record in records),
+        "versions": {name: join_distinct(record.versions[name] for record in records) for name in packages},
         "toyscapes": toyscapes.version if toyscapes else None,
         "data": {"datasets": dict(plan.datasets), "toyscapes": toyscapes.as_dict() if toyscapes else None},
-        "commit": distinct(record["commit"] for record in records),
+        "commit": join_distinct(record.commit for record in records),
         "budget": dict(plan.budget),
         "rows": [_summarize_row(plan, row, by_row) for row in plan.rows],
     }
 
 
-def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[Run]]) -> dict[str, Any]:
-    runs = by_row[row.name]
-    records = [read_record(run.folder) or {} for run in runs]
+def join_distinct(values: Iterable[str]) -> str:
+    """Return the different values in their order: one, or several if runs were made at different places."""
+    return "; ".join(dict.fromkeys(values))
+
+
+def _read_finished(run: Run) -> FinishedRun | None:
+    if run.find_state() is not State.FINISHED or (record := read_record(run.folder)) is None:
+        return None
+    return FinishedRun(run, record, read_results(run.folder).results)
+
+
+def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[FinishedRun]]) -> dict[str, Any]:
+    runs, metrics = by_row[row.name], _collect_metrics(plan)
+    dataset = plan.datasets["val"]
+    iterations = sum(count for _, count in runs[0].run.trainings) if runs and row.kind == "train" else 0
     summary: dict[str, Any] = {
         "name": row.name,
         "config": row.config,
@@ -56,111 +106,99 @@ def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[Run]]
         "kind": row.kind,
         "base": row.base,
         "baseline": row.baseline,
-        "iterations": sum(i for _, i in runs[0].trainings) if runs and row.kind == "train" else 0,
-        "batch": runs[0].config["SOLVER.IMS_PER_BATCH"] if runs else None,
-        "seeds": [run.seed for run in runs],
-        **_metrics(row, runs, plan.datasets["val"]),
-        "iou": _class_iou(row, runs, plan.datasets["val"]),
-        "levels": _levels(runs, plan.datasets["val"]),
-        "train_s": [_rounded(record.get("train_s"), 1) for record in records],
+        "iterations": iterations,
+        "batch": runs[0].run.config["SOLVER.IMS_PER_BATCH"] if runs else None,
+        "seeds": [each.run.seed for each in runs],
+        **_collect_scores(row, runs, metrics, dataset),
+        "iou": _collect_class_iou(row, runs, dataset),
+        "levels": _collect_levels(runs, dataset),
+        "train_s": [None if each.record.train_s is None else round(each.record.train_s, 1) for each in runs],
     }
     if "heldout" in plan.datasets:
-        summary["heldout"] = _metrics(row, runs, plan.datasets["heldout"])
+        summary["heldout"] = _collect_scores(row, runs, metrics, plan.datasets["heldout"])
     if row.baseline is not None:
-        summary["difference"] = _difference(plan, row, runs, by_row[row.baseline], summary)
+        summary["difference"] = _compare(runs, by_row[row.baseline], metrics, dataset)
     return summary
 
 
-def _metrics(row: Row, runs: Sequence[Run], dataset: str) -> dict[str, list[float | None]]:
-    """metric -> one value a run; null for the metrics that the row does not report."""
+def _collect_metrics(plan: AblationPlan) -> dict[str, Metric]:
+    """Return the metrics of every model, then those that some row reports."""
+    reported = {name: find_metric(name) for row in plan.rows for name in row.metrics}
+    return METRICS | {name: metric for name, metric in reported.items() if metric is not None}
+
+
+def _collect_scores(
+    row: Row, runs: Sequence[FinishedRun], metrics: Mapping[str, Metric], dataset: str
+) -> dict[str, list[float | None]]:
+    """Return by metric one score per run; None for the metrics that the row does not report."""
+    reported = row.metrics
     return {
-        metric: [_metric(run, dataset, metric) if metric in row.metrics else None for run in runs] for metric in METRICS
+        name: [each.get_score(dataset, metric) if name in reported else None for each in runs]
+        for name, metric in metrics.items()
     }
 
 
-def _class_iou(row: Row, runs: Sequence[Run], dataset: str) -> dict[str, list[float | None]]:
-    """class -> its IoU, one value a run; null where the class does not occur. Empty for a row without mIoU."""
+def _collect_class_iou(row: Row, runs: Sequence[FinishedRun], dataset: str) -> dict[str, list[float | None]]:
+    """Return by class one IoU per run; None if the class does not occur. Empty for a row that reports no mIoU."""
     if "miou" not in row.metrics:
         return {}
-    scores = [_task_scores(run, dataset, "sem_seg") for run in runs]
+    scores = [each.get_scores(dataset, "sem_seg") for each in runs]
     names = [key.removeprefix("IoU-") for key in scores[0] if key.startswith("IoU-")] if scores else []
     return {name: [each.get(f"IoU-{name}") for each in scores] for name in names}
 
 
-def _levels(runs: Sequence[Run], dataset: str) -> dict[str, list[float | None]]:
-    """Of a pyramidal output, mIoU_<assigned>_<answering> of the strides, one value a run; empty for other models."""
-    scores = [_task_scores(run, dataset, "levels") for run in runs]
+def _collect_levels(runs: Sequence[FinishedRun], dataset: str) -> dict[str, list[float | None]]:
+    """Return by mIoU_<assigned stride>_<predicting stride> one score per run; empty for models without levels."""
+    scores = [each.get_scores(dataset, "levels") for each in runs]
     names = [key for key in scores[0] if re.fullmatch(r"mIoU_\d+_\d+", key)] if scores else []
     return {name: [each.get(name) for each in scores] for name in names}
 
 
-def _metric(run: Run, dataset: str, metric: str) -> float:
-    task, key = METRICS[metric]
-    value = _task_scores(run, dataset, task).get(key)
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        where = f"{run.folder / RESULTS}: {task} {key} on {dataset}"
-        raise ValueError(f"{where} is {value}, but the row {run.row.name!r} reports it")
-    return float(value)
-
-
-def _task_scores(run: Run, dataset: str, task: str) -> dict[str, Any]:
-    results = json.loads((run.folder / RESULTS).read_text(encoding="utf-8"))["results"]
-    return results.get(dataset, {}).get(task, {})
-
-
-def _difference(
-    plan: AblationPlan, row: Row, runs: Sequence[Run], baseline: Sequence[Run], summary: Mapping[str, Any]
+def _compare(
+    runs: Sequence[FinishedRun], baseline: Sequence[FinishedRun], metrics: Mapping[str, Metric], dataset: str
 ) -> dict[str, Any] | None:
-    """What the row has over its baseline, over the seeds that both have; None without such a seed."""
-    theirs = {run.seed: run for run in baseline}
-    pairs = [(run, theirs[run.seed]) for run in runs if run.seed in theirs]
+    """Return the differences to the baseline over the seeds that both have; None without such a seed."""
+    baseline_of = {each.run.seed: each for each in baseline}
+    pairs = [(each, baseline_of[each.run.seed]) for each in runs if each.run.seed in baseline_of]
     if not pairs:
         return None
-    dataset = plan.datasets["val"]
-    shared = set(row.metrics) & set(plan.row(baseline[0].row.name).metrics)
-    difference: dict[str, Any] = {"seeds": [run.seed for run, _ in pairs]}
-    for metric in METRICS:
-        if metric not in shared:
+    difference: dict[str, Any] = {"seeds": [each.run.seed for each, _ in pairs]}
+    reported = set(runs[0].run.row.metrics) & set(baseline[0].run.row.metrics)
+    for name, metric in metrics.items():
+        if name not in reported:
             continue
-        gains = [_metric(run, dataset, metric) - _metric(other, dataset, metric) for run, other in pairs]
-        difference[metric] = {"mean": statistics.fmean(gains), "low": None, "high": None}
-    if "miou" in shared:
-        counts = [_paired_counts(run, other, dataset) for run, other in pairs]
-        interval = paired_difference(np.stack([ours for ours, _ in counts]), np.stack([base for _, base in counts]))
+        gains = [each.get_score(dataset, metric) - other.get_score(dataset, metric) for each, other in pairs]
+        difference[name] = {"mean": statistics.fmean(gains), "low": None, "high": None}
+    if "miou" in reported:
+        counts = [_read_paired_counts(each, other, dataset) for each, other in pairs]
+        method_counts, baseline_counts = (np.stack(part) for part in zip(*counts))
+        interval = bootstrap_difference(method_counts, baseline_counts)
         difference["miou"] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
     return difference
 
 
-def _paired_counts(run: Run, other: Run, dataset: str) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3, K) counts of two runs, the images in one order."""
-    ours_ids, ours = _counts(run, dataset)
-    base_ids, base = _counts(other, dataset)
-    if sorted(ours_ids) != sorted(base_ids):
-        raise ValueError(f"{run.folder} and {other.folder} were evaluated on different images of {dataset}")
-    return ours[np.argsort(ours_ids)], base[np.argsort(base_ids)]
+def _read_paired_counts(run: FinishedRun, other: FinishedRun, dataset: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (N, 3, K) counts of two runs, the images in one order."""
+    ids, counts = _read_counts(run, dataset)
+    other_ids, other_counts = _read_counts(other, dataset)
+    if sorted(ids) != sorted(other_ids):
+        folders = f"{run.run.folder} and {other.run.folder}"
+        raise ReportingError(f"{folders}: evaluated on different images of {dataset}; evaluate one of them again")
+    return counts[np.argsort(ids)], other_counts[np.argsort(other_ids)]
 
 
-def _counts(run: Run, dataset: str) -> tuple[np.ndarray, np.ndarray]:
-    path = run.folder / "inference" / dataset / COUNTS
+def _read_counts(run: FinishedRun, dataset: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (N,) ids of the images and their (N, 3, K) counts, see `bootstrap.py`."""
+    path = run.run.folder / "inference" / dataset / COUNTS
     try:
         with np.load(path, allow_pickle=False) as file:
             ids, counts = file["image_ids"], file["per_image"]
     except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: not the per-image counts of an evaluation: {error}") from None
-    from_counts, reported = float(mean_iou(counts.sum(axis=0))), _metric(run, dataset, "miou")
+        raise ReportingError(f"{path}: not the counts of an evaluation: {error}; evaluate the run again") from None
+    from_counts, reported = float(compute_mean_iou(counts.sum(axis=0))), run.get_score(dataset, METRICS["miou"])
     if abs(from_counts - reported) > MIOU_TOLERANCE:
-        raise ValueError(f"{path}: its counts give mIoU {from_counts:.4f}, but results.json says {reported:.4f}")
+        raise ReportingError(
+            f"{path}: its counts give mIoU {from_counts:.4f}, but results.json has {reported:.4f}; evaluate the run "
+            "again"
+        )
     return ids, counts
-
-
-def _keys(records: Sequence[Mapping[str, Any]], field: str) -> list[str]:
-    return list(dict.fromkeys(key for record in records for key in record[field]))
-
-
-def distinct(values: Any) -> str:
-    """The values that differ, in order: one string, or all of them where runs were made at different places."""
-    return "; ".join(dict.fromkeys(values))
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)

@@ -1,154 +1,145 @@
-"""The tables of an ablation, rendered from results.json alone."""
+"""The tables of an ablation in Markdown, rendered from results.json alone."""
 
 import shlex
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-#: The names of the tables' places. Every ablation's README has the first; the others go where there are places.
+from unified_seg.reporting.ablation.cells import (
+    EMPTY,
+    drop_missing,
+    format_difference,
+    format_mean,
+    format_mean_and_spread,
+    format_minutes,
+)
+from unified_seg.reporting.ablation.metrics import list_metrics
+from unified_seg.reporting.readme import has_markers, replace_table
+
+#: Names of the tables' places in a README. Every ablation's README has the first; the others are optional.
 MAIN, CLASSES, LEVELS = "ablation", "ablation-classes", "ablation-levels"
-TITLES = {
-    "miou": "mIoU",
-    "ap": "mask AP",
-    "pq": "PQ",
-    "vehicle_pixels": "vehicles right by pixels",
-    "vehicle_pixels_fused": "by fused pixels",
-    "vehicle_boxes": "by boxes",
-    "miou_uncorrected": "mIoU uncorrected",
-    "error_iou": "error IoU",
-    "error_iou_best": "best error IoU",
-    "confidence_error_iou": "best error IoU by confidence",
-    "hard_recall": "hard recall",
-    "miou_ungrouped": "mIoU ungrouped",
-}
-NOTHING = "–"
 
 
-def render(results: Mapping[str, Any]) -> str:
-    """Markdown: the table and, below it, how it was made."""
+def write_tables(readme: Path, results: Mapping[str, Any]) -> None:
+    """Write the tables that a README has places for; raise ReportingError without a place for the main one."""
+    replace_table(readme, MAIN, render_main(results))
+    optional: dict[str, Callable[[Mapping[str, Any]], str]] = {CLASSES: render_classes, LEVELS: render_levels}
+    for name, render in optional.items():
+        if has_markers(readme, name):
+            replace_table(readme, name, render(results))
+
+
+def render_main(results: Mapping[str, Any]) -> str:
+    """Return the table of all rows and, in a collapsed block, how it was made."""
     rows = results["rows"]
-    metrics = [metric for metric in TITLES if any(_known(row.get(metric, [])) for row in rows)]
     columns: dict[str, list[str]] = {
         "row": [row["name"] for row in rows],
-        "iterations": [str(row["iterations"] or NOTHING) for row in rows],
+        "iterations": [str(row["iterations"] or EMPTY) for row in rows],
         "seeds": [", ".join(map(str, row["seeds"])) or "not run yet" for row in rows],
     }
-    for metric in metrics:
-        columns[TITLES[metric]] = [mean_and_spread(row.get(metric, [])) for row in rows]
-        if any(difference(row, metric) != NOTHING for row in rows):
-            columns[f"difference in {TITLES[metric]}"] = [difference(row, metric) for row in rows]
-    columns["training, minutes"] = [_minutes(row) for row in rows]
-    table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
-    return f"{table}\n\n{_how_it_was_made(results)}"
+    for name, metric in list_metrics(rows).items():
+        if not any(drop_missing(row.get(name, [])) for row in rows):
+            continue
+        columns[metric.caption] = [format_mean_and_spread(row.get(name, [])) for row in rows]
+        differences = [format_difference(row, name) for row in rows]
+        if any(difference != EMPTY for difference in differences):
+            columns[f"difference in {metric.caption}"] = differences
+    columns["training, minutes"] = [format_minutes(row) for row in rows]
+    note = (
+        "Percent: mean ± sample standard deviation over the seeds, last checkpoint of every run. A difference is the "
+        "mean over the seeds that a row and its baseline share; in brackets the 95 % interval of a paired bootstrap "
+        "over the images."
+    )
+    return f"{_tabulate(columns)}\n\n{note}\n\n{_render_details(results)}"
 
 
 def render_classes(results: Mapping[str, Any]) -> str:
-    """Markdown: the IoU of every class, a column per row of the ablation."""
+    """Return the IoU of every class, with a column for each row of the ablation."""
     rows = [row for row in results["rows"] if row.get("iou")]
     names = list(dict.fromkeys(name for row in rows for name in row["iou"]))
     columns = {"class": names}
     for row in rows:
-        columns[row["name"]] = [mean(row["iou"].get(name, [])) for name in names]
-    table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
-    return f"{table}\n\n- IoU in percent, mean over the seeds of the runs above."
+        columns[row["name"]] = [format_mean(row["iou"].get(name, [])) for name in names]
+    return f"{_tabulate(columns)}\n\nIoU in percent, mean over the seeds."
 
 
 def render_levels(results: Mapping[str, Any]) -> str:
-    """Markdown: of each row with a pyramidal output, who answers (by row) and the pixels asked (by column)."""
+    """Return a table for each row whose model predicts at several strides.
+
+    A table has a row for each stride of the predictions, and a column for the pixels that each stride is assigned.
+    """
     tables = []
     for row in results["rows"]:
         levels = row.get("levels") or {}
         strides = list(dict.fromkeys(key.split("_")[1] for key in levels))
         if not strides:
             continue
-        columns = {row["name"]: [f"stride {answering} answers" for answering in strides]}
+        columns = {row["name"]: [f"predictions of stride {stride}" for stride in strides]}
         for assigned in strides:
-            known = [_known(levels[f"mIoU_{assigned}_{answering}"]) for answering in strides]
-            exact = [statistics.fmean(values) if values else -1 for values in known]
-            cells = [mean(values, digits=2) for values in known]
+            scores = [drop_missing(levels[f"mIoU_{assigned}_{predicting}"]) for predicting in strides]
+            means = [statistics.fmean(values) if values else -1 for values in scores]
             columns[f"pixels of stride {assigned}"] = [
-                f"**{cell}**" if value == max(exact) else cell for cell, value in zip(cells, exact)
+                f"**{format_mean(values, digits=2)}**" if mean == max(means) else format_mean(values, digits=2)
+                for values, mean in zip(scores, means)
             ]
-        tables.append(tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True))
-    tables.append("- mIoU in percent, mean over the seeds of the runs above; the best of each column is bold.")
+        tables.append(_tabulate(columns))
+    tables.append("mIoU in percent, mean over the seeds; the best of each column is bold.")
     return "\n\n".join(tables)
 
 
-def _minutes(row: Mapping[str, Any]) -> str:
-    return mean([seconds / 60 for seconds in _known(row["train_s"])]) if row["iterations"] else NOTHING
+def format_command(project: str, seeds: Sequence[int], device: str | None) -> str:
+    """Return the command line that repeats an ablation."""
+    words = ["python", "tools/ablate.py", project, "--seeds", *map(str, seeds)]
+    if device is not None:
+        words += ["--device", device]
+    return shlex.join(words)
 
 
-def mean(values: Sequence[float | None], digits: int = 1) -> str:
-    """A cell with the mean over the runs that have a value, or NOTHING."""
-    known = _known(values)
-    return f"{statistics.fmean(known):.{digits}f}" if known else NOTHING
-
-
-def mean_and_spread(values: Sequence[float | None]) -> str:
-    """A cell with the mean and, of several runs, the sample standard deviation."""
-    known = _known(values)
-    if len(known) < 2:
-        return f"{known[0]:.2f}" if known else NOTHING
-    return f"{statistics.fmean(known):.2f} ± {statistics.stdev(known):.2f}"
-
-
-def difference(row: Mapping[str, Any], metric: str) -> str:
-    """A cell with a row's difference to its baseline, and the interval where there is one."""
-    found = (row.get("difference") or {}).get(metric)
-    if found is None:
-        return NOTHING
-    words = f"{found['mean']:+.2f}"
-    return words if found["low"] is None else f"{words} [{found['low']:+.2f}, {found['high']:+.2f}]"
-
-
-def _how_it_was_made(results: Mapping[str, Any]) -> str:
-    compared = [f"{row['name']}: to {row['baseline']}" for row in results["rows"] if row["baseline"]]
-    notes = [
-        f"Made by `{results['command']}`.",
-        "Metrics in percent: mean ± sample standard deviation over the seeds, last checkpoint of every run.",
-    ]
-    if compared:
-        notes.append(
-            f"Differences ({'; '.join(compared)}): same seeds paired, mean over them; in brackets the 95 % paired "
-            "bootstrap interval over the images."
-        )
-    notes.append(f"Budget of every row: {_settings(results['budget']) or 'as the configs say'}.")
-    notes += [f"{row['name']}: {_settings(row['overrides'])}." for row in results["rows"] if row["overrides"]]
-    notes.append(f"Data: {_data(results['data'])}.")
+def _render_details(results: Mapping[str, Any]) -> str:
+    """Return a collapsed block: baseline and config overrides of the rows, command, data and machine."""
+    rows = [row for row in results["rows"] if row["baseline"] or row["overrides"]]
+    cells = [[row["name"], row["baseline"] or EMPTY, _format_settings(row["overrides"]) or EMPTY] for row in rows]
+    header = [["row", "compared with", "config overrides"], ["---"] * 3]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    notes.append(f"Machine: {results['machine']}; {versions}. Commit {results['commit']}.")
-    return "\n".join(f"- {note}" for note in notes)
+    lines = [
+        "<details>",
+        "<summary>Command, baselines, config overrides, data, machine</summary>",
+        "",
+        *([f"| {' | '.join(each)} |" for each in (*header, *cells)] if rows else []),
+        *([""] if rows else []),
+        f"- Command: `{results['command']}`",
+        f"- Config overrides of every row: {_format_settings(results['budget']) or 'none'}",
+        f"- Data: {_format_data(results['data'])}",
+        f"- Machine: {results['machine']}; {versions}",
+        f"- Commits: {results['commit']}",
+        "",
+        "</details>",
+    ]
+    return "\n".join(lines)
 
 
-def _data(data: Mapping[str, Any]) -> str:
+def _tabulate(columns: Mapping[str, Sequence[str]]) -> str:
+    return tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _format_data(data: Mapping[str, Any]) -> str:
     words = f"`{data['datasets']['val']}`"
     toyscapes = data["toyscapes"]
     if toyscapes is not None:
         words += (
             f", Toyscapes {toyscapes['preset']} version {toyscapes['version']}, {toyscapes['size']}, "
-            f"{toyscapes['train']} images to train on, {toyscapes['val']} to score"
+            f"{toyscapes['train']} training images, {toyscapes['val']} evaluated"
         )
     return words
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"`{key} {_quoted(str(value))}`" for key, value in settings.items())
+def _format_settings(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{key} {_quote(str(value))}`" for key, value in settings.items())
 
 
-def _quoted(value: str) -> str:
-    """A value as a shell reads it: lists, whose strings have single quotes, in double ones."""
+def _quote(value: str) -> str:
+    """Return a value as a shell reads it: lists, whose strings have single quotes, in double ones."""
     return f'"{value}"' if "'" in value and not set(value) & set('"$`\\!') else shlex.quote(value)
-
-
-def _known(values: Sequence[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
-
-
-def user_command(project: str, seeds: Sequence[int], device: str | None) -> str:
-    """The command line that repeats an ablation."""
-    words = ["python", "tools/ablate.py", project, "--seeds", *map(str, seeds)]
-    if device is not None:
-        words += ["--device", device]
-    return shlex.join(words)

@@ -1,4 +1,4 @@
-"""Plots of what a data set consists of."""
+"""Plots of the statistics of a data set, as SVG documents."""
 
 import io
 import math
@@ -16,44 +16,46 @@ from unified_seg.data.validation.dataset_statistics import ClassStatistics, Stat
 
 _WIDTH = 5.2  # inches
 _HEIGHT = 3.2
-_ROW = 0.19  # inches of a class's bar
-# Of Okabe and Ito's colors, which most color-blind people tell apart.
+_ROW = 0.19  # inches, height of a class's bar
+# Two of the colors of Okabe and Ito (2008), which most color-blind people can tell apart.
 _BLUE, _ORANGE = "#0072b2", "#d55e00"
-# Text stays text, and the same numbers give the same bytes.
+# Text stays text instead of outlines; the fixed salt makes the same numbers give the same bytes.
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "unified_seg", "font.size": 9}
 
 
-def statistics_plots(statistics: Statistics) -> dict[str, str]:
-    """Plots by title, those that there is something to plot of.
+def draw_statistics(statistics: Statistics) -> dict[str, str]:
+    """Draw class frequencies (logarithmic), sizes of images and instances, and instances and classes per image.
 
     Args:
         statistics: of a data set.
 
     Returns:
-        SVG documents: class frequencies on a logarithmic axis, sizes of images and of instances, and how many instances
-        and classes an image has.
+        SVG documents by title; plots without data are left out.
     """
     heights, widths = statistics.instance_sizes[:, 1], statistics.instance_sizes[:, 2]
     plots: dict[str, tuple[bool, Callable[[], Figure]]] = {
-        "Class frequencies": (any(_counts(c) for c in statistics.classes), lambda: _frequencies(statistics.classes)),
-        "Image sizes": (bool(statistics.image_sizes), lambda: _image_sizes(statistics.image_sizes)),
-        "Sides of instances": (len(heights) > 0, lambda: _sides(heights, widths)),
+        "Class frequencies": (
+            any(_count(c) for c in statistics.classes),
+            lambda: _draw_frequencies(statistics.classes),
+        ),
+        "Image sizes": (bool(statistics.image_sizes), lambda: _draw_image_sizes(statistics.image_sizes)),
+        "Sides of instances": (len(heights) > 0, lambda: _draw_instance_sides(heights, widths)),
         "Instances and classes per image": (
             bool(statistics.classes_per_image),
-            lambda: _per_image(statistics.instances_per_image, statistics.classes_per_image),
+            lambda: _draw_per_image(statistics.instances_per_image, statistics.classes_per_image),
         ),
     }
     with matplotlib.rc_context(_STYLE):
-        return {title: _as_svg(plot()) for title, (there_is, plot) in plots.items() if there_is}
+        return {title: _to_svg(draw()) for title, (has_data, draw) in plots.items() if has_data}
 
 
-def _as_svg(figure: Figure) -> str:
+def _to_svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
     return buffer.getvalue()
 
 
-def _axes(figure: Figure, rows: int = 1, columns: int = 1) -> list[Axes]:
+def _add_axes(figure: Figure, rows: int = 1, columns: int = 1) -> list[Axes]:
     axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
@@ -68,12 +70,12 @@ def _make_logarithmic(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _counts(cls: ClassStatistics) -> int:
+def _count(cls: ClassStatistics) -> int:
     return (cls.pixels or 0) + (cls.instances or 0)
 
 
-def _frequencies(classes: Sequence[ClassStatistics]) -> Figure:
-    """Bars of pixels and of instances, the most frequent class on top."""
+def _draw_frequencies(classes: Sequence[ClassStatistics]) -> Figure:
+    """Draw bars of pixels and of instances, the most frequent class on top."""
     classes = sorted(classes, key=lambda c: (c.pixels or 0, c.instances or 0))
     values = {
         "pixels": [c.pixels or 0 for c in classes],
@@ -82,24 +84,24 @@ def _frequencies(classes: Sequence[ClassStatistics]) -> Figure:
     shown = {what: counts for what, counts in values.items() if any(counts)}
     figure = Figure(figsize=(_WIDTH * len(shown), max(1.5, _ROW * len(classes) + 0.6)))
     places = np.arange(len(classes))
-    for axes, (what, counts) in zip(_axes(figure, columns=len(shown)), shown.items()):
+    for axes, (what, counts) in zip(_add_axes(figure, columns=len(shown)), shown.items()):
         colors = [tuple(channel / 255 for channel in c.color) for c in classes]
         axes.barh(places, counts, color=colors, edgecolor="0.4", linewidth=0.4)
         _make_logarithmic(axes)
-        # From a round number on, somewhat less than the rarest.
+        # The axis starts at a power of ten below the rarest class.
         axes.set_xlim(left=0.8 * 10 ** math.floor(math.log10(min(filter(None, counts)))))
         axes.set_xlabel(what)
-        # A dollar is a dollar, no formula.
+        # Dollar signs in names start no formula.
         axes.set_yticks(places, [escape_unprintable(c.name) for c in classes], parse_math=False)
         axes.set_ylim(-0.6, len(classes) - 0.4)
         axes.grid(axis="y", visible=False)
     return figure
 
 
-def _image_sizes(sizes: dict[tuple[int, int], int]) -> Figure:
-    """A dot for each size, its area as the number of images."""
+def _draw_image_sizes(sizes: dict[tuple[int, int], int]) -> Figure:
+    """Draw a dot for each size; its area is proportional to the number of images."""
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    (axes,) = _axes(figure)
+    (axes,) = _add_axes(figure)
     heights, widths = zip(*sizes)
     counts = np.array(list(sizes.values()))
     axes.scatter(widths, heights, s=12 + 300 * counts / counts.max(), color=_BLUE, alpha=0.6, linewidth=0)
@@ -114,9 +116,9 @@ def _image_sizes(sizes: dict[tuple[int, int], int]) -> Figure:
     return figure
 
 
-def _sides(heights: np.ndarray, widths: np.ndarray) -> Figure:
+def _draw_instance_sides(heights: np.ndarray, widths: np.ndarray) -> Figure:
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    (axes,) = _axes(figure)
+    (axes,) = _add_axes(figure)
     largest = max(heights.max(), widths.max(), 2)
     edges = np.geomspace(1, largest, 33).tolist()
     for what, sides, color in (("height", heights, _BLUE), ("width", widths, _ORANGE)):
@@ -128,9 +130,9 @@ def _sides(heights: np.ndarray, widths: np.ndarray) -> Figure:
     return figure
 
 
-def _per_image(instances: Sequence[int], classes: Sequence[int]) -> Figure:
+def _draw_per_image(instances: Sequence[int], classes: Sequence[int]) -> Figure:
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    (axes,) = _axes(figure)
+    (axes,) = _add_axes(figure)
     edges = (np.arange(max([*instances, *classes]) + 2) - 0.5).tolist()
     for what, counts, color in (("instances", instances, _BLUE), ("classes", classes, _ORANGE)):
         if counts:
