@@ -61,8 +61,8 @@ class SkipUnreadable:
                 file.write(line + "\n")
         if len(known) > self.limit:
             raise DataError(
-                f"{len(known)} files of the training sets are unreadable, DATASETS.MAX_UNREADABLE is {self.limit}; they "
-                f"are listed in {self.ledger}, such as {line}"
+                f"DATASETS.MAX_UNREADABLE: {len(known)} files of the training sets are unreadable, the limit is "
+                f"{self.limit}; they are listed in {self.ledger}, such as {line}"
             )
 
     def _read_ledger(self) -> set[str]:
