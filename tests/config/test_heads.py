@@ -4,6 +4,7 @@ from detectron2.config import CfgNode
 
 from unified_seg.config import get_config
 from unified_seg.config.heads import (
+    ablation_metrics,
     earlier_predictions,
     nested_heads,
     registered_heads,
@@ -52,6 +53,7 @@ def test_declarations_of_wrappers() -> None:
     assert {"ungrouped": "subnets", "uncorrected": "correction"}.items() <= earlier_predictions().items()
     assert {"SOLVER.TRAIN_PARTS", "MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.MATRIX"} <= set(training_keys())
     assert {"levels", "errors"} <= score_tables().keys()
+    assert ablation_metrics()["hard_recall"] == ("errors", "hard_recall", "hard recall")
 
 
 def test_keys_of_every_head_are_in_the_config() -> None:

@@ -67,6 +67,9 @@ def test_training_ends_with_scores_of_the_wrapper(run_folder: Path) -> None:
     assert scores["sem_seg"] == scores["sem_seg_uncalibrated"]
     calibration = scores["calibration"]
     assert calibration.keys() == {"ECE uncalibrated", "ECE"} and calibration["ECE"] != calibration["ECE uncalibrated"]
+    printed = (run_folder / "stdout.txt").read_text()
+    assert "mIoU uncalibrated" in printed
+    assert f"expected calibration error, %: ECE uncalibrated {calibration['ECE uncalibrated']:.2f}" in printed
 
 
 def test_confidence_is_drawn_beside_both_predictions(run_folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The declarations of the registered semantic heads, read through Detectron2's registry without importing a head.
 
 A head class may declare `add_config`, `training_keys`, `earlier_prediction`, `build_evaluators`, `score_tables`,
-`draw_pictures` and `draw_sheet`; see `heads.base.SemanticHead`. Detectron2's own heads declare nothing.
+`ablation_metrics`, `draw_pictures` and `draw_sheet`; see `heads.base.SemanticHead`. Detectron2's own heads do not.
 """
 
 from typing import Any
@@ -40,6 +40,11 @@ def earlier_predictions() -> dict[str, str]:
 def score_tables() -> dict[str, Any]:
     """Return, by task of the heads' own evaluators, the function that formats its scores as a text table."""
     return {task: table for head in registered_heads().values() for task, table in head.score_tables.items()}
+
+
+def ablation_metrics() -> dict[str, tuple[str, str, str]]:
+    """Return, by name, the (task, metric, caption) of the heads' own scores that an ablation can report."""
+    return {name: metric for head in registered_heads().values() for name, metric in head.ablation_metrics.items()}
 
 
 def training_keys() -> list[str]:

@@ -97,6 +97,8 @@ class SemanticHead(nn.Module, Generic[Prediction]):
     earlier_prediction: ClassVar[EarlierPrediction | None] = None
     #: By task of the head's own evaluators: formats the task's scores, metric -> percent, as a titled text table.
     score_tables: ClassVar[Mapping[str, Callable[[Scores], str]]] = {}
+    #: Scores of the head's own evaluators that an ablation can report: (task, metric, caption of the column) by name.
+    ablation_metrics: ClassVar[Mapping[str, tuple[str, str, str]]] = {}
 
     def __init__(self, *, num_classes: int, ignore_value: int, common_stride: int, loss_weight: float = 1.0):
         super().__init__()

@@ -13,10 +13,10 @@ from PIL import Image
 
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.results import save_results
+from unified_seg.heads import ErrorCorrectionHead
 from unified_seg.heads.error_correction.evaluator import SHOWN, ErrorEvaluator
 from unified_seg.heads.error_correction.scores import format_scores
 from unified_seg.meta_arch import build_model
-from unified_seg.reporting.ablation.metrics import METHOD_METRICS
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg.training.run import run as train_net
 
@@ -105,7 +105,10 @@ def test_scores_match_hand_computed_ones(hand: tuple[ErrorEvaluator, dict, dict]
     assert {key: scores[key] / 100 for key in expected} == pytest.approx(expected)
     assert math.isnan(scores["confidence_precision"])
     assert scores.keys() >= {f"{prefix}hard_recall-{t}" for prefix in ("", "confidence_") for t in SHOWN}
-    assert all(task != "errors" or key in scores for task, key, _ in METHOD_METRICS.values())
+    assert all(
+        (task, metric in scores) == ("errors", True)
+        for task, metric, _ in ErrorCorrectionHead.ablation_metrics.values()
+    )
 
 
 def test_file_has_the_counts_of_both_sources(hand: tuple[ErrorEvaluator, dict, dict]) -> None:

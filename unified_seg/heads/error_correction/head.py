@@ -75,6 +75,12 @@ class ErrorCorrectionHead(WrapperHead):
     own_parts: ClassVar[tuple[str, ...]] = ("error_branch", "detail_branch")
     earlier_prediction = EarlierPrediction("uncorrected", "correction")
     score_tables: ClassVar[Mapping[str, Callable[[Scores], str]]] = {"errors": format_scores}
+    ablation_metrics: ClassVar[Mapping[str, tuple[str, str, str]]] = {
+        "error_iou": ("errors", "IoU", "error IoU"),
+        "error_iou_best": ("errors", "best_IoU", "best error IoU"),
+        "confidence_error_iou": ("errors", "confidence_best_IoU", "best error IoU by confidence"),
+        "hard_recall": ("errors", "hard_recall", "hard recall"),
+    }
 
     @configurable
     def __init__(

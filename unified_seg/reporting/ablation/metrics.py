@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from unified_seg.config.heads import earlier_predictions
+from unified_seg.config.heads import ablation_metrics, earlier_predictions
 
 
 class Metric(NamedTuple):
@@ -29,20 +29,13 @@ METRICS = {
     "vehicle_pixels_fused": Metric("recognition", "pixels_fused_category-vehicle", "by fused pixels"),
     "vehicle_boxes": Metric("recognition", "boxes_category-vehicle", "by boxes"),
 }
-#: Metrics of one method.
-METHOD_METRICS = {
-    "error_iou": Metric("errors", "IoU", "error IoU"),
-    "error_iou_best": Metric("errors", "best_IoU", "best error IoU"),
-    "confidence_error_iou": Metric("errors", "confidence_best_IoU", "best error IoU by confidence"),
-    "hard_recall": Metric("errors", "hard_recall", "hard recall"),
-}
 #: For each earlier prediction that a head declares, "miou_<earlier>" is the mIoU of that one.
 EARLIER_PREFIX = "miou_"
 
 
 def list_known_metrics() -> list[str]:
     """Return the names that ablation.yaml may use."""
-    return [*METRICS, *METHOD_METRICS, *(EARLIER_PREFIX + earlier for earlier in earlier_predictions())]
+    return [*METRICS, *ablation_metrics(), *(EARLIER_PREFIX + earlier for earlier in earlier_predictions())]
 
 
 def find_metric(name: str) -> Metric | None:
@@ -50,7 +43,8 @@ def find_metric(name: str) -> Metric | None:
     earlier = name.removeprefix(EARLIER_PREFIX)
     if earlier != name:
         return Metric(f"sem_seg_{earlier}", "mIoU", f"mIoU {earlier}")
-    return METRICS.get(name) or METHOD_METRICS.get(name)
+    declared = ablation_metrics()
+    return Metric(*declared[name]) if name in declared else METRICS.get(name)
 
 
 def list_metrics(rows: Iterable[Mapping[str, Any]]) -> dict[str, Metric]:
