@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from unified_seg.data.datasets import get_datasets_root
-from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, ade20k_categories
+from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, list_ade20k_categories
 from unified_seg.data.io.image_files import read_label, read_panoptic_ids
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
@@ -28,7 +28,7 @@ from unified_seg.data.preparation.panoptic_json import read_image_ids, write_pan
 from unified_seg.data.problems import DataError
 from unified_seg.ops.id_maps import measure_segments
 
-CATEGORIES = ade20k_categories()
+CATEGORIES = list_ade20k_categories()
 # A segment's id is this times the id in the semantic label, 1 .. 150, plus the number of the instance, 0 for stuff. The
 # entry in the JSON can therefore be made from the PNG alone.
 INSTANCES = 256

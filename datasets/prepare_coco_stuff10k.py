@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from unified_seg.data.datasets import get_datasets_root
-from unified_seg.data.datasets.coco_stuff import HOW_TO_GET, IMAGES, coco_stuff10k_metadata
+from unified_seg.data.datasets.coco_stuff import HOW_TO_GET, IMAGES, build_coco_stuff10k_table
 from unified_seg.data.datasets.semantic_folder import read_names
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
@@ -23,7 +23,7 @@ from unified_seg.data.preparation.labels import Label, select_available, write_l
 from unified_seg.data.preparation.matlab import read_mat73
 from unified_seg.data.problems import DataError
 
-CLASSES = len(coco_stuff10k_metadata()["stuff_classes"])
+CLASSES = len(build_coco_stuff10k_table().classes)
 # In the download, 1 is unlabeled and the ids of classes start at 2.
 FIRST = 2
 

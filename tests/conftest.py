@@ -20,7 +20,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from unified_seg.config import get_config, merge_file
-from unified_seg.data.datasets.cityscapes import cityscapes_metadata, register_cityscapes_like
+from unified_seg.data.datasets.cityscapes import build_cityscapes_table, register_cityscapes_like
 from unified_seg.structures.class_table import ClassTable
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -148,7 +148,7 @@ def correcting_config(tiny_config: CfgNode) -> CfgNode:
 
 def write_split(root: Path, split: str, scenes: list[list[Any]]) -> None:
     """Images, labels and the panoptic JSON of one split, as cityscapesScripts leaves them."""
-    table = ClassTable.from_metadata(_Metadata())
+    table = build_cityscapes_table()
     image_dir, label_dir = root / "leftImg8bit" / split / "alpha", root / "gtFine" / split / "alpha"
     panoptic_dir = root / "gtFine" / f"cityscapes_panoptic_{split}"
     for folder in (image_dir, label_dir, panoptic_dir):
@@ -197,8 +197,3 @@ def draw(scene: list[Any], table: ClassTable, crowd: bool) -> tuple[np.ndarray, 
             }
         )
     return semantic, segments, infos
-
-
-class _Metadata:
-    def __init__(self) -> None:
-        self.__dict__.update(cityscapes_metadata())

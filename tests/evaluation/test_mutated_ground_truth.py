@@ -158,7 +158,7 @@ def score(root: Path, ground_truth: str) -> float | None:
     found: list[Problem] = []
     try:
         dataset = CustomDataset.from_entry({"NAME": "mutated", "IMAGES": "images", **ENTRIES[ground_truth]}, root)
-        table = dataset.table()
+        table = dataset.read_table()
         records = dataset.load(found.append)
         for record in records:
             check_record(record, table, found.append)

@@ -11,7 +11,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
-from unified_seg.data.datasets.cityscapes import cityscapes_metadata
+from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.data.problems import DataError
 
 
@@ -92,7 +92,7 @@ def test_without_a_data_set_on_disk_images_are_random(analyze_model, command, ca
         raise DataError("there is no such folder")
 
     DatasetCatalog.register("unified_test_absent", absent)
-    MetadataCatalog.get("unified_test_absent").set(**cityscapes_metadata())
+    MetadataCatalog.get("unified_test_absent").set(**build_cityscapes_table().to_metadata())
     try:
         opts = ["DATASETS.TEST", "('unified_test_absent',)"]
         analyze_model.main(command("--num-images", 1, "--tasks", "flop", opts=opts))

@@ -88,7 +88,7 @@ def test_color_images_and_labelme_files_become_a_panoptic_data_set(
     dataset = CustomDataset.from_entry({**entry, "INSTANCES": "instances.json", "CLASSES": "ids/classes.yaml"}, pond)
     records = dataset.load()
     for record in records:
-        check_record(record, dataset.table())
+        check_record(record, dataset.read_table())
     assert len(records) == 5 and len(records[0]["annotations"]) == 1
 
 

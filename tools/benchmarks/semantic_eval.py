@@ -16,7 +16,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from unified_seg.cli import ToolParser
-from unified_seg.data.datasets.cityscapes import cityscapes_metadata
+from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.evaluation.semantic import SemanticEvaluator
 
 from .harness import Call, Comparison
@@ -106,7 +106,7 @@ def _write_ground_truth(root: Path, labels: np.ndarray) -> dict[str, object]:
 def _peer_evaluator(name: str, record: dict[str, object]) -> SemSegEvaluator:
     """Make Detectron2's evaluator, which reads the names of the ground truth files from its catalog once."""
     DatasetCatalog.register(name, lambda: [record])
-    MetadataCatalog.get(name).set(**cityscapes_metadata())
+    MetadataCatalog.get(name).set(**build_cityscapes_table().to_metadata())
     try:
         return SemSegEvaluator(name, distributed=False)
     finally:

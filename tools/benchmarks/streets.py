@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unified_seg.data.datasets.cityscapes import cityscapes_metadata
+from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
@@ -52,7 +52,7 @@ class Street:
 @cache
 def unified_table() -> ClassTable:
     """Return the classes of Cityscapes: 8 things among 19 semantic ids, similar things in one category."""
-    return ClassTable.from_metadata(SimpleNamespace(**cityscapes_metadata()))
+    return build_cityscapes_table()
 
 
 @cache

@@ -49,7 +49,7 @@ def masks(draw: st.DrawFn) -> np.ndarray:
 
 @settings(deadline=None)
 @given(masks())
-def test_run_lengths_of_any_form(mask: np.ndarray):
+def test_run_lengths_of_any_form_equal_pycocotools(mask: np.ndarray):
     expected = encoded(mask)
     assert decode_counts(expected["counts"]) == decode_counts(expected["counts"].encode()) == runs_of(mask)
     for counts in (expected["counts"], expected["counts"].encode(), runs_of(mask)):
@@ -60,7 +60,7 @@ def test_run_lengths_of_any_form(mask: np.ndarray):
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, SIZE[0] * SIZE[1]), max_size=6))
-def test_runs_of_no_pixels(bounds: list[int]):
+def test_runs_of_0_pixels_are_merged(bounds: list[int]):
     """They are allowed, but pycocotools' boxes are wrong of them, so they join their neighbors."""
     counts = np.diff([0, *sorted(bounds), SIZE[0] * SIZE[1]]).tolist()
     rle = convert_to_rle({"size": SIZE, "counts": counts}, SIZE, "file")
@@ -74,7 +74,7 @@ def test_runs_of_no_pixels(bounds: list[int]):
 
 
 @pytest.mark.parametrize("characters", range(2, 7))
-def test_numbers_of_more_characters_than_they_need(characters: int):
+def test_numbers_with_redundant_characters_are_read(characters: int):
     # 48 = 5 + 7 + 9 + 4 + 20 + 3: the last three are written as 4 - 7 = -3, 20 - 9 = 11 and 3 - 4 = -1.
     text = "".join(written(number, characters) for number in (5, 7, 9, -3, 11, -1))
     assert decode_counts(text) == [5, 7, 9, 4, 20, 3]
@@ -83,7 +83,7 @@ def test_numbers_of_more_characters_than_they_need(characters: int):
     assert convert_to_rle({"size": SIZE, "counts": text}, SIZE, "file") == encoded(official)
 
 
-def test_a_polygon_by_hand():
+def test_a_polygon_covers_its_pixels():
     # Columns 2 to 4 and rows 1 to 3: x from 2 to 5, y from 1 to 4.
     expected = np.zeros(SIZE, np.uint8)
     expected[1:4, 2:5] = 1
@@ -99,12 +99,12 @@ coordinates = st.floats(-20, 30, width=16) | st.integers(-20, 30)
 
 @settings(deadline=None)
 @given(st.lists(st.lists(coordinates, min_size=3, max_size=8).map(lambda p: p * 2), min_size=1, max_size=3))
-def test_polygons_are_those_of_pycocotools(polygons: list[list[float]]):
+def test_polygons_equal_pycocotools(polygons: list[list[float]]):
     each = [mask_util.decode(mask_util.frPyObjects([polygon], *SIZE))[:, :, 0] for polygon in polygons]
     assert convert_to_rle(polygons, SIZE, "file") == encoded(np.max(each, axis=0))
 
 
-def test_the_farthest_polygon():
+def test_polygons_at_the_largest_distance_are_accepted():
     # 10 x 8 pixels outside on each side; the whole image is inside.
     assert convert_to_rle([[-80, -80, 80, -80, 80, 80, -80, 80]], SIZE, "file") == encoded(np.ones(SIZE))
 
@@ -133,7 +133,7 @@ BAD = {
     "counts in an object": (compressed({"0": 48}), NO_COUNTS),
     "fractions": (compressed([0.5, 47.5]), NO_COUNTS),
     "NaN": (compressed([math.nan, 48]), NO_COUNTS),
-    "truth values": (compressed([47, True]), NO_COUNTS),
+    "booleans": (compressed([47, True]), NO_COUNTS),
     "texts as runs": (compressed(["48"]), NO_COUNTS),
     "lists as runs": (compressed([[48]]), NO_COUNTS),
     "no run": (compressed([]), NO_SUM),
@@ -167,7 +167,7 @@ BAD = {
     "letters": ([["a"] * 6], NO_NUMBER),
     "digits": ([["1"] * 6], NO_NUMBER),
     "points in lists": ([[[1, 1], [5, 1], [5, 5], [1, 5], [3, 3], [2, 2]]], NO_NUMBER),
-    "truth values as points": ([[1, 1, 5, 1, 5, True]], NO_NUMBER),
+    "booleans as points": ([[1, 1, 5, 1, 5, True]], NO_NUMBER),
     "null as a point": ([[1, 1, 5, 1, 5, None]], NO_NUMBER),
     "NaN as a point": ([[1, 1, 5, 1, 5, math.nan]], OUTSIDE),
     "infinity": ([[1, 1, 5, 1, math.inf, 5]], OUTSIDE),
@@ -181,7 +181,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_mask_is_one_clear_error_and_never_reaches_pycocotools(name: str, monkeypatch: pytest.MonkeyPatch):
+def test_invalid_masks_never_reach_pycocotools(name: str, monkeypatch: pytest.MonkeyPatch):
     segmentation, message = BAD[name]
     monkeypatch.setattr(coco_masks, "mask_util", None)
     with pytest.raises(DataError, match=rf"^results\.json: record 3: .*{message}") as error:
@@ -191,7 +191,7 @@ def test_a_bad_mask_is_one_clear_error_and_never_reaches_pycocotools(name: str, 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text(alphabet=[chr(c) for c in range(40, 120)], max_size=12) | st.lists(st.integers(-9, 99), max_size=5))
-def test_any_counts_give_a_mask_or_a_clear_error(counts: str | list[int]):
+def test_any_counts_give_a_mask_or_an_error(counts: str | list[int]):
     try:
         rle = convert_to_rle({"size": SIZE, "counts": counts}, SIZE, "results.json: record 0")
     except DataError as error:
@@ -209,7 +209,7 @@ contents = st.recursive(
 
 @settings(deadline=None, max_examples=300)
 @given(contents | st.fixed_dictionaries({}, optional={"size": st.just([6, 8]) | contents, "counts": contents}))
-def test_any_json_gives_a_mask_or_a_clear_error(segmentation: Any):
+def test_any_json_gives_a_mask_or_an_error(segmentation: Any):
     try:
         rle = convert_to_rle(segmentation, SIZE, "results.json: record 0")
     except DataError as error:

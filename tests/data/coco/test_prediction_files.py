@@ -1,4 +1,4 @@
-"""The readers of predictions, each by itself; tests/tools/test_fuse_predictions.py has what a run says to bad files."""
+"""The readers of predictions, one by one; tests/tools/test_fuse_predictions.py has the errors of a run."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ def image(name: str, size: tuple[int, int] = (2, 3), image_id: int | str = 1) ->
     return ImageInfo(image_id, name, Path(name).with_suffix(".png").as_posix(), size)
 
 
-def test_images(tmp_path: Path):
+def test_images_have_the_names_of_their_pngs(tmp_path: Path):
     records = [
         {"id": 7, "file_name": "a/one.jpg", "height": 4, "width": 6, "license": 1},
         {"id": "two", "file_name": "two", "height": 2, "width": 3},
@@ -49,7 +49,7 @@ def test_images(tmp_path: Path):
     ]
 
 
-def test_detections(tmp_path: Path):
+def test_detections_are_read_by_image_id(tmp_path: Path):
     records = [
         {"image_id": 1, "category_id": TRUCK, "score": 0.5},
         {"image_id": "1", "category_id": CAR, "score": 1},
@@ -69,7 +69,7 @@ def test_detections(tmp_path: Path):
 
 @settings(deadline=None)
 @given(arrays(bool, st.tuples(st.integers(0, 4), st.just(5), st.just(7))), st.data())
-def test_masks_are_those_of_pycocotools(full: np.ndarray, data: st.DataObject):
+def test_masks_equal_pycocotools(full: np.ndarray, data: st.DataObject):
     scores = data.draw(st.lists(st.sampled_from([0.4, 0.5, 0.6]), min_size=len(full), max_size=len(full)))
     detections = [
         Detection({"segmentation": mask_util.encode(np.asfortranarray(mask, np.uint8)), "score": score}, 0, "record")
@@ -83,7 +83,7 @@ def test_masks_are_those_of_pycocotools(full: np.ndarray, data: st.DataObject):
     assert [m.shape for m in masks.masks] == [m.shape for m in expected.masks]
 
 
-def test_a_mask_with_a_run_of_no_pixels():
+def test_a_final_run_of_0_pixels_is_ignored():
     # pycocotools' own box of it is billions of pixels wide.
     detection = Detection({"segmentation": {"size": [5, 7], "counts": [35, 0]}, "score": 1.0}, 0, "record")
     assert read_masks([detection], (5, 7), 0.5).windows.tolist() == [[0, 0, 0, 0]]
@@ -91,12 +91,12 @@ def test_a_mask_with_a_run_of_no_pixels():
 
 @pytest.mark.parametrize("score", [0.1, 0.9])
 @pytest.mark.parametrize("record", [{}, {"segmentation": {"size": [5, 7], "counts": "5"}}])
-def test_a_bad_mask(score: float, record: dict[str, Any]):
+def test_invalid_masks_are_named_at_any_score(score: float, record: dict[str, Any]):
     with pytest.raises(DataError, match=r"^results\.json: record 4: segmentation: "):
         read_masks([Detection({**record, "score": score}, 0, "results.json: record 4")], (5, 7), 0.5)
 
 
-def test_semantic_maps(tmp_path: Path):
+def test_semantic_maps_are_found_and_read(tmp_path: Path):
     Image.fromarray(np.array([[SKY, CAR, 0], [255, TRUCK, SKY]], np.uint8)).save(tmp_path / "one.png")
     (tmp_path / "a").mkdir()
     Image.fromarray(np.zeros((2, 3), np.uint8)).save(tmp_path / "a" / "two.png")
@@ -110,7 +110,7 @@ def test_semantic_maps(tmp_path: Path):
         find_semantic_maps(tmp_path, [image("b/one.jpg", image_id=1), image("a/one.jpg", image_id=2)][::-1])
 
 
-def test_a_name_that_leads_out(tmp_path: Path):
+def test_names_that_lead_out_are_refused(tmp_path: Path):
     assert image("a/../b.jpg").resolve_png(tmp_path) == tmp_path / "b.png"
     with pytest.raises(DataError, match=r"image 1: its file_name '\.\./b\.png' leads out of"):
         image("../b.jpg").resolve_png(tmp_path)

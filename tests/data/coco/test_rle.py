@@ -23,14 +23,14 @@ def pycocotools_rle(full: np.ndarray) -> dict:
 
 
 @given(windows())
-def test_equal_to_pycocotools_on_the_full_mask(window: tuple[np.ndarray, int, int, tuple[int, int]]):
+def test_encoded_windows_equal_pycocotools(window: tuple[np.ndarray, int, int, tuple[int, int]]):
     mask, top, left, size = window
     full = np.zeros(size, dtype=bool)
     full[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
     assert encode_window(mask, top, left, size) == pycocotools_rle(full)
 
 
-def test_masks_cropped_from_full_ones():
+def test_cropped_masks_equal_pycocotools():
     full = torch.rand(5, 20, 30, generator=torch.Generator().manual_seed(0)) > 0.7
     full[0] = False
     full[1] = True

@@ -64,7 +64,7 @@ def test_a_custom_data_set_reads_the_files(street: Path) -> None:
     entry = {"NAME": "street", "IMAGES": "colors", "SEMANTIC": "ids", "CLASSES": "ids/classes.yaml"}
     dataset = CustomDataset.from_entry(entry, street)
     (record,) = dataset.load()
-    check_record(record, dataset.table())
+    check_record(record, dataset.read_table())
 
 
 FORMS: dict[str, Callable[[], Image.Image]] = {

@@ -57,7 +57,7 @@ MEADOW = np.array([
     [7, 7, 7, 7, 7, 7, 7, 10],
 ], dtype=np.uint8)  # fmt: skip
 
-# The hen is annotation 1 and the cow 2, so sky is segment 3 and grass 4. Where the semantic map says cow and no
+# The hen is annotation 1 and the cow 2, so sky is segment 3 and grass 4. Where the semantic map has cow and no
 # instance is, at (2, 4) and (5, 7), and at the void corner, nothing is.
 HEN_IN_FRONT = np.array([
     [0, 3, 3, 3, 3, 3, 3, 3],
@@ -175,7 +175,7 @@ def test_separate_instances_keep_all_pixels(data: st.DataObject) -> None:
 def test_panopticapi_combines_to_the_same(tmp_path: Path, order: str) -> None:
     """It puts the first instance that it is given in front, and stuff behind all."""
     rng = np.random.default_rng(0)
-    size, images, things, stuff, ours = (20, 30), {}, {}, {}, {}
+    size, images, things, stuff, actual = (20, 30), {}, {}, {}, {}
     for image_id in range(12):
         instances = []
         for _ in range(rng.integers(0, 9)):
@@ -183,7 +183,7 @@ def test_panopticapi_combines_to_the_same(tmp_path: Path, order: str) -> None:
             window = slice(top, top + rng.integers(1, 9)), slice(left, left + rng.integers(1, 12))
             instances.append(instance(CLASSES[rng.integers(2, 4)], rectangle(*window, size)))
         pixels = rng.choice([SKY, GRASS, 255], size)
-        ours[image_id] = draw_panoptic(semantic_ids(pixels), instances, TABLE, order)
+        actual[image_id] = draw_panoptic(semantic_ids(pixels), instances, TABLE, order)
         images[image_id] = {"file_name": f"{image_id}.jpg", "height": size[0], "width": size[1]}
         front_first = instances[::-1]
         if order == "area":
@@ -192,11 +192,11 @@ def test_panopticapi_combines_to_the_same(tmp_path: Path, order: str) -> None:
         stuff[image_id] = [{"category_id": c, "segmentation": rle(pixels == c)} for c in (SKY, GRASS)]
     categories = {c["id"]: c for c in CATEGORIES}
     made = combine_to_panoptic_single_core(0, list(images), images, things, stuff, str(tmp_path), 0.9999, 1, categories)
-    assert len(made) == 12 and (order == "area" or any(panoptic.hidden for panoptic in ours.values()))
+    assert len(made) == 12 and (order == "area" or any(panoptic.hidden for panoptic in actual.values()))
     for annotation in made:
-        panoptic = ours[annotation["image_id"]]
-        theirs = read_panoptic_ids(tmp_path / annotation["file_name"])
-        assert as_masks(panoptic.ids, panoptic.segments) == as_masks(theirs, annotation["segments_info"])
+        panoptic = actual[annotation["image_id"]]
+        expected = read_panoptic_ids(tmp_path / annotation["file_name"])
+        assert as_masks(panoptic.ids, panoptic.segments) == as_masks(expected, annotation["segments_info"])
 
 
 def as_masks(ids: np.ndarray, segments: list[dict[str, Any]]) -> list[tuple[int, bytes]]:
@@ -205,7 +205,7 @@ def as_masks(ids: np.ndarray, segments: list[dict[str, Any]]) -> list[tuple[int,
 
 @pytest.fixture
 def meadow(tmp_path: Path) -> Path:
-    """The meadow a/one.jpg, whose hen is a polygon and whose cow run lengths, and grass alone two.png."""
+    """The meadow a/one.jpg, whose hen is a polygon and whose cow run lengths, and only grass two.png."""
     for folder in ("images/a", "semantic/a"):
         (tmp_path / folder).mkdir(parents=True)
     for name, pixels in (("a/one.jpg", MEADOW), ("two.png", np.full(SIZE, GRASS, dtype=np.uint8))):
@@ -244,10 +244,10 @@ def test_a_custom_data_set_reads_the_files(meadow: Path) -> None:
     convert(meadow)
     entry = {"NAME": "meadow", "IMAGES": "images", "PANOPTIC": "out/panoptic.json"}
     dataset = CustomDataset.from_entry(entry, meadow)
-    assert dataset.table().classes == read_classes(meadow / "classes.yaml").classes == tuple(CLASSES)
+    assert dataset.read_table().classes == read_classes(meadow / "classes.yaml").classes == tuple(CLASSES)
     for record, areas in zip(dataset.load(), ([19, 13, 7, 6], [0, 48, 0, 0]), strict=True):
-        check_record(record, dataset.table())
-        ground_truth = read_semantic_ground_truth(record, dataset.table())
+        check_record(record, dataset.read_table())
+        ground_truth = read_semantic_ground_truth(record, dataset.read_table())
         assert np.bincount(ground_truth[ground_truth < 255], minlength=4).tolist() == areas
 
 
@@ -313,8 +313,8 @@ BAD = {
     "map size": (png("semantic/two.png", np.full((8, 6), GRASS, np.uint8)), r"two.png: \(8, 6\) pixels, but its image"),
     "map value": (png("semantic/two.png", np.full(SIZE, 99, np.uint8)), r"semantic/two.png: the values \[99\]"),
     "map colors": (png("semantic/two.png", np.zeros((*SIZE, 3), np.uint8)), "two.png: a label map has one channel"),
-    "no picture": (removes("images/two.png"), "images/two.png: there is no such file"),
-    "picture size": (png("images/two.png", np.zeros((3, 8), np.uint8)), "two.png: 3x8 pixels, but 6x8"),
+    "absent image": (removes("images/two.png"), "images/two.png: there is no such file"),
+    "image size": (png("images/two.png", np.zeros((3, 8), np.uint8)), "two.png: 3x8 pixels, but 6x8"),
     "no classes": (removes("classes.yaml"), "classes.yaml: there is no such file"),
     "no stuff": (
         lambda f: (f / "classes.yaml").write_text("- {id: 10, name: cow, isthing: 1}"),

@@ -96,7 +96,7 @@ def test_a_custom_data_set_reads_the_file(pond: Path) -> None:
     dataset = CustomDataset.from_entry({"NAME": "pond", "IMAGES": "drawn", "INSTANCES": "instances.json"}, pond)
     records = dataset.load()
     for record in records:
-        check_record(record, dataset.table())
+        check_record(record, dataset.read_table())
     assert [len(record["annotations"]) for record in records] == [3, 2]
 
 

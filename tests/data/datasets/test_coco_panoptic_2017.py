@@ -9,13 +9,15 @@ from unified_seg.data.datasets.coco_panoptic_2017 import load_coco_panoptic_2017
 from unified_seg.data.problems import DataError
 
 
-def test_classes_are_detectron2s() -> None:
+def test_classes_equal_detectron2() -> None:
     table = dataset_classes(MetadataCatalog.get("unified_coco_panoptic_val"))
-    theirs = MetadataCatalog.get("coco_2017_val_panoptic")
-    assert table.semantic_names == theirs.stuff_classes and table.semantic_colors == [*map(tuple, theirs.stuff_colors)]
-    assert [thing.name for thing in table.things] == theirs.thing_classes[:80]  # theirs lists stuff there too
+    expected = MetadataCatalog.get("coco_2017_val_panoptic")
+    assert table.semantic_names == expected.stuff_classes and table.semantic_colors == [
+        *map(tuple, expected.stuff_colors)
+    ]
+    assert [thing.name for thing in table.things] == expected.thing_classes[:80]  # Detectron2 lists stuff there too
     ids = {c.dataset_id: c.category_id for c in table.classes}
-    assert ids == theirs.thing_dataset_id_to_contiguous_id | theirs.stuff_dataset_id_to_contiguous_id
+    assert ids == expected.thing_dataset_id_to_contiguous_id | expected.stuff_dataset_id_to_contiguous_id
     # Kirillov et al., Panoptic Segmentation, CVPR 2019, and the COCO 2018 challenge: 80 things, 53 stuff classes.
     assert (table.num_things, table.num_semantic) == (80, 133)
     assert [thing.semantic_id for thing in table.things] == list(range(80))
@@ -34,7 +36,7 @@ def test_supercategories_of_things_are_runs_of_coco_ids() -> None:
         assert first <= thing.dataset_id <= last, thing
 
 
-def test_supercategories_of_stuff() -> None:
+def test_supercategories_of_stuff_are_official() -> None:
     table = dataset_classes(MetadataCatalog.get("unified_coco_panoptic_val"))
     # panoptic_coco_categories.json of panopticapi, which COCO's own code reads.
     counts = Counter(c.category for c in table.classes if not c.is_thing)
@@ -45,7 +47,7 @@ def test_supercategories_of_stuff() -> None:
     assert len(table.categories) == 27
 
 
-def test_metadata_names_the_files() -> None:
+def test_metadata_has_the_files() -> None:
     metadata = MetadataCatalog.get("unified_coco_panoptic_train")
     assert metadata.panoptic_json.endswith("coco/annotations/panoptic_train2017.json")
     assert metadata.panoptic_root.endswith("coco/panoptic_train2017")

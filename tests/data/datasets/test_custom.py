@@ -66,7 +66,7 @@ def entry(**more: Any) -> Entry:
 PANOPTIC = {"PANOPTIC": "panoptic.json"}
 INSTANCES = {"INSTANCES": "instances.json"}
 SEMANTIC = {"SEMANTIC": "semantic", "CLASSES": "classes.yaml", "IGNORE": [0]}
-TRUTHS: dict[str, tuple[Entry, set[str]]] = {
+GROUND_TRUTHS: dict[str, tuple[Entry, set[str]]] = {
     "panoptic": (PANOPTIC, {"pan_seg_file_name", "segments_info"}),
     "instances": (INSTANCES, {"annotations"}),
     "semantic": (SEMANTIC, {"sem_seg_file_name", "sem_seg_values"}),
@@ -75,9 +75,9 @@ TRUTHS: dict[str, tuple[Entry, set[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", TRUTHS)
+@pytest.mark.parametrize("name", GROUND_TRUTHS)
 def test_records_of_every_ground_truth(name: str, yard: Path) -> None:
-    more, keys = TRUTHS[name]
+    more, keys = GROUND_TRUTHS[name]
     register_custom([entry(**more)], yard)
     records = DatasetCatalog.get(NAME)
     table = dataset_classes(MetadataCatalog.get(NAME))
@@ -102,7 +102,7 @@ def test_records_of_every_ground_truth(name: str, yard: Path) -> None:
         assert (hen["category_id"], hen["bbox"], hen["bbox_mode"]) == (0, [3, 2, 4, 3], BoxMode.XYWH_ABS)
 
 
-def test_a_config_names_its_data_sets(yard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_sets_of_a_config_are_registered(yard: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETECTRON2_DATASETS", str(yard))
     cfg = get_config()
     cfg.DATASETS.CUSTOM, cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = [entry(**PANOPTIC)], (NAME,), (NAME,)
@@ -110,14 +110,14 @@ def test_a_config_names_its_data_sets(yard: Path, monkeypatch: pytest.MonkeyPatc
     assert (cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES, cfg.MODEL.ROI_HEADS.NUM_CLASSES) == (3, 2)
 
 
-def test_paths_may_be_absolute(yard: Path, tmp_path: Path) -> None:
+def test_paths_can_be_absolute(yard: Path, tmp_path: Path) -> None:
     dataset = CustomDataset.from_entry(
         entry(IMAGES=str(yard / "images"), PANOPTIC=str(yard / "panoptic.json")), Path("/none")
     )
     assert len(dataset.load()) == 2
 
 
-def test_endings_of_names(yard: Path) -> None:
+def test_files_are_found_by_their_endings(yard: Path) -> None:
     for image in (yard / "images").rglob("*.*"):
         image.rename(image.with_name(f"{image.stem}_photo.png"))
     for label in (yard / "semantic").rglob("*.png"):
@@ -135,36 +135,36 @@ ENTRIES: dict[str, tuple[Any, str]] = {
     "no entry": ("yard", "an entry must be keys and values, got 'yard'"),
     "no name": ({"IMAGES": "images", **PANOPTIC}, "an entry without NAME: NAME is missing"),
     "no images": ({"NAME": NAME, **PANOPTIC}, f"{NAME}: IMAGES is missing"),
-    "no truth": (entry(), f"{NAME}: no ground truth; it needs PANOPTIC, INSTANCES or SEMANTIC"),
-    "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: SEMANTIC has no classes"),
-    "a key that is none": (entry(PANOPTIK="x"), f"{NAME}: unknown key PANOPTIK; the keys are NAME, IMAGES"),
-    "a name that is a path": ({**entry(**PANOPTIC), "NAME": "../up"}, r"\.\./up: NAME may have letters, digits"),
-    "values to ignore": (entry(**{**SEMANTIC, "IGNORE": ["0"]}), f"{NAME}: IGNORE\\[0\\] must be int, got '0'"),
+    "no ground truth": (entry(), f"{NAME}: no ground truth; PANOPTIC, INSTANCES or SEMANTIC is required"),
+    "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: CLASSES is required"),
+    "unknown key": (entry(PANOPTIK="x"), f"{NAME}: unknown key PANOPTIK; the keys are NAME, IMAGES"),
+    "name that is a path": ({**entry(**PANOPTIC), "NAME": "../up"}, r"\.\./up: NAME must have only letters, digits"),
+    "text to ignore": (entry(**{**SEMANTIC, "IGNORE": ["0"]}), f"{NAME}: IGNORE\\[0\\] must be int, got '0'"),
 }
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_a_wrong_entry(name: str, yard: Path) -> None:
+def test_wrong_entries_are_named(name: str, yard: Path) -> None:
     wrong, message = ENTRIES[name]
     with pytest.raises(ConfigError, match=f"DATASETS.CUSTOM: {message}"):
         register_custom([wrong], yard)
 
 
-def test_a_name_that_is_taken(yard: Path) -> None:
+def test_repeated_names_are_refused(yard: Path) -> None:
     register_custom([entry(**PANOPTIC)], yard)
-    with pytest.raises(ConfigError, match=f"the name '{NAME}' is taken by another data set"):
+    with pytest.raises(ConfigError, match=f"'{NAME}' is the name of another data set"):
         register_custom([entry(**INSTANCES)], yard)
-    with pytest.raises(ConfigError, match="'coco_2017_val' is taken"):
+    with pytest.raises(ConfigError, match="'coco_2017_val' is the name"):
         register_custom([{**entry(**PANOPTIC), "NAME": "coco_2017_val"}], yard)
 
 
-def test_classes_of_one_name(yard: Path) -> None:
+def test_classes_with_one_name_are_refused(yard: Path) -> None:
     edit(yard / "panoptic.json", lambda content: content["categories"][2].update(name="hen"))
     with pytest.raises(DataError, match=r"panoptic\.json: two classes have the name hen"):
         register_custom([entry(**PANOPTIC)], yard)
 
 
-def test_ground_truths_of_different_images(yard: Path) -> None:
+def test_images_without_all_ground_truths_are_named(yard: Path) -> None:
     edit(yard / "instances.json", lambda content: content["images"].pop())
     dataset = CustomDataset.from_entry(entry(**PANOPTIC, **INSTANCES), yard)
     with pytest.raises(DataError, match=r"two\.webp: only 1 of the 2 ground truths of 'yard_train' have it"):
@@ -174,29 +174,29 @@ def test_ground_truths_of_different_images(yard: Path) -> None:
     assert [p.kind for p in found] == ["missing-truth"]
 
 
-def test_ground_truths_of_different_sizes(yard: Path) -> None:
+def test_ground_truths_of_different_sizes_are_refused(yard: Path) -> None:
     edit(yard / "instances.json", lambda content: content["images"][0].update(height=9))
-    with pytest.raises(DataError, match=r"one\.png: the ground truths of 'yard_train' say 8x12 and 9x12"):
+    with pytest.raises(DataError, match=r"one\.png: the ground truths of 'yard_train' have the sizes 8x12 and 9x12"):
         CustomDataset.from_entry(entry(**PANOPTIC, **INSTANCES), yard).load()
 
 
-def test_values_that_are_neither_class_nor_ignored(yard: Path) -> None:
+def test_values_without_a_meaning_are_named(yard: Path) -> None:
     register_custom([entry(**{**SEMANTIC, "IGNORE": [255]})], yard)
     record = DatasetCatalog.get(NAME)[0]
     with pytest.raises(DataError, match=r"one\.png: the values \[0\] are neither a class nor void; 12 pixels"):
         check_record(record, dataset_classes(MetadataCatalog.get(NAME)))
 
 
-def test_a_class_to_ignore(yard: Path) -> None:
+def test_classes_can_not_be_ignored(yard: Path) -> None:
     dataset = CustomDataset.from_entry(entry(**{**SEMANTIC, "IGNORE": [GRASS]}), yard)
     with pytest.raises(DataError, match=r"classes\.yaml: the values \[3\] can't be both ignored and ids of classes"):
         dataset.load()
 
 
-def test_an_image_without_its_semantic_label(yard: Path) -> None:
+def test_images_without_a_semantic_label_are_named(yard: Path) -> None:
     (yard / "semantic/two.png").unlink()
     dataset = CustomDataset.from_entry(entry(**SEMANTIC), yard)
-    with pytest.raises(DataError, match=r"two\.webp: its label .*two\.png is not there; .*CUSTOM 'yard_train'"):
+    with pytest.raises(DataError, match=r"two\.webp: its label .*two\.png does not exist; .*CUSTOM 'yard_train'"):
         dataset.load()
     found: list[Problem] = []
     assert len(dataset.load(found.append)) == 1 and found[0].kind == "missing-truth"

@@ -27,7 +27,7 @@ def edit(folder: Path, change: Any) -> None:
     panoptic_json(folder).write_text(json.dumps(content))
 
 
-def test_records(tiny_dataset: Any) -> None:
+def test_records_name_all_files(tiny_dataset: Any) -> None:
     records = load_cityscapes_like(tiny_dataset.root, "train")
     assert [r["image_id"] for r in records] == [f"alpha_{i:06d}_000019" for i in range(4)]
     for record in records:
@@ -41,7 +41,7 @@ def test_records(tiny_dataset: Any) -> None:
     assert {s["category_id"] for s in records[0]["segments_info"] if s["isthing"]} == {0, 2}
 
 
-def test_our_data_sets_are_registered() -> None:
+def test_data_sets_are_registered_with_their_classes() -> None:
     names = set(DatasetCatalog.list())
     for variant in ("toyscapes", "toyscapes_demo", "toyscapes_256x512"):
         assert {f"unified_{variant}_{split}" for split in ("train", "heldout", "val")} <= names
@@ -59,12 +59,12 @@ def test_the_root_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch, tm
     assert get_datasets_root() == tmp_path
 
 
-def test_a_name_is_registered_once(tmp_path: Path) -> None:
+def test_a_name_can_be_registered_once(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="already registered"):
         register_all(tmp_path)
 
 
-def test_images_without_public_labels(folder: Path) -> None:
+def test_test_split_has_images_only(folder: Path) -> None:
     (folder / "leftImg8bit/train").rename(folder / "leftImg8bit/test")
     record = load_cityscapes_like(folder, "test")[0]
     assert record.keys() == {"file_name", "image_id", "height", "width"}
@@ -88,7 +88,7 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 def test_an_image_without_its_label_is_an_error(kind: str, folder: Path) -> None:
     (label,) = folder.glob(f"gtFine/train/alpha/*000002_*_{kind}.png")
     label.unlink()
-    with pytest.raises(DataError, match=rf"000002_000019_leftImg8bit\.png: its label .*{kind}\.png is not there"):
+    with pytest.raises(DataError, match=rf"000002_000019_leftImg8bit\.png: its label .*{kind}\.png does not exist"):
         load_cityscapes_like(folder, "train")
 
 
@@ -102,7 +102,7 @@ def test_an_entry_without_an_image_is_left_out(folder: Path, caplog: pytest.LogC
     (image,) = folder.glob("leftImg8bit/train/alpha/*000001_*")
     image.unlink()
     assert len(load_cityscapes_like(folder, "train")) == 3
-    assert "names 1 images that are not in" in caplog.text and "alpha_000001_000019" in caplog.text
+    assert "1 images are not in" in caplog.text and "alpha_000001_000019" in caplog.text
 
 
 def test_a_missing_json_is_an_error(folder: Path) -> None:

@@ -64,7 +64,7 @@ def voc(tmp_path: Path) -> Path:
             write_label(root / "SegmentationClassAug" / f"{name}.png", [0, 20, 255])
     for name in ("2007_000032", "2007_000033"):
         write_label(root / "SegmentationClass" / f"{name}.png", [0, 15, 255], palette)
-    write_image(root / "JPEGImages" / "2009_000001.jpg")  # a picture for VOC's other tasks
+    write_image(root / "JPEGImages" / "2009_000001.jpg")  # an image for VOC's other tasks
     return root
 
 
@@ -89,11 +89,11 @@ def pascal_context(tmp_path: Path) -> Path:
         for name in names:
             write_image(root / "JPEGImages" / f"{name}.jpg")
             write_label(root / "SegmentationClassContext" / f"{name}.png", [0, 59, 255])
-    write_image(root / "JPEGImages" / "2010_000001.jpg")  # a picture for VOC's other tasks
+    write_image(root / "JPEGImages" / "2010_000001.jpg")  # an image for VOC's other tasks
     return root
 
 
-def test_ade20k_records(ade20k: Path) -> None:
+def test_ade20k_records_name_their_files(ade20k: Path) -> None:
     records = load_ade20k(ade20k, "train")
     assert [record["image_id"] for record in records] == [f"ADE_train_{i:08d}" for i in (1, 2, 3)]
     assert records[0] == {
@@ -113,14 +113,14 @@ def test_voc_records_are_those_of_its_lists(voc: Path) -> None:
     assert record["file_name"] == str(voc / "JPEGImages/2007_000033.jpg")
 
 
-def test_voc_reads_its_own_labels_and_for_trainaug_the_augmented_ones(voc: Path) -> None:
+def test_voc_trainaug_has_the_augmented_labels(voc: Path) -> None:
     own, augmented = load_voc(voc, "train")[0], load_voc(voc, "trainaug")[1]
     assert own["image_id"] == augmented["image_id"]
     assert np.unique(read_label(own["sem_seg_file_name"])).tolist() == [0, 15, 255]  # a palette PNG
     assert np.unique(read_label(augmented["sem_seg_file_name"])).tolist() == [0, 20, 255]
 
 
-def test_coco_stuff_records(coco_stuff: Path) -> None:
+def test_coco_stuff_records_name_their_files(coco_stuff: Path) -> None:
     records = load_coco_stuff10k(coco_stuff, "train")
     assert [record["image_id"] for record in records] == ["COCO_train2014_000000000077", "COCO_train2014_000000000092"]
     (record,) = load_coco_stuff10k(coco_stuff, "test")
@@ -150,7 +150,7 @@ def test_pascal_context_records_are_those_of_its_lists(pascal_context: Path) -> 
     ("data_set", "splits", "classes"),
     [("ade20k", 2, 150), ("voc2012", 3, 21), ("coco_stuff10k", 2, 171), ("pascal_context60", 2, 60)],
 )
-def test_they_are_registered_with_their_classes(data_set: str, splits: int, classes: int) -> None:
+def test_data_sets_are_registered_with_their_classes(data_set: str, splits: int, classes: int) -> None:
     names = [name for name in DatasetCatalog.list() if re.fullmatch(rf"unified_{data_set}_[a-z]+", name)]
     assert len(names) == splits
     for name in names:
@@ -179,10 +179,10 @@ def test_voc_classes_have_their_official_ids_and_colors() -> None:
 
 
 @pytest.mark.parametrize("name", ["unified_ade20k_train", "unified_ade20k_panoptic_train"])
-def test_ade20k_classes_are_detectron2s(name: str) -> None:
+def test_ade20k_classes_equal_detectron2(name: str) -> None:
     table = dataset_classes(MetadataCatalog.get(name))
-    theirs = dataset_classes(MetadataCatalog.get("ade20k_sem_seg_train"))
-    assert table.semantic_names == [name.strip() for name in theirs.semantic_names]
+    expected = dataset_classes(MetadataCatalog.get("ade20k_sem_seg_train"))
+    assert table.semantic_names == [name.strip() for name in expected.semantic_names]
     assert table.semantic_names[0] == "wall" and table.semantic_names[149] == "flag"
     # color150.mat of the challenge's code.
     official = {0: (120, 120, 120), 1: (180, 120, 120), 2: (6, 230, 230), 12: (150, 5, 61), 149: (92, 0, 255)}
@@ -200,7 +200,7 @@ def test_ade20k_things_are_those_of_the_challenge() -> None:
     """
     assert [thing.semantic_id + 1 for thing in table.things] == [int(number) for number in mapping.split()]
     assert (table.num_things, table.num_semantic - table.num_things) == (100, 50)
-    # Of instanceInfo100_train.txt: number -> name, where it is that of the 150.
+    # Of instanceInfo100_train.txt: number -> name, if it is that of the 150.
     official = {1: "bed", 4: "person", 9: "car", 16: "fence", 50: "bus", 64: "bottle", 83: "bicycle", 100: "flag"}
     assert {number: table.things[number - 1].name for number in official} == official
     assert {c.name for c in table.classes if not c.is_thing} >= {"wall", "sky", "tree", "plant", "house", "tent"}
@@ -263,9 +263,7 @@ def test_pascal_context_classes_have_their_official_order() -> None:
         (load_pascal_context60, "pascal_context60", "pascal_context"),
     ],
 )
-def test_the_labels_are_consistent(
-    load: Callable[..., Any], name: str, root: str, request: pytest.FixtureRequest
-) -> None:
+def test_labels_are_consistent(load: Callable[..., Any], name: str, root: str, request: pytest.FixtureRequest) -> None:
     table = dataset_classes(MetadataCatalog.get(f"unified_{name}_train"))
     records = load(request.getfixturevalue(root), "train")
     # Of 20 rows 7 have the first id, 7 the second, and the ignored 6 are not counted: 30 pixels in each.
@@ -273,7 +271,7 @@ def test_the_labels_are_consistent(
     assert histogram[0] == histogram.sum() / 2 == 7 * 30 * len(records)
 
 
-def test_labels_as_downloaded_do_not_pass_for_prepared_ones(ade20k: Path) -> None:
+def test_downloaded_labels_are_refused(ade20k: Path) -> None:
     # The download's labels count from 1, so that its last class is 150.
     write_label(ade20k / "annotations_detectron2/training/ADE_train_00000002.png", [0, 150])
     table = dataset_classes(MetadataCatalog.get("unified_ade20k_train"))
@@ -291,7 +289,7 @@ def test_coco_stuff_labels_of_another_preparation_are_refused(coco_stuff: Path) 
     for file in list(labels.iterdir()):
         file.rename(labels / f"{file.stem}_labelTrainIds.png")
     with pytest.raises(
-        DataError, match=r"000077\.jpg: its label .*_000000000077\.png is not there; put cocostuff-10k-v1\.0"
+        DataError, match=r"000077\.jpg: its label .*_000000000077\.png does not exist; put cocostuff-10k-v1\.0"
     ):
         load_coco_stuff10k(coco_stuff, "train")
 
@@ -319,7 +317,7 @@ def test_an_empty_folder_is_an_error(ade20k: Path) -> None:
 
 def test_an_image_without_a_label_is_an_error(ade20k: Path) -> None:
     (ade20k / "annotations_detectron2/training/ADE_train_00000002.png").unlink()
-    with pytest.raises(DataError, match=r"ADE_train_00000002\.jpg: its label .*_00000002\.png is not there"):
+    with pytest.raises(DataError, match=r"ADE_train_00000002\.jpg: its label .*_00000002\.png does not exist"):
         load_ade20k(ade20k, "train")
 
 
@@ -331,11 +329,11 @@ def test_labels_without_an_image_are_reported(ade20k: Path, caplog: pytest.LogCa
 
 def test_two_images_of_one_name_are_an_error(ade20k: Path) -> None:
     write_image(ade20k / "images/training/ADE_train_00000002.PNG")
-    with pytest.raises(DataError, match=r"images/training: both ADE_train_00000002\.\w+ and ADE_train_00000002\.\w+"):
+    with pytest.raises(DataError, match=r"images/training: ADE_train_00000002\.\w+ and ADE_train_00000002\.\w+"):
         load_ade20k(ade20k, "train")
 
 
-def test_an_unreadable_image_has_the_size_of_its_label_or_is_named(ade20k: Path) -> None:
+def test_unreadable_images_have_the_size_of_their_label(ade20k: Path) -> None:
     (ade20k / "images/training/ADE_train_00000002.jpg").write_text("<html>")
     record = load_ade20k(ade20k, "train")[1]
     assert (record["height"], record["width"]) == SIZE
@@ -348,11 +346,11 @@ def test_an_unreadable_image_has_the_size_of_its_label_or_is_named(ade20k: Path)
     ("file", "message"),
     [
         ("ImageSets/Segmentation/trainaug.txt", r"trainaug\.txt: there is no such file; .*Semantic Boundaries Dataset"),
-        ("SegmentationClassAug/2008_000002.png", r"2008_000002\.jpg: its label .*Aug/2008_000002\.png is not there"),
+        ("SegmentationClassAug/2008_000002.png", r"2008_000002\.jpg: its label .*Aug/2008_000002\.png does not exist"),
         ("JPEGImages/2008_000002.jpg", r"JPEGImages/2008_000002: no image of that name \(\.jpg, .*\); put VOCtrainval"),
     ],
 )
-def test_what_a_voc_list_needs_is_named(file: str, message: str, voc: Path) -> None:
+def test_missing_files_of_voc_lists_are_named(file: str, message: str, voc: Path) -> None:
     (voc / file).unlink()
     with pytest.raises(DataError, match=message):
         load_voc(voc, "trainaug")
@@ -362,11 +360,14 @@ def test_what_a_voc_list_needs_is_named(file: str, message: str, voc: Path) -> N
     ("file", "message"),
     [
         ("ImageSets/SegmentationContext/train.txt", r"train\.txt: there is no such file; .*prepare_pascal_context\.py"),
-        ("SegmentationClassContext/2008_000003.png", r"2008_000003\.jpg: its label .*Context/2008_000003\.png is not"),
+        (
+            "SegmentationClassContext/2008_000003.png",
+            r"2008_000003\.jpg: its label .*Context/2008_000003\.png does",
+        ),
         ("JPEGImages/2008_000003.jpg", r"JPEGImages/2008_000003: no image of that name \(\.jpg, .*03-May-2010"),
     ],
 )
-def test_what_a_pascal_context_list_needs_is_named(file: str, message: str, pascal_context: Path) -> None:
+def test_missing_files_of_pascal_context_lists_are_named(file: str, message: str, pascal_context: Path) -> None:
     (pascal_context / file).unlink()
     with pytest.raises(DataError, match=message):
         load_pascal_context60(pascal_context, "train")
@@ -375,11 +376,11 @@ def test_what_a_pascal_context_list_needs_is_named(file: str, message: str, pasc
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", r"val\.txt: it names no image"),
-        (b"\n", r"val\.txt: it names no image"),
-        (b"2007_000033\n\n../../secret\n", r"val\.txt, line 3: '../../secret' is not the name of an image"),
-        (b"/JPEGImages/a.jpg /SegmentationClassAug/a.png\n", r"val\.txt, line 1: .* is not the name of an image"),
-        (b"JPEGImages/a.jpg GroundTruth/a.png\n", r"val\.txt, line 1: .* is not the name of an image"),
+        (b"", r"val\.txt: it is empty"),
+        (b"\n", r"val\.txt: it is empty"),
+        (b"2007_000033\n\n../../secret\n", r"val\.txt, line 3: must be an image name .*, got '../../secret'"),
+        (b"/JPEGImages/a.jpg /SegmentationClassAug/a.png\n", r"val\.txt, line 1: must be an image name"),
+        (b"JPEGImages/a.jpg GroundTruth/a.png\n", r"val\.txt, line 1: must be an image name"),
         (b"\xff\xfe\x00", r"val\.txt: not a list of image names"),
     ],
 )
@@ -387,7 +388,7 @@ def test_what_a_pascal_context_list_needs_is_named(file: str, message: str, pasc
     ("tree", "folder", "load"),
     [("voc", "Segmentation", load_voc), ("pascal_context", "SegmentationContext", load_pascal_context60)],
 )
-def test_a_wrong_list_is_named(
+def test_wrong_lists_are_named(
     tree: str,
     folder: str,
     load: Callable[[Path, str], list[dict[str, Any]]],

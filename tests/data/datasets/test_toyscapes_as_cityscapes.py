@@ -1,4 +1,4 @@
-"""Toyscapes is read by everything that reads Cityscapes: Detectron2's own loaders, and ours."""
+"""Toyscapes in the layout of Cityscapes: read by Detectron2's loaders and by this project's."""
 
 from pathlib import Path
 
@@ -11,8 +11,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as coco_mask
 
 from toyscapes import generate
-from unified_seg.data.datasets.cityscapes import cityscapes_metadata, load_cityscapes_like
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.cityscapes import build_cityscapes_table, load_cityscapes_like
 from unified_seg.data.io.image_files import read_panoptic_ids
 from unified_seg.data.validation.checks import check_labels
 
@@ -29,56 +28,52 @@ def folders(root: Path, split: str) -> tuple[str, str]:
     return f"{root}/leftImg8bit/{split}", f"{root}/gtFine/{split}"
 
 
-class Metadata:
-    name = "toyscapes"
-
-    def __init__(self) -> None:
-        self.__dict__.update(cityscapes_metadata())
-
-
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_ours(root: Path, split: str) -> None:
+def test_labels_are_consistent(root: Path, split: str) -> None:
     records = load_cityscapes_like(root, split)
     assert len(records) == COUNTS[split]
-    histogram = check_labels(records, dataset_classes(Metadata()), split)
+    histogram = check_labels(records, build_cityscapes_table(), split)
     assert histogram.sum() > 0.8 * COUNTS[split] * 128 * 256
 
 
 def test_detectron2s_semantic_loader_finds_the_same_files(root: Path) -> None:
-    theirs = load_cityscapes_semantic(*folders(root, "train"))
-    ours = load_cityscapes_like(root, "train")
-    assert {r["file_name"]: r["sem_seg_file_name"] for r in theirs} == {
-        r["file_name"]: r["sem_seg_file_name"] for r in ours
+    expected = load_cityscapes_semantic(*folders(root, "train"))
+    actual = load_cityscapes_like(root, "train")
+    assert {r["file_name"]: r["sem_seg_file_name"] for r in expected} == {
+        r["file_name"]: r["sem_seg_file_name"] for r in actual
     }
 
 
 def test_detectron2s_panoptic_loader_reads_the_same_segments(root: Path) -> None:
     images, labels = folders(root, "train")[0], f"{root}/gtFine/cityscapes_panoptic_train"
     metadata = _get_builtin_metadata("cityscapes")
-    table = dataset_classes(Metadata())
-    # Detectron2 numbers things by their train ids (11 to 18), we by the detector's classes.
+    table = build_cityscapes_table()
+    # Detectron2 numbers things by their train ids (11 to 18), this project by the classes of the detector.
     meta = {
         "thing_dataset_id_to_contiguous_id": {c.dataset_id: c.semantic_id for c in table.things},
         "stuff_dataset_id_to_contiguous_id": {c.dataset_id: c.semantic_id for c in table.classes if not c.is_thing},
     }
-    theirs = load_cityscapes_panoptic(images, labels, f"{labels}.json", meta)
-    ours = load_cityscapes_like(root, "train")
+    expected = load_cityscapes_panoptic(images, labels, f"{labels}.json", meta)
+    actual = load_cityscapes_like(root, "train")
     assert len(metadata["thing_classes"]) == table.num_things
-    for their, our in zip(sorted(theirs, key=lambda r: r["file_name"]), ours, strict=True):
-        assert their["pan_seg_file_name"] == our["pan_seg_file_name"]
-        names = {s["id"]: table.find_class(s["category_id"], s["isthing"]).semantic_id for s in our["segments_info"]}
-        assert {s["id"]: s["category_id"] for s in their["segments_info"]} == names
+    for peer, actual_record in zip(sorted(expected, key=lambda r: r["file_name"]), actual, strict=True):
+        assert peer["pan_seg_file_name"] == actual_record["pan_seg_file_name"]
+        names = {
+            s["id"]: table.find_class(s["category_id"], s["isthing"]).semantic_id
+            for s in actual_record["segments_info"]
+        }
+        assert {s["id"]: s["category_id"] for s in peer["segments_info"]} == names
 
 
 def test_detectron2s_instances_are_the_things_of_the_panoptic_map(root: Path) -> None:
     try:
-        theirs = load_cityscapes_instances(*folders(root, "val"), from_json=False, to_polygons=False)
+        expected = load_cityscapes_instances(*folders(root, "val"), from_json=False, to_polygons=False)
     except ModuleNotFoundError as error:
         pytest.skip(f"Detectron2's main imports a module that is not public: {error}")
-    for their in theirs:
-        (our,) = (r for r in load_cityscapes_like(root, "val") if r["file_name"] == their["file_name"])
-        ids = read_panoptic_ids(our["pan_seg_file_name"])
-        masks = sorted(coco_mask.decode(a["segmentation"]).tobytes() for a in their["annotations"])
-        things = [s for s in our["segments_info"] if s["isthing"] and not s["iscrowd"]]
+    for peer in expected:
+        (actual_record,) = (r for r in load_cityscapes_like(root, "val") if r["file_name"] == peer["file_name"])
+        ids = read_panoptic_ids(actual_record["pan_seg_file_name"])
+        masks = sorted(coco_mask.decode(a["segmentation"]).tobytes() for a in peer["annotations"])
+        things = [s for s in actual_record["segments_info"] if s["isthing"] and not s["iscrowd"]]
         assert sorted((ids == s["id"]).astype(np.uint8).tobytes() for s in things) == masks
-        assert all(a["bbox_mode"] == BoxMode.XYXY_ABS for a in their["annotations"])
+        assert all(a["bbox_mode"] == BoxMode.XYXY_ABS for a in peer["annotations"])

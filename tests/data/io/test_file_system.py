@@ -22,7 +22,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.txt"
     with pytest.raises(KeyboardInterrupt), write_atomically(path) as temporary:
         temporary.write_text("half")

@@ -20,7 +20,7 @@ def save(path: Path, array: np.ndarray, **options: object) -> Path:
 
 
 @pytest.mark.parametrize("name", ["plain.png", "with space é中.png", "x.bmp", "x.tiff", "x.ppm"])
-def test_colors_come_in_the_order_asked_for(name: str, tmp_path: Path) -> None:
+def test_channels_have_the_requested_order(name: str, tmp_path: Path) -> None:
     file = save(tmp_path / name, RGB)
     assert np.array_equal(read_image(file, "RGB"), RGB)
     bgr = read_image(str(file), "BGR")
@@ -37,13 +37,13 @@ def test_images_of_every_mode_become_three_channels(mode: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.tiff"])
-def test_of_16_bits_the_higher_are_taken(name: str, tmp_path: Path) -> None:
+def test_of_16_bits_the_higher_8_are_kept(name: str, tmp_path: Path) -> None:
     # 65535 is white, 256 * 100 + 7 the gray 100.
     file = save(tmp_path / name, np.array([[65535, 25607, 7]], dtype=np.uint16))
     assert read_image(file).tolist() == [[[255] * 3, [100] * 3, [0] * 3]]
 
 
-def test_an_image_of_floats_is_an_error(tmp_path: Path) -> None:
+def test_floating_point_images_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x\.tiff: a floating-point image"):
         read_image(save(tmp_path / "x.tiff", np.zeros((2, 3), dtype=np.float32)))
 
@@ -59,7 +59,7 @@ def test_size_and_image_agree_for_every_orientation(orientation: int, tmp_path: 
     assert read_image_size(tmp_path / "x.jpg") == ((6, 4) if orientation > 4 else (4, 6))
 
 
-def test_a_rotated_photograph_is_turned_upright(tmp_path: Path) -> None:
+def test_photographs_are_rotated_upright(tmp_path: Path) -> None:
     image = Image.fromarray(RGB)
     exif = image.getexif()
     exif[ORIENTATION] = 6  # the camera's top is at the right: turn clockwise
@@ -94,7 +94,7 @@ def test_a_color_label_is_an_error(mode: str, tmp_path: Path) -> None:
         read_label(tmp_path / "x.png")
 
 
-def test_a_label_of_two_values_is_a_label(tmp_path: Path) -> None:
+def test_one_bit_labels_are_read(tmp_path: Path) -> None:
     label = read_label(save(tmp_path / "x.png", np.array([[True, False]])))
     assert (label.dtype, label.tolist()) == (np.uint8, [[1, 0]])
 
@@ -108,7 +108,7 @@ def test_panoptic_ids_are_what_panopticapi_reads(tmp_path_factory: pytest.TempPa
     assert np.array_equal(read_panoptic_ids(file), rgb2id(rgb))
 
 
-def test_panoptic_ids(tmp_path: Path) -> None:
+def test_panoptic_ids_are_decoded_from_rgb(tmp_path: Path) -> None:
     rgb = np.array([[[0, 0, 0], [7, 0, 0]], [[1, 2, 0], [255, 255, 255]]], dtype=np.uint8)
     ids = read_panoptic_ids(save(tmp_path / "x.png", rgb))
     # 1 + 2 * 256 = 513; three bytes of ones are 2 ** 24 - 1.
@@ -142,15 +142,15 @@ def test_truncated_files_are_named(reader: object, tmp_path: Path) -> None:
         reader(file)  # type: ignore[operator]
 
 
-def test_the_header_of_a_truncated_png(tmp_path: Path) -> None:
+def test_the_size_of_a_truncated_png_is_read(tmp_path: Path) -> None:
     file = save(tmp_path / "x.png", RNG.integers(0, 256, (64, 48, 3), dtype=np.uint8))
     file.write_bytes(file.read_bytes()[:2000])
-    assert read_image_size(file) == (64, 48)  # nothing behind it is looked at
+    assert read_image_size(file) == (64, 48)  # nothing behind the header is read
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("reader", [read_image, read_image_size])
-def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
+def test_images_above_the_pixel_limit_are_refused(reader: object, tmp_path: Path) -> None:
     """Item 18: of one bit each they are a few kilobytes."""
     Image.new("1", (10_000, 9_000)).save(tmp_path / "x.png")
     with pytest.raises(UnreadableError, match=r"x\.png: 9000x10000 pixels, more than"):
@@ -158,7 +158,7 @@ def test_more_pixels_than_memory_holds(reader: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reader", [read_image, read_image_size])
-def test_exif_tags_that_are_none(reader: object, tmp_path: Path) -> None:
+def test_invalid_exif_tags_are_named(reader: object, tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "x.webp", exif=b"Exif\0\0no tiff header")
     with pytest.raises(UnreadableError, match=r"x\.webp: its EXIF tags can't be read"):
         reader(tmp_path / "x.webp")  # type: ignore[operator]
@@ -172,19 +172,19 @@ def test_formats_that_run_other_programs_are_not_opened(tmp_path: Path) -> None:
         read_image(tmp_path / "x.jpg")
 
 
-def test_a_jpeg_is_no_label(tmp_path: Path) -> None:
+def test_jpeg_labels_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "x.jpg", RGB[..., 0])
     with pytest.raises(DataError, match="not a readable image of PNG, BMP, TIFF"):
         read_label(tmp_path / "x.jpg")
 
 
-def test_a_gray_png(tmp_path: Path) -> None:
+def test_gray_pngs_are_read_as_written(tmp_path: Path) -> None:
     ids = np.array([[0, 7], [150, 255]], np.uint8)
     write_png(tmp_path / "a.png", ids)
     assert np.array_equal(read_label(tmp_path / "a.png"), ids)
 
 
-def test_a_panoptic_png(tmp_path: Path) -> None:
+def test_panoptic_pngs_are_read_as_written(tmp_path: Path) -> None:
     ids = np.array([[0, 255, 256], [65536, 2**24 - 1, 300]], np.int32)
     write_png(tmp_path / "a.png", ids)
     assert np.array_equal(read_panoptic_ids(tmp_path / "a.png"), ids)
@@ -193,6 +193,6 @@ def test_a_panoptic_png(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**24])
-def test_an_id_that_no_png_holds(wrong: int, tmp_path: Path) -> None:
+def test_ids_above_three_bytes_are_refused(wrong: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.png: segment ids must be in \[0, 16777215\]"):
         write_png(tmp_path / "a.png", np.array([[0, wrong]]))

@@ -29,7 +29,7 @@ def test_results_are_in_order(workers: int) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_first_error_ends_it(workers: int) -> None:
+def test_the_first_error_is_raised(workers: int) -> None:
     with pytest.raises(DataError, match="-3: no such thing"):
         map_in_parallel(square, [1, 2, -3, 4], workers, "squares")
 
@@ -44,7 +44,7 @@ def report_and_wait(file: Path, number: int) -> None:
     time.sleep(60)
 
 
-def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     """Killed, it can't end them."""
     context = multiprocessing.get_context("fork")
     waits = partial(report_and_wait, tmp_path / "x")

@@ -15,44 +15,44 @@ from unified_seg.structures.class_table import ClassTable
 
 
 class TestPixelValues:
-    def test_dataset_ids(self):
+    def test_dataset_ids_map_to_semantic_ids(self):
         values = PixelValues.from_table(TABLE, "dataset")
         meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
         assert meant == {0: 255, SKY: 0, CAR: 1, TRUCK: 2, 255: 255}
         assert values.from_semantic[[0, 1, 2, 255]].tolist() == [SKY, CAR, TRUCK, 255]
         assert values.from_semantic.dtype == np.uint8
 
-    def test_contiguous_ids(self):
+    def test_contiguous_ids_stay_semantic_ids(self):
         values = PixelValues.from_table(TABLE, "contiguous")
         meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
         assert meant == {0: 0, 1: 1, 2: 2, 255: 255}
         assert values.from_semantic[[0, 1, 2, 255]].tolist() == [0, 1, 2, 255]
 
-    def test_a_class_with_the_id_of_void(self):
+    def test_void_is_0_if_255_is_a_class(self):
         values = PixelValues.from_table(ClassTable([replace(TABLE.classes[0], dataset_id=255)]), "dataset")
         assert (values.to_semantic[0], values.to_semantic[255]) == (255, 0)
         assert values.from_semantic[[0, 255]].tolist() == [255, 0]
 
-    def test_ids_that_need_two_bytes(self):
+    def test_large_ids_need_two_bytes(self):
         values = PixelValues.from_table(ClassTable([replace(TABLE.classes[0], dataset_id=65535)]), "dataset")
         assert values.from_semantic[[0, 255]].tolist() == [65535, 255]
 
-    def test_things_that_share_a_semantic_id(self):
+    def test_things_with_a_shared_semantic_id(self):
         table = ClassTable([replace(c, semantic_id=0, thing_id=i) for i, c in enumerate(TABLE.classes)])
         assert PixelValues.from_table(table, "contiguous").to_semantic[0] == 0
         with pytest.raises(DataError, match="several things share a semantic id"):
             PixelValues.from_table(table, "dataset")
 
     @pytest.mark.parametrize("ignore_label", [-1, 65536])
-    def test_an_ignore_label_that_no_map_holds(self, ignore_label: int):
+    def test_ignore_labels_outside_of_16_bits_are_refused(self, ignore_label: int):
         with pytest.raises(DataError, match=rf"must be in \[0, 65535\], got {ignore_label}"):
             PixelValues.from_table(ClassTable(TABLE.classes, ignore_label), "contiguous")
 
-    def test_an_unknown_kind(self):
+    def test_unknown_kinds_are_refused(self):
         with pytest.raises(ValueError, match="must be dataset or contiguous, got 'coco'"):
             PixelValues.from_table(TABLE, "coco")
 
-    def test_values_to_ignore(self):
+    def test_ignored_values_are_void(self):
         values = PixelValues.from_table(TABLE, "dataset", ignored=(0, 9))
         meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
         assert meant == {0: 255, 9: 255, SKY: 0, CAR: 1, TRUCK: 2}
@@ -61,7 +61,7 @@ class TestPixelValues:
         ("ignored", "message"),
         [((0, CAR), r"the values \[26\] can't be ignored"), ((), "one or more of"), ((-1,), "one or more of")],
     )
-    def test_values_that_can_not_be_ignored(self, ignored: tuple[int, ...], message: str):
+    def test_invalid_values_to_ignore_are_refused(self, ignored: tuple[int, ...], message: str):
         with pytest.raises(DataError, match=message):
             PixelValues.from_table(TABLE, "dataset", ignored)
 
@@ -84,7 +84,7 @@ def segmented(folder: Path, ids: list[list[int]], *segments: tuple[int, int, boo
     return {"file_name": "image.jpg", "pan_seg_file_name": str(file), "segments_info": infos, **size}
 
 
-def test_semantic_ids_are_taken_as_they_are(tmp_path: Path):
+def test_labels_of_semantic_ids_are_unchanged(tmp_path: Path):
     record = labeled(tmp_path, np.array([[0, 1], [2, 255]], dtype=np.uint8))
     assert read_semantic_ground_truth(record, TABLE).tolist() == [[0, 1], [2, 255]]
 
@@ -107,13 +107,13 @@ def test_segments_have_the_classes_of_a_semantic_label(tmp_path: Path):
     assert read_semantic_ground_truth(record, TABLE).tolist() == [[0, 0, 255], [2, 2, 1]]
 
 
-def test_a_semantic_label_goes_before_segments(tmp_path: Path):
+def test_semantic_labels_are_preferred_to_segments(tmp_path: Path):
     record = {**segmented(tmp_path, [[7]], (7, 0, False)), **labeled(tmp_path, np.array([[2]], dtype=np.uint8))}
     assert read_semantic_ground_truth(record, TABLE).tolist() == [[2]]
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_ids_that_are_no_class(dtype: type, tmp_path: Path):
+def test_ids_without_a_class_are_named(dtype: type, tmp_path: Path):
     record = labeled(tmp_path, np.array([[0, 77], [3, 255]], dtype=dtype))
     with pytest.raises(DataError, match=r"label\.png: label id 77 is neither a class \(0 to 2\) nor .* 2 pixels"):
         read_semantic_ground_truth(record, TABLE)
@@ -129,13 +129,13 @@ SEGMENTS: dict[str, tuple[tuple[int, int, bool], str]] = {
 
 
 @pytest.mark.parametrize("name", SEGMENTS)
-def test_segments_that_mean_nothing(name: str, tmp_path: Path):
+def test_segments_without_a_class_are_named(name: str, tmp_path: Path):
     segment, message = SEGMENTS[name]
     with pytest.raises(DataError, match=rf"panoptic\.png: {message}"):
         read_semantic_ground_truth(segmented(tmp_path, [[7]], segment), TABLE)
 
 
-def test_a_label_of_another_size(tmp_path: Path):
+def test_labels_of_another_size_are_named(tmp_path: Path):
     for record in (labeled(tmp_path, np.zeros((2, 3), dtype=np.uint8)), segmented(tmp_path, [[0, 0, 0]] * 2)):
         with pytest.raises(DataError, match=r"\.png: 2x3 pixels, its image has 3x2 \(height x width\)"):
             read_semantic_ground_truth({**record, "height": 3, "width": 2}, TABLE)
@@ -148,7 +148,7 @@ def test_a_record_without_ground_truth_is_named():
         read_semantic_ground_truth(record, TABLE)
 
 
-def test_ids_of_two_bytes(tmp_path: Path):
+def test_ids_of_two_bytes_are_read(tmp_path: Path):
     table = ClassTable([replace(TABLE.classes[0], dataset_id=40000)])
     values = PixelValues.from_table(table, "dataset").by_value()
     record = labeled(tmp_path, np.array([[40000, 0]], dtype=np.uint16), sem_seg_values=values)

@@ -10,7 +10,7 @@ from unified_seg.data.io.text_files import read_json, write_json
 from unified_seg.data.problems import DataError
 
 
-def test_layouts(tmp_path: Path):
+def test_json_is_indented_or_on_one_line(tmp_path: Path):
     file = tmp_path / "new" / "folder" / "a.json"
     write_json(file, {"a": [1, "é"], "b": None})
     assert file.read_text() == '{\n "a": [\n  1,\n  "\\u00e9"\n ],\n "b": null\n}\n'
@@ -20,7 +20,7 @@ def test_layouts(tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf])
-def test_what_json_does_not_have(tmp_path: Path, number: float):
+def test_nan_and_infinity_are_refused(tmp_path: Path, number: float):
     file = tmp_path / "a.json"
     write_json(file, "old")
     with pytest.raises(DataError, match=r"a\.json: can't be written: .*JSON compliant"):
@@ -52,13 +52,13 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [b"", b"[1, 2", b"\xff", b"[" * 100_000], ids=lambda c: repr(c)[:20])
-def test_files_that_are_no_json(tmp_path: Path, content: bytes):
+def test_invalid_json_is_named(tmp_path: Path, content: bytes):
     file = tmp_path / "a.json"
     file.write_bytes(content)
     with pytest.raises(DataError, match=r"a\.json: not readable as JSON: "):
         read_json(file)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path):
+def test_absent_json_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"a\.json: there is no such file"):
         read_json(tmp_path / "a.json")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unified_seg.config import ConfigError, get_config
-from unified_seg.data.datasets.cityscapes import cityscapes_metadata
+from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.data.io.image_files import read_image, read_label
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.pipeline.mapper import UnifiedMapper
@@ -27,7 +27,7 @@ from unified_seg.data.pipeline.transforms import (
 
 IGNORE = 255
 # In BGR, as the default config reads images; void is drawn black.
-COLORS = torch.tensor([*cityscapes_metadata()["stuff_colors"], *[(0, 0, 0)] * 237])[:, [2, 1, 0]]
+COLORS = torch.tensor([*build_cityscapes_table().semantic_colors, *[(0, 0, 0)] * 237])[:, [2, 1, 0]]
 SEMANTIC_OF_THING = torch.tensor([11, 12, 13, 14, 15, 16, 17, 18])
 FILL = torch.tensor([104, 116, 124])  # of PIXEL_MEAN 103.53, 116.28, 123.675
 
@@ -91,7 +91,7 @@ ALL = {
 }
 
 
-def test_all_augmentations_at_once() -> None:
+def test_all_augmentations_can_be_combined() -> None:
     cfg = config_with(**ALL)
     brightness, rotation, scale_crop, blur, padding, flip = steps_of(cfg)
     assert isinstance(brightness, RandomBrightness) and (brightness.low, brightness.high) == (0.9, 1.2)
@@ -103,10 +103,10 @@ def test_all_augmentations_at_once() -> None:
     assert isinstance(padding, PadToSize)
     assert (list(padding.size), list(padding.fill)) == ([40, 50], cfg.MODEL.PIXEL_MEAN)
     assert isinstance(flip, T.RandomFlip)
-    # Without a crop there is no padding, and the scale is alone.
+    # Without a crop there is no padding, and only the scale remains.
     cfg.INPUT.CROP.ENABLED = False
     assert isinstance(steps_of(cfg)[2], RandomScale) and len(steps_of(cfg)) == 5
-    # Evaluation has none of them.
+    # Evaluation has no augmentation.
     assert len(steps_of(cfg, is_train=False)) == 1
 
 
@@ -121,9 +121,7 @@ CROPS = [
 @pytest.mark.filterwarnings("ignore:.*array is not writable")  # of Detectron2's flip after its resize
 @pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize("flip", ["none", "horizontal", "vertical"])
-def test_without_keys_of_ours_all_is_as_detectron2_has_it(
-    crop: dict[str, Any], flip: str, records: list[dict[str, Any]]
-) -> None:
+def test_default_augmentations_equal_detectron2(crop: dict[str, Any], flip: str, records: list[dict[str, Any]]) -> None:
     # Trainings on record compare on it: pixel for pixel, draw for draw.
     cfg = config_with(MIN_SIZE_TRAIN=(51, 70), MIN_SIZE_TRAIN_SAMPLING="range", RANDOM_FLIP=flip, **crop)
     steps: list[T.Augmentation] = [T.ResizeShortestEdge((51, 70), 1333, "range")]
@@ -135,14 +133,14 @@ def test_without_keys_of_ours_all_is_as_detectron2_has_it(
         steps.append(T.RandomFlip(horizontal=flip == "horizontal", vertical=flip == "vertical"))
     for seed in range(8):
         record = records[seed % len(records)]
-        ours = sample(cfg, record, seed)
+        actual = sample(cfg, record, seed)
         next_draw = np.random.random()
         np.random.seed(seed)
-        theirs = T.AugInput(read_image(record["file_name"]), sem_seg=read_label(record["sem_seg_file_name"]))
-        T.AugmentationList(steps)(theirs)
+        expected = T.AugInput(read_image(record["file_name"]), sem_seg=read_label(record["sem_seg_file_name"]))
+        T.AugmentationList(steps)(expected)
         assert np.random.random() == next_draw
-        assert np.array_equal(ours["image"].permute(1, 2, 0), theirs.image)
-        assert np.array_equal(ours["sem_seg"], theirs.sem_seg)
+        assert np.array_equal(actual["image"].permute(1, 2, 0), expected.image)
+        assert np.array_equal(actual["sem_seg"], expected.sem_seg)
 
 
 @st.composite
@@ -199,14 +197,14 @@ def test_image_label_and_masks_stay_together(
 
 
 def test_regions_are_large_enough_to_be_compared(records: list[dict[str, Any]]) -> None:
-    # What the test above looks at, on the smallest images that it draws.
+    # What the test above compares, on the smallest images that it draws.
     label = sample(config_with(RANDOM_SCALE=[0.5, 0.5]), records[0], 0)["sem_seg"]
     inner = far_from_borders(label)
     assert len(label[inner].unique()) >= 4 and inner.float().mean() > 0.15
 
 
 @pytest.mark.parametrize("flip", ["horizontal", "vertical"])
-def test_mirrored_pairs(flip: str, records: list[dict[str, Any]]) -> None:
+def test_flips_mirror_image_and_labels(flip: str, records: list[dict[str, Any]]) -> None:
     values = {"RANDOM_SCALE": [0.5, 2.0], "ROTATION_DEGREES": 10.0, "BLUR_PROB": 0.5, "BRIGHTNESS": [0.8, 1.2]}
     axis = -1 if flip == "horizontal" else -2
     mirrored = 0
@@ -222,7 +220,7 @@ def test_mirrored_pairs(flip: str, records: list[dict[str, Any]]) -> None:
     assert 0 < mirrored < 12
 
 
-def test_a_crop_larger_than_the_image_pads(records: list[dict[str, Any]]) -> None:
+def test_crops_larger_than_the_image_are_padded(records: list[dict[str, Any]]) -> None:
     crop = {"CROP_ENABLED": True, "CROP_TYPE": "absolute", "CROP_SIZE": [100, 90], "RANDOM_FLIP": "none"}
     values = {"MIN_SIZE_TRAIN": (64,), **crop}
     padded = sample(config_with(**values, CROP_PAD=True, BLUR_PROB=1.0, BRIGHTNESS=[0.5, 0.5]), records[0], 0)
@@ -238,7 +236,7 @@ def test_a_crop_larger_than_the_image_pads(records: list[dict[str, Any]]) -> Non
     assert torch.equal(plain["instances"].gt_masks.tensor, padded["instances"].gt_masks.tensor[:, 18:82])
 
 
-def test_what_rotates_in_is_void(records: list[dict[str, Any]]) -> None:
+def test_new_corners_of_rotations_are_void(records: list[dict[str, Any]]) -> None:
     # A right angle of an image twice as wide as high leaves its left and right quarter empty, whichever way it turns.
     cfg = config_with(ROTATION_DEGREES=90.0, ROTATION_PROB=1.0, RANDOM_FLIP="none")
     (rotation, *_) = steps_of(cfg)
@@ -331,7 +329,7 @@ def test_values_at_the_bounds_are_accepted(records: list[dict[str, Any]]) -> Non
     build_augmentations(config_with(RANDOM_SCALE=[0.5, 0.75], RANDOM_SCALE_STEP=0.25), True)
 
 
-def test_a_limit_on_categories_needs_a_semantic_head() -> None:
+def test_a_category_limit_needs_a_semantic_head() -> None:
     for scale in ([1.0, 1.0], [0.5, 2.0]):
         cfg = config_with(CROP_ENABLED=True, CROP_SINGLE_CATEGORY_MAX_AREA=0.75, RANDOM_SCALE=scale)
         cfg.MODEL.SEM_SEG_HEAD.NAME = ""
@@ -339,7 +337,7 @@ def test_a_limit_on_categories_needs_a_semantic_head() -> None:
             build_augmentations(cfg, True)
 
 
-def test_all_augmentations_without_a_semantic_head(records: list[dict[str, Any]]) -> None:
+def test_augmentations_work_without_a_semantic_head(records: list[dict[str, Any]]) -> None:
     cfg = config_with(**{**ALL, "CROP_SINGLE_CATEGORY_MAX_AREA": 1.0})
     cfg.MODEL.SEM_SEG_HEAD.NAME = ""
     result = sample(cfg, records[0], 0)
@@ -348,7 +346,7 @@ def test_all_augmentations_without_a_semantic_head(records: list[dict[str, Any]]
     assert result["instances"].image_size == (40, 50)
 
 
-def test_a_mapper_can_be_sent_to_a_worker(records: list[dict[str, Any]]) -> None:
+def test_mappers_can_be_pickled(records: list[dict[str, Any]]) -> None:
     # Where processes are not forked, a loader pickles it.
     mapper = UnifiedMapper(config_with(**ALL), True)
     images = []

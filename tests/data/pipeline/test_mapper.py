@@ -13,13 +13,13 @@ from PIL import Image
 from pycocotools import mask as mask_util
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.cityscapes import cityscapes_metadata
+from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.transforms import Crop, Pad, PadToSize, ResizeCrop, Rotate
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 
-COLORS = torch.tensor([*cityscapes_metadata()["stuff_colors"], *[(0, 0, 0)] * 237])  # void is drawn black
+COLORS = torch.tensor([*build_cityscapes_table().semantic_colors, *[(0, 0, 0)] * 237])  # void is drawn black
 PERSON, CAR = 0, 2  # thing ids
 CAR_SEMANTIC = 13
 
@@ -29,7 +29,7 @@ def records_of(cfg: CfgNode, split: str = "TRAIN") -> list[dict[str, Any]]:
 
 
 def mapper_with(*steps: T.Augmentation, **options: Any) -> UnifiedMapper:
-    table = ClassTable.from_metadata(SimpleNamespace(**cityscapes_metadata()))
+    table = build_cityscapes_table()
     settings = {"is_train": True, "image_format": "RGB", "class_table": table, **options}
     return UnifiedMapper(augmentations=T.AugmentationList(list(steps)), **settings)
 
@@ -75,7 +75,7 @@ def test_image_label_and_masks_move_together(name: str, index: int, tiny_config:
     assert torch.equal(instances.gt_masks.tensor.any(0), things & (not crowd))
 
 
-def test_instances_by_hand(tiny_config: CfgNode) -> None:
+def test_instances_are_those_made_by_hand(tiny_config: CfgNode) -> None:
     # Image 0: a car at rows 30-49, columns 10-39, one at rows 34-49, columns 60-83, a person at 24-53, 98-107.
     result = mapper_with(T.RandomFlip(1.0))(records_of(tiny_config)[0])
     found = sorted(zip(result["instances"].gt_classes.tolist(), result["instances"].gt_boxes.tensor.tolist()))
@@ -97,12 +97,12 @@ def test_crowds_and_images_without_things_have_no_instances(tiny_config: CfgNode
         assert instances.gt_classes.dtype == torch.int64
 
 
-def test_what_a_crop_leaves_out_is_no_instance(tiny_config: CfgNode) -> None:
+def test_instances_outside_of_a_crop_are_left_out(tiny_config: CfgNode) -> None:
     result = mapper_with(T.CropTransform(0, 0, 45, 64))(records_of(tiny_config)[0])
     assert result["instances"].gt_boxes.tensor.tolist() == [[10.0, 30.0, 40.0, 50.0]]
 
 
-def test_panoptic_ids_of_three_bytes(tmp_path: Path) -> None:
+def test_panoptic_ids_use_three_bytes(tmp_path: Path) -> None:
     # Ids whose low bytes are alike: 1, 1 + 256, 1 + 65536.
     ids = np.array([[1] * 4, [257] * 4, [65537] * 4, [0] * 4])
     rgb = np.stack([ids % 256, ids // 256 % 256, ids // 65536], axis=-1).astype(np.uint8)
@@ -142,7 +142,7 @@ def annotated(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-def test_annotations_in_coco_style(tmp_path: Path) -> None:
+def test_coco_annotations_become_instances(tmp_path: Path) -> None:
     record = annotated(tmp_path)
     instances = mapper_with(T.RandomFlip(1.0), with_semantic=False)(record)["instances"]
     assert instances.gt_classes.tolist() == [1, 3]
@@ -197,13 +197,13 @@ def test_rotated_polygons_and_rles_are_the_rotated_masks(angle: float, tmp_path:
     assert not expected[1].any() if 3 not in found else np.array_equal(found[3], expected[1])
 
 
-def test_no_annotations_but_a_crowd(tmp_path: Path) -> None:
+def test_crowds_alone_give_no_instances(tmp_path: Path) -> None:
     record = annotated(tmp_path)
     record["annotations"] = record["annotations"][2:]
     assert len(mapper_with(with_semantic=False)(record)["instances"]) == 0
 
 
-def test_boxes_alone_are_enough_for_a_detector_without_masks(tmp_path: Path) -> None:
+def test_detectors_without_masks_need_only_boxes(tmp_path: Path) -> None:
     record = annotated(tmp_path)
     for annotation in record["annotations"]:
         del annotation["segmentation"]
@@ -215,7 +215,7 @@ def test_boxes_alone_are_enough_for_a_detector_without_masks(tmp_path: Path) -> 
         mapper_with(with_semantic=False)(record)
 
 
-def test_in_inference_the_record_stays_whole(tiny_config: CfgNode) -> None:
+def test_inference_keeps_the_record(tiny_config: CfgNode) -> None:
     tiny_config.INPUT.MIN_SIZE_TEST = 32
     record = records_of(tiny_config, "TEST")[0]
     before = dict(record)
@@ -227,14 +227,14 @@ def test_in_inference_the_record_stays_whole(tiny_config: CfgNode) -> None:
 
 
 @pytest.mark.parametrize(("format", "channels"), [("RGB", [0, 1, 2]), ("BGR", [2, 1, 0])])
-def test_channels_are_in_the_configs_order(format: str, channels: list[int], tiny_config: CfgNode) -> None:
+def test_channels_have_the_order_of_the_config(format: str, channels: list[int], tiny_config: CfgNode) -> None:
     tiny_config.INPUT.FORMAT = format
     image = UnifiedMapper(tiny_config, False)(records_of(tiny_config, "TEST")[0])["image"]
     sky = torch.tensor([70, 130, 180])[channels]
     assert torch.equal(image[:, 0, 127].long(), sky)
 
 
-def test_only_what_the_model_learns_from_is_read(tiny_config: CfgNode) -> None:
+def test_only_needed_ground_truth_is_read(tiny_config: CfgNode) -> None:
     record = records_of(tiny_config)[0]
     tiny_config.MODEL.ROI_HEADS.NAME = ""
     result = UnifiedMapper(tiny_config, True)({k: v for k, v in record.items() if k != "pan_seg_file_name"})
@@ -252,7 +252,7 @@ def test_only_what_the_model_learns_from_is_read(tiny_config: CfgNode) -> None:
         ("pan_seg_file_name", "its image has 64x128"),
     ],
 )
-def test_a_file_of_another_size_is_named(key: str, message: str, tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_files_of_another_size_are_named(key: str, message: str, tiny_config: CfgNode, tmp_path: Path) -> None:
     other = tmp_path / "other.png"
     with Image.open(records_of(tiny_config)[0][key]) as image:
         image.resize((100, 64), Image.Resampling.NEAREST).save(other)
@@ -260,14 +260,14 @@ def test_a_file_of_another_size_is_named(key: str, message: str, tiny_config: Cf
         UnifiedMapper(tiny_config, True)({**records_of(tiny_config)[0], key: str(other)})
 
 
-def test_label_ids_that_are_no_class_are_an_error(tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_label_ids_without_a_class_are_errors(tiny_config: CfgNode, tmp_path: Path) -> None:
     file = tmp_path / "label.png"
     Image.fromarray(np.full((64, 128), 300, dtype=np.uint16)).save(file)
     with pytest.raises(DataError, match=r"label\.png: label id 300 is neither a class"):
         UnifiedMapper(tiny_config, True)({**records_of(tiny_config)[0], "sem_seg_file_name": str(file)})
 
 
-def test_a_crop_may_avoid_a_single_category(tiny_config: CfgNode) -> None:
+def test_crops_can_limit_a_single_category(tiny_config: CfgNode) -> None:
     crop = tiny_config.INPUT.CROP
     crop.ENABLED, crop.TYPE, crop.SIZE, crop.SINGLE_CATEGORY_MAX_AREA = True, "absolute", [20, 20], 0.75
     result = UnifiedMapper(tiny_config, True)(records_of(tiny_config)[0])
@@ -296,7 +296,7 @@ def test_new_pixels_of_labels_are_ignored(ignore: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ignore", [-1, 256])
-def test_an_ignore_label_that_no_file_can_have(
+def test_ignore_labels_above_255_are_refused(
     ignore: int, tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = tiny_config.DATASETS.TRAIN[0]
@@ -305,18 +305,18 @@ def test_an_ignore_label_that_no_file_can_have(
         UnifiedMapper(tiny_config, True)
 
 
-def test_the_semantic_ground_truth_of_a_panoptic_record(tiny_config: CfgNode) -> None:
-    # The labels of the drawn streets say the same as the segments' classes.
+def test_panoptic_records_give_semantic_labels(tiny_config: CfgNode) -> None:
+    # The labels of the drawn streets equal the segments' classes.
     mapper = mapper_with()
     for record in records_of(tiny_config):
         without = {key: value for key, value in record.items() if key != "sem_seg_file_name"}
         assert torch.equal(mapper(without)["sem_seg"], mapper(record)["sem_seg"])
 
 
-def test_a_record_without_ground_truth(tiny_config: CfgNode) -> None:
+def test_records_without_ground_truth_are_void(tiny_config: CfgNode) -> None:
     record = records_of(tiny_config)[0]
-    alone = {key: record[key] for key in ("file_name", "image_id", "height", "width")}
-    result = mapper_with(T.RandomFlip(1.0))(alone)
+    without_labels = {key: record[key] for key in ("file_name", "image_id", "height", "width")}
+    result = mapper_with(T.RandomFlip(1.0))(without_labels)
     assert (result["sem_seg"] == 255).all() and result["sem_seg"].shape == (64, 128)
     assert "instances" not in result
 
@@ -329,7 +329,7 @@ BAD_MASKS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_MASKS)
-def test_masks_are_checked_before_anything_reads_them(name: str, tiny_config: CfgNode) -> None:
+def test_invalid_masks_are_named(name: str, tiny_config: CfgNode) -> None:
     segmentation, message = BAD_MASKS[name]
     record = {key: records_of(tiny_config)[0][key] for key in ("file_name", "image_id", "height", "width")}
     box = {"bbox": [0.0, 0.0, 5.0, 5.0], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
@@ -340,7 +340,9 @@ def test_masks_are_checked_before_anything_reads_them(name: str, tiny_config: Cf
 
 @pytest.mark.parametrize("is_train", [True, False])
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (1, 1)])
-def test_images_of_odd_sizes(size: tuple[int, int], is_train: bool, tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_images_of_unusual_sizes_are_mapped(
+    size: tuple[int, int], is_train: bool, tiny_config: CfgNode, tmp_path: Path
+) -> None:
     """Items 19 and 24: of 1 x 5000 pixels at most 128 long nothing would be left of the shorter side."""
     labels = np.zeros(size, dtype=np.uint8)
     for name, array in (("image", np.stack([labels] * 3, axis=-1)), ("label", labels)):
@@ -363,7 +365,7 @@ KINDS = [("L", "grau é 1.png"), ("CMYK", "druck 中.jpg"), ("RGBA", "a b.png"),
 
 
 @pytest.mark.parametrize(("mode", "name"), KINDS)
-def test_images_of_odd_kinds(mode: str, name: str, tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_images_of_unusual_modes_are_mapped(mode: str, name: str, tiny_config: CfgNode, tmp_path: Path) -> None:
     """Item 24."""
     gray = np.full((4, 6), 129, dtype=np.uint16 if mode == "I;16" else np.uint8)
     image = Image.fromarray(gray)
@@ -372,7 +374,7 @@ def test_images_of_odd_kinds(mode: str, name: str, tiny_config: CfgNode, tmp_pat
     assert result["image"].shape[0] == 3 and result["image"].dtype == torch.uint8
 
 
-def test_a_palette_label_means_its_ids(tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_palette_labels_give_their_indices(tiny_config: CfgNode, tmp_path: Path) -> None:
     """Item 22: training, the checks and evaluation read a label by one function, the ids and not the colors."""
     record = records_of(tiny_config)[0]
     label = Image.open(record["sem_seg_file_name"])

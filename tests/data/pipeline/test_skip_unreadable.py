@@ -22,7 +22,7 @@ def mapper_that_fails(*damaged: int) -> Any:
     return mapper
 
 
-def test_another_record_takes_its_place(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_unreadable_records_are_replaced_and_listed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ledger = tmp_path / "run" / "unreadable.txt"
     mapper = SkipUnreadable(mapper_that_fails(1, 3), RECORDS, ledger, limit=2)
     seen = [mapper(record)["file_name"] for record in RECORDS * 4]
@@ -33,14 +33,14 @@ def test_another_record_takes_its_place(tmp_path: Path, caplog: pytest.LogCaptur
     assert [r.message for r in caplog.records] == [f"left out: {line}" for line in ledger.read_text().splitlines()]
 
 
-def test_more_than_the_limit_stop(tmp_path: Path) -> None:
+def test_more_files_than_the_limit_are_an_error(tmp_path: Path) -> None:
     mapper = SkipUnreadable(mapper_that_fails(1, 3), RECORDS[:1], tmp_path / "list.txt", limit=1)
     mapper(RECORDS[1])
     with pytest.raises(DataError, match=r"2 files .*MAX_UNREADABLE is 1; .*list\.txt, such as 3\.jpg: damaged"):
         mapper(RECORDS[3])
 
 
-def test_processes_count_together(tmp_path: Path) -> None:
+def test_the_limit_counts_across_processes(tmp_path: Path) -> None:
     both = [SkipUnreadable(mapper_that_fails(1, 3), RECORDS[:1], tmp_path / "list.txt", limit=1) for _ in range(2)]
     both[0](RECORDS[1])
     both[1](RECORDS[1])
@@ -48,13 +48,13 @@ def test_processes_count_together(tmp_path: Path) -> None:
         both[1](RECORDS[3])
 
 
-def test_a_set_without_a_readable_file_does_not_hang(tmp_path: Path) -> None:
+def test_sets_without_a_readable_file_are_an_error(tmp_path: Path) -> None:
     mapper = SkipUnreadable(mapper_that_fails(0, 1, 2, 3, 4), RECORDS, tmp_path / "list.txt", limit=10)
-    with pytest.raises(DataError, match="none of 100 records"):
+    with pytest.raises(DataError, match=r"100 records drawn .* are unreadable"):
         mapper(RECORDS[0])
 
 
-def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+def test_invalid_text_in_names_is_escaped(tmp_path: Path) -> None:
     def mapper(record: dict[str, Any]) -> dict[str, Any]:
         if "ok" not in record:
             raise UnreadableError("a\udcff.jpg: damaged")
@@ -64,7 +64,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert (tmp_path / "list.txt").read_text() == "a\\udcff.jpg: damaged\n"
 
 
-def test_other_errors_are_errors(tmp_path: Path) -> None:
+def test_other_errors_are_raised(tmp_path: Path) -> None:
     def mapper(record: dict[str, Any]) -> dict[str, Any]:
         raise DataError("x.json: wrong")
 
@@ -86,8 +86,8 @@ def test_training_goes_on_without_a_damaged_image(
         file.write_bytes(whole[: len(whole) // 2])
     else:
         Image.new("1", (10_000, 9_000)).save(file)  # a few kilobytes
-    spoilt = [{**records[0], "file_name": str(file)}, records[1]]
-    monkeypatch.setattr("unified_seg.data.pipeline.loaders.DatasetCatalog.get", lambda name: spoilt)
+    damaged = [{**records[0], "file_name": str(file)}, records[1]]
+    monkeypatch.setattr("unified_seg.data.pipeline.loaders.DatasetCatalog.get", lambda name: damaged)
     tiny_config.DATALOADER.NUM_WORKERS = workers
     loader = iter(build_train_loader(tiny_config))
     names = {x["file_name"] for _ in range(3) for x in next(loader)}
@@ -96,11 +96,13 @@ def test_training_goes_on_without_a_damaged_image(
     assert line.startswith(f"{file}: ")
 
 
-def test_zero_stops_at_the_first(tiny_config: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limit_0_raises_at_the_first_file(
+    tiny_config: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record = DatasetCatalog.get(tiny_config.DATASETS.TRAIN[0])[0]
     (tmp_path / "text.jpg").write_text("<html>")
-    spoilt = [{**record, "file_name": str(tmp_path / "text.jpg")}, record]
-    monkeypatch.setattr("unified_seg.data.pipeline.loaders.DatasetCatalog.get", lambda name: spoilt)
+    damaged = [{**record, "file_name": str(tmp_path / "text.jpg")}, record]
+    monkeypatch.setattr("unified_seg.data.pipeline.loaders.DatasetCatalog.get", lambda name: damaged)
     tiny_config.DATASETS.MAX_UNREADABLE = 0
     loader = iter(build_train_loader(tiny_config))
     with pytest.raises(DataError, match=r"text\.jpg: not a readable image"):

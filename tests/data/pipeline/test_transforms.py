@@ -47,7 +47,7 @@ def sizes_drawn(scale: T.Augmentation, height: int, width: int, draws: int = 300
     return {(transform.new_h, transform.new_w) for transform in transforms}
 
 
-def test_scales_by_hand() -> None:
+def test_scales_are_those_computed_by_hand() -> None:
     # The image's own size times 0.5, 0.75, ... 2.
     own = RandomScale((0,), 10, "choice", (0.5, 2.0), step=0.25)
     factors = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
@@ -74,7 +74,7 @@ def test_steps_end_at_the_highest_factor() -> None:
     assert len(sizes_drawn(RandomScale((0,), 10, "choice", (0.1, 0.3), step=0.1), 100, 100)) == 3
 
 
-def test_factors_between_are_all_drawn_alike() -> None:
+def test_factors_are_drawn_uniformly() -> None:
     widths = np.array([w for _, w in sizes_drawn(RandomScale((0,), 10, "choice", (0.5, 2.0)), 10, 10000, draws=2000)])
     assert 5000 <= widths.min() < 5100 and 19900 < widths.max() <= 20000
     # Uniform: a third of the draws falls into each third of the range; 2000 draws have a deviation of 1 %.
@@ -147,7 +147,7 @@ def test_half_turns_and_quarter_turns_are_exact(height: int, width: int) -> None
         assert np.array_equal(quarter.apply_segmentation(image), np.rot90(image))
 
 
-def test_corners_that_come_in_have_the_fill() -> None:
+def test_new_corners_have_the_fill() -> None:
     rotate = Rotate(41, 41, 45, FILL)
     image = rotate.apply_image(np.full((41, 41, 3), 200, dtype=np.uint8))
     label = rotate.apply_segmentation(np.full((41, 41), 7, dtype=np.uint8))
@@ -172,7 +172,7 @@ def test_a_rotated_polygon_covers_the_rotated_mask(angle: float, x: int, y: int,
     assert (drawn != rotate.apply_segmentation(mask)).sum() <= 0.6 * 2 * (width + height)
 
 
-def test_angles_to_both_sides_are_drawn() -> None:
+def test_angles_have_both_signs() -> None:
     np.random.seed(0)
     rotation = RandomRotation(10.0, FILL)
     drawn = [rotation.get_transform(image_of(4, 6)).angle for _ in range(500)]
@@ -192,18 +192,18 @@ CROPS: list[tuple[str, list[float]]] = [
 @pytest.mark.parametrize(("kind", "size"), CROPS)
 @settings(max_examples=20, deadline=None)
 @given(st.integers(10, 40), st.integers(10, 40), st.sampled_from([0.2, 0.4, 0.6, 1.0]), st.booleans(), seeds)
-def test_crops_are_those_of_detectron2(
+def test_crops_equal_detectron2(
     kind: str, size: list[float], height: int, width: int, max_area: float, void: bool, seed: int
 ) -> None:
     # Bands of few classes, so that a limit often asks for another draw.
     label = np.repeat(label_of(1, width, seed, classes=4), height, axis=0)
     if void:
         label[: height // 2] = VOID
-    theirs: T.Augmentation = T.RandomCrop(kind, size)
+    expected: T.Augmentation = T.RandomCrop(kind, size)
     if max_area < 1:
-        theirs = T.RandomCrop_CategoryAreaConstraint(kind, size, max_area, ignored_category=VOID)
+        expected = T.RandomCrop_CategoryAreaConstraint(kind, size, max_area, ignored_category=VOID)
     inputs, windows, next_draws = [T.AugInput(image_of(height, width), sem_seg=label) for _ in range(2)], [], []
-    for crop, given_input in zip((RandomCrop(kind, size, max_area), theirs), inputs):
+    for crop, given_input in zip((RandomCrop(kind, size, max_area), expected), inputs):
         np.random.seed(seed)
         transform = crop(given_input)
         windows.append((transform.x0, transform.y0, transform.w, transform.h))
@@ -234,7 +234,7 @@ def test_a_crop_without_a_limit_needs_no_labels() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seeds, st.sampled_from([0.5, 0.75, 0.9]))
-def test_a_crop_keeps_its_limit_or_is_the_last_of_ten(seed: int, limit: float) -> None:
+def test_a_crop_keeps_its_limit_or_is_the_tenth(seed: int, limit: float) -> None:
     # Two thirds of class 1, the rest of classes 2 and void.
     label = np.full((12, 30), 1, dtype=np.uint8)
     label[:, 20:] = 2
@@ -270,7 +270,7 @@ def clear_of_ties(first: int, count: int, size: int, new_size: int) -> np.ndarra
 
 @settings(max_examples=150, deadline=None)
 @given(st.data(), heights, widths, st.integers(1, 90), st.integers(1, 90), seeds)
-def test_a_resized_crop_is_the_crop_of_a_resize(
+def test_resize_crop_equals_resize_and_crop(
     data: st.DataObject, height: int, width: int, new_height: int, new_width: int, seed: int
 ) -> None:
     w, h = data.draw(st.integers(1, new_width)), data.draw(st.integers(1, new_height))
@@ -292,23 +292,23 @@ def test_a_resized_crop_is_the_crop_of_a_resize(
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(4, 40), st.integers(4, 40), st.sampled_from([0.5, 1.0]), seeds)
-def test_scale_and_crop_draw_what_they_draw_alone(height: int, width: int, max_area: float, seed: int) -> None:
+def test_scale_crop_draws_the_same_numbers(height: int, width: int, max_area: float, seed: int) -> None:
     scale = RandomScale((0,), 10, "choice", (0.5, 2.0))
     crop = RandomCrop("absolute", [6, 8], max_area)
     label = label_of(height, width, seed, classes=3)
-    alone, together = (T.AugInput(image_of(height, width), sem_seg=label) for _ in range(2))
+    separate, together = (T.AugInput(image_of(height, width), sem_seg=label) for _ in range(2))
     np.random.seed(seed)
-    T.AugmentationList([scale, crop])(alone)
+    T.AugmentationList([scale, crop])(separate)
     expected = np.random.random()
     np.random.seed(seed)
     RandomScaleCrop(scale, crop)(together)
     assert np.random.random() == expected
-    assert together.image.shape == alone.image.shape
-    assert np.abs(together.image.astype(int) - alone.image).max() <= 2
-    assert (together.sem_seg == alone.sem_seg).mean() > 0.5  # the other half may be ties
+    assert together.image.shape == separate.image.shape
+    assert np.abs(together.image.astype(int) - separate.image).max() <= 2
+    assert (together.sem_seg == separate.sem_seg).mean() > 0.5  # the other half may be ties
 
 
-def test_padding_by_hand() -> None:
+def test_padding_is_even_on_both_sides() -> None:
     image, label = np.full((2, 3, 3), 200, dtype=np.uint8), np.full((2, 3), 7, dtype=np.uint8)
     augmented = T.AugInput(image, sem_seg=label)
     transform = PadToSize((5, 4), FILL)(augmented)
@@ -323,7 +323,7 @@ def test_padding_by_hand() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(heights, widths, heights, widths, st.sampled_from([1, 3]))
-def test_padding_is_all_that_is_new(height: int, width: int, least_h: int, least_w: int, channels: int) -> None:
+def test_padding_keeps_the_image(height: int, width: int, least_h: int, least_w: int, channels: int) -> None:
     image, label = image_of(height, width, channels), label_of(height, width, 0)
     augmented = T.AugInput(image, sem_seg=label)
     transform = PadToSize((least_h, least_w), FILL[:channels])(augmented)
@@ -338,13 +338,13 @@ def test_padding_is_all_that_is_new(height: int, width: int, least_h: int, least
     )
 
 
-def test_a_padding_can_be_undone() -> None:
+def test_padding_can_be_undone() -> None:
     image = image_of(5, 6)
     padding = Pad(1, 2, 3, 4, 6, 5, pad_value=FILL)
     assert np.array_equal(padding.inverse().apply_image(padding.apply_image(image)), image)
 
 
-def test_brightness_by_hand() -> None:
+def test_brightness_multiplies_and_clips() -> None:
     image = np.array([[[0, 1, 100], [3, 200, 255]]], dtype=np.uint8)
     for factor, expected in ((1.5, [[0, 2, 150], [4, 255, 255]]), (0.5, [[0, 0, 50], [2, 100, 128]])):
         # To the nearest byte, the even one of two: 1.5, 4.5 become 2, 4, and 0.5, 1.5, 127.5 become 0, 2, 128.
@@ -361,7 +361,7 @@ def test_brightness_is_between_its_bounds() -> None:
     assert drawn == set(range(80, 121))
 
 
-def test_blur_by_hand() -> None:
+def test_blur_has_opencv_weights() -> None:
     # Binomial weights 1 4 6 4 1 along rows and along columns; 256 is the square of their sum.
     image = np.zeros((9, 9, 3), dtype=np.uint8)
     image[4, 4] = 255
@@ -384,7 +384,7 @@ def test_blur_by_hand() -> None:
         PadToSize((3, 3), FILL[:1]).get_transform,
     ],
 )
-def test_images_of_one_channel_and_one_pixel(transform: Any, size: tuple[int, int]) -> None:
+def test_one_channel_and_one_pixel_are_supported(transform: Any, size: tuple[int, int]) -> None:
     image = np.full((*size, 1), 9, dtype=np.uint8)
     result = transform(image).apply_image(image)
     assert result.dtype == np.uint8

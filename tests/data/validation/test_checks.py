@@ -30,7 +30,7 @@ def table(tiny_config: CfgNode) -> ClassTable:
     return dataset_classes(MetadataCatalog.get(tiny_config.DATASETS.TRAIN[0]))
 
 
-def test_a_good_data_set_is_counted(records: list[Record], table: ClassTable) -> None:
+def test_pixels_of_classes_are_counted(records: list[Record], table: ClassTable) -> None:
     histogram = check_labels(records, table, "x")
     labels = np.stack([read_label(r["sem_seg_file_name"]) for r in records])
     assert histogram.tolist() == [int((labels == i).sum()) for i in range(19)]
@@ -40,7 +40,7 @@ def test_a_good_data_set_is_counted(records: list[Record], table: ClassTable) ->
     assert histogram.sum() == 4 * 60 * 128
 
 
-def test_check_datasets_reports_what_it_saw(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+def test_class_shares_and_absent_classes_are_logged(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         check_datasets(tiny_config)
     assert "labels are consistent" in caplog.text
@@ -50,7 +50,7 @@ def test_check_datasets_reports_what_it_saw(tiny_config: CfgNode, caplog: pytest
     assert all("no pixel of sidewalk, wall" in w and "car" not in w for w in warnings)
 
 
-def test_the_reading_of_labels_can_be_turned_off(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+def test_labels_are_not_read_without_check_labels(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
     tiny_config.DATASETS.CHECK_LABELS = False
     with caplog.at_level(logging.INFO):
         check_datasets(tiny_config)
@@ -103,7 +103,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("key", "change", "message"), FILES)
-def test_a_wrong_file_is_named(
+def test_wrong_files_are_named(
     key: str, change: Callable, message: str, records: list[Record], table: ClassTable, tmp_path: Path
 ) -> None:
     redraw(records[1], key, tmp_path, change)
@@ -112,7 +112,7 @@ def test_a_wrong_file_is_named(
 
 
 @pytest.mark.parametrize("key", ["file_name", "sem_seg_file_name", "pan_seg_file_name"])
-def test_a_missing_file_is_named(key: str, records: list[Record], table: ClassTable) -> None:
+def test_missing_files_are_named(key: str, records: list[Record], table: ClassTable) -> None:
     records[2][key] = "/nowhere/gone.png"
     with pytest.raises(DataError, match=r"/nowhere/gone\.png: there is no such file"):
         check_labels(records, table, "x")
@@ -128,7 +128,7 @@ SEGMENTS = [
 
 
 @pytest.mark.parametrize(("change", "message"), SEGMENTS)
-def test_a_wrong_segment_is_named(
+def test_wrong_segments_are_named(
     change: dict[str, Any], message: str, records: list[Record], table: ClassTable
 ) -> None:
     records[0]["segments_info"][0].update(change)
@@ -137,27 +137,27 @@ def test_a_wrong_segment_is_named(
         check_labels(records, table, "x")
 
 
-def test_a_segment_of_the_json_alone_is_named(records: list[Record], table: ClassTable) -> None:
+def test_segments_only_in_the_json_are_named(records: list[Record], table: ClassTable) -> None:
     extra = {"id": 26999, "category_id": 2, "isthing": True, "iscrowd": 0}
     records[0]["segments_info"].append(extra)
     with pytest.raises(DataError, match=r"panoptic\.png: the segment 26999 is in segments_info but not"):
         check_labels(records, table, "x")
 
 
-def test_a_segment_listed_twice_is_named(records: list[Record], table: ClassTable) -> None:
+def test_repeated_segments_are_named(records: list[Record], table: ClassTable) -> None:
     segments = records[0]["segments_info"]
     segments.append(dict(segments[0]))
     with pytest.raises(DataError, match=r"panoptic\.png: the segment \d+ is in segments_info twice"):
         check_labels(records, table, "x")
 
 
-def test_an_annotation_of_an_unknown_class_is_named(records: list[Record], table: ClassTable) -> None:
+def test_annotations_of_unknown_classes_are_named(records: list[Record], table: ClassTable) -> None:
     records[0]["annotations"] = [{"category_id": 8}]
     with pytest.raises(DataError, match=r"leftImg8bit\.png: annotation 0: category_id must be .*\[0, 7\], got 8"):
         check_labels(records, table, "x")
 
 
-def test_check_datasets_stops_training(tiny_config: CfgNode, records: list[Record], tmp_path: Path) -> None:
+def test_wrong_labels_of_training_sets_are_errors(tiny_config: CfgNode, records: list[Record], tmp_path: Path) -> None:
     redraw(records[3], "sem_seg_file_name", tmp_path, painted(77))
     name = "unified_test_streets_spoilt"
     DatasetCatalog.register(name, lambda: records)
@@ -173,7 +173,7 @@ def test_check_datasets_stops_training(tiny_config: CfgNode, records: list[Recor
         MetadataCatalog.remove(name)
 
 
-def test_fields_that_the_model_needs(records: list[Record]) -> None:
+def test_missing_ground_truth_of_a_part_is_named(records: list[Record]) -> None:
     check_fields({"x": records}, semantic=True, instances=True)
     del records[1]["sem_seg_file_name"]  # its segments have classes
     check_fields({"x": records}, semantic=True, instances=True)
@@ -187,14 +187,14 @@ def test_fields_that_the_model_needs(records: list[Record]) -> None:
     check_fields({"x": records}, semantic=False, instances=True)
 
 
-def test_masks_that_the_detector_learns(records: list[Record]) -> None:
+def test_missing_masks_are_named(records: list[Record]) -> None:
     records[1]["annotations"] = [{"id": 4, "category_id": 0, "iscrowd": 1}, {"id": 5, "category_id": 0}]
     check_fields({"x": records}, semantic=False, instances=True)
     with pytest.raises(DataError, match=r"000001_000019_leftImg8bit\.png: annotation 5 has no segmentation"):
         check_fields({"x": records}, semantic=False, instances=True, masks=True)
 
 
-def test_images_of_a_test_set_are_read_in_full(tiny_config: CfgNode, records: list[Record], tmp_path: Path) -> None:
+def test_decode_finds_truncated_images(tiny_config: CfgNode, records: list[Record], tmp_path: Path) -> None:
     """Damage behind the header would end the evaluation after the training."""
     file = tmp_path / "cut.png"
     file.write_bytes(Path(records[0]["file_name"]).read_bytes()[:-60])
@@ -214,7 +214,7 @@ def test_damaged_training_images_are_tolerated_up_to_a_limit(records: list[Recor
         check_labels(records, table, "x", report=TolerantReport(1))
 
 
-def test_data_sets_that_teach_different_parts(records: list[Record], caplog: pytest.LogCaptureFixture) -> None:
+def test_data_sets_can_train_different_parts(records: list[Record], caplog: pytest.LogCaptureFixture) -> None:
     def only(*keys: str) -> list[Record]:
         return [{k: r[k] for k in ("file_name", "image_id", "height", "width", *keys)} for r in records]
 
@@ -232,7 +232,7 @@ def test_an_empty_data_set_is_an_error() -> None:
         check_fields({"x": []}, semantic=True, instances=True)
 
 
-def test_image_ids_are_unique(records: list[Record]) -> None:
+def test_repeated_image_ids_are_named(records: list[Record]) -> None:
     records[3]["image_id"] = records[0]["image_id"]
     with pytest.raises(DataError, match=r"000003_000019_leftImg8bit\.png: its image id 'alpha_000000_000019' .* twice"):
         check_fields({"x": records}, semantic=True, instances=True)
@@ -251,7 +251,7 @@ ANNOTATIONS: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("annotation", "kind", "message"), ANNOTATIONS)
-def test_a_wrong_annotation_is_named(
+def test_wrong_annotations_are_reported(
     annotation: dict[str, Any], kind: str, message: str, records: list[Record], table: ClassTable
 ) -> None:
     found: list[Problem] = []
@@ -261,7 +261,7 @@ def test_a_wrong_annotation_is_named(
     assert problem.cause.startswith(message) or message in problem.cause
 
 
-def test_everything_wrong_is_reported(records: list[Record], table: ClassTable, tmp_path: Path) -> None:
+def test_all_problems_of_a_record_are_reported(records: list[Record], table: ClassTable, tmp_path: Path) -> None:
     record = records[0]
     redraw(record, "sem_seg_file_name", tmp_path, painted(19))
     redraw(record, "pan_seg_file_name", tmp_path, painted((9, 9, 0)))
@@ -282,13 +282,13 @@ def test_everything_wrong_is_reported(records: list[Record], table: ClassTable, 
     assert [p.is_error for p in found if p.kind == "area"] == [False]
 
 
-def test_an_area_that_differs_does_not_stop_training(records: list[Record], table: ClassTable) -> None:
+def test_a_different_area_is_a_warning(records: list[Record], table: ClassTable) -> None:
     records[0]["segments_info"][0]["area"] = 1  # areas are counted in the PNG
     assert check_labels(records, table, "x").sum() == 4 * 60 * 128
 
 
 @pytest.mark.parametrize(("orientation", "kinds"), [(3, ["orientation"]), (6, ["orientation", "size"])])
-def test_a_turned_image_is_reported(
+def test_rotated_images_are_reported(
     orientation: int, kinds: list[str], records: list[Record], table: ClassTable, tmp_path: Path
 ) -> None:
     # The label is of the pixels as they are stored: after a quarter turn its size is another, after a half turn only a

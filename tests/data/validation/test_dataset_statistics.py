@@ -21,7 +21,7 @@ SHARED = ClassTable(
 )
 
 
-def test_things_that_share_a_semantic_id() -> None:
+def test_things_with_a_shared_semantic_id() -> None:
     hen = InstanceMeasures.from_rows([(0, False, 12, 3, 4)])
     statistics = compute_statistics([ImageContents((8, 9), {0: 12, 1: 60}, hen)], SHARED)
     assert [(c.name, c.pixels, c.images, c.instances) for c in statistics.classes] == [
@@ -32,14 +32,14 @@ def test_things_that_share_a_semantic_id() -> None:
     assert [c.is_empty for c in statistics.classes] == [False, True, False]
 
 
-def test_semantic_ground_truth_alone_says_nothing_of_instances() -> None:
+def test_semantic_ground_truth_has_no_instances() -> None:
     statistics = compute_statistics([ImageContents((8, 9), {1: 60}, None), ImageContents(None, {}, None)], SHARED)
     assert [(c.instances, c.crowds) for c in statistics.classes] == [(None, None)] * 3
     assert statistics.instances_per_image == [] and statistics.instance_sizes.shape == (0, 3)
     assert statistics.image_sizes == {(8, 9): 1} and statistics.classes_per_image == [1, 0]
 
 
-def test_crowds_are_counted_apart() -> None:
+def test_crowds_are_counted_separately() -> None:
     measures = InstanceMeasures.from_rows([(1, True, 50, 5, 10), (1, False, 6, 2, 3), (1, False, 8, 2, 4)])
     statistics = compute_statistics([ImageContents((8, 9), None, measures)], SHARED)
     cow = statistics.classes[1]

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("forget_datasets")
 SIZE = (8, 12)
 GRASS, HEN = 3, 17
 CATEGORIES = [{"id": GRASS, "name": "grass", "isthing": 0}, {"id": HEN, "name": "hen", "isthing": 1}]
-TRUTHS: dict[str, dict[str, Any]] = {
+GROUND_TRUTHS: dict[str, dict[str, Any]] = {
     "panoptic": {"PANOPTIC": "panoptic.json"},
     "instances": {"INSTANCES": "instances.json"},
     "semantic": {"SEMANTIC": "semantic", "CLASSES": "classes.yaml", "IGNORE": [0]},
@@ -45,8 +45,8 @@ def yard(tmp_path: Path) -> Path:
     labels[2:5, 3:7] = HEN
     entries, annotations, hens = [], [], []
     for index, name in enumerate(("one.png", "two.jpg")):
-        picture = np.random.default_rng(index).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-        Image.fromarray(picture).save(images / name)
+        pixels = np.random.default_rng(index).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / name)
         png = f"{name[:3]}.png"
         Image.fromarray(labels).save(semantic / png)
         Image.fromarray(np.stack([labels, 0 * labels, 0 * labels], axis=-1)).save(pngs / png)
@@ -93,7 +93,7 @@ def segment(yard: Path, **more: Any) -> None:
 
 
 # kind -> (ground truth, what spoils it, the file that is named, the record that is)
-SPOILT: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
+DAMAGED: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
     "missing-file": ("panoptic", lambda y: (y / "images/one.png").unlink(), "images/one.png", ""),
     "unreadable": ("panoptic", lambda y: cut(y / "images/two.jpg"), "images/two.jpg", ""),
     "format": ("instances", lambda y: hen(y, bbox="x"), "instances.json", "annotations record 0"),
@@ -140,7 +140,7 @@ SPOILT: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
 
 
 def of_yard(yard: Path, ground_truth: str, name: str = "yard") -> Survey:
-    register_custom([{"NAME": name, "IMAGES": "images", **TRUTHS[ground_truth]}], yard)
+    register_custom([{"NAME": name, "IMAGES": "images", **GROUND_TRUTHS[ground_truth]}], yard)
     (found,) = survey_datasets([name], workers=0)
     return found
 
@@ -150,45 +150,45 @@ def register(name: str, like: str, load: Callable[[], Any]) -> None:
     MetadataCatalog.get(name).set(**{k: v for k, v in MetadataCatalog.get(like).as_dict().items() if k != "name"})
 
 
-@pytest.mark.parametrize("ground_truth", TRUTHS)
-def test_nothing_is_wrong_with_a_clean_data_set(ground_truth: str, yard: Path) -> None:
+@pytest.mark.parametrize("ground_truth", GROUND_TRUTHS)
+def test_correct_data_sets_have_no_problem(ground_truth: str, yard: Path) -> None:
     found = of_yard(yard, ground_truth)
     assert found.problems == [] and len(found.records) == 2
 
 
-def test_every_kind_is_spoilt() -> None:
-    assert set(SPOILT) == set(KINDS)
+def test_every_kind_of_problem_is_tested() -> None:
+    assert set(DAMAGED) == set(KINDS)
 
 
-@pytest.mark.parametrize("kind", SPOILT)
-def test_a_problem_is_found_once_with_its_file_and_record(kind: str, yard: Path) -> None:
-    ground_truth, spoil, file, record = SPOILT[kind]
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_problem_is_found_once_with_file_and_record(kind: str, yard: Path) -> None:
+    ground_truth, spoil, file, record = DAMAGED[kind]
     spoil(yard)
     found = of_yard(yard, ground_truth)
     assert [(p.kind, p.file, p.record) for p in found.problems] == [(kind, str(yard / file), record)]
     assert (found.num_errors, found.num_warnings) == ((1, 0) if KINDS[kind].is_error else (0, 1))
 
 
-def test_a_png_that_is_cut_off(yard: Path) -> None:
+def test_truncated_pngs_are_reported(yard: Path) -> None:
     cut(yard / "images/one.png")
     assert [(p.kind, Path(p.file).name) for p in of_yard(yard, "panoptic").problems] == [("unreadable", "one.png")]
 
 
-def test_an_annotation_file_that_is_none(yard: Path) -> None:
-    register_custom([{"NAME": "yard", "IMAGES": "images", **TRUTHS["panoptic"]}], yard)
+def test_invalid_annotation_files_are_reported(yard: Path) -> None:
+    register_custom([{"NAME": "yard", "IMAGES": "images", **GROUND_TRUTHS["panoptic"]}], yard)
     (yard / "panoptic.json").write_text("{")
     (found,) = survey_datasets(["yard"], workers=0)
     (problem,) = found.problems
     assert (problem.kind, problem.file, found.records) == ("format", str(yard / "panoptic.json"), [])
 
 
-def test_an_image_of_the_training_set_in_the_test_set(yard: Path, tmp_path: Path) -> None:
+def test_training_images_in_the_test_set_are_reported(yard: Path, tmp_path: Path) -> None:
     shutil.copytree(yard, tmp_path / "test")
     (tmp_path / "test/images/two.jpg").rename(tmp_path / "test/images/three.jpg")
     edit(tmp_path / "test/panoptic.json", lambda c: c["images"][1].update(file_name="three.jpg"))
-    register_custom([{"NAME": "yard", "IMAGES": "images", **TRUTHS["panoptic"]}], yard)
-    register_custom([{"NAME": "test", "IMAGES": "images", **TRUTHS["panoptic"]}], tmp_path / "test")
-    register_custom([{"NAME": "same files", "IMAGES": "images", **TRUTHS["panoptic"]}], yard)
+    register_custom([{"NAME": "yard", "IMAGES": "images", **GROUND_TRUTHS["panoptic"]}], yard)
+    register_custom([{"NAME": "test", "IMAGES": "images", **GROUND_TRUTHS["panoptic"]}], tmp_path / "test")
+    register_custom([{"NAME": "same files", "IMAGES": "images", **GROUND_TRUTHS["panoptic"]}], yard)
     train, test, same_files = survey_datasets(["yard", "test", "same files"], workers=0)
     assert train.problems == []
     assert test.problems == [
@@ -200,7 +200,7 @@ def test_an_image_of_the_training_set_in_the_test_set(yard: Path, tmp_path: Path
     assert [p.cause for p in same_files.problems] == ["it is in data set 'yard' and in 'same files'"] * 2
 
 
-def test_records_that_are_there_twice(tiny_dataset: Any) -> None:
+def test_repeated_records_are_reported(tiny_dataset: Any) -> None:
     zero, one, two, three = (dict(record) for record in DatasetCatalog.get(tiny_dataset.train))
     two["file_name"] = one["file_name"]
     records = [zero, one, two, three, dict(zero)]
@@ -214,7 +214,7 @@ def test_records_that_are_there_twice(tiny_dataset: Any) -> None:
     ]
 
 
-def test_annotation_ids_that_are_there_twice(tiny_dataset: Any) -> None:
+def test_repeated_annotation_ids_are_reported(tiny_dataset: Any) -> None:
     zero, one = (dict(record) for record in DatasetCatalog.get(tiny_dataset.train)[:2])
     box = {"category_id": 0, "bbox": [1, 1, 9, 9], "bbox_mode": BoxMode.XYXY_ABS}
     zero["annotations"], one["annotations"] = [{**box, "id": 4}, box, box], [{**box, "id": 4}]
@@ -224,7 +224,7 @@ def test_annotation_ids_that_are_there_twice(tiny_dataset: Any) -> None:
     assert [(p.file, p.record) for p in duplicates] == [(one["file_name"], "annotation 4")]
 
 
-def test_a_damaged_map_of_instance_ids(tiny_dataset: Any, tmp_path: Path) -> None:
+def test_damaged_instance_id_maps_are_reported(tiny_dataset: Any, tmp_path: Path) -> None:
     record = {**DatasetCatalog.get(tiny_dataset.train)[0], "instance_ids_file_name": str(tmp_path / "ids.png")}
     register("damaged", tiny_dataset.train, lambda: [record])
     (tmp_path / "ids.png").write_text("none")
@@ -254,14 +254,14 @@ LOADERS: dict[str, tuple[Callable[[], Any], Problem]] = {
 
 
 @pytest.mark.parametrize("name", LOADERS)
-def test_a_data_set_that_can_not_be_loaded(name: str, tiny_dataset: Any) -> None:
+def test_data_sets_that_fail_to_load_are_reported(name: str, tiny_dataset: Any) -> None:
     load, problem = LOADERS[name]
     register("loaded", tiny_dataset.train, load)
     (found,) = survey_datasets(["loaded"], workers=0)
     assert (found.records, found.problems) == ([], [problem])
 
 
-def test_statistics_of_segments(tiny_dataset: Any) -> None:
+def test_segments_are_measured(tiny_dataset: Any) -> None:
     (found,) = survey_datasets([tiny_dataset.train], workers=0)
     statistics = found.statistics
     classes = {c.name: (c.pixels, c.images, c.instances, c.crowds) for c in statistics.classes}
@@ -282,7 +282,7 @@ def test_statistics_of_segments(tiny_dataset: Any) -> None:
     assert len(found.problems) == 19 - 6  # six of the classes were drawn
 
 
-def test_statistics_of_masks_and_boxes(yard: Path) -> None:
+def test_masks_and_boxes_are_measured(yard: Path) -> None:
     edit(yard / "instances.json", lambda c: c["annotations"][1].update(segmentation=None, bbox=[1, 1, 5, 2]))
     found = of_yard(yard, "instances")
     # The mask of the one, the box of the other.
@@ -292,14 +292,14 @@ def test_statistics_of_masks_and_boxes(yard: Path) -> None:
     assert (hens.pixels, hens.images, hens.instances, hens.crowds) == (None, 2, 2, 0)
 
 
-def test_a_box_is_measured_within_its_image(yard: Path) -> None:
+def test_boxes_are_measured_within_their_image(yard: Path) -> None:
     hen(yard, segmentation=None, bbox=[-1e30, 6, 1e32, 1e32])
     found = of_yard(yard, "instances")
     assert [p.kind for p in found.problems] == ["box-outside"]
     assert found.statistics.instance_sizes[0].tolist() == [2 * 12, 2, 12]
 
 
-def test_workers_change_nothing(tiny_dataset: Any) -> None:
+def test_surveys_do_not_depend_on_workers(tiny_dataset: Any) -> None:
     names = [tiny_dataset.train, tiny_dataset.val]
     texts = {json.dumps(convert_surveys_to_json(survey_datasets(names, workers))) for workers in (0, 1, 2)}
     assert len(texts) == 1
@@ -312,7 +312,7 @@ def test_workers_change_nothing(tiny_dataset: Any) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers that are not forked do not have the patch")
-def test_a_dead_worker_is_an_error(tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_workers_are_an_error(tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "read_image", lambda *arguments: os._exit(1))
     with pytest.raises(DataError, match="a process was killed"):
         survey_datasets([tiny_dataset.train], workers=2)

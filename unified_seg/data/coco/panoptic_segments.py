@@ -73,7 +73,7 @@ def read_segments(
 
 
 def _measure_segments(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) -> dict[int, list[int]]:
-    """Return pixels and window in the PNG of each segment of segments_info; report segments of the PNG alone."""
+    """Return pixels and window in the PNG of each segment of segments_info; report segments only in the PNG."""
     known = sorted({0, *(info["id"] for info in infos)})
     try:
         return dict(zip(known, measure_segments(ids, known).tolist()))

@@ -1,8 +1,8 @@
-"""Data sets by name; importing registers them. Their names start with `unified_`: Detectron2 has taken the plain ones.
+"""Data sets by name; importing registers them. Names start with `unified_`, since Detectron2 has the plain ones.
 
-Folders are looked for under DETECTRON2_DATASETS (default ./datasets):
+Their folders are under DETECTRON2_DATASETS (default ./datasets):
 
-| name                              | folder           | what                                  |
+| name                              | folder           | content                               |
 | unified_toyscapes_demo_<split>    | toyscapes_demo   | Toyscapes, preset demo                |
 | unified_toyscapes_<split>         | toyscapes        | Toyscapes, preset standard, 128x256   |
 | unified_toyscapes_256x512_<split> | toyscapes_256x512| the same scenes, larger               |
@@ -10,10 +10,13 @@ Folders are looked for under DETECTRON2_DATASETS (default ./datasets):
 | unified_cityscapes_<split>        | cityscapes       | Cityscapes, fine annotations          |
 | unified_coco_panoptic_<split>     | coco             | COCO panoptic 2017                    |
 | unified_ade20k_<split>            | ADEChallengeData2016 | ADE20K scene parsing, semantic    |
-| unified_ade20k_panoptic_<split>   | ADEChallengeData2016 | the same with 100 classes of things |
+| unified_ade20k_panoptic_<split>   | ADEChallengeData2016 | the same, 100 classes are things  |
 | unified_voc2012_<split>           | VOC2012          | PASCAL VOC 2012, semantic             |
 | unified_coco_stuff10k_<split>     | coco/coco_stuff_10k | COCO-Stuff 10k, semantic           |
 | unified_pascal_context60_<split>  | VOC2010          | Pascal-Context, 59 classes and the background |
+
+Those of DATASETS.CUSTOM are registered by `custom`. Every registration makes a class table first (`registration`);
+`classes` reads it from the metadata. `semantic_folder` loads the data sets with semantic labels only.
 """
 
 import os
@@ -30,7 +33,7 @@ TOYSCAPES_VARIANTS = ("", "_demo", "_256x512", "_512x1024")
 
 
 def get_datasets_root() -> Path:
-    """The folder that holds all data sets."""
+    """Return the folder of all data sets."""
     return Path(os.environ.get("DETECTRON2_DATASETS", "datasets")).expanduser()
 
 

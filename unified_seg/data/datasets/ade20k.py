@@ -1,6 +1,6 @@
 """ADE20K scene parsing: 150 classes; 20,210 images to train on and 2,000 to validate.
 
-`unified_ade20k_*` has semantic labels alone, those of the MIT scene parsing challenge 2016. `unified_ade20k_panoptic_*`
+`unified_ade20k_*` has semantic labels only, those of the MIT scene parsing challenge 2016. `unified_ade20k_panoptic_*`
 has instances too, those of the Places challenge 2017 (github.com/CSAILVision/placeschallenge) for 100 of the classes;
 the other 50 are stuff. datasets/prepare_ade20k.py makes the files of both from the downloads.
 """
@@ -8,12 +8,12 @@ the other 50 are stuff. datasets/prepare_ade20k.py makes the files of both from 
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES
 
 from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
-from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
+from unified_seg.data.datasets.registration import register_dataset
+from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder
 from unified_seg.data.problems import MissingFileError
 from unified_seg.structures.class_table import ClassTable
 
@@ -25,8 +25,8 @@ HOW_TO_GET = (
     "holds your data sets"
 )
 
-# The classes with instances, by the first of their names. The challenge numbers them 1 .. 100 in this order, which is
-# that of the 150 (instanceInfo100_train.txt there, with some names of WordNet's).
+# The classes with instances, by the first of their names. The challenge numbers them 1 to 100 in this order, which is
+# that of the 150 (its instanceInfo100_train.txt, with some names from WordNet).
 THINGS = """
     bed, window, cabinet, person, door, table, curtain, chair, car, painting, sofa, shelf, mirror, armchair, seat,
     fence, desk, wardrobe, lamp, tub, rail, cushion, box, column, signboard, chest of drawers, counter, sink, fireplace,
@@ -54,8 +54,8 @@ COLORS = """
 """
 
 
-def ade20k_categories() -> list[dict[str, Any]]:
-    """The 150 classes as COCO's panoptic categories (id, name, isthing, color); an id is a semantic id, 0 .. 149."""
+def list_ade20k_categories() -> list[dict[str, Any]]:
+    """Return the 150 classes as COCO's panoptic categories (id, name, isthing, color), with semantic ids 0 to 149."""
     things = {name.strip() for name in THINGS.split(",")}
     return [
         {
@@ -68,25 +68,24 @@ def ade20k_categories() -> list[dict[str, Any]]:
     ]
 
 
-def ade20k_panoptic_table() -> ClassTable:
-    """The 150 classes, 100 of them things; ADE20K has no groups of look-alikes."""
-    return build_class_table(Path(__file__), ade20k_categories())
+def build_ade20k_panoptic_table() -> ClassTable:
+    """Return the 150 classes, 100 of them things; each class is its own category."""
+    return build_class_table(Path(__file__), list_ade20k_categories())
 
 
-def ade20k_metadata() -> dict[str, Any]:
-    """Metadata in Detectron2's terms, of semantic labels alone."""
-    categories = ade20k_categories()
-    return semantic_metadata([c["name"] for c in categories], [tuple(c["color"]) for c in categories])
+def build_ade20k_table() -> ClassTable:
+    """Return the 150 classes, all of them stuff."""
+    categories = list_ade20k_categories()
+    return build_semantic_table([c["name"] for c in categories], [tuple(c["color"]) for c in categories])
 
 
 def register_ade20k(name: str, root: Path, split: str) -> None:
-    """Register one split; files are read when the data set is first used."""
-    DatasetCatalog.register(name, lambda: load_ade20k(root, split))
-    MetadataCatalog.get(name).set(**ade20k_metadata())
+    """Register a split; files are read when the data set is first used."""
+    register_dataset(name, lambda: load_ade20k(root, split), build_ade20k_table())
 
 
 def load_ade20k(root: Path, split: str) -> list[dict[str, Any]]:
-    """The records of one split.
+    """Return the records of a split.
 
     Args:
         root: ADEChallengeData2016, with images/{training,validation}/*.jpg and
@@ -94,7 +93,7 @@ def load_ade20k(root: Path, split: str) -> list[dict[str, Any]]:
         split: "train" or "val".
 
     Raises:
-        DataError: a folder, image or label that is not there.
+        DataError: a missing folder, image or label.
     """
     folder = FOLDERS[split]
     return load_semantic_folder(
@@ -103,28 +102,28 @@ def load_ade20k(root: Path, split: str) -> list[dict[str, Any]]:
 
 
 def register_ade20k_panoptic(name: str, root: Path, split: str) -> None:
-    """Register one split with its instances; files are read when the data set is first used."""
-    DatasetCatalog.register(name, lambda: load_ade20k_panoptic(root, split))
+    """Register a split with its instances; files are read when the data set is first used."""
     json_file = root / f"ade20k_panoptic_{split}.json"
-    MetadataCatalog.get(name).set(
+    register_dataset(
+        name,
+        lambda: load_ade20k_panoptic(root, split),
+        build_ade20k_panoptic_table(),
         panoptic_json=str(json_file),
         panoptic_root=str(json_file.with_suffix("")),
-        evaluator_type="unified_seg",
-        **ade20k_panoptic_table().to_metadata(),
     )
 
 
 def load_ade20k_panoptic(root: Path, split: str) -> list[dict[str, Any]]:
-    """The records of one split, each with its segments and its semantic label.
+    """Return the records of a split, each with its segments and its semantic label.
 
-    The two differ: a pixel of a thing without an instance has a class in the semantic label and no segment.
+    The two differ: a pixel of a thing without an instance has a class in the semantic label but no segment.
 
     Args:
-        root: as of `load_ade20k`, with ade20k_panoptic_{train,val}.json and the folders of their PNGs.
+        root: as for `load_ade20k`, with ade20k_panoptic_{train,val}.json and the folders of their PNGs.
         split: "train" or "val".
 
     Raises:
-        DataError: a folder, image or label that is not there, or a JSON that contradicts them.
+        DataError: a missing folder, image or label, or a JSON that contradicts them.
     """
     json_file = root / f"ade20k_panoptic_{split}.json"
     if not json_file.is_file():
@@ -133,6 +132,6 @@ def load_ade20k_panoptic(root: Path, split: str) -> list[dict[str, Any]]:
         json_file,
         root / "images" / FOLDERS[split],
         json_file.with_suffix(""),
-        ade20k_panoptic_table(),
+        build_ade20k_panoptic_table(),
         semantic_root=root / "annotations_detectron2" / FOLDERS[split],
     )

@@ -1,22 +1,22 @@
-"""COCO-Stuff 10k: 80 things and 91 kinds of stuff, semantic labels alone; 9,000 images to train on and 1,000 to test.
+"""COCO-Stuff 10k: 80 things and 91 kinds of stuff, semantic labels only; 9,000 images to train on and 1,000 to test.
 
 The files are those of version 1.0 (Caesar, Uijlings, Ferrari, CVPR 2018; github.com/nightrome/cocostuff10k), which
 datasets/prepare_coco_stuff10k.py sorts by split; it turns the download's labels, where 1 is unlabeled and classes
-count from 2, into 0 .. 170 and 255. MaskFormer, a Detectron2 project too, has the same files.
+count from 2, into 0 to 170 and 255. MaskFormer, also a Detectron2 project, has the same files.
 
-mmsegmentation's preparation is another: its <name>_labelTrainIds.png have 0 where there is no class and 1 .. 171. They
-are not taken for these, which have the name of their image.
+mmsegmentation's preparation differs: its <name>_labelTrainIds.png have 0 for void and classes 1 to 171. They can't be
+mistaken for these, which have the names of their images.
 """
 
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
 from unified_seg.data.datasets.coco_supercategories import THING_CATEGORIES
-from unified_seg.data.datasets.semantic_folder import load_semantic_folder, semantic_metadata
-from unified_seg.structures.class_table import make_voc_palette, map_classes_to_categories
+from unified_seg.data.datasets.registration import register_dataset
+from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder
+from unified_seg.structures.class_table import ClassTable, make_voc_palette, map_classes_to_categories
 
 IMAGES = {"train": 9_000, "test": 1_000}
 # The official hierarchy (CocoStuffClasses.m of github.com/nightrome/cocostuff10k); categories are spelled as in COCO's
@@ -45,22 +45,21 @@ HOW_TO_GET = (
 )
 
 
-def coco_stuff10k_metadata() -> dict[str, Any]:
-    """Metadata in Detectron2's terms: things, in COCO's order, then stuff by name; all semantic classes alone."""
+def build_coco_stuff10k_table() -> ClassTable:
+    """Return the 171 classes: COCO's things in its order, then stuff by name; all are stuff in this data set."""
     things = [category["name"] for category in COCO_CATEGORIES if category["isthing"]]
     categories = map_classes_to_categories(THING_CATEGORIES | STUFF_CATEGORIES)
     names = [*things, *sorted(map_classes_to_categories(STUFF_CATEGORIES))]
-    return {**semantic_metadata(names, make_voc_palette(len(names))), "class_categories": categories}
+    return build_semantic_table(names, make_voc_palette(len(names)), categories)
 
 
 def register_coco_stuff10k(name: str, root: Path, split: str) -> None:
-    """Register one split; files are read when the data set is first used."""
-    DatasetCatalog.register(name, lambda: load_coco_stuff10k(root, split))
-    MetadataCatalog.get(name).set(**coco_stuff10k_metadata())
+    """Register a split; files are read when the data set is first used."""
+    register_dataset(name, lambda: load_coco_stuff10k(root, split), build_coco_stuff10k_table())
 
 
 def load_coco_stuff10k(root: Path, split: str) -> list[dict[str, Any]]:
-    """The records of one split.
+    """Return the records of a split.
 
     Args:
         root: coco/coco_stuff_10k, with images_detectron2/{train,test}/*.jpg and
@@ -68,7 +67,7 @@ def load_coco_stuff10k(root: Path, split: str) -> list[dict[str, Any]]:
         split: "train" or "test".
 
     Raises:
-        DataError: a folder, image or label that is not there.
+        DataError: a missing folder, image or label.
     """
     return load_semantic_folder(
         root / "images_detectron2" / split, root / "annotations_detectron2" / split, how_to_get=HOW_TO_GET

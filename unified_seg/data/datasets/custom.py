@@ -1,6 +1,6 @@
-"""Your own data sets, by config: DATASETS.CUSTOM names folders and files, and no line of code is needed.
+"""Custom data sets, registered from the config: DATASETS.CUSTOM lists their folders and files.
 
-docs/data.md has examples. An entry's keys are those of `CustomEntry`; relative paths start at DETECTRON2_DATASETS.
+The keys of an entry are those of `CustomEntry`; relative paths start at DETECTRON2_DATASETS. docs/data.md has examples.
 """
 
 import re
@@ -17,6 +17,7 @@ from unified_seg.config import ConfigError
 from unified_seg.data.coco.categories import read_classes
 from unified_seg.data.coco.instance_format import load_coco_instances
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
+from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.typed_records import convert_record
@@ -28,9 +29,9 @@ NonEmpty = Annotated[str, Meta(min_length=1)]
 
 
 class CustomEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of an entry."""
+    """An entry of DATASETS.CUSTOM."""
 
-    # The name by which DATASETS.TRAIN and DATASETS.TEST mean it.
+    # The name for DATASETS.TRAIN and DATASETS.TEST.
     NAME: NonEmpty
     # The folder of the images, sub-folders included.
     IMAGES: NonEmpty
@@ -42,18 +43,18 @@ class CustomEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     # A folder of PNGs with the names of the images, whose pixels are class ids; without it semantic labels are the
     # classes of the panoptic segments.
     SEMANTIC: str = ""
-    # What ends the names of images and semantic PNGs in the place of a suffix, such as "_leftImg8bit.png" and
-    # "_gtFine_labelIds.png"; "" = any image suffix.
+    # The ends of the names of images and semantic PNGs, such as "_leftImg8bit.png" and "_gtFine_labelIds.png"; "" = any
+    # image suffix.
     IMAGE_ENDING: str = ""
     SEMANTIC_ENDING: str = ".png"
-    # A YAML or JSON file of the classes; without it, they are the categories of the panoptic JSON, or of INSTANCES.
+    # A YAML or JSON file of the classes; by default the categories of PANOPTIC, or of INSTANCES.
     CLASSES: str = ""
-    # Values of the semantic PNGs that are no class.
+    # Values of the semantic PNGs that are void.
     IGNORE: tuple[int, ...] = (IGNORE_LABEL,)
 
 
 class CustomDataset(NamedTuple):
-    """A data set of DATASETS.CUSTOM; see `CustomEntry`. Paths are absolute or relative to where the program runs."""
+    """A data set of DATASETS.CUSTOM, see `CustomEntry`; paths are absolute or relative to the working directory."""
 
     name: str
     images: Path
@@ -72,10 +73,10 @@ class CustomDataset(NamedTuple):
 
         Args:
             entry: of DATASETS.CUSTOM.
-            root: where relative paths start.
+            root: the folder of relative paths.
 
         Raises:
-            ConfigError: a key that is unknown, missing or of another type, or no ground truth.
+            ConfigError: an unknown or missing key, a value of a wrong type, or no ground truth.
         """
         values = _convert_entry(entry)
         where = f"DATASETS.CUSTOM: {values.NAME}"
@@ -85,10 +86,12 @@ class CustomDataset(NamedTuple):
 
         panoptic, instances, semantic = (resolve(p) for p in (values.PANOPTIC, values.INSTANCES, values.SEMANTIC))
         if panoptic is None and instances is None and semantic is None:
-            raise ConfigError(f"{where}: no ground truth; it needs PANOPTIC, INSTANCES or SEMANTIC")
+            raise ConfigError(f"{where}: no ground truth; PANOPTIC, INSTANCES or SEMANTIC is required")
         classes = resolve(values.CLASSES) or panoptic or instances
         if classes is None:
-            raise ConfigError(f"{where}: SEMANTIC has no classes; CLASSES must name the file that has")
+            raise ConfigError(
+                f"{where}: CLASSES is required, since SEMANTIC does not contain the classes"
+            )
         pngs = resolve(values.PANOPTIC_PNGS)
         if panoptic is not None and pngs is None:
             pngs = panoptic.with_suffix("")
@@ -105,21 +108,21 @@ class CustomDataset(NamedTuple):
             values.IGNORE,
         )
 
-    def table(self) -> ClassTable:
-        """The classes; raises DataError."""
+    def read_table(self) -> ClassTable:
+        """Return the classes; raises DataError."""
         return read_classes(self.classes)
 
     def load(self, report: Report = raise_error, table: ClassTable | None = None) -> list[Record]:
-        """The records, in the order of the images.
+        """Return the records, in the order of the images.
 
         Args:
-            report: gets what is wrong with a record, which is then left out.
-            table: the classes, where they have been read already.
+            report: gets the problems; a wrong record is left out.
+            table: the classes, if they have been read already.
 
         Raises:
-            DataError: a file or folder that can't be used; and, by the default report, the first wrong record.
+            DataError: an unusable file or folder; and, by the default report, the first wrong record.
         """
-        table = table or self.table()
+        table = table or self.read_table()
         parts: list[list[Record]] = []
         if self.panoptic is not None and self.panoptic_pngs is not None:
             parts.append(load_coco_panoptic(self.panoptic, self.images, self.panoptic_pngs, table, report=report))
@@ -129,27 +132,27 @@ class CustomDataset(NamedTuple):
             records = load_semantic_folder(
                 self.images,
                 self.semantic,
-                how_to_get=f"it is named by DATASETS.CUSTOM {self.name!r}",
+                how_to_get=f"DATASETS.CUSTOM {self.name!r} names it",
                 image_ending=self.image_ending,
                 label_ending=self.semantic_ending,
                 report=report,
             )
-            values = self._values(table)
+            values = self._map_values(table)
             return [{**record, "sem_seg_values": values} for record in records]
         records = _join(parts, self.name, report)
         if self.semantic is None:
             return records
-        values = self._values(table)
-        return [{**record, **self._semantic_label(record), "sem_seg_values": values} for record in records]
+        values = self._map_values(table)
+        return [{**record, **self._find_semantic_label(record), "sem_seg_values": values} for record in records]
 
-    def _values(self, table: ClassTable) -> dict[int, int]:
+    def _map_values(self, table: ClassTable) -> dict[int, int]:
         try:
             return PixelValues.from_table(table, "dataset", self.ignore).by_value()
         except DataError as error:
             raise DataError(f"{self.classes}: {error}") from None
 
-    def _semantic_label(self, record: Record) -> dict[str, str]:
-        """The semantic label of an image that a JSON names: in the same sub-folder, with the same name."""
+    def _find_semantic_label(self, record: Record) -> dict[str, str]:
+        """Return the semantic label of an image of a JSON: in the same sub-folder, with the same name."""
         assert self.semantic is not None
         image = Path(record["file_name"]).relative_to(self.images)
         name = str(image).removesuffix(self.image_ending) if self.image_ending else str(image.with_suffix(""))
@@ -157,25 +160,23 @@ class CustomDataset(NamedTuple):
 
 
 def register_custom(entries: Sequence[Any], root: Path) -> None:
-    """Register the data sets of DATASETS.CUSTOM; one that is registered already, by the same entry, stays as it is.
+    """Register the data sets of DATASETS.CUSTOM, unless the same entry is registered already.
 
     Raises:
-        ConfigError: an entry that can't be used, or a name that is taken.
-        DataError: a file of classes that can't be.
+        ConfigError: an invalid entry, or a name of another data set.
+        DataError: an invalid file of classes.
     """
     for entry in entries:
         dataset = CustomDataset.from_entry(entry, root)
         if dataset.name in DatasetCatalog.list():
             if getattr(MetadataCatalog.get(dataset.name), "custom", None) == dataset:
                 continue
-            raise ConfigError(f"DATASETS.CUSTOM: the name {dataset.name!r} is taken by another data set")
-        table = dataset.table()
+            raise ConfigError(f"DATASETS.CUSTOM: {dataset.name!r} is the name of another data set")
+        table = dataset.read_table()
         try:
-            metadata = table.to_metadata()
+            register_dataset(dataset.name, partial(dataset.load, table=table), table, custom=dataset)
         except ValueError as error:
             raise DataError(f"{dataset.classes}: {error}") from None
-        DatasetCatalog.register(dataset.name, partial(dataset.load, table=table))
-        MetadataCatalog.get(dataset.name).set(**metadata, evaluator_type="unified_seg", custom=dataset)
 
 
 def _convert_entry(entry: Any) -> CustomEntry:
@@ -188,7 +189,7 @@ def _convert_entry(entry: Any) -> CustomEntry:
     except RecordError as error:
         raise ConfigError(f"{where}: {error}") from None
     if not re.fullmatch(r"\w[\w.+ -]*", values.NAME):
-        raise ConfigError(f"{where}: NAME may have letters, digits, spaces and _ . + -, since folders are named by it")
+        raise ConfigError(f"{where}: NAME must have only letters, digits, spaces and _ . + -, for the names of folders")
     return values
 
 
@@ -199,14 +200,11 @@ def _join(parts: Sequence[Sequence[Record]], name: str, report: Report) -> list[
     for file in dict.fromkeys(file for part in by_file for file in part):
         found = [part[file] for part in by_file if file in part]
         if len(found) < len(parts):
-            report(
-                Problem(
-                    "missing-truth", file, f"only {len(found)} of the {len(parts)} ground truths of {name!r} have it"
-                )
-            )
+            cause = f"only {len(found)} of the {len(parts)} ground truths of {name!r} have it"
+            report(Problem("missing-truth", file, cause))
         elif len({(record["height"], record["width"]) for record in found}) > 1:
             sizes = [f"{record['height']}x{record['width']}" for record in found]
-            report(Problem("size", file, f"the ground truths of {name!r} say {' and '.join(sizes)}"))
+            report(Problem("size", file, f"the ground truths of {name!r} have the sizes {' and '.join(sizes)}"))
         else:
             joined.append({key: value for record in reversed(found) for key, value in record.items()})
     return joined

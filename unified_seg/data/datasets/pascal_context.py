@@ -1,21 +1,19 @@
-"""Pascal-Context: 59 classes and the background on images of VOC 2010, semantic labels alone.
+"""Pascal-Context: 59 classes and the background on images of VOC 2010, semantic labels only.
 
-4,998 images to train on and 5,105 to validate (Mottaghi et al., CVPR 2014). The authors labeled 459 classes; the 59
-most frequent are what papers use. datasets/prepare_pascal_context.py makes the files from the authors' own: 0 is the
-background, 1 .. 59 are the classes in the order of their ids among the 459, which is the alphabet's, as in
-mmsegmentation.
+4,998 images to train on and 5,105 to validate (Mottaghi et al., CVPR 2014). The authors labeled 459 classes; papers use
+the 59 most frequent. datasets/prepare_pascal_context.py makes the files from the authors' own: 0 is the background, 1
+to 59 are the classes in alphabetical order, the order of their ids among the 459, as in mmsegmentation.
 
-Other code orders the 59 otherwise, VOC's classes first, say: its labels have the same ids with other meanings, which
-nothing can tell from the files.
+Other code has other orders of the 59, for example VOC's classes first: its labels have the same ids with other
+meanings, which can't be seen in the files.
 """
 
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
-from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
-from unified_seg.structures.class_table import make_voc_palette
+from unified_seg.data.datasets.registration import register_dataset
+from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder, read_names
+from unified_seg.structures.class_table import ClassTable, make_voc_palette
 
 # Spelled as in the authors' list of 459: VOC's diningtable is its table.
 CLASS_NAMES = """
@@ -32,20 +30,19 @@ HOW_TO_GET = (
 )
 
 
-def pascal_context60_metadata() -> dict[str, Any]:
-    """Metadata in Detectron2's terms; the background is a class, and black."""
+def build_pascal_context60_table() -> ClassTable:
+    """Return the 60 classes; the background is one of them, and black."""
     names = ["background", *CLASS_NAMES.split()]
-    return semantic_metadata(names, make_voc_palette(len(names), first=0))
+    return build_semantic_table(names, make_voc_palette(len(names), first=0))
 
 
 def register_pascal_context60(name: str, root: Path, split: str) -> None:
-    """Register one split; files are read when the data set is first used."""
-    DatasetCatalog.register(name, lambda: load_pascal_context60(root, split))
-    MetadataCatalog.get(name).set(**pascal_context60_metadata())
+    """Register a split; files are read when the data set is first used."""
+    register_dataset(name, lambda: load_pascal_context60(root, split), build_pascal_context60_table())
 
 
 def load_pascal_context60(root: Path, split: str) -> list[dict[str, Any]]:
-    """The records of one split, in the order of its list.
+    """Return the records of a split, in the order of its list.
 
     Args:
         root: VOC2010, with JPEGImages/*.jpg, SegmentationClassContext/*.png and
@@ -53,7 +50,7 @@ def load_pascal_context60(root: Path, split: str) -> list[dict[str, Any]]:
         split: "train" or "val".
 
     Raises:
-        DataError: a list, folder, image or label that is not there, or a list that is none of image names.
+        DataError: a missing list, folder, image or label, or not a list of image names.
     """
     names = read_names(root / "ImageSets" / "SegmentationContext" / f"{split}.txt", HOW_TO_GET)
     return load_semantic_folder(root / "JPEGImages", root / "SegmentationClassContext", names, how_to_get=HOW_TO_GET)

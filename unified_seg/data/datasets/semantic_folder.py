@@ -1,7 +1,7 @@
-"""Data sets that are a folder of images and a folder of label PNGs: semantic ground truth alone."""
+"""Data sets of a folder of images and a folder of label PNGs, with semantic ground truth only."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -10,24 +10,26 @@ from typing import Any
 from unified_seg.data.io.file_system import list_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image_size
 from unified_seg.data.problems import DataError, MissingFileError, Problem, Report, UnreadableError, raise_error
-from unified_seg.structures.class_table import IGNORE_LABEL
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 Record = dict[str, Any]
 
 
-def semantic_metadata(names: Sequence[str], colors: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
-    """Metadata in Detectron2's terms: every class is stuff, and the label files hold its index.
+def build_semantic_table(
+    names: Sequence[str], colors: Sequence[tuple[int, int, int]], category_of: Mapping[str, str] | None = None
+) -> ClassTable:
+    """Return classes that are all stuff, with their indices as ids in the label files.
 
     Args:
         names: K class names, by semantic id.
         colors: their K RGB colors, 0 to 255.
+        category_of: the category of each name; a class that is not in it is its own category.
     """
-    return {
-        "stuff_classes": list(names),
-        "stuff_colors": list(colors),
-        "ignore_label": IGNORE_LABEL,
-        "evaluator_type": "unified_seg",
-    }
+    categories = category_of or {}
+    return ClassTable(
+        SegmentClass(name, index, None, index, categories.get(name, name), color)
+        for index, (name, color) in enumerate(zip(names, colors))
+    )
 
 
 def load_semantic_folder(
@@ -40,40 +42,40 @@ def load_semantic_folder(
     label_ending: str = ".png",
     report: Report = raise_error,
 ) -> list[Record]:
-    """A record for each image that has a label: file_name, sem_seg_file_name, image_id, height, width.
+    """Return a record of each image with a label: file_name, sem_seg_file_name, image_id, height, width.
 
-    Of the images only the headers are read.
+    Only the headers of the images are read.
 
     Args:
-        image_dir: holds <name>.jpg (or another of IMAGE_SUFFIXES); a name may have sub-folders.
-        label_dir: holds <name>.png, whose pixels are class ids and 255 where there is none.
+        image_dir: contains <name>.jpg (or another of IMAGE_SUFFIXES); a name may have sub-folders.
+        label_dir: contains <name>.png, whose pixels are class ids, and 255 for void.
         names: the images of the split, in order; None: all of `image_dir`, sorted.
-        how_to_get: ends the errors about what is not there.
-        image_ending: what follows the name of an image; "" = any of IMAGE_SUFFIXES.
-        label_ending: what follows the name of a label.
-        report: gets images without a label and those that are, as their label is, unreadable; they are left out then.
+        how_to_get: how to get missing files, for errors.
+        image_ending: the end of the file names of images; "" = any of IMAGE_SUFFIXES.
+        label_ending: the end of the file names of labels.
+        report: gets images without a label, and those that are unreadable as is their label; they are left out.
 
     Raises:
-        DataError: a folder that is not there, an image of the split that is not, a name that two images have; and, by
-            the default report, an image without a label, or unreadable with it.
+        DataError: a missing folder, a missing image of the split, two images with one name; and, by the default
+            report, an image without a label, or unreadable as is its label.
     """
-    images = _files_by_name(image_dir, (image_ending,) if image_ending else IMAGE_SUFFIXES, how_to_get)
-    labels = _files_by_name(label_dir, (label_ending,), how_to_get)
+    images = _list_by_name(image_dir, (image_ending,) if image_ending else IMAGE_SUFFIXES, how_to_get)
+    labels = _list_by_name(label_dir, (label_ending,), how_to_get)
     if names is None:
-        _report_left_out(sorted(labels.keys() - images.keys()), label_dir, image_dir)
+        _warn_of_unused_labels(sorted(labels.keys() - images.keys()), label_dir, image_dir)
         names = sorted(images)
     usable = []
     for name in names:
         if name not in images:
             raise DataError(f"{image_dir / name}: no image of that name ({', '.join(IMAGE_SUFFIXES)}); {how_to_get}")
         if name not in labels:
-            cause = f"its label {label_dir / name}{label_ending} is not there; {how_to_get}"
+            cause = f"its label {label_dir / name}{label_ending} does not exist; {how_to_get}"
             report(Problem("missing-truth", str(images[name]), cause))
         else:
             usable.append(name)
-    # On a remote disk, opening tens of thousands of files is waiting.
+    # On a remote disk, most of the time of opening tens of thousands of files is waiting.
     with ThreadPoolExecutor(8) as pool:
-        sizes = list(pool.map(partial(_size, report=report), *zip(*((images[n], labels[n]) for n in usable))))
+        sizes = list(pool.map(partial(_read_size, report=report), *zip(*((images[n], labels[n]) for n in usable))))
     return [
         {
             "file_name": str(images[name]),
@@ -87,8 +89,8 @@ def load_semantic_folder(
     ]
 
 
-def _size(image: Path, label: Path, report: Report) -> tuple[int, int] | None:
-    """That of the label, where the image is damaged: whether training goes on without it is decided there."""
+def _read_size(image: Path, label: Path, report: Report) -> tuple[int, int] | None:
+    """Return the size of the image or, if it is damaged, of its label; the mapper then skips it or raises."""
     try:
         return read_image_size(image)
     except UnreadableError as error:
@@ -100,10 +102,10 @@ def _size(image: Path, label: Path, report: Report) -> tuple[int, int] | None:
 
 
 def read_names(file: Path, how_to_get: str) -> list[str]:
-    """The image names of a split's list, one a line.
+    """Return the image names of a split's list, one a line.
 
     Raises:
-        DataError: there is no such file, or it is none of image names.
+        DataError: no such file, or not a list of image names.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -115,15 +117,15 @@ def read_names(file: Path, how_to_get: str) -> list[str]:
     for number, line in enumerate(lines, start=1):
         if name := line.strip():
             if not name.replace("_", "").isalnum():
-                raise DataError(f"{file}, line {number}: {name!r} is not the name of an image, such as 2007_000033")
+                raise DataError(f"{file}, line {number}: must be an image name such as 2007_000033, got {name!r}")
             names.append(name)
     if not names:
-        raise DataError(f"{file}: it names no image")
+        raise DataError(f"{file}: it is empty; expected image names")
     return names
 
 
-def _files_by_name(folder: Path, endings: tuple[str, ...], how_to_get: str) -> dict[str, Path]:
-    """The files with one of these endings, by their path in the folder without it."""
+def _list_by_name(folder: Path, endings: tuple[str, ...], how_to_get: str) -> dict[str, Path]:
+    """Return the files with one of these endings, by their path in the folder without it."""
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder; {how_to_get}")
     files: dict[str, Path] = {}
@@ -134,14 +136,14 @@ def _files_by_name(folder: Path, endings: tuple[str, ...], how_to_get: str) -> d
             continue
         name = path[: -len(ending)]
         if name in files:
-            raise DataError(f"{folder}: both {file.name} and {files[name].name} are images of one name")
+            raise DataError(f"{folder}: {file.name} and {files[name].name} have the same name")
         files[name] = file
     if not files:
         raise DataError(f"{folder}: no {' or '.join(endings)} file in it; {how_to_get}")
     return files
 
 
-def _report_left_out(names: list[str], label_dir: Path, image_dir: Path) -> None:
+def _warn_of_unused_labels(names: list[str], label_dir: Path, image_dir: Path) -> None:
     if names:
         logging.getLogger(__name__).warning(
             f"{label_dir}: {len(names)} labels have no image in {image_dir}, {names[0]} first; they are left out"

@@ -1,19 +1,18 @@
-"""PASCAL VOC 2012 segmentation: 20 classes and the background, semantic labels alone.
+"""PASCAL VOC 2012 segmentation: 20 classes and the background, semantic labels only.
 
-1,464 images to train on and 1,449 to validate have VOC's own labels (SegmentationClass). `trainaug`, which papers train
-on, has 10,582: those 1,464 and more of VOC's images, which the Semantic Boundaries Dataset (Hariharan et al., ICCV
-2011) labeled; all its labels are in SegmentationClassAug, none of its images is one of `val`. datasets/
-prepare_voc2012.py makes it.
+1,464 images to train on and 1,449 to validate have VOC's own labels (SegmentationClass). `trainaug`, on which papers
+train, has 10,582: those 1,464 and VOC images with labels of the Semantic Boundaries Dataset (Hariharan et al., ICCV
+2011). All its labels are in SegmentationClassAug; no image is in `val`. datasets/prepare_voc2012.py makes it.
 """
 
 from pathlib import Path
 from typing import Any
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
-from unified_seg.data.datasets.semantic_folder import load_semantic_folder, read_names, semantic_metadata
-from unified_seg.structures.class_table import make_voc_palette, map_classes_to_categories
+from unified_seg.data.datasets.registration import register_dataset
+from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder, read_names
+from unified_seg.structures.class_table import ClassTable, make_voc_palette, map_classes_to_categories
 
 IMAGES = {"train": 1_464, "trainaug": 10_582, "val": 1_449}
 LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}
@@ -31,23 +30,19 @@ CATEGORIES = {
 }
 
 
-def voc_metadata() -> dict[str, Any]:
-    """Metadata in Detectron2's terms; the colors are those of VOC's own label PNGs."""
+def build_voc_table() -> ClassTable:
+    """Return the 21 classes, with the colors of VOC's own label PNGs."""
     names = ["background", *CLASS_NAMES]
-    return {
-        **semantic_metadata(names, make_voc_palette(len(names), first=0)),
-        "class_categories": map_classes_to_categories(CATEGORIES),
-    }
+    return build_semantic_table(names, make_voc_palette(len(names), first=0), map_classes_to_categories(CATEGORIES))
 
 
 def register_voc(name: str, root: Path, split: str) -> None:
-    """Register one split; files are read when the data set is first used."""
-    DatasetCatalog.register(name, lambda: load_voc(root, split))
-    MetadataCatalog.get(name).set(**voc_metadata())
+    """Register a split; files are read when the data set is first used."""
+    register_dataset(name, lambda: load_voc(root, split), build_voc_table())
 
 
 def load_voc(root: Path, split: str) -> list[dict[str, Any]]:
-    """The records of one split, in the order of its list.
+    """Return the records of a split, in the order of its list.
 
     Args:
         root: VOC2012, with JPEGImages/*.jpg, SegmentationClass/*.png (for trainaug SegmentationClassAug/*.png) and
@@ -55,7 +50,7 @@ def load_voc(root: Path, split: str) -> list[dict[str, Any]]:
         split: "train", "trainaug" or "val".
 
     Raises:
-        DataError: a list, folder, image or label that is not there, or a list that is none of image names.
+        DataError: a missing list, folder, image or label, or not a list of image names.
     """
     names = read_names(root / "ImageSets" / "Segmentation" / f"{split}.txt", HOW_TO_GET)
     return load_semantic_folder(root / "JPEGImages", root / LABEL_FOLDERS[split], names, how_to_get=HOW_TO_GET)

@@ -45,11 +45,11 @@ class SkipUnreadable:
             try:
                 return self.mapper(record)
             except UnreadableError as error:
-                self._list(str(error))
+                self._add_to_ledger(str(error))
             record = self.records[np.random.randint(len(self.records))]
         raise DataError(f"{DRAWS} records drawn from the training sets are unreadable; see {self.ledger}")
 
-    def _list(self, cause: str) -> None:
+    def _add_to_ledger(self, cause: str) -> None:
         # The name of a file may not be valid text.
         line = " ".join(cause.split()).encode("utf-8", "backslashreplace").decode()
         known = self._read_ledger()
