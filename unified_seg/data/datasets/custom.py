@@ -89,9 +89,7 @@ class CustomDataset(NamedTuple):
             raise ConfigError(f"{where}: no ground truth; PANOPTIC, INSTANCES or SEMANTIC is required")
         classes = resolve(values.CLASSES) or panoptic or instances
         if classes is None:
-            raise ConfigError(
-                f"{where}: CLASSES is required, since SEMANTIC does not contain the classes"
-            )
+            raise ConfigError(f"{where}: CLASSES is required, since SEMANTIC does not contain the classes")
         pngs = resolve(values.PANOPTIC_PNGS)
         if panoptic is not None and pngs is None:
             pngs = panoptic.with_suffix("")
