@@ -8,8 +8,8 @@
 The model needs a head that predicts its errors (MODEL.SEM_SEG_HEAD.NAME ErrorCorrectionHead). The folder gets
 ranking.csv, with one line for each image, highest predicted error first:
 
-    predicted_error        mean error probability of the pixels, corrected for the class weights that the error branch
-                           was trained with
+    predicted_error        mean error probability of the pixels, after undoing the balance of right and wrong pixels in
+                           the loss of the error branch
     predicted_error_share  share of the pixels whose error probability is above ERROR_CORRECTION.THRESHOLD
     mean_entropy           mean softmax entropy of the prediction before correction, as a share of the largest entropy:
                            the usual ranking without an error branch

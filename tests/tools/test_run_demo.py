@@ -39,4 +39,4 @@ def test_a_wrong_key_is_named_before_anything_is_made(tmp_path):
 def test_a_training_that_fails_shows_why(tmp_path):
     result = run(tmp_path, "--train", "4", "--val", "2", "MODEL.SEM_SEG_HEAD.NAME", "NoHead")
     assert result.returncode != 0
-    assert "there is no semantic head 'NoHead'" in result.stderr
+    assert "MODEL.SEM_SEG_HEAD.NAME" in result.stderr and "'NoHead'" in result.stderr
