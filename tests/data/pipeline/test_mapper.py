@@ -324,7 +324,7 @@ def test_records_without_ground_truth_are_void(tiny_config: CfgNode) -> None:
 BAD_MASKS: dict[str, tuple[Any, str]] = {
     "a point at infinity": ([[0.0, 0.0, float("inf"), 5.0, 5.0, 5.0]], "the coordinate inf"),
     "run lengths that do not fill the image": ({"size": [64, 128], "counts": [10, 10]}, "do not add up to 64 x 128"),
-    "another size": ({"size": [4, 4], "counts": [16]}, r"of the size \[4, 4\]"),
+    "another size": ({"size": [4, 4], "counts": [16]}, r"the size \[4, 4\]"),
 }
 
 
