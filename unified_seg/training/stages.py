@@ -118,6 +118,7 @@ def _build_model(stage: Stage) -> nn.Module:
         cfg = stage.config.clone()
         cfg.defrost()
         cfg.MODEL.DEVICE = "cpu"
+        cfg.freeze()
         model = build_model(cfg)
         build_lr_scheduler(cfg, build_optimizer(cfg, model))
     except ConfigError as error:
