@@ -11,6 +11,7 @@ from detectron2.config import CfgNode, get_cfg
 
 import unified_seg
 from unified_seg.config import ConfigError, add_unified_seg_config, get_config, load_config, merge_file
+from unified_seg.config.heads import registered_heads
 
 SOURCE = Path(unified_seg.__file__).parent
 #: The files that define keys.
@@ -46,9 +47,14 @@ def leaves(node: CfgNode, prefix: str = "") -> dict[str, Any]:
 
 
 def project_keys() -> set[str]:
-    """Without those of Detectron2's DeepLab alone, which `get_config` has too."""
+    """Without those of Detectron2's DeepLab alone, which `get_config` has too, and those of heads of other tests."""
     cfg = get_cfg()
     add_unified_seg_config(cfg)
+    outside = [
+        head.config_node for head in registered_heads().values() if not head.__module__.startswith("unified_seg.")
+    ]
+    for node in filter(None, outside):
+        cfg.MODEL.SEM_SEG_HEAD.pop(node, None)
     return leaves(cfg).keys() - leaves(get_cfg()).keys()
 
 

@@ -72,7 +72,7 @@ def test_a_command_measures_and_writes(benchmark_tool, no_memory, tmp_path, caps
 
 
 def test_a_readme_without_markers_is_refused_before_measuring(benchmark_tool, tmp_path):
-    with pytest.raises(SystemExit, match="needs <!-- benchmark-argmax:begin -->"):
+    with pytest.raises(SystemExit, match="expected <!-- benchmark-argmax:begin -->"):
         benchmark_tool.benchmark.main(["argmax", "--size", "96x192", "--into", str(TOOLS / "benchmark.py")])
 
 

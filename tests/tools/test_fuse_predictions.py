@@ -368,7 +368,8 @@ BAD = {
     "color out of range": (change("categories.json/1/color", [0, 0, 256]), r"categories\.json: record 1: color"),
     "no class": (change("categories.json", []), r"categories\.json: a class table needs at least one class"),
     "no void left": (
-        lambda files: [c.update(id=i) for c, i in zip(files["categories.json"], (0, 255, 26, 27))], "no value is left for"
+        lambda files: [c.update(id=i) for c, i in zip(files["categories.json"], (0, 255, 26, 27))],
+        "no value is left for",
     ),
 }  # fmt: skip
 

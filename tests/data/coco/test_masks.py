@@ -115,7 +115,8 @@ def compressed(counts: Any, size: Any = SIZE) -> dict[str, Any]:
 
 NO_COUNTS, NO_SUM = "counts must be run lengths", "run lengths do not add up to 6 x 8 pixels"
 NO_TEXT, NO_MASK = "counts must be compressed run lengths", "a mask must be polygons or run lengths"
-NO_POLYGON, NO_NUMBER, OUTSIDE = "a polygon must be a list of numbers x, y", "a polygon must be a list of numbers", "far outside"
+NO_POLYGON, NO_NUMBER = "a polygon must be a list of numbers x, y", "a polygon must be a list of numbers"
+OUTSIDE = "far outside"
 BAD = {
     "nothing": (None, NO_MASK),
     "a number": (5, NO_MASK),

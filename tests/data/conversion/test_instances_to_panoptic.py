@@ -307,10 +307,10 @@ BAD = {
     "mask size": (edits("annotations.1.segmentation.size", [8, 6]), "segmentation: the mask has the size"),
     "far away": (edits("annotations.0.segmentation", [[0, 0, 1e9, 0, 0, 5]]), "which is NaN or far outside"),
     "leaves": (edits("images.0.file_name", "../one.jpg"), "leads out of"),
-    "one PNG": (edits("images.1.file_name", "a/one.png"), "would both be a/one.png"),
-    "other name": (edits("categories.0.name", "duck"), "categories record 0: the id 10 is 'duck', but 'cow' in"),
+    "one PNG": (edits("images.1.file_name", "a/one.png"), "would both have the PNG a/one.png"),
+    "other name": (edits("categories.0.name", "duck"), "record 0: category 10 has the name 'duck', but 'cow'"),
     "no map": (removes("semantic/two.png"), "semantic/two.png: there is no such file, the semantic map of image 9"),
-    "map size": (png("semantic/two.png", np.full((8, 6), GRASS, np.uint8)), r"two.png: \(8, 6\) pixels, but its image"),
+    "map size": (png("semantic/two.png", np.full((8, 6), GRASS, np.uint8)), r"two.png: 8x6 pixels, its image"),
     "map value": (png("semantic/two.png", np.full(SIZE, 99, np.uint8)), r"semantic/two.png: the values \[99\]"),
     "map colors": (png("semantic/two.png", np.zeros((*SIZE, 3), np.uint8)), "two.png: a label map has one channel"),
     "absent image": (removes("images/two.png"), "images/two.png: there is no such file"),
@@ -322,7 +322,7 @@ BAD = {
     ),
     "wide ids": (
         lambda f: (f / "classes.yaml").write_text("[{id: 70000, name: sky}, {id: 10, name: cow, isthing: 1}]"),
-        "classes.yaml: dataset ids from 10 to 70000",
+        "classes.yaml: dataset ids must be .*, got 10 to 70000",
     ),
 }  # fmt: skip
 

@@ -80,7 +80,7 @@ BAD = {
     "an id twice": (
         "l.yaml",
         "[{name: a, color: [0, 0, 0], id: 1}, {name: b, color: [0, 0, 1], id: 1}]",
-        r"l\.yaml: a dataset id names two classes",
+        r"l\.yaml: dataset ids must be unique",
     ),
     "many": ("l.txt", "".join(f"0 {i // 256} {i % 256} c{i}\n" for i in range(256)), r"l\.txt: "),
 }  # fmt: skip

@@ -160,7 +160,7 @@ def test_repeated_names_are_refused(yard: Path) -> None:
 
 def test_classes_with_one_name_are_refused(yard: Path) -> None:
     edit(yard / "panoptic.json", lambda content: content["categories"][2].update(name="hen"))
-    with pytest.raises(DataError, match=r"panoptic\.json: two classes have the name hen"):
+    with pytest.raises(DataError, match=r"panoptic\.json: class names must be unique"):
         register_custom([entry(**PANOPTIC)], yard)
 
 

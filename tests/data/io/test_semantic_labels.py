@@ -59,7 +59,7 @@ class TestPixelValues:
 
     @pytest.mark.parametrize(
         ("ignored", "message"),
-        [((0, CAR), r"the values \[26\] can't be ignored"), ((), "one or more of"), ((-1,), "one or more of")],
+        [((0, CAR), r"the values \[26\] can't be both ignored"), ((), "one or more of"), ((-1,), "one or more of")],
     )
     def test_invalid_values_to_ignore_are_refused(self, ignored: tuple[int, ...], message: str):
         with pytest.raises(DataError, match=message):
@@ -90,7 +90,7 @@ def test_labels_of_semantic_ids_are_unchanged(tmp_path: Path):
 
 
 def test_values_of_a_table_become_semantic_ids(tmp_path: Path):
-    values = PixelValues.from_table(TABLE, "dataset", ignored=(0,)).by_value()
+    values = PixelValues.from_table(TABLE, "dataset", ignored=(0,)).to_dict()
     record = labeled(tmp_path, np.array([[SKY, 0], [TRUCK, CAR]], dtype=np.uint8), sem_seg_values=values)
     assert read_semantic_ground_truth(record, TABLE).tolist() == [[0, 255], [2, 1]]
     wrong = labeled(tmp_path, np.array([[SKY, 1], [28, 28]], dtype=np.uint8), sem_seg_values=values)
@@ -150,6 +150,6 @@ def test_a_record_without_ground_truth_is_named():
 
 def test_ids_of_two_bytes_are_read(tmp_path: Path):
     table = ClassTable([replace(TABLE.classes[0], dataset_id=40000)])
-    values = PixelValues.from_table(table, "dataset").by_value()
+    values = PixelValues.from_table(table, "dataset").to_dict()
     record = labeled(tmp_path, np.array([[40000, 0]], dtype=np.uint16), sem_seg_values=values)
     assert read_semantic_ground_truth(record, table).tolist() == [[0, 255]]

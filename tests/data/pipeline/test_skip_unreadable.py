@@ -36,7 +36,7 @@ def test_unreadable_records_are_replaced_and_listed(tmp_path: Path, caplog: pyte
 def test_more_files_than_the_limit_are_an_error(tmp_path: Path) -> None:
     mapper = SkipUnreadable(mapper_that_fails(1, 3), RECORDS[:1], tmp_path / "list.txt", limit=1)
     mapper(RECORDS[1])
-    with pytest.raises(DataError, match=r"2 files .*MAX_UNREADABLE is 1; .*list\.txt, such as 3\.jpg: damaged"):
+    with pytest.raises(DataError, match=r"MAX_UNREADABLE: 2 files .* limit is 1; .*list\.txt, such as 3\.jpg: damaged"):
         mapper(RECORDS[3])
 
 

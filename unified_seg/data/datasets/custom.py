@@ -145,7 +145,7 @@ class CustomDataset(NamedTuple):
 
     def _map_values(self, table: ClassTable) -> dict[int, int]:
         try:
-            return PixelValues.from_table(table, "dataset", self.ignore).by_value()
+            return PixelValues.from_table(table, "dataset", self.ignore).to_dict()
         except DataError as error:
             raise DataError(f"{self.classes}: {error}") from None
 

@@ -66,7 +66,7 @@ class PixelValues(NamedTuple):
             to_semantic[value], from_semantic[semantic_id] = semantic_id, value
         return cls(to_semantic, from_semantic)
 
-    def by_value(self) -> dict[int, int]:
+    def to_dict(self) -> dict[int, int]:
         """Return `to_semantic` as a dict without NO_CLASS, the form of a record's `sem_seg_values`."""
         return {int(value): int(self.to_semantic[value]) for value in np.flatnonzero(self.to_semantic != NO_CLASS)}
 
@@ -138,7 +138,7 @@ def read_semantic_ground_truth(
 
     Args:
         record: `height`, `width`, `file_name` and `sem_seg_file_name`, whose pixels are semantic ids, or values to look
-            up in `sem_seg_values` (see `PixelValues.by_value`); or `pan_seg_file_name` and `segments_info`.
+            up in `sem_seg_values` (see `PixelValues.to_dict`); or `pan_seg_file_name` and `segments_info`.
         table: the classes.
         report: gets values without a meaning; they become void.
         size: (H, W) of the image, for records of other data sets, which may lack `height` and `width`.
