@@ -235,9 +235,9 @@ class TestErrors:
             ({"segmentation": [[1, 1, 5, 1]]}, "at least 3 points"),
             ({"segmentation": {"size": [64, 128], "counts": [5, 6]}}, "do not add up"),
             ({"segmentation": {"size": [64, 128], "counts": "5"}}, "do not add up"),
-            ({"segmentation": {"size": [64, 128], "counts": "P"}}, "no compressed run lengths"),
-            ({"segmentation": {"size": [4, 4], "counts": [8, 8]}}, "a mask of"),
-            ({"segmentation": {"size": [4, 4], "counts": b"88"}}, "a mask of"),
+            ({"segmentation": {"size": [64, 128], "counts": "P"}}, "compressed run lengths"),
+            ({"segmentation": {"size": [4, 4], "counts": [8, 8]}}, "mask .*4, 4"),
+            ({"segmentation": {"size": [4, 4], "counts": b"88"}}, "mask .*4, 4"),
             ({"segmentation": []}, "no segmentation"),
         ],
     )
