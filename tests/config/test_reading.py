@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from detectron2.config import CfgNode, get_cfg
+from example_heads import remove_outside_keys
 
 import unified_seg
 from unified_seg.config import ConfigError, add_unified_seg_config, get_config, load_config, merge_file
-from unified_seg.config.heads import registered_heads
 
 SOURCE = Path(unified_seg.__file__).parent
 #: The files that define keys.
@@ -50,12 +50,7 @@ def project_keys() -> set[str]:
     """Without those of Detectron2's DeepLab alone, which `get_config` has too, and those of heads of other tests."""
     cfg = get_cfg()
     add_unified_seg_config(cfg)
-    outside = [
-        head.config_node for head in registered_heads().values() if not head.__module__.startswith("unified_seg.")
-    ]
-    for node in filter(None, outside):
-        cfg.MODEL.SEM_SEG_HEAD.pop(node, None)
-    return leaves(cfg).keys() - leaves(get_cfg()).keys()
+    return leaves(remove_outside_keys(cfg)).keys() - leaves(get_cfg()).keys()
 
 
 def attributes_read() -> set[str]:

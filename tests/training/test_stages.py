@@ -11,6 +11,7 @@ import pytest
 import torch
 from chain_model import PARTS, chain_config
 from detectron2.config import CfgNode
+from example_heads import remove_outside_keys
 from torch import Tensor
 
 from unified_seg.checkpoint import CheckpointError
@@ -66,7 +67,7 @@ def finished(config: CfgNode, shared: Path) -> CfgNode:
 
 def arguments(cfg: CfgNode, *overrides: str) -> list[str]:
     path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
-    path.write_text(cfg.dump())
+    path.write_text(remove_outside_keys(cfg.clone()).dump())
     return ["--config-file", str(path), *overrides]
 
 
