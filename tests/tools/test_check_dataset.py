@@ -55,7 +55,7 @@ def test_errors_are_printed_and_written(
 ) -> None:
     assert check("--dataset", SPOILT, "--show", 1) == 1
     lines = capsys.readouterr().out.splitlines()
-    start = lines.index("Label ids that are no class: 2 errors")
+    start = lines.index("Label ids without a class: 2 errors")
     file = spoilt / "alpha_000000_000019_gtFine_labelTrainIds.png"
     assert lines[start + 1].startswith(f"  {file}: label id 77 is neither") and lines[start + 1].endswith("[label-id]")
     assert lines[start + 2 : start + 4] == [

@@ -219,7 +219,7 @@ def test_the_correlations_go_into_a_readme(tool, command, predictions, gray_data
         and f"2 images of `{gray_dataset[0]}`" in content
     )
     readme.write_text("no place")
-    with pytest.raises(SystemExit, match=r"DataError: .*README\.md: needs <!-- ranking:begin -->"):
+    with pytest.raises(SystemExit, match=r"ReportingError: .*README\.md: expected <!-- ranking:begin -->"):
         tool.main(command("--dataset", gray_dataset[0], "--into", readme))
 
 

@@ -208,9 +208,7 @@ def test_repeated_records_are_reported(tiny_dataset: Any) -> None:
     (found,) = survey_datasets(["twice"], workers=0)
     assert [p for p in found.problems if p.kind != "empty-class"] == [
         Problem("duplicate", zero["file_name"], f"its image id {zero['image_id']!r} is in data set 'twice' twice"),
-        Problem(
-            "duplicate", one["file_name"], f"it is a file of the images {one['image_id']!r} and {two['image_id']!r}"
-        ),
+        Problem("duplicate", one["file_name"], f"the images {one['image_id']!r} and {two['image_id']!r} both have it"),
     ]
 
 
