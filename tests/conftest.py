@@ -3,6 +3,7 @@
 Every image is 64 x 128 and its colors are its classes: where a class is drawn, the image has the class's color.
 """
 
+import gc
 import importlib.util
 import json
 import logging
@@ -197,3 +198,9 @@ def draw(scene: list[Any], table: ClassTable, crowd: bool) -> tuple[np.ndarray, 
             }
         )
     return semantic, segments, infos
+
+
+def pytest_collection_finish() -> None:
+    """Exempt the imported modules and the collected tests from garbage collection, which would walk them each time."""
+    gc.collect()
+    gc.freeze()

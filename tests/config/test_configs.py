@@ -1,15 +1,14 @@
 """Every config file of the repository loads and, if it names data sets, builds its model."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 import torch
 from detectron2.modeling import build_model
+from example_heads import import_example_heads
 from torch import nn
 
 from unified_seg.config import CfgNode, load_config
-from unified_seg.config.heads import registered_heads
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.resolve import resolve_config, resolve_stages
 from unified_seg.meta_arch import UnifiedSegmentor
@@ -17,6 +16,8 @@ from unified_seg.reporting.ablation.plan import read_plan
 from unified_seg.reporting.ablation.runs import plan_runs
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer
 from unified_seg.training.step import get_autocast_dtype
+
+import_example_heads()
 
 ROOT = Path(__file__).parents[2]
 FRAGMENTS = sorted((ROOT / "configs/base").glob("*.yaml"))
@@ -28,25 +29,6 @@ def get_name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def register_heads_of_project(config: Path) -> None:
-    """Import the components of a project, as its train_net.py does."""
-    module = config.relative_to(ROOT).parts[:2]
-    file = ROOT.joinpath(*module, "head.py")
-    if (
-        module[0] == "projects"
-        and file.is_file()
-        and load_config(config).MODEL.SEM_SEG_HEAD.NAME not in registered_heads()
-    ):
-        spec = importlib.util.spec_from_file_location(f"test_configs_{module[1]}", file)
-        assert spec is not None and spec.loader is not None
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-
-
-def test_configs_are_found() -> None:
-    assert "configs/toyscapes/unified_demo.yaml" in map(get_name, MODELS)
-    assert FRAGMENTS
-
-
 @pytest.mark.parametrize("path", FRAGMENTS, ids=get_name)
 def test_fragments_load(path: Path) -> None:
     assert load_config(path) != load_config("")
@@ -54,7 +36,6 @@ def test_fragments_load(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODELS, ids=get_name)
 def test_models_build(path: Path) -> None:
-    register_heads_of_project(path)
     # No weights are downloaded.
     cfg = load_config(path, ["MODEL.DEVICE", "meta", "MODEL.TIMM.PRETRAINED", "False"])
     assert cfg.DATASETS.TRAIN and cfg.DATASETS.TEST

@@ -1,8 +1,5 @@
 """What holds of every datasets/prepare_*.py: from the official archives to a training, once, and on after a break."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from detectron2.config import CfgNode
+from processes import run_script
 
 from unified_seg.data.validation.checks import check_datasets
 from unified_seg.training.run import run
@@ -88,9 +86,8 @@ def test_several_processes_write_the_same(name: str, prepared: Callable[..., Any
 def test_it_is_a_command(prepared: Callable[..., Any], tmp_path: Path) -> None:
     data = prepared("coco_stuff10k")
     root = data.download.put(tmp_path / "coco/coco_stuff_10k")
-    command = [sys.executable, data.module.__file__, "--workers", "2", "--allow-subset"]
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    environment = {"DETECTRON2_DATASETS": str(tmp_path)}
+    result = run_script(data.module.__file__, "--workers", "2", "--allow-subset", env=environment)
     assert "train images with labels: 2 of 9,000" in result.stderr
     assert result.stdout == f"{root}: ready, 14 files written\n"
     assert len(list(root.glob("annotations_detectron2/*/*.png"))) == 3

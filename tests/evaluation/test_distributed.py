@@ -1,10 +1,9 @@
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_script
 from two_processes import EVALUATORS, draw
 
 TASKS = {
@@ -18,7 +17,7 @@ SCRIPT = Path(__file__).parents[1] / "helpers/two_processes.py"
 def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of what two processes wrote, with a folder per mode."""
     folder = tmp_path_factory.mktemp("two")
-    done = subprocess.run([sys.executable, SCRIPT, folder], capture_output=True, text=True, timeout=120)
+    done = run_script(SCRIPT, folder)
     assert done.returncode == 0, done.stderr
     return folder
 

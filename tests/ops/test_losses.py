@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from losses_of_two_processes import IGNORE, example, uneven_batch
+from processes import run_script
 from torch.nn import functional as F
 
 from unified_seg.ops.losses import mean_binary_cross_entropy, mean_cross_entropy
@@ -57,7 +56,7 @@ def test_binary_cross_entropy_of_ignored_cells_is_zero() -> None:
 
 
 def test_two_processes_average_to_one_process(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, SCRIPT, tmp_path], check=True, timeout=120)
+    run_script(SCRIPT, tmp_path).check_returncode()
     shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
     logits, targets = uneven_batch()

@@ -2,9 +2,6 @@
 
 import ast
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import torch
 from base_heads import SHAPES, make_inputs, make_targets
 from detectron2.config import CfgNode
 from example_heads import PROJECT, import_example_heads
+from processes import run_script
 
 from unified_seg.config import load_config
 from unified_seg.config.heads import registered_heads
@@ -49,11 +47,10 @@ def run_folder(tiny_dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "datasets").mkdir()
     (folder / "datasets" / "toyscapes_demo").symlink_to(tiny_dataset.root)
     config = PROJECT / "configs" / "toyscapes_temperature.yaml"
-    command = [sys.executable, PROJECT / "train_net.py", "--config-file", config]
-    command += ["SOLVER.MAX_ITER", "2", "MODEL.DEVICE", "cpu", "OUTPUT_DIR", str(folder / "out")]
-    command += ["MODEL.SEM_SEG_HEAD.TEMPERATURE.VALUE", "2.0"]
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(folder / "datasets")}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    overrides = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "OUTPUT_DIR", folder / "out"]
+    overrides += ["MODEL.SEM_SEG_HEAD.TEMPERATURE.VALUE", "2.0"]
+    environment = {"DETECTRON2_DATASETS": str(folder / "datasets")}
+    result = run_script(PROJECT / "train_net.py", "--config-file", config, *overrides, env=environment)
     assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
     (folder / "out" / "stdout.txt").write_text(result.stdout)
     return folder / "out"

@@ -1,20 +1,17 @@
 """What `make demo` runs, with a few images and steps."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
+from processes import run_script
 
-ROOT = Path(__file__).parent.parent.parent
+TOOL = Path(__file__).parents[2] / "tools" / "run_demo.py"
 
 
 def run(tmp_path, *arguments):
-    command = [sys.executable, ROOT / "tools" / "run_demo.py", "--output", tmp_path / "out", *arguments]
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path / "datasets")}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    environment = {"DETECTRON2_DATASETS": str(tmp_path / "datasets")}
+    return run_script(TOOL, "--output", tmp_path / "out", *arguments, env=environment, cwd=tmp_path)
 
 
 def test_it_makes_data_trains_scores_and_draws(tmp_path):

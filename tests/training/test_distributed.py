@@ -12,6 +12,7 @@ import record_losses
 from detectron2.data import MetadataCatalog
 from detectron2.engine import default_argument_parser
 from example_heads import remove_outside_keys
+from processes import run_ranks
 
 from unified_seg.structures.class_table import ClassTable
 
@@ -67,7 +68,16 @@ def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tiny_dat
     # so, more slowly, does any large rate.
     tiny_config.SOLVER.OPTIMIZER, tiny_config.SOLVER.BASE_LR = "SGD", 0.001
     tiny_config.DATASETS.TEST = ()
-    torchrun(2, record_losses.__file__, config_file(), tmp_path / "two", datasets=tmp_path / "datasets")
+    ranks = run_ranks(
+        2,
+        record_losses.__file__,
+        "--config-file",
+        config_file(),
+        "OUTPUT_DIR",
+        tmp_path / "two",
+        env={"DETECTRON2_DATASETS": str(tmp_path / "datasets")},
+    )
+    assert [rank.returncode for rank in ranks] == [0, 0], ranks
     tiny_config.DATASETS.TRAIN = (tiny_dataset.train,)  # its name in this process
     command = ["--config-file", str(config_file()), "OUTPUT_DIR", str(tmp_path / "one")]
     record_losses.main(default_argument_parser().parse_args(command))

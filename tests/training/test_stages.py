@@ -1,10 +1,7 @@
 """Staged runs of the chain model, through the same entry point as `tools/train_net.py`."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ import torch
 from chain_model import PARTS, chain_config
 from detectron2.config import CfgNode
 from example_heads import remove_outside_keys
+from processes import run_script
 from torch import Tensor
 
 from unified_seg.checkpoint import CheckpointError
@@ -160,9 +158,8 @@ def test_killed_runs_resume_in_their_stage(finished: CfgNode, tiny_dataset, tmp_
     (tmp_path / "datasets" / "toyscapes").symlink_to(tiny_dataset.root)
     finished.DATASETS.TRAIN, finished.DATASETS.TEST = ("unified_toyscapes_train",), ("unified_toyscapes_val",)
     killed, whole = tmp_path / "killed", Path(finished.OUTPUT_DIR)
-    command = [sys.executable, str(INTERRUPT), arguments(finished)[1], str(killed), "second:3", "killed:3"]
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(tmp_path / "datasets"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    environment = {"DETECTRON2_DATASETS": str(tmp_path / "datasets")}
+    process = run_script(INTERRUPT, arguments(finished)[1], killed, "second:3", "killed:3", env=environment)
     assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
 
     log = (killed / "log.txt").read_text()
