@@ -233,7 +233,7 @@ def test_value_of_a_wrong_type_is_an_error_with_a_hint_that_works(
         value = get_value(load_config("", shlex.split(hint[1])), key)
         assert (value, type(value)) == (meant, type(meant))
 
-    *nodes, name = key.split(".")
+    nodes = key.split(".")[:-1]
     file = write(folder / "x.yaml", nested(key, json.dumps(text)))
     with pytest.raises(ConfigError, match=rf"x\.yaml: {re.escape(key)}: ") as error:
         load_config(file)
