@@ -66,7 +66,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
         if _is_removed(key, CfgNode._decode_cfg_value(text), "command line"):
             continue
         _prepare_key(cfg, key, "command line")
-        _set_typed(cfg, key, text, f"command line: {key} {text}", lambda value, key=key: format_hint(key, value))
+        _set_typed(cfg, key, text, f"command line: {key} {text}", partial(format_hint, key))
     return cfg
 
 
