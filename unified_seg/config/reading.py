@@ -74,12 +74,12 @@ def _check_words(overrides: Sequence[str]) -> None:
     """Raise ConfigError for options among the overrides, and for words that are not KEY VALUE."""
     if flags := [word for word in overrides if word.startswith("--")]:
         start = list(overrides).index(flags[0])
-        hint = format_hint(*overrides[start:], *overrides[:start])
+        hint = format_hint(*overrides[start:], *map(CfgNode._decode_cfg_value, overrides[:start]))
         raise ConfigError(
             f"command line: {flags[0]} comes after overrides KEY VALUE; put options before them, such as {hint}"
         )
     if len(overrides) % 2:
-        pairs = [part for word in overrides for part in word.split("=", 1)]
+        pairs = [CfgNode._decode_cfg_value(part) for word in overrides for part in word.split("=", 1)]
         hint = f"; write {format_hint(*pairs)}" if len(pairs) % 2 == 0 else ""
         raise ConfigError(
             f"command line: overrides must be pairs KEY VALUE, without =, got {len(overrides)} words: "

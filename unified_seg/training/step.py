@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from torch import nn
 
+from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 
 # Of the classes of optimizers that Detectron2 makes for SOLVER.CLIP_GRADIENTS.
@@ -28,7 +29,10 @@ def get_autocast_dtype(cfg: CfgNode) -> torch.dtype | None:
     if name not in PRECISIONS:
         raise ConfigError(f"SOLVER.AMP.PRECISION: {name!r} is not one of {', '.join(PRECISIONS)}")
     if name == "float16" and not cfg.MODEL.DEVICE.startswith("cuda"):
-        raise ConfigError(f"SOLVER.AMP.PRECISION: float16 needs CUDA, MODEL.DEVICE is {cfg.MODEL.DEVICE}; use bfloat16")
+        raise ConfigError(
+            f"SOLVER.AMP.PRECISION: float16 needs CUDA, MODEL.DEVICE is {cfg.MODEL.DEVICE}; use "
+            f"{format_hint('SOLVER.AMP.PRECISION', 'bfloat16')}"
+        )
     return PRECISIONS[name]
 
 
