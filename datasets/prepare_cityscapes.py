@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from unified_seg.cli import format_hint
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.io.parallel import map_in_parallel
@@ -74,7 +75,9 @@ def check_scripts() -> None:
     try:
         import cityscapesscripts  # noqa: F401
     except ImportError:
-        raise DataError("cityscapesScripts is needed to make the labels: pip install cityscapesscripts") from None
+        raise DataError(
+            f"cityscapesScripts is needed to make the labels: {format_hint('pip', 'install', 'cityscapesscripts')}"
+        ) from None
 
 
 def _train_id_label(root: Path, split: str, polygons: Path) -> Label:

@@ -1,23 +1,26 @@
-from pathlib import Path
-
-from unified_seg.config import CfgNode, describe_changes, load_config
+from unified_seg.config import CfgNode, find_changes, load_config, load_dump
 
 
-def test_changes_since_an_earlier_run_are_listed(tmp_path: Path) -> None:
+def test_changes_since_an_earlier_run_are_listed() -> None:
     now = load_config("", ["SEED", "3", "DATASETS.TEST", "['a']", "STAGES.base.SOLVER.MAX_ITER", "31"])
     before = load_config("", ["DATASETS.TEST", "['a', 'b']", "STAGES.base.SOLVER.MAX_ITER", "30"])
     before.OF_AN_OLDER_VERSION = CfgNode({"KEY": 1})
-    (tmp_path / "config.yaml").write_text(before.dump())
-    assert sorted(describe_changes(tmp_path / "config.yaml", now)) == [
+    assert sorted(map(str, find_changes(before, now))) == [
         "DATASETS.TEST was ['a', 'b'], is ['a']",
         "SEED was -1, is 3",
         "STAGES.base.SOLVER.MAX_ITER was 30, is 31",
     ]
+    assert find_changes(now, now) == []
 
 
-def test_equal_absent_and_damaged_files_have_no_changes(tmp_path: Path) -> None:
-    file, now = tmp_path / "config.yaml", load_config("", ["SEED", "3"])
-    assert describe_changes(file, now) == []
-    for text in ("SEED: 4\nDATASETS: {TEST: [a,", now.dump()):
-        file.write_text(text)
-        assert describe_changes(file, now) == []
+def test_long_values_are_shortened() -> None:
+    names = [f"dataset_{number}" for number in range(99)]
+    before, now = (load_config("", ["DATASETS.TEST", str(value)]) for value in (names, [*names, "new"]))
+    (change,) = map(str, find_changes(before, now))
+    assert change.startswith("DATASETS.TEST has changed") and len(change) < 300
+
+
+def test_damaged_dump_is_no_config() -> None:
+    assert load_dump("SEED: 4\nDATASETS: {TEST: [a,") is None
+    assert load_dump("") is None
+    assert load_dump(load_config("", ["SEED", "3"]).dump()).SEED == 3

@@ -37,7 +37,11 @@ def test_overrides_without_effect_on_some_stages_are_warnings(tmp_path: Path) ->
     [
         ("SOLVER.MAX_ITER", BOTH, r"STAGES\.base\.SOLVER\.MAX_ITER, STAGES\.groups\.SOLVER\.MAX_ITER"),
         ("SOLVER.BASE_LR", ("groups",), r"STAGES\.groups\.SOLVER\.BASE_LR"),  # inference is by the last stage
-        ("STAGES.groupz.SOLVER.MAX_ITER", BOTH, r"'groupz'.* base, groups; did you mean groups\?"),
+        (
+            "STAGES.groupz.SOLVER.MAX_ITER",
+            BOTH,
+            r"'groupz'.*; did you mean `STAGES\.groups\.SOLVER\.MAX_ITER`\?",
+        ),
         ("STAGES.more.SOLVER.MAX_ITER", BOTH, r"'more'.* base, groups$"),
     ],
 )

@@ -1,6 +1,7 @@
 import ast
 import json
 import re
+import shlex
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ from detectron2.config import CfgNode, get_cfg
 from example_heads import remove_outside_keys
 
 import unified_seg
-from unified_seg.config import ConfigError, add_unified_seg_config, get_config, load_config, merge_file
+from unified_seg.config import ConfigError, add_unified_seg_config, get_config, get_value, load_config, merge_file
 
 SOURCE = Path(unified_seg.__file__).parent
 #: The files that define keys.
@@ -140,9 +141,9 @@ def test_dumped_config_is_read_again(tiny_config: CfgNode, folder: Path) -> None
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("MODEL.UNIFIED.OUTPT", "did you mean MODEL.UNIFIED.OUTPUT"),
-        ("SOLVER.BASE_RL", "did you mean SOLVER.BASE_LR"),
-        ("MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.RATE", "did you mean MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.RATES"),
+        ("MODEL.UNIFIED.OUTPT", "did you mean `MODEL.UNIFIED.OUTPUT`"),
+        ("SOLVER.BASE_RL", "did you mean `SOLVER.BASE_LR`"),
+        ("MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.RATE", "did you mean `MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.RATES`"),
     ],
 )
 def test_unknown_keys_are_errors_with_a_hint(key: str, hint: str, folder: Path) -> None:
@@ -187,9 +188,81 @@ def test_overrides_must_be_pairs() -> None:
         load_config("", ["SEED", "1", "--resume"])
 
 
-def test_list_without_brackets_gets_a_hint() -> None:
-    with pytest.raises(ConfigError, match=r"""DATASETS\.TEST a: .*"\['a'\]"$"""):
-        load_config("", ["DATASETS.TEST", "a"])
+#: Values of wrong types, and those that the hint suggests, None without a hint.
+MISTYPED = [
+    ("SOLVER.STEPS", "100", (100,)),
+    ("SOLVER.STEPS", "['100']", (100,)),
+    ("SOLVER.STEPS", "(100.0, 200.0)", (100, 200)),
+    ("SOLVER.STEPS", "[100, 200", (100, 200)),
+    ("SOLVER.STEPS", "(0.5,)", None),
+    ("SOLVER.STEPS", "None", None),
+    ("SOLVER.MAX_ITER", "1e3", 1000),
+    ("SOLVER.MAX_ITER", "1.5", None),
+    ("SOLVER.MAX_ITER", "None", None),
+    ("SOLVER.MAX_ITER", "True", None),
+    ("SOLVER.BASE_LR", "'0.01'", 0.01),
+    ("SOLVER.BASE_LR", "(0.01,)", 0.01),
+    ("SOLVER.BASE_LR", "[0.1, 0.2]", None),
+    ("SOLVER.WEIGHT_DECAY_BIAS", "x", None),
+    ("MODEL.MASK_ON", "false", False),
+    ("MODEL.MASK_ON", "1", True),
+    ("MODEL.WEIGHTS", "None", ""),
+    ("DATASETS.TEST", "a", ("a",)),
+    ("DATASETS.TEST", "a, b", ("a", "b")),
+    ("DATASETS.TEST", "[a,b]", ("a", "b")),
+    ("DATASETS.TEST", "[3]", ("3",)),
+    ("DATASETS.CUSTOM", "{'NAME': 'a'}", [{"NAME": "a"}]),
+    ("TEST.AUG.SCALES", "1", [1]),
+    ("TEST.AUG.SCALES", "['0.5', '1']", [0.5, 1]),
+    ("TEST.EXPORT", "coco_panoptic", ["coco_panoptic"]),
+    ("MODEL.ANCHOR_GENERATOR.SIZES", "[32, 64]", [[32, 64]]),
+    ("MODEL.ROI_HEADS.IOU_THRESHOLDS", "0.5", [0.5]),
+    ("INPUT.CROP.SIZE", "(True, True)", None),
+    ("SOLVER", "5", None),
+    ("STAGES.a.SOLVER.STEPS", "100", (100,)),
+]
+
+
+@pytest.mark.parametrize(("key", "text", "meant"), MISTYPED)
+def test_value_of_a_wrong_type_is_an_error_with_a_hint_that_works(
+    key: str, text: str, meant: Any, folder: Path
+) -> None:
+    with pytest.raises(ConfigError, match=f"^command line: {re.escape(f'{key} {text}')}: ") as error:
+        load_config("", [key, text])
+    hint = re.search("write `(.+)`$", str(error.value))
+    assert (hint is None) == (meant is None)
+    if hint is not None:
+        value = get_value(load_config("", shlex.split(hint[1])), key)
+        assert (value, type(value)) == (meant, type(meant))
+
+    nodes = key.split(".")[:-1]
+    file = write(folder / "x.yaml", nested(key, json.dumps(text)))
+    with pytest.raises(ConfigError, match=rf"x\.yaml: {re.escape(key)}: ") as error:
+        load_config(file)
+    hint = re.search("write `(.+)`$", str(error.value))
+    assert (hint is None) == (meant is None)
+    if hint is not None:
+        line = "".join(f"{'  ' * depth}{node}:\n" for depth, node in enumerate(nodes)) + "  " * len(nodes) + hint[1]
+        assert get_value(load_config(write(file, line)), key) == meant
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "value"),
+    [
+        ("OUTPUT_DIR", "2024", "2024"),
+        ("OUTPUT_DIR", "'2024'", "2024"),
+        ("SOLVER.BASE_LR", "1", 1.0),
+        ("SOLVER.STEPS", "100,200", (100, 200)),
+        ("SOLVER.STEPS", "[]", ()),
+        ("INPUT.CROP.SIZE", "[512, 512]", [512, 512]),
+        ("SOLVER.WEIGHT_DECAY_BIAS", "0", 0),
+        ("SOLVER.WEIGHT_DECAY_BIAS", "None", None),
+    ],
+)
+def test_value_whose_meaning_is_plain_is_accepted(key: str, text: str, value: Any, folder: Path) -> None:
+    for cfg in (load_config("", [key, text]), load_config(write(folder / "x.yaml", nested(key, json.dumps(text))))):
+        found = get_value(cfg, key)
+        assert (found, type(found)) == (value, type(value))
 
 
 def test_missing_file_is_named(folder: Path) -> None:

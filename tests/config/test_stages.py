@@ -123,12 +123,12 @@ def test_dumped_config_is_read_again(tmp_path_factory: pytest.TempPathFactory, s
 @pytest.mark.parametrize(
     ("key", "value", "hint"),
     [
-        ("STAGES.a.SOLVER.BASE_RL", "1", r"; did you mean STAGES\.a\.SOLVER\.BASE_LR\?"),
-        ("STAGES.a.RESULTS", "x", r"; did you mean STAGES\.a\.RESULT\?"),
+        ("STAGES.a.SOLVER.BASE_RL", "1", r"; did you mean `STAGES\.a\.SOLVER\.BASE_LR`\?"),
+        ("STAGES.a.RESULTS", "x", r"; did you mean `STAGES\.a\.RESULT`\?"),
         ("STAGES.a.NOTHING_LIKE_IT", "x", ""),
         ("STAGES.a.SEED.B", "1", ""),
         ("STAGES.a.SOLVER.MAX_ITER", "many", ""),
-        ("STAGES.a.RESULT", "5", ""),
+        ("STAGES.a.RESULT", "None", ""),
         ("STAGES.a.SOLVER", "5", ""),
         ("STAGES.a", "5", ""),
         ("STAGES.a.STAGES.b.SEED", "5", r": STAGES\.b\.SEED belongs to the whole run"),

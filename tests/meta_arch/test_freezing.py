@@ -111,7 +111,7 @@ def test_parameters_frozen_by_detectron2_stay_frozen(tiny_config: CfgNode) -> No
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        (["sem_seg_head.secnd"], r"unknown part 'sem_seg_head\.secnd'; did you mean sem_seg_head\.second\?"),
+        (["sem_seg_head.secnd"], r"unknown part 'sem_seg_head\.secnd'; did you mean `sem_seg_head\.second`\?"),
         (["nothing"], "unknown part 'nothing'; the model has backbone, sem_seg_head"),
         ([""], "unknown part ''"),
         (["roi_heads"], "unknown part 'roi_heads'"),

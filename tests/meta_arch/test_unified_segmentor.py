@@ -155,7 +155,7 @@ INVALID = {
     ),
     "half a detector": ([("MODEL.ROI_HEADS.NAME", "")], "MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME"),
     "fusion without semantic": ([("MODEL.SEM_SEG_HEAD.NAME", "")], "PANOPTIC_FUSION.NAME needs a detector and"),
-    "fusion without masks": ([("MODEL.MASK_ON", False)], "set MODEL.MASK_ON"),
+    "fusion without masks": ([("MODEL.MASK_ON", False)], "set `MODEL.MASK_ON True`"),
     "unknown fusion": ([("MODEL.PANOPTIC_FUSION.NAME", "X")], "unknown fusion 'X'; known: .*ScoreOrderFusion"),
     "unknown head": ([("MODEL.SEM_SEG_HEAD.NAME", "X")], "unknown semantic head 'X'; known: ASPRefinementHead"),
     "unknown output": (

@@ -29,7 +29,7 @@ def test_it_makes_data_trains_scores_and_draws(tmp_path):
 def test_a_wrong_key_is_named_before_anything_is_made(tmp_path):
     result = run(tmp_path, "SOLVER.MAX_ITERS", "2")
     assert result.returncode != 0
-    assert "did you mean SOLVER.MAX_ITER" in result.stderr
+    assert "did you mean `SOLVER.MAX_ITER`" in result.stderr
     assert not (tmp_path / "datasets").exists()
 
 

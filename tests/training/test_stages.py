@@ -15,9 +15,9 @@ from torch import Tensor
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import ConfigError, load_config
 from unified_seg.data.problems import DataError
-from unified_seg.training.hooks import unwrap
 from unified_seg.training.run import run
 from unified_seg.training.stages import run_stages
+from unified_seg.training.step import unwrap
 from unified_seg.training.trainer import Trainer
 
 INTERRUPT = Path(__file__).parents[1] / "helpers/interrupt_stages.py"

@@ -99,7 +99,7 @@ def test_resume_restores_the_optimizer(tiny_config):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["SOLVER.OPTIMIZER", "ADAMW"], r"CheckpointError: --resume: .*output.*SGD.*AdamW"),
+        (["SOLVER.OPTIMIZER", "ADAMW"], r"ConfigError: --resume: SOLVER\.OPTIMIZER .*SGD.*ADAMW"),
         (["MODEL.SEM_SEG_HEAD.CONVS_DIM", "16"], r"CheckpointError: .*model_final\.pth.*sem_seg_head"),
         (["SOLVER.MAX_ITER", "1"], r"ConfigError: SOLVER\.MAX_ITER: .*2.*output.*1"),
     ],

@@ -12,6 +12,8 @@ from detectron2.modeling.backbone import ResNet, build_resnet_backbone
 from detectron2.modeling.backbone.resnet import DeformBottleneckBlock
 from torch import nn
 
+from unified_seg.cli import format_hint
+
 OUTPUT_STRIDES = (8, 16)
 
 
@@ -23,9 +25,11 @@ def build_dilated_resnet_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> ResNe
         ValueError: the output stride is not 8 or 16, or MODEL.RESNETS has a dilation or deformable convolutions.
     """
     if cfg.MODEL.RESNETS.RES5_DILATION != 1:
+        stride = OUTPUT_STRIDES[1] if cfg.MODEL.RESNETS.RES5_DILATION == 2 else OUTPUT_STRIDES[0]
+        instead = format_hint("MODEL.RESNETS.RES5_DILATION", 1, "MODEL.BACKBONE.OUTPUT_STRIDE", stride)
         raise ValueError(
             f"MODEL.RESNETS.RES5_DILATION: must be 1 for build_dilated_resnet_backbone, got "
-            f"{cfg.MODEL.RESNETS.RES5_DILATION}; set MODEL.BACKBONE.OUTPUT_STRIDE instead"
+            f"{cfg.MODEL.RESNETS.RES5_DILATION}; set {instead}"
         )
     return dilate(build_resnet_backbone(cfg, input_shape), cfg.MODEL.BACKBONE.OUTPUT_STRIDE)
 

@@ -6,6 +6,8 @@ FrozenBatchNorm2d freezes gamma and beta as well.
 
 from torch import nn
 
+from unified_seg.cli import format_hint
+
 
 class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
     """A BatchNorm2d that always normalizes with its running statistics and never updates them."""
@@ -30,7 +32,8 @@ def freeze_bn_statistics(module: nn.Module) -> int:
     count = _replace(module)
     if not count:
         raise ValueError(
-            "MODEL.BACKBONE.FREEZE_BN_STATISTICS: the backbone has no BatchNorm2d; set MODEL.RESNETS.NORM to BN"
+            "MODEL.BACKBONE.FREEZE_BN_STATISTICS: the backbone has no BatchNorm2d; set "
+            f"{format_hint('MODEL.RESNETS.NORM', 'BN')}"
         )
     return count
 

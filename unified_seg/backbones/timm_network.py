@@ -8,6 +8,8 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from torch import Tensor
 
+from unified_seg.cli import format_hint
+
 # By stride, the names of Detectron2's ResNets.
 NAMES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
 
@@ -58,7 +60,9 @@ class TimmNetwork(Backbone):
         try:
             import timm
         except ImportError:
-            raise ValueError(f"MODEL.TIMM.NAME: {name} needs timm; run pip install timm") from None
+            raise ValueError(
+                f"MODEL.TIMM.NAME: {name} needs timm; run {format_hint('pip', 'install', 'timm')}"
+            ) from None
         if name.split(".")[0] not in timm.list_models():
             close = ", ".join(timm.list_models(f"{name.split('_')[0]}*")[:8]) or "see timm.list_models()"
             raise ValueError(f"MODEL.TIMM.NAME: timm has no {name!r}; {close}")

@@ -2,7 +2,7 @@
 
 from detectron2.config import CfgNode
 
-from unified_seg.config.compare import describe_changes
+from unified_seg.config.compare import Change, find_changes, load_dump
 from unified_seg.config.keys import add_unified_seg_config, get_config
 from unified_seg.config.overrides import check_overrides
 from unified_seg.config.reading import COMPACT, ConfigError, get_value, load_config, merge_file, set_value
@@ -11,14 +11,16 @@ from unified_seg.config.stages import Stage, make_inference_config, read_stages
 __all__ = [
     "COMPACT",
     "CfgNode",
+    "Change",
     "ConfigError",
     "Stage",
     "add_unified_seg_config",
     "check_overrides",
-    "describe_changes",
+    "find_changes",
     "get_config",
     "get_value",
     "load_config",
+    "load_dump",
     "make_inference_config",
     "merge_file",
     "read_stages",

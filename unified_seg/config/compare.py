@@ -1,11 +1,27 @@
 """Differences of two configs."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
+
+# Values are shortened to about this many characters in messages.
+MAX_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key whose value differs between two configs."""
+
+    key: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        before, now = _shorten(self.before), _shorten(self.now)
+        return f"{self.key} has changed after {before}" if before == now else f"{self.key} was {before}, is {now}"
 
 
 def flatten(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -23,16 +39,23 @@ def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
     return [f"{key} was {before[key]!r}, is {now[key]!r}" for key in changed]
 
 
-def describe_changes(file: Path, cfg: CfgNode) -> list[str]:
-    """Return the differences of a config from that of an earlier run, see `describe_differences`.
+def find_changes(before: CfgNode, now: CfgNode) -> list[Change]:
+    """Return the keys whose values differ, in the order of `now`; keys of only one don't count."""
+    # yaml makes lists of tuples.
+    values = dict(flatten(load_dump(before.dump()) or CfgNode()))
+    later = flatten(load_dump(now.dump()) or CfgNode())
+    return [Change(key, values[key], value) for key, value in later if key in values and values[key] != value]
 
-    Args:
-        file: the config.yaml of the earlier run; without it, or if it is damaged, there are no differences.
-        cfg: the config now.
-    """
+
+def load_dump(text: str) -> CfgNode | None:
+    """Return the config that was dumped as this text; None if it is incomplete, since the run was killed."""
     try:
-        before = CfgNode(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError):  # absent, or incomplete since the run was killed
-        return []
-    now = CfgNode(yaml.safe_load(cfg.dump()))  # yaml makes lists of tuples
-    return describe_differences(dict(flatten(before)), dict(flatten(now)))
+        values = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return None
+    return CfgNode(values) if isinstance(values, dict) else None
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from detectron2.config import CfgNode
 
+from unified_seg.cli import format_hint
 from unified_seg.config.reading import ConfigError, get_value
 
 
@@ -42,5 +43,5 @@ def check_overrides(cfg: CfgNode, overrides: Sequence[str], stages: Sequence[str
 def _check_stage(key: str, name: str, stages: Sequence[str]) -> None:
     if name not in stages:
         close = difflib.get_close_matches(name, stages, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = f"; did you mean {format_hint(key.replace(name, close[0], 1))}?" if close else ""
         raise ConfigError(f"command line: {key}: unknown stage {name!r}, SOLVER.STAGES has {', '.join(stages)}{hint}")

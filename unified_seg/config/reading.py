@@ -7,14 +7,18 @@ Detectron2's own reader evaluates `!!python/...` tags and follows `_BASE_` to an
 import copy
 import difflib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 from detectron2.config import CfgNode
 
+from unified_seg.cli import format_hint
 from unified_seg.config.keys import get_config
+from unified_seg.config.values import accepts, convert, describe, suggest
 from unified_seg.errors import UserError
 
 BASE_KEY = "_BASE_"
@@ -58,24 +62,30 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
     cfg.merge_from_list(list(defaults))
     if path:
         merge_file(cfg, path)
-    if flags := [word for word in overrides if word.startswith("--")]:
-        raise ConfigError(f"command line: {flags[0]} comes after overrides KEY VALUE; put options before them")
-    if len(overrides) % 2:
-        raise ConfigError(
-            f"command line: overrides must be pairs KEY VALUE, without =, got {len(overrides)} words: "
-            f"{' '.join(overrides)}"
-        )
-    for key, value in zip(overrides[::2], overrides[1::2]):
-        if _is_removed(key, CfgNode._decode_cfg_value(value), "command line"):
+    _check_words(overrides)
+    for key, text in zip(overrides[::2], overrides[1::2]):
+        if _is_removed(key, CfgNode._decode_cfg_value(text), "command line"):
             continue
         _prepare_key(cfg, key, "command line")
-        try:
-            cfg.merge_from_list([key, value])
-        except (AssertionError, ValueError) as error:
-            is_list = isinstance(get_value(cfg, key), (list, tuple))
-            hint = f"; write a list as \"['{value}']\"" if is_list and value[:1] not in "[(" else ""
-            raise ConfigError(f"command line: {key} {value}: {error}{hint}") from None
+        _set_typed(cfg, key, text, f"command line: {key} {text}", partial(format_hint, key))
     return cfg
+
+
+def _check_words(overrides: Sequence[str]) -> None:
+    """Raise ConfigError for options among the overrides, and for words that are not KEY VALUE."""
+    if flags := [word for word in overrides if word.startswith("--")]:
+        start = list(overrides).index(flags[0])
+        hint = format_hint(*overrides[start:], *map(CfgNode._decode_cfg_value, overrides[:start]))
+        raise ConfigError(
+            f"command line: {flags[0]} comes after overrides KEY VALUE; put options before them, such as {hint}"
+        )
+    if len(overrides) % 2:
+        pairs = [CfgNode._decode_cfg_value(part) for word in overrides for part in word.split("=", 1)]
+        hint = f"; write {format_hint(*pairs)}" if len(pairs) % 2 == 0 else ""
+        raise ConfigError(
+            f"command line: overrides must be pairs KEY VALUE, without =, got {len(overrides)} words: "
+            f"{' '.join(overrides)}{hint}"
+        )
 
 
 def merge_file(cfg: CfgNode, path: str | Path) -> None:
@@ -84,12 +94,52 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
     if not path.is_file():
         raise ConfigError(f"config file {path}: there is no such file")
     values = _without_removed_keys(_read_with_base(path.resolve(), ()), str(path))
-    for key in _leaves(values):
+    for key, value in _leaves(values):
         _prepare_key(cfg, key, str(path))
-    try:
-        cfg.merge_from_other_cfg(CfgNode(values))
-    except (AssertionError, KeyError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from None
+        _set_typed(cfg, key, value, f"{path}: {key}: {value}", partial(_format_yaml_hint, key.rpartition(".")[2]))
+
+
+def _set_typed(cfg: CfgNode, key: str, given: Any, where: str, format_guess: Callable[[Any], str]) -> None:
+    """Set an existing key to a value as it was given, if it has the type of the key's default.
+
+    Args:
+        where: the begin of the message.
+        format_guess: returns the hint with the value that was probably meant.
+    """
+    if isinstance(get_value(cfg, key), CfgNode):
+        if given == {}:
+            return
+        raise ConfigError(f"{where}: {key} is a group of keys, such as {key}.{next(iter(get_value(cfg, key)), 'KEY')}")
+    default = _find_default(cfg, key)
+    value = CfgNode._decode_cfg_value(given)
+    if isinstance(default, str) and isinstance(given, str) and not isinstance(value, (str, type(None))):
+        value = given  # OUTPUT_DIR 2024
+    name = _without_stage(key)
+    if not accepts(name, value, default):
+        guess = suggest(name, value, default)
+        hint = "" if guess is None else f"; write {format_guess(guess)}"
+        raise ConfigError(f"{where}: must be {describe(name, default)}{hint}")
+    set_value(cfg, key, convert(value, default))
+
+
+def _find_default(cfg: CfgNode, key: str) -> Any:
+    """Return the default of a key, or of the key of a stage; the value now if somebody else added the key."""
+    node: Any = get_config()
+    for part in _without_stage(key).split("."):
+        if not isinstance(node, CfgNode) or part not in node:
+            return get_value(cfg, key)
+        node = node[part]
+    return node
+
+
+def _without_stage(key: str) -> str:
+    return key.split(".", 2)[-1] if key.startswith("STAGES.") else key
+
+
+def _format_yaml_hint(name: str, value: Any) -> str:
+    """Return a line of a yaml file, in backquotes."""
+    plain = list(value) if isinstance(value, tuple) else value
+    return f"`{yaml.safe_dump({name: plain}, default_flow_style=True, width=math.inf).strip()[1:-1]}`"
 
 
 def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -165,12 +215,13 @@ def set_value(cfg: CfgNode, key: str, value: Any) -> None:
     cfg[last] = value
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> list[str]:
-    keys: list[str] = []
+def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the keys of nested values, such as SOLVER.MAX_ITER, with their values."""
     for key, value in values.items():
-        name = f"{prefix}{key}"
-        keys += _leaves(value, f"{name}.") if isinstance(value, dict) and value else [name]
-    return keys
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
 
 
 def _without_removed_keys(values: dict[str, Any], source: str, prefix: str = "") -> dict[str, Any]:
@@ -188,7 +239,7 @@ def _without_removed_keys(values: dict[str, Any], source: str, prefix: str = "")
 
 def _is_removed(key: str, value: Any, source: str) -> bool:
     """Return whether a key, possibly of a stage, was removed; raise ConfigError where its value had an effect."""
-    name = key.split(".", 2)[-1] if key.startswith("STAGES.") else key
+    name = _without_stage(key)
     if name not in REMOVED_KEYS:
         return False
     accepted = REMOVED_KEYS[name]
@@ -220,8 +271,9 @@ def _check_key(cfg: CfgNode, key: str, source: str, prefix: str = "") -> None:
     node: Any = cfg
     for part in key.split("."):
         if not isinstance(node, CfgNode) or part not in node:
-            known = [RESULT, *(k for k in _leaves(cfg) if not k.startswith("STAGES."))] if prefix else _leaves(cfg)
+            known = [name for name, _ in _leaves(cfg)]
+            known = [RESULT, *(name for name in known if not name.startswith("STAGES."))] if prefix else known
             close = difflib.get_close_matches(key, known, n=1)
-            hint = f"; did you mean {prefix}{close[0]}?" if close else ""
+            hint = f"; did you mean {format_hint(prefix + close[0])}?" if close else ""
             raise ConfigError(f"{source}: unknown config key {prefix}{key}{hint}")
         node = node[part]

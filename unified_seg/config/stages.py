@@ -8,6 +8,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from unified_seg.cli import format_hint
 from unified_seg.config.heads import training_keys
 from unified_seg.config.keys import get_config
 from unified_seg.config.reading import RESULT, ConfigError, get_value, set_value
@@ -51,9 +52,10 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
         _update(config, {key: value for key, value in own.items() if key != RESULT})
         if stages:
             if "WEIGHTS" in own.get("MODEL", {}):
+                instead = format_hint(f"STAGES.{stages[-1].name}.RESULT", own.MODEL.WEIGHTS)
                 raise ConfigError(
                     f"STAGES.{name}.MODEL.WEIGHTS: the stage starts from the weights of stage {stages[-1].name}; to "
-                    f"start from other weights, set STAGES.{stages[-1].name}.RESULT"
+                    f"start from other weights, leave it out and set {instead}"
                 )
             config.MODEL.WEIGHTS = stages[-1].result or str(Path(stages[-1].config.OUTPUT_DIR) / FINAL_WEIGHTS)
         if name != names[-1]:
@@ -64,9 +66,10 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
         if name not in names and cfg.STAGES[name].get(RESULT, ""):
             raise ConfigError(f"STAGES.{name}.RESULT: unknown stage {name!r}, SOLVER.STAGES has {', '.join(names)}")
     if stages and stages[-1].result:
+        key = f"STAGES.{stages[-1].name}.RESULT"
+        evaluate = format_hint("--eval-only", "MODEL.WEIGHTS", stages[-1].result, key, "")
         raise ConfigError(
-            f"STAGES.{stages[-1].name}.RESULT: the last stage has a result, so there is nothing to train; to evaluate, "
-            "use --eval-only MODEL.WEIGHTS ..."
+            f"{key}: the last stage has a result, so there is nothing to train; to evaluate, use {evaluate}"
         )
     return stages
 

@@ -17,6 +17,7 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from unified_seg.cli import format_hint
 from unified_seg.data.coco.masks import Rle, check_masks, convert_to_rle
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
 from unified_seg.data.coco.rle import encode_masks, encode_window
@@ -201,7 +202,8 @@ def _from_annotation(record: Record, index: int, table: ClassTable, with_masks: 
         mask = convert_to_rle(annotation["segmentation"], (record["height"], record["width"]), where)
         area = float(mask_util.area(mask))
     elif with_masks:
-        raise DataError(f"{where}: no segmentation, which mask AP needs; set MODEL.MASK_ON False for boxes only")
+        boxes_only = format_hint("MODEL.MASK_ON", False, "MODEL.PANOPTIC_FUSION.NAME", "")
+        raise DataError(f"{where}: no segmentation, which mask AP needs; set {boxes_only} for boxes only")
     return GroundTruthInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)
 
 

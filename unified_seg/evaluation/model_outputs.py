@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
+from unified_seg.cli import format_hint
 from unified_seg.evaluation.base import Output, Record
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
@@ -54,7 +55,8 @@ def read_instances(record: Record, output: Output, with_masks: bool) -> Instance
     if not with_masks:
         return instances
     if not instances.has("pred_masks"):
-        raise ValueError(f"{_name(record)}: instances have no pred_masks; set MODEL.MASK_ON False for a box detector")
+        boxes_only = format_hint("MODEL.MASK_ON", False, "MODEL.PANOPTIC_FUSION.NAME", "")
+        raise ValueError(f"{_name(record)}: instances have no pred_masks; set {boxes_only} for a box detector")
     if not isinstance(instances.pred_masks, BoxMasks):
         instances.pred_masks = BoxMasks.from_full(instances.pred_masks.bool())
     if len(instances):

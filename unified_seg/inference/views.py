@@ -10,6 +10,7 @@ from detectron2.config import CfgNode, configurable
 from detectron2.data.transforms import ResizeShortestEdge, ResizeTransform
 from torch import Tensor
 
+from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 
 Size = tuple[int, int]
@@ -67,7 +68,10 @@ class ViewRule:
         plain_max_size: int = 0,
     ):
         if not scales and not min_sizes:
-            raise ConfigError("TEST.AUG.SCALES and TEST.AUG.MIN_SIZES are both empty, set one of them")
+            raise ConfigError(
+                "TEST.AUG.SCALES and TEST.AUG.MIN_SIZES are both empty, set one, such as "
+                + format_hint("TEST.AUG.SCALES", [1.0])
+            )
         for scale in scales:
             if scale <= 0:
                 raise ConfigError(f"TEST.AUG.SCALES: must be above 0, got {scale}")

@@ -7,6 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model as build_detectron2_model
 from torch import nn
 
+from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 from unified_seg.config.heads import training_keys
 from unified_seg.config.reading import get_value
@@ -21,7 +22,9 @@ def check_device(cfg: CfgNode) -> None:
     except RuntimeError as error:
         raise ConfigError(f"MODEL.DEVICE: {str(error).splitlines()[0]}") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"MODEL.DEVICE {name}: PyTorch finds no GPU that it can use; use MODEL.DEVICE cpu")
+        raise ConfigError(
+            f"MODEL.DEVICE {name}: PyTorch finds no GPU that it can use; use {format_hint('MODEL.DEVICE', 'cpu')}"
+        )
 
 
 def build_model(cfg: CfgNode) -> nn.Module:

@@ -7,6 +7,8 @@ from typing import Self
 
 from torch import nn
 
+from unified_seg.cli import format_hint
+
 BATCH_COUNT = ".num_batches_tracked"
 
 
@@ -116,5 +118,5 @@ def _check_paths(model: nn.Module, parts: Sequence[str]) -> None:
         if part not in known:
             close = difflib.get_close_matches(part, known, n=1)
             top = ", ".join(name for name, _ in model.named_children())
-            hint = f"did you mean {close[0]}?" if close else f"the model has {top}"
+            hint = f"did you mean {format_hint(close[0])}?" if close else f"the model has {top}"
             raise ValueError(f"SOLVER.TRAIN_PARTS: unknown part {part!r}; {hint}")

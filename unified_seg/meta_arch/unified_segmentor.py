@@ -19,6 +19,7 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
+from unified_seg.cli import format_hint
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.pipeline.mapper import make_instances
 from unified_seg.data.resolve import resolve_config
@@ -32,6 +33,12 @@ from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
 
 Batch = list[dict[str, Any]]
+
+# Overrides that leave the detector out, and with it what needs it.
+WITHOUT_DETECTOR = (
+    *("MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""),
+    *("MODEL.MASK_ON", False, "MODEL.PANOPTIC_FUSION.NAME", ""),
+)
 
 
 @META_ARCH_REGISTRY.register()
@@ -77,7 +84,11 @@ class UnifiedSegmentor(FreezableModel):
     ):
         super().__init__()
         if (proposal_generator is None) != (roi_heads is None):
-            raise ValueError("MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME: set both (a detector) or neither")
+            detector = ("MODEL.PROPOSAL_GENERATOR.NAME", "RPN", "MODEL.ROI_HEADS.NAME", "StandardROIHeads")
+            raise ValueError(
+                "MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME: set both, such as "
+                f"{format_hint(*detector)}, or neither: {format_hint(*WITHOUT_DETECTOR)}"
+            )
         if roi_heads is None and sem_seg_head is None:
             raise ValueError(
                 "MODEL.ROI_HEADS.NAME, MODEL.SEM_SEG_HEAD.NAME: at least one of detector and semantic head is required"
@@ -85,7 +96,7 @@ class UnifiedSegmentor(FreezableModel):
         if panoptic_fusion is not None and (roi_heads is None or sem_seg_head is None):
             raise ValueError("MODEL.PANOPTIC_FUSION.NAME needs a detector and a semantic head")
         if panoptic_fusion is not None and not getattr(roi_heads, "mask_on", True):
-            raise ValueError("MODEL.PANOPTIC_FUSION.NAME needs masks: set MODEL.MASK_ON")
+            raise ValueError("MODEL.PANOPTIC_FUSION.NAME needs masks: set " + format_hint("MODEL.MASK_ON", True))
         if output_format not in OUTPUT_FORMATS:
             raise ValueError(f"MODEL.UNIFIED.OUTPUT must be one of {', '.join(OUTPUT_FORMATS)}, got {output_format!r}")
         self.backbone = backbone
@@ -111,7 +122,7 @@ class UnifiedSegmentor(FreezableModel):
         if cfg.MODEL.ROI_HEADS.NAME and not table.num_things:
             raise ValueError(
                 f"MODEL.ROI_HEADS.NAME: the data set {cfg.DATASETS.TRAIN[0]} has no thing classes to detect; leave the "
-                "detector out, as configs/base/semantic_only.yaml does"
+                f"detector out: {format_hint(*WITHOUT_DETECTOR)}"
             )
         backbone = build_backbone(cfg)
         if cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS:

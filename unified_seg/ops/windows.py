@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unified_seg.cli import format_hint
+
 # From the rows and columns of a window, in pixels of the image, to its logits (K, r, c).
 Predict = Callable[[slice, slice], Tensor]
 
@@ -38,22 +40,24 @@ class SlidingWindows:
     def __post_init__(self) -> None:
         if not 0 <= self.overlap < 1:
             raise ValueError(f"the overlap of windows must be in [0, 1), got {self.overlap}")
+        stride, use = f"the network's stride of {self.step}", f"use {self._suggest_sizes()}"
         if self.size < self.step:
-            raise ValueError(
-                f"a window of {self.size} pixels is smaller than the network's stride of {self.step}; use at least "
-                f"{self.step}"
-            )
+            raise ValueError(f"a window of {self.size} pixels is smaller than {stride}; {use}")
         if self.size % self.step:
-            below = self.size - self.size % self.step
-            raise ValueError(
-                f"a window of {self.size} pixels is not a multiple of the network's stride of {self.step}; use {below} "
-                f"or {below + self.step}"
-            )
+            raise ValueError(f"a window of {self.size} pixels is not a multiple of {stride}; {use}")
         if self._longest_advance == 0:
+            less = format_hint("TEST.WINDOW.OVERLAP", 0.0)
             raise ValueError(
-                f"windows of {self.size} pixels with an overlap of {self.overlap:g} cannot advance by the network's "
-                f"stride of {self.step}; use larger windows or less overlap"
+                f"windows of {self.size} pixels with an overlap of {self.overlap:g} cannot advance by {stride}; {use} "
+                f"or less overlap, such as {less}"
             )
+
+    def _suggest_sizes(self) -> str:
+        """Return hints at the nearest sizes that are multiples of the step and can advance."""
+        smallest = self.step * math.ceil((1 - 1e-9) / (1 - self.overlap))
+        below = self.size - self.size % self.step
+        sizes = sorted({max(below, smallest), max(below + self.step, smallest)})
+        return " or ".join(format_hint("TEST.WINDOW.SIZE", size) for size in sizes)
 
     @property
     def _longest_advance(self) -> int:

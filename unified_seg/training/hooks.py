@@ -3,6 +3,7 @@
 import itertools
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
 from detectron2.utils.events import get_event_storage
-from torch import nn
 from tqdm import tqdm
 
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_image
+from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
 
 logger = logging.getLogger(__name__)
@@ -48,13 +49,15 @@ class BestCheckpoint(HookBase):
     Args:
         metric: its path in the results, "task/metric" or "dataset/task/metric"; larger is better.
         folder: of the file.
+        datasets: the test sets; the best score on others does not count when a run is resumed.
 
     Raises:
         ConfigError: the evaluation has no such metric.
     """
 
-    def __init__(self, metric: str, folder: str):
+    def __init__(self, metric: str, folder: str, datasets: Sequence[str] = ()):
         self.metric = metric
+        self.datasets = list(datasets)
         self.path = Path(folder) / "model_best.pth"
         self.best = -math.inf
         self._seen: object = None
@@ -62,7 +65,9 @@ class BestCheckpoint(HookBase):
     def before_train(self) -> None:
         # The best score is read from the file of the best: checkpoints are written before evaluations.
         if self.trainer.start_iter > 0 and self.path.is_file():
-            self.best = read_checkpoint(self.path).get(self.metric, -math.inf)
+            earlier = read_checkpoint(self.path)
+            if earlier.get("datasets", self.datasets) == self.datasets:
+                self.best = earlier.get(self.metric, -math.inf)
 
     def after_step(self) -> None:
         self._update()
@@ -85,7 +90,8 @@ class BestCheckpoint(HookBase):
             value = value[part]
         if float(value) > self.best:
             self.best = float(value)
-            write_checkpoint(self.path, {"model": unwrap(self.trainer.model).state_dict(), self.metric: self.best})
+            state = {"model": unwrap(self.trainer.model).state_dict(), "datasets": self.datasets}
+            write_checkpoint(self.path, {**state, self.metric: self.best})
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
 
@@ -115,8 +121,3 @@ class PictureSamples(HookBase):
             # Outputs have the size of the original image, which may differ from that of the model's input.
             picture = draw_panels(read_image(sample["file_name"], "RGB"), output, self.metadata)
             get_event_storage().put_image(f"samples/{index}", torch.from_numpy(picture.transpose(2, 0, 1).copy()))
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the model without its DistributedDataParallel."""
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

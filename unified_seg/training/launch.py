@@ -10,6 +10,7 @@ import torch
 from detectron2.engine import launch as detectron2_launch
 from torch import distributed
 
+from unified_seg.cli import format_hint
 from unified_seg.config import load_config
 from unified_seg.errors import UserError
 
@@ -27,9 +28,10 @@ def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) 
         return _run_under_torchrun(main, args)
     available = torch.cuda.device_count()
     if args.num_gpus > max(available, 1):
+        config_file = ("--config-file", args.config_file) if args.config_file else ()
         raise UserError(
             f"--num-gpus {args.num_gpus}: this machine has {available}; several processes without GPUs start with "
-            "torchrun --nproc-per-node N tools/train_net.py ..."
+            + format_hint("torchrun", "--nproc-per-node", args.num_gpus, "tools/train_net.py", *config_file)
         )
     if args.num_machines == 1 and args.num_gpus <= 1:
         return main(args)

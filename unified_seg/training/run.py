@@ -6,7 +6,6 @@ import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -17,11 +16,12 @@ from detectron2.utils.logger import setup_logger
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.cli import run_tool
-from unified_seg.config import COMPACT, check_overrides, describe_changes, load_config
+from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import add_test_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
+from unified_seg.training.resume import check_resume
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 
@@ -62,25 +62,42 @@ def train_or_evaluate(args: argparse.Namespace) -> Any:
     Raises:
         UserError: the config, the data or the weights can't be used.
     """
-    cfg = setup(args)
+    cfg, changes = setup(args)
     if args.eval_only:
         return evaluate(resolve_config(cfg, for_inference=True))
+    try:
+        return train(cfg, args.resume)
+    except CheckpointError as error:
+        if architecture := [str(change) for change in changes if change.key.startswith("MODEL.")]:
+            raise CheckpointError(f"{error}; changed since it was written: {'; '.join(architecture)}") from None
+        raise
+
+
+def train(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
+    """Train, in stages if the config has some."""
     if cfg.SOLVER.STAGES:
-        return run_stages(cfg, resume=args.resume)
+        return run_stages(cfg, resume=resume)
     trainer = Trainer(cfg)
-    trainer.resume_or_load(resume=args.resume)
+    trainer.resume_or_load(resume=resume)
     return trainer.train()
 
 
-def setup(args: argparse.Namespace) -> CfgNode:
-    """Read and resolve the config, and set up logging."""
+def setup(args: argparse.Namespace) -> tuple[CfgNode, list[Change]]:
+    """Read and resolve the config, and set up logging.
+
+    Returns:
+        The config, and what has changed in it since the checkpoint from which the run is going to be resumed.
+
+    Raises:
+        ConfigError: see `load_config`, `resolve_config` and `check_resume`.
+    """
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
     cfg = resolve_config(cfg)
-    if args.resume:
-        before = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        warnings += [f"{change}; it holds for the rest of the training" for change in describe_changes(before, cfg)]
+    # Before the config of the earlier run is overwritten.
+    changes = check_resume(cfg) if args.resume and not args.eval_only else []
+    warnings += [f"{change}; it takes effect from here on" for change in changes]
     default_setup(cfg, args)
     logger = setup_logger(
         cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="unified_seg", abbrev_name="unified_seg"
@@ -90,7 +107,7 @@ def setup(args: argparse.Namespace) -> CfgNode:
             handler.setLevel(logging.INFO)  # the rest only goes to log.txt
     for message in warnings:
         logger.warning(message)
-    return cfg
+    return cfg, changes
 
 
 def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:

@@ -9,8 +9,11 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from torch import nn
 
+from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 
+# Of the classes of optimizers that Detectron2 makes for SOLVER.CLIP_GRADIENTS.
+CLIPPING_SUFFIX = "WithGradientClip"
 PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -26,7 +29,10 @@ def get_autocast_dtype(cfg: CfgNode) -> torch.dtype | None:
     if name not in PRECISIONS:
         raise ConfigError(f"SOLVER.AMP.PRECISION: {name!r} is not one of {', '.join(PRECISIONS)}")
     if name == "float16" and not cfg.MODEL.DEVICE.startswith("cuda"):
-        raise ConfigError(f"SOLVER.AMP.PRECISION: float16 needs CUDA, MODEL.DEVICE is {cfg.MODEL.DEVICE}; use bfloat16")
+        raise ConfigError(
+            f"SOLVER.AMP.PRECISION: float16 needs CUDA, MODEL.DEVICE is {cfg.MODEL.DEVICE}; use "
+            f"{format_hint('SOLVER.AMP.PRECISION', 'bfloat16')}"
+        )
     return PRECISIONS[name]
 
 
@@ -69,19 +75,56 @@ class StepTrainer(SimpleTrainer):
         self.grad_scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimizer and of the gradient scaler."""
+        """Return the state of the optimizer, with the names of its parameters, and of the gradient scaler."""
         return {
-            "optimizer_name": type(self.optimizer).__name__,
+            "optimizer_name": self._name_optimizer(),
             "optimizer": self.optimizer.state_dict(),
+            "parameters": self._list_parameters(),
             "grad_scaler": self.grad_scaler.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load the result of `state_dict`; raise ValueError if it is of another optimizer or of other parameters."""
-        name = type(self.optimizer).__name__
-        if state_dict["optimizer_name"] != name:
-            raise ValueError(f"SOLVER.OPTIMIZER was {state_dict['optimizer_name']}, is {name}")
-        self.optimizer.load_state_dict(state_dict["optimizer"])
+        """Load the result of `state_dict`, without learning rates and the like: those of this optimizer stay.
+
+        A parameter that was not trained before starts without momentum.
+
+        Raises:
+            ValueError: the state is of another optimizer, or, from an earlier version that did not save the names of
+                the parameters, of other groups of parameters.
+        """
+        name = self._name_optimizer()
+        before = state_dict["optimizer_name"].removesuffix(CLIPPING_SUFFIX)
+        if before != name:
+            raise ValueError(f"SOLVER.OPTIMIZER was {before}, is {name}")
+        saved, own, names = state_dict["optimizer"], self.optimizer.state_dict(), self._list_parameters()
+        if "parameters" not in state_dict and _group_sizes(saved) != _group_sizes(own):
+            raise ValueError(
+                "the parameters of the optimizer were in other groups; SOLVER.BIAS_LR_FACTOR, WEIGHT_DECAY_BIAS, "
+                "WEIGHT_DECAY_NORM, NEW_LAYERS_LR_FACTOR and TRAIN_PARTS must be as they were"
+            )
+        # Both numbers are positions in the groups, one group after another.
+        number_of = {name: number for number, name in enumerate(state_dict.get("parameters", names))}
+        numbers = ((number, number_of.get(name)) for number, name in enumerate(names))
+        own["state"] = {number: saved["state"][old] for number, old in numbers if old in saved["state"]}
+        self.optimizer.load_state_dict(own)
         # The state is empty if gradients were not scaled.
         if self.grad_scaler.is_enabled() and state_dict["grad_scaler"]:
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])
+
+    def _name_optimizer(self) -> str:
+        """Return the class of the optimizer, which has the same state with and without clipping of gradients."""
+        return type(self.optimizer).__name__.removesuffix(CLIPPING_SUFFIX)
+
+    def _list_parameters(self) -> list[str]:
+        """Return the names of the optimizer's parameters, in the order of its groups."""
+        name_of = {id(parameter): name for name, parameter in unwrap(self.model).named_parameters()}
+        return [name_of[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def _group_sizes(state: dict[str, Any]) -> list[int]:
+    return [len(group["params"]) for group in state["param_groups"]]
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the model without its DistributedDataParallel."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model

@@ -11,11 +11,13 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
+from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from torch import distributed, nn
 from tqdm import tqdm
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
@@ -84,8 +86,8 @@ class Trainer(DefaultTrainer):
         if not comm.is_main_process():
             return hooks
         added: list[HookBase] = [ProgressBar()]
-        if self.cfg.TEST.BEST_CHECKPOINT_METRIC:
-            added.append(BestCheckpoint(self.cfg.TEST.BEST_CHECKPOINT_METRIC, self.cfg.OUTPUT_DIR))
+        if metric := self.cfg.TEST.BEST_CHECKPOINT_METRIC:
+            added.append(BestCheckpoint(metric, self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST))
         if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
             added.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
         return [*hooks[:-1], *added, hooks[-1]]
@@ -99,19 +101,34 @@ class Trainer(DefaultTrainer):
         """
         self.checkpointer.complete = resume and self.checkpointer.has_checkpoint()
         super().resume_or_load(resume)
-        if self.start_iter > self.max_iter:
-            raise ConfigError(
-                f"SOLVER.MAX_ITER: must be {self.start_iter} or more, the iterations of the run in "
-                f"{self.cfg.OUTPUT_DIR}, got {self.max_iter}"
-            )
 
     def state_dict(self) -> dict[str, Any]:
         # Detectron2 0.6 would leave out the optimizer.
-        return {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
+        state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
+        return {**state, "config": self.cfg.dump()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load the iterations and the momentum of a run; learning rates and all else are those of this config.
+
+        Raises:
+            CheckpointError, ConfigError: see `resume_or_load`.
+        """
+        iterations = state_dict["iteration"] + 1
+        if iterations > self.max_iter:
+            raise ConfigError(
+                f"SOLVER.MAX_ITER: the run in {self.cfg.OUTPUT_DIR} has {iterations} iterations already, got "
+                f"{self.max_iter}; set {format_hint('SOLVER.MAX_ITER', iterations)} or more"
+            )
+        base_lrs = getattr(self.scheduler, "base_lrs", None)
         TrainerBase.load_state_dict(self, state_dict)
+        self._load_optimizer(state_dict)
+        if isinstance(self.scheduler, LRMultiplier):
+            self.scheduler.base_lrs = base_lrs
+            for group, lr in zip(self.optimizer.param_groups, self.scheduler.get_lr()):
+                group["lr"] = lr
         self.train_s = state_dict.get("train_s", 0.0)
+
+    def _load_optimizer(self, state_dict: dict[str, Any]) -> None:
         if "_trainer" not in state_dict:
             logger.warning("the checkpoint has no state of the optimizer, which starts from its beginning")
             return

@@ -13,6 +13,7 @@ from matplotlib.text import Text
 
 from unified_seg.visualization.canvas import BACKGROUND, FOREGROUND
 from unified_seg.visualization.colors import Color
+from unified_seg.visualization.fonts import choose_families
 
 CAPTION_SIZE = 10.0  # points
 _LINE = 22  # height of a line of text with its margins, pixels
@@ -120,7 +121,8 @@ def _escape(text: str) -> str:
 
 def _write(picture: VisImage, x: float, y: float, text: str) -> Text:
     color = tuple(channel / 255 for channel in FOREGROUND)
-    return picture.ax.text(x, y, _escape(text), size=CAPTION_SIZE, family="sans-serif", color=color, va="center")
+    family = choose_families(text)
+    return picture.ax.text(x, y, _escape(text), size=CAPTION_SIZE, family=family, color=color, va="center")
 
 
 def _find_right_end(picture: VisImage, text: Text) -> float:

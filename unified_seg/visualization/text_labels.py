@@ -14,6 +14,7 @@ from detectron2.utils.visualizer import VisImage, Visualizer
 
 from unified_seg.ops.boxes import find_tight_box
 from unified_seg.visualization.colors import Color
+from unified_seg.visualization.fonts import choose_families
 
 # A label inside a segment covers at least this fraction of pixels of the segment.
 MIN_INSIDE = 0.65
@@ -51,8 +52,10 @@ class SegmentVisualizer(Visualizer):
     """Detectron2's Visualizer, with labels of any characters that do not overlap."""
 
     def draw_text(self, text: str, position: Sequence[float], **options: Any) -> VisImage:
-        """Draw a text; a `$` is escaped, since matplotlib would read a formula."""
-        return super().draw_text(text.replace("$", r"\$"), position, **options)
+        """Draw a text in fonts that have its characters; a `$` is escaped, since matplotlib would read a formula."""
+        image = super().draw_text(text.replace("$", r"\$"), position, **options)
+        self.output.ax.texts[-1].set_fontfamily(choose_families(text))
+        return image
 
     def write_labels(self, labels: Sequence[TextLabel], ids: np.ndarray) -> None:
         """Write the labels for which there is room: things first, large segments before small ones.

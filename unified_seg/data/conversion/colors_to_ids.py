@@ -13,6 +13,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from unified_seg.cli import format_hint
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, find_files
@@ -171,7 +172,8 @@ def _describe_unknown_color(colors: np.ndarray, lacking: np.ndarray) -> str:
     color = colors[row, column]
     count = (colors == color).all(axis=-1).sum()
     where = f"{count} pixels, first at row {row}, column {column}"
-    return f"the color {tuple(color.tolist())} is not in the legend: {where}; --unknown 255 makes such pixels void"
+    void = f"{format_hint('--unknown', 255)} makes such pixels void"
+    return f"the color {tuple(color.tolist())} is not in the legend: {where}; {void}"
 
 
 def _write_classes(path: Path, classes: Sequence[SegmentClass]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES
 
+from unified_seg.cli import format_hint
 from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.registration import register_dataset
@@ -20,9 +21,10 @@ from unified_seg.structures.class_table import ClassTable
 FOLDERS = {"train": "training", "val": "validation"}
 IMAGES = {"train": 20_210, "val": 2_000}
 HOW_TO_GET = (
-    "put ADEChallengeData2016.zip and, for instances, annotations_instance.tar into the folder ADEChallengeData2016 "
-    "and run python datasets/prepare_ade20k.py; see datasets/README.md, or set DETECTRON2_DATASETS to the folder that "
-    "holds your data sets"
+    "put ADEChallengeData2016.zip and, for instances, annotations_instance.tar into the folder "
+    "ADEChallengeData2016 and run "
+    f"{format_hint('python', 'datasets/prepare_ade20k.py')};"
+    " see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
 )
 
 # The classes with instances, by the first of their names. The challenge numbers them 1 to 100 in this order, which is

@@ -10,6 +10,7 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
+from unified_seg.cli import format_hint
 from unified_seg.data.coco.panoptic_format import read_panoptic_annotations
 from unified_seg.data.coco.records import read_image_entries
 from unified_seg.data.datasets.registration import register_dataset
@@ -18,6 +19,7 @@ from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.problems import DataError, MissingFileError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
+PREPARE = format_hint("python", "datasets/prepare_cityscapes.py")
 IMAGE_SUFFIX = "_leftImg8bit.png"
 
 # Cityscapes' own categories (cityscapesscripts.helpers.labels), for the classes that are evaluated.
@@ -98,12 +100,11 @@ def _tell_how_to_get(root: Path) -> str:
         return "`make demo` makes it"
     if root.name.startswith("toyscapes"):
         size = root.name.removeprefix("toyscapes").removeprefix("_") or "128x256"
-        return (
-            f"make it with python tools/make_toyscapes.py --output {root} --preset standard --size {size} "
-            "--train 2000 --heldout 300 --val 300"
-        )
+        counts = ("--train", 2000, "--heldout", 300, "--val", 300)
+        command = ("python", "tools/make_toyscapes.py", "--output", root, "--preset", "standard", "--size", size)
+        return f"make it with {format_hint(*command, *counts)}"
     return (
-        "python datasets/prepare_cityscapes.py makes it from the archives, see datasets/README.md; or set "
+        f"{PREPARE} makes it from the archives, see datasets/README.md; or set "
         "DETECTRON2_DATASETS to the folder that holds your data sets"
     )
 
@@ -118,7 +119,7 @@ def _find_labels(root: Path, split: str, image: Path, stem: str) -> dict[str, st
         if not file.is_file():
             raise DataError(
                 f"{image}: its label {file} does not exist; instanceIds come with the download of Cityscapes, "
-                "python datasets/prepare_cityscapes.py writes labelTrainIds"
+                f"{PREPARE} writes labelTrainIds"
             )
     return {key: str(file) for key, file in files.items()}
 
@@ -129,6 +130,6 @@ def _read_panoptic_json(root: Path, split: str) -> dict[Any, dict[str, Any]]:
     try:
         content = read_json_object(file)
     except MissingFileError as error:
-        raise DataError(f"{error}; python datasets/prepare_cityscapes.py writes it") from None
+        raise DataError(f"{error}; {PREPARE} writes it") from None
     images = read_image_entries(file, content)
     return read_panoptic_annotations(file, content, images, file.with_suffix(""), build_cityscapes_table())

@@ -6,6 +6,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 from unified_seg.structures.class_table import ClassTable
 
@@ -44,5 +45,5 @@ def _check_registered(key: str, name: str) -> None:
     known = DatasetCatalog.list()
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "datasets/README.md lists them"
+        hint = f"did you mean {' or '.join(map(format_hint, close))}?" if close else "datasets/README.md lists them"
         raise ConfigError(f"{key}: unknown data set {name!r} (not registered, not in DATASETS.CUSTOM); {hint}")

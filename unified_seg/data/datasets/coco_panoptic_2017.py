@@ -9,6 +9,7 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
+from unified_seg.cli import format_hint
 from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.coco_supercategories import STUFF_CATEGORIES, THING_CATEGORIES
@@ -19,8 +20,8 @@ from unified_seg.structures.class_table import ClassTable, map_classes_to_catego
 IMAGES = {"train": 118_287, "val": 5_000}
 HOW_TO_GET = (
     "put train2017.zip, val2017.zip and panoptic_annotations_trainval2017.zip into the folder coco and run "
-    "python datasets/prepare_coco_panoptic.py; see datasets/README.md, or set DETECTRON2_DATASETS to the folder that "
-    "holds your data sets"
+    f"{format_hint('python', 'datasets/prepare_coco_panoptic.py')};"
+    " see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
 )
 
 

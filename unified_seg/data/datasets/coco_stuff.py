@@ -13,6 +13,7 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
+from unified_seg.cli import format_hint
 from unified_seg.data.datasets.coco_supercategories import THING_CATEGORIES
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder
@@ -40,8 +41,9 @@ STUFF_CATEGORIES = {
     "water": "fog, river, sea, waterdrops, water-other",
 }
 HOW_TO_GET = (
-    "put cocostuff-10k-v1.0.zip into the folder coco/coco_stuff_10k and run python datasets/prepare_coco_stuff10k.py; "
-    "see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
+    "put cocostuff-10k-v1.0.zip into the folder coco/coco_stuff_10k and run "
+    f"{format_hint('python', 'datasets/prepare_coco_stuff10k.py')};"
+    " see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
 )
 
 

@@ -11,6 +11,7 @@ meanings, which can't be seen in the files.
 from pathlib import Path
 from typing import Any
 
+from unified_seg.cli import format_hint
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder, read_names
 from unified_seg.structures.class_table import ClassTable, make_voc_palette
@@ -24,9 +25,10 @@ CLASS_NAMES = """
 """
 IMAGES = {"train": 4_998, "val": 5_105}
 HOW_TO_GET = (
-    "put VOCtrainval_03-May-2010.tar and trainval.tar.gz and labels.txt of Pascal-Context into the folder VOC2010 and "
-    "run python datasets/prepare_pascal_context.py; see datasets/README.md, or set DETECTRON2_DATASETS to the folder "
-    "that holds your data sets"
+    "put VOCtrainval_03-May-2010.tar and trainval.tar.gz and labels.txt of Pascal-Context into the folder "
+    "VOC2010 and run "
+    f"{format_hint('python', 'datasets/prepare_pascal_context.py')};"
+    " see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
 )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
+from unified_seg.cli import format_hint
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder, read_names
 from unified_seg.structures.class_table import ClassTable, make_voc_palette, map_classes_to_categories
@@ -17,9 +18,10 @@ from unified_seg.structures.class_table import ClassTable, make_voc_palette, map
 IMAGES = {"train": 1_464, "trainaug": 10_582, "val": 1_449}
 LABEL_FOLDERS = {"train": "SegmentationClass", "trainaug": "SegmentationClassAug", "val": "SegmentationClass"}
 HOW_TO_GET = (
-    "put VOCtrainval_11-May-2012.tar and, for trainaug, benchmark.tgz of the Semantic Boundaries Dataset into the "
-    "folder VOC2012 and run python datasets/prepare_voc2012.py; see datasets/README.md, or set DETECTRON2_DATASETS to "
-    "the folder that holds your data sets"
+    "put VOCtrainval_11-May-2012.tar and, for trainaug, benchmark.tgz of the Semantic Boundaries Dataset into "
+    "the folder VOC2012 and run "
+    f"{format_hint('python', 'datasets/prepare_voc2012.py')};"
+    " see datasets/README.md, or set DETECTRON2_DATASETS to the folder that holds your data sets"
 )
 # The four groups of the challenge (host.robots.ox.ac.uk/pascal/VOC/voc2012, section 2).
 CATEGORIES = {

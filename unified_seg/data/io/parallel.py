@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from unified_seg.cli import format_hint
 from unified_seg.data.problems import DataError
 
 Item = TypeVar("Item")
@@ -47,7 +48,8 @@ def map_in_parallel(
             return list(progress(pool.map(function, items, chunksize=4)))
     except BrokenProcessPool:
         raise DataError(
-            f"{title}: a process was killed, perhaps because memory ran out; run again with fewer --workers"
+            f"{title}: a process was killed, perhaps because memory ran out; run again with "
+            f"{format_hint('--workers', max(workers // 2, 1))}"
         ) from None
 
 

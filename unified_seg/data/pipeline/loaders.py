@@ -14,6 +14,7 @@ from detectron2.data import (
 
 from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.mapper import UnifiedMapper
+from unified_seg.data.pipeline.samplers import build_train_sampler
 from unified_seg.data.pipeline.skip_unreadable import SkipUnreadable
 from unified_seg.data.problems import DataError
 
@@ -22,20 +23,15 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     """Return endless batches of DATASETS.TRAIN, without unreadable files, see `SkipUnreadable`.
 
     Raises:
-        ConfigError: MODEL.LOAD_PROPOSALS, or a sampler that does not fit the data sets.
+        ConfigError: MODEL.LOAD_PROPOSALS, or an invalid sampler, see `build_train_sampler`.
         DataError: see `load_training_records`.
     """
     if cfg.MODEL.LOAD_PROPOSALS:
         raise ConfigError("MODEL.LOAD_PROPOSALS must be False: precomputed proposals are not supported")
-    loaded = load_training_records(cfg)
-    if cfg.DATALOADER.SAMPLER_TRAIN == "RepeatFactorTrainingSampler" and any("annotations" not in r for r in loaded):
-        raise ConfigError(
-            "DATALOADER.SAMPLER_TRAIN: RepeatFactorTrainingSampler counts annotations, which some images lack: their "
-            "instances are in panoptic PNGs or unknown"
-        )
-    records = DatasetFromList(loaded, copy=False)
+    records = DatasetFromList(load_training_records(cfg), copy=False)
     mapper = SkipUnreadable(UnifiedMapper(cfg, True), records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
-    return build_detection_train_loader(cfg, dataset=records, mapper=mapper)
+    sampler = build_train_sampler(cfg, records)
+    return build_detection_train_loader(cfg, dataset=records, mapper=mapper, sampler=sampler)
 
 
 def get_unreadable_list(cfg: CfgNode) -> Path:

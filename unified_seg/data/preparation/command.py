@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from unified_seg.cli import ToolParser, run_tool
+from unified_seg.cli import ToolParser, format_hint, run_tool
 from unified_seg.data.problems import DataError
 
 
@@ -52,7 +52,7 @@ def check_counts(root: Path, counts: Mapping[str, tuple[int, int]], how_to_get: 
         return
     message = f"{root}: not the official numbers of files: {'; '.join(wrong)}"
     if not allow_subset:
-        raise DataError(f"{message}; {how_to_get}; --allow-subset accepts a part")
+        raise DataError(f"{message}; {how_to_get}; {format_hint('--allow-subset')} accepts a part")
     if not any(found for found, _ in counts.values()):
         raise DataError(f"{message}; {how_to_get}")
     logging.getLogger(__name__).warning(f"{message}; continuing with this part")

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from unified_seg.cli import format_hint
 from unified_seg.data.problems import DataError, MissingFileError, UnreadableError
 
 # Errors of scipy's reader for files that are damaged or not MATLAB files.
@@ -49,7 +50,9 @@ def read_mat73(path: Path, name: str) -> np.ndarray:
     try:
         import h5py
     except ImportError:
-        raise DataError(f"{path}: MATLAB files of version 7.3 need h5py: pip install h5py") from None
+        raise DataError(
+            f"{path}: MATLAB files of version 7.3 need h5py: {format_hint('pip', 'install', 'h5py')}"
+        ) from None
     if not path.is_file():
         raise MissingFileError(f"{path}: there is no such file")
     try:

@@ -16,6 +16,7 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unified_seg.cli import format_hint
 from unified_seg.evaluation.base import PerImageEvaluator, Record, Scores
 from unified_seg.heads.base import Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.inputs import HeadInputs
@@ -102,7 +103,7 @@ class PyramidalOutputHead(SemanticHead[SemanticPrediction]):
         if output == "single" and context == "anl_multi":
             raise ValueError(
                 "MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT: anl_multi needs several levels, PYRAMID.OUTPUT single has "
-                "one; use anl"
+                f"one; use {format_hint('MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT', 'anl')}"
             )
         self.strides, self.size_divisibility = tuple(strides), strides[0]
         self.relabelling, self.threshold, self.output = relabelling, threshold, output

@@ -1,0 +1,88 @@
+"""Samplers of training images: the repeat factors of Detectron2, whatever the ground truth."""
+
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+from detectron2.data.samplers import RepeatFactorTrainingSampler
+
+from unified_seg.config import ConfigError
+from unified_seg.data.pipeline.loaders import build_train_loader, load_training_records
+from unified_seg.data.pipeline.samplers import build_train_sampler
+from unified_seg.data.resolve import resolve_config
+
+THRESHOLD = 0.9
+
+
+def sample_by(cfg: CfgNode, name: str, detector: bool = True) -> CfgNode:
+    cfg.DATALOADER.SAMPLER_TRAIN, cfg.DATALOADER.REPEAT_THRESHOLD = name, THRESHOLD
+    if not detector:
+        cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    return resolve_config(cfg)
+
+
+def factors(sampler: RepeatFactorTrainingSampler) -> torch.Tensor:
+    assert isinstance(sampler, RepeatFactorTrainingSampler)
+    return sampler._int_part + sampler._frac_part
+
+
+def expected(classes: list[list[object]]) -> torch.Tensor:
+    images = [{"annotations": [{"category_id": c} for c in image]} for image in classes]
+    return RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(images, THRESHOLD)
+
+
+def test_instances_of_panoptic_segments_and_of_annotations_count_the_same(tiny_config: CfgNode) -> None:
+    cfg = sample_by(tiny_config, "RepeatFactorTrainingSampler")
+    panoptic = load_training_records(cfg)
+    assert all("annotations" not in record for record in panoptic)
+    things = [[s for s in record["segments_info"] if s["isthing"]] for record in panoptic]
+    by_hand = expected([[s["category_id"] for s in image] for image in things])
+    assert by_hand.max() > 1
+    coco = [{**record, "annotations": image} for record, image in zip(panoptic, things)]
+    for record in coco:
+        del record["segments_info"]
+    assert torch.equal(factors(build_train_sampler(cfg, panoptic)), by_hand)
+    assert torch.equal(factors(build_train_sampler(cfg, coco)), by_hand)
+    assert len(next(iter(build_train_loader(cfg)))) == cfg.SOLVER.IMS_PER_BATCH
+
+
+def test_without_a_detector_the_semantic_classes_count(tiny_config: CfgNode) -> None:
+    cfg = sample_by(tiny_config, "RepeatFactorTrainingSampler", detector=False)
+    records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
+    # The scenes of the hand-drawn streets; sky and road are everywhere.
+    scenes = [["building", "car", "person"], ["car", "bicycle"], ["building"], ["building", "person"]]
+    by_hand = expected([["sky", "road", *scene] for scene in scenes])
+    assert by_hand.max() > 1
+    assert torch.equal(factors(build_train_sampler(cfg, records)), by_hand)
+    segments_only = [{k: v for k, v in record.items() if k != "sem_seg_file_name"} for record in records]
+    assert torch.equal(factors(build_train_sampler(cfg, segments_only)), by_hand)
+    unreadable = [{**records[0], "sem_seg_file_name": "/nowhere.png"}, *records[1:]]
+    assert factors(build_train_sampler(cfg, unreadable))[0] == 1
+
+
+def test_images_without_instance_labels_have_those_of_their_semantic_label(tiny_config: CfgNode) -> None:
+    cfg = sample_by(tiny_config, "RepeatFactorTrainingSampler")
+    one, *others = load_training_records(cfg)
+    semantic = {key: value for key, value in one.items() if key not in ("segments_info", "pan_seg_file_name")}
+    assert factors(build_train_sampler(cfg, [semantic, *others]))[0] > 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("SAMPLER_TRAIN", "NoSampler"), ("RANDOM_SUBSET_RATIO", 0.1), ("RANDOM_SUBSET_RATIO", 1.5)],
+)
+def test_invalid_samplers_are_errors_with_their_key(tiny_config: CfgNode, key: str, value: object) -> None:
+    tiny_config.DATALOADER.SAMPLER_TRAIN = "RandomSubsetTrainingSampler"
+    tiny_config.DATALOADER[key] = value
+    with pytest.raises(ConfigError, match=rf"^DATALOADER\.{key}: "):
+        build_train_loader(resolve_config(tiny_config))
+
+
+def test_random_subset_uses_a_part_of_the_images(tiny_config: CfgNode) -> None:
+    tiny_config.DATALOADER.SAMPLER_TRAIN, tiny_config.DATALOADER.RANDOM_SUBSET_RATIO = (
+        "RandomSubsetTrainingSampler",
+        0.5,
+    )
+    loader = iter(build_train_loader(resolve_config(tiny_config)))
+    names = {record["file_name"] for _ in range(8) for record in next(loader)}
+    assert 1 <= len(names) <= 2

@@ -1,0 +1,176 @@
+"""Changed configs of runs that are resumed: which changes take effect, and which are errors.
+
+A run continues with the config that it is resumed with. Its checkpoint holds the weights, the momentum of the
+optimizer, the number of iterations, and the config that it was written with.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.engine import DefaultTrainer
+from detectron2.utils import comm
+
+from unified_seg.checkpoint import read_checkpoint, read_last_checkpoint
+from unified_seg.cli import format_hint
+from unified_seg.config import Change, ConfigError, Stage, find_changes, get_value, load_dump, read_stages
+from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
+from unified_seg.data.resolve import resolve_stages
+
+OTHER_START = "a resumed run continues with the weights of its checkpoint"
+OTHER_CLASSES = "the weights belong to the classes of the training set"
+# Keys that are bound to the state of a run, with the reason.
+FIXED_KEYS = {
+    "SOLVER.OPTIMIZER": "the state of one optimizer is of no use to another",
+    "MODEL.WEIGHTS": OTHER_START,
+    "MODEL.TIMM.PRETRAINED": OTHER_START,
+    "MODEL.SEM_SEG_HEAD.CLASS_NAMES": OTHER_CLASSES,
+    "MODEL.SEM_SEG_HEAD.NUM_CLASSES": OTHER_CLASSES,
+    "MODEL.ROI_HEADS.NUM_CLASSES": OTHER_CLASSES,
+}
+# Keys that have no effect on a complete training, which is only evaluated again.
+TRAINING_KEYS = ("SOLVER.", "DATASETS.TRAIN")
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """How far a stage is.
+
+    Attributes:
+        stage: its config is the one to resume with; a run without stages is one without a name.
+        checkpoint: the file from which it resumes; None if it starts from its beginning.
+        iterations: that were trained.
+        is_complete: whether no iteration is left.
+        changes: since the checkpoint was written, or, without one, since the run was started last.
+    """
+
+    stage: Stage
+    checkpoint: Path | None
+    iterations: int
+    is_complete: bool
+    changes: list[Change]
+
+
+def check_resume(cfg: CfgNode) -> list[Change]:
+    """Compare a config with those of the checkpoints from which its run is going to be resumed.
+
+    Args:
+        cfg: a resolved config.
+
+    Returns:
+        The changes that take effect; none if there is no checkpoint, so that the run starts from its beginning.
+
+    Raises:
+        ConfigError: a change that can't take effect: of the stages, of a key in `FIXED_KEYS`, or of a key that only
+            trainings that are complete would read.
+        CheckpointError: a checkpoint that can't be read.
+    """
+    stages = resolve_stages(cfg) or [Stage("", cfg, "")]
+    before = _read_earlier_stages(cfg)
+    if not any(read_last_checkpoint(stage.config.OUTPUT_DIR) for stage in [*before.values(), *stages]):
+        return []
+    if before and list(before) != [stage.name for stage in stages]:
+        raise ConfigError(
+            f"--resume: SOLVER.STAGES was {[*filter(None, before)]}, is {list(cfg.SOLVER.STAGES)}: a stage starts from "
+            f"the weights of the one before; set {format_hint('SOLVER.STAGES', [*filter(None, before)])}, or start "
+            f"another run without --resume: {_hint_at_other_folder(cfg)}"
+        )
+    progress = [_find_progress(stages, number, before) for number in range(num_skipped_stages(stages), len(stages))]
+    effective: dict[str, Change] = {}
+    late: list[tuple[_Progress, Change]] = []
+    for stage in progress:
+        for change in stage.changes:
+            if stage.is_complete and (stage is not progress[-1] or _is_of_training(change)):
+                late.append((stage, change))
+                continue
+            if stage.checkpoint is not None and change.key in FIXED_KEYS:
+                raise _fixed_key_error(cfg, stage, change)
+            effective[change.key] = change
+    for stage, change in late:
+        if change.key not in effective:
+            raise _late_change_error(cfg, stage, change, is_last=stage is progress[-1])
+    return list(effective.values())
+
+
+def _read_earlier_stages(cfg: CfgNode) -> dict[str, Stage]:
+    """Return, by name, the stages of the config that the run was started with last; empty if it is not known."""
+    file = Path(cfg.OUTPUT_DIR) / "config.yaml"
+    earlier = load_dump(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if earlier is None:
+        return {}
+    earlier.OUTPUT_DIR = cfg.OUTPUT_DIR  # the folder may have been moved
+    stages = read_stages(earlier) if get_value(earlier, "SOLVER.STAGES") else [Stage("", earlier, "")]
+    return {stage.name: stage for stage in stages}
+
+
+def _find_progress(stages: Sequence[Stage], number: int, before: Mapping[str, Stage]) -> _Progress:
+    """Return the progress of a stage, given the stages of the run as it was started last."""
+    stage, is_last = stages[number], number == len(stages) - 1
+    name = read_last_checkpoint(stage.config.OUTPUT_DIR)
+    if name:
+        checkpoint = Path(stage.config.OUTPUT_DIR) / name
+        state = read_checkpoint(checkpoint, mmap=True)
+        iterations, saved = state.get("iteration", -1) + 1, load_dump(state.get("trainer", {}).get("config", ""))
+    else:
+        checkpoint, iterations, saved = None, 0, None
+    # Checkpoints of earlier versions have no config.
+    earlier = saved or (before[stage.name].config if stage.name in before else stage.config)
+    now = DefaultTrainer.auto_scale_workers(stage.config, comm.get_world_size()) if saved else stage.config
+    changes = [change for change in find_changes(earlier, now) if change.key != "OUTPUT_DIR"]
+    if number:
+        changes = [change for change in changes if not _is_result_of(stages[number - 1], change)]
+    is_complete = iterations == stage.config.SOLVER.MAX_ITER if is_last else name == FINAL_WEIGHTS
+    return _Progress(stage, checkpoint, iterations, is_complete, changes)
+
+
+def _is_result_of(stage: Stage, change: Change) -> bool:
+    """Return whether a change is that of the path of a stage's result, in a folder that was moved."""
+    tail = (stage.name, FINAL_WEIGHTS)
+    return change.key == "MODEL.WEIGHTS" and all(Path(p).parts[-2:] == tail for p in (change.before, change.now))
+
+
+def _is_of_training(change: Change) -> bool:
+    """Return whether a change has no effect on a complete training; a lower SOLVER.MAX_ITER made it complete."""
+    return change.key.startswith(TRAINING_KEYS) and change.key != "SOLVER.MAX_ITER"
+
+
+def _fixed_key_error(cfg: CfgNode, progress: _Progress, change: Change) -> ConfigError:
+    reason = FIXED_KEYS[change.key]
+    if reason == OTHER_CLASSES:
+        keep = "train on the same classes"
+    else:
+        keep = f"set {_hint_at_former_value(cfg, progress.stage, change)}"
+    weights = () if reason == OTHER_START else ("MODEL.WEIGHTS", progress.checkpoint)
+    return ConfigError(
+        f"--resume: {change}: {reason}; {keep}, or start another run without --resume: "
+        f"{_hint_at_other_folder(cfg, *weights)}"
+    )
+
+
+def _late_change_error(cfg: CfgNode, progress: _Progress, change: Change, *, is_last: bool) -> ConfigError:
+    stage = f"stage {progress.stage.name}" if progress.stage.name else "the training"
+    if is_last:
+        longer = format_hint(_name_override(cfg, progress.stage, "SOLVER.MAX_ITER"), 2 * progress.iterations)
+        otherwise = f"train longer, such as {longer}"
+    else:
+        otherwise = f"start another run without --resume: {_hint_at_other_folder(cfg)}"
+    return ConfigError(
+        f"--resume: {change}: {stage} is complete, with {progress.iterations} iterations, so that the change has no "
+        f"effect; set {_hint_at_former_value(cfg, progress.stage, change)}, or {otherwise}"
+    )
+
+
+def _hint_at_former_value(cfg: CfgNode, stage: Stage, change: Change) -> str:
+    return format_hint(_name_override(cfg, stage, change.key), change.before)
+
+
+def _hint_at_other_folder(cfg: CfgNode, *overrides: object) -> str:
+    folder = Path(cfg.OUTPUT_DIR)
+    return format_hint(*overrides, "OUTPUT_DIR", folder.with_name(f"{folder.name}_2"))
+
+
+def _name_override(cfg: CfgNode, stage: Stage, key: str) -> str:
+    """Return the key that sets the value of a stage: STAGES.<name>.<key> if the stage has a value of its own."""
+    own = f"STAGES.{stage.name}.{key}"
+    return own if stage.name and get_value(cfg, own) is not None else key
