@@ -15,6 +15,7 @@ from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 Byte = Annotated[int, Meta(ge=0, le=255)]
+HexColor = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
 # What tools write for no supercategory.
 NO_SUPERCATEGORY = (None, "", "none")
 
@@ -31,7 +32,15 @@ class CategoryEntry(CategoryName, frozen=True, kw_only=True):
 
     isthing: Flag = False
     supercategory: Any = None
-    color: tuple[Byte, Byte, Byte] | UnsetType = UNSET
+    color: tuple[Byte, Byte, Byte] | HexColor | UnsetType = UNSET
+
+    @property
+    def rgb(self) -> tuple[int, int, int] | None:
+        """The color, which Label Studio and COCO Annotator write as #rrggbb."""
+        if isinstance(self.color, UnsetType):
+            return None
+        red, green, blue = bytes.fromhex(self.color[1:]) if isinstance(self.color, str) else self.color
+        return red, green, blue
 
 
 Category = TypeVar("Category", bound=CategoryName)
@@ -191,7 +200,7 @@ def build_class_table(path: Path, categories: Any, use_supercategories: bool | N
             category = entry.supercategory
             if not isinstance(category, str):
                 raise DataError(f"{path}: {where}: supercategory must be str, got {category!r:.80}")
-        color = palette[index % len(palette)] if entry.color is UNSET else entry.color
+        color = entry.rgb or palette[index % len(palette)]
         thing_id = num_things if is_thing else None
         classes.append(SegmentClass(entry.name, index, thing_id, entry.id, category, tuple(color)))
         num_things += is_thing

@@ -73,7 +73,7 @@ def load_coco_instances(
         try:
             instance = convert_record(annotation, InstanceEntry, notes, where)
             image = images.find(instance.image_id)
-            if image is None:
+            if image is None or image.id not in records:  # the image is reported
                 continue
             made = _to_annotation(instance, find_thing_id(instance.category_id, classes), image.size)
             if "id" in made:

@@ -148,7 +148,7 @@ def read_shapes(path: Path, shapes: Any, size: tuple[int, int], *, skip_shapes: 
             raise DataError(f"{path}: {where}: {error}") from None
     ignored = joined.pop((IGNORED,), None)
     instances = [instance.finish(size) for instance in joined.values()]
-    return Drawing(instances, ignored and ignored.finish(size), skipped)
+    return Drawing(instances, None if ignored is None else ignored.finish(size), skipped)
 
 
 def _make_key(shape: Shape, index: int) -> tuple[Any, ...]:

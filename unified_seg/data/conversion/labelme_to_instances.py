@@ -114,7 +114,9 @@ def convert_labelme(
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_ids[instance.label]}
             annotations.append({**annotation, **_describe_mask(instance), "iscrowd": 0})
         ignored = image.drawing.ignored
-        for category_id in category_ids.values() if ignored is not None and ignored.area else ():
+        if ignored is None or not ignored.area:
+            continue
+        for category_id in category_ids.values():
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_id}
             annotations.append({**annotation, **_describe_mask(ignored), "iscrowd": 1, "ignore": 1})
     categories = to_coco_categories(table.things)

@@ -104,8 +104,8 @@ def _convert_plainly(record: Any, kind: type[Kind], notes: Notes, where: str) ->
         converted = msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError:
         return None
-    for field in null:
-        notes.add(f"{field} is null, read as absent", where)
+    for name in null:
+        notes.add(f"{name} is null, read as absent", where)
     for field in fields:
         value, result = given.get(field.encode_name), getattr(converted, field.name)
         if isinstance(value, float | str) and isinstance(result, int):
