@@ -21,11 +21,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import COMPACT, ConfigError
+from unified_seg.data.datasets.alignment import have_same_ids, load_with_classes
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
@@ -100,8 +100,10 @@ def semantic_labels(outputs: dict[str, Any], side: str) -> np.ndarray:
 
 def run(args: argparse.Namespace) -> None:
     predictors = [load_side(args, side) for side in SIDES]
-    records = DatasetCatalog.get(args.dataset)
-    table = dataset_classes(MetadataCatalog.get(args.dataset))
+    before, after = (dataset_classes(predictor.metadata) for predictor in predictors)
+    if not have_same_ids(before, after):
+        raise ConfigError("--before, --after: the models have different classes, or the same in another order")
+    records, table = load_with_classes(args.dataset, before)
     make_writable(args.output)
     compare = partial(label_maps, predictors, table)
     summary = write_changes(args.output, compare, records, table, names=tuple(args.names), top=args.top)

@@ -73,6 +73,10 @@ def add_labelme(parser: ToolParser) -> None:
     add("--input", type=Path, required=True, metavar="FOLDER", help="the JSON files of labelme, in subfolders too")
     parser.add_output("the JSON file to write", metavar="FILE")
     add("--classes", type=Path, metavar="FILE", help="YAML or JSON of the classes; default: the labels that occur")
+    images = "the folder of the images, IMAGES in DATASETS.CUSTOM; default: that of the JSON files"
+    add("--images", type=Path, metavar="FOLDER", help=images)
+    skip = "leave out and count shapes without an area: points, lines, line strips; default: they are an error"
+    add("--skip-shapes", action="store_true", help=skip)
     parser.add_workers()
 
 
@@ -121,10 +125,22 @@ def run_colors(args: argparse.Namespace) -> None:
 
 
 def run_labelme(args: argparse.Namespace) -> None:
-    made = convert_labelme(args.input, args.output, classes_file=args.classes, workers=args.workers)
+    made = convert_labelme(
+        args.input,
+        args.output,
+        classes_file=args.classes,
+        image_root=args.images,
+        skip_shapes=args.skip_shapes,
+        workers=args.workers,
+    )
     print(f"{made.images} images, {made.instances} instances of {made.classes} classes: {args.output}")
     if made.hidden:
-        print(f"{made.hidden} instances outside their image were left out")
+        print(f"{made.hidden} instances without a pixel in their image were left out")
+    if made.skipped:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(made.skipped.items()))
+        print(f"{sum(made.skipped.values())} shapes without an area were left out: {kinds}")
+    if made.ignored:
+        print(f"{made.ignored} images have regions __ignore__: crowds of every class, neither right nor wrong")
 
 
 COMMANDS = {"panoptic": run_panoptic, "colors": run_colors, "labelme": run_labelme}

@@ -34,6 +34,7 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
+from unified_seg.data.datasets.alignment import load_with_classes
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
@@ -203,6 +204,8 @@ def run(args: argparse.Namespace) -> None:
     records = find_records(args.input, args.dataset)
     make_writable(args.output)
     model = ErrorPredictor(cfg)
+    if args.dataset:
+        records, _ = load_with_classes(args.dataset, model.table)
     measured = [(record, model.measure(record)) for record in tqdm(records, "predicting", unit="img", disable=None)]
     ranked = sorted(measured, key=lambda item: -item[1].predicted_error)
     write_ranking(args.output / "ranking.csv", ranked)

@@ -109,7 +109,7 @@ def test_instances_that_are_left_out_are_counted(
     content["shapes"].append({**DRAWN, "points": [[-4, 0], [-1, 3]]})
     (pond / "images/0.json").write_text(json.dumps(content))
     run(tool, pond, LABELME.split(" --classes")[0])
-    assert "1 instances outside their image were left out" in capsys.readouterr().out
+    assert "1 instances without a pixel in their image were left out" in capsys.readouterr().out
     run(tool, pond, ALL[0])
     hidden = json.loads((pond / "instances.json").read_text())
     hidden["annotations"].append({**hidden["annotations"][0], "id": 99})

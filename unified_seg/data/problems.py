@@ -82,6 +82,7 @@ KINDS = {
     "box": Kind("Invalid boxes", "export the box again: x, y, width, height in pixels"),
     "no-area": Kind("Instances without area", "nothing: they are left out", is_error=False),
     "box-outside": Kind("Boxes outside of their image", "export the box again, clipped to the image", is_error=False),
+    "plain-value": Kind("Values of an unusual type", "nothing: their meaning is plain", is_error=False),
     "empty-class": Kind("Classes that never occur", "add examples, or leave the class out", is_error=False),
     "crowd-class": Kind("Classes whose instances are all crowds", "label some instances one by one", is_error=False),
     "no-label": Kind("Images without a labeled pixel", "label the image, or leave it out", is_error=False),

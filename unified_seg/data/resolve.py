@@ -8,7 +8,7 @@ from detectron2.config import CfgNode
 
 from unified_seg.config import ConfigError, Stage, get_value, make_inference_config, read_stages, set_value
 from unified_seg.data.datasets import get_datasets_root
-from unified_seg.data.datasets.classes import common_classes
+from unified_seg.data.datasets.alignment import common_classes
 from unified_seg.data.datasets.custom import register_custom
 
 
@@ -36,7 +36,7 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
     register_custom(cfg.DATASETS.CUSTOM, get_datasets_root())
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: the classes of a model come from its training set")
-    table = common_classes({"DATASETS.TRAIN": cfg.DATASETS.TRAIN, "DATASETS.TEST": cfg.DATASETS.TEST})
+    table = common_classes(cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)
     values: dict[str, Any] = {
         "MODEL.SEM_SEG_HEAD.NUM_CLASSES": table.num_semantic,
         "MODEL.SEM_SEG_HEAD.CLASS_NAMES": table.semantic_names,

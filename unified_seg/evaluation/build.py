@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluators
 
 from unified_seg.config.heads import nested_heads
+from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth
 from unified_seg.data.validation.checks import has_instances
 from unified_seg.evaluation.base import PanopticGroundTruth, PerImageEvaluator, Record
@@ -34,10 +34,9 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
         ValueError: the data set is empty; it has no ground truth for any prediction of the model, and nothing is
             exported; TEST.EXPORT names an unknown export, or one of a prediction that the model does not make.
     """
-    records = DatasetCatalog.get(dataset_name)
+    records, table = load_with_classes(dataset_name, model_classes(cfg))
     if not records:
         raise ValueError(f"DATASETS.TEST: the data set {dataset_name!r} has no records")
-    table = ClassTable.from_metadata(MetadataCatalog.get(dataset_name))
     predicted = _predicted_kinds(cfg)
     evaluators = _build_scoring(cfg, predicted, table, records, Path(output_folder))
     evaluators += _build_exporters(cfg.TEST.EXPORT, predicted, table, records, Path(output_folder))

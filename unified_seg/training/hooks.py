@@ -99,14 +99,14 @@ class PictureSamples(HookBase):
     """A hook that draws the predictions for a few test images into TensorBoard every VIS_PERIOD iterations.
 
     Args:
-        cfg: a full config; the metadata is that of the first test set.
+        cfg: a full config; the metadata is that of the first training set, whose classes the model predicts.
         loader: of that test set.
         count: number of images.
     """
 
     def __init__(self, cfg: CfgNode, loader: Any, count: int = 4):
         self.period = cfg.VIS_PERIOD
-        self.metadata = MetadataCatalog.get(cfg.DATASETS.TEST[0])
+        self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         self.samples = [batch[0] for batch in itertools.islice(loader, count)]
 
     def after_step(self) -> None:

@@ -119,3 +119,40 @@ class TestClasses:
     def test_absent_files_are_named(self, tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"c\.yaml: there is no such file"):
             read_classes(tmp_path / "c.yaml")
+
+
+CATS = [{"id": 1, "name": "cat", "supercategory": "pets"}, {"id": 2, "name": "dog", "supercategory": "pets"}]
+
+
+class TestRootCategory:
+    """Roboflow's first category is above all others and no annotation uses it."""
+
+    def read(self, folder: Path, root: dict[str, Any], others: Any = None, **more: Any) -> list[tuple[str, str]]:
+        content = {"categories": [root, *(others or CATS)], "annotations": [], **more}
+        (folder / "r.json").write_text(json.dumps(content))
+        return [(c.name, c.category) for c in read_classes(folder / "r.json").classes]
+
+    @pytest.mark.parametrize("none", ["none", "", None])
+    def test_unused_root_is_no_class_and_the_others_are_not_alike(self, none: Any, tmp_path: Path) -> None:
+        root = {"id": 0, "name": "pets", "supercategory": none}
+        assert self.read(tmp_path, root) == [("cat", "cat"), ("dog", "dog")]
+
+    def test_root_may_have_the_name_of_a_class(self, tmp_path: Path) -> None:
+        cat = [{"id": 1, "name": "cat", "supercategory": "cat"}]
+        assert self.read(tmp_path, {"id": 0, "name": "cat", "supercategory": "none"}, cat) == [("cat", "cat")]
+
+    @pytest.mark.parametrize(
+        "annotation", [{"category_id": 0}, {"category_id": 0.0}, {"segments_info": [{"category_id": 0}]}]
+    )
+    def test_used_root_is_a_class(self, annotation: dict[str, Any], tmp_path: Path) -> None:
+        found = self.read(tmp_path, {"id": 0, "name": "pets", "supercategory": "none"}, annotations=[annotation])
+        assert found == [("pets", "pets"), ("cat", "cat"), ("dog", "dog")]
+
+    def test_it_is_told_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        for _ in range(2):
+            self.read(tmp_path, {"id": 0, "name": "pets", "supercategory": "none"})
+        assert len([r for r in caplog.records if "'pets' is above all others" in r.message]) == 1
+
+    def test_groups_below_no_root_stay(self, tmp_path: Path) -> None:
+        sky = {"id": 0, "name": "sky", "supercategory": "none"}
+        assert self.read(tmp_path, sky) == [("sky", "sky"), ("cat", "pets"), ("dog", "pets")]

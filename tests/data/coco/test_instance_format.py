@@ -66,7 +66,8 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "unknown class": (annotation(id=1, category_id=41), "class", "unknown category_id 41"),
     "stuff": (annotation(id=1, category_id=3), "class", "category_id 3 is grass, which is stuff"),
     "negative class": (annotation(id=1, category_id=-1), "class", "unknown category_id -1"),
-    "no box": (annotation(id=1, bbox=None), "format", "bbox must be array, got None"),
+    "no box": (annotation(id=1, bbox=None), "box", "neither a bbox nor a segmentation"),
+    "a box of three numbers": (annotation(id=1, bbox=[1, 2, 3]), "format", "bbox must be x, y, width, height"),
     "infinite box": (
         annotation(id=1, bbox=[0, 0, float("inf"), 4]),
         "format",

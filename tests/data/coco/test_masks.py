@@ -158,7 +158,7 @@ BAD = {
     "a text of a run below 0": (compressed(written(49, 2) + written(-1, 1)), NO_SUM),
     # 0, 20, 10, 20 - 16 and 10 + 4 are 48, but pycocotools shifts by more than 32 bits and may take -16 for -8.
     "a text of overflows": (compressed("".join(written(n, 7) for n in (0, 20, 10, -16, 4))), "more than 30 bits"),
-    "a flat polygon": ([1, 1, 5, 1, 5, 5], NO_POLYGON),
+    "a flat polygon of two points": ([1, 1, 5, 1], "must have at least 3 points"),
     "polygons in an object": ([{"x": 1}], NO_POLYGON),
     "a text as polygon": (["115155"], NO_POLYGON),
     "a polygon that is none": ([[1, 1, 5, 1, 5, 5], None], NO_POLYGON),

@@ -17,7 +17,7 @@ def entry(**change: Any) -> dict[str, Any]:
 
 def test_images_are_read_by_id():
     content = {"images": [entry(), entry(id="x", file_name="b/c.png", license=3)]}
-    assert read_image_entries(FILE, content) == {
+    assert read_image_entries(FILE, content).by_id == {
         1: ImageEntry(1, "a.jpg", 4, 6),
         "x": ImageEntry("x", "b/c.png", 4, 6),
     }
@@ -41,5 +41,5 @@ def test_wrong_images_are_named_and_left_out(name: str):
     with pytest.raises(DataError, match=rf"file\.json: images record 1: .*{message}"):
         read_image_entries(FILE, {"images": [entry(), record]})
     found: list[Problem] = []
-    assert list(read_image_entries(FILE, {"images": [entry(), record]}, found.append)) == [1]
+    assert list(read_image_entries(FILE, {"images": [entry(), record]}, found.append).by_id) == [1]
     assert [(p.kind, p.record) for p in found] == [(kind, "images record 1")]

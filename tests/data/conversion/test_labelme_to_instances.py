@@ -3,6 +3,8 @@
 The pond is 6 x 10 pixels.
 """
 
+import base64
+import io
 import json
 import math
 from collections.abc import Callable
@@ -14,7 +16,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from unified_seg.data.conversion.labelme_to_instances import Shape, convert_labelme, convert_to_polygon
+from unified_seg.data.conversion.labelme_shapes import Shape, convert_to_polygon
+from unified_seg.data.conversion.labelme_to_instances import convert_labelme
 from unified_seg.data.datasets.custom import CustomDataset
 from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record
@@ -63,7 +66,7 @@ def masks(folder: Path) -> list[tuple[int, int, np.ndarray]]:
 
 
 def test_the_file_is_that_made_by_hand(pond: Path) -> None:
-    assert convert(pond) == (2, 5, 0, 2)
+    assert convert(pond) == (2, 5, 0, 2, 0, {})
     content = json.loads((pond / "instances.json").read_text())
     assert content["images"] == [
         {"id": 1, "file_name": "a.png", "height": 6, "width": 10},
@@ -112,7 +115,7 @@ def test_classes_of_a_file_are_used(pond: Path) -> None:
 def test_instances_without_a_pixel_are_left_out(pond: Path) -> None:
     outside, point = shape("duck", "rectangle", (-5, 0), (-1, 3)), shape("eel", "circle", (2.5, 2.5), (2.5, 2.5))
     write(pond, "a.json", drawn("a.png", outside, DUCK, point))
-    assert convert(pond) == (2, 3, 2, 3)
+    assert convert(pond) == (2, 3, 2, 3, 0, {})
     assert [a["id"] for a in json.loads((pond / "instances.json").read_text())["annotations"]] == [1, 2, 3]
 
 
@@ -134,6 +137,128 @@ def test_circles_are_nearly_round(radius: float) -> None:
     assert len(polygon) >= 12
 
 
+def mask_of(mask: np.ndarray, *points: tuple[float, float]) -> dict[str, Any]:
+    """A mask as labelme's AI tools write it: a PNG of 0 and 1 in base64, and two corners of its window."""
+    file = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8)).save(file, format="PNG")
+    return {
+        "shape_type": "mask",
+        "points": [list(p) for p in points],
+        "mask": base64.b64encode(file.getvalue()).decode(),
+    }
+
+
+def first_mask(pond: Path, *shapes: dict[str, Any], **options: Any) -> np.ndarray:
+    """The pixels of the first instance of these shapes."""
+    write(pond, "a.json", drawn("a.png", *shapes))
+    convert(pond, **options)
+    return masks(pond)[0][2].astype(bool)
+
+
+def pixels(*windows: tuple[slice, slice]) -> np.ndarray:
+    full = np.zeros(SIZE, dtype=bool)
+    for window in windows:
+        full[window] = True
+    return full
+
+
+ARROW = np.array([[1, 0, 0], [1, 1, 0]])
+# Corners of the window, and what is in the image.
+PLACES: dict[str, tuple[list[tuple[float, float]], np.ndarray]] = {
+    "inside": ([(4, 2), (6, 3)], pixels((slice(2, 4), slice(4, 5)), (slice(3, 4), slice(5, 6)))),
+    "fractions": ([(4.2, 1.9), (6.4, 3.3)], pixels((slice(2, 4), slice(4, 5)), (slice(3, 4), slice(5, 6)))),
+    "over the left edge": ([(-1, 2), (1, 3)], pixels((slice(3, 4), slice(0, 1)))),
+    "over the lower edge": ([(4, 5), (6, 6)], pixels((slice(5, 6), slice(4, 5)))),
+    "cropped to its window": ([(4, 2), (6, 2)], pixels((slice(2, 3), slice(4, 5)))),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_masks_of_ai_tools_are_placed_at_their_window(name: str, pond: Path) -> None:
+    points, expected = PLACES[name]
+    assert np.array_equal(first_mask(pond, {"label": "duck", **mask_of(ARROW, *points)}), expected)
+
+
+def test_masks_and_polygons_of_a_group_are_one_instance(pond: Path) -> None:
+    arrow = {"label": "reed", "group_id": 4, **mask_of(ARROW, (4, 2), (6, 3))}
+    expected = pixels((slice(3, 5), slice(0, 2)), (slice(3, 5), slice(6, 8)), (slice(2, 4), slice(4, 5)))
+    expected[3, 5] = True
+    for shapes in ([arrow, *REED], [*REED, arrow], [REED[0], arrow, REED[1]]):
+        assert np.array_equal(first_mask(pond, *shapes), expected)
+        assert len(masks(pond)) == 1 + 2
+
+
+POND = shape("pond", "rectangle", (0, 0), (8, 6))
+HOLE = shape("_background_", "polygon", (2, 1), (5, 1), (5, 3), (2, 3))
+
+
+def test_background_is_a_hole_in_the_shapes_before_it(pond: Path) -> None:
+    expected = pixels((slice(0, 6), slice(0, 8)))
+    expected[1:3, 2:5] = False
+    assert np.array_equal(first_mask(pond, POND, HOLE), expected)
+    content = json.loads((pond / "instances.json").read_text())
+    assert [c["name"] for c in content["categories"]] == ["duck", "pond", "reed"]
+    assert (content["annotations"][0]["area"], content["annotations"][0]["bbox"]) == (42, [0, 0, 8, 6])
+
+
+def test_shapes_after_a_hole_fill_it(pond: Path) -> None:
+    """As in labelme, the later shape is on top: an island in the hole, and a hole below everything."""
+    assert np.array_equal(first_mask(pond, HOLE, POND), pixels((slice(0, 6), slice(0, 8))))
+    first_mask(pond, POND, HOLE, DUCK)
+    (_, _, water), (_, _, duck) = masks(pond)[:2]
+    assert not (water & duck).any() and np.array_equal(duck.astype(bool), pixels((slice(1, 3), slice(2, 5))))
+
+
+def test_holes_elsewhere_leave_polygons_as_they_are(pond: Path) -> None:
+    first_mask(pond, REED[0], HOLE)
+    assert json.loads((pond / "instances.json").read_text())["annotations"][0]["segmentation"] == [
+        [0, 3, 2, 3, 2, 5, 0, 5]
+    ]
+
+
+def test_what_is_all_hole_is_left_out(pond: Path) -> None:
+    write(pond, "a.json", drawn("a.png", DUCK, HOLE))
+    assert convert(pond).hidden == 1
+
+
+def test_ignored_regions_are_crowds_of_every_class(pond: Path) -> None:
+    write(pond, "a.json", drawn("a.png", DUCK, {**POND, "label": "__ignore__"}, {**HOLE, "label": "__ignore__"}))
+    assert convert(pond) == (2, 3, 0, 2, 1, {})
+    content = json.loads((pond / "instances.json").read_text())
+    assert [c["name"] for c in content["categories"]] == ["duck", "reed"]
+    crowds = [a for a in content["annotations"] if a["iscrowd"]]
+    assert [(a["image_id"], a["category_id"], a["area"], a["ignore"]) for a in crowds] == [(1, 1, 48, 1), (1, 2, 48, 1)]
+    assert [a["id"] for a in content["annotations"]] == [1, 2, 3, 4, 5]
+
+
+def test_shapes_without_area_are_left_out_by_option_and_counted(pond: Path) -> None:
+    lines = [
+        shape("path", kind, *[(i, i) for i in range(n)]) for kind, n in (("linestrip", 3), ("line", 2), ("point", 1))
+    ]
+    write(pond, "a.json", drawn("a.png", DUCK, *lines, lines[0], shape("path", "polygon", (0, 0), (1, 1))))
+    summary = convert(pond, skip_shapes=True)
+    assert (summary.instances, summary.classes) == (3, 2)
+    assert summary.skipped == {"linestrip": 2, "line": 1, "point": 1, "polygon": 1}
+
+
+def test_turned_rectangles_are_polygons(pond: Path) -> None:
+    turned = shape("duck", "oriented_rectangle", (2, 1), (5, 1), (5, 3), (2, 3))
+    assert np.array_equal(first_mask(pond, turned), pixels((slice(1, 3), slice(2, 5))))
+
+
+def test_sizes_are_those_of_the_image_if_the_file_lacks_them(pond: Path) -> None:
+    write(pond, "a.json", {**drawn("a.png", DUCK), "imageHeight": None, "imageWidth": None, "imageData": None})
+    assert convert(pond).images == 2
+
+
+def test_images_may_be_in_another_folder_than_the_drawings(pond: Path) -> None:
+    """labelme --output labels writes ../images/a.png."""
+    with pytest.raises(DataError, match=r"imagePath: .*leads out of.*--images"):
+        convert_labelme(pond / "drawn/labels", pond / "instances.json")
+    convert_labelme(pond / "drawn/labels", pond / "instances.json", image_root=pond / "drawn/images")
+    assert json.loads((pond / "instances.json").read_text())["images"][0]["file_name"] == "b c.jpg"
+
+
 def changed(**values: Any) -> Callable[[Path], None]:
     return lambda folder: write(folder, "a.json", {**drawn("a.png", DUCK), **values})
 
@@ -152,7 +277,14 @@ BAD = {
     "no JSON": (lambda f: (f / "drawn/a.json").write_text("["), r"a\.json: not readable as JSON"),
     "a list": (lambda f: write(f, "a.json", []), r"a\.json: expected an object"),
     "nothing": (no_drawing, r"drawn: no \.json file in it"),
-    "another JSON": (lambda f: write(f, "x.json", {"images": []}), r"x\.json: imageHeight is missing"),
+    "another JSON": (lambda f: write(f, "x.json", {"images": []}), r"x\.json: imagePath is missing"),
+    "no size and no image": (changed(imageHeight=None, imagePath="gone.png"), r"gone\.png: there is no such file"),
+    "no mask": (with_shape(shape_type="mask"), "record 1: a mask must have a PNG in base64 as mask, got None"),
+    "no PNG": (with_shape(shape_type="mask", mask="a"), "record 1: mask is no readable PNG"),
+    "a small mask": (with_shape(**mask_of(np.ones((2, 2)), (0, 0), (2, 2))), "2x2 pixels, its points span 3x3"),
+    "a huge mask": (with_shape(**mask_of(np.ones((99, 99)), (0, 0), (98, 98))), "99x99 pixels, far more than"),
+    "a line of no area": (with_shape(shape_type="linestrip"), "linestrip.*--skip-shapes"),
+    "an unknown type": (with_shape(shape_type="cuboid"), "'cuboid'.*--skip-shapes"),
     "no shapes": (changed(shapes=None), r"a\.json: expected a list of shapes records"),
     "huge": (changed(imageHeight=10**9), r"a\.json: 1000000000x10 pixels, more than"),
     "empty": (changed(imageWidth=0), r"a\.json: height and width must be at least 1, got 6x0"),
@@ -161,7 +293,7 @@ BAD = {
     "from the root": (changed(imagePath="/etc/a.png"), r"a\.json: imagePath: .* leads out of"),
     "no file's name": (changed(imagePath="a\0.png"), r"a\.json: imagePath: .* names no file"),
     "one image": (changed(imagePath="images/b c.jpg"), r"b\.json: its image images/b c\.jpg is also that of .*a\.json"),
-    "a line": (with_shape(shape_type="line"), r"a\.json: shapes record 1: shape_type must be .*, got 'line'"),
+    "a line": (with_shape(shape_type="line"), r"a\.json: shapes record 1: shape_type must be .*, got 'line'.*--skip"),
     "two corners": (with_shape(shape_type="polygon", points=LINE), "record 1: a polygon must have at least 3 points"),
     "three points": (with_shape(points=[*LINE, [4, 4]]), "record 1: a rectangle must have 2 points, got 3"),
     "one point": (with_shape(shape_type="circle", points=LINE[:1]), "record 1: a circle must have 2 points, got 1"),

@@ -4,7 +4,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import common_classes, dataset_classes
+from unified_seg.data.datasets.classes import dataset_classes
 
 NAME = "unified_test_other_classes"
 
@@ -21,8 +21,3 @@ def other() -> Iterator[str]:
 def test_wrong_metadata_names_the_data_set(other: str) -> None:
     with pytest.raises(ConfigError, match=f"{other}.*'cow'"):
         dataset_classes(MetadataCatalog.get(other))
-
-
-def test_unknown_data_set_is_named_with_its_key_and_a_hint() -> None:
-    with pytest.raises(ConfigError, match=r"DATASETS\.TEST: .*'unified_toyscape_train'.*unified_toyscapes"):
-        common_classes({"DATASETS.TRAIN": ["unified_voc2012_train"], "DATASETS.TEST": ["unified_toyscape_train"]})

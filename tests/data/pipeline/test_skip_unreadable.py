@@ -87,7 +87,7 @@ def test_training_goes_on_without_a_damaged_image(
     else:
         Image.new("1", (10_000, 9_000)).save(file)  # a few kilobytes
     damaged = [{**records[0], "file_name": str(file)}, records[1]]
-    monkeypatch.setattr("unified_seg.data.pipeline.loaders.DatasetCatalog.get", lambda name: damaged)
+    monkeypatch.setattr("unified_seg.data.datasets.alignment.DatasetCatalog.get", lambda name: damaged)
     tiny_config.DATALOADER.NUM_WORKERS = workers
     loader = iter(build_train_loader(tiny_config))
     names = {x["file_name"] for _ in range(3) for x in next(loader)}
@@ -102,7 +102,7 @@ def test_limit_0_raises_at_the_first_file(
     record = DatasetCatalog.get(tiny_config.DATASETS.TRAIN[0])[0]
     (tmp_path / "text.jpg").write_text("<html>")
     damaged = [{**record, "file_name": str(tmp_path / "text.jpg")}, record]
-    monkeypatch.setattr("unified_seg.data.pipeline.loaders.DatasetCatalog.get", lambda name: damaged)
+    monkeypatch.setattr("unified_seg.data.datasets.alignment.DatasetCatalog.get", lambda name: damaged)
     tiny_config.DATASETS.MAX_UNREADABLE = 0
     loader = iter(build_train_loader(tiny_config))
     with pytest.raises(DataError, match=r"text\.jpg: not a readable image"):

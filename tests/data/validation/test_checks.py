@@ -301,3 +301,26 @@ def test_rotated_images_are_reported(
     found: list[Problem] = []
     check_record(records[0], table, found.append)
     assert [problem.kind for problem in found] == kinds
+
+
+@pytest.mark.parametrize(("train", "test", "is_error"), [(1, 1, True), (0, 1, True), (1, 0, False)])
+def test_images_of_test_sets_are_read_also_if_they_train(
+    train: int, test: int, is_error: bool, tiny_config: CfgNode, records: list[Record], tmp_path: Path
+) -> None:
+    """A damaged image does not end a training, but the evaluation after it."""
+    file = tmp_path / "cut.png"
+    file.write_bytes(Path(records[0]["file_name"]).read_bytes()[:-60])
+    records[0]["file_name"] = str(file)
+    whole, name = tiny_config.DATASETS.TRAIN[0], "unified_test_streets_cut"
+    DatasetCatalog.register(name, lambda: records)
+    MetadataCatalog.get(name).set(**{k: v for k, v in MetadataCatalog.get(whole).as_dict().items() if k != "name"})
+    tiny_config.DATASETS.TRAIN, tiny_config.DATASETS.TEST = ((whole, name)[train],), ((whole, name)[test],)
+    try:
+        if is_error:
+            with pytest.raises(DataError, match=r"cut\.png: not a readable image"):
+                check_datasets(tiny_config)
+        else:
+            check_datasets(tiny_config)
+    finally:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)

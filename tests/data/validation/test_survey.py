@@ -122,6 +122,7 @@ DAMAGED: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
     "box": ("instances", lambda y: hen(y, bbox=[3, 2, -4, 3]), "instances.json", "annotations record 0"),
     "no-area": ("instances", lambda y: hen(y, bbox=[3, 2, 4, 0]), "instances.json", "annotations record 0"),
     "box-outside": ("instances", lambda y: hen(y, bbox=[3, 2, 40, 3]), "images/one.png", "annotation 0"),
+    "plain-value": ("instances", lambda y: hen(y, iscrowd=None), "instances.json", "annotations record 0"),
     "empty-class": (
         "panoptic",
         lambda y: edit(y / "panoptic.json", lambda c: c["categories"].append({"id": 1, "name": "cow", "isthing": 1})),

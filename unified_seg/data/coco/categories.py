@@ -1,18 +1,23 @@
 """COCO's categories as a class table, and back."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from detectron2.utils.colormap import colormap
+from detectron2.utils.logger import log_first_n
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from unified_seg.data.io.text_files import read_json, read_yaml
-from unified_seg.data.io.typed_records import Flag, Json, convert_record, iterate_records
+from unified_seg.data.io.typed_records import Flag, Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 Byte = Annotated[int, Meta(ge=0, le=255)]
+HexColor = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
+# What tools write for no supercategory.
+NO_SUPERCATEGORY = (None, "", "none")
 
 
 class CategoryName(Struct, frozen=True, kw_only=True):
@@ -27,9 +32,18 @@ class CategoryEntry(CategoryName, frozen=True, kw_only=True):
 
     isthing: Flag = False
     supercategory: Any = None
-    color: tuple[Byte, Byte, Byte] | UnsetType = UNSET
+    color: tuple[Byte, Byte, Byte] | HexColor | UnsetType = UNSET
+
+    @property
+    def rgb(self) -> tuple[int, int, int] | None:
+        """The color, which Label Studio and COCO Annotator write as #rrggbb."""
+        if isinstance(self.color, UnsetType):
+            return None
+        red, green, blue = bytes.fromhex(self.color[1:]) if isinstance(self.color, str) else self.color
+        return red, green, blue
 
 
+Category = TypeVar("Category", bound=CategoryName)
 #: What a class may have in a YAML file.
 CATEGORY_KEYS = CategoryEntry.__struct_fields__
 
@@ -37,9 +51,9 @@ CATEGORY_KEYS = CategoryEntry.__struct_fields__
 def read_categories(path: Path, use_supercategories: bool | None = None) -> ClassTable:
     """Return the classes of COCO's categories: a JSON list of them, or an object that has it as `categories`.
 
-    Args, returns and raises as `build_class_table`.
+    Args, returns and raises as `build_class_table`; a root category is left out, see `remove_root_category`.
     """
-    return build_class_table(path, find_categories(read_json(path)), use_supercategories)
+    return build_class_table(path, remove_root_category(path, read_json(path)), use_supercategories)
 
 
 def read_classes(path: Path) -> ClassTable:
@@ -77,6 +91,81 @@ def find_categories(content: Any) -> Any:
     return content.get("categories") if isinstance(content, dict) else content
 
 
+def remove_root_category(path: Path, content: Any) -> Any:
+    """Return the categories of a file without the root category that Roboflow writes, which is no class.
+
+    The root has no supercategory, is that of all others, and no annotation uses it: such as "pets" (id 0, supercategory
+    "none") above "cat" and "dog". That it is left out is logged once.
+    """
+    categories = find_categories(content)
+    root = _find_root(categories)
+    if root is None or not isinstance(content, dict):
+        return categories
+    used = _list_used_ids(content)
+    if root.get("id") in used or str(root.get("id")) in used:
+        return categories
+    note = f"{path}: category {root.get('name')!r} is above all others and not used; it is left out of the classes"
+    log_first_n(logging.WARNING, note, name=__name__, key="message")
+    return [category for category in categories if category is not root]
+
+
+def _find_root(categories: Any) -> Json | None:
+    """Return the category that is the supercategory of all others, and has none itself."""
+    if not isinstance(categories, list) or len(categories) < 2 or not all(isinstance(c, dict) for c in categories):
+        return None
+    roots = [c for c in categories if c.get("supercategory") in NO_SUPERCATEGORY]
+    others = [c.get("supercategory") for c in categories if c.get("supercategory") not in NO_SUPERCATEGORY]
+    is_root = len(roots) == 1 and all(other == roots[0].get("name") for other in others)
+    return roots[0] if is_root else None
+
+
+def _list_used_ids(content: Json) -> list[Any]:
+    """Return the category ids of the annotations, or of their segments in COCO's panoptic format."""
+    annotations = content.get("annotations")
+    records = [a for a in annotations if isinstance(a, dict)] if isinstance(annotations, list) else []
+    segments = [s for a in records if isinstance(a.get("segments_info"), list) for s in a["segments_info"]]
+    return [r.get("category_id") for r in [*records, *segments] if isinstance(r, dict)]
+
+
+def match_categories(
+    path: Path, content: Json, table: ClassTable, *, allow_other_names: bool = True
+) -> dict[int, SegmentClass | str]:
+    """Return the class of each category id of a COCO file; of an id without a class, its name.
+
+    The file's categories give its ids names, and classes are found by them. A file without categories has the ids of
+    the classes.
+
+    Args:
+        path: the file, for errors.
+        content: of the file.
+        table: the classes.
+        allow_other_names: a category whose name is not that of a class is the class with its id, unless another
+            category has the name of that class. This is logged once.
+
+    Raises:
+        DataError: a category without id or name; or with another name than the class with its id.
+    """
+    if content.get("categories") is None:
+        return dict(table.by_dataset_id)
+    by_name = {cls.name: cls for cls in table.classes}
+    notes = Notes()
+    names: dict[int, str] = {}
+    for where, record in iterate_records(path, content["categories"], "categories"):
+        category = _read_entry(path, where, record, CategoryName, notes)
+        names[category.id] = category.name
+    notes.tell(path)
+    found = {category_id: by_name[name] for category_id, name in names.items() if name in by_name}
+    taken = {cls.name for cls in found.values()}
+    by_id = {i: cls for i, cls in table.by_dataset_id.items() if i not in found and cls.name not in taken}
+    for category_id, cls in by_id.items():
+        if category_id in names:
+            note = f"{path}: category {category_id} has the name {names[category_id]!r}, but {cls.name!r} as a class"
+            if not allow_other_names:
+                raise DataError(note)
+            log_first_n(logging.WARNING, f"{note}; its id decides", name=__name__, key="message")
+    return {**names, **found, **by_id}
+
+
 def build_class_table(path: Path, categories: Any, use_supercategories: bool | None = None) -> ClassTable:
     """Return the classes of COCO's categories (id, name, isthing, perhaps color and supercategory).
 
@@ -93,9 +182,11 @@ def build_class_table(path: Path, categories: Any, use_supercategories: bool | N
         DataError: no such list, or categories that make no table.
     """
     records = list(iterate_records(path, categories))
-    entries = [_read_entry(record, f"{path}: {where}") for where, record in records]
-    things_alone = not any("isthing" in record for _, record in records)
-    if use_supercategories is None and len({repr(_given_supercategory(entry)) for entry in entries}) <= 1:
+    notes = Notes()
+    entries = [_read_entry(path, where, record, CategoryEntry, notes) for where, record in records]
+    notes.tell(path)
+    things_alone = all(record.get("isthing") is None for _, record in records)
+    if use_supercategories is None and _is_one_group(entries, _find_root([record for _, record in records])):
         use_supercategories = False
     # Two classes of one name are not one category.
     unique_names = len({entry.name for entry in entries}) == len(entries)
@@ -109,7 +200,7 @@ def build_class_table(path: Path, categories: Any, use_supercategories: bool | N
             category = entry.supercategory
             if not isinstance(category, str):
                 raise DataError(f"{path}: {where}: supercategory must be str, got {category!r:.80}")
-        color = palette[index % len(palette)] if entry.color is UNSET else entry.color
+        color = entry.rgb or palette[index % len(palette)]
         thing_id = num_things if is_thing else None
         classes.append(SegmentClass(entry.name, index, thing_id, entry.id, category, tuple(color)))
         num_things += is_thing
@@ -119,19 +210,25 @@ def build_class_table(path: Path, categories: Any, use_supercategories: bool | N
         raise DataError(f"{path}: {error}") from None
 
 
-def _read_entry(record: Json, where: str) -> CategoryEntry:
+def _is_one_group(entries: Sequence[CategoryEntry], root: Json | None) -> bool:
+    """Return whether all classes, but for a root above all others, have the same supercategory or none."""
+    groups = {repr(_given_supercategory(e)) for e in entries if root is None or e.name != root["name"]}
+    return len(groups) <= 1
+
+
+def _read_entry(path: Path, where: str, record: Json, kind: type[Category], notes: Notes) -> Category:
     try:
-        entry = convert_record(record, CategoryEntry)
+        entry = convert_record(record, kind, notes, where)
     except RecordError as error:
-        raise DataError(f"{where}: {error}") from None
+        raise DataError(f"{path}: {where}: {error}") from None
     if not entry.name.strip():
-        raise DataError(f"{where}: name is empty")
+        raise DataError(f"{path}: {where}: name is empty")
     return entry
 
 
 def _given_supercategory(entry: CategoryEntry) -> Any:
     """Return the supercategory, None where there is none: tools write "", "none" or null."""
-    return None if entry.supercategory in ("", "none") else entry.supercategory
+    return None if entry.supercategory in NO_SUPERCATEGORY else entry.supercategory
 
 
 def to_coco_categories(classes: Iterable[SegmentClass]) -> list[Json]:

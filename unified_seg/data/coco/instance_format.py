@@ -8,19 +8,27 @@ from typing import Any
 
 from detectron2.structures import BoxMode
 from msgspec import UNSET
+from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.records import ImageId, InstanceEntry, find_thing_id, read_image_entries
+from unified_seg.data.coco.categories import match_categories
+from unified_seg.data.coco.masks import convert_to_rle
+from unified_seg.data.coco.records import ImageId, InstanceEntry, RepeatedCauses, find_thing_id, read_image_entries
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.text_files import read_json_object
-from unified_seg.data.io.typed_records import convert_record, iterate_records
-from unified_seg.data.problems import Problem, RecordError, Report, raise_error
+from unified_seg.data.io.typed_records import Notes, convert_record, iterate_records
+from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
 
 
 def load_coco_instances(
-    json_file: Path, image_root: Path, table: ClassTable, *, report: Report = raise_error
+    json_file: Path,
+    image_root: Path,
+    table: ClassTable,
+    *,
+    report: Report = raise_error,
+    left_out: set[str | None] | None = None,
 ) -> list[Record]:
     """Return the records of a data set in COCO's instance format, in the order of its images.
 
@@ -28,10 +36,13 @@ def load_coco_instances(
 
     Args:
         json_file: with `images` (id, file_name, height, width) and `annotations` (image_id, category_id, bbox, perhaps
-            id, segmentation, iscrowd). Annotation ids may be any, but each once.
+            id, segmentation, iscrowd). Annotation ids may be any, but each once. An annotation without a bbox gets
+            that of its mask.
         image_root: the folder of the images, which may have any suffix.
-        table: the classes, whose dataset ids the JSON's category ids are.
+        table: the classes, found by the names that the JSON's categories give its category ids, see
+            `match_categories`.
         report: gets the problems; a wrong record is left out.
+        left_out: gets the files of images that are left out with a problem; None is one whose name can't be read.
 
     Returns:
         Records in Detectron2's terms: file_name, image_id, height, width, annotations (bbox, bbox_mode, category_id =
@@ -42,36 +53,48 @@ def load_coco_instances(
         DataError: not such a file; and, by the default report, the first thing wrong with a record.
     """
     content = read_json_object(json_file)
+    images = read_image_entries(json_file, content, report)
     records: dict[ImageId, Record] = {}
-    for entry in read_image_entries(json_file, content, report).values():
+    for entry in images.by_id.values():
         try:
             file = resolve_below(image_root, entry.file_name)
         except RecordError as error:
+            images.refuse(entry.id, entry.file_name)
             report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
             continue
         size = {"height": entry.height, "width": entry.width}
         records[entry.id] = {"file_name": str(file), "image_id": entry.id, **size, "annotations": []}
+    if left_out is not None:
+        left_out |= images.find_refused_files(image_root)
+    classes = match_categories(json_file, content, table)
     seen: set[int] = set()
+    notes, causes = Notes(), RepeatedCauses(json_file, report)
     for where, annotation in iterate_records(json_file, content.get("annotations"), "annotations"):
         try:
-            instance = convert_record(annotation, InstanceEntry)
-            if instance.image_id not in records:
-                cause = f"its image id {instance.image_id!r} is not among the images"
-                raise RecordError(cause, kind="missing-file")
-            made = _to_annotation(instance, table)
+            instance = convert_record(annotation, InstanceEntry, notes, where)
+            image = images.find(instance.image_id)
+            if image is None or image.id not in records:  # the image is reported
+                continue
+            made = _to_annotation(instance, find_thing_id(instance.category_id, classes), image.size)
             if "id" in made:
                 if made["id"] in seen:
                     raise RecordError(f"the annotation id {made['id']} is there twice", kind="duplicate")
                 seen.add(made["id"])
-            records[instance.image_id]["annotations"].append(made)
+            records[image.id]["annotations"].append(made)
+            if not instance.bbox:
+                notes.add("bbox is absent, computed from the mask", where)
         except RecordError as error:
-            report(Problem(error.kind, str(json_file), str(error), where))
+            causes.add(error, where)
+    causes.tell()
+    notes.tell(json_file, report)
     return list(records.values())
 
 
-def _to_annotation(instance: InstanceEntry, table: ClassTable) -> Record:
+def _to_annotation(instance: InstanceEntry, thing_id: int, image_size: tuple[int, int]) -> Record:
     """Return an instance in Detectron2's terms."""
-    box = list(instance.bbox)
+    box = instance.bbox or _measure_box(instance, image_size)
+    if len(box) != 4:
+        raise RecordError(f"bbox must be x, y, width, height, got {box!r:.80}")
     if min(box[2:]) < 0:
         raise RecordError(f"bbox must be x, y, width, height with width and height >= 0, got {box}", kind="box")
     if min(box[2:]) == 0:  # COCO's own files have some
@@ -79,7 +102,7 @@ def _to_annotation(instance: InstanceEntry, table: ClassTable) -> Record:
     made: Record = {
         "bbox": box,
         "bbox_mode": BoxMode.XYWH_ABS,
-        "category_id": find_thing_id(instance.category_id, table),
+        "category_id": thing_id,
         "iscrowd": int(instance.iscrowd),
     }
     if instance.id is not UNSET:
@@ -87,3 +110,14 @@ def _to_annotation(instance: InstanceEntry, table: ClassTable) -> Record:
     if instance.segmentation:
         made["segmentation"] = instance.segmentation
     return made
+
+
+def _measure_box(instance: InstanceEntry, image_size: tuple[int, int]) -> list[float]:
+    """Return x, y, width, height of the box around the mask."""
+    if not instance.segmentation:
+        raise RecordError("it has neither a bbox nor a segmentation", kind="box")
+    try:
+        rle = convert_to_rle(instance.segmentation, image_size, "segmentation")
+    except DataError as error:
+        raise RecordError(str(error), kind=error.kind) from None
+    return [float(value) for value in mask_util.toBbox(rle)]

@@ -119,11 +119,16 @@ def _read_run_lengths(segmentation: dict[str, Any], image_size: tuple[int, int])
         raise DataError(f"the mask has the size {size!r:.80}, its image {list(image_size)} (H, W)")
     if isinstance(counts, str | bytes):
         counts = decode_counts(counts)
-    elif not isinstance(counts, list) or any(type(run) is not int for run in counts):
+    elif not isinstance(counts, list) or any(type(run) is not int and not _is_whole(run) for run in counts):
         raise DataError(f"counts must be run lengths, as integers or compressed, got {counts!r:.80}")
+    counts = [int(run) for run in counts]
     if min(counts, default=0) < 0 or sum(counts) != image_size[0] * image_size[1]:
         raise DataError(f"run lengths do not add up to {image_size[0]} x {image_size[1]} pixels")
     return counts
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
 def _merge_empty_runs(counts: Sequence[int]) -> np.ndarray:
@@ -138,6 +143,8 @@ def _merge_empty_runs(counts: Sequence[int]) -> np.ndarray:
 def _check_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[float]]:
     if not isinstance(polygons, list | tuple) or not polygons:
         raise DataError(f"a mask must be polygons or run lengths, got {polygons!r:.80}")
+    if all(isinstance(value, int | float) for value in polygons):  # VIA up to 2.0.8 writes one polygon without a list
+        polygons = [polygons]
     return [_check_polygon(polygon, image_size) for polygon in polygons]
 
 

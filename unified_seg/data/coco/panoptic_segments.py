@@ -3,6 +3,7 @@
 H, W = the image.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,8 @@ def read_segments(
     """Return the panoptic map of a record, and its segments.
 
     Args:
-        record: with `pan_seg_file_name`, `segments_info`, `height` and `width`.
+        record: with `pan_seg_file_name`, `segments_info`, `height` and `width`; perhaps `left_out_segments`, ids of
+            segments that are reported already, None for one that can't be read.
         table: the classes.
         report: gets the problems; a wrong segment is left out.
 
@@ -54,7 +56,7 @@ def read_segments(
     infos = record.get("segments_info")
     if infos is None:
         raise DataError(f"{file_name}: its record has no segments_info")
-    extent_of = _measure_segments(ids, infos, file_name, report)
+    extent_of = _measure_segments(ids, infos, record.get("left_out_segments", ()), file_name, report)
     segments = []
     seen: set[int] = set()
     for info in infos:
@@ -72,14 +74,18 @@ def read_segments(
     return ids, segments
 
 
-def _measure_segments(ids: np.ndarray, infos: list[Any], file_name: str, report: Report) -> dict[int, list[int]]:
+def _measure_segments(
+    ids: np.ndarray, infos: list[Any], left_out: Sequence[Any], file_name: str, report: Report
+) -> dict[int, list[int]]:
     """Return pixels and window in the PNG of each segment of segments_info; report segments only in the PNG."""
     known = sorted({0, *(info["id"] for info in infos)})
     try:
         return dict(zip(known, measure_segments(ids, known).tolist()))
     except UnknownIdsError as error:
-        cause = f"the segments {format_ids(error.ids)} are in the PNG but not in segments_info"
-        report(Problem("segments", file_name, cause))
+        unexplained = [] if None in left_out else [i for i in error.ids if i not in left_out]
+        if unexplained:
+            cause = f"the segments {format_ids(unexplained)} are in the PNG but not in segments_info"
+            report(Problem("segments", file_name, cause))
         everything = sorted({*known, *error.ids})
         return dict(zip(everything, measure_segments(ids, everything).tolist()))
 

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from unified_seg.data.coco.masks import convert_to_rle
-from unified_seg.data.coco.records import DetectionEntry, ImageId, find_thing_id, read_image_entries
+from unified_seg.data.coco.records import DetectionEntry, ImageId, find_thing_id, match_image_id, read_image_entries
 from unified_seg.data.coco.rle import decode_window
 from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import check_size, read_label
 from unified_seg.data.io.semantic_labels import PixelValues, to_semantic_ids
 from unified_seg.data.io.text_files import read_json, read_json_object
-from unified_seg.data.io.typed_records import convert_record, iterate_records
+from unified_seg.data.io.typed_records import Notes, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
@@ -67,7 +67,7 @@ def read_images(path: Path) -> list[ImageInfo]:
         DataError: not such a file, no image, or two images with one id or one name of a PNG.
     """
     by_png: dict[str, ImageInfo] = {}
-    for entry in read_image_entries(path, read_json_object(path)).values():
+    for entry in read_image_entries(path, read_json_object(path)).by_id.values():
         try:
             png = Path(entry.file_name).with_suffix(".png").as_posix()
         except ValueError as error:
@@ -90,17 +90,19 @@ def read_detections(path: Path, images: Sequence[ImageInfo], table: ClassTable) 
     """
     detections: dict[ImageId, list[Detection]] = {}
     known = {image.id for image in images}
+    notes = Notes()
     for name, record in iterate_records(path, read_json(path)):
         where = f"{path}: {name}"
         try:
-            entry = convert_record(record, DetectionEntry)
-            if entry.image_id not in known:
-                raise RecordError(f"its image id {entry.image_id!r} is not among the images")
-            where = f"{where} (image {entry.image_id!r})"
-            thing_id = find_thing_id(entry.category_id, table)
+            entry = convert_record(record, DetectionEntry, notes, name)
+            image_id = match_image_id(entry.image_id, known)
+            where = f"{where} (image {image_id!r})"
+            thing_id = find_thing_id(entry.category_id, table.by_dataset_id)
         except RecordError as error:
             raise DataError(f"{where}: {error}") from None
-        detections.setdefault(entry.image_id, []).append(Detection(record, thing_id, where))
+        checked = {**record, "image_id": image_id, "category_id": entry.category_id, "score": entry.score}
+        detections.setdefault(image_id, []).append(Detection(checked, thing_id, where))
+    notes.tell(path)
     return detections
 
 

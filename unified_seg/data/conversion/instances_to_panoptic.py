@@ -14,10 +14,16 @@ import numpy as np
 from pycocotools import mask as mask_util
 from scipy.ndimage import find_objects
 
-from unified_seg.data.coco.categories import CategoryName, build_class_table, read_classes, to_coco_categories
+from unified_seg.data.coco.categories import (
+    build_class_table,
+    match_categories,
+    read_classes,
+    remove_root_category,
+    to_coco_categories,
+)
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.coco.prediction_files import ImageInfo, find_semantic_maps, read_images, read_semantic_map
-from unified_seg.data.coco.records import ImageId, MaskEntry, find_thing_id
+from unified_seg.data.coco.records import ImageId, MaskEntry, find_thing_id, match_image_id
 from unified_seg.data.coco.rle import decode_window
 from unified_seg.data.conversion.paths import check_apart
 from unified_seg.data.io.file_system import resolve_below
@@ -25,7 +31,7 @@ from unified_seg.data.io.image_files import read_image_size, write_png
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import read_json_object, write_json
-from unified_seg.data.io.typed_records import Json, convert_record, iterate_records
+from unified_seg.data.io.typed_records import Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
@@ -39,6 +45,7 @@ class Instance(NamedTuple):
     Attributes:
         cls: its class, a thing.
         is_crowd: it is a group of its class.
+        is_ignored: it is a crowd of an unknown class, "ignore" in the file.
         segmentation: its mask as in the file, not yet checked.
         where: file and record, for errors.
     """
@@ -47,6 +54,7 @@ class Instance(NamedTuple):
     is_crowd: bool
     segmentation: Any
     where: str
+    is_ignored: bool = False
 
 
 class Panoptic(NamedTuple):
@@ -184,23 +192,16 @@ def _describe_segments(ids: np.ndarray, classes: Mapping[int, SegmentClass], cro
 
 
 def _read_classes(instances_file: Path, content: Json, classes_file: Path | None) -> ClassTable:
-    """Return the classes, of which some are stuff; a class must have the same name in both files."""
-    table = read_classes(classes_file) if classes_file else build_class_table(instances_file, content.get("categories"))
+    """Return the classes, of which some are stuff."""
+    if classes_file:
+        table = read_classes(classes_file)
+    else:
+        table = build_class_table(instances_file, remove_root_category(instances_file, content))
     if len(table.things) == len(table.classes):
         raise DataError(
             f"{classes_file or instances_file}: all its classes are things; --classes must name a file of things "
             "and of the stuff in the semantic maps"
         )
-    for where, record in iterate_records(instances_file, content.get("categories", []), "categories"):
-        try:
-            category = convert_record(record, CategoryName)
-            cls = table.by_dataset_id.get(category.id)
-            if cls is not None and cls.name != category.name:
-                raise RecordError(
-                    f"category {category.id} has the name {category.name!r}, but {cls.name!r} in {classes_file}"
-                )
-        except RecordError as error:
-            raise DataError(f"{instances_file}: {where}: {error}") from None
     return table
 
 
@@ -209,18 +210,21 @@ def _read_instances(
 ) -> dict[ImageId, list[Instance]]:
     """Return the annotations by image id; masks are not yet checked."""
     known = {image.id for image in images}
+    classes = match_categories(file, content, table, allow_other_names=False)
+    notes = Notes()
     instances: dict[ImageId, list[Instance]] = defaultdict(list)
     for where, record in iterate_records(file, content.get("annotations"), "annotations"):
         try:
-            entry = convert_record(record, MaskEntry)
-            where = f"{where} (image {entry.image_id!r})"
-            if entry.image_id not in known:
-                raise RecordError("the image is not among the images")
-            cls = table.things[find_thing_id(entry.category_id, table)]
-            instance = Instance(cls, bool(entry.iscrowd), entry.segmentation, f"{file}: {where}")
+            entry = convert_record(record, MaskEntry, notes, where)
+            image_id = match_image_id(entry.image_id, known)
+            where = f"{where} (image {image_id!r})"
+            cls = table.things[find_thing_id(entry.category_id, classes)]
+            is_ignored = bool(entry.iscrowd and entry.ignore)
+            instance = Instance(cls, bool(entry.iscrowd), entry.segmentation, f"{file}: {where}", is_ignored)
         except RecordError as error:
             raise DataError(f"{file}: {where}: {error}") from None
-        instances[entry.image_id].append(instance)
+        instances[image_id].append(instance)
+    notes.tell(file)
     return instances
 
 
@@ -239,6 +243,10 @@ def _convert_image(
         _check_image(image, image_root)
     # Read before the masks, so that no mask is larger than a real PNG.
     labels = read_semantic_map(semantic_file, image, values).numpy()
+    for instance in (i for i in instances if i.is_ignored):
+        rle = convert_to_rle(instance.segmentation, labels.shape, f"{instance.where}: segmentation")
+        labels[mask_util.decode(rle).astype(bool)] = table.ignore_label
+    instances = [i for i in instances if not i.is_ignored]
     ids, segments, hidden, uncovered = draw_panoptic(labels, instances, table, order)
     write_png(image.resolve_png(png_root), ids)
     return segments, hidden, uncovered

@@ -5,7 +5,7 @@ The keys of an entry are those of `CustomEntry`; relative paths start at DETECTR
 
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -21,7 +21,7 @@ from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import load_semantic_folder
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.typed_records import convert_record
-from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
+from unified_seg.data.problems import DataError, MissingFileError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
@@ -121,11 +121,16 @@ class CustomDataset(NamedTuple):
             DataError: an unusable file or folder; and, by the default report, the first wrong record.
         """
         table = table or self.read_table()
+        for folder in (self.images, self.panoptic_pngs, self.semantic):
+            if folder is not None and not folder.is_dir():  # one problem, not one of each file in it
+                raise MissingFileError(f"{folder}: there is no such folder; DATASETS.CUSTOM {self.name!r} names it")
         parts: list[list[Record]] = []
+        left_out: set[str | None] = set()
+        options: dict[str, Any] = {"report": report, "left_out": left_out}
         if self.panoptic is not None and self.panoptic_pngs is not None:
-            parts.append(load_coco_panoptic(self.panoptic, self.images, self.panoptic_pngs, table, report=report))
+            parts.append(load_coco_panoptic(self.panoptic, self.images, self.panoptic_pngs, table, **options))
         if self.instances is not None:
-            parts.append(load_coco_instances(self.instances, self.images, table, report=report))
+            parts.append(load_coco_instances(self.instances, self.images, table, **options))
         if self.semantic is not None and not parts:
             records = load_semantic_folder(
                 self.images,
@@ -137,7 +142,7 @@ class CustomDataset(NamedTuple):
             )
             values = self._map_values(table)
             return [{**record, "sem_seg_values": values} for record in records]
-        records = _join(parts, self.name, report)
+        records = _join(parts, self.name, left_out, report)
         if self.semantic is None:
             return records
         values = self._map_values(table)
@@ -191,13 +196,18 @@ def _convert_entry(entry: Any) -> CustomEntry:
     return values
 
 
-def _join(parts: Sequence[Sequence[Record]], name: str, report: Report) -> list[Record]:
-    """Return one record an image, with what each part has of it."""
+def _join(parts: Sequence[Sequence[Record]], name: str, left_out: Set[str | None], report: Report) -> list[Record]:
+    """Return one record an image, with what each part has of it.
+
+    Images that a part has left out with a problem, see `load_coco_instances`, are left out without another one.
+    """
     by_file = [{record["file_name"]: record for record in part} for part in parts]
     joined = []
     for file in dict.fromkeys(file for part in by_file for file in part):
         found = [part[file] for part in by_file if file in part]
         if len(found) < len(parts):
+            if left_out & {file, None}:
+                continue
             cause = f"only {len(found)} of the {len(parts)} ground truths of {name!r} have it"
             report(Problem("missing-truth", file, cause))
         elif len({(record["height"], record["width"]) for record in found}) > 1:

@@ -3,14 +3,16 @@
 A kind of record is one `msgspec.Struct`: its fields, their types and ranges. Further keys of a record are ignored.
 """
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
+from detectron2.utils.logger import log_first_n
 
-from unified_seg.data.problems import DataError, RecordError
+from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
 
 Json = dict[str, Any]
 #: A value that is 0, 1, false or true.
@@ -48,8 +50,36 @@ def iterate_records(path: Path, records: Any, name: str = "") -> Iterator[tuple[
         yield where, record
 
 
-def convert_record(record: Any, kind: type[Kind]) -> Kind:
+class Notes:
+    """The values of a file that have another type than declared but a plain meaning, counted to be told once."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, note: str, where: str = "") -> None:
+        """Count a note, such as "iscrowd is null, read as absent"; `where` is the record."""
+        self._first.setdefault(note, where)
+        self._counts[note] = self._counts.get(note, 0) + 1
+
+    def tell(self, path: Path, report: Report = raise_error) -> None:
+        """Log each note with its number of records, once a process, and report it as a warning."""
+        for note, count in self._counts.items():
+            cause = f"{note}; {count} record{'s' * (count != 1)}"
+            problem = Problem("plain-value", str(path), cause, self._first[note])
+            log_first_n(logging.WARNING, str(problem), name=__name__, key="message")
+            report(problem)
+
+
+def convert_record(record: Any, kind: type[Kind], notes: Notes | None = None, where: str = "") -> Kind:
     """Return a record as the type that declares it.
+
+    Args:
+        record: as read from the file.
+        kind: its type.
+        notes: accept values of another type whose meaning is plain, and count them here: null for an optional field,
+            and 1.0 or "1" for the whole number 1. None: they are errors.
+        where: the record, for the notes.
 
     Raises:
         RecordError: the first field that is missing, or of another type or range; in one line, without the file.
@@ -57,7 +87,32 @@ def convert_record(record: Any, kind: type[Kind]) -> Kind:
     try:
         return msgspec.convert(record, kind)
     except msgspec.ValidationError as error:
-        raise RecordError(_describe(error, record, kind)) from None
+        plain = None if notes is None else _convert_plainly(record, kind, notes, where)
+        if plain is None:
+            raise RecordError(_describe(error, record, kind)) from None
+        return plain
+
+
+def _convert_plainly(record: Any, kind: type[Kind], notes: Notes, where: str) -> Kind | None:
+    """Return a record whose values have a plain meaning as the type that declares it; None for another record."""
+    if not isinstance(record, dict):
+        return None
+    fields = msgspec.structs.fields(kind)
+    null = [f.encode_name for f in fields if not f.required and record.get(f.encode_name, 0) is None]
+    given = {key: value for key, value in record.items() if key not in null}
+    try:
+        converted = msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError:
+        return None
+    for name in null:
+        notes.add(f"{name} is null, read as absent", where)
+    for field in fields:
+        value, result = given.get(field.encode_name), getattr(converted, field.name)
+        if isinstance(value, float | str) and isinstance(result, int):
+            notes.add(f"{field.encode_name} is {type(value).__name__}, read as a whole number", where)
+        elif isinstance(value, list) and isinstance(result, tuple) and value != list(result):
+            notes.add(f"{field.encode_name} has text, read as numbers", where)
+    return converted
 
 
 def _describe(error: msgspec.ValidationError, record: Any, kind: type[msgspec.Struct]) -> str:

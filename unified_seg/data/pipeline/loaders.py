@@ -5,14 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import (
-    DatasetCatalog,
-    DatasetFromList,
-    build_detection_test_loader,
-    build_detection_train_loader,
-)
+from detectron2.data import DatasetFromList, build_detection_test_loader, build_detection_train_loader
 
 from unified_seg.config import ConfigError
+from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.samplers import build_train_sampler
 from unified_seg.data.pipeline.skip_unreadable import SkipUnreadable
@@ -54,8 +50,9 @@ def load_training_records(cfg: CfgNode) -> list[dict[str, Any]]:
         DataError: a data set without such a record.
     """
     records: list[dict[str, Any]] = []
+    classes = model_classes(cfg)
     for name in cfg.DATASETS.TRAIN:
-        loaded = DatasetCatalog.get(name)
+        loaded, _ = load_with_classes(name, classes)
         if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not cfg.MODEL.SEM_SEG_HEAD.NAME:
             loaded = [record for record in loaded if "annotations" not in record or _has_instance(record)]
         if not loaded:

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from tabulate import tabulate
 from tqdm import tqdm
 
 from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.io.image_files import compute_upright_size, read_image, read_image_header
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
@@ -38,20 +37,20 @@ def check_datasets(cfg: CfgNode) -> None:
     Raises:
         DataError: the first error, with its file and cause.
     """
-    records = {name: DatasetCatalog.get(name) for name in dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])}
+    classes = model_classes(cfg)
+    loaded = {n: load_with_classes(n, classes) for n in dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])}
     check_fields(
-        {name: records[name] for name in cfg.DATASETS.TRAIN},
+        {name: loaded[name][0] for name in cfg.DATASETS.TRAIN},
         semantic=bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
         instances=bool(cfg.MODEL.ROI_HEADS.NAME),
         masks=cfg.MODEL.MASK_ON,
     )
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
-    for name in records if cfg.DATASETS.CHECK_LABELS else ():
-        table = dataset_classes(MetadataCatalog.get(name))
-        is_train = name in cfg.DATASETS.TRAIN
-        # Training goes on without an unreadable image, the evaluation after it does not.
-        options: dict[str, Any] = {"report": tolerant} if is_train else {"decode": True}
-        log_class_shares(name, check_labels(records[name], table, name, **options), table)
+    for name, (records, table) in loaded.items() if cfg.DATASETS.CHECK_LABELS else ():
+        # Training goes on without an unreadable image, the evaluation after it does not, also of a set that does both.
+        is_test = name in cfg.DATASETS.TEST
+        options: dict[str, Any] = {"decode": True} if is_test else {"report": tolerant}
+        log_class_shares(name, check_labels(records, table, name, **options), table)
 
 
 class TolerantReport:
@@ -194,9 +193,11 @@ def check_record(record: Record, table: ClassTable, report: Report = raise_error
         What could be read.
     """
     try:
-        _check_image(record, report)
+        fits = _check_image(record, report)
         if decode:
             read_image(record["file_name"])
+        if not fits:
+            report = _without_sizes(report)
     except DataError as error:
         report(Problem.from_error(error, record["file_name"]))
     pixels = np.zeros(table.num_semantic, dtype=np.int64)
@@ -219,7 +220,13 @@ def check_record(record: Record, table: ClassTable, report: Report = raise_error
     return Contents(pixels, segments)
 
 
-def _check_image(record: Record, report: Report) -> None:
+def _without_sizes(report: Report) -> Report:
+    """Return a report without the problems that follow from a wrong size of the record."""
+    return lambda problem: None if problem.kind in ("size", "mask", "box-outside") else report(problem)
+
+
+def _check_image(record: Record, report: Report) -> bool:
+    """Check the header of the image; return whether it has the size of its record."""
     file = record["file_name"]
     height, width, orientation = read_image_header(file)
     if orientation != 1:
@@ -228,6 +235,8 @@ def _check_image(record: Record, report: Report) -> None:
     if (height, width) != (record["height"], record["width"]):
         cause = f"{height}x{width} pixels, but its record has {record['height']}x{record['width']}"
         report(Problem("size", file, cause))
+        return False
+    return True
 
 
 def _check_annotation(record: Record, index: int, table: ClassTable, report: Report) -> None:

@@ -89,13 +89,14 @@ def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
     first_of: dict[bytes, tuple[str, str]] = {}
     surveys = []
     for name, table, (records, problems) in zip(names, tables, loaded):
+        is_complete = not any(problem.is_error for problem in problems)  # no record with an error is left out
         _check_unique(records, name, problems.append)
         own = [next(readings) for _ in records]
         problems += [problem for reading in own for problem in reading.problems]
         for record, reading in zip(records, own):
             _check_seen(name, record["file_name"], reading.digest, first_of, problems.append)
         statistics = compute_statistics([reading.contents for reading in own], table)
-        if records:
+        if records and is_complete:
             _check_classes(name, statistics, problems.append)
         surveys.append(Survey(name, records, problems, statistics))
     return surveys
@@ -204,7 +205,8 @@ def _read(tables: Sequence[ClassTable], item: tuple[int, Record]) -> _Reading:
     image = _decode_image(record, problems)
     _check_instance_ids(record, problems.append)
     semantic = has_semantic_ground_truth(record)
-    if semantic and not contents.pixels.any() and not _has_error(problems, find_semantic_file(record)):
+    files = {record["file_name"], find_semantic_file(record)} if semantic else set()
+    if semantic and not contents.pixels.any() and not any(_has_error(problems, file) for file in files):
         cause = f"no pixel of its label {find_semantic_file(record)} has a class"
         problems.append(Problem("no-label", record["file_name"], cause))
     present = {i: int(contents.pixels[i]) for i in np.flatnonzero(contents.pixels).tolist()}
