@@ -3,12 +3,12 @@
 H, W = an image.
 """
 
-import posixpath
 from pathlib import Path
 from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from unified_seg.data.io.file_system import normalize_name
 from unified_seg.data.io.image_files import MAX_PIXELS
 from unified_seg.data.io.typed_records import Finite, Flag, Json, convert_record, iterate_records
 from unified_seg.data.problems import Problem, RecordError, Report, raise_error
@@ -106,7 +106,7 @@ def read_image_entries(path: Path, content: Json, report: Report = raise_error) 
             check_image_size(entry.height, entry.width)
             if entry.id in entries:
                 raise RecordError(f"the image id {entry.id!r} is there twice", kind="duplicate")
-            file = posixpath.normpath(entry.file_name)
+            file = normalize_name(entry.file_name)
             if file in names:
                 cause = f"images {names[file]!r} and {entry.id!r} both have the file_name {entry.file_name!r}"
                 raise RecordError(cause, kind="duplicate")

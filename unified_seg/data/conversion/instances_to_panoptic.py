@@ -240,7 +240,7 @@ def _convert_image(
     # Read before the masks, so that no mask is larger than a real PNG.
     labels = read_semantic_map(semantic_file, image, values).numpy()
     ids, segments, hidden, uncovered = draw_panoptic(labels, instances, table, order)
-    write_png(image.resolve_png(png_root), ids)
+    write_png(image.resolve_output_png(png_root), ids)
     return segments, hidden, uncovered
 
 

@@ -16,7 +16,7 @@ from unified_seg.data.coco.categories import build_class_table, read_classes, to
 from unified_seg.data.coco.masks import MAX_DISTANCE, convert_to_rle
 from unified_seg.data.coco.records import check_image_size
 from unified_seg.data.conversion.paths import check_apart, find_files
-from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.file_system import normalize_name, resolve_below
 from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.text_files import read_json_object, write_json
@@ -155,10 +155,10 @@ def read_labelme(path: Path, root: Path) -> DrawnImage:
 def _resolve_image_name(image_path: str, path: Path, root: Path) -> str:
     """Return the image's name relative to the root; labelme's is relative to its file, on Windows with backslashes."""
     try:
-        image = resolve_below(root, str(path.parent.relative_to(root) / image_path.replace("\\", "/")))
+        image = resolve_below(root, str(path.parent.relative_to(root) / normalize_name(image_path)))
     except RecordError as error:
         raise RecordError(f"imagePath: {error}") from None
-    return image.resolve().relative_to(root.resolve()).as_posix()
+    return image.relative_to(root).as_posix()
 
 
 def _join_shapes(path: Path, shapes: Any, size: tuple[int, int]) -> list[DrawnInstance]:
