@@ -43,7 +43,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import find_records, make_writable
+from unified_seg.inference.images import LeftOutFiles, find_records, make_writable
 from unified_seg.reporting.error_ranking import (
     Measures,
     Ranked,
@@ -203,7 +203,12 @@ def run(args: argparse.Namespace) -> None:
     records = find_records(args.input, args.dataset)
     make_writable(args.output)
     model = ErrorPredictor(cfg)
-    measured = [(record, model.measure(record)) for record in tqdm(records, "predicting", unit="img", disable=None)]
+    measured, left_out = [], LeftOutFiles()
+    for record in tqdm(records, "predicting", unit="img", disable=None):
+        with left_out.collect():
+            measured.append((record, model.measure(record)))
+    if not measured:
+        left_out.raise_any(len(records))
     ranked = sorted(measured, key=lambda item: -item[1].predicted_error)
     write_ranking(args.output / "ranking.csv", ranked)
     draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top])
@@ -212,12 +217,12 @@ def run(args: argparse.Namespace) -> None:
     source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}
     write_json(args.output / "summary.json", {**source, "threshold": model.threshold, **summary})
     print(f"{len(ranked)} images ranked: {args.output}")
-    if comparison is None:
-        return
-    images = summary["images_with_truth"]
-    print(describe(comparison, images))
-    if args.into is not None:
-        replace_table(args.into, MARKERS, format_table(comparison, images, args.dataset, args.config_file))
+    if comparison is not None:
+        images = summary["images_with_truth"]
+        print(describe(comparison, images))
+        if args.into is not None:
+            replace_table(args.into, MARKERS, format_table(comparison, images, args.dataset, args.config_file))
+    left_out.raise_any(len(records))
 
 
 def _shrink(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:

@@ -20,7 +20,11 @@ class DataError(UserError, ValueError):
     kind = "format"
 
 
-class MissingFileError(DataError):
+class FileError(DataError):
+    """A file that can't be read; other files can."""
+
+
+class MissingFileError(FileError):
     """A file that does not exist."""
 
     kind = "missing-file"
@@ -32,7 +36,7 @@ class SizeError(DataError):
     kind = "size"
 
 
-class UnreadableError(DataError):
+class UnreadableError(FileError):
     """A file that is damaged, not an image of a supported format, or has more pixels than MAX_PIXELS."""
 
     kind = "unreadable"

@@ -11,8 +11,10 @@ from unified_seg.data.problems import DataError, RecordError
 # Files and folders that systems and tools put beside data, in lower case: Windows, macOS, network drives, Python. Many
 # others are hidden, with a dot: ._a.png, .DS_Store, .ipynb_checkpoints.
 SYSTEM_NAMES = frozenset(
-    ["thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "@recycle", "#recycle", "#snapshot"]
-    + ["$recycle.bin", "system volume information", "lost+found", "__pycache__"]
+    {
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "icon\r", "__macosx"),
+        *("@eadir", "@recycle", "#recycle", "#snapshot", "lost+found", "__pycache__"),
+    }
 )
 
 

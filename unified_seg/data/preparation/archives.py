@@ -40,8 +40,8 @@ def unpack(archive: Path, root: Path, *, inside: str = "", only: tuple[str, ...]
     Args:
         archive: .zip, or .tar with any compression; nothing is done if the file is missing.
         root: the folder to unpack to.
-        inside: the folder in the archive whose content goes to `root`; other members are skipped, as are hidden files and
-            those of systems.
+        inside: the folder in the archive whose content goes to `root`; other members are skipped, as are files
+            that are no data, see `is_data_name`.
         only: files and folders in `inside` to unpack; () for all.
 
     Returns:
