@@ -27,7 +27,6 @@ from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
@@ -80,9 +79,9 @@ def label_maps(predictors: Sequence[Predictor], table: ClassTable, record: dict[
         DataError: see `read_semantic_ground_truth`.
         ConfigError: one of the models has no semantic head.
     """
-    image = read_image(record["file_name"], "BGR")
-    ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2])
-    before, after = (semantic_labels(predictor(image), side) for predictor, side in zip(predictors, SIDES))
+    images = [predictor.read(record["file_name"]) for predictor in predictors]
+    ground_truth = read_semantic_ground_truth(record, table, size=images[0].shape[:2])
+    before, after = (semantic_labels(predict(image), side) for predict, image, side in zip(predictors, images, SIDES))
     return LabelMaps(ground_truth, before, after)
 
 

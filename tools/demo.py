@@ -33,7 +33,7 @@ from unified_seg.cli import ToolParser, run_tool
 from unified_seg.cli.types import fraction
 from unified_seg.config import COMPACT, CfgNode
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image
+from unified_seg.data.io.image_files import IMAGE_SUFFIXES
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
@@ -143,12 +143,14 @@ def draw_images(
 
 def _draw_image(predictor: Predictor, record: dict[str, Any], file: Path, threshold: float) -> dict[str, Any]:
     """Draw the prediction for a record into its file; return the model's outputs."""
-    image = read_image(record["file_name"], "BGR")
+    image = predictor.read(record["file_name"])
     outputs = predictor(image)
     ground_truth = None
     if "semantic_logit_maps" in outputs and has_semantic_ground_truth(record):
         ground_truth = read_semantic_ground_truth(record, dataset_classes(predictor.metadata), size=image.shape[:2])
-    picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, ground_truth=ground_truth)
+    picture = draw_panels(
+        predictor.to_picture(image), outputs, predictor.metadata, threshold, ground_truth=ground_truth
+    )
     _write_picture(file, picture)
     return outputs
 
@@ -257,12 +259,11 @@ def find_inputs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Pa
         is_unique = len({image.name for image in images}) == len(images)
         return records, [] if is_unique else [Path(os.path.commonpath([image.parent for image in images]))]
     roots = [find_fixed_folder(Path(text).expanduser()) for text in args.input if not Path(text).expanduser().is_file()]
-    if any(args.output.is_relative_to(root) and args.output != root for root in roots):
-        records = [record for record, image in zip(records, images) if not image.is_relative_to(args.output)]
+    output = args.output.absolute()
+    if any(output.is_relative_to(root.absolute()) and output != root.absolute() for root in roots):
+        records = [record for record, image in zip(records, images) if not image.absolute().is_relative_to(output)]
         if not records:
-            raise UserError(
-                f"--input {' '.join(args.input)}: all its images are in {args.output}, the folder of --output"
-            )
+            raise UserError(f"--input: all images are in {args.output}, the folder of --output")
     return records, roots
 
 

@@ -35,7 +35,6 @@ from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -120,7 +119,7 @@ class ErrorPredictor:
             ConfigError: the model predicts no errors.
             DataError: an image or ground truth that can't be used, or a prediction that is not finite.
         """
-        image = read_image(record["file_name"], "BGR")
+        image = self.predictor.read(record["file_name"])
         maps, size = self._maps(self.predictor(image)), (image.shape[0], image.shape[1])
         probability = maps["error"].probability(size)
         wrong, labeled = self.find_errors(record, maps, size)
@@ -140,14 +139,14 @@ class ErrorPredictor:
         Returns:
             (h, w, 3) uint8 RGB, and the panel of the prediction for the legend.
         """
-        image = read_image(record["file_name"], "BGR")
+        image = self.predictor.read(record["file_name"])
         outputs = self.predictor(image)
         maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
         labels = get_label_map(outputs)
         assert labels is not None
         small = {"sem_seg_labels": _shrink(labels.cpu().numpy(), cv2.INTER_NEAREST)}
         panel = make_panels(small, self.table)["semantic"]
-        image = _shrink(np.ascontiguousarray(image[:, :, ::-1]))
+        image = _shrink(self.predictor.to_picture(image))
         probability = _shrink(maps["error"].probability(size).cpu().numpy())
         pictures = [
             Picture(to_canvas(image), f"input {size[1]}×{size[0]}"),

@@ -31,7 +31,6 @@ from matplotlib import pyplot as plt
 from shared import create_parser, read_config
 
 from unified_seg.cli import run_tool
-from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -119,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scored = {(kind, name): create_evaluators(table, records, folder) for kind in maps for name in FUSIONS}
         for record in tqdm(records, desc="fusing", unit="img", disable=None):
-            outputs = predictor(read_image(record["file_name"], "BGR"))
+            outputs = predictor(predictor.read(record["file_name"]))
             ground_truth = torch.from_numpy(read_semantic_ground_truth(record, table))
             labels = [outputs["sem_seg_labels"].cpu(), *(coarsen(ground_truth, stride, table) for stride in STRIDES)]
             for (kind, name), each in scored.items():

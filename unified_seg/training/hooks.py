@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
-from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.image_files import read_picture
+from unified_seg.inference.value_range import VALUE_RANGE
 from unified_seg.visualization.overview import draw_panels
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,8 @@ class BestCheckpoint(HookBase):
             value = value[part]
         if float(value) > self.best:
             self.best = float(value)
-            write_checkpoint(self.path, {"model": unwrap(self.trainer.model).state_dict(), self.metric: self.best})
+            state = {"model": unwrap(self.trainer.model).state_dict(), self.metric: self.best}
+            write_checkpoint(self.path, {**state, VALUE_RANGE: list(self.trainer.cfg.INPUT.DEFAULT_VALUE_RANGE)})
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
 
@@ -113,7 +115,7 @@ class PictureSamples(HookBase):
         model.train()
         for index, (sample, output) in enumerate(zip(self.samples, outputs)):
             # Outputs have the size of the original image, which may differ from that of the model's input.
-            picture = draw_panels(read_image(sample["file_name"], "RGB"), output, self.metadata)
+            picture = draw_panels(read_picture(sample["file_name"]), output, self.metadata)
             get_event_storage().put_image(f"samples/{index}", torch.from_numpy(picture.transpose(2, 0, 1).copy()))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from unified_seg.data.io.file_system import normalize_name
-from unified_seg.data.io.image_files import MAX_PIXELS
+from unified_seg.data.io.pixel_limit import describe_pixels, get_max_pixels
 from unified_seg.data.io.typed_records import Finite, Flag, Json, convert_record, iterate_records
 from unified_seg.data.problems import Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import ClassTable, SegmentClass
@@ -117,8 +117,8 @@ def read_image_entries(path: Path, content: Json, report: Report = raise_error) 
 
 
 def check_image_size(height: int, width: int) -> None:
-    """Raise RecordError for an image without a pixel, or with more than MAX_PIXELS."""
+    """Raise RecordError for an image without a pixel, or with more than INPUT.MAX_PIXELS."""
     if min(height, width) < 1:
         raise RecordError(f"height and width must be at least 1, got {height}x{width}", kind="size")
-    if height * width > MAX_PIXELS:
-        raise RecordError(f"{height}x{width} pixels, more than the limit of {MAX_PIXELS}", kind="size")
+    if height * width > get_max_pixels():
+        raise RecordError(describe_pixels(height, width), kind="size")

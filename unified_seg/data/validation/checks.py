@@ -20,7 +20,8 @@ from tqdm import tqdm
 from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import compute_upright_size, read_image, read_image_header
+from unified_seg.data.io.image_files import compute_upright_size, read_image_header
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.structures.class_table import ClassTable
@@ -51,6 +52,7 @@ def check_datasets(cfg: CfgNode) -> None:
         is_train = name in cfg.DATASETS.TRAIN
         # Training goes on without an unreadable image, the evaluation after it does not.
         options: dict[str, Any] = {"report": tolerant} if is_train else {"decode": True}
+        options["reader"] = ImageReader.from_config(cfg)
         log_class_shares(name, check_labels(records[name], table, name, **options), table)
 
 
@@ -141,6 +143,7 @@ def check_labels(
     workers: int = 8,
     report: Report = raise_error,
     decode: bool = False,
+    reader: ImageReader | None = None,
 ) -> np.ndarray:
     """Read every label of the records, with a progress bar.
 
@@ -151,6 +154,7 @@ def check_labels(
         workers: threads.
         report: gets the problems.
         decode: read whole images; else their headers.
+        reader: of the model; None: one of color images.
 
     Returns:
         (K,) int64: pixels of each semantic id.
@@ -162,7 +166,7 @@ def check_labels(
     """
     histogram = np.zeros(table.num_semantic, dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
-        contents = pool.map(partial(check_record, table=table, report=report, decode=decode), records)
+        contents = pool.map(partial(check_record, table=table, report=report, decode=decode, reader=reader), records)
         bar = tqdm(contents, total=len(records), desc=f"checking {name}", unit="img", leave=False, disable=None)
         for content in bar:
             histogram += content.pixels
@@ -181,7 +185,13 @@ class Contents(NamedTuple):
     segments: list[GroundTruthSegment]
 
 
-def check_record(record: Record, table: ClassTable, report: Report = raise_error, decode: bool = False) -> Contents:
+def check_record(
+    record: Record,
+    table: ClassTable,
+    report: Report = raise_error,
+    decode: bool = False,
+    reader: ImageReader | None = None,
+) -> Contents:
     """Check the files of a record against each other.
 
     Args:
@@ -189,14 +199,17 @@ def check_record(record: Record, table: ClassTable, report: Report = raise_error
         table: its classes.
         report: gets the problems.
         decode: read the whole image; else its header.
+        reader: of the model; None: one of color images.
 
     Returns:
         What could be read.
     """
     try:
+        reader = reader or ImageReader()
         _check_image(record, report)
+        reader.check(record["file_name"])
         if decode:
-            read_image(record["file_name"])
+            reader.read(record["file_name"])
     except DataError as error:
         report(Problem.from_error(error, record["file_name"]))
     pixels = np.zeros(table.num_semantic, dtype=np.int64)
