@@ -26,6 +26,8 @@ from unified_seg.data.io.samples import (
 from unified_seg.data.problems import DataError, MissingFileError, SizeError, UnreadableError, UnsupportedError
 
 logger = logging.getLogger(__name__)
+# It logs as errors what it raises too, such as TIFFs of many bands, which are read without it.
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
 _warned: set[tuple[Path, str]] = set()
 
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
@@ -89,11 +91,11 @@ def read_image(
     with image as stored:
         _load(stored, path)
         try:
-            upright = ImageOps.exif_transpose(stored)
+            ImageOps.exif_transpose(stored, in_place=True)  # else it copies upright images
         except UNREADABLE as error:
             raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
         # A copy: Pillow's memory is read-only, of which torch warns.
-        return np.array(convert_PIL_to_numpy(upright, format), order="C")
+        return np.array(convert_PIL_to_numpy(stored, format), order="C")
 
 
 def read_picture(path: str | Path) -> np.ndarray:
