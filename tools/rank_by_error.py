@@ -35,6 +35,7 @@ from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
 from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -42,7 +43,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import LeftOutFiles, find_records, make_writable
+from unified_seg.inference.images import LeftOutFiles, find_records, make_writable, read_input
 from unified_seg.reporting.error_ranking import (
     Measures,
     Ranked,
@@ -119,7 +120,7 @@ class ErrorPredictor:
             ConfigError: the model predicts no errors.
             DataError: an image or ground truth that can't be used, or a prediction that is not finite.
         """
-        image = self.predictor.read(record["file_name"])
+        image = read_input(self.predictor, record["file_name"])
         maps, size = self._maps(self.predictor(image)), (image.shape[0], image.shape[1])
         probability = maps["error"].probability(size)
         wrong, labeled = self.find_errors(record, maps, size)
@@ -139,14 +140,14 @@ class ErrorPredictor:
         Returns:
             (h, w, 3) uint8 RGB, and the panel of the prediction for the legend.
         """
-        image = self.predictor.read(record["file_name"])
+        image = read_input(self.predictor, record["file_name"])
         outputs = self.predictor(image)
         maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
         labels = get_label_map(outputs)
         assert labels is not None
         small = {"sem_seg_labels": _shrink(labels.cpu().numpy(), cv2.INTER_NEAREST)}
         panel = make_panels(small, self.table)["semantic"]
-        image = _shrink(self.predictor.to_picture(image))
+        image = _shrink(read_picture(record["file_name"]))
         probability = _shrink(maps["error"].probability(size).cpu().numpy())
         pictures = [
             Picture(to_canvas(image), f"input {size[1]}×{size[0]}"),

@@ -3,16 +3,17 @@
 import glob
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from unified_seg.data.io.file_system import is_data_name, list_files
-from unified_seg.data.io.image_files import IMAGE_SUFFIXES
+from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image
 from unified_seg.data.problems import DataError, FileError, UnreadableError
 
 
@@ -72,6 +73,16 @@ def find_fixed_folder(path: Path) -> Path:
 
 def _keep_images(files: Iterable[Path]) -> list[Path]:
     return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def read_input(predictor: Callable[[np.ndarray], Any], file: str) -> np.ndarray:
+    """Return the image of a file as a predictor takes it, see `Predictor.read`; a plain function takes BGR.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    read: Callable[[str], np.ndarray] = getattr(predictor, "read", read_image)
+    return read(file)
 
 
 class LeftOutFiles:

@@ -76,7 +76,8 @@ def describe_layout(image: Image.Image) -> Layout:
     bands = image.getbands() if image.mode not in ("P", "PA") else "RGB"
     has_alpha = image.has_transparency_data
     channels = len(bands) + (has_alpha and "A" not in bands)
-    raw = image.tile[0][3] if image.tile else ""
+    tiles = getattr(image, "tile", [])
+    raw = tiles[0][3] if tiles else ""
     if image.format == "PPM" and isinstance(raw, tuple) and raw[1] > 255:
         # 65535 is what writers put for any image of 16 bits.
         return Layout(size, channels, has_alpha, 16, declared=None if raw[1] == 65535 else (0, raw[1]))
@@ -154,16 +155,14 @@ def read_samples(path: str | Path, image: Image.Image | None, layout: Layout) ->
         if is_whole and image.format != "PPM" and len(image.getbands()) == layout.channels:
             samples = np.asarray(image)
             return samples.reshape(*samples.shape[:2], -1)
-    samples = None if layout.tags is None else _read_tiff(Path(path), layout)
-    if samples is None:
-        samples = _read_by_opencv(Path(path), layout)
-    return samples
+    found = None if layout.tags is None else _read_tiff(Path(path), layout)
+    return _read_by_opencv(Path(path), layout) if found is None else found
 
 
 def _read_by_opencv(path: Path, layout: Layout) -> np.ndarray:
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     known = layout.channels in (1, 3, 4)
-    samples = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flags) if known else None
+    samples: Any = cv2.imdecode(np.fromfile(path, dtype=np.uint8), flags) if known else None
     if samples is None:
         cause = f"{layout.channels} channels of {layout.bits} bits with this compression; save it without compression"
         raise UnsupportedError(f"{path}: unsupported: {cause}")
