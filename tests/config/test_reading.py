@@ -154,17 +154,19 @@ def test_unknown_keys_are_errors_with_a_hint(key: str, hint: str, folder: Path) 
 
 @pytest.mark.parametrize("prefix", ["", "STAGES.first."])
 @pytest.mark.parametrize(
-    ("name", "default", "other"),
+    ("name", "accepted", "other"),
     [
         ("MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR", "0", "0.5"),
         ("MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.GATE", "sigmoid", "relu"),
+        ("MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.SPARSE", "True", "GN"),
+        ("MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.SPARSE", "False", "GN"),
     ],
 )
-def test_removed_keys_are_accepted_with_their_default_only(
-    name: str, default: str, other: str, prefix: str, folder: Path
+def test_removed_keys_are_accepted_with_values_without_effect(
+    name: str, accepted: str, other: str, prefix: str, folder: Path
 ) -> None:
     key = prefix + name
-    for cfg in (load_config(write(folder / "old.yaml", nested(key, default))), load_config("", [key, default])):
+    for cfg in (load_config(write(folder / "old.yaml", nested(key, accepted))), load_config("", [key, accepted])):
         assert leaves(cfg) == leaves(get_config())
     with pytest.raises(ConfigError, match=rf"other\.yaml: {key} .*removed"):
         load_config(write(folder / "other.yaml", nested(key, other)))

@@ -105,7 +105,7 @@ class Setting:
         self.folder = tempfile.TemporaryDirectory()
         self.root = Path(self.folder.name)
         true_ids, self.true_infos = true_segments(size, instances)
-        Image.fromarray(id2rgb(true_ids)).save(self.root / "truth.png")
+        Image.fromarray(id2rgb(true_ids)).save(self.root / "ground_truth.png")
         self.true_areas = np.bincount(true_ids.reshape(-1)).tolist()
         self.ids, self.infos = predicted_segments(true_ids, self.true_infos)
         self.record: dict[str, Any] = {
@@ -113,7 +113,7 @@ class Setting:
             "image_id": "street",
             "height": size[0],
             "width": size[1],
-            "pan_seg_file_name": str(self.root / "truth.png"),
+            "pan_seg_file_name": str(self.root / "ground_truth.png"),
             "segments_info": [{**info, "iscrowd": 0} for info in self.true_infos],
         }
 
@@ -164,7 +164,7 @@ class PeerEvaluation:
 
     def match(self) -> PQStat:
         root = self.setting.root
-        ground_truth = _annotation("truth.png", self.setting.true_infos)
+        ground_truth = _annotation("ground_truth.png", self.setting.true_infos)
         for segment in ground_truth["segments_info"]:
             segment |= {"iscrowd": 0, "area": self.setting.true_areas[segment["id"]]}
         pair = (ground_truth, _annotation("prediction.png", self.setting.infos))
@@ -177,8 +177,8 @@ class PeerMatching(PeerEvaluation):
 
     def __init__(self, setting: Setting):
         super().__init__(setting, "cpu")
-        ground_truth = np.array(Image.open(setting.root / "truth.png"))
-        self.decoded = {"truth.png": ground_truth, "prediction.png": id2rgb(setting.ids)}
+        ground_truth = np.array(Image.open(setting.root / "ground_truth.png"))
+        self.decoded = {"ground_truth.png": ground_truth, "prediction.png": id2rgb(setting.ids)}
 
     def __call__(self) -> PQStat:
         images = SimpleNamespace(open=lambda path: self.decoded[Path(path).name])

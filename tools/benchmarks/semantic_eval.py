@@ -92,7 +92,7 @@ def _write_ground_truth(root: Path, labels: np.ndarray) -> dict[str, object]:
     """Write a PNG with an ignored border, like the ego vehicle in Cityscapes; return its record."""
     ground_truth = labels.copy()
     ground_truth[-max(1, len(ground_truth) // 20) :] = unified_table().ignore_label
-    path = root / "truth.png"
+    path = root / "ground_truth.png"
     Image.fromarray(ground_truth).save(path)
     return {
         "file_name": str(root / "street.png"),

@@ -27,10 +27,11 @@ RESULT = "RESULT"
 # Keys of a whole run, which a stage can't override.
 NOT_IN_STAGES = ("STAGES", "SOLVER.STAGES", "OUTPUT_DIR", "CUDNN_BENCHMARK")
 
-# Keys of earlier versions, each with the only value that a file or an override may still give it; it has no effect.
-REMOVED_KEYS: dict[str, Any] = {
-    "MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR": 0.0,
-    "MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.GATE": "sigmoid",
+# Keys of earlier versions, each with the values that a file or an override may still give it; they have no effect.
+REMOVED_KEYS: dict[str, tuple[Any, ...]] = {
+    "MODEL.PANOPTIC_FUSION.FOUND_SCORE_FACTOR": (0.0,),
+    "MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.GATE": ("sigmoid",),
+    "MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.SPARSE": (True, False),
 }
 
 # The default of this project's own tools: the same outputs in a fraction of the memory.
@@ -190,10 +191,10 @@ def _is_removed(key: str, value: Any, source: str) -> bool:
     name = key.split(".", 2)[-1] if key.startswith("STAGES.") else key
     if name not in REMOVED_KEYS:
         return False
-    if value != REMOVED_KEYS[name]:
-        raise ConfigError(
-            f"{source}: {key} {value}: the key was removed; only its former default {REMOVED_KEYS[name]} is accepted"
-        )
+    accepted = REMOVED_KEYS[name]
+    if value not in accepted:
+        values = " and ".join(map(str, accepted))
+        raise ConfigError(f"{source}: {key} {value}: the key was removed; only {values} can still be given")
     return True
 
 

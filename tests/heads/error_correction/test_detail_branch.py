@@ -28,16 +28,3 @@ def test_blocks_go_from_the_context_to_the_finest_feature():
     expected = F.conv2d(refined, branch.classifier.weight, branch.classifier.bias)
     torch.testing.assert_close(branch(lows, context), expected)
     assert expected.shape == (2, 10, 16, 24)
-
-
-@torch.no_grad()
-def test_masked_prediction_equals_the_whole_one_in_the_mask():
-    """The mask of the second image has so many cells that all are computed."""
-    branch, (lows, context) = build(), inputs(128, 256)
-    mask = torch.zeros(2, 1, 128, 256, dtype=torch.bool)
-    mask[0, 0, 5:9, 7] = mask[1, 0, ::2] = True
-    whole, found = branch(lows, context), branch.predict_masked(lows, context, mask)
-    torch.testing.assert_close(found[0][:, mask[0, 0]], whole[0][:, mask[0, 0]], rtol=1e-4, atol=1e-6)
-    assert not found[0][:, ~mask[0, 0]].any()
-    torch.testing.assert_close(found[1], whole[1])
-    assert not branch.predict_masked(lows, context, torch.zeros_like(mask)).any()

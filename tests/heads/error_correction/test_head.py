@@ -25,7 +25,7 @@ LOWS = ["p4", "p3", "p2"]
 
 def build(base: SemanticHead | None = None, **options: Any) -> ErrorCorrectionHead:
     torch.manual_seed(0)
-    options = {"error_dim": 8, "detail_dim": 8, "threshold": 0.5, "sparse": False, **options}
+    options = {"error_dim": 8, "detail_dim": 8, "threshold": 0.5, **options}
     return ErrorCorrectionHead(base or asp(), SHAPES, detail_features=LOWS, **options)
 
 
@@ -122,23 +122,9 @@ def test_detail_loss_counts_the_configured_pixels(learn: str) -> None:
         assert losses[counted].min() >= losses[~counted & valid].max()
 
 
-def test_sparse_inference_equals_dense_inference_without_norms() -> None:
-    """See test_sparse_block.py for norms."""
-    wrapper, inputs = build(norm="", sparse=True).eval(), make_inputs(height=256, width=512)
-    wrong = torch.zeros(2, 1, 64, 128, dtype=torch.bool)
-    wrong[0, 0, 6, 7] = wrong[0, 0, 63, 127] = True  # the second image has no error
-    fix_errors(wrapper, wrong)
-    dense = wrapper.predict(inputs)
-    with torch.no_grad():
-        sparse = wrapper.predict(inputs)
-    torch.testing.assert_close(sparse.logits, dense.logits)
-    computed = wrong.expand_as(sparse.logits)
-    assert sparse.auxiliary["detail"][computed].all() and not sparse.auxiliary["detail"][~computed].any()
-
-
 @pytest.mark.parametrize("learn", ["errors", "all", "hardest"])
 def test_losses_without_gradients_are_those_of_training(learn: str) -> None:
-    wrapper, inputs = build(sparse=True, learn=learn), make_inputs(height=256, width=512)
+    wrapper, inputs = build(learn=learn), make_inputs(height=256, width=512)
     labels = make_targets(2, 256, 512)
     wrong = torch.zeros(2, 1, 64, 128, dtype=torch.bool)
     wrong[0, 0, 6:9, 7] = True

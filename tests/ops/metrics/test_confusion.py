@@ -86,11 +86,11 @@ def test_zero_matrix_is_an_error():
 
 
 SHAPE = (5, 9)
-TRUTHS = arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
+GROUND_TRUTHS = arrays(np.uint8, SHAPE, elements=st.sampled_from([0, 1, 2, 3, IGNORE]))
 PREDICTIONS = arrays(np.uint8, SHAPE, elements=st.integers(0, 3))
 
 
-@given(TRUTHS, PREDICTIONS)
+@given(GROUND_TRUTHS, PREDICTIONS)
 @settings(deadline=None)
 def test_every_valid_pixel_is_counted_once(ground_truth: np.ndarray, prediction: np.ndarray):
     confusion = confusion_matrix(ground_truth, prediction, 4, IGNORE)
@@ -101,7 +101,7 @@ def test_every_valid_pixel_is_counted_once(ground_truth: np.ndarray, prediction:
     assert confusion.sum() == (ground_truth != IGNORE).sum()
 
 
-@given(TRUTHS, PREDICTIONS)
+@given(GROUND_TRUTHS, PREDICTIONS)
 @settings(max_examples=40, deadline=None)
 def test_equals_cityscapes_scripts(
     tmp_path_factory: pytest.TempPathFactory, ground_truth: np.ndarray, prediction: np.ndarray
@@ -114,7 +114,7 @@ def test_equals_cityscapes_scripts(
     label_ids = np.zeros(256, dtype=np.uint8)
     label_ids[:4] = 7, 8, 11, 12
     folder = tmp_path_factory.mktemp("labels")
-    files = [folder / "prediction.png", folder / "truth.png"]
+    files = [folder / "prediction.png", folder / "ground_truth.png"]
     for path, ids in zip(files, (prediction, ground_truth)):
         Image.fromarray(label_ids[ids]).save(path)
     official_matrix, mean = _cityscapes_matrix(official, *files)

@@ -149,17 +149,17 @@ CATEGORIES: dict[int, dict[str, Any]] = {i: {"id": i, "isthing": flag} for i, fl
 @settings(max_examples=100, deadline=None)
 def test_equals_panopticapi(tmp_path_factory: pytest.TempPathFactory, drawn: list):
     folder = tmp_path_factory.getbasetemp() / "panopticapi"
-    (folder / "truth").mkdir(parents=True, exist_ok=True)
+    (folder / "ground_truth").mkdir(parents=True, exist_ok=True)
     (folder / "prediction").mkdir(exist_ok=True)
     total, official = PanopticMatches(*np.zeros((4, 3))), PQStat()
     for gt_ids, gt_segments, predicted_ids, predicted_segments in drawn:
         pair = (
-            official_annotation(folder / "truth", gt_ids, gt_segments),
+            official_annotation(folder / "ground_truth", gt_ids, gt_segments),
             official_annotation(folder / "prediction", predicted_ids, predicted_segments),
         )
         with redirect_stdout(io.StringIO()):
             official += pq_compute_single_core(
-                0, [pair], str(folder / "truth"), str(folder / "prediction"), copy.deepcopy(CATEGORIES)
+                0, [pair], str(folder / "ground_truth"), str(folder / "prediction"), copy.deepcopy(CATEGORIES)
             )
         total += match_segments(gt_ids, gt_segments, predicted_ids, predicted_segments, 3)
     scores = compute_panoptic_scores(total, IS_THING_OF_THREE)
@@ -171,7 +171,7 @@ def test_equals_panopticapi(tmp_path_factory: pytest.TempPathFactory, drawn: lis
             continue
         assert group == pytest.approx([expected[key] for key in ("pq", "sq", "rq")], abs=1e-9)
         for cls, qualities in per_class.items():
-            # Theirs has 0 for a class that does not occur.
+            # The peer has 0 for a class that does not occur.
             assert np.nan_to_num(scores.per_class[cls]) == pytest.approx(list(qualities.values()), abs=1e-9)
     for cls in CATEGORIES:
         of_class = official[cls]

@@ -1,4 +1,4 @@
-"""The detail branch: a decoder that classifies pixels again, optionally only those of a mask.
+"""The detail branch: a decoder that classifies pixels again.
 
 Source: Gong et al., Erroneous pixel prediction for semantic image segmentation (2022), 3.4 and Figure 2.
 N = images, K = classes, (h, w) = the finest feature.
@@ -6,14 +6,10 @@ N = images, K = classes, (h, w) = the finest feature.
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from unified_seg.heads.error_correction.global_attention import DecoderBlock
-from unified_seg.heads.error_correction.sparse_block import compute_block_at, is_sparse_enough
 from unified_seg.layers.conv import init_classifier
-from unified_seg.ops.resampling import upsample_to
 
 
 class DetailBranch(nn.Module):
@@ -51,39 +47,3 @@ class DetailBranch(nn.Module):
         for low, block in zip(lows, self.blocks, strict=True):
             context = block(low, context)
         return self.classifier(context)
-
-    def predict_masked(self, lows: Sequence[Tensor], context: Tensor, mask: Tensor) -> Tensor:
-        """Return the logits at the cells of a mask; the last block, most of the work, runs at few other cells.
-
-        Args:
-            lows, context: see `forward`.
-            mask: (N, 1, h, w) bool.
-
-        Returns:
-            (N, K, h, w); 0 outside the mask. An image with many cells in the mask, which would not be faster, is
-            computed everywhere.
-        """
-        *coarser, finest = lows
-        for low, block in zip(coarser, self.blocks):
-            context = block(low, context)
-        return torch.cat(
-            [
-                self._predict_masked_image(low[None], high[None], cells)
-                for low, high, cells in zip(finest, context, mask[:, 0])
-            ]
-        )
-
-    def _predict_masked_image(self, low: Tensor, high: Tensor, mask: Tensor) -> Tensor:
-        """Run the last block of `predict_masked`: (1, C, h, w), (1, C', h', w') and (h, w) -> (1, K, h, w)."""
-        block = self.blocks[-1]
-        assert isinstance(block, DecoderBlock)
-        logits = low.new_zeros(1, self.classifier.out_channels, *mask.shape)
-        if not mask.any():
-            return logits
-        if not is_sparse_enough(mask):
-            return self.classifier(block(low, high))
-        near = upsample_to(block.project(high), like=low)
-        refined = compute_block_at(block, low[0], near[0], block.attention(high), mask)
-        found = F.linear(refined, self.classifier.weight[:, :, 0, 0], self.classifier.bias)
-        logits[0, :, mask] = found.T.to(logits.dtype)
-        return logits

@@ -65,7 +65,6 @@ class ErrorCorrectionHead(WrapperHead):
             `hard_confidence`.
         learn: the pixels that the detail branch is trained on: "errors", "all" or "hardest".
         output: "corrected", "base" (the detail branch is left out and can't be trained), "detail" or "average".
-        sparse: in inference the detail branch's last block runs only at the pixels that count as wrong.
 
     Raises:
         ValueError: a value out of its range, features that do not fit, or a base head without a context.
@@ -99,7 +98,6 @@ class ErrorCorrectionHead(WrapperHead):
         errors: str = "predicted",
         learn: str = "errors",
         output: str = "corrected",
-        sparse: bool = True,
     ):
         check_choice("ERROR_CORRECTION.ERRORS", errors, ERRORS)
         check_choice("ERROR_CORRECTION.LEARN", learn, LEARN)
@@ -115,7 +113,7 @@ class ErrorCorrectionHead(WrapperHead):
         self.check(context > 0, "BASE", f"{type(base).__name__} has no context, which both branches need")
         self.detail_features = list(detail_features)
         self.hard_confidence, self.hard_weight, self.threshold = hard_confidence, hard_weight, threshold
-        self.errors, self.learn, self.output, self.sparse = errors, learn, output, sparse
+        self.errors, self.learn, self.output = errors, learn, output
         try:
             self.error_branch = ErrorBranch(base.num_classes, IMAGE_CHANNELS, context, error_dim, norm=norm)
             self.detail_branch = DetailBranch(
@@ -161,7 +159,6 @@ class ErrorCorrectionHead(WrapperHead):
             "errors": node.ERRORS,
             "learn": node.LEARN,
             "output": node.OUTPUT,
-            "sparse": node.SPARSE,
         }
 
     def predict(self, inputs: HeadInputs) -> WrapperPrediction:
@@ -178,9 +175,8 @@ class ErrorCorrectionHead(WrapperHead):
         error = self.error_branch(base_logits.detach(), inputs.image, context)
         auxiliary = {"error": error}
         if self.output != "base":
-            mask = self._mask_errors(error, base_logits)
-            auxiliary["detail"] = detail = self._predict_details(lows, context, mask)
-            logits = self._join(base_logits, detail, mask)
+            auxiliary["detail"] = detail = self.detail_branch(lows, context)
+            logits = self._join(base_logits, detail, self._mask_errors(error, base_logits))
         return WrapperPrediction(
             logits, context=base.context, auxiliary=auxiliary, make_feature=base.make_feature, base=base
         )
@@ -219,13 +215,6 @@ class ErrorCorrectionHead(WrapperHead):
         if self.errors == "unsure":
             return base.float().softmax(1).amax(1, keepdim=True) <= self.hard_confidence
         return error.float().sigmoid() > self.threshold
-
-    def _predict_details(self, lows: Sequence[Tensor], context: Tensor, mask: Tensor) -> Tensor:
-        # Losses need every pixel, also when they are only measured.
-        has_losses = self.training or torch.is_grad_enabled()
-        if self.sparse and self.output == "corrected" and not has_losses:
-            return self.detail_branch.predict_masked(lows, context, mask)
-        return self.detail_branch(lows, context)
 
     def _join(self, base: Tensor, detail: Tensor, mask: Tensor) -> Tensor:
         if self.output == "detail":

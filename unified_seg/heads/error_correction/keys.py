@@ -32,6 +32,3 @@ def add_keys(head: CfgNode) -> None:
     # "corrected"; or for comparison, and before the detail branch is trained, "base", the base head's prediction;
     # "detail", the detail branch's everywhere; "average", the mean of the two.
     node.OUTPUT = "corrected"
-    # In inference the last decoder block runs only where pixels count as wrong. Off: everywhere, as in training;
-    # slower, and equal but for the statistics of the norms.
-    node.SPARSE = True
