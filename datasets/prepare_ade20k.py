@@ -19,6 +19,7 @@ import numpy as np
 
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, list_ade20k_categories
+from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.image_files import read_label, read_panoptic_ids
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
@@ -67,7 +68,7 @@ def write_semantic(root: Path, split: str, workers: int) -> int:
     folder = FOLDERS[split]
     labels = [
         Label(image, (root / "annotations" / folder / f"{image.stem}.png",), output)
-        for image in sorted((root / "images" / folder).glob("*.jpg"))
+        for image in glob_files(root / "images" / folder, "*.jpg")
         for output in [root / "annotations_detectron2" / folder / f"{image.stem}.png"]
     ]
     return write_labels(labels, read_semantic_ids, workers, f"{split}: semantic labels")
@@ -89,7 +90,7 @@ def write_panoptic(root: Path, split: str, workers: int) -> int:
     """Write ade20k_panoptic_<split>.json and its PNGs; return the number of files written."""
     folder, json_file = FOLDERS[split], root / f"ade20k_panoptic_{split}.json"
     labels = []
-    for image in sorted((root / "images" / folder).glob("*.jpg")):
+    for image in glob_files(root / "images" / folder, "*.jpg"):
         sources = [root / kind / folder / f"{image.stem}.png" for kind in ("annotations", "annotations_instance")]
         labels.append(Label(image, tuple(sources), json_file.with_suffix("") / f"{image.stem}.png"))
     written = write_labels(labels, merge_panoptic_ids, workers, f"{split}: panoptic")

@@ -18,6 +18,7 @@ import numpy as np
 
 from unified_seg.cli import format_hint
 from unified_seg.data.datasets import get_datasets_root
+from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.text_files import read_json
@@ -62,7 +63,7 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
                 counts[f"{split} {kind}"] = found, number
     check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
     for split in LABELLED:
-        polygons = sorted((root / "gtFine" / split).glob(f"*/*{LABEL_SUFFIX}polygons.json"))
+        polygons = glob_files(root / "gtFine" / split, f"*/*{LABEL_SUFFIX}polygons.json")
         labels = [_train_id_label(root, split, file) for file in polygons]
         labels = [label for label in labels if label.image.is_file()]
         written += write_labels(labels, draw_train_ids, workers, f"{split}: train ids")
@@ -105,7 +106,7 @@ def write_panoptic(ground_truth: Path, split: str, workers: int) -> int:
     json_file = ground_truth / f"cityscapes_panoptic_{split}.json"
     pngs, parts = json_file.with_suffix(""), ground_truth / f".{json_file.stem}"
     jobs = []
-    for file in sorted((ground_truth / split).glob(f"*/*{LABEL_SUFFIX}instanceIds.png")):
+    for file in glob_files(ground_truth / split, f"*/*{LABEL_SUFFIX}instanceIds.png"):
         stem = file.name.removesuffix(f"{LABEL_SUFFIX}instanceIds.png")
         jobs.append(PanopticJob(split, file, pngs / f"{stem}{LABEL_SUFFIX}panoptic.png", parts / f"{stem}.json"))
     if not jobs:

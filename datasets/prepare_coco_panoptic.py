@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.coco_panoptic_2017 import HOW_TO_GET, IMAGES, load_coco_panoptic_2017
+from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
@@ -45,8 +46,8 @@ def list_stems(root: Path, split: str) -> dict[str, set[str]]:
     there = (root / "annotations" / f"panoptic_{split}2017.json").is_file()
     records = load_coco_panoptic_2017(root, split) if there else []
     return {
-        "images": {file.stem for file in (root / f"{split}2017").glob("*.jpg")},
-        "PNGs": {file.stem for file in (root / f"panoptic_{split}2017").glob("*.png")},
+        "images": {file.stem for file in glob_files(root / f"{split}2017", "*.jpg")},
+        "PNGs": {file.stem for file in glob_files(root / f"panoptic_{split}2017", "*.png")},
         "annotations": {Path(record["pan_seg_file_name"]).stem for record in records},
     }
 

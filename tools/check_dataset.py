@@ -21,6 +21,7 @@ from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.cli.types import non_negative_int
 from unified_seg.config import ConfigError
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import KINDS, Problem, escape_unprintable
 from unified_seg.data.resolve import resolve_config
@@ -49,19 +50,19 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def dataset_names(args: argparse.Namespace) -> list[str]:
-    """Return the data sets to check.
+def find_datasets(args: argparse.Namespace) -> tuple[list[str], ImageReader]:
+    """Return the data sets to check, and how their images are read.
 
     Raises:
         ConfigError: an unknown data set, or a config that can't be used.
     """
     if args.config_file:
         cfg = resolve_config(load_config(args.config_file, args.opts))
-        return list(dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]))
+        return list(dict.fromkeys([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])), ImageReader.from_config(cfg)
     if unknown := [name for name in args.dataset if name not in DatasetCatalog.list()]:
         known = ", ".join(name for name in sorted(DatasetCatalog.list()) if name.startswith("unified_"))
         raise ConfigError(f"--dataset: unknown data set {', '.join(unknown)}; this project registers {known}")
-    return list(dict.fromkeys(args.dataset))
+    return list(dict.fromkeys(args.dataset)), ImageReader()
 
 
 def describe(surveys: Sequence[Survey], show: int) -> str:
@@ -101,9 +102,9 @@ def _number(value: float | None, form: str = ",") -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Check, report, and return the exit status."""
-    names = dataset_names(args)
+    names, reader = find_datasets(args)
     args.output.mkdir(parents=True, exist_ok=True)  # fails before the long reading, not after it
-    surveys = survey_datasets(names, args.workers)
+    surveys = survey_datasets(names, args.workers, reader)
     write_json(args.output / "problems.json", convert_surveys_to_json(surveys))
     write_report(args.output / "index.html", surveys)
     print(f"{describe(surveys, args.show)}\n\n{describe_verdict(surveys)}; see {args.output / 'index.html'}")

@@ -29,6 +29,7 @@ from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.conversion.colors_to_ids import convert_colors
 from unified_seg.data.conversion.instances_to_panoptic import ORDERS, convert_to_panoptic
 from unified_seg.data.conversion.labelme_to_instances import convert_labelme
+from unified_seg.data.io.pixel_limit import DEFAULT_MAX_PIXELS, set_max_pixels
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -52,6 +53,7 @@ def add_panoptic(parser: ToolParser) -> None:
     order = "which instance is in front: the smaller one (default), or the later one in the file"
     add("--order", choices=ORDERS, default="area", help=order)
     parser.add_workers()
+    add_max_pixels(parser)
 
 
 def add_colors(parser: ToolParser) -> None:
@@ -66,6 +68,7 @@ def add_colors(parser: ToolParser) -> None:
     unknown = "the id of pixels whose color is not in the legend, such as 255, void; default: such pixels are an error"
     add("--unknown", type=channel_value, metavar="ID", help=unknown)
     parser.add_workers()
+    add_max_pixels(parser)
 
 
 def add_labelme(parser: ToolParser) -> None:
@@ -78,6 +81,11 @@ def add_labelme(parser: ToolParser) -> None:
     skip = "leave out and count shapes without an area: points, lines, line strips; default: they are an error"
     add("--skip-shapes", action="store_true", help=skip)
     parser.add_workers()
+    add_max_pixels(parser)
+
+
+def add_max_pixels(parser: ToolParser) -> None:
+    parser.add_count("--max-pixels", "refuse images with more pixels", default=DEFAULT_MAX_PIXELS)
 
 
 def channel_value(text: str) -> int:
@@ -148,6 +156,7 @@ COMMANDS = {"panoptic": run_panoptic, "colors": run_colors, "labelme": run_label
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_args(arguments)
+    set_max_pixels(args.max_pixels)
     run_tool(partial(COMMANDS[args.command], args), also=(OSError,))
 
 

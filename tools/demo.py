@@ -3,9 +3,12 @@
 
     python tools/demo.py --config-file configs/toyscapes/unified_demo.yaml --input street.png --output drawn.png \\
         --opts MODEL.WEIGHTS output/demo/model_final.pth
-    python tools/demo.py --config-file ... --input 'folder/*.png' --output drawn/ --opts MODEL.WEIGHTS ...
+    python tools/demo.py --config-file ... --input folder --output drawn/ --opts MODEL.WEIGHTS ...
     python tools/demo.py --config-file ... --dataset unified_toyscapes_val --output drawn/ --opts MODEL.WEIGHTS ...
     python tools/demo.py --config-file ... --video-input drive.mp4 --output drawn.mp4 --opts MODEL.WEIGHTS ...
+
+A folder is drawn with its sub-folders. Images that can't be read are left out; they are listed at the end, and the exit
+code is then 1.
 
 Each picture shows the input beside the semantic, instance and panoptic predictions that the model makes. Panels are
 added by some methods: SemanticGuidedFusion (MODEL.PANOPTIC_FUSION.NAME) shows semantic map and instances before and
@@ -15,7 +18,8 @@ error probability of each pixel and, for a data set with ground truth, the true 
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,17 +33,22 @@ from unified_seg.cli import ToolParser, run_tool
 from unified_seg.cli.types import fraction
 from unified_seg.config import COMPACT, CfgNode
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.image_files import IMAGE_SUFFIXES
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import find_records, make_writable
+from unified_seg.inference.images import LeftOutFiles, find_fixed_folder, find_records, make_writable
 from unified_seg.visualization import draw_panels
 
 # Formats that OpenCV writes; .png is appended to other names.
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+# Containers that OpenCV writes on every system, and the codec of each.
+VIDEO_CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".mov": "mp4v", ".avi": "MJPG"}
 VIDEO_SUFFIX = ".mp4"
+# Other names that mean a file, not a folder.
+OTHER_SUFFIXES = (".gif", ".pdf", ".svg", ".heic", ".avif", ".jp2", ".webm", ".wmv", ".flv", ".m4v", ".mpg", ".mpeg")
+MEDIA_SUFFIXES = (*PICTURE_SUFFIXES, *IMAGE_SUFFIXES, *VIDEO_CODECS, *OTHER_SUFFIXES)
 DEFAULT_FRAME_RATE = 25.0
 
 
@@ -66,46 +75,84 @@ def setup(args: argparse.Namespace) -> CfgNode:
     return resolve_config(cfg)
 
 
-def output_files(images: Sequence[Path], output: Path) -> list[Path]:
-    """Choose the file for the picture of each image, and make its folder.
+def names_a_file(output: Path, suffixes: Collection[str], option: str) -> bool:
+    """Return whether --output names a file, with one of these suffixes, and not a folder.
 
     Raises:
-        DataError: the folder can't be made or written to.
-        UserError: several images but one file, the same file for two images, or a picture would overwrite its input.
+        UserError: a file of another kind.
     """
-    if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
+    suffix = output.suffix.lower()
+    if output.is_dir() or suffix not in (*suffixes, *MEDIA_SUFFIXES):
+        return False
+    if suffix not in suffixes:
+        raise UserError(f"--output {output}: {option} needs a file of {', '.join(suffixes)}, or a folder")
+    return True
+
+
+def output_files(images: Sequence[Path], output: Path, roots: Sequence[Path] = ()) -> list[Path]:
+    """Choose the file for the picture of each image, and make the folders.
+
+    Args:
+        images: the inputs.
+        output: a file for a single image, else a folder.
+        roots: folders whose sub-folders the pictures keep; of other images only the names are kept.
+
+    Raises:
+        DataError: a folder can't be made or written to.
+        UserError: several images but one file, a file of another kind, the same file for two images, or a picture would
+            overwrite its input.
+    """
+    if names_a_file(output, PICTURE_SUFFIXES, "a picture"):
         if len(images) > 1:
             raise UserError(f"--output {output}: one file for {len(images)} images, give a folder")
         files = [output]
     else:
-        keep = [p.suffix.lower() in PICTURE_SUFFIXES for p in images]
-        files = [output / (p.name if kept else f"{p.name}.png") for p, kept in zip(images, keep)]
+        names = [_name_below(image, roots) for image in images]
+        files = [output / (n if n.suffix.lower() in PICTURE_SUFFIXES else n.with_name(f"{n.name}.png")) for n in names]
     source_of: dict[Path, Path] = {}
     for image, file in zip(images, files):
         if file in source_of:
             raise UserError(f"--output {output}: {file} would hold the pictures of {source_of[file]} and of {image}")
-        if file.exists() and file.samefile(image):
+        if file.exists() and image.exists() and file.samefile(image):
             raise UserError(f"--output {output}: would overwrite the input {image}")
         source_of[file] = image
-    make_writable(files[0].parent)
+    for folder in dict.fromkeys(file.parent for file in files):
+        make_writable(folder)
     return files
+
+
+def _name_below(image: Path, roots: Sequence[Path]) -> Path:
+    return next((image.relative_to(root) for root in roots if image.is_relative_to(root)), Path(image.name))
 
 
 def draw_images(
     predictor: Predictor, records: Sequence[dict[str, Any]], files: Sequence[Path], threshold: float
 ) -> None:
-    """Draw the prediction for each record into its file."""
-    table = dataset_classes(predictor.metadata)
-    with tqdm(total=len(records), desc="drawing", unit="img", disable=None) as bar:
-        for record, file in zip(records, files):
-            image = read_image(record["file_name"], "BGR")
-            outputs = predictor(image)
-            shows_errors = "semantic_logit_maps" in outputs and has_semantic_ground_truth(record)
-            ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2]) if shows_errors else None
-            picture = draw_panels(image[:, :, ::-1], outputs, predictor.metadata, threshold, ground_truth=ground_truth)
-            _write_picture(file, picture)
-            bar.update()
-            bar.write(f"{record['file_name']} -> {file} ({_describe(outputs)})")
+    """Draw the prediction for each record into its file.
+
+    Raises:
+        UnreadableError: after all others are drawn, the images that can't be read.
+    """
+    left_out = LeftOutFiles()
+    for record, file in zip(tqdm(records, "drawing", unit="img", disable=None), files):
+        with left_out.collect():
+            outputs = _draw_image(predictor, record, file, threshold)
+            tqdm.write(f"{record['file_name']} -> {file} ({_describe(outputs)})")
+    left_out.raise_any(len(records))
+
+
+def _draw_image(predictor: Predictor, record: dict[str, Any], file: Path, threshold: float) -> dict[str, Any]:
+    """Draw the prediction for a record into its file; return the model's outputs."""
+    image = predictor.read(record["file_name"])
+    outputs = predictor(image)
+    ground_truth = None
+    if "semantic_logit_maps" in outputs and has_semantic_ground_truth(record):
+        ground_truth = read_semantic_ground_truth(record, dataset_classes(predictor.metadata), size=image.shape[:2])
+    picture = draw_panels(
+        predictor.to_picture(image), outputs, predictor.metadata, threshold, ground_truth=ground_truth
+    )
+    _write_picture(file, picture)
+    return outputs
 
 
 def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) -> int:
@@ -150,7 +197,9 @@ def _frames(reader: Any) -> Iterator[np.ndarray]:
 
 def _open_writer(file: Path, rate: float, picture: np.ndarray) -> Any:
     height, width = picture.shape[:2]
-    writer = cv2.VideoWriter(str(file), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
+    writer = cv2.VideoWriter(
+        str(file), cv2.VideoWriter.fourcc(*VIDEO_CODECS[file.suffix.lower()]), rate, (width, height)
+    )
     if not writer.isOpened():
         raise UserError(f"--output {file}: OpenCV can't write a video of {width}×{height} pixels")
     return writer
@@ -184,8 +233,8 @@ def run(args: argparse.Namespace) -> None:
     if args.video_input:
         if not args.video_input.is_file():
             raise UserError(f"--video-input {args.video_input}: there is no such file")
-        is_file_name = args.output.suffix.lower() == VIDEO_SUFFIX
-        file = args.output if is_file_name else args.output / f"{args.video_input.stem}{VIDEO_SUFFIX}"
+        is_file = names_a_file(args.output, VIDEO_CODECS, "a video")
+        file = args.output if is_file else args.output / f"{args.video_input.stem}{VIDEO_SUFFIX}"
         if file.exists() and file.samefile(args.video_input):
             raise UserError(f"--output {args.output}: would overwrite the input {args.video_input}")
         make_writable(file.parent)
@@ -193,9 +242,29 @@ def run(args: argparse.Namespace) -> None:
         print(f"{args.video_input} -> {file} ({frames} frames)")
         return
     cfg = setup(args)
-    records = find_records(args.input, args.dataset)
-    files = output_files([Path(record["file_name"]) for record in records], args.output)
+    records, roots = find_inputs(args)
+    files = output_files([Path(record["file_name"]) for record in records], args.output, roots)
     draw_images(Predictor(cfg), records, files, args.confidence_threshold)
+
+
+def find_inputs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Return the records to draw, and the folders whose sub-folders the pictures keep.
+
+    Pictures of an earlier run, in an output folder inside of an input folder, are not drawn again.
+    """
+    records = find_records(args.input, args.dataset)
+    images = [Path(record["file_name"]) for record in records]
+    if args.dataset:
+        # Only if names alone are not unique: the pictures of Cityscapes are in one folder.
+        is_unique = len({image.name for image in images}) == len(images)
+        return records, [] if is_unique else [Path(os.path.commonpath([image.parent for image in images]))]
+    roots = [find_fixed_folder(Path(text).expanduser()) for text in args.input if not Path(text).expanduser().is_file()]
+    output = args.output.absolute()
+    if any(output.is_relative_to(root.absolute()) and output != root.absolute() for root in roots):
+        records = [record for record, image in zip(records, images) if not image.absolute().is_relative_to(output)]
+        if not records:
+            raise UserError(f"--input: all images are in {args.output}, the folder of --output")
+    return records, roots
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

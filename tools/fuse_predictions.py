@@ -193,7 +193,7 @@ def refined_records(
 
 def make_png_path(folder: Path, image: ImageInfo) -> Path:
     """Return the path of the image's PNG in a folder, and make the folders above it."""
-    path = image.resolve_png(folder)
+    path = image.resolve_output_png(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -36,7 +36,7 @@ from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
 from unified_seg.data.datasets.alignment import load_with_classes
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -44,7 +44,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import find_records, make_writable
+from unified_seg.inference.images import LeftOutFiles, find_records, make_writable, read_input
 from unified_seg.reporting.error_ranking import (
     Measures,
     Ranked,
@@ -121,7 +121,7 @@ class ErrorPredictor:
             ConfigError: the model predicts no errors.
             DataError: an image or ground truth that can't be used, or a prediction that is not finite.
         """
-        image = read_image(record["file_name"], "BGR")
+        image = read_input(self.predictor, record["file_name"])
         maps, size = self._maps(self.predictor(image)), (image.shape[0], image.shape[1])
         probability = maps["error"].probability(size)
         wrong, labeled = self.find_errors(record, maps, size)
@@ -141,14 +141,14 @@ class ErrorPredictor:
         Returns:
             (h, w, 3) uint8 RGB, and the panel of the prediction for the legend.
         """
-        image = read_image(record["file_name"], "BGR")
+        image = read_input(self.predictor, record["file_name"])
         outputs = self.predictor(image)
         maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
         labels = get_label_map(outputs)
         assert labels is not None
         small = {"sem_seg_labels": _shrink(labels.cpu().numpy(), cv2.INTER_NEAREST)}
         panel = make_panels(small, self.table)["semantic"]
-        image = _shrink(np.ascontiguousarray(image[:, :, ::-1]))
+        image = _shrink(read_picture(record["file_name"]))
         probability = _shrink(maps["error"].probability(size).cpu().numpy())
         pictures = [
             Picture(to_canvas(image), f"input {size[1]}×{size[0]}"),
@@ -206,7 +206,12 @@ def run(args: argparse.Namespace) -> None:
     model = ErrorPredictor(cfg)
     if args.dataset:
         records, _ = load_with_classes(args.dataset, model.table)
-    measured = [(record, model.measure(record)) for record in tqdm(records, "predicting", unit="img", disable=None)]
+    measured, left_out = [], LeftOutFiles()
+    for record in tqdm(records, "predicting", unit="img", disable=None):
+        with left_out.collect():
+            measured.append((record, model.measure(record)))
+    if not measured:
+        left_out.raise_any(len(records))
     ranked = sorted(measured, key=lambda item: -item[1].predicted_error)
     write_ranking(args.output / "ranking.csv", ranked)
     draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top])
@@ -215,12 +220,12 @@ def run(args: argparse.Namespace) -> None:
     source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}
     write_json(args.output / "summary.json", {**source, "threshold": model.threshold, **summary})
     print(f"{len(ranked)} images ranked: {args.output}")
-    if comparison is None:
-        return
-    images = summary["images_with_truth"]
-    print(describe(comparison, images))
-    if args.into is not None:
-        replace_table(args.into, MARKERS, format_table(comparison, images, args.dataset, args.config_file))
+    if comparison is not None:
+        images = summary["images_with_truth"]
+        print(describe(comparison, images))
+        if args.into is not None:
+            replace_table(args.into, MARKERS, format_table(comparison, images, args.dataset, args.config_file))
+    left_out.raise_any(len(records))
 
 
 def _shrink(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:

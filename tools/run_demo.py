@@ -25,7 +25,6 @@ from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import COMPACT
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.cityscapes import load_cityscapes_like
-from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.text_files import write_json
 from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
@@ -90,7 +89,7 @@ def draw(cfg: Any, folder: Path) -> list[Path]:
     predictor = Predictor(cfg)
     files = []
     for record in tqdm(load_cityscapes_like(DATA, "val")[:PICTURES], desc="drawing", unit="img", disable=None):
-        outputs = predictor(read_image(record["file_name"], "BGR"))
+        outputs = predictor(predictor.read(record["file_name"]))
         picture = draw_comparison(record, outputs, predictor.metadata)
         files.append(folder / f"{record['image_id']}.png")
         cv2.imwrite(str(files[-1]), picture[:, :, ::-1])

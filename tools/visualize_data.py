@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.data.detection_utils import convert_image_to_rgb
 from detectron2.utils.env import seed_all_rng
 from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
+from unified_seg.data.io.image_files import convert_to_picture
 from unified_seg.data.pipeline.loaders import build_train_loader
 from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
@@ -62,8 +62,8 @@ def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     for batch in build_train_loader(cfg):
         for targets in batch:
-            image = convert_image_to_rgb(targets["image"].permute(1, 2, 0), cfg.INPUT.FORMAT)
-            picture = draw_panels(np.ascontiguousarray(image), convert_targets(targets), metadata)
+            image = convert_to_picture(targets["image"].permute(1, 2, 0).numpy(), cfg.INPUT.FORMAT)
+            picture = draw_panels(image, convert_targets(targets), metadata)
             yield str(targets["image_id"]), picture
 
 

@@ -18,10 +18,9 @@ from detectron2.data import DatasetCatalog
 from shared import create_parser, get_unfused, read_config
 
 from unified_seg.cli import run_tool
-from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable
+from unified_seg.inference.images import make_writable, read_input
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
@@ -42,7 +41,7 @@ def predict_label_maps(predictor: Predictor, table: ClassTable, record: dict[str
         DataError: see `read_semantic_ground_truth`.
         ConfigError: the model has no fusion that refines the semantic map.
     """
-    image = read_image(record["file_name"], "BGR")
+    image = read_input(predictor, record["file_name"])
     ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2])
     outputs = predictor(image)
     before, after = (each["sem_seg_labels"].cpu().numpy() for each in (get_unfused(outputs), outputs))

@@ -31,11 +31,10 @@ from shared import create_parser, get_unfused, read_config
 
 from unified_seg.cli import run_tool
 from unified_seg.data.coco.panoptic_segments import read_segments
-from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable
+from unified_seg.inference.images import make_writable, read_input
 from unified_seg.structures.class_table import ClassTable
 
 MATCH_IOU = 0.5
@@ -143,7 +142,7 @@ def run(args: argparse.Namespace) -> None:
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
         if "pan_seg_file_name" not in record:
             raise DataError(f"{record['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
-        outputs = predictor(read_image(record["file_name"], "BGR"))
+        outputs = predictor(read_input(predictor, record["file_name"]))
         objects += find_objects(outputs, record, table, threshold)
     if not objects:
         raise DataError(f"{args.dataset}: the detector found no object; lower the score threshold")

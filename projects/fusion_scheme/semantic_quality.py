@@ -31,7 +31,6 @@ from matplotlib import pyplot as plt
 from shared import create_parser, read_config
 
 from unified_seg.cli import run_tool
-from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -41,7 +40,7 @@ from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable
+from unified_seg.inference.images import make_writable, read_input
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
 
@@ -119,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scored = {(kind, name): create_evaluators(table, records, folder) for kind in maps for name in FUSIONS}
         for record in tqdm(records, desc="fusing", unit="img", disable=None):
-            outputs = predictor(read_image(record["file_name"], "BGR"))
+            outputs = predictor(read_input(predictor, record["file_name"]))
             ground_truth = torch.from_numpy(read_semantic_ground_truth(record, table))
             labels = [outputs["sem_seg_labels"].cpu(), *(coarsen(ground_truth, stride, table) for stride in STRIDES)]
             for (kind, name), each in scored.items():

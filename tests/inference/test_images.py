@@ -22,6 +22,15 @@ def test_inputs_are_files_folders_and_patterns_each_once(images: Path) -> None:
     assert found == [second, first, images / "street [2].png"]
 
 
+def test_trees_are_searched_for_images_alone(images: Path) -> None:
+    for name in ("a/b/1.jpg", "a/2.tif", "a/notes.txt", ".hidden/3.png", "__MACOSX/4.png", "a/._1.jpg"):
+        (images / name).parent.mkdir(parents=True, exist_ok=True)
+        (images / name).touch()
+    tree = [images / "a/2.tif", images / "a/b/1.jpg"]
+    assert find_images([str(images / "a")]) == tree == find_images([f"{images}/**/[12].*"])
+    assert find_images([str(images / "__MACOSX"), str(images / "a/._1.jpg")])  # what the user names is meant
+
+
 @pytest.mark.parametrize("pattern", ["nothing", "*.jpg", "empty"])
 def test_input_without_images_is_named(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -142,6 +142,57 @@ def test_an_unreadable_image_is_named(demo, command, tmp_path):
         demo.main(command("--input", tmp_path / "broken.png", "--output", tmp_path / "drawn.png"))
 
 
+def test_a_damaged_image_is_left_out_and_named(demo, command, images, tmp_path, capsys):
+    (images / "a damaged.png").write_bytes((images / "street [0].png").read_bytes()[:3000])
+    (images / "text.jpg").write_text("<html>")
+    with pytest.raises(SystemExit, match=r"2 of 5 images (.|\n)*a damaged\.png(.|\n)*text\.jpg") as end:
+        demo.main(command("--input", images, "--output", tmp_path / "drawn"))
+    assert end.value.code not in (0, None)
+    assert sorted(file.name for file in (tmp_path / "drawn").iterdir()) == [f"street [{i}].png" for i in range(3)]
+    assert "a damaged.png" in capsys.readouterr().err
+
+
+def test_a_tree_of_folders_is_drawn_into_a_tree(demo, command, images, tmp_path):
+    for index, folder in enumerate(("a", "b/c")):
+        (images / folder).mkdir(parents=True)
+        (images / f"street [{index}].png").rename(images / folder / "street.png")
+    (images / "__MACOSX").mkdir()
+    for name in ("._street.png", "b/.DS_Store", "__MACOSX/street.png", "Thumbs.db"):
+        (images / name).write_bytes(b"\0\5\26\7")
+    # Twice: pictures of the first run are not inputs of the second one.
+    for _ in range(2):
+        demo.main(command("--input", images, "--output", images / "drawn"))
+    drawn = sorted(file.relative_to(images / "drawn") for file in (images / "drawn").rglob("*.png"))
+    assert list(map(str, drawn)) == ["a/street.png", "b/c/street.png", "street [2].png"]
+    demo.main(command("--input", f"{images}/*/street.png", "--output", tmp_path / "one"))
+    assert [str(file.relative_to(tmp_path / "one")) for file in (tmp_path / "one").rglob("*.png")] == ["a/street.png"]
+
+
+@pytest.mark.parametrize("name", ["out.gif", "out.tif", "out.mp4", "out.MKV", "out.bmp"])
+def test_pictures_of_another_kind_are_refused(demo, name, tmp_path):
+    with pytest.raises(UserError, match=rf"--output .*{name}.*\.png"):
+        demo.output_files([tmp_path / "a.png"], tmp_path / name)
+    (tmp_path / name).mkdir()
+    assert demo.output_files([tmp_path / "a.png"], tmp_path / name) == [tmp_path / name / "a.png"]
+
+
+@pytest.mark.parametrize("name", ["out.mkv", "out.AVI", "out.mov"])
+def test_videos_are_written_to_the_file_that_output_names(demo, command, name, tmp_path):
+    write_video(tmp_path / "drive.mp4", 2)
+    demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / name))
+    assert (tmp_path / name).is_file()
+    video = cv2.VideoCapture(str(tmp_path / name))
+    assert video.read()[0] and video.read()[0] and not video.read()[0]
+
+
+@pytest.mark.parametrize("name", ["out.webm", "out.gif", "out.png"])
+def test_videos_of_another_kind_are_refused(demo, command, name, tmp_path):
+    write_video(tmp_path / "drive.mp4", 1)
+    with pytest.raises(SystemExit, match=rf"--output .*{name}.*\.mp4"):
+        demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / name))
+    assert not (tmp_path / name).exists()
+
+
 def test_missing_weights_are_named(demo, command, images, tmp_path):
     with pytest.raises(SystemExit, match=r"CheckpointError: weights absent\.pth"):
         demo.main(command("--input", images, "--output", tmp_path / "drawn", weights="absent.pth"))

@@ -43,7 +43,9 @@ class ToolParser(argparse.ArgumentParser):
     def add_image_source(self) -> argparse._MutuallyExclusiveGroup:
         """Add --input and --dataset, of which one is required; return their group."""
         group = self.add_mutually_exclusive_group(required=True)
-        group.add_argument("--input", nargs="+", metavar="PATH", help="images, folders of images, or quoted patterns")
+        group.add_argument(
+            "--input", nargs="+", metavar="PATH", help="images, folders with their sub-folders, or quoted patterns"
+        )
         group.add_argument("--dataset", metavar="NAME", help="a registered data set; its ground truth is used if any")
         return group
 

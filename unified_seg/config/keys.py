@@ -19,6 +19,7 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_backbones(cfg)
     for head in registered_heads().values():
         head.add_config(cfg)
+    _add_input(cfg)
     _add_augmentation(cfg)
     _add_solver(cfg)
     _add_stages(cfg)
@@ -100,6 +101,23 @@ def _add_backbones(cfg: CfgNode) -> None:
     cfg.MODEL.LIGHT_DECODER.WIDTHS = [48, 96, 192, 384]
     # A norm that Detectron2 knows; "SyncBN" is the paper's.
     cfg.MODEL.LIGHT_DECODER.NORM = "GN"
+
+
+def _add_input(cfg: CfgNode) -> None:
+    # Detectron2's INPUT.FORMAT: "BGR", "RGB" and "YUV-BT.601" with three values in MODEL.PIXEL_MEAN and PIXEL_STD, "L"
+    # (gray) with one, "RGBA" with four; "BANDS" reads the channels of the files as they are, as many as there are
+    # values, such as TIFFs of 12 bands.
+
+    # Lowest and highest value of images with more than 8 bits, such as [0, 4095] of a camera with 12 bits in files of
+    # 16, or [-1024, 3071]: they become 0 and 255. []: what a file declares (TIFF's SMinSampleValue and SMaxSampleValue
+    # or BitsPerSample), else DEFAULT_VALUE_RANGE. Set it if what files declare is wrong.
+    cfg.INPUT.VALUE_RANGE = []
+    # The range of files that declare none. A training finds it in its images, logs it and writes it into its
+    # checkpoints, from which evaluation and prediction take it; set it only to predict with weights of elsewhere.
+    cfg.INPUT.DEFAULT_VALUE_RANGE = []
+    # Larger images (and sizes in annotation files) are refused: a damaged or malicious file of a few kilobytes can
+    # claim more pixels than memory holds. Raise it for larger images, with sliding windows (TEST.WINDOW.SIZE).
+    cfg.INPUT.MAX_PIXELS = 89_478_485
 
 
 def _add_augmentation(cfg: CfgNode) -> None:

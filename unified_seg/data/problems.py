@@ -20,7 +20,11 @@ class DataError(UserError, ValueError):
     kind = "format"
 
 
-class MissingFileError(DataError):
+class FileError(DataError):
+    """A file that can't be read; other files can."""
+
+
+class MissingFileError(FileError):
     """A file that does not exist."""
 
     kind = "missing-file"
@@ -32,10 +36,16 @@ class SizeError(DataError):
     kind = "size"
 
 
-class UnreadableError(DataError):
-    """A file that is damaged, not an image of a supported format, or has more pixels than MAX_PIXELS."""
+class UnreadableError(FileError):
+    """A file that is damaged, not an image of a supported format, or has more pixels than INPUT.MAX_PIXELS."""
 
     kind = "unreadable"
+
+
+class UnsupportedError(FileError):
+    """A sound image of a kind that the model does not read: another number of channels, or values of unknown range."""
+
+    kind = "unsupported"
 
 
 class RecordError(DataError):
@@ -64,6 +74,15 @@ class Kind(NamedTuple):
 KINDS = {
     "missing-file": Kind("Missing files", "put the file there, or take it out of the annotations"),
     "unreadable": Kind("Unreadable files", "download or export the file again"),
+    "unsupported": Kind(
+        "Images that the model does not read",
+        "convert them, or choose INPUT.FORMAT, MODEL.PIXEL_MEAN and INPUT.VALUE_RANGE for them",
+    ),
+    "value-range": Kind(
+        "Images that use less than a tenth of their range of values",
+        "set INPUT.VALUE_RANGE to the values that they have, or export them again",
+        is_error=False,
+    ),
     "format": Kind("Annotations in a wrong format", "write the file in the format of docs/data.md"),
     "path": Kind("File names outside of their folder", "name files relative to the folder, without '..'"),
     "duplicate": Kind("Repeated records", "keep one of them, or give the other an id of its own"),

@@ -10,6 +10,8 @@ from unified_seg.config import ConfigError, Stage, get_value, make_inference_con
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.alignment import common_classes
 from unified_seg.data.datasets.custom import register_custom
+from unified_seg.data.io.image_reader import ImageReader
+from unified_seg.data.io.pixel_limit import set_max_pixels
 
 
 def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
@@ -27,12 +29,15 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
         A frozen config.
 
     Raises:
-        ConfigError: no training set, an unknown one, data sets whose classes differ, an invalid entry of
+        ConfigError: INPUT keys that do not fit MODEL.PIXEL_MEAN;
+            no training set, an unknown one, data sets whose classes differ, an invalid entry of
             DATASETS.CUSTOM; for inference also invalid stages.
         DataError: an invalid file of classes.
     """
     if for_inference:
         cfg = make_inference_config(cfg)
+    ImageReader.from_config(cfg)  # raises ConfigError for channels and ranges that do not fit
+    set_max_pixels(cfg.INPUT.MAX_PIXELS)
     register_custom(cfg.DATASETS.CUSTOM, get_datasets_root())
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: the classes of a model come from its training set")

@@ -2,14 +2,19 @@
 
 import glob
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.data import DatasetCatalog
+from tqdm import tqdm
 
-from unified_seg.data.io.image_files import IMAGE_SUFFIXES
-from unified_seg.data.problems import DataError
+from unified_seg.data.io.file_system import is_data_name, list_files
+from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image
+from unified_seg.data.problems import DataError, FileError, UnreadableError
 
 
 def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict[str, Any]]:
@@ -34,7 +39,9 @@ def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict
 
 
 def find_images(inputs: Sequence[str]) -> list[Path]:
-    """Return the image files that files, folders and patterns name, each once, in order.
+    """Return the image files that files, folders with their sub-folders and patterns name, each once, in order.
+
+    In folders and trees only files with a suffix of an image count, and no hidden files and files of systems.
 
     Raises:
         DataError: an input without images.
@@ -43,17 +50,67 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     for text in inputs:
         path = Path(text).expanduser()
         if path.is_dir():
-            matches = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            matches = _keep_images(list_files(path))
         elif path.is_file():  # before patterns: a name may hold brackets
             matches = [path]
         else:
-            matches = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())
+            root = find_fixed_folder(path)
+            matches = [Path(p) for p in sorted(glob.glob(str(path), recursive=True))]
+            matches = [p for p in matches if p.is_file() and is_data_name(p.relative_to(root))]
+            if "**" in path.parts:  # whole trees hold other files too
+                matches = _keep_images(matches)
         if not matches:
-            raise DataError(
-                f"--input {text}: no image found (in a folder only {', '.join(IMAGE_SUFFIXES)}, without sub-folders)"
-            )
+            raise DataError(f"--input {text}: no image found (in folders: {', '.join(IMAGE_SUFFIXES)})")
         found += matches
     return list(dict.fromkeys(found))
+
+
+def find_fixed_folder(path: Path) -> Path:
+    """Return the folder of an input: itself, or that of a file, or the part of a pattern before its first wildcard."""
+    fixed = next((parent for parent in [path, *path.parents] if not glob.has_magic(str(parent))), path)
+    return fixed if path.is_dir() or fixed != path else path.parent
+
+
+def _keep_images(files: Iterable[Path]) -> list[Path]:
+    return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
+def read_input(predictor: Callable[[np.ndarray], Any], file: str) -> np.ndarray:
+    """Return the image of a file as a predictor takes it, see `Predictor.read`; a plain function takes BGR.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    read: Callable[[str], np.ndarray] = getattr(predictor, "read", read_image)
+    return read(file)
+
+
+class LeftOutFiles:
+    """The files that a tool could not read: it goes on without them, and ends with an error that names them.
+
+    Attributes:
+        errors: one for each file, in order.
+    """
+
+    def __init__(self) -> None:
+        self.errors: list[FileError] = []
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Print and remember an error of a file that can't be read, in place of ending with it."""
+        try:
+            yield
+        except FileError as error:
+            self.errors.append(error)
+            tqdm.write(f"left out: {error}", file=sys.stderr)
+
+    def raise_any(self, total: int) -> None:
+        """Raise UnreadableError with all files, of a number of files in total, if there is one."""
+        if self.errors and total == 1:
+            raise self.errors[0]
+        if self.errors:
+            causes = "".join(f"\n  {error}" for error in self.errors)
+            raise UnreadableError(f"{len(self.errors)} of {total} images can't be read and were left out:{causes}")
 
 
 def make_writable(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """A trained model on single images."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,16 +8,25 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
+from detectron2.data.detection_utils import convert_PIL_to_numpy
+from PIL import Image
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.data.io.image_files import BANDS, convert_to_picture
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
+from unified_seg.data.problems import UnsupportedError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference.augmentation import add_test_augmentation
+from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
+
+# Values of INPUT.FORMAT whose images callers have as BGR.
+COLORS = ("BGR", "RGB", "YUV-BT.601")
 
 
 class Predictor:
-    """Predictor for single BGR images, like Detectron2's DefaultPredictor, with the weights of MODEL.WEIGHTS.
+    """Predictor for single images, like Detectron2's DefaultPredictor, with the weights of MODEL.WEIGHTS.
 
     With stages in the config, the model is that of the last one. With TEST.AUG.ENABLED the outputs combine several
     views of the image.
@@ -35,21 +45,53 @@ class Predictor:
         if not cfg.MODEL.WEIGHTS:
             raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
         model = build_model(cfg).eval()
-        Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+        cfg = adopt_value_range(cfg, Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS))
         cfg, self.model = add_test_augmentation(cfg, model)
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         self.augmentations = build_augmentations(cfg, is_train=False)
-        self.input_format = cfg.INPUT.FORMAT
+        self.reader = ImageReader.from_config(cfg)
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Return the image of a file as `__call__` takes it, with the range of values of the training.
+
+        Raises:
+            DataError: see `read_image`; also a file with other channels than the model reads.
+        """
+        reader = self.reader._replace(format="BGR") if self.reader.format in COLORS else self.reader
+        return reader.read(path)
+
+    def to_picture(self, image: np.ndarray) -> np.ndarray:
+        """Return an image of `read` as a picture, (H, W, 3) uint8 RGB."""
+        return convert_to_picture(image, "BGR" if self.reader.format in COLORS else self.reader.format)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> dict[str, Any]:
         """Return the model's outputs at the image's size, in the format of MODEL.UNIFIED.OUTPUT.
 
         Args:
-            image: (H, W, 3) uint8, BGR whatever INPUT.FORMAT is.
+            image: uint8, (H, W, 3) BGR whatever INPUT.FORMAT is, or (H, W) or (H, W, 1) gray; or (H, W, C) with the
+                channels of INPUT.FORMAT "RGBA" or "BANDS".
+
+        Raises:
+            UnsupportedError: another number of channels than the model reads.
         """
         height, width = image.shape[:2]
-        augmented = T.AugInput(image[:, :, ::-1] if self.input_format == "RGB" else image)
+        augmented = T.AugInput(self._to_input(image))
         self.augmentations(augmented)
         tensor = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         return self.model([{"image": tensor, "height": height, "width": width}])[0]
+
+    def _to_input(self, image: np.ndarray) -> np.ndarray:
+        """Return an image in INPUT.FORMAT."""
+        image = image[..., None] if image.ndim == 2 else image
+        found, (format, expected, *_) = image.shape[2], self.reader
+        if found == 3 and format in ("BGR", "RGB"):
+            return image if format == "BGR" else image[:, :, ::-1]
+        if found == expected and format not in COLORS:
+            return image
+        if found in (1, 3) and format != BANDS:
+            pixels = image[..., 0] if found == 1 else np.ascontiguousarray(image[:, :, ::-1])
+            return convert_PIL_to_numpy(Image.fromarray(pixels), format)
+        raise UnsupportedError(
+            f"unsupported: an image of {found} channels, the model reads {expected} (INPUT.FORMAT {format})"
+        )

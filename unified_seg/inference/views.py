@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data.transforms import ResizeShortestEdge, ResizeTransform
+from detectron2.data.transforms import ResizeShortestEdge
+from PIL import Image
 from torch import Tensor
 
 from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
+from unified_seg.data.pipeline.transforms import Resize
 
 Size = tuple[int, int]
 
@@ -26,7 +28,7 @@ class View:
     def apply_image(self, image: Tensor) -> Tensor:
         """Return the view (C, height, width) uint8 of an image (C, H, W) uint8, resized as in the data pipeline."""
         pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
-        pixels = ResizeTransform(*pixels.shape[:2], *self.size).apply_image(pixels)
+        pixels = Resize(*pixels.shape[:2], *self.size, Image.Resampling.BILINEAR).apply_image(pixels)
         view = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
         return view.flip(2) if self.mirrored else view
 

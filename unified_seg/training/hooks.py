@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
-from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.image_files import read_picture
+from unified_seg.inference.value_range import VALUE_RANGE
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
 
@@ -91,6 +92,7 @@ class BestCheckpoint(HookBase):
         if float(value) > self.best:
             self.best = float(value)
             state = {"model": unwrap(self.trainer.model).state_dict(), "datasets": self.datasets}
+            state[VALUE_RANGE] = list(self.trainer.cfg.INPUT.DEFAULT_VALUE_RANGE)
             write_checkpoint(self.path, {**state, self.metric: self.best})
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
@@ -119,5 +121,5 @@ class PictureSamples(HookBase):
         model.train()
         for index, (sample, output) in enumerate(zip(self.samples, outputs)):
             # Outputs have the size of the original image, which may differ from that of the model's input.
-            picture = draw_panels(read_image(sample["file_name"], "RGB"), output, self.metadata)
+            picture = draw_panels(read_picture(sample["file_name"]), output, self.metadata)
             get_event_storage().put_image(f"samples/{index}", torch.from_numpy(picture.transpose(2, 0, 1).copy()))

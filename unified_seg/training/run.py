@@ -19,6 +19,7 @@ from unified_seg.cli import run_tool
 from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import add_test_augmentation
+from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
 from unified_seg.training.resume import check_resume
@@ -115,7 +116,7 @@ def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     model = build_model(cfg)
-    Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+    cfg = adopt_value_range(cfg, Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS))
     cfg, model = add_test_augmentation(cfg, model)
     results = Trainer.test(cfg, model)
     if comm.is_main_process():

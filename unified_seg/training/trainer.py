@@ -23,7 +23,9 @@ from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
+from unified_seg.data.validation.value_ranges import find_training_range
 from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
+from unified_seg.inference.value_range import VALUE_RANGE, set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
@@ -41,7 +43,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
-        cfg = resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        cfg = resolve_value_range(resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())))
         check_solver(cfg)
         model = self.build_model(cfg)
         self.check_data(cfg)
@@ -105,7 +107,8 @@ class Trainer(DefaultTrainer):
     def state_dict(self) -> dict[str, Any]:
         # Detectron2 0.6 would leave out the optimizer.
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
-        return {**state, "config": self.cfg.dump()}
+        state["config"] = self.cfg.dump()
+        return {**state, VALUE_RANGE: list(self.cfg.INPUT.DEFAULT_VALUE_RANGE)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the iterations and the momentum of a run; learning rates and all else are those of this config.
@@ -194,6 +197,13 @@ class Trainer(DefaultTrainer):
             save_results(get_results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
             logger.info(f"Scores are in {get_results_file(cfg).parent}, by data set with their confusion matrices")
         return next(iter(results.values())) if len(results) == 1 else results
+
+
+def resolve_value_range(cfg: CfgNode) -> CfgNode:
+    """Return a config with the range of values that the main process finds in the training images, if it is needed."""
+    found = find_training_range(cfg) if comm.is_main_process() else None
+    found = comm.all_gather(found)[0]
+    return cfg if found is None else set_value_range(cfg, found)
 
 
 def get_required_weights(model: nn.Module) -> list[str]:

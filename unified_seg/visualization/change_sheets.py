@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, measure_change
@@ -107,7 +107,7 @@ def draw_sheet(
     """
     rows, panels = [], []
     for record, change in tqdm(chosen, desc=f"drawing {file.name}", unit="img", disable=None):
-        row, shown = draw_change(read_image(record["file_name"], "RGB"), compare(record), table, names)
+        row, shown = draw_change(read_picture(record["file_name"]), compare(record), table, names)
         rows.append(Picture(row, format_caption(record, change, names)))
         panels += shown
     sheet = add_legend(make_grid(rows, 1), panels, table, "present")

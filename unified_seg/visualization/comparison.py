@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import VOID, PaintedSegment, to_canvas
@@ -35,7 +35,7 @@ def draw_ground_truth(record: Mapping[str, Any], metadata: Any, legend: LegendMo
         DataError: a file is missing, unreadable, has another size than the image, or an id that is not in the
             metadata; the message names the record.
     """
-    image = read_image(record["file_name"], "RGB")
+    image = read_picture(record["file_name"])
     ground_truth = read_ground_truth(record, ClassTable.from_metadata(metadata))
     try:
         return draw_panels(image, ground_truth, metadata, legend=legend)
@@ -61,7 +61,7 @@ def draw_comparison(
         ValueError: see `draw_panels`.
     """
     table = ClassTable.from_metadata(metadata)
-    image = read_image(record["file_name"], "RGB")
+    image = read_picture(record["file_name"])
     ground_truth = make_panels(read_ground_truth(record, table), table)
     predicted = make_panels(outputs, table, confidence_threshold)
     kinds = [kind for kind in predicted if kind in ground_truth]

@@ -14,6 +14,7 @@ from PIL import Image
 from unified_seg.config import ConfigError, get_config
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.custom import CustomDataset, register_custom
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.resolve import resolve_config
@@ -200,3 +201,62 @@ def test_images_without_a_semantic_label_are_named(yard: Path) -> None:
         dataset.load()
     found: list[Problem] = []
     assert len(dataset.load(found.append)) == 1 and found[0].kind == "missing-truth"
+
+
+def load_entry(yard: Path, **keys: str) -> list[dict[str, Any]]:
+    entry = {"NAME": NAME, "CLASSES": "classes.yaml", "SEMANTIC_ENDING": ".png", **keys}
+    return CustomDataset.from_entry(entry, yard).load()
+
+
+@pytest.mark.parametrize("truth", ["PANOPTIC", "INSTANCES", "SEMANTIC"])
+@pytest.mark.parametrize("kind", ["files", "folders", "the root"])
+def test_links_to_common_images_are_followed(yard: Path, truth: str, kind: str) -> None:
+    file = {"PANOPTIC": "panoptic.json", "INSTANCES": "instances.json", "SEMANTIC": "semantic"}[truth]
+    before = load_entry(yard, IMAGES="images", **{truth: file})
+    (yard / "images").rename(yard / "common")
+    images = yard / "images"
+    if kind == "the root":
+        images.symlink_to("common")
+    else:
+        images.mkdir()
+        if kind == "folders":
+            (images / "a").symlink_to("../common/a")
+        else:
+            (images / "a").mkdir()
+            (images / "a" / "one.png").symlink_to("../../common/a/one.png")
+        (images / "two.webp").symlink_to("../common/two.webp")
+    records = load_entry(yard, IMAGES="images", **{truth: file})
+    assert records == before
+    assert all(read_image(record["file_name"]).shape == (*SIZE, 3) for record in records)
+
+
+def test_linked_labels_are_followed(yard: Path) -> None:
+    for folder in ("panoptic", "semantic"):
+        (yard / folder / "a" / "one.png").rename(yard / f"{folder}_one.png")
+        (yard / folder / "a" / "one.png").symlink_to(yard / f"{folder}_one.png")
+    for truth in ({"PANOPTIC": "panoptic.json"}, {"SEMANTIC": "semantic"}):
+        assert len(load_entry(yard, IMAGES="images", **truth)) == 2
+
+
+@pytest.mark.parametrize("file", ["panoptic.json", "instances.json"])
+def test_backslashes_in_file_names_are_slashes(yard: Path, file: str) -> None:
+    truth = {"panoptic.json": "PANOPTIC", "instances.json": "INSTANCES"}[file]
+    before = load_entry(yard, IMAGES="images", SEMANTIC="semantic", **{truth: file})
+
+    def change(content: Any) -> None:
+        content["images"][0]["file_name"] = "a\\one.png"
+        if truth == "PANOPTIC":
+            content["annotations"][0]["file_name"] = "a\\one.png"
+
+    edit(yard / file, change)
+    assert load_entry(yard, IMAGES="images", SEMANTIC="semantic", **{truth: file}) == before
+
+
+def test_files_that_are_no_data_are_left_out(yard: Path) -> None:
+    before = load_entry(yard, IMAGES="images", SEMANTIC="semantic")
+    for folder in ("images", "semantic"):
+        for name in ("._two.png", "a/._one.png", "__MACOSX/a.png", ".ipynb_checkpoints/two-checkpoint.png"):
+            (yard / folder / name).parent.mkdir(exist_ok=True)
+            (yard / folder / name).write_bytes(b"\0\5\26\7")
+        (yard / folder / "Thumbs.db").touch()
+    assert load_entry(yard, IMAGES="images", SEMANTIC="semantic") == before

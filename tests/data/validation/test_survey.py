@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.data.datasets.custom import register_custom
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.problems import KINDS, DataError, Problem, raise_error
 from unified_seg.data.validation import survey
 from unified_seg.data.validation.survey import Survey, convert_surveys_to_json, survey_datasets
@@ -131,6 +133,8 @@ DAMAGED: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
     ),
     "crowd-class": ("panoptic", lambda y: every_hen(y, iscrowd=1), "panoptic.json", "class 'hen'"),
     "no-label": ("semantic", lambda y: paint(y / "semantic/one.png", 0), "images/one.png", ""),
+    "unsupported": ("panoptic", lambda y: add_band(y / "images/one.png"), "images/one.png", ""),
+    "value-range": ("panoptic", lambda y: make_dark(y / "images/one.png"), "images/one.png", ""),
     "same-image": (
         "panoptic",
         lambda y: shutil.copy(y / "images/one.png", y / "images/two.jpg"),
@@ -138,6 +142,17 @@ DAMAGED: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
         "",
     ),
 }
+
+
+def make_dark(file: Path) -> None:
+    """Values of 0 to 20, which are 8 % of those that a byte has."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 21, (*SIZE, 3), dtype=np.uint8)).save(file)
+
+
+def add_band(file: Path) -> None:
+    """Write a TIFF of red, green, blue and a fourth band that is not alpha."""
+    cv2.imwrite(str(file.with_suffix(".tif")), np.zeros((*SIZE, 4), dtype=np.uint8))
+    file.with_suffix(".tif").rename(file)
 
 
 def of_yard(yard: Path, ground_truth: str, name: str = "yard") -> Survey:
@@ -312,6 +327,21 @@ def test_surveys_do_not_depend_on_workers(tiny_dataset: Any) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers that are not forked do not have the patch")
 def test_killed_workers_are_an_error(tiny_dataset: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(survey, "read_image", lambda *arguments: os._exit(1))
+    monkeypatch.setattr(survey, "read_used_share", lambda *arguments: os._exit(1))
     with pytest.raises(DataError, match="a process was killed"):
         survey_datasets([tiny_dataset.train], workers=2)
+
+
+@pytest.mark.parametrize(("top", "is_reported"), [(1023, True), (4095, True), (16383, False), (65535, False)])
+def test_deep_images_that_use_a_tenth_of_their_range_are_reported(top: int, is_reported: bool, yard: Path) -> None:
+    pixels = np.linspace(0, top, SIZE[0] * SIZE[1]).reshape(SIZE).astype(np.uint16)
+    Image.fromarray(pixels).save(yard / "images/one.png")
+    assert ("value-range" in {problem.kind for problem in of_yard(yard, "instances").problems}) == is_reported
+
+
+def test_a_range_of_values_in_the_config_is_that_of_the_images(yard: Path) -> None:
+    pixels = np.linspace(0, 4095, SIZE[0] * SIZE[1]).reshape(SIZE).astype(np.uint16)
+    Image.fromarray(pixels).save(yard / "images/one.png")
+    register_custom([{"NAME": "yard", "IMAGES": "images", **GROUND_TRUTHS["panoptic"]}], yard)
+    (found,) = survey_datasets(["yard"], 0, ImageReader(value_range=(0, 4095)))
+    assert found.problems == []

@@ -19,7 +19,7 @@ from unified_seg.data.coco.records import (
     find_class,
     read_image_entries,
 )
-from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.file_system import normalize_name, resolve_below
 from unified_seg.data.io.image_files import MAX_SEGMENT_ID
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import Json, Notes, convert_record, iterate_records
@@ -74,7 +74,7 @@ def load_coco_panoptic(
         try:
             record = {"file_name": str(resolve_below(image_root, entry.file_name)), **annotations[entry.id]}
             if semantic_root is not None:
-                name = Path(entry.file_name).with_suffix(".png").as_posix()
+                name = Path(normalize_name(entry.file_name)).with_suffix(".png").as_posix()
                 record["sem_seg_file_name"] = str(resolve_below(semantic_root, name))
         except RecordError as error:
             images.refuse(entry.id, entry.file_name)

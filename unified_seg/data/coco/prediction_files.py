@@ -4,7 +4,7 @@ Every error is a DataError that names the file, the record and the cause. H, W =
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.coco.records import DetectionEntry, ImageId, find_thing_id, match_image_id, read_image_entries
 from unified_seg.data.coco.rle import decode_window
-from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.file_system import normalize_name, resolve_below, resolve_output_below
 from unified_seg.data.io.image_files import check_size, read_label
 from unified_seg.data.io.semantic_labels import PixelValues, to_semantic_ids
 from unified_seg.data.io.text_files import read_json, read_json_object
@@ -40,8 +40,15 @@ class ImageInfo(NamedTuple):
 
     def resolve_png(self, folder: Path) -> Path:
         """Return the path of the image's PNG below a folder; raises DataError for a name that leads out of it."""
+        return self._resolve(resolve_below, folder)
+
+    def resolve_output_png(self, folder: Path) -> Path:
+        """Return the path of a PNG to write; raises DataError for a name or a link that leads out of the folder."""
+        return self._resolve(resolve_output_below, folder)
+
+    def _resolve(self, resolve: Callable[[Path, str], Path], folder: Path) -> Path:
         try:
-            return resolve_below(folder, self.png)
+            return resolve(folder, self.png)
         except RecordError as error:
             raise DataError(f"image {self.id!r}: its {error}") from None
 
@@ -69,7 +76,7 @@ def read_images(path: Path) -> list[ImageInfo]:
     by_png: dict[str, ImageInfo] = {}
     for entry in read_image_entries(path, read_json_object(path)).by_id.values():
         try:
-            png = Path(entry.file_name).with_suffix(".png").as_posix()
+            png = Path(normalize_name(entry.file_name)).with_suffix(".png").as_posix()
         except ValueError as error:
             raise DataError(f"{path}: file_name {entry.file_name!r} names no file: {error}") from None
         if png in by_png:

@@ -4,7 +4,6 @@ H, W = an image.
 """
 
 import os
-import posixpath
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from unified_seg.data.io.image_files import MAX_PIXELS
+from unified_seg.data.io.file_system import normalize_name
+from unified_seg.data.io.pixel_limit import describe_pixels, get_max_pixels
 from unified_seg.data.io.typed_records import Finite, Flag, Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import SegmentClass
@@ -179,7 +179,7 @@ def read_image_entries(path: Path, content: Json, report: Report = raise_error) 
             check_image_size(entry.height, entry.width)
             if entry.id in images.by_id:
                 raise RecordError(f"the image id {entry.id!r} is there twice", kind="duplicate")
-            file = posixpath.normpath(entry.file_name)
+            file = normalize_name(entry.file_name)
             if file in names:
                 cause = f"images {names[file]!r} and {entry.id!r} both have the file_name {entry.file_name!r}"
                 raise RecordError(cause, kind="duplicate")
@@ -224,8 +224,8 @@ class RepeatedCauses:
 
 
 def check_image_size(height: int, width: int) -> None:
-    """Raise RecordError for an image without a pixel, or with more than MAX_PIXELS."""
+    """Raise RecordError for an image without a pixel, or with more than INPUT.MAX_PIXELS."""
     if min(height, width) < 1:
         raise RecordError(f"height and width must be at least 1, got {height}x{width}", kind="size")
-    if height * width > MAX_PIXELS:
-        raise RecordError(f"{height}x{width} pixels, more than the limit of {MAX_PIXELS}", kind="size")
+    if height * width > get_max_pixels():
+        raise RecordError(describe_pixels(height, width), kind="size")

@@ -248,7 +248,7 @@ def _convert_image(
         labels[mask_util.decode(rle).astype(bool)] = table.ignore_label
     instances = [i for i in instances if not i.is_ignored]
     ids, segments, hidden, uncovered = draw_panoptic(labels, instances, table, order)
-    write_png(image.resolve_png(png_root), ids)
+    write_png(image.resolve_output_png(png_root), ids)
     return segments, hidden, uncovered
 
 

@@ -14,6 +14,7 @@ from unified_seg.cli import format_hint
 from unified_seg.data.coco.panoptic_format import read_panoptic_annotations
 from unified_seg.data.coco.records import read_image_entries
 from unified_seg.data.datasets.registration import register_dataset
+from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.problems import DataError, MissingFileError
@@ -71,7 +72,7 @@ def load_cityscapes_like(root: Path, split: str) -> list[dict[str, Any]]:
     image_dir = root / "leftImg8bit" / split
     if not image_dir.is_dir():
         raise MissingFileError(f"{image_dir}: there is no such folder; {_tell_how_to_get(root)}")
-    images = sorted(image_dir.glob(f"*/*{IMAGE_SUFFIX}"))
+    images = glob_files(image_dir, f"*/*{IMAGE_SUFFIX}")
     if not images:
         raise DataError(f"{image_dir}: no */*{IMAGE_SUFFIX} in it")
     annotations = {} if split == "test" else _read_panoptic_json(root, split)

@@ -1,13 +1,34 @@
 """Reading images and label files, and writing maps of ids. Every error names the file."""
 
+import logging
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from detectron2.data.detection_utils import convert_PIL_to_numpy
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from detectron2.data.detection_utils import convert_image_to_rgb, convert_PIL_to_numpy
+from PIL import ExifTags, Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from unified_seg.data.io.file_system import write_atomically
-from unified_seg.data.problems import DataError, MissingFileError, SizeError, UnreadableError
+from unified_seg.data.io.pixel_limit import ADVICE, describe_pixels, get_max_pixels
+from unified_seg.data.io.samples import (
+    FLOAT,
+    Layout,
+    Range,
+    describe_layout,
+    find_range,
+    measure,
+    read_samples,
+    read_tiff_layout,
+    rotate_upright,
+    scale_to_bytes,
+)
+from unified_seg.data.problems import DataError, MissingFileError, SizeError, UnreadableError, UnsupportedError
+
+logger = logging.getLogger(__name__)
+# It logs as errors what it raises too, such as TIFFs of many bands, which are read without it.
+logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
+_warned: set[tuple[Path, str]] = set()
 
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
@@ -20,39 +41,202 @@ QUARTER_TURNS = (5, 6, 7, 8)
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Where PNGs keep EXIF tags.
 PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
-# A file of a few kilobytes can claim more pixels than memory holds. Pillow warns from this number on: 9,459 x 9,459.
-MAX_PIXELS = 89_478_485
+# What a model can read, INPUT.FORMAT, and its number of channels; None: as many as MODEL.PIXEL_MEAN has. "L" is gray,
+# "BANDS" the channels of the file as they are stored.
+BANDS = "BANDS"
+FORMATS: dict[str, int | None] = {"BGR": 3, "RGB": 3, "L": 1, "RGBA": 4, "YUV-BT.601": 3, BANDS: None}
 MAX_SEGMENT_ID = 2**24 - 1  # what an RGB pixel holds
 
 
-def read_image(path: str | Path, format: str = "BGR") -> np.ndarray:
+def read_image(
+    path: str | Path,
+    format: str = "BGR",
+    *,
+    channels: int = 3,
+    value_range: Range | None = None,
+    default_range: Range | None = None,
+) -> np.ndarray:
     """Return an image in the order of channels that the model expects, rotated upright by its EXIF tag.
 
-    Of 16 bits the higher 8 are kept.
+    Images with more than 8 bits are brought to 8: the range of their values is `value_range`, else the one that the
+    file declares, else `default_range`, else, of whole numbers, that of the smallest usual depth that holds the values
+    of the image (10, 12, 14, 16 bits ...), which is logged. An alpha channel is dropped, which is logged too.
 
     Args:
         path: a file in one of IMAGE_FORMATS.
-        format: "BGR" or "RGB" (or another of Detectron2's INPUT.FORMAT values).
+        format: of FORMATS.
+        channels: with the format "BANDS", the number of bands.
+        value_range: the lowest and the highest value, of all files with more than 8 bits.
+        default_range: the same, of files that declare none.
 
     Returns:
         (H, W, C) uint8.
 
     Raises:
-        DataError: absent, unreadable, or not an image; a floating-point image, which has no defined white level.
+        DataError: absent, unreadable, or not an image.
+        UnsupportedError: another number of channels; floats or negative values of unknown range.
     """
-    with _open(path, IMAGE_FORMATS) as stored:
+    image, layout = _open_image(path)
+    _check_channels(path, image, layout, format, channels)
+    if image is None or format == BANDS or not layout.is_plain:
+        samples = _read_bands(path, image, layout, channels if format == BANDS else None)
+        if samples.dtype != np.uint8:
+            known = value_range or layout.declared or default_range
+            samples = scale_to_bytes(samples, known or _find_range(path, samples))
+        if format == BANDS:
+            return np.ascontiguousarray(samples)
+        colors = samples if format == "RGBA" else samples[..., : 3 if samples.shape[2] >= 3 else 1]
+        image = Image.fromarray(np.ascontiguousarray(colors if colors.shape[2] > 1 else colors[..., 0]))
+        return np.array(convert_PIL_to_numpy(image, format), order="C")
+    with image as stored:
+        _load(stored, path)
         try:
-            image = ImageOps.exif_transpose(stored)
+            ImageOps.exif_transpose(stored, in_place=True)  # else it copies upright images
         except UNREADABLE as error:
             raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
-        if image.mode == "F":
-            raise DataError(
-                f"{path}: a floating-point image, which has no defined white level; convert it to 8 or 16 bits"
-            )
-        if image.mode.startswith("I"):  # Pillow would clip at 255
-            image = Image.fromarray((np.asarray(image, dtype=np.int32) >> 8).clip(0, 255).astype(np.uint8))
         # A copy: Pillow's memory is read-only, of which torch warns.
-        return np.array(convert_PIL_to_numpy(image, format), order="C")
+        return np.array(convert_PIL_to_numpy(stored, format), order="C")
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """Return an image as a picture for people, whatever a model reads of it: of many bands the first three.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        DataError: absent, unreadable, or not an image.
+    """
+    try:
+        return read_image(path, "RGB")
+    except UnsupportedError:
+        image, layout = _open_image(path)
+        samples = _read_bands(path, image, layout)
+        low, high = measure(samples)
+        return convert_to_picture(scale_to_bytes(samples, (low, max(high, low + 1e-9))), BANDS)
+
+
+def convert_to_picture(image: np.ndarray, format: str) -> np.ndarray:
+    """Return an image (H, W, C) of one of FORMATS as RGB (H, W, 3) uint8; of many bands the first three."""
+    if image.shape[2] < 3:
+        return np.repeat(image[..., :1], 3, axis=2)
+    if format in (BANDS, "RGBA"):
+        return np.ascontiguousarray(image[..., :3])
+    return np.ascontiguousarray(convert_image_to_rgb(image, format).astype(np.uint8))
+
+
+def read_used_share(path: str | Path, image: np.ndarray, value_range: Range | None = None) -> float:
+    """Return the share of the possible values between an image's lowest and highest value.
+
+    Args:
+        path: the file.
+        image: as `read_image` returns it, whose values are used if they are those of the file.
+        value_range: the possible values; None: those that the file declares, or all of its type; of floats its own.
+    """
+    stored, layout = _open_image(path)
+    if layout.is_plain:
+        return float(np.ptp(image)) / 255
+    low, high = measure(_read_bands(path, stored, layout))
+    lowest, highest = value_range or layout.nominal or (low, high)
+    return (high - low) / (highest - lowest) if highest > lowest else 0.0
+
+
+class StoredValues(NamedTuple):
+    """The values of an image with more than 8 bits.
+
+    Attributes:
+        low, high: the range that the file declares, else the lowest and the highest value that it has.
+        is_declared: which of the two.
+        is_float: they are floats.
+    """
+
+    low: float
+    high: float
+    is_declared: bool
+    is_float: bool
+
+
+def read_stored_values(path: str | Path) -> StoredValues | None:
+    """Return the values of an image; None for one with 8 bits. Pixels are only read of files without a declared range.
+
+    Raises:
+        DataError: absent or unreadable.
+    """
+    image, layout = _open_image(path)
+    if layout.is_plain:
+        return None
+    low, high = layout.declared or measure(_read_bands(path, image, layout))
+    return StoredValues(low, high, layout.declared is not None, layout.kind == FLOAT)
+
+
+def check_channels(path: str | Path, format: str, channels: int) -> None:
+    """Check by its header that an image has the channels that a model reads, see `read_image`.
+
+    Raises:
+        DataError: absent or not an image.
+        UnsupportedError: another number of channels.
+    """
+    _check_channels(path, *_open_image(path), format, channels)
+
+
+def _check_channels(path: str | Path, image: Image.Image | None, layout: Layout, format: str, channels: int) -> None:
+    if format == BANDS:
+        pages = _count_pages(image)
+        if channels not in (layout.channels, pages * layout.channels):
+            found = f"{layout.channels} channels" + f" on each of {pages} pages" * (pages > 1)
+            raise UnsupportedError(f"{path}: unsupported: {found}, the model reads {channels} (MODEL.PIXEL_MEAN)")
+        return
+    is_converted = image is not None and image.mode in ("CMYK", "YCbCr", "LAB")
+    if layout.channels - layout.has_alpha not in (1, 3) and not is_converted:
+        reads = FORMATS[format]
+        raise UnsupportedError(
+            f"{path}: unsupported: {layout.channels} channels, the model reads {reads} (INPUT.FORMAT {format}); "
+            f"INPUT.FORMAT {BANDS} reads {layout.channels} with as many values in MODEL.PIXEL_MEAN"
+        )
+    if layout.has_alpha and format != "RGBA":
+        _warn_once(path, "an alpha channel, which is dropped")
+    if (pages := _count_pages(image)) > 1:
+        _warn_once(path, f"{pages} pages or frames, of which the first is read")
+
+
+def _count_pages(image: Image.Image | None) -> int:
+    """Return the number of images of a file; JPEGs of cameras may hold further sizes, which do not count."""
+    try:
+        return 1 if image is None or image.format == "MPO" else getattr(image, "n_frames", 1)
+    except UNREADABLE:
+        return 1
+
+
+def _read_bands(path: str | Path, image: Image.Image | None, layout: Layout, channels: int | None = None) -> np.ndarray:
+    """Return (H, W, C) upright samples of any type; with `channels`, pages of a TIFF are channels if needed."""
+    try:
+        samples = read_samples(path, image, layout)
+        if channels is not None and image is not None and samples.shape[2] != channels:
+            pages = [np.asarray(page).reshape(*samples.shape) for page in ImageSequence.Iterator(image)]
+            samples = np.concatenate(pages, axis=2)
+        orientation = layout.orientation if image is None else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except UNREADABLE as error:
+        if isinstance(error, DataError):
+            raise
+        raise UnreadableError(f"{path}: not a readable image: {error}") from None
+    return rotate_upright(samples, orientation)
+
+
+def _find_range(path: str | Path, samples: np.ndarray) -> Range:
+    found = find_range(samples)
+    if found is None:
+        kind = "a floating-point image" if samples.dtype.kind == "f" else "an image with negative values"
+        raise UnsupportedError(f"{path}: {kind}, which has no defined white level; set INPUT.VALUE_RANGE")
+    if found[1] < 65535:
+        _warn_once(path, f"more than 8 bits, of which {found[1]:.0f} is taken as white; INPUT.VALUE_RANGE sets it")
+    return found
+
+
+def _warn_once(path: str | Path, cause: str) -> None:
+    """Log what is done with an image, once for each folder."""
+    if (key := (Path(path).parent, re.sub(r"\d+", "", cause))) not in _warned:
+        _warned.add(key)
+        logger.warning(f"{path} has {cause}; other such images of this folder are not logged")
 
 
 def read_label(path: str | Path) -> np.ndarray:
@@ -116,7 +300,10 @@ def read_image_header(path: str | Path) -> tuple[int, int, int]:
     Raises:
         DataError: absent, or not a readable image; damage behind the header is not found.
     """
-    with _open(path, IMAGE_FORMATS, decode=False) as image:
+    opened, layout = _open_image(path)
+    if opened is None:
+        return *layout.size, layout.orientation
+    with opened as image:
         if image.format == "PNG" and not PNG_EXIF & image.info.keys():
             return image.height, image.width, 1  # else Pillow decodes all pixels to look for the tag behind them
         try:
@@ -125,19 +312,45 @@ def read_image_header(path: str | Path) -> tuple[int, int, int]:
             raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
 
 
+def _open_image(path: str | Path) -> tuple[Image.Image | None, Layout]:
+    """Return an image that is not decoded yet, or None for a TIFF that Pillow does not read, and its layout."""
+    try:
+        image = _open(path, IMAGE_FORMATS, decode=False)
+    except UnreadableError:
+        layout = read_tiff_layout(path)
+        if layout is None:
+            raise
+        _check_pixels(path, *layout.size)
+        return None, layout
+    return image, describe_layout(image)
+
+
 def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Image.Image:
+    get_max_pixels()  # tells Pillow, which has a limit too
     try:
         image = Image.open(path, formats=formats)
-        pixels = image.width * image.height
-        if decode and pixels <= MAX_PIXELS:
-            image.load()
     except FileNotFoundError:
         raise MissingFileError(f"{path}: there is no such file") from None
+    except Image.DecompressionBombError as error:
+        raise UnreadableError(f"{path}: {error} {ADVICE}") from None
     except UNREADABLE as error:
         raise UnreadableError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None
-    if pixels > MAX_PIXELS:
-        raise UnreadableError(f"{path}: {image.height}x{image.width} pixels, more than the limit of {MAX_PIXELS}")
+    _check_pixels(path, image.height, image.width)
+    if decode:
+        _load(image, path)
     return image
+
+
+def _load(image: Image.Image, path: str | Path) -> None:
+    try:
+        image.load()
+    except UNREADABLE as error:
+        raise UnreadableError(f"{path}: not a readable image: {error}") from None
+
+
+def _check_pixels(path: str | Path, height: int, width: int) -> None:
+    if height * width > get_max_pixels():
+        raise UnreadableError(f"{path}: {describe_pixels(height, width)}")
 
 
 def write_png(path: Path, ids: np.ndarray) -> None:

@@ -15,7 +15,8 @@ from detectron2.structures import BitMasks, Instances
 from unified_seg.config import ConfigError
 from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import check_size, read_image, read_panoptic_ids
+from unified_seg.data.io.image_files import check_size, read_panoptic_ids
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.semantic_labels import convert_segments_to_classes, read_semantic_ground_truth
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import DataError
@@ -34,6 +35,7 @@ class UnifiedMapper:
         with_semantic: the model has a semantic head, so `sem_seg` is needed.
         with_instances: the model has a detector, so `instances` is needed.
         with_masks: the detector predicts masks, so `annotations` must have them.
+        reader: of the images; None: one of `image_format` without settings.
         class_table: of the data sets; its ignore label is in [0, 255].
     """
 
@@ -48,10 +50,11 @@ class UnifiedMapper:
         with_instances: bool = True,
         with_masks: bool = True,
         class_table: ClassTable,
+        reader: ImageReader | None = None,
     ):
         self.is_train = is_train
         self.augmentations = augmentations
-        self.image_format = image_format
+        self.reader = reader or ImageReader(image_format)
         self.with_semantic = with_semantic
         self.with_instances = with_instances
         self.with_masks = with_masks
@@ -69,6 +72,7 @@ class UnifiedMapper:
             "is_train": is_train,
             "augmentations": build_augmentations(cfg, is_train),
             "image_format": cfg.INPUT.FORMAT,
+            "reader": ImageReader.from_config(cfg),
             "with_semantic": bool(cfg.MODEL.SEM_SEG_HEAD.NAME),
             "with_instances": bool(cfg.MODEL.ROI_HEADS.NAME),
             "with_masks": cfg.MODEL.MASK_ON,
@@ -84,7 +88,7 @@ class UnifiedMapper:
             DataError: a file that can't be read, or has another size than its record; it names the file.
         """
         result = dict(record)
-        image = read_image(record["file_name"], self.image_format)
+        image = self.reader.read(record["file_name"])
         _check_image_size(image, record)
         semantic, ids = None, self._read_panoptic(record)
         if self.is_train and self.with_semantic:

@@ -4,7 +4,7 @@ Points are continuous: pixel (x, y) covers [x, x + 1) by [y, y + 1). New pixels 
 label maps. Random numbers come from numpy's global state, which Detectron2 seeds in each worker of a loader.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import cv2
@@ -18,6 +18,15 @@ VOID = 0
 CROP_DRAWS = 10
 
 
+class Resize(T.ResizeTransform):
+    """Detectron2's resize, also of bytes with two, four or more channels, each resized as a gray image."""
+
+    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
+        if img.dtype != np.uint8 or img.ndim == 2 or img.shape[2] in (1, 3):
+            return super().apply_image(img, interp)
+        return np.stack([super(Resize, self).apply_image(band, interp) for band in np.moveaxis(img, 2, 0)], axis=2)
+
+
 class ResizeShortestEdge(T.ResizeShortestEdge):
     """Detectron2's resize, with sides of at least one pixel, as for an image of 1 x 5000."""
 
@@ -25,8 +34,8 @@ class ResizeShortestEdge(T.ResizeShortestEdge):
         transform = super().get_transform(image)
         if isinstance(transform, T.NoOpTransform):
             return transform
-        transform.new_h, transform.new_w = max(1, transform.new_h), max(1, transform.new_w)
-        return transform
+        size = max(1, transform.new_h), max(1, transform.new_w)
+        return Resize(transform.h, transform.w, *size, transform.interp)
 
 
 class RandomScale(ResizeShortestEdge):
@@ -58,7 +67,7 @@ class RandomScale(ResizeShortestEdge):
         base_size = (height, width) if isinstance(base, T.NoOpTransform) else (base.new_h, base.new_w)
         factor = self._draw_factor()
         size = (max(1, int(factor * side + 0.5)) for side in base_size)
-        return T.ResizeTransform(height, width, *size, self.interp)
+        return Resize(height, width, *size, self.interp)
 
     def _draw_factor(self) -> float:
         low, high = self.factors
@@ -90,7 +99,11 @@ class Rotate(T.RotationTransform):
     def _warp(self, array: np.ndarray, interpolation: int, fill: tuple[float, ...]) -> np.ndarray:
         # rm_image is Detectron2's matrix for indices of pixels, half a pixel off the one for points.
         size = (self.w, self.h)
-        return _restore_axes(cv2.warpAffine(array, self.rm_image, size, flags=interpolation, borderValue=fill), array)
+
+        def warp(part: np.ndarray, value: tuple[float, ...]) -> np.ndarray:
+            return cv2.warpAffine(part, self.rm_image, size, flags=interpolation, borderValue=value)
+
+        return _fill_by_bands(warp, array, fill)
 
 
 class RandomRotation(T.Augmentation):
@@ -192,7 +205,11 @@ class Pad(T.PadTransform):
 
     def apply_image(self, img: np.ndarray) -> np.ndarray:
         sides = (self.y0, self.y1, self.x0, self.x1)
-        return _restore_axes(cv2.copyMakeBorder(img, *sides, cv2.BORDER_CONSTANT, value=self.pad_value), img)
+
+        def pad(part: np.ndarray, value: tuple[float, ...]) -> np.ndarray:
+            return cv2.copyMakeBorder(part, *sides, cv2.BORDER_CONSTANT, value=value)
+
+        return _fill_by_bands(pad, img, self.pad_value)
 
 
 class PadToSize(T.Augmentation):
@@ -245,6 +262,16 @@ class GaussianBlur(T.Augmentation):
 
 def _blur(image: np.ndarray, kernel: int) -> np.ndarray:
     return _restore_axes(cv2.GaussianBlur(image, (kernel, kernel), 0), image)
+
+
+def _fill_by_bands(
+    function: Callable[[np.ndarray, tuple[float, ...]], np.ndarray], array: np.ndarray, fill: tuple[float, ...]
+) -> np.ndarray:
+    """Return a function of OpenCV of an array and a fill color, which has at most four channels there."""
+    if array.ndim == 2 or array.shape[2] <= 4:
+        return _restore_axes(function(array, fill), array)
+    bands = [function(np.ascontiguousarray(array[..., i]), (fill[i],)) for i in range(array.shape[2])]
+    return np.stack(bands, axis=2)
 
 
 def _restore_axes(result: np.ndarray, array: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from unified_seg.data.io.file_system import write_atomically
+from unified_seg.data.io.file_system import is_data_name, write_atomically
 from unified_seg.data.problems import DataError
 
 # Errors of the readers for damaged archives; zipfile raises RuntimeError for an encrypted one.
@@ -40,7 +40,8 @@ def unpack(archive: Path, root: Path, *, inside: str = "", only: tuple[str, ...]
     Args:
         archive: .zip, or .tar with any compression; nothing is done if the file is missing.
         root: the folder to unpack to.
-        inside: the folder in the archive whose content goes to `root`; other members are skipped.
+        inside: the folder in the archive whose content goes to `root`; other members are skipped, as are files
+            that are no data, see `is_data_name`.
         only: files and folders in `inside` to unpack; () for all.
 
     Returns:
@@ -98,7 +99,7 @@ def _checked_path(name: str, archive: Path) -> PurePosixPath:
 
 def _target(path: PurePosixPath, root: Path, inside: str, only: tuple[str, ...]) -> Path | None:
     """Return the file for a member, None if it is skipped."""
-    if not path.is_relative_to(inside):
+    if not path.is_relative_to(inside) or not is_data_name(path):
         return None
     path = path.relative_to(inside)
     if only and not any(path.is_relative_to(part) for part in only):

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from unified_seg.cli import ToolParser, format_hint, run_tool
+from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.problems import DataError
 
 
@@ -59,5 +60,5 @@ def check_counts(root: Path, counts: Mapping[str, tuple[int, int]], how_to_get: 
 
 
 def count_files(folder: Path, pattern: str) -> int:
-    """Count the files below a folder that match a pattern; 0 if there is no such folder."""
-    return sum(1 for _ in folder.glob(pattern))
+    """Count the data files below a folder that match a pattern; 0 if there is no such folder."""
+    return len(glob_files(folder, pattern))

@@ -19,7 +19,8 @@ from tqdm import tqdm
 from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
-from unified_seg.data.io.image_files import compute_upright_size, read_image, read_image_header
+from unified_seg.data.io.image_files import compute_upright_size, read_image_header
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.structures.class_table import ClassTable
@@ -46,11 +47,12 @@ def check_datasets(cfg: CfgNode) -> None:
         masks=cfg.MODEL.MASK_ON,
     )
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
+    reader = ImageReader.from_config(cfg)
     for name, (records, table) in loaded.items() if cfg.DATASETS.CHECK_LABELS else ():
         # Training goes on without an unreadable image, the evaluation after it does not, also of a set that does both.
         is_test = name in cfg.DATASETS.TEST
         options: dict[str, Any] = {"decode": True} if is_test else {"report": tolerant}
-        log_class_shares(name, check_labels(records, table, name, **options), table)
+        log_class_shares(name, check_labels(records, table, name, reader=reader, **options), table)
 
 
 class TolerantReport:
@@ -140,6 +142,7 @@ def check_labels(
     workers: int = 8,
     report: Report = raise_error,
     decode: bool = False,
+    reader: ImageReader | None = None,
 ) -> np.ndarray:
     """Read every label of the records, with a progress bar.
 
@@ -150,6 +153,7 @@ def check_labels(
         workers: threads.
         report: gets the problems.
         decode: read whole images; else their headers.
+        reader: of the model; None: one of color images.
 
     Returns:
         (K,) int64: pixels of each semantic id.
@@ -161,7 +165,7 @@ def check_labels(
     """
     histogram = np.zeros(table.num_semantic, dtype=np.int64)
     with ThreadPoolExecutor(workers) as pool:
-        contents = pool.map(partial(check_record, table=table, report=report, decode=decode), records)
+        contents = pool.map(partial(check_record, table=table, report=report, decode=decode, reader=reader), records)
         bar = tqdm(contents, total=len(records), desc=f"checking {name}", unit="img", leave=False, disable=None)
         for content in bar:
             histogram += content.pixels
@@ -180,7 +184,13 @@ class Contents(NamedTuple):
     segments: list[GroundTruthSegment]
 
 
-def check_record(record: Record, table: ClassTable, report: Report = raise_error, decode: bool = False) -> Contents:
+def check_record(
+    record: Record,
+    table: ClassTable,
+    report: Report = raise_error,
+    decode: bool = False,
+    reader: ImageReader | None = None,
+) -> Contents:
     """Check the files of a record against each other.
 
     Args:
@@ -188,14 +198,17 @@ def check_record(record: Record, table: ClassTable, report: Report = raise_error
         table: its classes.
         report: gets the problems.
         decode: read the whole image; else its header.
+        reader: of the model; None: one of color images.
 
     Returns:
         What could be read.
     """
     try:
+        reader = reader or ImageReader()
         fits = _check_image(record, report)
+        reader.check(record["file_name"])
         if decode:
-            read_image(record["file_name"])
+            reader.read(record["file_name"])
         if not fits:
             report = _without_sizes(report)
     except DataError as error:

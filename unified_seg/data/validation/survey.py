@@ -15,7 +15,8 @@ from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.io.image_files import check_size, read_image, read_label
+from unified_seg.data.io.image_files import check_size, read_label, read_used_share
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import find_semantic_file, has_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report
@@ -26,12 +27,15 @@ from unified_seg.data.validation.dataset_statistics import (
     Statistics,
     compute_statistics,
 )
+from unified_seg.data.validation.value_ranges import find_common_range
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
 
 # The keys of a record that name a file.
 FILES = ("file_name", "sem_seg_file_name", "pan_seg_file_name", "instance_ids_file_name")
+# Images that use less of their range of values are reported.
+LEAST_USED_SHARE = 0.1
 # The keys of every record.
 REQUIRED = ("file_name", "image_id", "height", "width")
 
@@ -68,12 +72,13 @@ class _Reading(NamedTuple):
     contents: ImageContents
 
 
-def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
+def survey_datasets(names: Sequence[str], workers: int, reader: ImageReader | None = None) -> list[Survey]:
     """Read all files of registered data sets, with a progress bar; the result does not depend on the workers.
 
     Args:
         names: of the data sets, each once.
         workers: processes; with 0 or 1 everything runs in this process.
+        reader: of the model, which may have a range of values; None: one of color images.
 
     Returns:
         A survey of each. Of two images with the same pixels, in one data set or in two, the later one has a problem.
@@ -85,7 +90,10 @@ def survey_datasets(names: Sequence[str], workers: int) -> list[Survey]:
     tables = [dataset_classes(MetadataCatalog.get(name)) for name in names]
     loaded = [_load(name) for name in names]
     items = [(index, record) for index, (records, _) in enumerate(loaded) for record in records]
-    readings = iter(map_in_parallel(partial(_read, tables), items, max(workers, 1), "checking data sets"))
+    reader = reader or ImageReader()
+    if reader.value_range is None and reader.default_range is None:
+        reader = reader._replace(default_range=find_common_range([record for _, record in items]))
+    readings = iter(map_in_parallel(partial(_read, tables, reader), items, max(workers, 1), "checking data sets"))
     first_of: dict[bytes, tuple[str, str]] = {}
     surveys = []
     for name, table, (records, problems) in zip(names, tables, loaded):
@@ -196,13 +204,13 @@ def _check_classes(name: str, statistics: Statistics, report: Report) -> None:
             report(Problem("crowd-class", file, f"all its {cls.crowds} instances in {name!r} are crowds", where))
 
 
-def _read(tables: Sequence[ClassTable], item: tuple[int, Record]) -> _Reading:
+def _read(tables: Sequence[ClassTable], reader: ImageReader, item: tuple[int, Record]) -> _Reading:
     """Read all files of a record; the item is (index of its data set, record)."""
     index, record = item
     table = tables[index]
     problems: list[Problem] = []
-    contents = check_record(record, table, problems.append)
-    image = _decode_image(record, problems)
+    contents = check_record(record, table, problems.append, reader=reader)
+    image = _decode_image(record, reader, problems)
     _check_instance_ids(record, problems.append)
     semantic = has_semantic_ground_truth(record)
     files = {record["file_name"], find_semantic_file(record)} if semantic else set()
@@ -231,13 +239,19 @@ def _has_error(problems: Sequence[Problem], file: str) -> bool:
     return any(problem.is_error and problem.file == file for problem in problems)
 
 
-def _decode_image(record: Record, problems: list[Problem]) -> np.ndarray | None:
+def _decode_image(record: Record, reader: ImageReader, problems: list[Problem]) -> np.ndarray | None:
     """Return the decoded image; None, with a problem, if it is damaged behind its header."""
     file = record["file_name"]
-    if any(problem.file == file and problem.kind in ("missing-file", "unreadable") for problem in problems):
+    if any(
+        problem.file == file and problem.kind in ("missing-file", "unreadable", "unsupported") for problem in problems
+    ):
         return None
     try:
-        return read_image(file, "RGB")
+        image = reader.read(file)
+        if (share := read_used_share(file, image, reader.value_range)) < LEAST_USED_SHARE:
+            cause = f"its values are within {100 * share:.1f} % of the possible ones"
+            problems.append(Problem("value-range", file, cause))
+        return image
     except DataError as error:
         problems.append(Problem.from_error(error, file))
         return None

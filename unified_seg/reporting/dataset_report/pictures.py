@@ -16,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from unified_seg.data.coco.panoptic_segments import read_segments
-from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_record
@@ -74,7 +74,7 @@ def draw_sample(sample: Sample, metadata: Any) -> np.ndarray:
     if not sample.has_error:
         return draw_ground_truth(sample.record, metadata)
     record = sample.record
-    image = read_image(record["file_name"], "RGB")
+    image = read_picture(record["file_name"])
     has_recorded_size = image.shape[:2] == (record["height"], record["width"])
     ground_truth = read_sound_ground_truth(record, ClassTable.from_metadata(metadata)) if has_recorded_size else {}
     return draw_panels(image, ground_truth, metadata)

@@ -1,0 +1,57 @@
+"""Images as a model reads them: INPUT.FORMAT, the number of MODEL.PIXEL_MEAN, and the range of values."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from detectron2.config import CfgNode
+
+from unified_seg.config import ConfigError
+from unified_seg.data.io.image_files import BANDS, FORMATS, check_channels, read_image
+from unified_seg.data.io.samples import Range
+
+
+class ImageReader(NamedTuple):
+    """A reader of images for a model; see `read_image` for the arguments."""
+
+    format: str = "BGR"
+    channels: int = 3
+    value_range: Range | None = None
+    default_range: Range | None = None
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> "ImageReader":
+        """Return the reader of a config.
+
+        Raises:
+            ConfigError: an unknown INPUT.FORMAT, or one with another number of channels than MODEL.PIXEL_MEAN or
+                PIXEL_STD; a range of values that is none.
+        """
+        format, channels = cfg.INPUT.FORMAT, len(cfg.MODEL.PIXEL_MEAN)
+        if format not in FORMATS:
+            raise ConfigError(f"INPUT.FORMAT must be one of {', '.join(FORMATS)}, got {format!r}")
+        if len(cfg.MODEL.PIXEL_STD) != channels:
+            raise ConfigError(f"MODEL.PIXEL_MEAN has {channels} values, MODEL.PIXEL_STD {len(cfg.MODEL.PIXEL_STD)}")
+        if FORMATS[format] not in (None, channels):
+            raise ConfigError(
+                f"INPUT.FORMAT {format} has {FORMATS[format]} channels, MODEL.PIXEL_MEAN {channels} values; "
+                f"INPUT.FORMAT L reads gray images, with one value, {BANDS} files of any number of channels"
+            )
+        return cls(format, channels, _read_range(cfg, "VALUE_RANGE"), _read_range(cfg, "DEFAULT_VALUE_RANGE"))
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Return an image (H, W, C) uint8; raises DataError, see `read_image`."""
+        return read_image(path, **self._asdict())
+
+    def check(self, path: str | Path) -> None:
+        """Check the channels of an image by its header; raises DataError, see `check_channels`."""
+        check_channels(path, self.format, self.channels)
+
+
+def _read_range(cfg: CfgNode, name: str) -> Range | None:
+    values = cfg.INPUT[name]
+    if not values:
+        return None
+    if len(values) != 2 or not values[0] < values[1]:
+        raise ConfigError(f"INPUT.{name} must be [] or the lowest and the highest value, got {list(values)}")
+    return float(values[0]), float(values[1])
