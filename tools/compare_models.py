@@ -25,8 +25,7 @@ import numpy as np
 from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import COMPACT, ConfigError
-from unified_seg.data.datasets.alignment import have_same_ids, load_with_classes
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.alignment import have_same_ids, load_with_classes, model_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
@@ -54,8 +53,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def load_side(args: argparse.Namespace, side: str) -> Predictor:
-    """Load one of the two models.
+def load_side(args: argparse.Namespace, side: str) -> tuple[Predictor, ClassTable]:
+    """Load one of the two models; return it and its classes.
 
     Raises:
         CheckpointError: the weights can't be used.
@@ -67,7 +66,8 @@ def load_side(args: argparse.Namespace, side: str) -> Predictor:
         overrides = [*args.opts, *getattr(args, f"{side}_opts"), "MODEL.WEIGHTS", weights]
         cfg = load_config(config, overrides, defaults=COMPACT)
         cfg.DATASETS.TEST = (args.dataset,)
-        return Predictor(resolve_config(cfg))
+        cfg = resolve_config(cfg)
+        return Predictor(cfg), model_classes(cfg)
     except ConfigError as error:
         raise ConfigError(f"--{side} {config}: {error}") from None
 
@@ -98,8 +98,7 @@ def semantic_labels(outputs: dict[str, Any], side: str) -> np.ndarray:
 
 
 def run(args: argparse.Namespace) -> None:
-    predictors = [load_side(args, side) for side in SIDES]
-    before, after = (dataset_classes(predictor.metadata) for predictor in predictors)
+    predictors, (before, after) = zip(*(load_side(args, side) for side in SIDES))
     if not have_same_ids(before, after):
         raise ConfigError("--before, --after: the models have different classes, or the same in another order")
     records, table = load_with_classes(args.dataset, before)

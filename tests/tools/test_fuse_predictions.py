@@ -361,7 +361,7 @@ BAD = {
     "a name with a null": (change("images.json/images/1/file_name", "a\0b"), r"image 2: its file_name .*no file"),
     "a name that leads out": (change("images.json/images/1/file_name", "../out.jpg"), r"image 2: .*leads out of"),
     "an absolute name": (change("images.json/images/1/file_name", "/out.jpg"), r"image 2: .*leads out of"),
-    "a size of letters": (change("images.json/images/1/height", "8"), r"record 1: height must be int, got '8'"),
+    "a size of letters": (change("images.json/images/1/height", "8px"), r"record 1: height must be int, got '8px'"),
     "two classes of one id": (change("categories.json/1/id", SKY), r"categories\.json: dataset ids must be unique"),
     "class id that is true": (change("categories.json/1/id", True), r"categories\.json: record 1: id must be int"),
     "class id below 0": (change("categories.json/1/id", -1), r"ids must be in \[0, 65535\], got -1 to 27"),

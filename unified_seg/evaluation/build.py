@@ -7,7 +7,7 @@ from detectron2.config import CfgNode
 from detectron2.evaluation import DatasetEvaluators
 
 from unified_seg.config.heads import nested_heads
-from unified_seg.data.datasets.alignment import load_with_classes, model_classes
+from unified_seg.data.datasets.alignment import load_for_model
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth
 from unified_seg.data.validation.checks import has_instances
 from unified_seg.evaluation.base import PanopticGroundTruth, PerImageEvaluator, Record
@@ -34,7 +34,7 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
         ValueError: the data set is empty; it has no ground truth for any prediction of the model, and nothing is
             exported; TEST.EXPORT names an unknown export, or one of a prediction that the model does not make.
     """
-    records, table = load_with_classes(dataset_name, model_classes(cfg))
+    records, table = load_for_model(dataset_name, cfg)
     if not records:
         raise ValueError(f"DATASETS.TEST: the data set {dataset_name!r} has no records")
     predicted = _predicted_kinds(cfg)

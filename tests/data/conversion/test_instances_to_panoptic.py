@@ -359,3 +359,19 @@ def test_links_out_of_the_output_are_not_followed(meadow: Path) -> None:
     with pytest.raises(DataError, match="leads out of"):
         convert(meadow)
     assert not list((meadow / "elsewhere").iterdir())
+
+
+def test_ignored_regions_are_void_behind_the_instances(meadow: Path) -> None:
+    """The labelme conversion writes a crowd of each class for them."""
+    content = json.loads((meadow / "instances.json").read_text())
+    image_id = content["images"][0]["id"]
+    before = convert(meadow)
+    for number, category in ((91, COW), (92, HEN)):
+        region = {"id": number, "image_id": image_id, "category_id": category, "bbox": [0, 4, 8, 2], "iscrowd": 1}
+        content["annotations"].append({**region, "segmentation": rle(rectangle(slice(4, 6), slice(0, 8))), "ignore": 1})
+    (meadow / "instances.json").write_text(json.dumps(content))
+    after = convert(meadow)
+    ids = read_panoptic_ids(meadow / "out/panoptic" / Path(content["images"][0]["file_name"]).with_suffix(".png"))
+    visible = HEN_IN_FRONT.copy()
+    visible[4:][visible[4:] == 4] = 0
+    assert np.array_equal(ids, visible) and after.segments == before.segments

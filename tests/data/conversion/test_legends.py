@@ -74,7 +74,7 @@ BAD = {
     "code": ("l.yaml", "!!python/object/apply:os.getcwd []", r"l\.yaml: not readable as plain YAML"),
     "no list": ("l.yaml", "sky: blue", r"l\.yaml: expected a list of legend records"),
     "no color": ("l.yaml", "- {name: sky}", r"l\.yaml: 'sky' has no color"),
-    "a color's name": ("l.yaml", "- {name: sky, color: blue}", r"l\.yaml: record 0: color must be array"),
+    "a color's name": ("l.yaml", "- {name: sky, color: blue}", r"l\.yaml: record 0: color must be"),
     "no name": ("l.yaml", "- {color: [0, 0, 0]}", r"l\.yaml: record 0: name is missing"),
     "void's id": ("l.yaml", "- {name: sky, color: [0, 0, 0], id: 255}", r"id of sky must be in \[0, 254\] .*, got 255"),
     "an id twice": (

@@ -26,6 +26,15 @@ def model_classes(cfg: CfgNode) -> ClassTable:
     return dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
 
 
+def load_for_model(name: str, cfg: CfgNode) -> tuple[list[Record], ClassTable]:
+    """Return the records and class table of a data set for the model of a config, see `load_with_classes`.
+
+    Without a training set, the model has the classes of the data set.
+    """
+    classes = model_classes(cfg) if cfg.DATASETS.TRAIN else dataset_classes(MetadataCatalog.get(name))
+    return load_with_classes(name, classes)
+
+
 def load_with_classes(name: str, classes: ClassTable) -> tuple[list[Record], ClassTable]:
     """Return the records of a registered data set with the semantic ids and thing ids of other classes.
 
