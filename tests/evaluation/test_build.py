@@ -72,7 +72,7 @@ def test_evaluators_fit_the_base_head(record: dict, tmp_path: Path, names: list[
     [
         ({"sem_seg_file_name"}, ["Semantic", "Instance", "CityscapesInstance", "Panoptic", "Recognition"]),
         ({"instance_ids_file_name"}, ["Semantic", "Instance", "Panoptic", "Recognition"]),
-        ({"pan_seg_file_name", "instance_ids_file_name"}, ["Semantic"]),
+        ({"pan_seg_file_name", "instance_ids_file_name"}, ["Semantic", "InstanceExporter"]),
     ],
 )
 def test_evaluators_fit_the_data_set(record: dict, tmp_path: Path, lacking: set[str], expected: list[str]):
@@ -160,7 +160,7 @@ class TestExports:
         for key in [key for key in record if key not in ("file_name", "image_id", "height", "width")]:
             del record[key]
         evaluators = build_evaluators(cfg, NAME, tmp_path)
-        assert [type(e).__name__ for e in evaluators._evaluators] == list(EXPORTS.values())
+        assert [type(e).__name__ for e in evaluators._evaluators] == [*EXPORTS.values(), "InstanceExporter"]
         assert run(evaluators, [record], [perfect_output(draw_street())]) == {}
         files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*.*"))
         assert files == [
@@ -173,12 +173,12 @@ class TestExports:
             "sem_seg_cityscapes/street_pred.png",
         ]
 
-    def test_exporters_follow_the_evaluators(self, record: dict, tmp_path: Path):
+    def test_exporters_come_before_the_scores(self, record: dict, tmp_path: Path):
         cfg = config(True, True)
         without = kinds(cfg, tmp_path)
         cfg.TEST.EXPORT = list(EXPORTS)
         # The instances are written by the evaluator of instances.
-        assert kinds(cfg, tmp_path) == [*without, "CocoPanopticExporter", "CityscapesSemanticExporter"]
+        assert kinds(cfg, tmp_path) == ["CocoPanopticExporter", "CityscapesSemanticExporter", *without]
 
     def test_unknown_name_is_an_error(self, record: dict, tmp_path: Path):
         cfg = config(True, True)

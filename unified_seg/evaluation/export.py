@@ -13,7 +13,15 @@ from PIL import Image
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.io.image_files import write_png
 from unified_seg.data.io.text_files import write_json
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
+from unified_seg.evaluation.base import (
+    Output,
+    PerImageEvaluator,
+    Record,
+    Scores,
+    empty_folder,
+    list_coco_images,
+    make_file_stem,
+)
 from unified_seg.evaluation.model_outputs import find_segment_class, read_labels, read_panoptic
 from unified_seg.structures.class_table import ClassTable
 
@@ -49,12 +57,8 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
         return annotation
 
     def summarize(self, items: dict[Any, dict[str, Any]]) -> dict[str, Scores]:
-        records = [self.records[image_id] for image_id in items]
         content = {
-            "images": [
-                {"id": r["image_id"], "file_name": str(r["file_name"]), "height": r["height"], "width": r["width"]}
-                for r in records
-            ],
+            "images": list_coco_images(self.records[image_id] for image_id in items),
             "annotations": list(items.values()),
             "categories": to_coco_categories(self.table.classes),
         }

@@ -19,6 +19,7 @@ from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.cli import run_tool
 from unified_seg.config import COMPACT, check_overrides, describe_changes, load_config
 from unified_seg.data.resolve import resolve_config
+from unified_seg.evaluation import EvaluationError
 from unified_seg.inference import add_test_augmentation
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
@@ -94,13 +95,20 @@ def setup(args: argparse.Namespace) -> CfgNode:
 
 
 def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
-    """Evaluate MODEL.WEIGHTS on every test set, on several views of each image if TEST.AUG.ENABLED is set."""
+    """Evaluate MODEL.WEIGHTS on every test set, on several views of each image if TEST.AUG.ENABLED is set.
+
+    Raises:
+        CheckpointError: MODEL.WEIGHTS is empty.
+        EvaluationError: an evaluator failed; all other scores and exports are written.
+    """
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     model = build_model(cfg)
     Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
     cfg, model = add_test_augmentation(cfg, model)
-    results = Trainer.test(cfg, model)
+    results, failures = Trainer.evaluate(cfg, model)
+    if failures:
+        raise EvaluationError(f"{'; '.join(failures)}; all other scores and exports are in {cfg.OUTPUT_DIR}/inference")
     if comm.is_main_process():
         verify_results(cfg, results)
     return results
