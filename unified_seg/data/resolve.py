@@ -33,7 +33,7 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
     """
     if for_inference:
         cfg = make_inference_config(cfg)
-    register_custom(cfg.DATASETS.CUSTOM, get_datasets_root())
+    register_custom(cfg.DATASETS.CUSTOM, get_datasets_root(), cfg.DATASETS.TRAIN)
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: the classes of a model come from its training set")
     table = common_classes({"DATASETS.TRAIN": cfg.DATASETS.TRAIN, "DATASETS.TEST": cfg.DATASETS.TEST})

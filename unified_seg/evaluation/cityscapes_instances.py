@@ -35,8 +35,8 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
 
     It differs from COCO's AP: ground-truth instances under 100 pixels do not count, predictions mostly on void or on
     groups are ignored, and classes without a ground-truth instance are NaN and left out of means; if no ground-truth
-    instance counts, all scores are NaN. The number of detections has no limit. cityscapesScripts reads the predictions from the files of
-    `CityscapesInstanceWriter`.
+    instance counts, all scores are NaN. The number of detections has no limit. cityscapesScripts reads the predictions
+    from the files of `CityscapesInstanceWriter`.
 
     Args:
         table: the classes; the things must have Cityscapes' names.

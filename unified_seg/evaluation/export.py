@@ -69,7 +69,7 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
 class CityscapesSemanticExporter(PerImageEvaluator[None]):
     """Writes semantic maps in the format of Cityscapes' server under sem_seg_cityscapes/: <image id>_pred.png.
 
-    The pixels are dataset ids (Cityscapes' label ids, not its train ids). evalPixelLevelSemanticLabeling of
+    The pixels are dataset ids (Cityscapes' label ids, not its train ids), of two bytes if one is above 255. evalPixelLevelSemanticLabeling of
     cityscapesScripts finds the files by their names if the image ids are Cityscapes' <city>_<sequence>_<frame>.
 
     Args:
@@ -78,7 +78,7 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
         output_folder: for the folder sem_seg_cityscapes/; its older PNGs are deleted.
 
     Raises:
-        ValueError: several classes share a semantic id, or a dataset id does not fit into one byte.
+        ValueError: several classes share a semantic id, or a dataset id does not fit into two bytes.
     """
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
@@ -87,9 +87,9 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
         if len(table.classes) != table.num_semantic:
             raise ValueError("several classes share a semantic id, so semantic maps cannot be written as dataset ids")
         ids = [c.dataset_id for c in table.classes]  # ascending by semantic id
-        if not all(0 <= i <= 255 for i in ids):
-            raise ValueError(f"dataset ids must be in 0 .. 255 for label maps, got {min(ids)} .. {max(ids)}")
-        self.dataset_ids = np.array(ids, dtype=np.uint8)
+        if not all(0 <= i <= 65535 for i in ids):
+            raise ValueError(f"dataset ids must be in 0 .. 65535 for label maps, got {min(ids)} .. {max(ids)}")
+        self.dataset_ids = np.array(ids, dtype=np.uint8 if max(ids) <= 255 else np.uint16)
 
     def reset(self) -> None:
         super().reset()

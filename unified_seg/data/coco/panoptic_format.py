@@ -38,6 +38,9 @@ def load_coco_panoptic(
 ) -> list[Record]:
     """Return the records of a data set in COCO's panoptic format, in the order of its images.
 
+    A file without `annotations`, or with an empty list, has no ground truth: its records have neither
+    pan_seg_file_name nor segments_info, nor sem_seg_file_name.
+
     Args:
         json_file: with `images` (id, file_name, height, width) and `annotations` (image_id, file_name, segments_info).
         image_root: the folder of the images, which may have any suffix.
@@ -56,6 +59,8 @@ def load_coco_panoptic(
     """
     content = read_json_object(json_file)
     images = read_image_entries(json_file, content, report)
+    if "annotations" not in content or content["annotations"] == []:
+        return _list_images(json_file, images, image_root, report)
     annotations = read_panoptic_annotations(json_file, content, images, png_root, table, report)
     records = []
     for entry in images.values():
@@ -72,6 +77,21 @@ def load_coco_panoptic(
             report(Problem(error.kind, str(json_file), str(error), where))
             continue
         records.append(record)
+    return records
+
+
+def _list_images(
+    json_file: Path, images: Mapping[ImageId, ImageEntry], image_root: Path, report: Report
+) -> list[Record]:
+    """Return the records of images without ground truth."""
+    records = []
+    for entry in images.values():
+        try:
+            file = resolve_below(image_root, entry.file_name)
+        except RecordError as error:
+            report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
+            continue
+        records.append({"file_name": str(file), "image_id": entry.id, "height": entry.height, "width": entry.width})
     return records
 
 

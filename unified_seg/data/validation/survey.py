@@ -186,7 +186,7 @@ def _check_seen(name: str, file: str, digest: bytes, first_of: dict[bytes, tuple
 def _check_classes(name: str, statistics: Statistics, report: Report) -> None:
     """Report classes that never occur, and those with crowds only."""
     custom = getattr(MetadataCatalog.get(name), "custom", None)
-    file = name if custom is None else str(custom.classes)
+    file = name if custom is None else str(custom.classes or name)
     for cls in statistics.classes:
         where = f"class {cls.name!r}"
         if cls.is_empty:
