@@ -69,8 +69,9 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
 class CityscapesSemanticExporter(PerImageEvaluator[None]):
     """Writes semantic maps in the format of Cityscapes' server under sem_seg_cityscapes/: <image id>_pred.png.
 
-    The pixels are dataset ids (Cityscapes' label ids, not its train ids), of two bytes if one is above 255. evalPixelLevelSemanticLabeling of
-    cityscapesScripts finds the files by their names if the image ids are Cityscapes' <city>_<sequence>_<frame>.
+    The pixels are dataset ids (Cityscapes' label ids, not its train ids), of two bytes if one is above 255.
+    evalPixelLevelSemanticLabeling of cityscapesScripts finds the files by their names if the image ids are Cityscapes'
+    <city>_<sequence>_<frame>.
 
     Args:
         table: the classes.

@@ -19,7 +19,7 @@ from unified_seg.data.io.image_files import check_size, read_image, read_panopti
 from unified_seg.data.io.semantic_labels import convert_segments_to_classes, read_semantic_ground_truth
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import DataError
-from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.class_table import WIDE_IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
 
@@ -34,7 +34,7 @@ class UnifiedMapper:
         with_semantic: the model has a semantic head, so `sem_seg` is needed.
         with_instances: the model has a detector, so `instances` is needed.
         with_masks: the detector predicts masks, so `annotations` must have them.
-        class_table: of the data sets; its ignore label is in [0, 65535].
+        class_table: of the data sets; its ignore label is in [0, 32767].
     """
 
     @configurable
@@ -61,9 +61,10 @@ class UnifiedMapper:
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
         """Return the arguments of a config; raises ConfigError for invalid INPUT keys or an invalid ignore label."""
         table = dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
-        if not 0 <= table.ignore_label <= 65535:
+        if not 0 <= table.ignore_label <= WIDE_IGNORE_LABEL:
             raise ConfigError(
-                f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be in [0, 65535], got {table.ignore_label}"
+                f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be in [0, {WIDE_IGNORE_LABEL}], got "
+                f"{table.ignore_label}"
             )
         return {
             "is_train": is_train,
