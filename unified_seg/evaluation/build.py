@@ -6,6 +6,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from unified_seg.config import ConfigError
 from unified_seg.config.heads import nested_heads
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth
 from unified_seg.data.validation.checks import has_instances
@@ -36,20 +37,21 @@ def build_evaluators(cfg: CfgNode, dataset_name: str, output_folder: str | Path)
         output_folder: for the files of the evaluators; one folder per data set.
 
     Raises:
-        ValueError: the data set is empty; it has no ground truth for any prediction of the model, and nothing is
+        ConfigError: the data set is empty; it has no ground truth for any prediction of the model, and nothing is
             exported; TEST.EXPORT names an unknown export, or one of a prediction that the model does not make.
     """
     records = DatasetCatalog.get(dataset_name)
     if not records:
-        raise ValueError(f"DATASETS.TEST: the data set {dataset_name!r} has no records")
+        raise ConfigError(f"DATASETS.TEST: the data set {dataset_name!r} has no records")
     table = ClassTable.from_metadata(MetadataCatalog.get(dataset_name))
     predicted = _predicted_kinds(cfg)
     evaluators = _build_exporters(cfg.TEST.EXPORT, predicted, table, records, Path(output_folder))
     evaluators += _build_scoring(cfg, predicted, table, records, Path(output_folder))
     if not evaluators:
-        raise ValueError(
+        raise ConfigError(
             f"DATASETS.TEST: {dataset_name!r} has no ground truth for the model, which predicts "
-            f"{', '.join(sorted(predicted)) or 'nothing'}; its records have {', '.join(sorted(records[0]))}"
+            f"{', '.join(sorted(predicted)) or 'nothing'}, and TEST.EXPORT is empty, so there is nothing to do; its "
+            f"records have {', '.join(sorted(records[0]))}"
         )
     has_ground_truth = _find_scored_kinds(records[0])
     return IndependentEvaluators(
@@ -115,11 +117,11 @@ def _build_exporters(
     evaluators: Evaluators = []
     for name in dict.fromkeys(names):
         if name not in exporters:
-            raise ValueError(f"TEST.EXPORT: unknown export {name!r}; known: {', '.join(exporters)}")
+            raise ConfigError(f"TEST.EXPORT: unknown export {name!r}; known: {', '.join(exporters)}")
         part, exporter = exporters[name]
         if part not in predicted:
             found = ", ".join(sorted(predicted))
-            raise ValueError(f"TEST.EXPORT: {name} needs {part} predictions, the model predicts {found}")
+            raise ConfigError(f"TEST.EXPORT: {name} needs {part} predictions, the model predicts {found}")
         if name == "cityscapes_instances" and records[0].get("instance_ids_file_name"):
             continue  # the evaluator writes the same files
         evaluators.append(exporter(table, records, folder))
