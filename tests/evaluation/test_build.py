@@ -207,6 +207,20 @@ def test_box_detector_is_evaluated_on_boxes(record: dict, tmp_path: Path):
     assert list(results) == ["bbox"]
 
 
+def test_average_precision_counts_the_detections_of_the_config(record: dict, tmp_path: Path):
+    cfg = config(False, True)
+    cfg.TEST.DETECTIONS_PER_IMAGE = 300
+    evaluator = build_evaluators(cfg, NAME, tmp_path)._evaluators[0]
+    assert evaluator.max_detections == 300
+
+
+def test_predictions_without_ground_truth_are_noted(record: dict, tmp_path: Path):
+    del record["pan_seg_file_name"], record["instance_ids_file_name"]
+    evaluators = build_evaluators(config(True, True), NAME, tmp_path)
+    assert evaluators.without_ground_truth == ("bbox", "segm", "panoptic_seg")
+    assert all(task in evaluators.notes[0] for task in ("bbox", "segm", "panoptic_seg"))
+
+
 def test_nothing_to_evaluate_is_an_error(record: dict, tmp_path: Path):
     del record["sem_seg_file_name"], record["pan_seg_file_name"]
     with pytest.raises(ValueError, match=rf"DATASETS\.TEST: '{NAME}' .*semantic.*file_name"):

@@ -109,7 +109,7 @@ class Trainer(DefaultTrainer):
     def _evaluate(self) -> dict[str, Any]:
         """Evaluate, and return the scores for the curves and metrics.json, which can't hold undefined ones."""
         self._last_eval_results = self.test(self.cfg, self.model)
-        return _leave_out_nan(self._last_eval_results)
+        return _leave_out_nan(self._last_eval_results or {})
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume from the last checkpoint in OUTPUT_DIR if there is one, else load MODEL.WEIGHTS.
