@@ -93,7 +93,9 @@ def _describe_classes(survey: Survey) -> str:
 
     alignment = ("left", *["right"] * (len(columns) - 1))
     table = tabulate(map(row, survey.statistics.classes), list(columns), disable_numparse=True, colalign=alignment)
-    return f"{survey.name}: {len(survey.records):,} images\n{table}"
+    void = survey.statistics.void_share
+    of_pixels = "" if void is None else f", {100 * void:.2f} % of the pixels are void"
+    return f"{survey.name}: {len(survey.records):,} images{of_pixels}\n{table}"
 
 
 def _number(value: float | None, form: str = ",") -> str:

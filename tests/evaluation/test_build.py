@@ -72,7 +72,7 @@ def test_evaluators_fit_the_base_head(record: dict, tmp_path: Path, names: list[
     [
         ({"sem_seg_file_name"}, ["Semantic", "Instance", "CityscapesInstance", "Panoptic", "Recognition"]),
         ({"instance_ids_file_name"}, ["Semantic", "Instance", "Panoptic", "Recognition"]),
-        ({"pan_seg_file_name", "instance_ids_file_name"}, ["Semantic"]),
+        ({"pan_seg_file_name", "instance_ids_file_name"}, ["Semantic", "InstanceExporter"]),
     ],
 )
 def test_evaluators_fit_the_data_set(record: dict, tmp_path: Path, lacking: set[str], expected: list[str]):
@@ -160,7 +160,7 @@ class TestExports:
         for key in [key for key in record if key not in ("file_name", "image_id", "height", "width")]:
             del record[key]
         evaluators = build_evaluators(cfg, NAME, tmp_path)
-        assert [type(e).__name__ for e in evaluators._evaluators] == list(EXPORTS.values())
+        assert [type(e).__name__ for e in evaluators._evaluators] == [*EXPORTS.values(), "InstanceExporter"]
         assert run(evaluators, [record], [perfect_output(draw_street())]) == {}
         files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.glob("*/*.*"))
         assert files == [
@@ -173,12 +173,12 @@ class TestExports:
             "sem_seg_cityscapes/street_pred.png",
         ]
 
-    def test_exporters_follow_the_evaluators(self, record: dict, tmp_path: Path):
+    def test_exporters_come_before_the_scores(self, record: dict, tmp_path: Path):
         cfg = config(True, True)
         without = kinds(cfg, tmp_path)
         cfg.TEST.EXPORT = list(EXPORTS)
         # The instances are written by the evaluator of instances.
-        assert kinds(cfg, tmp_path) == [*without, "CocoPanopticExporter", "CityscapesSemanticExporter"]
+        assert kinds(cfg, tmp_path) == ["CocoPanopticExporter", "CityscapesSemanticExporter", *without]
 
     def test_unknown_name_is_an_error(self, record: dict, tmp_path: Path):
         cfg = config(True, True)
@@ -205,6 +205,20 @@ def test_box_detector_is_evaluated_on_boxes(record: dict, tmp_path: Path):
     output["instances"].remove("pred_masks")
     results = run(build_evaluators(config(False, True, masks=False), NAME, tmp_path), [record], [output])
     assert list(results) == ["bbox"]
+
+
+def test_average_precision_counts_the_detections_of_the_config(record: dict, tmp_path: Path):
+    cfg = config(False, True)
+    cfg.TEST.DETECTIONS_PER_IMAGE = 300
+    evaluator = build_evaluators(cfg, NAME, tmp_path)._evaluators[0]
+    assert evaluator.max_detections == 300
+
+
+def test_predictions_without_ground_truth_are_noted(record: dict, tmp_path: Path):
+    del record["pan_seg_file_name"], record["instance_ids_file_name"]
+    evaluators = build_evaluators(config(True, True), NAME, tmp_path)
+    assert evaluators.without_ground_truth == ("bbox", "segm", "panoptic_seg")
+    assert all(task in evaluators.notes[0] for task in ("bbox", "segm", "panoptic_seg"))
 
 
 def test_nothing_to_evaluate_is_an_error(record: dict, tmp_path: Path):

@@ -64,3 +64,11 @@ def test_dead_process_is_an_error(two: Path):
     """Item 35: the other process raises an error instead of waiting; `two` would end it after 2 minutes."""
     (main,) = read_results(two / "dying")
     assert all(result.startswith("RuntimeError: ") for result in main)
+
+
+def test_evaluator_that_fails_in_one_process_leaves_the_others(two: Path):
+    (tasks, failures), (_, other_failures) = read_results(two / "failing")
+    assert tasks == ["sem_seg", "sem_seg_unfused", "panoptic_seg", "recognition"]
+    assert [failure.partition(":")[0] for failure in failures] == ["InstanceEvaluator", "CityscapesInstanceEvaluator"]
+    assert sorted(failures) == sorted(other_failures)
+    assert len(list((two / "failing/out/panoptic").glob("*.png"))) == 5

@@ -221,11 +221,6 @@ class TestErrors:
         with pytest.raises(ValueError, match="no pred_masks"):
             self.process(streets, record, output)
 
-    def test_data_set_without_instances(self, streets: Streets):
-        record = streets.add("empty", draw_street(things=()))
-        with pytest.raises(ValueError, match="not defined"):
-            self.process(streets, record, perfect_output(draw_street()))
-
     @pytest.mark.parametrize(
         ("change", "message"),
         [

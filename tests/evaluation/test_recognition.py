@@ -121,13 +121,15 @@ def test_crowds_are_left_out(streets: Streets):
     assert math.isnan(scores["pixels"])
 
 
-def test_no_object_is_a_warning(streets: Streets, caplog: pytest.LogCaptureFixture):
+def test_scores_without_an_object_are_nan(streets: Streets):
     scene = draw_street(things=())
     record = streets.add("street", scene)
     labels = np.where(scene.semantic == 255, SKY, scene.semantic)
     output = street_output(labels, [mask_of(CAR_A)], [CAR_ID], [0.9])
-    assert run(RecognitionEvaluator(streets.table, [record], streets.folder / "out", 0.5), [record], [output]) == {}
-    assert "no object in the ground truth of 1 images" in caplog.text
+    evaluator = RecognitionEvaluator(streets.table, [record], streets.folder / "out", 0.5)
+    scores = run(evaluator, [record], [output])["recognition"]
+    assert {"found", "pixels", "boxes-car"} <= scores.keys()
+    assert all(math.isnan(score) for score in scores.values())
 
 
 def test_table_is_logged(streets: Streets, caplog: pytest.LogCaptureFixture):

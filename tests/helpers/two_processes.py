@@ -2,9 +2,9 @@
 
     python two_processes.py FOLDER
 
-It runs three modes, each in a folder of its own. "shared": each process gets its share of the images. "padded": both
+It runs four modes, each in a folder of its own. "shared": each process gets its share of the images. "padded": both
 also get the first image, as from a sampler that pads its shares. "dying": the second process ends before the results
-are gathered.
+are gathered. "failing": what reads instances fails in the second process only.
 """
 
 import json
@@ -22,6 +22,7 @@ from torch.multiprocessing.spawn import start_processes
 
 from unified_seg.evaluation.cityscapes_instances import CityscapesInstanceEvaluator
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
+from unified_seg.evaluation.independent import IndependentEvaluators
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.recognition import RecognitionEvaluator
@@ -60,9 +61,18 @@ def evaluate(rank: int, folder: Path, mode: str, street: tuple[DatasetEvaluators
     mine = list(range(rank, 5, 2))
     if mode == "padded" and rank == 1:
         mine.append(0)
+    if mode == "failing":
+        evaluators = IndependentEvaluators(evaluators._evaluators)
+        if rank == 1:
+            del outputs[3]["instances"]
     evaluators.reset()
     for i in mine:
         evaluators.process([records[i]], [outputs[i]])
+    if mode == "failing":
+        result = [list(evaluators.evaluate()), evaluators.failures]
+        (folder / f"result_{rank}.json").write_text(json.dumps(result))
+        distributed.destroy_process_group()
+        return
     if mode == "dying" and rank == 1:
         os._exit(0)
     each: list = []
@@ -78,6 +88,6 @@ def evaluate(rank: int, folder: Path, mode: str, street: tuple[DatasetEvaluators
 
 if __name__ == "__main__":
     torch.set_num_threads(1)  # threads do not survive a fork
-    for mode in ("shared", "padded", "dying"):
+    for mode in ("shared", "padded", "dying", "failing"):
         target = Path(sys.argv[1]) / mode
         start_processes(evaluate, (target, mode, draw(target)), nprocs=2, start_method="fork")

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
@@ -129,6 +131,18 @@ def entry(name: str, semantic: int, thing: int | None, dataset: int) -> SegmentC
 def test_contradicting_ids_are_errors(classes: list[SegmentClass], ignore: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ClassTable(classes, ignore)
+
+
+@pytest.mark.parametrize(("number", "ignore"), [(1, 255), (255, 255), (256, 32767), (365, 32767), (32767, 32767)])
+def test_ignore_label_follows_the_number_of_classes(number: int, ignore: int) -> None:
+    assert ClassTable(entry(f"c{i}", i, i, i) for i in range(number)).ignore_label == ignore
+    names = [f"c{i}" for i in range(number)]
+    assert ClassTable.from_metadata(SimpleNamespace(thing_classes=names)).ignore_label == ignore
+
+
+def test_too_many_classes_are_refused_with_the_limit() -> None:
+    with pytest.raises(ValueError, match="at most 32767 classes"):
+        ClassTable(entry(f"c{i}", i, i, i) for i in range(32768))
 
 
 def test_ignore_label_may_be_negative() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from panopticapi.utils import rgb2id
 from PIL import Image
+from pycocotools.coco import COCO
 
 from unified_seg.training.run import run
 
@@ -154,3 +156,46 @@ def test_sets_with_different_ground_truths_train_one_model(other_ground_truths: 
     results = run(arguments(custom_config(tmp_path, entries), tmp_path))
     assert results["scenes_semantic"].keys() == {"sem_seg"}
     assert results["scenes_instances"].keys() == {"bbox", "segm"}
+
+
+UNLABELED = {
+    "folder": ({}, None),
+    "image info": ({"INSTANCES": "scenes/info.json"}, None),
+    "no annotations": ({"INSTANCES": "scenes/info.json"}, []),
+}
+
+
+@pytest.mark.parametrize("kind", UNLABELED)
+def test_images_without_ground_truth_are_predicted(kind: str, scenes: Path, tmp_path: Path) -> None:
+    """All exports are complete, read by the official libraries, and the training ends as it should."""
+    keys, annotations = UNLABELED[kind]
+    info = {key: json.loads((scenes / "val.json").read_text())[key] for key in ("images", "categories")}
+    info |= {} if annotations is None else {"annotations": annotations}
+    (scenes / "info.json").write_text(json.dumps(info))
+    (scenes / "new").mkdir()
+    (scenes / "images/scene 1.png").rename(scenes / "new/scene 1.png")
+    classes = {} if kind == "folder" else {"CLASSES": "scenes/train.json"}
+    entries = [
+        {"NAME": "scenes_new", "IMAGES": "scenes/new", **keys, **classes},
+        {"NAME": "scenes_train", "IMAGES": "scenes/images", "PANOPTIC": "scenes/train.json"},
+    ]
+    more = ["DATASETS.TRAIN", "('scenes_train',)", "DATASETS.TEST", "('scenes_new',)", "TEST.EVAL_PERIOD", "1"]
+    exports = ["TEST.EXPORT", "['coco_panoptic', 'cityscapes_semantic']", "TEST.BEST_CHECKPOINT_METRIC", "segm/AP"]
+    results = run([*arguments(custom_config(tmp_path, entries), tmp_path), *more, *exports])
+    assert "sem_seg" not in results and "panoptic_seg" not in results
+    assert all(np.isnan(list(scores.values())).all() for scores in results.values())
+    assert ("segm" in results) == (kind == "no annotations")
+    folder = tmp_path / "output/inference/scenes_new"
+    (image_id,) = ["scene 1"] if kind == "folder" else [1]
+    predicted = json.loads((folder / "panoptic/predictions.json").read_text())
+    (annotation,) = predicted["annotations"]
+    assert annotation["image_id"] == image_id
+    ids = rgb2id(np.array(Image.open(folder / "panoptic" / annotation["file_name"])))
+    assert ids.shape == SIZE
+    assert set(np.unique(ids)) - {0} == {segment["id"] for segment in annotation["segments_info"]}
+    labels = np.array(Image.open(next((folder / "sem_seg_cityscapes").glob("*.png"))))
+    assert set(np.unique(labels)) <= {SKY, FIELD, BARN, TRACTOR}
+    truth = scenes / "info.json" if kind == "no annotations" else folder / "coco_images.json"
+    found = COCO(str(truth)).loadRes(str(folder / "coco_instances_results.json"))
+    assert {each["image_id"] for each in found.dataset["annotations"]} <= {image_id}
+    assert {each["category_id"] for each in found.dataset["annotations"]} <= {BARN, TRACTOR}

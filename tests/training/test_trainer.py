@@ -161,6 +161,14 @@ def test_unknown_best_metric_is_named(tmp_path):
         hook.after_step()
 
 
+@pytest.mark.parametrize("results", [{"segm": {"AP": float("nan")}}, {}, {"bbox": {"AP": 1.0}}])
+def test_undefined_score_is_never_the_best(tmp_path, results, caplog):
+    hook = BestCheckpoint("segm/AP", str(tmp_path), tasks=["bbox", "segm"])
+    hook.trainer = type("T", (), {"_last_eval_results": results})()
+    hook.after_step()
+    assert not list(tmp_path.iterdir())
+
+
 def test_pictures_reach_tensorboard(tiny_config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -29,8 +29,8 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     # data set that was checked once.
     cfg.DATASETS.CHECK_LABELS = True
 
-    # Your own data sets, each a dict of NAME, IMAGES and PANOPTIC, INSTANCES or SEMANTIC; docs/data.md has examples and
-    # all keys. DATASETS.TRAIN and DATASETS.TEST refer to them by NAME.
+    # Your own data sets, each a dict of NAME, IMAGES and PANOPTIC, INSTANCES or SEMANTIC, or to predict alone of NAME
+    # and IMAGES; docs/data.md has examples and all keys. DATASETS.TRAIN and DATASETS.TEST refer to them by NAME.
     cfg.DATASETS.CUSTOM = []
 
     # Training skips up to this number of images or labels that can't be read, then it stops; 0 stops at the first. They

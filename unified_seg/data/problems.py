@@ -104,6 +104,14 @@ KINDS = {
     "plain-value": Kind("Values of an unusual type", "nothing: their meaning is plain", is_error=False),
     "empty-class": Kind("Classes that never occur", "add examples, or leave the class out", is_error=False),
     "crowd-class": Kind("Classes whose instances are all crowds", "label some instances one by one", is_error=False),
+    "undefined-score": Kind(
+        "Scores that are undefined, if it is a test set", "label some, or expect NaN for these scores", is_error=False
+    ),
+    "void": Kind(
+        "Void pixels, and classes that never occur",
+        "give the value the id of its class in CLASSES, or write it in IGNORE",
+        is_error=False,
+    ),
     "no-label": Kind("Images without a labeled pixel", "label the image, or leave it out", is_error=False),
     "same-image": Kind("Identical images", "leave one out; in both sets it makes scores too good", is_error=False),
 }  # fmt: skip

@@ -38,7 +38,7 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
         cfg = make_inference_config(cfg)
     ImageReader.from_config(cfg)  # raises ConfigError for channels and ranges that do not fit
     set_max_pixels(cfg.INPUT.MAX_PIXELS)
-    register_custom(cfg.DATASETS.CUSTOM, get_datasets_root())
+    register_custom(cfg.DATASETS.CUSTOM, get_datasets_root(), cfg.DATASETS.TRAIN)
     if not cfg.DATASETS.TRAIN:
         raise ConfigError("DATASETS.TRAIN is empty: the classes of a model come from its training set")
     table = common_classes(cfg.DATASETS.TRAIN, cfg.DATASETS.TEST)

@@ -75,6 +75,8 @@ class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
 
     # The keys of ground-truth files, of which every record must have one; () if the evaluator reads no file.
     ground_truth_files: tuple[str, ...] = ()
+    # What a reader of the scores of the last evaluation must know; set by `summarize`.
+    notes: Sequence[str] = ()
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
         self.table = table
@@ -195,6 +197,14 @@ def make_file_stem(image_id: Any) -> str:
     Characters other than letters, digits and "_.-~" are %-escaped, so it has neither slashes nor spaces.
     """
     return quote(str(image_id), safe="")
+
+
+def list_coco_images(records: Iterable[Record]) -> list[Record]:
+    """Return the records as COCO's list of `images`."""
+    return [
+        {"id": r["image_id"], "file_name": str(r["file_name"]), "height": r["height"], "width": r["width"]}
+        for r in records
+    ]
 
 
 def require_files(records: Sequence[Record], *keys: str) -> None:

@@ -6,6 +6,7 @@ H, W = an image.
 import contextlib
 import copy
 import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,9 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
     """Scores of "cityscapes_instances": AP, AP50 and AP-<class>, in percent.
 
     It differs from COCO's AP: ground-truth instances under 100 pixels do not count, predictions mostly on void or on
-    groups are ignored, and classes without a ground-truth instance are NaN and left out of means. If no ground-truth
-    instance counts there are no scores, and a warning. cityscapesScripts reads the predictions from the files of
-    `CityscapesInstanceWriter`.
+    groups are ignored, and classes without a ground-truth instance are NaN and left out of means; if no ground-truth
+    instance counts, all scores are NaN. The number of detections has no limit. cityscapesScripts reads the predictions
+    from the files of `CityscapesInstanceWriter`.
 
     Args:
         table: the classes; the things must have Cityscapes' names.
@@ -80,14 +81,10 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
     def summarize(self, items: dict[Any, Matches]) -> dict[str, Scores]:
         with _restore_in1d():
             precisions = official.evaluateMatches(items, self.settings)
-        if np.isnan(precisions).all():
-            logger.warning(
-                "no ground-truth instance of %s pixels in %d images: Cityscapes' average precision is not defined",
-                self.settings.minRegionSizes[0],
-                len(items),
-            )
-            return {}
-        averages = official.computeAverages(precisions, self.settings)
+        with warnings.catch_warnings():
+            # Of numpy's mean over no value, which is NaN.
+            warnings.simplefilter("ignore", RuntimeWarning)
+            averages = official.computeAverages(precisions, self.settings)
         scores = {"AP": 100 * float(averages["allAp"]), "AP50": 100 * float(averages["allAp50%"])}
         for c in self.table.things:
             of_class = averages["classes"].get(c.name)

@@ -13,7 +13,15 @@ from PIL import Image
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.io.image_files import write_png
 from unified_seg.data.io.text_files import write_json
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
+from unified_seg.evaluation.base import (
+    Output,
+    PerImageEvaluator,
+    Record,
+    Scores,
+    empty_folder,
+    list_coco_images,
+    make_file_stem,
+)
 from unified_seg.evaluation.model_outputs import find_segment_class, read_labels, read_panoptic
 from unified_seg.structures.class_table import ClassTable
 
@@ -49,12 +57,8 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
         return annotation
 
     def summarize(self, items: dict[Any, dict[str, Any]]) -> dict[str, Scores]:
-        records = [self.records[image_id] for image_id in items]
         content = {
-            "images": [
-                {"id": r["image_id"], "file_name": str(r["file_name"]), "height": r["height"], "width": r["width"]}
-                for r in records
-            ],
+            "images": list_coco_images(self.records[image_id] for image_id in items),
             "annotations": list(items.values()),
             "categories": to_coco_categories(self.table.classes),
         }
@@ -65,8 +69,9 @@ class CocoPanopticExporter(PerImageEvaluator[dict[str, Any]]):
 class CityscapesSemanticExporter(PerImageEvaluator[None]):
     """Writes semantic maps in the format of Cityscapes' server under sem_seg_cityscapes/: <image id>_pred.png.
 
-    The pixels are dataset ids (Cityscapes' label ids, not its train ids). evalPixelLevelSemanticLabeling of
-    cityscapesScripts finds the files by their names if the image ids are Cityscapes' <city>_<sequence>_<frame>.
+    The pixels are dataset ids (Cityscapes' label ids, not its train ids), of two bytes if one is above 255.
+    evalPixelLevelSemanticLabeling of cityscapesScripts finds the files by their names if the image ids are Cityscapes'
+    <city>_<sequence>_<frame>.
 
     Args:
         table: the classes.
@@ -74,7 +79,7 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
         output_folder: for the folder sem_seg_cityscapes/; its older PNGs are deleted.
 
     Raises:
-        ValueError: several classes share a semantic id, or a dataset id does not fit into one byte.
+        ValueError: several classes share a semantic id, or a dataset id does not fit into two bytes.
     """
 
     def __init__(self, table: ClassTable, records: Sequence[Record], output_folder: str | Path):
@@ -83,9 +88,9 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
         if len(table.classes) != table.num_semantic:
             raise ValueError("several classes share a semantic id, so semantic maps cannot be written as dataset ids")
         ids = [c.dataset_id for c in table.classes]  # ascending by semantic id
-        if not all(0 <= i <= 255 for i in ids):
-            raise ValueError(f"dataset ids must be in 0 .. 255 for label maps, got {min(ids)} .. {max(ids)}")
-        self.dataset_ids = np.array(ids, dtype=np.uint8)
+        if not all(0 <= i <= 65535 for i in ids):
+            raise ValueError(f"dataset ids must be in 0 .. 65535 for label maps, got {min(ids)} .. {max(ids)}")
+        self.dataset_ids = np.array(ids, dtype=np.uint8 if max(ids) <= 255 else np.uint16)
 
     def reset(self) -> None:
         super().reset()

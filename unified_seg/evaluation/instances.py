@@ -6,7 +6,7 @@ T = thing classes.
 import contextlib
 import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from unified_seg.cli import format_hint
+from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.coco.masks import Rle, check_masks, convert_to_rle
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
 from unified_seg.data.coco.rle import encode_masks, encode_window
@@ -27,9 +28,11 @@ from unified_seg.evaluation.base import (
     Output,
     PanopticGroundTruth,
     PanopticGroundTruthEvaluator,
+    PerImageEvaluator,
     Record,
     Scores,
     check_unfused,
+    list_coco_images,
     require_files,
 )
 from unified_seg.evaluation.model_outputs import read_instances
@@ -37,6 +40,9 @@ from unified_seg.evaluation.tables import format_class_table
 from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)
+
+#: The detections of an image that pycocotools counts by default.
+COCO_MAX_DETECTIONS = 100
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,9 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
     """Scores of "bbox" and, with masks, of "segm": AP, AP50, AP75, APs, APm, APl and AP-<class>, in percent.
 
     The ground truth is in memory, with new ids from 1, since pycocotools takes id 0 for "no match". A class or size
-    without a ground-truth instance is NaN. If the outputs have `unfused`, "segm_unfused" is the "segm" of the masks
-    before the fusion. The evaluator also writes coco_instances_results.json, in COCO's result format.
+    without a ground-truth instance is NaN; without any instance all scores are. If the outputs have `unfused`,
+    "segm_unfused" is the "segm" of the masks before the fusion. The evaluator also writes
+    coco_instances_results.json, in COCO's result format.
 
     Args:
         table: the classes.
@@ -101,6 +108,8 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         output_folder: for the JSON.
         with_masks: whether the model predicts masks.
         ground_truth: see `PanopticGroundTruthEvaluator`.
+        max_detections: the detections of an image that count, those with the highest scores of each class; of a
+            detector its TEST.DETECTIONS_PER_IMAGE, below 0 for all. COCO's own number is 100.
     """
 
     def __init__(
@@ -110,8 +119,10 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         output_folder: str | Path,
         with_masks: bool = True,
         ground_truth: PanopticGroundTruth | None = None,
+        max_detections: int = COCO_MAX_DETECTIONS,
     ):
         super().__init__(table, records, output_folder, ground_truth)
+        self.max_detections = max_detections
         require_files([record for record in records if "annotations" not in record], "pan_seg_file_name")
         self.with_masks = with_masks
         if with_masks:
@@ -121,54 +132,113 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
     def score_image(self, record: Record, output: Output) -> ImageInstances:
         unfused = None
         if self.with_masks and "unfused" in output:
-            unfused = self._detections(record, output["unfused"])
-        detections = self._detections(record, output)
+            unfused = read_detections(record, output["unfused"], self.table, self.with_masks)
+        detections = read_detections(record, output, self.table, self.with_masks)
         return ImageInstances(read_gt_instances(record, self.ground_truth, self.with_masks), detections, unfused)
 
-    def _detections(self, record: Record, output: Output) -> list[Detection]:
-        instances = read_instances(record, output, self.with_masks)
-        classes = instances.pred_classes.tolist()
-        outside = {c for c in classes if not 0 <= c < self.table.num_things}
-        if outside:
-            raise ValueError(
-                f"image {record['image_id']!r}: predicted classes {sorted(outside)} are not thing classes of the data "
-                f"set (0 .. {self.table.num_things - 1})"
-            )
-        boxes = instances.pred_boxes.tensor.clone()
-        boxes[:, 2:] -= boxes[:, :2]
-        masks: Iterable[Rle | None] = encode_masks(instances.pred_masks) if self.with_masks else [None] * len(classes)
-        return [Detection(*d) for d in zip(classes, instances.scores.tolist(), boxes.tolist(), masks)]
-
     def summarize(self, items: dict[Any, ImageInstances]) -> dict[str, Scores]:
-        self._write_results(items)
-        if not any(not instance.is_crowd for item in items.values() for instance in item.ground_truth):
-            raise ValueError(f"no ground-truth instance in {len(items)} images: average precision is not defined")
+        _write_results(self.output_folder, self.table, {i: item.detections for i, item in items.items()})
         images = list(items.values())
-        results = {"bbox": self._average_precision(images, "bbox")}
+        limit = self._find_limit(images)
+        self._warn_of_more_objects(images, limit)
+        results = {"bbox": self._average_precision(images, "bbox", limit)}
         if self.with_masks:
-            results["segm"] = self._average_precision(images, "segm")
+            results["segm"] = self._average_precision(images, "segm", limit)
         before = [image._replace(detections=image.unfused) for image in images if image.unfused is not None]
         check_unfused(len(before), len(images))
         if before:
-            results["segm_unfused"] = self._average_precision(before, "segm")
+            results["segm_unfused"] = self._average_precision(before, "segm", limit)
+        self.notes = [f"AP counts up to {limit} detections per image"]
         for task, scores in results.items():
-            logger.info("%s average precision by class:\n%s", task, format_class_table(scores, ("AP",)))
+            table = format_class_table(scores, ("AP",))
+            logger.info("%s average precision by class, of up to %d detections per image:\n%s", task, limit, table)
         return results
 
-    def _average_precision(self, images: Sequence[ImageInstances], task: str) -> Scores:
-        return compute_average_precision(images, task, [c.name for c in self.table.things])
+    def _average_precision(self, images: Sequence[ImageInstances], task: str, limit: int) -> Scores:
+        return compute_average_precision(images, task, [c.name for c in self.table.things], limit)
 
-    def _write_results(self, items: dict[Any, ImageInstances]) -> None:
-        results = []
-        for image_id, item in items.items():
-            for detection in item.detections:
-                category_id = self.table.things[detection.thing_id].dataset_id
-                result = {"image_id": image_id, "category_id": category_id, "score": detection.score}
-                result["bbox"] = detection.box
-                if detection.mask is not None:
-                    result["segmentation"] = detection.mask
-                results.append(result)
-        write_json(self.output_folder / "coco_instances_results.json", results, indent=None)
+    def _find_limit(self, images: Sequence[ImageInstances]) -> int:
+        """Return how many detections of an image count."""
+        if self.max_detections >= 0:
+            return self.max_detections
+        return max(COCO_MAX_DETECTIONS, *(len(each) for i in images for each in (i.detections, i.unfused or ())))
+
+    def _warn_of_more_objects(self, images: Sequence[ImageInstances], limit: int) -> None:
+        """Warn if images have more objects than detections that count, so that some can't be found."""
+        counts = [sum(not instance.is_crowd for instance in image.ground_truth) for image in images]
+        if more := sum(count > limit for count in counts):
+            logger.warning(
+                "%d of %d images have more than %d objects, up to %d, and no more detections than that count: raise "
+                "TEST.DETECTIONS_PER_IMAGE",
+                *(more, len(images), limit, max(counts)),
+            )
+
+
+class InstanceExporter(PerImageEvaluator[list[Detection]]):
+    """Writes coco_instances_results.json without scores, for images without ground truth.
+
+    Also writes coco_images.json, the images and categories that it refers to: `pycocotools.coco.COCO` reads this file,
+    and its `loadRes` then the results.
+
+    Args:
+        table: the classes.
+        records: the data set.
+        output_folder: for the files.
+        with_masks: whether the model predicts masks.
+    """
+
+    def __init__(
+        self, table: ClassTable, records: Sequence[Record], output_folder: str | Path, with_masks: bool = True
+    ):
+        super().__init__(table, records, output_folder)
+        self.with_masks = with_masks
+
+    def score_image(self, record: Record, output: Output) -> list[Detection]:
+        return read_detections(record, output, self.table, self.with_masks)
+
+    def summarize(self, items: dict[Any, list[Detection]]) -> dict[str, Scores]:
+        _write_results(self.output_folder, self.table, items)
+        content = {
+            "images": list_coco_images(self.records[image_id] for image_id in items),
+            "annotations": [],
+            "categories": to_coco_categories(self.table.things),
+        }
+        write_json(self.output_folder / "coco_images.json", content, indent=None)
+        return {}
+
+
+def read_detections(record: Record, output: Output, table: ClassTable, with_masks: bool) -> list[Detection]:
+    """Read the predicted instances of an image.
+
+    Raises:
+        ValueError: see `read_instances`; or a class that is no thing class of the data set.
+    """
+    instances = read_instances(record, output, with_masks)
+    classes = instances.pred_classes.tolist()
+    outside = {c for c in classes if not 0 <= c < table.num_things}
+    if outside:
+        raise ValueError(
+            f"image {record['image_id']!r}: predicted classes {sorted(outside)} are not thing classes of the data "
+            f"set (0 .. {table.num_things - 1})"
+        )
+    boxes = instances.pred_boxes.tensor.clone()
+    boxes[:, 2:] -= boxes[:, :2]
+    masks: Iterable[Rle | None] = encode_masks(instances.pred_masks) if with_masks else [None] * len(classes)
+    return [Detection(*d) for d in zip(classes, instances.scores.tolist(), boxes.tolist(), masks)]
+
+
+def _write_results(folder: Path, table: ClassTable, detections: Mapping[Any, Sequence[Detection]]) -> None:
+    """Write the detections of each image, by image id, as coco_instances_results.json in COCO's result format."""
+    results = []
+    for image_id, of_image in detections.items():
+        for detection in of_image:
+            category_id = table.things[detection.thing_id].dataset_id
+            result = {"image_id": image_id, "category_id": category_id, "score": detection.score}
+            result["bbox"] = detection.box
+            if detection.mask is not None:
+                result["segmentation"] = detection.mask
+            results.append(result)
+    write_json(folder / "coco_instances_results.json", results, indent=None)
 
 
 def read_gt_instances(record: Record, ground_truth: PanopticGroundTruth, with_masks: bool) -> list[GroundTruthInstance]:
@@ -207,13 +277,19 @@ def _from_annotation(record: Record, index: int, table: ClassTable, with_masks: 
     return GroundTruthInstance(thing_id, (x, y, width, height), area, bool(annotation.get("iscrowd", 0)), mask)
 
 
-def compute_average_precision(images: Sequence[ImageInstances], task: str, class_names: Sequence[str]) -> Scores:
+def compute_average_precision(
+    images: Sequence[ImageInstances],
+    task: str,
+    class_names: Sequence[str],
+    max_detections: int = COCO_MAX_DETECTIONS,
+) -> Scores:
     """Compute COCO's average precision.
 
     Args:
         images: ground truth and detections of each image.
         task: "bbox" or "segm".
         class_names: T, by thing id.
+        max_detections: of each class in each image, those with the highest scores count.
 
     Returns:
         AP, AP50, AP75, APs, APm, APl and AP-<class> in percent; 0 without detections, NaN for a class or size without
@@ -224,10 +300,11 @@ def compute_average_precision(images: Sequence[ImageInstances], task: str, class
         _make_coco((item.detections for item in images), len(images), len(class_names), task),
         task,
     )
+    evaluation.params.maxDets = [max_detections]
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = evaluation.eval["precision"][..., -1]  # (IoU threshold, recall, class, size), up to 100 detections
+    precision = evaluation.eval["precision"][..., -1]  # (IoU threshold, recall, class, size)
     scores = {"AP": _mean_percent(precision[:, :, :, 0])}
     for name, threshold in (("AP50", 0.5), ("AP75", 0.75)):
         scores[name] = _mean_percent(precision[np.isclose(evaluation.params.iouThrs, threshold), :, :, 0])

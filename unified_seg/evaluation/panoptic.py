@@ -24,7 +24,7 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
     """Scores of "panoptic_seg": PQ, SQ, RQ over all classes, things (_th) and stuff (_st), and PQ-<class> and so on.
 
     The scores are in percent and follow panopticapi, see `match_segments`. A class that is neither in the ground truth
-    nor predicted is NaN and left out of means. A data set without things has no *_th, one without stuff no *_st.
+    nor predicted is NaN and left out of means; a mean over no class is NaN.
 
     Args:
         table: the classes.
@@ -62,15 +62,7 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
         classes = self.table.classes
         is_thing = np.array([c.is_thing for c in classes])
         scores = compute_panoptic_scores(reduce(add, items.values()), is_thing)
-        if np.isnan(scores.all.pq):
-            raise ValueError(
-                f"no segment in ground truth or prediction of {len(items)} images: panoptic quality is not defined"
-            )
-        groups = {"": scores.all}
-        if is_thing.any():
-            groups["_th"] = scores.things
-        if not is_thing.all():
-            groups["_st"] = scores.stuff
+        groups = {"": scores.all, "_th": scores.things, "_st": scores.stuff}
         groups |= {f"-{c.name}": quality for c, quality in zip(classes, scores.per_class)}
         result = {
             f"{name}{suffix}": 100 * value

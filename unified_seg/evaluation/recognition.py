@@ -121,9 +121,6 @@ class RecognitionEvaluator(PanopticGroundTruthEvaluator[Objects]):
 
     def summarize(self, items: dict[Any, Objects]) -> dict[str, Scores]:
         objects = _concatenate(list(items.values()))
-        if not len(objects.thing_ids):
-            logger.warning("no object in the ground truth of %d images: recognition is not scored", len(items))
-            return {}
         things = self.table.things
         category_of = np.array([c.category for c in things])[objects.thing_ids]
         chosen = {"": np.ones_like(objects.wide), "_wide": objects.wide}

@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
     """Scores of "sem_seg": mIoU, fwIoU, mACC, pACC, IoU-<class> and ACC-<class>, in percent.
 
-    `compute_semantic_scores` defines which classes the means include; a class without a value is NaN. If the classes
+    `compute_semantic_scores` defines which classes the means include; a class without a value is NaN, and if all
+    pixels are void so are all scores. `notes` has the share of void pixels, which no score includes. If the classes
     have categories there are also mIoU_category and cIoU-<category>, see `merge_categories`. Earlier predictions have
     the same scores: "sem_seg_unfused" is the prediction before the fusion, if the outputs have `unfused`;
     "sem_seg_<name>" that of a base head, if the `semantic_logit_maps` of all outputs have the `earlier_prediction`
@@ -70,8 +71,18 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
                 continue
             confusion = self._save(file, of_task)
             results[task] = self._compute_scores(confusion)
+            if task == "sem_seg":
+                self.notes = [self._describe_void(of_task)]
             logger.info("%s by class:\n%s", task, format_class_table(results[task], ("IoU", "ACC")))
         return results
+
+    def _describe_void(self, items: dict[Any, SparseCounts]) -> str:
+        """Return a line with the share of the pixels that have no class in the ground truth, and log it."""
+        pixels = sum(self.records[image_id]["height"] * self.records[image_id]["width"] for image_id in items)
+        void = 1 - sum(item.valid_pixels for item in items.values()) / pixels
+        line = f"{100 * void:.2f} % of the pixels are void in the semantic ground truth, and not scored"
+        logger.info("sem_seg: %s", line)
+        return line
 
     def _save(self, file: Path, items: dict[Any, SparseCounts]) -> np.ndarray:
         """Write the file of a task, and return its confusion matrix."""

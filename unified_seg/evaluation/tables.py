@@ -28,11 +28,13 @@ def format_class_table(scores: Mapping[str, float], metrics: Sequence[str]) -> s
 def format_recognition_table(scores: Mapping[str, float]) -> str:
     """Return the scores of the task "recognition", a row per group of objects: all, wide, categories, classes.
 
-    Groups without an object are left out.
+    Groups without an object are left out, except that of all objects.
     """
     metrics = [metric for metric in ("found", "pixels", "pixels_fused", "boxes") if metric in scores]
     groups = [
-        key.removeprefix("found") for key, share in scores.items() if key.startswith("found") and not math.isnan(share)
+        key.removeprefix("found")
+        for key, share in scores.items()
+        if key == "found" or (key.startswith("found") and not math.isnan(share))
     ]
     titles = {"": "all objects", "_wide": "wide objects"}
     rows = [

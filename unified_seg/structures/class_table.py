@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 IGNORE_LABEL = 255
+# The ignore label of more classes than a byte holds: label maps then have two bytes a pixel, signed.
+WIDE_IGNORE_LABEL = 32767
 Color = tuple[int, int, int]
 
 
@@ -61,14 +63,18 @@ class ClassTable:
 
     Args:
         classes: in any order.
-        ignore_label: the value of pixels without a class in semantic maps.
+        ignore_label: the value of pixels without a class in semantic maps; None: IGNORE_LABEL, or WIDE_IGNORE_LABEL if
+            there are too many classes for it.
 
     Raises:
-        ValueError: there is no class, ids are not 0 .. n-1, or an id has two meanings.
+        ValueError: there is no class, or more than WIDE_IGNORE_LABEL; ids are not 0 .. n-1, or an id has two meanings.
     """
 
-    def __init__(self, classes: Iterable[SegmentClass], ignore_label: int = IGNORE_LABEL):
+    def __init__(self, classes: Iterable[SegmentClass], ignore_label: int | None = None):
         self.classes = tuple(sorted(classes, key=lambda c: (c.semantic_id, -1 if c.thing_id is None else c.thing_id)))
+        if ignore_label is None:
+            is_wide = bool(self.classes) and self.num_semantic > IGNORE_LABEL
+            ignore_label = WIDE_IGNORE_LABEL if is_wide else IGNORE_LABEL
         self.ignore_label = ignore_label
         self._check()
 
@@ -81,6 +87,8 @@ class ClassTable:
         thing_ids = [c.thing_id for c in self.things]
         if thing_ids != list(range(len(thing_ids))):
             raise ValueError(f"thing ids must be 0 .. T-1, each once, got {thing_ids}")
+        if semantic_ids[-1] >= WIDE_IGNORE_LABEL:
+            raise ValueError(f"at most {WIDE_IGNORE_LABEL} classes fit into a label map, got {semantic_ids[-1] + 1}")
         if semantic_ids[-1] >= self.ignore_label >= 0:
             raise ValueError(f"the ignore label {self.ignore_label} is also a semantic id")
         dataset_ids = [c.dataset_id for c in self.classes]
@@ -190,7 +198,7 @@ class ClassTable:
         classes += _read_stuff(stuff, {c.name for c in classes})
         category_of = getattr(metadata, "class_categories", {})
         classes = [replace(c, category=category_of.get(c.name, c.name)) for c in classes]
-        return cls(classes, getattr(metadata, "ignore_label", IGNORE_LABEL))
+        return cls(classes, getattr(metadata, "ignore_label", None))
 
     def to_metadata(self) -> dict[str, Any]:
         """Return Detectron2's metadata, from which `from_metadata` reads this table again.

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
 from detectron2.utils.events import get_event_storage
+from detectron2.utils.logger import log_first_n
 from tqdm import tqdm
 
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
@@ -45,20 +46,23 @@ class ProgressBar(HookBase):
 class BestCheckpoint(HookBase):
     """A hook that keeps the weights of the best evaluation so far as model_best.pth.
 
-    The file holds weights alone; `last_checkpoint`, from which a run resumes, is not changed.
+    The file holds weights alone; `last_checkpoint`, from which a run resumes, is not changed. A score that is NaN, or
+    whose task has no scores since its ground truth is missing or its evaluator failed, is never the best.
 
     Args:
         metric: its path in the results, "task/metric" or "dataset/task/metric"; larger is better.
         folder: of the file.
         datasets: the test sets; the best score on others does not count when a run is resumed.
+        tasks: those that the model predicts, which an evaluation may lack.
 
     Raises:
-        ConfigError: the evaluation has no such metric.
+        ConfigError: the evaluation has no such metric or data set.
     """
 
-    def __init__(self, metric: str, folder: str, datasets: Sequence[str] = ()):
+    def __init__(self, metric: str, folder: str, datasets: Sequence[str] = (), tasks: Collection[str] = ()):
         self.metric = metric
         self.datasets = list(datasets)
+        self.tasks = tasks
         self.path = Path(folder) / "model_best.pth"
         self.best = -math.inf
         self._seen: object = None
@@ -81,20 +85,31 @@ class BestCheckpoint(HookBase):
         if results is None or results is self._seen:
             return
         self._seen = results
-        value = results
-        for part in self.metric.split("/"):
-            if not isinstance(value, dict) or part not in value:
-                raise ConfigError(
-                    f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; expected a path such "
-                    "as sem_seg/mIoU"
-                )
-            value = value[part]
-        if float(value) > self.best:
-            self.best = float(value)
+        value = self._find_value(results)
+        if math.isnan(value):
+            message = f"TEST.BEST_CHECKPOINT_METRIC: {self.metric} is undefined, so {self.path.name} stays as it is"
+            log_first_n(logging.WARNING, message, key="message")
+        elif value > self.best:
+            self.best = value
             state = {"model": unwrap(self.trainer.model).state_dict(), "datasets": self.datasets}
             state[VALUE_RANGE] = list(self.trainer.cfg.INPUT.DEFAULT_VALUE_RANGE)
             write_checkpoint(self.path, {**state, self.metric: self.best})
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
+
+    def _find_value(self, results: Mapping[str, Any]) -> float:
+        """Return the score of the metric; NaN if its task has no scores."""
+        value: Any = results
+        *parents, last = self.metric.split("/")
+        for part in parents:
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is None and parents and parents[-1] in self.tasks:
+            return math.nan
+        if not isinstance(value, Mapping) or last not in value:
+            raise ConfigError(
+                f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; expected a path such "
+                "as sem_seg/mIoU"
+            )
+        return float(value[last])
 
 
 class PictureSamples(HookBase):

@@ -18,6 +18,7 @@ from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.cli import run_tool
 from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
+from unified_seg.evaluation import EvaluationError
 from unified_seg.inference import add_test_augmentation
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
@@ -112,13 +113,20 @@ def setup(args: argparse.Namespace) -> tuple[CfgNode, list[Change]]:
 
 
 def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
-    """Evaluate MODEL.WEIGHTS on every test set, on several views of each image if TEST.AUG.ENABLED is set."""
+    """Evaluate MODEL.WEIGHTS on every test set, on several views of each image if TEST.AUG.ENABLED is set.
+
+    Raises:
+        CheckpointError: MODEL.WEIGHTS is empty.
+        EvaluationError: an evaluator failed; all other scores and exports are written.
+    """
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     model = build_model(cfg)
     cfg = adopt_value_range(cfg, Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS))
     cfg, model = add_test_augmentation(cfg, model)
-    results = Trainer.test(cfg, model)
+    results, failures = Trainer.evaluate(cfg, model)
+    if failures:
+        raise EvaluationError(f"{'; '.join(failures)}; all other scores and exports are in {cfg.OUTPUT_DIR}/inference")
     if comm.is_main_process():
         verify_results(cfg, results)
     return results

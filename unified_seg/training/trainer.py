@@ -1,18 +1,22 @@
 """Training and evaluation of a config, on Detectron2's DefaultTrainer."""
 
 import logging
+import math
 import time
 import weakref
 from collections import OrderedDict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
+from detectron2.engine.hooks import EvalHook
 from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
+from detectron2.utils.logger import log_first_n
 from torch import distributed, nn
 from tqdm import tqdm
 
@@ -24,7 +28,15 @@ from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loa
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
 from unified_seg.data.validation.value_ranges import find_training_range
-from unified_seg.evaluation import add_to_results, build_evaluators, print_results, save_results
+from unified_seg.evaluation import (
+    IndependentEvaluators,
+    add_to_results,
+    build_evaluators,
+    describe_undefined,
+    list_tasks,
+    print_results,
+    save_results,
+)
 from unified_seg.inference.value_range import VALUE_RANGE, set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
@@ -85,14 +97,21 @@ class Trainer(DefaultTrainer):
     def build_hooks(self) -> list[HookBase | None]:
         """Return Detectron2's hooks and those of this project; the writer stays last, to write their values too."""
         hooks = super().build_hooks()
+        evaluation = EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)
+        hooks = [evaluation if isinstance(hook, EvalHook) else hook for hook in hooks]
         if not comm.is_main_process():
             return hooks
         added: list[HookBase] = [ProgressBar()]
         if metric := self.cfg.TEST.BEST_CHECKPOINT_METRIC:
-            added.append(BestCheckpoint(metric, self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST))
+            added.append(BestCheckpoint(metric, self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, list_tasks(self.cfg)))
         if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
             added.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
         return [*hooks[:-1], *added, hooks[-1]]
+
+    def _evaluate(self) -> dict[str, Any]:
+        """Evaluate, and return the scores for the curves and metrics.json, which can't hold undefined ones."""
+        self._last_eval_results = self.test(self.cfg, self.model)
+        return _leave_out_nan(self._last_eval_results or {})
 
     def resume_or_load(self, resume: bool = True) -> None:
         """Resume from the last checkpoint in OUTPUT_DIR if there is one, else load MODEL.WEIGHTS.
@@ -178,25 +197,52 @@ class Trainer(DefaultTrainer):
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> OrderedDict[str, Any]:
         """Evaluate on every test set, print the tables and write OUTPUT_DIR/inference/results.json.
 
+        What fails is logged, and the training goes on; see `evaluate`.
+
         Returns:
             Results by task and metric in percent, with several test sets by data set first; empty on other processes
             than the first.
         """
+        return cls.evaluate(cfg, model, evaluators)[0]
+
+    @classmethod
+    def evaluate(
+        cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None
+    ) -> tuple[OrderedDict[str, Any], list[str]]:
+        """Do the work of `test`, and return its results and what failed of the evaluators."""
         if evaluators is not None and not isinstance(evaluators, list):
             evaluators = [evaluators]
         broadcast_buffers(model)
         results: OrderedDict[str, Any] = OrderedDict()
+        notes: dict[str, list[str]] = {}
+        failures: list[str] = []
         start = time.perf_counter()
         for index, name in enumerate(cfg.DATASETS.TEST):
             loader = cls.build_test_loader(cfg, name)
             bar = tqdm(loader, desc=f"evaluating {name}", unit="img", disable=None if comm.is_main_process() else True)
             evaluator = evaluators[index] if evaluators else cls.build_evaluator(cfg, name)
             results[name] = inference_on_dataset(model, bar, evaluator)
+            if isinstance(evaluator, IndependentEvaluators):
+                notes[name] = evaluator.notes
+                failures += [f"{name}: {failure}" for failure in evaluator.failures]
         if comm.is_main_process() and results:
-            print_results(results)
+            for name, tasks in results.items():
+                if undefined := describe_undefined(tasks):
+                    notes.setdefault(name, []).append(undefined)
+                    log_first_n(logging.WARNING, f"{name}: {undefined}", key="message")
+            print_results(results, notes)
             save_results(get_results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
             logger.info(f"Scores are in {get_results_file(cfg).parent}, by data set with their confusion matrices")
-        return next(iter(results.values())) if len(results) == 1 else results
+        return next(iter(results.values())) if len(results) == 1 else results, failures
+
+
+def _leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested mappings without their values that are NaN."""
+    return {
+        key: _leave_out_nan(value) if isinstance(value, Mapping) else value
+        for key, value in results.items()
+        if isinstance(value, Mapping) or not math.isnan(value)
+    }
 
 
 def resolve_value_range(cfg: CfgNode) -> CfgNode:

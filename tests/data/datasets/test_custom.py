@@ -1,5 +1,6 @@
 """Data sets that a config names: registration, their ground truths, and errors of entries."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.classes import common_classes, dataset_classes
 from unified_seg.data.datasets.custom import CustomDataset, register_custom
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
@@ -136,7 +137,7 @@ ENTRIES: dict[str, tuple[Any, str]] = {
     "no entry": ("yard", "an entry must be keys and values, got 'yard'"),
     "no name": ({"IMAGES": "images", **PANOPTIC}, "an entry without NAME: NAME is missing"),
     "no images": ({"NAME": NAME, **PANOPTIC}, f"{NAME}: IMAGES is missing"),
-    "no ground truth": (entry(), f"{NAME}: no ground truth; PANOPTIC, INSTANCES or SEMANTIC is required"),
+    "images without classes": (entry(), f"{NAME}: no ground truth .PANOPTIC, INSTANCES or SEMANTIC. and no CLASSES"),
     "no classes": (entry(SEMANTIC="semantic"), f"{NAME}: CLASSES is required"),
     "unknown key": (entry(PANOPTIK="x"), f"{NAME}: unknown key PANOPTIK; the keys are NAME, IMAGES"),
     "name that is a path": ({**entry(**PANOPTIC), "NAME": "../up"}, r"\.\./up: NAME must have only letters, digits"),
@@ -149,6 +150,64 @@ def test_wrong_entries_are_named(name: str, yard: Path) -> None:
     wrong, message = ENTRIES[name]
     with pytest.raises(ConfigError, match=f"DATASETS.CUSTOM: {message}"):
         register_custom([wrong], yard)
+
+
+def without(*keys: str, **more: Any) -> Callable[[Any], None]:
+    def change(content: dict[str, Any]) -> None:
+        for key in keys:
+            del content[key]
+        content.update(more)
+
+    return change
+
+
+#: Keys of the entry, what becomes of the JSON, and the ids of the images.
+IMAGES_ALONE: dict[str, tuple[Entry, Callable[[Any], None], list[Any]]] = {
+    "folder with classes": ({"CLASSES": "classes.yaml"}, without(), ["a/one", "two"]),
+    "folder with the classes of the training set": ({}, without(), ["a/one", "two"]),
+    "image info": (INSTANCES, without("annotations"), [0, 1]),
+    "image info without categories": (INSTANCES, without("annotations", "categories"), [0, 1]),
+    "panoptic image info": (PANOPTIC, without("annotations"), [0, 1]),
+    "panoptic without annotations": (PANOPTIC, without(annotations=[]), [0, 1]),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES_ALONE)
+def test_images_need_no_ground_truth(name: str, yard: Path) -> None:
+    keys, change, ids = IMAGES_ALONE[name]
+    register_custom([{**entry(**SEMANTIC), "NAME": "trained"}], yard)
+    for file in ("instances.json", "panoptic.json"):
+        edit(yard / file, change)
+    register_custom([entry(**keys)], yard, ["trained"])
+    records = DatasetCatalog.get(NAME)
+    assert [record["image_id"] for record in records] == ids
+    for record in records:
+        assert record.keys() == {"file_name", "image_id", "height", "width"}
+        assert (record["height"], record["width"]) == SIZE
+    assert common_classes({"DATASETS.TRAIN": ["trained"], "DATASETS.TEST": [NAME]}).num_semantic == 3
+
+
+def test_classes_of_the_training_set_need_no_order_of_entries(yard: Path) -> None:
+    register_custom([entry(), {**entry(**PANOPTIC), "NAME": "trained"}], yard, ["trained"])
+    assert MetadataCatalog.get(NAME).thing_classes == MetadataCatalog.get("trained").thing_classes
+
+
+def test_empty_list_of_instances_is_a_ground_truth(yard: Path) -> None:
+    edit(yard / "instances.json", without(annotations=[]))
+    assert [record["annotations"] for record in CustomDataset.from_entry(entry(**INSTANCES), yard).load()] == [[], []]
+
+
+def test_nothing_is_ignored_if_the_list_is_empty(yard: Path) -> None:
+    register_custom([entry(**{**SEMANTIC, "IGNORE": []})], yard)
+    values = DatasetCatalog.get(NAME)[0]["sem_seg_values"]
+    assert 255 not in values and 255 not in values.values()
+
+
+def test_void_of_255_as_a_class_is_65535(yard: Path) -> None:
+    classes = yaml.safe_dump([{"name": "cell", "id": 255}, {"name": "ground", "id": 0}])
+    (yard / "classes.yaml").write_text(classes)
+    dataset = CustomDataset.from_entry(entry(SEMANTIC="semantic", CLASSES="classes.yaml"), yard)
+    assert dataset.load()[0]["sem_seg_values"] == {255: 0, 0: 1, 65535: 255}
 
 
 def test_repeated_names_are_refused(yard: Path) -> None:

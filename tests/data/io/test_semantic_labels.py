@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from three_classes import CAR, SKY, TABLE, TRUCK
 
+from unified_seg.data.datasets.semantic_folder import build_semantic_table
 from unified_seg.data.io.semantic_labels import PixelValues, has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.structures.class_table import ClassTable
@@ -57,9 +58,23 @@ class TestPixelValues:
         meant = {value: int(i) for value, i in enumerate(values.to_semantic) if i != -1}
         assert meant == {0: 255, 9: 255, SKY: 0, CAR: 1, TRUCK: 2}
 
+    def test_nothing_is_ignored(self):
+        values = PixelValues.from_table(TABLE, "dataset", ignored=())
+        assert values.to_dict() == {SKY: 0, CAR: 1, TRUCK: 2}
+
+    def test_void_of_many_classes_is_65535(self):
+        table = build_semantic_table([f"c{i}" for i in range(300)], [(0, 0, 0)] * 300)
+        values = PixelValues.from_table(table, "dataset")
+        assert (values.to_dict()[299], values.to_dict()[65535]) == (299, table.ignore_label)
+        assert values.from_semantic[[255, table.ignore_label]].tolist() == [255, 65535]
+
     @pytest.mark.parametrize(
         ("ignored", "message"),
-        [((0, CAR), r"the values \[26\] can't be both ignored"), ((), "one or more of"), ((-1,), "one or more of")],
+        [
+            ((0, CAR), r"the values \[26\] can't be both ignored"),
+            ((-1,), r"in \[0, 65535\]"),
+            ((70000,), r"in \[0, 65535\]"),
+        ],
     )
     def test_invalid_values_to_ignore_are_refused(self, ignored: tuple[int, ...], message: str):
         with pytest.raises(DataError, match=message):

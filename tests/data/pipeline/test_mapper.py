@@ -14,7 +14,7 @@ from pycocotools import mask as mask_util
 
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
-from unified_seg.data.pipeline.mapper import UnifiedMapper
+from unified_seg.data.pipeline.mapper import UnifiedMapper, _decode_labels, _encode_labels
 from unified_seg.data.pipeline.transforms import Crop, Pad, PadToSize, ResizeCrop, Rotate
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
@@ -295,14 +295,37 @@ def test_new_pixels_of_labels_are_ignored(ignore: int, tmp_path: Path) -> None:
     assert (label == ignore).all()
 
 
-@pytest.mark.parametrize("ignore", [-1, 256])
-def test_ignore_labels_above_255_are_refused(
+@pytest.mark.parametrize("ignore", [-1, 32768])
+def test_ignore_labels_beyond_two_bytes_are_refused(
     ignore: int, tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = tiny_config.DATASETS.TRAIN[0]
     monkeypatch.setitem(MetadataCatalog.get(name).__dict__, "ignore_label", ignore)
-    with pytest.raises(ConfigError, match=rf"{name}: the ignore label must be in \[0, 255\], got {ignore}"):
+    with pytest.raises(ConfigError, match=rf"{name}: the ignore label must be in \[0, 32767\], got {ignore}"):
         UnifiedMapper(tiny_config, True)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_labels_of_two_bytes_move_as_those_of_one(name: str, tiny_config: CfgNode) -> None:
+    record = records_of(tiny_config)[0]
+    table = build_cityscapes_table()
+    wide = {**record, "sem_seg_values": {**{i: i for i in range(19)}, 255: 32767}}
+    labels = []
+    for each, classes in ((record, table), (wide, ClassTable(table.classes, 32767))):
+        np.random.seed(3)
+        labels.append(mapper_with(*AUGMENTATIONS[name], class_table=classes)(each)["sem_seg"])
+    assert torch.equal(torch.where(labels[0] == 255, 32767, labels[0]), labels[1])
+
+
+@pytest.mark.parametrize("ignore", [255, 32767, 0, 300])
+def test_labels_survive_their_bytes(ignore: int) -> None:
+    labels = np.array([[0, 1, 254], [ignore, 7, 100]], dtype=np.int32)
+    if ignore > 255:
+        labels[0, 1:] = 255, 299
+    coded = _encode_labels(labels, ignore)
+    assert coded.dtype == np.uint8
+    assert (coded[1, 0] == 0).all()  # what transforms fill new pixels with
+    assert (_decode_labels(coded, ignore) == labels).all()
 
 
 def test_panoptic_records_give_semantic_labels(tiny_config: CfgNode) -> None:

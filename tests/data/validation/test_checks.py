@@ -2,6 +2,7 @@ import copy
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError, Problem
+from unified_seg.data.validation import checks
 from unified_seg.data.validation.checks import TolerantReport, check_datasets, check_fields, check_labels, check_record
 from unified_seg.structures.class_table import ClassTable
 
@@ -48,6 +50,39 @@ def test_class_shares_and_absent_classes_are_logged(tiny_config: CfgNode, caplog
     warnings = [r.message for r in caplog.records if r.levelno == logging.WARNING]
     assert [w.split(":")[0] for w in warnings] == [*tiny_config.DATASETS.TRAIN, *tiny_config.DATASETS.TEST]
     assert all("no pixel of sidewalk, wall" in w and "car" not in w for w in warnings)
+
+
+@pytest.mark.parametrize("case", ["no instance", "crowds only", "only void"])
+@pytest.mark.parametrize("split", ["TRAIN", "TEST"])
+def test_undefined_scores_of_test_sets_are_warned_of(
+    case: str,
+    split: str,
+    tiny_config: CfgNode,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    name = tiny_config.DATASETS[split][0]
+    loaded = {each: DatasetCatalog.get(each) for each in (*tiny_config.DATASETS.TRAIN, *tiny_config.DATASETS.TEST)}
+    monkeypatch.setattr(checks, "DatasetCatalog", SimpleNamespace(get=loaded.__getitem__))
+    for record in loaded[name]:
+        if case == "no instance":
+            record["annotations"] = []
+        elif case == "crowds only":
+            record["annotations"] = [{"iscrowd": 1, "category_id": 0, "bbox": [0, 0, 1, 1], "bbox_mode": 0}]
+        else:
+            redraw(record, "sem_seg_file_name", tmp_path, painted(255, slice(None), slice(None)))
+    tiny_config.MODEL.MASK_ON = False
+    check_datasets(tiny_config)
+    warned = [r.message for r in caplog.records if "undefined" in r.message]
+    assert all(message.startswith(name) for message in warned)
+    assert len(warned) == (1 if split == "TEST" or case == "only void" else 0)
+
+
+def test_share_of_void_pixels_is_logged(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        check_datasets(tiny_config)
+    assert sum("6.25 % of the pixels are void" in record.message for record in caplog.records) == 2
 
 
 def test_labels_are_not_read_without_check_labels(tiny_config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,11 +64,18 @@ def yard(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def paint(file: Path, value: int) -> None:
+def paint(file: Path, value: int, where: int | None = None) -> None:
+    """Replace one value of a label, or all."""
     with Image.open(file) as image:
         labels = np.array(image)
-    labels[:] = value
+    labels[(labels == where) if where is not None else ...] = value
     Image.fromarray(labels).save(file)
+
+
+def make_hens_255(yard: Path) -> None:
+    for name in ("one", "two"):
+        paint(yard / f"semantic/{name}.png", 255, HEN)
+        paint(yard / f"semantic/{name}.png", 255, 0)
 
 
 def cut(file: Path) -> None:
@@ -132,6 +139,13 @@ DAMAGED: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
         "class 'cow'",
     ),
     "crowd-class": ("panoptic", lambda y: every_hen(y, iscrowd=1), "panoptic.json", "class 'hen'"),
+    "undefined-score": (
+        "instances",
+        lambda y: edit(y / "instances.json", lambda c: c["annotations"].clear()),
+        "instances.json",
+        "",
+    ),
+    "void": ("default void", lambda y: make_hens_255(y), "classes.yaml", ""),
     "no-label": ("semantic", lambda y: paint(y / "semantic/one.png", 0), "images/one.png", ""),
     "unsupported": ("panoptic", lambda y: add_band(y / "images/one.png"), "images/one.png", ""),
     "value-range": ("panoptic", lambda y: make_dark(y / "images/one.png"), "images/one.png", ""),
@@ -156,7 +170,8 @@ def add_band(file: Path) -> None:
 
 
 def of_yard(yard: Path, ground_truth: str, name: str = "yard") -> Survey:
-    register_custom([{"NAME": name, "IMAGES": "images", **GROUND_TRUTHS[ground_truth]}], yard)
+    keys = {**GROUND_TRUTHS, "default void": {"SEMANTIC": "semantic", "CLASSES": "classes.yaml"}}[ground_truth]
+    register_custom([{"NAME": name, "IMAGES": "images", **keys}], yard)
     (found,) = survey_datasets([name], workers=0)
     return found
 
@@ -183,6 +198,20 @@ def test_a_problem_is_found_once_with_file_and_record(kind: str, yard: Path) -> 
     found = of_yard(yard, ground_truth)
     assert [(p.kind, p.file, p.record) for p in found.problems] == [(kind, str(yard / file), record)]
     assert (found.num_errors, found.num_warnings) == ((1, 0) if KINDS[kind].is_error else (0, 1))
+
+
+@pytest.mark.parametrize("ground_truth", ["semantic", "instances"])
+def test_cause_of_an_undefined_score_is_reported_once(ground_truth: str, yard: Path) -> None:
+    for name in ("one", "two"):
+        paint(yard / f"semantic/{name}.png", 0)
+    edit(yard / "instances.json", lambda content: content["annotations"].clear())
+    found = of_yard(yard, ground_truth)
+    assert [p.kind for p in found.problems if p.kind != "no-label"] == ["undefined-score"]
+    assert found.statistics.void_share == (1 if ground_truth == "semantic" else None)
+
+
+def test_void_share_is_counted(yard: Path) -> None:
+    assert of_yard(yard, "semantic").statistics.void_share == pytest.approx(1 / 8)
 
 
 def test_truncated_pngs_are_reported(yard: Path) -> None:

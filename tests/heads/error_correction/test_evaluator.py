@@ -202,6 +202,12 @@ def test_scores_without_errors_are_nan(streets: Streets) -> None:
     assert math.isnan(nothing["error_rate"])
 
 
+def test_scores_of_void_alone_are_nan(streets: Streets) -> None:
+    record = record_of(streets.folder, np.full((2, 4), IGNORE))
+    scores = run(evaluator_of(streets, [record]), [record], [output_of_pixels()])["errors"]
+    assert {name for name, score in scores.items() if not np.isnan(score)} == {"threshold"}
+
+
 def test_outputs_without_maps_give_no_scores(hand: tuple[ErrorEvaluator, dict, dict], streets: Streets) -> None:
     """As in sliding windows or with several views; the file of an earlier evaluation is deleted."""
     evaluator, record, output = hand

@@ -78,11 +78,12 @@ def test_different_shapes_are_an_error():
         confusion_matrix(np.zeros((2, 3), dtype=int), np.zeros((3, 2), dtype=int), 4, IGNORE)
 
 
-def test_zero_matrix_is_an_error():
+def test_scores_of_a_zero_matrix_are_nan():
     empty = confusion_matrix(np.full((2, 2), IGNORE), np.zeros((2, 2), dtype=int), 4, IGNORE)
     assert empty.sum() == 0
-    with pytest.raises(ValueError, match="not defined"):
-        compute_semantic_scores(empty)
+    scores = compute_semantic_scores(empty)
+    assert np.isnan([*scores.iou, *scores.accuracy]).all()
+    assert np.isnan([scores.mean_iou, scores.frequency_weighted_iou, scores.mean_accuracy, scores.pixel_accuracy]).all()
 
 
 SHAPE = (5, 9)

@@ -32,7 +32,8 @@ def load_coco_instances(
 ) -> list[Record]:
     """Return the records of a data set in COCO's instance format, in the order of its images.
 
-    An image without annotations is one without instances.
+    An image without annotations is one without instances. A file without the list `annotations`, such as COCO's
+    image_info files, has no ground truth: its records have no `annotations` either.
 
     Args:
         json_file: with `images` (id, file_name, height, width) and `annotations` (image_id, category_id, bbox, perhaps
@@ -63,9 +64,13 @@ def load_coco_instances(
             report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
             continue
         size = {"height": entry.height, "width": entry.width}
-        records[entry.id] = {"file_name": str(file), "image_id": entry.id, **size, "annotations": []}
+        records[entry.id] = {"file_name": str(file), "image_id": entry.id, **size}
     if left_out is not None:
         left_out |= images.find_refused_files(image_root)
+    if "annotations" not in content:
+        return list(records.values())
+    for record in records.values():
+        record["annotations"] = []
     classes = match_categories(json_file, content, table)
     seen: set[int] = set()
     notes, causes = Notes(), RepeatedCauses(json_file, report)

@@ -23,7 +23,7 @@ from unified_seg.data.io.file_system import normalize_name, resolve_below
 from unified_seg.data.io.image_files import MAX_SEGMENT_ID
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import Json, Notes, convert_record, iterate_records
-from unified_seg.data.problems import Problem, RecordError, Report, raise_error
+from unified_seg.data.problems import MissingFileError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 Record = dict[str, Any]
@@ -40,6 +40,9 @@ def load_coco_panoptic(
     left_out: set[str | None] | None = None,
 ) -> list[Record]:
     """Return the records of a data set in COCO's panoptic format, in the order of its images.
+
+    A file without `annotations`, or with an empty list, has no ground truth: its records have neither
+    pan_seg_file_name nor segments_info, nor sem_seg_file_name.
 
     Args:
         json_file: with `images` (id, file_name, height, width) and `annotations` (image_id, file_name, segments_info).
@@ -62,6 +65,13 @@ def load_coco_panoptic(
     """
     content = read_json_object(json_file)
     images = read_image_entries(json_file, content, report)
+    if "annotations" not in content or content["annotations"] == []:
+        records = _list_images(json_file, images, image_root, report)
+        if left_out is not None:
+            left_out |= images.find_refused_files(image_root)
+        return records
+    if not png_root.is_dir():  # one problem, not one of each file in it
+        raise MissingFileError(f"{png_root}: there is no such folder; {json_file} names the PNGs in it")
     annotations = read_panoptic_annotations(json_file, content, images, png_root, table, report)
     records = []
     for entry in images.by_id.values():
@@ -83,6 +93,20 @@ def load_coco_panoptic(
         records.append(record)
     if left_out is not None:
         left_out |= images.find_refused_files(image_root)
+    return records
+
+
+def _list_images(json_file: Path, images: ImageList, image_root: Path, report: Report) -> list[Record]:
+    """Return the records of images without ground truth."""
+    records = []
+    for entry in images.by_id.values():
+        try:
+            file = resolve_below(image_root, entry.file_name)
+        except RecordError as error:
+            images.refuse(entry.id, entry.file_name)
+            report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
+            continue
+        records.append({"file_name": str(file), "image_id": entry.id, "height": entry.height, "width": entry.width})
     return records
 
 

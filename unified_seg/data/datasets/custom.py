@@ -14,12 +14,14 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from msgspec import Meta, Struct
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco.categories import read_classes
+from unified_seg.data.coco.categories import build_class_table, find_categories, read_classes
 from unified_seg.data.coco.instance_format import load_coco_instances
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
+from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.registration import register_dataset
-from unified_seg.data.datasets.semantic_folder import load_semantic_folder
-from unified_seg.data.io.semantic_labels import PixelValues
+from unified_seg.data.datasets.semantic_folder import load_image_folder, load_semantic_folder
+from unified_seg.data.io.semantic_labels import WIDE_VOID, PixelValues
+from unified_seg.data.io.text_files import read_json
 from unified_seg.data.io.typed_records import convert_record
 from unified_seg.data.problems import DataError, MissingFileError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
@@ -49,8 +51,8 @@ class CustomEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     SEMANTIC_ENDING: str = ".png"
     # A YAML or JSON file of the classes; by default the categories of PANOPTIC, or of INSTANCES.
     CLASSES: str = ""
-    # Values of the semantic PNGs that are void.
-    IGNORE: tuple[int, ...] = (IGNORE_LABEL,)
+    # Values of the semantic PNGs that are void; [] for none. By default 255, or 65535 if 255 is the id of a class.
+    IGNORE: tuple[int, ...] | None = None
 
 
 class CustomDataset(NamedTuple):
@@ -64,8 +66,8 @@ class CustomDataset(NamedTuple):
     semantic: Path | None
     image_ending: str
     semantic_ending: str
-    classes: Path
-    ignore: tuple[int, ...]
+    classes: Path | None
+    ignore: tuple[int, ...] | None
 
     @classmethod
     def from_entry(cls, entry: Any, root: Path) -> "CustomDataset":
@@ -76,7 +78,7 @@ class CustomDataset(NamedTuple):
             root: the folder of relative paths.
 
         Raises:
-            ConfigError: an unknown or missing key, a value of a wrong type, or no ground truth.
+            ConfigError: an unknown or missing key, or a value of a wrong type.
         """
         values = _convert_entry(entry)
         where = f"DATASETS.CUSTOM: {values.NAME}"
@@ -85,10 +87,8 @@ class CustomDataset(NamedTuple):
             return root / Path(path).expanduser() if path else None
 
         panoptic, instances, semantic = (resolve(p) for p in (values.PANOPTIC, values.INSTANCES, values.SEMANTIC))
-        if panoptic is None and instances is None and semantic is None:
-            raise ConfigError(f"{where}: no ground truth; PANOPTIC, INSTANCES or SEMANTIC is required")
         classes = resolve(values.CLASSES) or panoptic or instances
-        if classes is None:
+        if classes is None and semantic is not None:
             raise ConfigError(f"{where}: CLASSES is required, since SEMANTIC does not contain the classes")
         pngs = resolve(values.PANOPTIC_PNGS)
         if panoptic is not None and pngs is None:
@@ -106,9 +106,16 @@ class CustomDataset(NamedTuple):
             values.IGNORE,
         )
 
-    def read_table(self) -> ClassTable:
-        """Return the classes; raises DataError."""
-        return read_classes(self.classes)
+    def read_table(self) -> ClassTable | None:
+        """Return the classes; None if the data set has images alone, without classes; raises DataError."""
+        if self.classes is None:
+            return None
+        if self.classes not in (self.panoptic, self.instances):
+            return read_classes(self.classes)
+        content = read_json(self.classes)
+        if isinstance(content, dict) and not content.get("annotations") and "categories" not in content:
+            return None
+        return build_class_table(self.classes, find_categories(content))
 
     def load(self, report: Report = raise_error, table: ClassTable | None = None) -> list[Record]:
         """Return the records, in the order of the images.
@@ -120,10 +127,13 @@ class CustomDataset(NamedTuple):
         Raises:
             DataError: an unusable file or folder; and, by the default report, the first wrong record.
         """
-        table = table or self.read_table()
-        for folder in (self.images, self.panoptic_pngs, self.semantic):
+        how_to_get = f"DATASETS.CUSTOM {self.name!r} names it"
+        if self.panoptic is None and self.instances is None and self.semantic is None:
+            return load_image_folder(self.images, how_to_get, image_ending=self.image_ending, report=report)
+        table = table or self.read_table() or dataset_classes(MetadataCatalog.get(self.name))
+        for folder in (self.images, self.semantic):
             if folder is not None and not folder.is_dir():  # one problem, not one of each file in it
-                raise MissingFileError(f"{folder}: there is no such folder; DATASETS.CUSTOM {self.name!r} names it")
+                raise MissingFileError(f"{folder}: there is no such folder; {how_to_get}")
         parts: list[list[Record]] = []
         left_out: set[str | None] = set()
         options: dict[str, Any] = {"report": report, "left_out": left_out}
@@ -135,7 +145,7 @@ class CustomDataset(NamedTuple):
             records = load_semantic_folder(
                 self.images,
                 self.semantic,
-                how_to_get=f"DATASETS.CUSTOM {self.name!r} names it",
+                how_to_get=how_to_get,
                 image_ending=self.image_ending,
                 label_ending=self.semantic_ending,
                 report=report,
@@ -150,9 +160,14 @@ class CustomDataset(NamedTuple):
 
     def _map_values(self, table: ClassTable) -> dict[int, int]:
         try:
-            return PixelValues.from_table(table, "dataset", self.ignore).to_dict()
+            return PixelValues.from_table(table, "dataset", self._find_void_values(table)).to_dict()
         except DataError as error:
             raise DataError(f"{self.classes}: {error}") from None
+
+    def _find_void_values(self, table: ClassTable) -> tuple[int, ...]:
+        if self.ignore is not None:
+            return self.ignore
+        return (WIDE_VOID if IGNORE_LABEL in table.by_dataset_id else IGNORE_LABEL,)
 
     def _find_semantic_label(self, record: Record) -> dict[str, str]:
         """Return the semantic label of an image of a JSON: in the same sub-folder, with the same name."""
@@ -162,13 +177,19 @@ class CustomDataset(NamedTuple):
         return {"sem_seg_file_name": str(self.semantic / f"{name}{self.semantic_ending}")}
 
 
-def register_custom(entries: Sequence[Any], root: Path) -> None:
+def register_custom(entries: Sequence[Any], root: Path, train: Sequence[str] = ()) -> None:
     """Register the data sets of DATASETS.CUSTOM, unless the same entry is registered already.
 
+    Args:
+        entries: of DATASETS.CUSTOM.
+        root: the folder of relative paths.
+        train: the names of DATASETS.TRAIN, whose classes are those of data sets that have images alone.
+
     Raises:
-        ConfigError: an invalid entry, or a name of another data set.
+        ConfigError: an invalid entry, a name of another data set, or images alone without classes.
         DataError: an invalid file of classes.
     """
+    without_classes = []
     for entry in entries:
         dataset = CustomDataset.from_entry(entry, root)
         if dataset.name in DatasetCatalog.list():
@@ -176,10 +197,25 @@ def register_custom(entries: Sequence[Any], root: Path) -> None:
                 continue
             raise ConfigError(f"DATASETS.CUSTOM: {dataset.name!r} is the name of another data set")
         table = dataset.read_table()
-        try:
-            register_dataset(dataset.name, partial(dataset.load, table=table), table, custom=dataset)
-        except ValueError as error:
-            raise DataError(f"{dataset.classes}: {error}") from None
+        if table is None:
+            without_classes.append(dataset)
+        else:
+            _register(dataset, table)
+    for dataset in without_classes:
+        known = [name for name in train if name != dataset.name and name in DatasetCatalog.list()]
+        if not known:
+            cause = "no ground truth (PANOPTIC, INSTANCES or SEMANTIC) and no CLASSES"
+            raise ConfigError(
+                f"DATASETS.CUSTOM: {dataset.name}: {cause}; images alone need CLASSES, or another set in DATASETS.TRAIN"
+            )
+        _register(dataset, dataset_classes(MetadataCatalog.get(known[0])))
+
+
+def _register(dataset: CustomDataset, table: ClassTable) -> None:
+    try:
+        register_dataset(dataset.name, partial(dataset.load, table=table), table, custom=dataset)
+    except ValueError as error:
+        raise DataError(f"{dataset.classes or dataset.name}: {error}") from None
 
 
 def _convert_entry(entry: Any) -> CustomEntry:

@@ -89,16 +89,44 @@ def load_semantic_folder(
     ]
 
 
-def _read_size(image: Path, label: Path, report: Report) -> tuple[int, int] | None:
+def load_image_folder(
+    folder: Path, how_to_get: str, *, image_ending: str = "", report: Report = raise_error
+) -> list[Record]:
+    """Return a record of each image, without ground truth: file_name, image_id, height, width.
+
+    Args:
+        folder: of the images; an image id is the path in it without its ending.
+        how_to_get: how to get a missing folder, for errors.
+        image_ending: the end of the file names of images; "" = any of IMAGE_SUFFIXES.
+        report: gets unreadable images, which are left out.
+
+    Raises:
+        DataError: a missing folder, one without images, two images with one name; and, by the default report, an
+            unreadable image.
+    """
+    images = _list_by_name(folder, (image_ending,) if image_ending else IMAGE_SUFFIXES, how_to_get)
+    names = sorted(images)
+    with ThreadPoolExecutor(8) as pool:
+        sizes = list(pool.map(partial(_read_size, report=report), (images[name] for name in names)))
+    return [
+        {"file_name": str(images[name]), "image_id": name, "height": size[0], "width": size[1]}
+        for name, size in zip(names, sizes)
+        if size is not None
+    ]
+
+
+def _read_size(image: Path, label: Path | None = None, *, report: Report) -> tuple[int, int] | None:
     """Return the size of the image or, if it is damaged, of its label; the mapper then skips it or raises."""
     try:
         return read_image_size(image)
     except UnreadableError as error:
         try:
-            return read_image_size(label)
+            if label is not None:
+                return read_image_size(label)
         except DataError:
-            report(Problem.from_error(error, str(image)))
-            return None
+            pass
+        report(Problem.from_error(error, str(image)))
+        return None
 
 
 def read_names(file: Path, how_to_get: str) -> list[str]:

@@ -17,6 +17,8 @@ from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
 ID_KINDS = ("dataset", "contiguous")
 # Below all ids.
 NO_CLASS = -1
+# The void value of PNGs in which 255 is a class.
+WIDE_VOID = 65535
 
 # The keys of a record that can name its semantic ground truth, in order of preference.
 SEMANTIC_FILES = ("sem_seg_file_name", "pan_seg_file_name")
@@ -27,7 +29,8 @@ class PixelValues(NamedTuple):
 
     Attributes:
         to_semantic: (V,) int32, the semantic id of each value, or the ignore label, or NO_CLASS.
-        from_semantic: (ignore label + 1,) uint8 or uint16, the value of each semantic id and of the ignore label.
+        from_semantic: (ignore label + 1,) uint8 or uint16, the value of each semantic id and of the ignore label; 0 for
+            the ignore label if no value is void.
     """
 
     to_semantic: np.ndarray
@@ -40,12 +43,12 @@ class PixelValues(NamedTuple):
         Args:
             table: the classes.
             kind: of ID_KINDS.
-            ignored: the values that mean void, none of them a class; None: 255, and of dataset ids also 0, unless it is
-                the id of a class.
+            ignored: the values that mean void, perhaps none, none of them a class; None: 255, and of dataset ids also
+                0, unless it is the id of a class; 65535 if all of these are.
 
         Raises:
-            DataError: the ids do not fit into a PNG, are those of several classes, or no value is left for void; or
-                the ignore label is outside of [0, 65535].
+            DataError: the ids do not fit into a PNG, or are those of several classes; a value is both void and a class;
+                or the ignore label is outside of [0, 65535].
         """
         if kind not in ID_KINDS:
             raise ValueError(f"the kind of ids must be {' or '.join(ID_KINDS)}, got {kind!r}")
@@ -58,10 +61,10 @@ class PixelValues(NamedTuple):
             raise DataError(f"{kind} ids must be in [0, 65535], got {min(semantic_of)} to {max(semantic_of)}")
         voids = _choose_void_values(semantic_of, kind) if ignored is None else list(ignored)
         _check_void_values(semantic_of, voids)
-        to_semantic = np.full(max(*semantic_of, *voids) + 1, NO_CLASS, dtype=np.int32)
+        to_semantic = np.full(max([*semantic_of, *voids]) + 1, NO_CLASS, dtype=np.int32)
         to_semantic[voids] = table.ignore_label
         dtype = np.uint8 if len(to_semantic) <= 256 else np.uint16
-        from_semantic = np.full(table.ignore_label + 1, voids[0], dtype=dtype)
+        from_semantic = np.full(table.ignore_label + 1, voids[0] if voids else 0, dtype=dtype)
         for value, semantic_id in semantic_of.items():
             to_semantic[value], from_semantic[semantic_id] = semantic_id, value
         return cls(to_semantic, from_semantic)
@@ -73,16 +76,14 @@ class PixelValues(NamedTuple):
 
 def _choose_void_values(semantic_of: Mapping[int, int], kind: str) -> list[int]:
     voids = [v for v in ((IGNORE_LABEL, 0) if kind == "dataset" else (IGNORE_LABEL,)) if v not in semantic_of]
-    if not voids:
-        raise DataError("dataset ids: 0 and 255 are classes, so no value is left for void in PNGs")
-    return voids
+    return voids or [WIDE_VOID]
 
 
 def _check_void_values(semantic_of: Mapping[int, int], voids: list[int]) -> None:
     if both := [value for value in voids if value in semantic_of]:
         raise DataError(f"the values {both} can't be both ignored and ids of classes")
-    if not voids or min(voids) < 0 or max(voids) > 65535:
-        raise DataError(f"values to ignore must be one or more of 0 to 65535, got {voids}")
+    if voids and (min(voids) < 0 or max(voids) > 65535):
+        raise DataError(f"values to ignore must be in [0, 65535], got {voids}")
 
 
 def to_semantic_ids(

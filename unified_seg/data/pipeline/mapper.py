@@ -20,7 +20,7 @@ from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.semantic_labels import convert_segments_to_classes, read_semantic_ground_truth
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import DataError
-from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.class_table import WIDE_IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
 
@@ -36,7 +36,7 @@ class UnifiedMapper:
         with_instances: the model has a detector, so `instances` is needed.
         with_masks: the detector predicts masks, so `annotations` must have them.
         reader: of the images; None: one of `image_format` without settings.
-        class_table: of the data sets; its ignore label is in [0, 255].
+        class_table: of the data sets; its ignore label is in [0, 32767].
     """
 
     @configurable
@@ -62,11 +62,12 @@ class UnifiedMapper:
 
     @classmethod
     def from_config(cls, cfg: CfgNode, is_train: bool) -> dict[str, Any]:
-        """Return the arguments of a config; raises ConfigError for invalid INPUT keys or an ignore label above 255."""
+        """Return the arguments of a config; raises ConfigError for invalid INPUT keys or an invalid ignore label."""
         table = dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))
-        if not 0 <= table.ignore_label <= 255:
+        if not 0 <= table.ignore_label <= WIDE_IGNORE_LABEL:
             raise ConfigError(
-                f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be in [0, 255], got {table.ignore_label}"
+                f"{cfg.DATASETS.TRAIN[0]}: the ignore label must be in [0, {WIDE_IGNORE_LABEL}], got "
+                f"{table.ignore_label}"
             )
         return {
             "is_train": is_train,
@@ -92,14 +93,13 @@ class UnifiedMapper:
         _check_image_size(image, record)
         semantic, ids = None, self._read_panoptic(record)
         if self.is_train and self.with_semantic:
-            # Shifted by the ignore label, modulo 256, void is 0: what transforms fill new pixels with.
-            semantic = self._read_semantic(record, ids) - np.uint8(self.class_table.ignore_label)
+            semantic = _encode_labels(self._read_semantic(record, ids), self.class_table.ignore_label)
         augmented = T.AugInput(image, sem_seg=semantic)
         transforms = self.augmentations(augmented)
         result["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         if semantic is not None:
-            label = augmented.sem_seg + np.uint8(self.class_table.ignore_label)
-            result["sem_seg"] = torch.from_numpy(label.astype(np.int64))
+            label = _decode_labels(augmented.sem_seg, self.class_table.ignore_label)
+            result["sem_seg"] = torch.from_numpy(label)
         if self.is_train and self.with_instances:
             size = augmented.image.shape[:2]
             if "annotations" in record:
@@ -118,12 +118,34 @@ class UnifiedMapper:
         return check_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
 
     def _read_semantic(self, record: Record, ids: np.ndarray | None) -> np.ndarray:
-        """Return (H, W) uint8: transforms resize wider integers by other pixel centers than images."""
+        """Return (H, W) semantic ids and the ignore label."""
         if record.get("sem_seg_file_name"):
-            return read_semantic_ground_truth(record, self.class_table).astype(np.uint8)
+            return read_semantic_ground_truth(record, self.class_table)
         if ids is not None:
-            return convert_segments_to_classes(ids, record, self.class_table).astype(np.uint8)
-        return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.uint8)
+            return convert_segments_to_classes(ids, record, self.class_table)
+        return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.int32)
+
+
+def _encode_labels(labels: np.ndarray, ignore_label: int) -> np.ndarray:
+    """Return semantic ids as bytes: transforms resize wider integers by other pixel centers than images.
+
+    Shifted by the ignore label, void is 0: what transforms fill new pixels with.
+
+    Returns:
+        (H, W) uint8, modulo 256; for an ignore label above 255 (H, W, 3) uint8, modulo 65536, the lowest byte first.
+    """
+    if ignore_label <= 255:
+        return labels.astype(np.uint8) - np.uint8(ignore_label)
+    shifted = labels.astype(np.uint16) - np.uint16(ignore_label)
+    return np.stack([shifted & 255, shifted >> 8, np.zeros_like(shifted)], axis=-1).astype(np.uint8)
+
+
+def _decode_labels(coded: np.ndarray, ignore_label: int) -> np.ndarray:
+    """Return the semantic ids (H, W) int64 of `_encode_labels`."""
+    if ignore_label <= 255:
+        return (coded + np.uint8(ignore_label)).astype(np.int64)
+    shifted = coded[..., 0] + (coded[..., 1].astype(np.uint16) << 8)
+    return (shifted + np.uint16(ignore_label)).astype(np.int64)
 
 
 def _check_image_size(image: np.ndarray, record: Record) -> None:

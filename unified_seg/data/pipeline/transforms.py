@@ -152,6 +152,8 @@ class RandomCrop(T.RandomCrop):
 
 
 def _is_varied(label: np.ndarray, max_area: float) -> bool:
+    if label.ndim == 3:  # the bytes of more than 255 classes, the lowest first
+        label = label[..., 0] + (label[..., 1].astype(np.int64) << 8)
     counts = np.bincount(label.ravel())
     counts[VOID] = 0
     return bool(counts.max() < counts.sum() * max_area)

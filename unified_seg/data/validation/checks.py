@@ -23,6 +23,7 @@ from unified_seg.data.io.image_files import compute_upright_size, read_image_hea
 from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
+from unified_seg.data.validation.undefined_scores import describe_default_void, describe_undefined_instances
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -33,7 +34,7 @@ logger = logging.getLogger(__name__)
 def check_datasets(cfg: CfgNode) -> None:
     """Check that the training sets have the ground truth that the model needs, and all labels of all sets.
 
-    Log how often each class occurs.
+    Log how often each class occurs, and warn of test sets with undefined scores.
 
     Raises:
         DataError: the first error, with its file and cause.
@@ -47,12 +48,16 @@ def check_datasets(cfg: CfgNode) -> None:
         masks=cfg.MODEL.MASK_ON,
     )
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
+    for name in cfg.DATASETS.TEST:
+        if undefined := describe_undefined_instances(loaded[name][0]):
+            logger.warning(f"{name}: {undefined}")
     reader = ImageReader.from_config(cfg)
     for name, (records, table) in loaded.items() if cfg.DATASETS.CHECK_LABELS else ():
         # Training goes on without an unreadable image, the evaluation after it does not, also of a set that does both.
         is_test = name in cfg.DATASETS.TEST
         options: dict[str, Any] = {"decode": True} if is_test else {"report": tolerant}
-        log_class_shares(name, check_labels(records, table, name, reader=reader, **options), table)
+        histogram = check_labels(records, table, name, reader=reader, **options)
+        log_class_shares(name, histogram, table, count_semantic_pixels(records))
 
 
 class TolerantReport:
@@ -274,13 +279,32 @@ def _check_annotation(record: Record, index: int, table: ClassTable, report: Rep
             report(Problem("box-outside", file, cause, where))
 
 
-def log_class_shares(name: str, histogram: np.ndarray, table: ClassTable) -> None:
-    """Log the share of pixels of each class; warn of classes that never occur."""
-    total = histogram.sum()
+def count_semantic_pixels(records: Sequence[Record]) -> int:
+    """Return the pixels of the images that have a semantic ground truth."""
+    return sum(record["height"] * record["width"] for record in records if has_semantic_ground_truth(record))
+
+
+def log_class_shares(name: str, histogram: np.ndarray, table: ClassTable, num_pixels: int) -> None:
+    """Log the share of labeled pixels of each class, and of void; warn of classes that never occur, and of void alone.
+
+    Args:
+        name: of the data set.
+        histogram: (K,) pixels of each semantic id.
+        table: the classes.
+        num_pixels: of the images with a semantic ground truth.
+    """
+    total = int(histogram.sum())
+    if not num_pixels:
+        return
+    void_share = 1 - total / num_pixels
+    logger.info(f"{name}: {100 * void_share:.2f} % of the pixels are void in the semantic ground truth")
     if not total:
+        logger.warning(f"{name}: no pixel has a class: mIoU is undefined")
         return
     rows = [(c, f"{100 * n / total:.2f}") for c, n in zip(table.semantic_names, histogram)]
     logger.info(f"{name}: labels are consistent; share of pixels in percent\n{tabulate(rows, ['class', '%'])}")
     absent = [c for c, n in zip(table.semantic_names, histogram) if not n]
-    if absent:
+    if warning := describe_default_void(name, void_share, absent):
+        logger.warning(f"{name}: {warning}")
+    elif absent:
         logger.warning(f"{name}: no pixel of {', '.join(absent)}")

@@ -42,11 +42,13 @@ class ImageContents(NamedTuple):
         size: (height, width) of the upright image; None: unreadable.
         pixels: of each semantic id that occurs; None: the record has no semantic ground truth.
         instances: None: the record has no ground truth of instances.
+        num_void: pixels without a class; None: unknown.
     """
 
     size: tuple[int, int] | None
     pixels: dict[int, int] | None
     instances: InstanceMeasures | None
+    num_void: int | None = None
 
 
 class ClassStatistics(NamedTuple):
@@ -84,6 +86,7 @@ class Statistics(NamedTuple):
         instance_sizes: (N, 3) int64: pixels, and height and width of the box.
         instances_per_image: of each image with a ground truth of instances.
         classes_per_image: of each image.
+        void_share: the fraction of pixels without a class, of images with a semantic ground truth; None without one.
     """
 
     classes: list[ClassStatistics]
@@ -91,6 +94,7 @@ class Statistics(NamedTuple):
     instance_sizes: np.ndarray
     instances_per_image: list[int]
     classes_per_image: list[int]
+    void_share: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return counts, and distributions as their values at QUANTILES; None for an empty distribution."""
@@ -105,6 +109,7 @@ class Statistics(NamedTuple):
         return {
             "classes": [cls._asdict() for cls in self.classes],
             "image_sizes": [{"height": h, "width": w, "images": n} for (h, w), n in self.image_sizes.items()],
+            "void_share": self.void_share,
             **{name: compute_quantiles(values) for name, values in distributions.items()},
         }
 
@@ -132,7 +137,15 @@ def compute_statistics(images: Sequence[ImageContents], table: ClassTable) -> St
         instance_sizes=np.concatenate([np.zeros((0, 3), dtype=np.int64), *(m.sizes[~m.crowds] for m in measures)]),
         instances_per_image=[int((~m.crowds).sum()) for m in measures],
         classes_per_image=[len(classes) for classes in present],
+        void_share=_compute_void_share(images),
     )
+
+
+def _compute_void_share(images: Sequence[ImageContents]) -> float | None:
+    known = [image for image in images if image.num_void is not None and image.pixels is not None]
+    void = sum(image.num_void or 0 for image in known)
+    labeled = sum(sum((image.pixels or {}).values()) for image in known)
+    return void / (void + labeled) if known else None
 
 
 def _has_own_id(cls: SegmentClass, table: ClassTable) -> bool:

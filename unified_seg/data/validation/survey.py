@@ -27,6 +27,7 @@ from unified_seg.data.validation.dataset_statistics import (
     Statistics,
     compute_statistics,
 )
+from unified_seg.data.validation.undefined_scores import describe_default_void
 from unified_seg.data.validation.value_ranges import find_common_range
 from unified_seg.structures.class_table import ClassTable
 
@@ -193,11 +194,26 @@ def _check_seen(name: str, file: str, digest: bytes, first_of: dict[bytes, tuple
 
 
 def _check_classes(name: str, statistics: Statistics, report: Report) -> None:
-    """Report classes that never occur, and those with crowds only."""
+    """Report classes that never occur, and those with crowds only; what makes a whole score undefined once."""
     custom = getattr(MetadataCatalog.get(name), "custom", None)
-    file = name if custom is None else str(custom.classes)
+    file = name if custom is None else str(custom.classes or name)
+    things = [cls for cls in statistics.classes if cls.instances is not None]
+    without_instances = bool(things) and not any(cls.instances or cls.crowds for cls in things)
+    if without_instances:
+        report(Problem("undefined-score", file, f"no instance in {name!r}: average precision is undefined"))
+    if statistics.void_share == 1:
+        report(Problem("undefined-score", file, f"no pixel in {name!r} has a class: mIoU is undefined"))
+    absent = [cls.name for cls in statistics.classes if cls.is_empty and cls.pixels is not None]
+    cause = describe_default_void(name, statistics.void_share, absent)
+    if cause and statistics.void_share != 1:
+        report(Problem("void", file, cause))
     for cls in statistics.classes:
         where = f"class {cls.name!r}"
+        by_void = bool(cause) and cls.pixels is not None
+        if cls.is_empty and (
+            (without_instances and cls.instances is not None) or by_void or statistics.void_share == 1
+        ):
+            continue  # the cause is reported
         if cls.is_empty:
             report(Problem("empty-class", file, f"it does not occur in {name!r}", where))
         elif cls.instances == 0:
@@ -218,6 +234,9 @@ def _read(tables: Sequence[ClassTable], reader: ImageReader, item: tuple[int, Re
         cause = f"no pixel of its label {find_semantic_file(record)} has a class"
         problems.append(Problem("no-label", record["file_name"], cause))
     present = {i: int(contents.pixels[i]) for i in np.flatnonzero(contents.pixels).tolist()}
+    num_void = None
+    if semantic and not _has_error(problems, find_semantic_file(record)):
+        num_void = record["height"] * record["width"] - sum(present.values())
     return _Reading(
         problems,
         b"" if image is None else _compute_digest(image),
@@ -225,6 +244,7 @@ def _read(tables: Sequence[ClassTable], reader: ImageReader, item: tuple[int, Re
             None if image is None else (image.shape[0], image.shape[1]),
             present if semantic else None,
             _measure_instances(record, contents, table) if has_instances(record) else None,
+            num_void,
         ),
     )
 

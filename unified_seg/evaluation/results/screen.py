@@ -1,6 +1,7 @@
 """The results of an evaluation as text tables."""
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -56,11 +57,20 @@ CLASS_COLUMNS = (
 TASK_TABLES: dict[str, Callable[[Mapping[str, float]], str]] = {"recognition": format_recognition_table}
 
 
-def format_results(results: Results) -> str:
-    """Return a table with a row of headline scores per data set, then the tables of each data set.
+#: Undefined scores of a task that a note names.
+MAX_UNDEFINED = 6
+
+
+def format_results(results: Results, notes: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return a table with a row of headline scores per data set, then notes, then the tables of each data set.
 
     These are one by class, that of recognition, and those that the heads declare. A data set without scores, whose
-    predictions were only exported, has only its row.
+    predictions were only exported, has only its row. A headline score that is undefined is NaN, and one that was not
+    computed is a dash; by class both are a dash.
+
+    Args:
+        results: data set -> task -> metric -> percent.
+        notes: lines for the reader of the scores, by data set.
     """
     columns = [
         column
@@ -68,10 +78,13 @@ def format_results(results: Results) -> str:
         if any(column.metric in tasks.get(column.task, {}) for tasks in results.values())
     ]
     rows = [
-        [name, *(format_cell(tasks.get(column.task, {}).get(column.metric)) for column in columns)]
+        [name, *(_format_headline(tasks.get(column.task, {}).get(column.metric)) for column in columns)]
         for name, tasks in results.items()
     ]
     parts = [format_table(["data set", *(column.caption for column in columns)], rows)]
+    lines = [f"{name}: {note}" for name, of_dataset in (notes or {}).items() for note in of_dataset]
+    if lines:
+        parts.append("\n".join(lines))
     for name, tasks in results.items():
         if any(tasks.values()):
             parts.append(f"{name}, by class\n{_format_class_table(tasks)}")
@@ -83,9 +96,25 @@ def format_results(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def print_results(results: Results) -> None:
+def _format_headline(value: float | None) -> str:
+    return "NaN" if value is not None and math.isnan(value) else format_cell(value)
+
+
+def describe_undefined(tasks: Tasks) -> str:
+    """Return a line that names the scores that are NaN; "" if there are none."""
+    parts = []
+    for task, scores in tasks.items():
+        undefined = [metric for metric, value in scores.items() if math.isnan(value)]
+        if undefined:
+            more = len(undefined) - MAX_UNDEFINED
+            named = ", ".join(undefined[:MAX_UNDEFINED])
+            parts.append(f"{task} {named}" + (f" and {more} more" if more > 0 else ""))
+    return f"undefined (NaN), without ground truth to count: {'; '.join(parts)}" if parts else ""
+
+
+def print_results(results: Results, notes: Mapping[str, Sequence[str]] | None = None) -> None:
     """Print `format_results`, and log it for the log file."""
-    text = format_results(results)
+    text = format_results(results, notes)
     print(text)
     logger.debug("scores\n%s", text)
 

@@ -103,7 +103,8 @@ class LevelEvaluator(PerImageEvaluator[SparseCounts | None]):
         overall = {suffix: compute_semantic_scores(matrix) for suffix, matrix in matrices.items()}
         # Every level predicts every pixel: any one counts them.
         pixels = confusion[:, 0].sum(axis=(1, 2))
-        result = {f"share_{stride}": 100 * float(pixels[level] / pixels.sum()) for level, stride in named}
+        total = pixels.sum() or math.nan  # all pixels may be void
+        result = {f"share_{stride}": 100 * float(pixels[level] / total) for level, stride in named}
         result |= {f"mIoU{suffix}": 100 * scores.mean_iou for suffix, scores in overall.items()}
         for assigned, stride in named:
             for predicting, other in named:
@@ -161,4 +162,4 @@ def format_scores(scores: Mapping[str, float]) -> str:
 
 
 def _mean_iou(confusion: np.ndarray) -> float:
-    return 100 * compute_semantic_scores(confusion).mean_iou if confusion.any() else math.nan
+    return 100 * compute_semantic_scores(confusion).mean_iou

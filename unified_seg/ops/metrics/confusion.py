@@ -3,6 +3,7 @@
 K = classes. In a confusion matrix rows are the ground truth and columns the prediction.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,14 +110,13 @@ def compute_semantic_scores(confusion: np.ndarray) -> SemanticScores:
     every class occurs in the ground truth.
 
     Args:
-        confusion: (K, K) int64, rows ground truth, columns prediction.
-
-    Raises:
-        ValueError: the matrix is zero (there is no image, or every pixel is ignored), so no score is defined.
+        confusion: (K, K) int64, rows ground truth, columns prediction. If it is zero (every pixel is ignored) all
+            scores are NaN.
     """
     total = confusion.sum()
     if total == 0:
-        raise ValueError("no labeled pixel in the ground truth: semantic scores are not defined")
+        undefined = np.full(len(confusion), np.nan)
+        return SemanticScores(undefined, undefined, *[math.nan] * 4)
     correct = np.diagonal(confusion).astype(np.float64)
     labeled = confusion.sum(axis=1)
     union = labeled + confusion.sum(axis=0) - correct
