@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from msgspec import Meta, Struct
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco.categories import build_class_table, find_categories, read_classes
+from unified_seg.data.coco.categories import build_class_table, read_classes, remove_root_category
 from unified_seg.data.coco.instance_format import load_coco_instances
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.classes import dataset_classes
@@ -115,7 +115,7 @@ class CustomDataset(NamedTuple):
         content = read_json(self.classes)
         if isinstance(content, dict) and not content.get("annotations") and "categories" not in content:
             return None
-        return build_class_table(self.classes, find_categories(content))
+        return build_class_table(self.classes, remove_root_category(self.classes, content))
 
     def load(self, report: Report = raise_error, table: ClassTable | None = None) -> list[Record]:
         """Return the records, in the order of the images.
