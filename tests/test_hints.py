@@ -136,7 +136,7 @@ MESSAGES: list[tuple[str, Callable[..., Any], list[str]]] = [
     ("unified_seg/config/stages.py:read_stages", stages_of, [*STAGED, "STAGES.a.RESULT", "a.pth", "SOLVER.STAGES", "['a']"]),
     ("unified_seg/inference/views.py:__init__", make_views, ["TEST.AUG.MIN_SIZES", "()"]),
     ("unified_seg/meta_arch/freezing.py:_check_paths", build, ["SOLVER.TRAIN_PARTS", "['sem_seg_haed']"]),
-    ("unified_seg/data/datasets/classes.py:_check_registered", build, ["DATASETS.TEST", "['unified_test_streets_va']"]),
+    ("unified_seg/data/datasets/registration.py:check_registered", build, ["DATASETS.TEST", "['unified_test_streets_va']"]),
 ]  # fmt: skip
 
 

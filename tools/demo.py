@@ -32,7 +32,7 @@ from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.cli.types import fraction
 from unified_seg.config import COMPACT, CfgNode
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.resolve import resolve_config

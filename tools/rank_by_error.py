@@ -35,7 +35,7 @@ from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
 from unified_seg.data.datasets.alignment import load_with_classes
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json

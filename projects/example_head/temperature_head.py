@@ -15,7 +15,7 @@ from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_gr
 from unified_seg.evaluation.base import PerImageEvaluator, Scores
 from unified_seg.heads import EarlierPrediction, HeadInputs, SemanticHead, WrapperHead, WrapperPrediction
 from unified_seg.visualization.canvas import to_canvas
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import Scene
 from unified_seg.visualization.sheet import Picture
 
 BINS = 10

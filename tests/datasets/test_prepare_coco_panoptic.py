@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from detectron2.data import MetadataCatalog
 
-from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_panoptic_2017 import IMAGES, load_coco_panoptic_2017
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 
 

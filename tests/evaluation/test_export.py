@@ -144,9 +144,9 @@ class TestCityscapesSemantic:
         shared = ClassTable([classes[0], *(replace(c, semantic_id=1) for c in classes[2:])])
         with pytest.raises(ValueError, match="share a semantic id"):
             CityscapesSemanticExporter(shared, records, tmp_path)
-        with pytest.raises(ValueError, match=r"dataset ids .*got 7 \.\. 2600"):
+        with pytest.raises(ValueError, match=r"dataset ids .*got 7 \.\. 70000"):
             CityscapesSemanticExporter(
-                ClassTable([*classes[:CAR], replace(classes[CAR], dataset_id=2600)]), records, tmp_path
+                ClassTable([*classes[:CAR], replace(classes[CAR], dataset_id=70000)]), records, tmp_path
             )
 
 

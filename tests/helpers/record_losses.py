@@ -21,7 +21,7 @@ class Recorder(HookBase):
 
 
 def main(args):
-    cfg = setup(args)
+    cfg, _ = setup(args)
     trainer = Trainer(cfg)
     recorder = Recorder()
     trainer.register_hooks([recorder] if comm.is_main_process() else [])

@@ -18,7 +18,7 @@ from unified_seg.heads import build_semantic_head
 from unified_seg.inference import Predictor
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.overview import draw_panels
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import Scene
 
 import_example_heads()
 

@@ -47,7 +47,7 @@ def test_a_wrong_label_is_found(benchmark_tool):
     ("arguments", "message"),
     [
         (["--size", "100x192"], "multiples of 8 pixels"),
-        (["--window", "30"], "stride of 8; use 24 or 32"),
+        (["--window", "30"], "stride of 8; use `TEST.WINDOW.SIZE 24`"),
         (["--window", "4"], "smaller than the network's stride"),
     ],
 )

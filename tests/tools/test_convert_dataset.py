@@ -148,7 +148,7 @@ def test_errors_are_one_line(tool: ModuleType, pond: Path) -> None:
         run(tool, pond, COLORS)
     assert str(error.value) == (
         f"DataError: {pond}/colors/0.png: the color (0, 0, 0) is not in the legend: 1 pixels, first at row 0, column "
-        "7; --unknown 255 makes such pixels void"
+        "7; `--unknown 255` makes such pixels void"
     )
     (pond / "out").touch()
     run(tool, pond, ALL[0])

@@ -367,9 +367,9 @@ BAD = {
     "class id below 0": (change("categories.json/1/id", -1), r"ids must be in \[0, 65535\], got -1 to 27"),
     "color out of range": (change("categories.json/1/color", [0, 0, 256]), r"categories\.json: record 1: color"),
     "no class": (change("categories.json", []), r"categories\.json: a class table needs at least one class"),
-    "no void left": (
+    "other ids than in the PNGs": (
         lambda files: [c.update(id=i) for c, i in zip(files["categories.json"], (0, 255, 26, 27))],
-        "no value is left for",
+        r"one\.png: the values \[7, 23\] are neither a class nor void",
     ),
 }  # fmt: skip
 

@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from unified_seg.visualization.overview import arrange_panels, choose_columns, draw_panels
-from unified_seg.visualization.panels import SEMANTIC_OPACITY, make_panels
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import SEMANTIC_OPACITY, Scene, make_panels
 
 SKY, ROAD, CAR, PERSON = range(4)
 CAPTION, GAP, SCALE = 22, 4, 4

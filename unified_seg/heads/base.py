@@ -21,7 +21,7 @@ from unified_seg.heads.pixel_loss import PixelLoss
 from unified_seg.ops.losses import mean_cross_entropy
 from unified_seg.ops.resampling import upsample_to
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import Scene
 from unified_seg.visualization.sheet import Picture
 
 Losses = dict[str, Tensor]

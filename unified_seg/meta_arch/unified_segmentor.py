@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
 from unified_seg.cli import format_hint
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.pipeline.mapper import make_instances
 from unified_seg.data.resolve import resolve_config
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion

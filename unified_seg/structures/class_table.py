@@ -15,9 +15,11 @@ Detectron2's metadata mixes three conventions for them, and a `ClassTable` reads
 In panoptic outputs `category_id` is, as in Detectron2, the thing id of a thing and the semantic id of stuff.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,8 +96,8 @@ class ClassTable:
         dataset_ids = [c.dataset_id for c in self.classes]
         if len(set(dataset_ids)) != len(dataset_ids):
             raise ValueError(f"dataset ids must be unique, got {sorted(dataset_ids)}")
-        for semantic_id in semantic_ids:
-            sharing = [c for c in self.classes if c.semantic_id == semantic_id]
+        for semantic_id, group in groupby(self.classes, key=lambda c: c.semantic_id):
+            sharing = list(group)
             if len(sharing) > 1 and not all(c.is_thing for c in sharing):
                 names = ", ".join(c.name for c in sharing)
                 raise ValueError(f"semantic id {semantic_id} is shared by {names}, but only things can share one")
@@ -146,9 +148,8 @@ class ClassTable:
     def semantic_to_thing(self) -> np.ndarray:
         """(K,) int64: the thing id of each semantic id; -1 for stuff and for an id that several things share."""
         things = np.full(self.num_semantic, -1, dtype=np.int64)
-        ids, counts = np.unique(self.thing_to_semantic, return_counts=True)
-        for semantic_id in ids[counts == 1]:
-            things[semantic_id] = self.thing_to_semantic.tolist().index(semantic_id)
+        ids, first, counts = np.unique(self.thing_to_semantic, return_index=True, return_counts=True)
+        things[ids[counts == 1]] = first[counts == 1]
         return things
 
     @cached_property
@@ -159,9 +160,10 @@ class ClassTable:
     @cached_property
     def category_of(self) -> np.ndarray:
         """(K,) int64: the index into `categories` of each semantic id."""
+        number_of = {category: number for number, category in enumerate(self.categories)}
         category = np.zeros(self.num_semantic, dtype=np.int64)
         for c in self.classes:
-            category[c.semantic_id] = self.categories.index(c.category)
+            category[c.semantic_id] = number_of[c.category]
         return category
 
     @cached_property
@@ -208,7 +210,7 @@ class ClassTable:
                 things share a semantic id.
         """
         names = [c.name for c in self.classes]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        if twice := sorted(name for name, count in Counter(names).items() if count > 1):
             raise ValueError(f"class names must be unique, got several classes {', '.join(twice)}")
         if len(names) != self.num_semantic:
             raise ValueError("several things share a semantic id")
@@ -260,14 +262,15 @@ class _ClassList(NamedTuple):
 
 def _read_things(things: _ClassList, stuff: _ClassList) -> Iterator[SegmentClass]:
     semantic_to_dataset = {contiguous: dataset_id for dataset_id, contiguous in stuff.contiguous_ids.items()}
+    semantic_ids = {name: semantic_id for semantic_id, name in reversed(list(enumerate(stuff.names)))}
     # Detectron2's Cityscapes panoptic metadata numbers things 11 .. 18; a detector's classes start at 0.
     by_contiguous = sorted((contiguous, dataset_id) for dataset_id, contiguous in things.contiguous_ids.items())
     for thing_id, (contiguous, dataset_id) in enumerate(by_contiguous):
         name = things.names[contiguous]
         if stuff.has_shared_things:
             semantic_id = 0
-        elif name in stuff.names:
-            semantic_id = stuff.names.index(name)
+        elif name in semantic_ids:
+            semantic_id = semantic_ids[name]
             if not things.has_dataset_ids:
                 # Cityscapes' semantic data sets: the files contain the dataset ids of the semantic classes.
                 dataset_id = semantic_to_dataset.get(semantic_id, dataset_id)

@@ -11,8 +11,7 @@ import numpy as np
 from unified_seg.config.heads import earlier_predictions, registered_heads
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import to_canvas
-from unified_seg.visualization.panels import KINDS, Panel, make_panels, make_semantic_panel
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import KINDS, Panel, Scene, make_panels, make_semantic_panel
 from unified_seg.visualization.sheet import Picture, draw_legend, make_grid, stack_pictures
 
 LegendMode = Literal["present", "all", "none"]

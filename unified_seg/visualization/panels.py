@@ -1,4 +1,4 @@
-"""Panels: the semantic map, the instances and the panoptic map of an output as segments to paint.
+"""Scenes, and their panels: the semantic map, the instances and the panoptic map of an output as segments to paint.
 
 N = instances, K = semantic classes, (H, W) = the image.
 """
@@ -23,6 +23,28 @@ KINDS = ("semantic", "instances", "panoptic")
 SEMANTIC_OPACITY = 0.8
 INSTANCE_OPACITY = 0.7
 PANOPTIC_OPACITY = 0.8
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An image with a model's outputs and, if it is known, the ground truth.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        outputs: of the model for this image.
+        table: the classes.
+        ground_truth: (H, W) semantic ids or the ignore label; None if unknown.
+    """
+
+    image: np.ndarray
+    outputs: Mapping[str, Any]
+    table: ClassTable
+    ground_truth: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.image.shape[0], self.image.shape[1]
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
 from unified_seg.data.datasets.alignment import common_classes, find_class_difference, have_same_ids, load_with_classes
-from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.custom import register_custom
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.pipeline.loaders import load_training_records
 from unified_seg.data.resolve import resolve_config

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from detectron2.data import MetadataCatalog
 
-from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_panoptic_2017 import load_coco_panoptic_2017
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.problems import DataError
 
 

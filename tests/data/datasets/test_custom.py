@@ -13,8 +13,9 @@ from edited_json import edit, write
 from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
-from unified_seg.data.datasets.classes import common_classes, dataset_classes
+from unified_seg.data.datasets.alignment import common_classes
 from unified_seg.data.datasets.custom import CustomDataset, register_custom
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
@@ -184,7 +185,7 @@ def test_images_need_no_ground_truth(name: str, yard: Path) -> None:
     for record in records:
         assert record.keys() == {"file_name", "image_id", "height", "width"}
         assert (record["height"], record["width"]) == SIZE
-    assert common_classes({"DATASETS.TRAIN": ["trained"], "DATASETS.TEST": [NAME]}).num_semantic == 3
+    assert common_classes(["trained"], [NAME]).num_semantic == 3
 
 
 def test_classes_of_the_training_set_need_no_order_of_entries(yard: Path) -> None:

@@ -13,9 +13,9 @@ from detectron2.data.datasets.pascal_voc import CLASS_NAMES as VOC_NAMES
 from PIL import Image
 
 from unified_seg.data.datasets.ade20k import load_ade20k
-from unified_seg.data.datasets.classes import dataset_classes
 from unified_seg.data.datasets.coco_stuff import load_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import load_pascal_context60
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.datasets.voc import load_voc
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError

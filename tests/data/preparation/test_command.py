@@ -40,7 +40,7 @@ def test_an_error_has_no_traceback(error: Exception, tmp_path: Path) -> None:
 def test_wrong_numbers_are_errors_or_warnings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     check_counts(tmp_path, {"train": (3, 3), "val": (2, 2)}, "get it", allow_subset=False)
     wrong = {"train": (3, 1200), "val": (2, 2), "test": (0, 5)}
-    with pytest.raises(DataError, match=r"train: 3 of 1,200; test: 0 of 5; get it; --allow-subset"):
+    with pytest.raises(DataError, match=r"train: 3 of 1,200; test: 0 of 5; get it; `--allow-subset`"):
         check_counts(tmp_path, wrong, "get it", allow_subset=False)
     check_counts(tmp_path, wrong, "get it", allow_subset=True)
     (message,) = caplog.messages

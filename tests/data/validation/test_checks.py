@@ -12,10 +12,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
 from PIL import Image
 
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets import alignment
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_files import read_label
 from unified_seg.data.problems import DataError, Problem
-from unified_seg.data.validation import checks
 from unified_seg.data.validation.checks import TolerantReport, check_datasets, check_fields, check_labels, check_record
 from unified_seg.structures.class_table import ClassTable
 
@@ -64,7 +64,7 @@ def test_undefined_scores_of_test_sets_are_warned_of(
 ) -> None:
     name = tiny_config.DATASETS[split][0]
     loaded = {each: DatasetCatalog.get(each) for each in (*tiny_config.DATASETS.TRAIN, *tiny_config.DATASETS.TEST)}
-    monkeypatch.setattr(checks, "DatasetCatalog", SimpleNamespace(get=loaded.__getitem__))
+    monkeypatch.setattr(alignment, "DatasetCatalog", SimpleNamespace(get=loaded.__getitem__))
     for record in loaded[name]:
         if case == "no instance":
             record["annotations"] = []

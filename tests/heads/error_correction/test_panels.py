@@ -9,8 +9,7 @@ import torch
 from unified_seg.heads.error_correction.panels import draw_errors, draw_probability, draw_true_errors
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg.visualization.overview import arrange_panels, draw_panels
-from unified_seg.visualization.panels import make_panels
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import Scene, make_panels
 
 SKY, ROAD, CAR, PERSON = range(4)
 IGNORE = 255

@@ -15,8 +15,8 @@ Their folders are under DETECTRON2_DATASETS (default ./datasets):
 | unified_coco_stuff10k_<split>     | coco/coco_stuff_10k | COCO-Stuff 10k, semantic           |
 | unified_pascal_context60_<split>  | VOC2010          | Pascal-Context, 59 classes and the background |
 
-Those of DATASETS.CUSTOM are registered by `custom`. Every registration makes a class table first (`registration`);
-`classes` reads it from the metadata. `semantic_folder` loads the data sets with semantic labels only.
+Those of DATASETS.CUSTOM are registered by `custom`. `registration` makes metadata of a class table and reads it again.
+`semantic_folder` loads the data sets with semantic labels only.
 """
 
 import os

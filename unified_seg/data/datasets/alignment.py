@@ -15,7 +15,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.utils.logger import log_first_n
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import check_registered, dataset_classes
+from unified_seg.data.datasets.registration import check_registered, dataset_classes
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 Record = dict[str, Any]

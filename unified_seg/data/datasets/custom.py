@@ -17,8 +17,7 @@ from unified_seg.config import ConfigError
 from unified_seg.data.coco.categories import build_class_table, read_classes, remove_root_category
 from unified_seg.data.coco.instance_format import load_coco_instances
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
-from unified_seg.data.datasets.classes import dataset_classes
-from unified_seg.data.datasets.registration import register_dataset
+from unified_seg.data.datasets.registration import dataset_classes, register_dataset
 from unified_seg.data.datasets.semantic_folder import load_image_folder, load_semantic_folder
 from unified_seg.data.io.semantic_labels import WIDE_VOID, PixelValues
 from unified_seg.data.io.text_files import read_json

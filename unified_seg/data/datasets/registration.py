@@ -1,10 +1,13 @@
-"""Registration of data sets in Detectron2's catalogs."""
+"""Registration of data sets in Detectron2's catalogs, and the classes of those that are registered."""
 
+import difflib
 from collections.abc import Callable
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from unified_seg.cli import format_hint
+from unified_seg.config import ConfigError
 from unified_seg.structures.class_table import ClassTable
 
 
@@ -23,3 +26,20 @@ def register_dataset(name: str, load: Callable[[], list[dict[str, Any]]], table:
     classes = table.to_metadata()
     DatasetCatalog.register(name, load)
     MetadataCatalog.get(name).set(evaluator_type="unified_seg", **classes, **metadata)
+
+
+def dataset_classes(metadata: Any) -> ClassTable:
+    """Return the class table of a data set's metadata; raises ConfigError, with the name of the data set."""
+    try:
+        return ClassTable.from_metadata(metadata)
+    except ValueError as error:
+        raise ConfigError(f"data set {getattr(metadata, 'name', '?')!r}: {error}") from None
+
+
+def check_registered(key: str, name: str) -> None:
+    """Raise ConfigError, with a hint, if no data set has the name that a config key names."""
+    known = DatasetCatalog.list()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(map(format_hint, close))}?" if close else "datasets/README.md lists them"
+        raise ConfigError(f"{key}: unknown data set {name!r} (not registered, not in DATASETS.CUSTOM); {hint}")

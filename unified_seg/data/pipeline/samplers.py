@@ -10,7 +10,7 @@ from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTr
 from torch.utils.data import Sampler
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable

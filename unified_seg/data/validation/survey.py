@@ -14,7 +14,7 @@ from detectron2.structures import BoxMode
 from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import convert_to_rle
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_files import check_size, read_label, read_used_share
 from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.parallel import map_in_parallel

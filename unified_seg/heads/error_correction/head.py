@@ -35,7 +35,7 @@ from unified_seg.heads.options import check_choice, stride_of
 from unified_seg.heads.wrapper import WrapperHead, WrapperPrediction
 from unified_seg.ops.resampling import upsample_to
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import Scene
 from unified_seg.visualization.sheet import Picture
 
 IMAGE_CHANNELS = 3

@@ -40,7 +40,7 @@ from unified_seg.layers.level_conv import LevelConv
 from unified_seg.ops.losses import mean_binary_cross_entropy
 from unified_seg.ops.resampling import argmax_labels
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.scene import Scene
+from unified_seg.visualization.panels import Scene
 
 OUTPUTS = ("pyramidal", "finest", "single")
 

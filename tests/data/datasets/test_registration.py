@@ -4,7 +4,7 @@ import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from unified_seg.config import ConfigError
-from unified_seg.data.datasets.classes import dataset_classes
+from unified_seg.data.datasets.registration import dataset_classes
 
 NAME = "unified_test_other_classes"
 
