@@ -75,7 +75,7 @@ def _check_words(overrides: Sequence[str]) -> None:
     """Raise ConfigError for options among the overrides, and for words that are not KEY VALUE."""
     if flags := [word for word in overrides if word.startswith("--")]:
         start = list(overrides).index(flags[0])
-        hint = format_hint(*overrides[start:], *map(CfgNode._decode_cfg_value, overrides[:start]))
+        hint = format_hint(*map(CfgNode._decode_cfg_value, [*overrides[start:], *overrides[:start]]))
         raise ConfigError(
             f"command line: {flags[0]} comes after overrides KEY VALUE; put options before them, such as {hint}"
         )
