@@ -29,9 +29,8 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
         A frozen config.
 
     Raises:
-        ConfigError: INPUT keys that do not fit MODEL.PIXEL_MEAN;
-            no training set, an unknown one, data sets whose classes differ, an invalid entry of
-            DATASETS.CUSTOM; for inference also invalid stages.
+        ConfigError: INPUT keys that do not fit MODEL.PIXEL_MEAN; no training set, an unknown one, data sets whose
+            classes differ, an invalid entry of DATASETS.CUSTOM; for inference also invalid stages.
         DataError: an invalid file of classes.
     """
     if for_inference:

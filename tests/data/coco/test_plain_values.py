@@ -1,4 +1,4 @@
-"""Values of COCO exporters whose meaning is plain are read, counted and told once; others are errors."""
+"""Values of COCO exporters whose meaning is plain are read, counted and reported once; others are errors."""
 
 import copy
 import json

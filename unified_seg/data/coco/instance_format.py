@@ -12,11 +12,10 @@ from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.categories import match_categories
 from unified_seg.data.coco.masks import convert_to_rle
-from unified_seg.data.coco.records import ImageId, InstanceEntry, RepeatedCauses, find_thing_id, read_image_entries
-from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.coco.records import InstanceEntry, RepeatedCauses, find_thing_id, read_image_entries
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import Notes, convert_record, iterate_records
-from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
+from unified_seg.data.problems import DataError, RecordError, Report, raise_error
 from unified_seg.structures.class_table import ClassTable
 
 Record = dict[str, Any]
@@ -55,16 +54,7 @@ def load_coco_instances(
     """
     content = read_json_object(json_file)
     images = read_image_entries(json_file, content, report)
-    records: dict[ImageId, Record] = {}
-    for entry in images.by_id.values():
-        try:
-            file = resolve_below(image_root, entry.file_name)
-        except RecordError as error:
-            images.refuse(entry.id, entry.file_name)
-            report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
-            continue
-        size = {"height": entry.height, "width": entry.width}
-        records[entry.id] = {"file_name": str(file), "image_id": entry.id, **size}
+    records = images.make_records(json_file, image_root, report)
     if left_out is not None:
         left_out |= images.find_refused_files(image_root)
     if "annotations" not in content:

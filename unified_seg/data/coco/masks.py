@@ -143,7 +143,8 @@ def _merge_empty_runs(counts: Sequence[int]) -> np.ndarray:
 def _check_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[float]]:
     if not isinstance(polygons, list | tuple) or not polygons:
         raise DataError(f"a mask must be polygons or run lengths, got {polygons!r:.80}")
-    if all(isinstance(value, int | float) for value in polygons):  # VIA up to 2.0.8 writes one polygon without a list
+    # Some versions of VIA write one polygon without a list around it.
+    if all(isinstance(value, int | float) for value in polygons):
         polygons = [polygons]
     return [_check_polygon(polygon, image_size) for polygon in polygons]
 

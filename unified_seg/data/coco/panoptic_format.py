@@ -66,7 +66,7 @@ def load_coco_panoptic(
     content = read_json_object(json_file)
     images = read_image_entries(json_file, content, report)
     if "annotations" not in content or content["annotations"] == []:
-        records = _list_images(json_file, images, image_root, report)
+        records = list(images.make_records(json_file, image_root, report).values())
         if left_out is not None:
             left_out |= images.find_refused_files(image_root)
         return records
@@ -93,20 +93,6 @@ def load_coco_panoptic(
         records.append(record)
     if left_out is not None:
         left_out |= images.find_refused_files(image_root)
-    return records
-
-
-def _list_images(json_file: Path, images: ImageList, image_root: Path, report: Report) -> list[Record]:
-    """Return the records of images without ground truth."""
-    records = []
-    for entry in images.by_id.values():
-        try:
-            file = resolve_below(image_root, entry.file_name)
-        except RecordError as error:
-            images.refuse(entry.id, entry.file_name)
-            report(Problem(error.kind, str(json_file), str(error), f"image {entry.id!r}"))
-            continue
-        records.append({"file_name": str(file), "image_id": entry.id, "height": entry.height, "width": entry.width})
     return records
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from unified_seg.data.io.file_system import normalize_name
+from unified_seg.data.io.file_system import normalize_name, resolve_below
 from unified_seg.data.io.pixel_limit import describe_pixels, get_max_pixels
 from unified_seg.data.io.typed_records import Finite, Flag, Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import Problem, RecordError, Report, raise_error
@@ -117,6 +117,26 @@ class ImageList:
             image_id = int(image_id)
         self.refused.add(image_id if isinstance(image_id, ImageId) and not isinstance(image_id, bool) else None)
         self.refused_names.add(file_name if isinstance(file_name, str) else None)
+
+    def make_records(self, path: Path, image_root: Path, report: Report) -> dict[ImageId, dict[str, Any]]:
+        """Return a record of each image, by id: file_name, image_id, height, width.
+
+        Args:
+            path: the file, for errors.
+            image_root: the folder of the images.
+            report: gets the images whose names lead out of the folder; they are left out.
+        """
+        records = {}
+        for entry in self.by_id.values():
+            try:
+                file = resolve_below(image_root, entry.file_name)
+            except RecordError as error:
+                self.refuse(entry.id, entry.file_name)
+                report(Problem(error.kind, str(path), str(error), f"image {entry.id!r}"))
+                continue
+            size = {"height": entry.height, "width": entry.width}
+            records[entry.id] = {"file_name": str(file), "image_id": entry.id, **size}
+        return records
 
     def find_refused_files(self, image_root: Path) -> set[str | None]:
         """Return the files of wrong records, as those of right ones are named; None is one that can't be read."""

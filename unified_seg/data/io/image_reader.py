@@ -25,7 +25,7 @@ class ImageReader(NamedTuple):
 
         Raises:
             ConfigError: an unknown INPUT.FORMAT, or one with another number of channels than MODEL.PIXEL_MEAN or
-                PIXEL_STD; a range of values that is none.
+                PIXEL_STD; an invalid range of values.
         """
         format, channels = cfg.INPUT.FORMAT, len(cfg.MODEL.PIXEL_MEAN)
         if format not in FORMATS:

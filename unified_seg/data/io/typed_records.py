@@ -51,7 +51,7 @@ def iterate_records(path: Path, records: Any, name: str = "") -> Iterator[tuple[
 
 
 class Notes:
-    """The values of a file that have another type than declared but a plain meaning, counted to be told once."""
+    """The values of a file that have another type than declared but a plain meaning, counted to be reported once."""
 
     def __init__(self) -> None:
         self._first: dict[str, str] = {}

@@ -211,9 +211,7 @@ def check_record(
     try:
         reader = reader or ImageReader()
         fits = _check_image(record, report)
-        reader.check(record["file_name"])
-        if decode:
-            reader.read(record["file_name"])
+        (reader.read if decode else reader.check)(record["file_name"])  # reading checks too
         if not fits:
             report = _without_sizes(report)
     except DataError as error:
