@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.cli import format_hint
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.image_files import read_label
@@ -28,6 +27,7 @@ from unified_seg.data.preparation.files import link_or_copy
 from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import read_image_ids, write_panoptic_json
 from unified_seg.data.problems import DataError
+from unified_seg.hints import format_hint
 
 IMAGES = {"train": 2_975, "val": 500, "test": 1_525}
 LABELLED = ("train", "val")

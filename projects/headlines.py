@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from unified_seg.cli import run_tool
 from unified_seg.data.io.text_files import read_json
 from unified_seg.reporting.ablation.cells import format_difference, format_mean_and_spread
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.reporting.readme import replace_table
+from unified_seg_cli import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 

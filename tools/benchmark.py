@@ -9,45 +9,18 @@ Each sub-command is a file in tools/benchmarks/.
 """
 
 import argparse
+import ast
 import importlib
 import os
-import pkgutil
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
-import benchmarks
-import torch
-from benchmarks.harness import as_table, measure, save_measurements
-from benchmarks.publish import publish
+from unified_seg_cli import ToolParser, run_tool
+from unified_seg_cli.types import device, image_size, positive_int
 
-from unified_seg.cli import ToolParser, run_tool
-from unified_seg.cli.types import device, image_size, positive_int
-from unified_seg.errors import UserError
-from unified_seg.evaluation.results import get_versions, name_machine
-from unified_seg.reporting.readme import read_with_markers
-
-
-def run(args: argparse.Namespace) -> None:
-    if torch.device(args.device).type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"--device {args.device}: torch {torch.__version__} finds no GPU here")
-    found = get_versions()
-    software = f"torch {found['torch']}, Detectron2 {found['detectron2']}"
-    line = f"{name_machine()}, {software}, on {args.device}, {args.threads} threads"
-    if args.growth is not None:
-        args.command.draw_growth(args, line)
-        return
-    comparisons = args.command.make_comparisons(args)
-    if args.into is not None:
-        read_with_markers(args.into, f"benchmark-{args.name}")
-    measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
-    print(as_table(measurements, args.device, line))
-    if args.json is not None:
-        save_measurements(args.json, measurements, args.device, line)
-        print(f"written to {args.json}")
-    if args.into is not None:
-        publish(args.into, args.name, measurements, line)
+FOLDER = Path(__file__).resolve().parent / "benchmarks"
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -61,30 +34,39 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     common.add_argument("--json", type=Path, metavar="FILE", help="a file for the measurements")
     parser = ToolParser(__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, module in find_commands().items():
-        text = (module.__doc__ or "").strip()
+    words = sys.argv[1:] if arguments is None else arguments
+    for name, text in describe_commands().items():
         command = commands.add_parser(name, parents=[common], help=text.partition("\n")[0], description=text)
-        size = "x".join(map(str, module.SIZE))
-        help = "size of the images; default: %(default)s"
-        command.add_argument("--size", type=image_size, default=size, metavar="HxW", help=help)
-        command.set_defaults(command=module, name=name, growth=None)
-        module.add_arguments(command)
+        if name in words:  # the others are not imported
+            module = importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
+            size = "x".join(map(str, module.SIZE))
+            help = "size of the images; default: %(default)s"
+            command.add_argument("--size", type=image_size, default=size, metavar="HxW", help=help)
+            command.set_defaults(command=module, name=name, growth=None)
+            module.add_arguments(command)
     args = parser.parse_args(arguments)
     if args.growth is not None and (args.json is not None or args.into is not None):
         parser.error("--growth can't be combined with --json or --into: it writes its own JSON and has no table")
     return args
 
 
-def find_commands() -> dict[str, ModuleType]:
-    """Return the modules of `benchmarks` with comparisons, by the names of their sub-commands."""
-    modules = [importlib.import_module(f"benchmarks.{info.name}") for info in pkgutil.iter_modules(benchmarks.__path__)]
-    commands = [module for module in modules if hasattr(module, "make_comparisons")]
-    return {module.__name__.rpartition(".")[2].replace("_", "-"): module for module in commands}
+def describe_commands() -> dict[str, str]:
+    """Return the docstrings of the modules of `benchmarks` with comparisons, by the names of their sub-commands."""
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.py"))}
+    functions = {name: {getattr(node, "name", "") for node in tree.body} for name, tree in trees.items()}
+    chosen = [name for name in trees if "make_comparisons" in functions[name]]
+    return {name.replace("_", "-"): ast.get_docstring(trees[name]) or "" for name in chosen}
+
+
+def measure(args: argparse.Namespace) -> None:
+    from benchmarks.command import run  # not before: it imports PyTorch
+
+    run(args)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     # ValueError: sizes and windows that the library or the generator of the inputs refuses.
-    run_tool(partial(run, parse_args(arguments)), also=(ValueError, OSError))
+    run_tool(partial(measure, parse_args(arguments)), also=(ValueError, OSError))
 
 
 if __name__ == "__main__":

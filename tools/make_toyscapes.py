@@ -9,7 +9,6 @@ A second run with the same arguments changes nothing; an interrupted run is comp
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,32 +18,23 @@ from tabulate import tabulate
 from toyscapes import PRESETS, generate
 from toyscapes.statistics import compute_class_shares
 from toyscapes.writing import DEFAULT_COUNTS
+from unified_seg_cli import ToolParser
+from unified_seg_cli.types import image_size
 
 
-# The parser of unified_seg.cli is not used, because this tool runs without unified_seg and PyTorch.
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = ToolParser(__doc__)
+    parser.add_output("the folder for the data set")
     add = parser.add_argument
-    add("--output", type=Path, required=True, metavar="FOLDER", help="the folder for the data set")
     add("--preset", default="demo", choices=sorted(PRESETS), help="demo (default) is easy, standard is hard")
     for split, number in DEFAULT_COUNTS.items():
         add(f"--{split}", type=int, default=number, metavar="N", help=f"images of {split}; default: {number}")
     add("--size", type=image_size, default="128x256", metavar="HxW", help="size of the images; default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="seed of the scenes; default: 0")
-    workers = "processes, 0 or 1 to work in this one alone; default: one for each CPU"
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help=workers)
+    parser.add_workers()
     add("--overwrite", action="store_true", help="replace a data set that was made with other arguments")
     add("--stats", action="store_true", help="print the share of each class")
     return parser.parse_args(arguments)
-
-
-def image_size(text: str) -> tuple[int, int]:
-    """Read <height>x<width>."""
-    try:
-        height, width = map(int, text.lower().split("x"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"must be <height>x<width>, such as 128x256, got {text!r}") from None
-    return height, width
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             counts=counts,
             size=args.size,
             seed=args.seed,
-            workers=args.workers or 1,
+            workers=args.workers,
             overwrite=args.overwrite,
         )
     except (ValueError, FileExistsError) as error:

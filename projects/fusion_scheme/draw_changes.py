@@ -17,13 +17,13 @@ from typing import Any
 from detectron2.data import DatasetCatalog
 from shared import create_parser, get_unfused, read_config
 
-from unified_seg.cli import run_tool
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable, read_input
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
+from unified_seg_cli import run_tool
 
 NAMES = ("before fusion", "after fusion")
 

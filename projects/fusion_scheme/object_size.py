@@ -29,13 +29,13 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import create_parser, get_unfused, read_config
 
-from unified_seg.cli import run_tool
 from unified_seg.data.coco.panoptic_segments import read_segments
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable, read_input
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_cli import run_tool
 
 MATCH_IOU = 0.5
 # Bounds of the ranges of sizes, in pixels: the square root of an object's area.

@@ -30,7 +30,6 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import create_parser, read_config
 
-from unified_seg.cli import run_tool
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -43,6 +42,7 @@ from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable, read_input
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
+from unified_seg_cli import run_tool
 
 FUSIONS = {"ScoreOrderFusion": "score-order merge", "SemanticGuidedFusion": "semantic-guided fusion"}
 STRIDES = (8, 4, 2, 1)

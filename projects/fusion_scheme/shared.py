@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from unified_seg import load_config
-from unified_seg.cli import ToolParser
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.resolve import resolve_config
+from unified_seg_cli import ToolParser
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
 

@@ -25,7 +25,7 @@ def benchmark_tool(load_tool: Callable[[str], ModuleType]) -> Iterator[Namespace
     sys.path.insert(0, str(TOOLS))
     try:
         benchmark = load_tool("benchmark")
-        names = [info.name for info in pkgutil.iter_modules(benchmark.benchmarks.__path__)]
+        names = [info.name for info in pkgutil.iter_modules([str(benchmark.FOLDER)])]
         modules = {name: importlib.import_module(f"benchmarks.{name}") for name in names}
         yield Namespace(benchmark=benchmark, **modules)
     finally:

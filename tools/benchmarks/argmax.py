@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.cli import ToolParser
 from unified_seg.structures.logit_map import LogitMap
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison, check_size
 from .logits import SEED, STRIDE, assert_equal_but_for_ties, smooth_field, uniform_share

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unified_seg import load_config
-from unified_seg.cli import ToolParser
 from unified_seg.config import ConfigError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison
 from .infer import infer

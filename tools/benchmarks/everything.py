@@ -15,9 +15,9 @@ from torch import nn
 
 from unified_seg import load_config
 from unified_seg.checkpoint import Checkpointer
-from unified_seg.cli import ToolParser
 from unified_seg.data.resolve import resolve_config
 from unified_seg.meta_arch import build_model
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison
 from .infer import infer

@@ -27,12 +27,12 @@ from panopticapi.combine_semantic_and_instance_predictions import combine_to_pan
 from panopticapi.utils import rgb2id
 from PIL import Image
 
-from unified_seg.cli import ToolParser
 from unified_seg.data.coco.rle import encode_masks
 from unified_seg.fusion.region_growing import grow_regions
 from unified_seg.fusion.score_order import merge_by_score
 from unified_seg.fusion.semantic_guided import SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.structures.box_masks import BoxMasks
+from unified_seg_cli import ToolParser
 
 from . import growth
 from .harness import Call, Comparison

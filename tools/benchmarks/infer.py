@@ -14,7 +14,7 @@ import torch
 from detectron2.structures import Instances
 from torch import nn
 
-from unified_seg.cli import ToolParser
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison
 from .inputs import toyscapes_batch

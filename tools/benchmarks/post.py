@@ -20,11 +20,11 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.cli import ToolParser
 from unified_seg.fusion import PanopticFusion, ScoreOrderFusion, SemanticGuidedFusion
 from unified_seg.meta_arch.outputs import finish_image
 from unified_seg.meta_arch.predictions import ImagePrediction
 from unified_seg.structures.logit_map import LogitMap
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison, check_size
 from .logits import STRIDE, assert_equal_but_for_ties, logits_of

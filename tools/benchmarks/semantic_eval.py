@@ -15,9 +15,9 @@ from detectron2.evaluation import SemSegEvaluator
 from PIL import Image
 from torch.nn import functional as F
 
-from unified_seg.cli import ToolParser
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.evaluation.semantic import SemanticEvaluator
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison
 from .logits import logits_of

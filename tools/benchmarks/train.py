@@ -13,8 +13,8 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
 
-from unified_seg.cli import ToolParser
 from unified_seg.training.optimizer import build_optimizer
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison
 from .inputs import toyscapes_batch

@@ -18,13 +18,13 @@ from detectron2.modeling import Backbone
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.cli import ToolParser
 from unified_seg.heads import SemanticHead
 from unified_seg.heads.base import SemanticPrediction
 from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.ops.resampling import compute_positions
 from unified_seg.structures.class_table import ClassTable, SegmentClass
+from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison, check_size
 

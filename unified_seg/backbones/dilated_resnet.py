@@ -12,7 +12,7 @@ from detectron2.modeling.backbone import ResNet, build_resnet_backbone
 from detectron2.modeling.backbone.resnet import DeformBottleneckBlock
 from torch import nn
 
-from unified_seg.cli import format_hint
+from unified_seg.hints import format_hint
 
 OUTPUT_STRIDES = (8, 16)
 

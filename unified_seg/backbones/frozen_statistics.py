@@ -6,7 +6,7 @@ FrozenBatchNorm2d freezes gamma and beta as well.
 
 from torch import nn
 
-from unified_seg.cli import format_hint
+from unified_seg.hints import format_hint
 
 
 class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):

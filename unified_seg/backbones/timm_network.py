@@ -8,7 +8,7 @@ from detectron2.modeling import BACKBONE_REGISTRY, Backbone
 from detectron2.modeling.backbone.fpn import FPN, LastLevelMaxPool
 from torch import Tensor
 
-from unified_seg.cli import format_hint
+from unified_seg.hints import format_hint
 
 # By stride, the names of Detectron2's ResNets.
 NAMES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}

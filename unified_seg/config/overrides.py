@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from detectron2.config import CfgNode
 
-from unified_seg.cli import format_hint
 from unified_seg.config.reading import ConfigError, get_value
+from unified_seg.hints import format_hint
 
 
 def check_overrides(cfg: CfgNode, overrides: Sequence[str], stages: Sequence[str]) -> list[str]:

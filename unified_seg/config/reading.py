@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from unified_seg.cli import format_hint
 from unified_seg.config.keys import get_config
 from unified_seg.config.values import accepts, convert, describe, suggest
 from unified_seg.errors import UserError
+from unified_seg.hints import format_hint
 
 BASE_KEY = "_BASE_"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,10 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from unified_seg.cli import format_hint
 from unified_seg.config.heads import training_keys
 from unified_seg.config.keys import get_config
 from unified_seg.config.reading import RESULT, ConfigError, get_value, set_value
+from unified_seg.hints import format_hint
 
 FINAL_WEIGHTS = "model_final.pth"
 # A stage has a folder of its name.

@@ -17,7 +17,6 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from unified_seg.cli import format_hint
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.coco.masks import Rle, check_masks, convert_to_rle
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment
@@ -37,6 +36,7 @@ from unified_seg.evaluation.base import (
 )
 from unified_seg.evaluation.model_outputs import read_instances
 from unified_seg.evaluation.tables import format_class_table
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable
 
 logger = logging.getLogger(__name__)

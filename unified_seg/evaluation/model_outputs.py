@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from detectron2.structures import Instances
 
-from unified_seg.cli import format_hint
 from unified_seg.evaluation.base import Output, Record
+from unified_seg.hints import format_hint
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 

@@ -11,9 +11,9 @@ from detectron2.data.transforms import ResizeShortestEdge
 from PIL import Image
 from torch import Tensor
 
-from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.transforms import Resize
+from unified_seg.hints import format_hint
 
 Size = tuple[int, int]
 

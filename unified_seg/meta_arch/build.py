@@ -7,10 +7,10 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model as build_detectron2_model
 from torch import nn
 
-from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 from unified_seg.config.heads import training_keys
 from unified_seg.config.reading import get_value
+from unified_seg.hints import format_hint
 from unified_seg.meta_arch.freezing import FreezableModel
 
 

@@ -7,7 +7,7 @@ from typing import Self
 
 from torch import nn
 
-from unified_seg.cli import format_hint
+from unified_seg.hints import format_hint
 
 BATCH_COUNT = ".num_batches_tracked"
 

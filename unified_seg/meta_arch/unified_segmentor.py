@@ -19,12 +19,12 @@ from detectron2.structures import ImageList
 from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
-from unified_seg.cli import format_hint
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.pipeline.mapper import make_instances
 from unified_seg.data.resolve import resolve_config
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import HeadInputs, SemanticHead, build_semantic_head
+from unified_seg.hints import format_hint
 from unified_seg.meta_arch.freezing import FreezableModel, has_trainable
 from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
 from unified_seg.meta_arch.predictions import ImagePrediction, cut_cell_maps, cut_logit_maps, mask_valid

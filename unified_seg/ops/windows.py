@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from unified_seg.cli import format_hint
+from unified_seg.hints import format_hint
 
 # From the rows and columns of a window, in pixels of the image, to its logits (K, r, c).
 Predict = Callable[[slice, slice], Tensor]

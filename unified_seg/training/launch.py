@@ -10,9 +10,9 @@ import torch
 from detectron2.engine import launch as detectron2_launch
 from torch import distributed
 
-from unified_seg.cli import format_hint
 from unified_seg.config import load_config
 from unified_seg.errors import UserError
+from unified_seg.hints import format_hint
 
 
 def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:

@@ -13,10 +13,10 @@ from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
 from unified_seg.checkpoint import read_checkpoint, read_last_checkpoint
-from unified_seg.cli import format_hint
 from unified_seg.config import Change, ConfigError, Stage, find_changes, get_value, load_dump, read_stages
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
+from unified_seg.hints import format_hint
 
 OTHER_START = "a resumed run continues with the weights of its checkpoint"
 OTHER_CLASSES = "the weights belong to the classes of the training set"

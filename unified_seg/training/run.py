@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.engine import default_argument_parser, default_setup
+from detectron2.engine import default_setup
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.cli import run_tool
 from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
@@ -26,30 +25,21 @@ from unified_seg.training.launch import launch
 from unified_seg.training.resume import check_resume
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
+from unified_seg_cli import run_tool
+from unified_seg_cli.commands.train_net import parse_args
 
 
-def run(arguments: list[str] | None = None, epilog: str | None = None) -> Any:
+def run(arguments: Sequence[str] | None = None, description: str | None = None) -> Any:
     """Train, or evaluate with --eval-only, with the options of Detectron2's command line.
 
     Args:
         arguments: the command line; None for that of this process.
-        epilog: text at the end of --help.
+        description: text of --help.
 
     Raises:
         SystemExit: on an error that the user can fix, on Ctrl-C, and on wrong arguments.
     """
-    args = parse_args(arguments, epilog)
-    return run_tool(partial(launch, main, args))
-
-
-def parse_args(arguments: Sequence[str] | None, epilog: str | None = None) -> argparse.Namespace:
-    """Read Detectron2's command line, with --opts as another spelling of the overrides at its end."""
-    parser = default_argument_parser(epilog)
-    words = "config overrides KEY VALUE ..., the same as those at the end"
-    parser.add_argument("--opts", dest="more_opts", nargs=argparse.REMAINDER, default=[], metavar="...", help=words)
-    args = parser.parse_args(arguments)
-    args.opts += args.more_opts
-    return args
+    return run_tool(partial(launch, main, parse_args(arguments, description)))
 
 
 def main(args: argparse.Namespace) -> Any:

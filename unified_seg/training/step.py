@@ -9,8 +9,8 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
 from torch import nn
 
-from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
+from unified_seg.hints import format_hint
 
 # Of the classes of optimizers that Detectron2 makes for SOLVER.CLIP_GRADIENTS.
 CLIPPING_SUFFIX = "WithGradientClip"

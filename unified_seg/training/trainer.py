@@ -21,7 +21,6 @@ from torch import distributed, nn
 from tqdm import tqdm
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
@@ -37,6 +36,7 @@ from unified_seg.evaluation import (
     print_results,
     save_results,
 )
+from unified_seg.hints import format_hint
 from unified_seg.inference.value_range import VALUE_RANGE, set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar

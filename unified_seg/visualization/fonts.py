@@ -9,7 +9,7 @@ from functools import cache
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 
-from unified_seg.cli import format_hint
+from unified_seg.hints import format_hint
 
 logger = logging.getLogger(__name__)
 

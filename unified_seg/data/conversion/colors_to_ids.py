@@ -13,7 +13,6 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from unified_seg.cli import format_hint
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, find_files
@@ -21,6 +20,7 @@ from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image, write_png
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.problems import DataError
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import SegmentClass
 
 LOSSY_FORMATS = ("JPEG", "WEBP")

@@ -10,12 +10,12 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import ADE20K_SEM_SEG_CATEGORIES
 
-from unified_seg.cli import format_hint
 from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder
 from unified_seg.data.problems import MissingFileError
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable
 
 FOLDERS = {"train": "training", "val": "validation"}

@@ -10,7 +10,6 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import CITYSCAPES_CATEGORIES
 
-from unified_seg.cli import format_hint
 from unified_seg.data.coco.panoptic_format import read_panoptic_annotations
 from unified_seg.data.coco.records import read_image_entries
 from unified_seg.data.datasets.registration import register_dataset
@@ -18,6 +17,7 @@ from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.problems import DataError, MissingFileError
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 PREPARE = format_hint("python", "datasets/prepare_cityscapes.py")

@@ -9,12 +9,12 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from unified_seg.cli import format_hint
 from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
 from unified_seg.data.datasets.coco_supercategories import STUFF_CATEGORIES, THING_CATEGORIES
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.problems import MissingFileError
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable, map_classes_to_categories
 
 IMAGES = {"train": 118_287, "val": 5_000}

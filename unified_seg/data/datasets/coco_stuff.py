@@ -13,10 +13,10 @@ from typing import Any
 
 from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 
-from unified_seg.cli import format_hint
 from unified_seg.data.datasets.coco_supercategories import THING_CATEGORIES
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable, make_voc_palette, map_classes_to_categories
 
 IMAGES = {"train": 9_000, "test": 1_000}

@@ -11,9 +11,9 @@ meanings, which can't be seen in the files.
 from pathlib import Path
 from typing import Any
 
-from unified_seg.cli import format_hint
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder, read_names
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable, make_voc_palette
 
 # Spelled as in the authors' list of 459: VOC's diningtable is its table.

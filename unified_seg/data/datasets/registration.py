@@ -6,8 +6,8 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from detectron2.data.datasets.pascal_voc import CLASS_NAMES
 
-from unified_seg.cli import format_hint
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table, load_semantic_folder, read_names
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable, make_voc_palette, map_classes_to_categories
 
 IMAGES = {"train": 1_464, "trainaug": 10_582, "val": 1_449}

@@ -13,8 +13,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from unified_seg.cli import format_hint
 from unified_seg.data.problems import DataError
+from unified_seg.hints import format_hint
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from unified_seg.cli import ToolParser, format_hint, run_tool
 from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.problems import DataError
+from unified_seg.hints import format_hint
+from unified_seg_cli import ToolParser, run_tool
 
 
 def run_script(

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from unified_seg.cli import format_hint
 from unified_seg.data.problems import DataError, MissingFileError, UnreadableError
+from unified_seg.hints import format_hint
 
 # Errors of scipy's reader for files that are damaged or not MATLAB files.
 BROKEN = (

@@ -16,7 +16,6 @@ from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unified_seg.cli import format_hint
 from unified_seg.evaluation.base import PerImageEvaluator, Record, Scores
 from unified_seg.heads.base import Losses, SemanticHead, SemanticPrediction
 from unified_seg.heads.inputs import HeadInputs
@@ -35,6 +34,7 @@ from unified_seg.heads.pyramidal_output.label_pyramid import (
 from unified_seg.heads.pyramidal_output.level_context import CONTEXTS
 from unified_seg.heads.pyramidal_output.panels import draw_pyramid
 from unified_seg.heads.pyramidal_output.unity import UnityPyramid
+from unified_seg.hints import format_hint
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
 from unified_seg.layers.level_conv import LevelConv
 from unified_seg.ops.losses import mean_binary_cross_entropy

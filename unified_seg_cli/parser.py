@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from unified_seg.cli.types import positive_int, worker_count
+from unified_seg_cli.types import positive_int, worker_count
 
 # argparse takes -1e-5 for an option. With this pattern it is a value of a config key, as -1 and -0.5 are.
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)

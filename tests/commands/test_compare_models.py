@@ -2,7 +2,6 @@
 
 import csv
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -12,15 +11,12 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
+from unified_seg.commands import compare_models
 from unified_seg.data.resolve import resolve_config
+from unified_seg_cli.commands.compare_models import main, parse_args
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 SEMANTIC_ONLY = ["MODEL.PANOPTIC_FUSION.NAME", "", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""]
-
-
-@pytest.fixture(scope="module")
-def tool(load_tool) -> ModuleType:
-    return load_tool("compare_models")
 
 
 @pytest.fixture
@@ -42,8 +38,8 @@ def command(tiny_config, tiny_dataset, tmp_path):
     return build
 
 
-def test_two_models_are_compared(tool, command, tmp_path, capsys):
-    tool.main(command("--top", 1, "--names", "FCN", "PSPNet", "--opts", *SEMANTIC_ONLY))
+def test_two_models_are_compared(command, tmp_path, capsys):
+    main(command("--top", 1, "--names", "FCN", "PSPNet", "--opts", *SEMANTIC_ONLY))
     rows = list(csv.DictReader((tmp_path / "out" / "changes.csv").open()))
     assert {row["image_id"] for row in rows} == {"alpha_000000_000019", "alpha_000001_000019"}
     for row in rows:
@@ -57,7 +53,7 @@ def test_two_models_are_compared(tool, command, tmp_path, capsys):
 
 
 @pytest.fixture
-def configs(tool, monkeypatch) -> list[CfgNode]:
+def configs(monkeypatch) -> list[CfgNode]:
     """The configs of the models that the tool builds; each sees one class everywhere, the one of the id SEED."""
     built = []
 
@@ -65,12 +61,12 @@ def configs(tool, monkeypatch) -> list[CfgNode]:
         built.append(cfg)
         return lambda image: {"sem_seg_labels": torch.full(image.shape[:2], cfg.SEED)}
 
-    monkeypatch.setattr(tool, "Predictor", predictor)
+    monkeypatch.setattr(compare_models, "Predictor", predictor)
     return built
 
 
-def test_the_first_model_is_before_and_the_second_after(tool, command, configs, tmp_path):
-    tool.main(command("--before-opts", "SEED", SKY, "--after-opts", "SEED", ROAD))
+def test_the_first_model_is_before_and_the_second_after(command, configs, tmp_path):
+    main(command("--before-opts", "SEED", SKY, "--after-opts", "SEED", ROAD))
     assert [Path(cfg.MODEL.WEIGHTS).name for cfg in configs] == ["before.pth", "after.pth"]
     # Of 60 x 128 = 7680 labeled pixels the second image has 32 x 80 = 2560 of sky, beside a building, and
     # 28 x 128 = 3584 of road. In the first, sky has 32 x 128 without 2 x 30 of the car and 8 x 10 of the person: 3956;
@@ -82,53 +78,53 @@ def test_the_first_model_is_before_and_the_second_after(tool, command, configs, 
     ]
 
 
-def test_overrides_of_a_side_take_precedence(tool, command, configs):
+def test_overrides_of_a_side_take_precedence(command, configs):
     # -1 is a value, not an option; TEST.AUG is how one model is compared with itself.
     side = ["--before-opts", "SEED", ROAD, "--after-opts", "TEST.AUG.ENABLED", True]
-    tool.main(command("--opts", "SEED", SKY, "VERSION", -1, *side, "--opts", "MODEL.WEIGHTS", "other.pth"))
+    main(command("--opts", "SEED", SKY, "VERSION", -1, *side, "--opts", "MODEL.WEIGHTS", "other.pth"))
     assert [cfg.SEED for cfg in configs] == [ROAD, SKY] and [cfg.VERSION for cfg in configs] == [-1, -1]
     assert [cfg.TEST.AUG.ENABLED for cfg in configs] == [False, True]
     assert [Path(cfg.MODEL.WEIGHTS).name for cfg in configs] == ["before.pth", "after.pth"]
 
 
-def test_label_maps_are_read_from_either_output(tool):
+def test_label_maps_are_read_from_either_output():
     logits = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])
-    assert tool.semantic_labels({"sem_seg": logits}, "before").tolist() == [[0, 1]]
-    assert tool.semantic_labels({"sem_seg_labels": torch.tensor([[0, 1]])}, "before").tolist() == [[0, 1]]
+    assert compare_models.semantic_labels({"sem_seg": logits}, "before").tolist() == [[0, 1]]
+    assert compare_models.semantic_labels({"sem_seg_labels": torch.tensor([[0, 1]])}, "before").tolist() == [[0, 1]]
 
 
-def test_a_model_without_a_semantic_head_is_refused(tool, command):
+def test_a_model_without_a_semantic_head_is_refused(command):
     detector = ["MODEL.SEM_SEG_HEAD.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
     with pytest.raises(SystemExit, match=r"ConfigError: --after: the model has no semantic head"):
-        tool.main(command("--after-opts", *detector))
+        main(command("--after-opts", *detector))
 
 
-def test_models_with_other_classes_are_refused(tool, command):
+def test_models_with_other_classes_are_refused(command):
     name = "unified_test_two_classes"
     DatasetCatalog.register(name, lambda: [])
     MetadataCatalog.get(name).set(stuff_classes=["sky", "road"], ignore_label=255)
     try:
         with pytest.raises(SystemExit, match=rf"ConfigError: --after .*'{name}'"):
-            tool.main(command("--after-opts", "DATASETS.TRAIN", f"('{name}',)"))
+            main(command("--after-opts", "DATASETS.TRAIN", f"('{name}',)"))
     finally:
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
 
 
-def test_errors_are_one_line(tool, command, tmp_path):
+def test_errors_are_one_line(command, tmp_path):
     with pytest.raises(SystemExit, match=r"ConfigError: --before .*'no_such_set'"):
-        tool.main(command(dataset="no_such_set"))
+        main(command(dataset="no_such_set"))
     with pytest.raises(SystemExit, match=r"ConfigError: --after .*config\.yaml: command line: unknown config key"):
-        tool.main(command("--after-opts", "NO.SUCH.KEY", 1))
+        main(command("--after-opts", "NO.SUCH.KEY", 1))
     with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth: there is no such file"):
-        tool.main(command(after="absent.pth"))
+        main(command(after="absent.pth"))
     (tmp_path / "out").touch()
     with pytest.raises(SystemExit, match=r"DataError: --output: .*out"):
-        tool.main(command())
+        main(command())
 
 
 @pytest.mark.parametrize("arguments", [("--top", "0"), ("--names", "one")])
-def test_wrong_arguments_are_refused(tool, command, arguments, capsys):
+def test_wrong_arguments_are_refused(command, arguments, capsys):
     with pytest.raises(SystemExit):
-        tool.parse_args(command(*arguments))
+        parse_args(command(*arguments))
     assert arguments[0] in capsys.readouterr().err

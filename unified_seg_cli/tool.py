@@ -1,12 +1,31 @@
 """How a command-line tool ends: with its result, or with one line about an error that the user can fix."""
 
+import importlib
 import sys
+from argparse import Namespace
 from collections.abc import Callable
-from typing import TypeVar
-
-from unified_seg.errors import UserError
+from functools import partial
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+
+def run_command(name: str, args: Namespace, **options: Any) -> Any:
+    """Return what `run` of the module unified_seg.commands.<name> returns for the arguments of a command line.
+
+    Args:
+        name: of the module.
+        args: see `parse_args` of the module of that name in `unified_seg_cli.commands`.
+        options: see `run_tool`.
+
+    Raises:
+        SystemExit: see `run_tool`.
+    """
+    return run_tool(partial(_import_and_run, name, args), **options)
+
+
+def _import_and_run(name: str, args: Namespace) -> Any:
+    return importlib.import_module(f"unified_seg.commands.{name}").run(args)
 
 
 def run_tool(
@@ -28,12 +47,15 @@ def run_tool(
     Raises:
         SystemExit: on UserError, on one of `also` and on Ctrl-C.
     """
-    errors: tuple[type[Exception], ...] = (UserError, *also)
     try:
         return run()
     except KeyboardInterrupt:
         sys.exit(f"\n{interrupted}")
-    except errors as error:
+    except Exception as error:
+        # Imported here, because it takes PyTorch with it.
+        errors = importlib.import_module("unified_seg.errors")
+        if not isinstance(error, (errors.UserError, *also)):
+            raise
         message = one_line_message(error)
     if error_status == 1:
         sys.exit(message)  # prints it to standard error

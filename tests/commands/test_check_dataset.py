@@ -4,7 +4,6 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,23 +13,19 @@ from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
 from unified_seg.data.problems import Problem, escape_unprintable
+from unified_seg_cli.commands.check_dataset import main
 
 SPOILT = "unified_test_streets_spoilt"
 Check = Callable[..., int]
 
 
-@pytest.fixture(scope="module")
-def tool(load_tool: Callable[[str], ModuleType]) -> ModuleType:
-    return load_tool("check_dataset")
-
-
 @pytest.fixture
-def check(tool: ModuleType, tmp_path: Path) -> Check:
+def check(tmp_path: Path) -> Check:
     """Runs the tool in this process; returns its exit code."""
 
     def run(*arguments: object) -> int:
         with pytest.raises(SystemExit) as ended:
-            tool.main([str(word) for word in [*arguments, "--output", tmp_path / "out", "--workers", 0]])
+            main([str(word) for word in [*arguments, "--output", tmp_path / "out", "--workers", 0]])
         return ended.value.code
 
     return run

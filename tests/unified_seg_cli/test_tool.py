@@ -1,9 +1,9 @@
 import pytest
 from torch._utils import ExceptionWrapper
 
-from unified_seg.cli import one_line_message, run_tool
 from unified_seg.data.problems import DataError
 from unified_seg.errors import UserError
+from unified_seg_cli import one_line_message, run_tool
 
 
 def failing(error: BaseException):

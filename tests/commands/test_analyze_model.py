@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,13 +11,10 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
+from unified_seg.commands import analyze_model
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.data.problems import DataError
-
-
-@pytest.fixture(scope="module")
-def analyze_model(load_tool) -> ModuleType:
-    return load_tool("analyze_model")
+from unified_seg_cli.commands.analyze_model import main
 
 
 class TwoParts(nn.Module):
@@ -37,7 +34,7 @@ class TwoParts(nn.Module):
         return [{"instances": instances, "similarity": scores @ scores.T, "panoptic_seg": (features[0, 0].int(), [])}]
 
 
-def test_parts_are_counted_by_hand(analyze_model):
+def test_parts_are_counted_by_hand():
     # Convolution: 8 * 8 pixels * 4 outputs * 27 inputs = 6912; linear 4 * 5 = 20; the product 5, in no part.
     # Activations (outputs of convolutions and products): 8 * 8 * 4 = 256, 5, 1.
     images = [torch.zeros(3, 8, 8, dtype=torch.uint8), torch.zeros(3, 16, 8, dtype=torch.uint8)]
@@ -47,7 +44,7 @@ def test_parts_are_counted_by_hand(analyze_model):
     assert activations.tolist() == [[256, 5, 256 + 5 + 1]]
 
 
-def test_cost_table_shows_means_and_the_rest(analyze_model):
+def test_cost_table_shows_means_and_the_rest():
     table = analyze_model.cost_table(TwoParts(), np.array([[60.0, 20, 100], [80.0, 20, 120]]), 10.0, "tens")
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()[2:]}
     assert rows["backbone"] == ["7.000", "1.000", "63.6"]
@@ -55,13 +52,13 @@ def test_cost_table_shows_means_and_the_rest(analyze_model):
     assert rows["all"] == ["11.000", "1.000", "100.0"]
 
 
-def test_parameters_are_counted_by_hand(analyze_model):
+def test_parameters_are_counted_by_hand():
     # 4 * 3 * 9 = 108 and 4 * 5 + 5 = 25, of which the bias is not trained.
     rows = {line.split()[0]: line.split()[1:] for line in analyze_model.parameter_table(TwoParts()).splitlines()[2:]}
     assert rows == {"backbone": ["108", "108", "81.2"], "head": ["25", "20", "18.8"], "all": ["133", "128", "100.0"]}
 
 
-def test_random_images_are_of_the_test_size_and_always_the_same(analyze_model):
+def test_random_images_are_of_the_test_size_and_always_the_same():
     cfg = SimpleNamespace(INPUT=SimpleNamespace(MIN_SIZE_TEST=20, MAX_SIZE_TEST=33))
     first, second = (list(analyze_model.random_images(cfg, 2)) for _ in range(2))
     assert first[0].shape == (3, 20, 33)
@@ -78,8 +75,8 @@ def command(tiny_config, tmp_path):
     return build
 
 
-def test_every_task_reports_every_part(analyze_model, command, capsys):
-    analyze_model.main(command("--num-images", 1, "--tasks", "flop", "activation", "parameter", "structure"))
+def test_every_task_reports_every_part(command, capsys):
+    main(command("--num-images", 1, "--tasks", "flop", "activation", "parameter", "structure"))
     report = capsys.readouterr().out
     assert report.count("mean over the first 1 images of unified_test_streets_val") == 2
     for part in ("backbone", "proposal_generator", "roi_heads", "sem_seg_head", "all"):
@@ -87,7 +84,7 @@ def test_every_task_reports_every_part(analyze_model, command, capsys):
     assert "UnifiedSegmentor(" in report
 
 
-def test_without_a_data_set_on_disk_images_are_random(analyze_model, command, capsys):
+def test_without_a_data_set_on_disk_images_are_random(command, capsys):
     def absent():
         raise DataError("there is no such folder")
 
@@ -95,32 +92,32 @@ def test_without_a_data_set_on_disk_images_are_random(analyze_model, command, ca
     MetadataCatalog.get("unified_test_absent").set(**build_cityscapes_table().to_metadata())
     try:
         opts = ["DATASETS.TEST", "('unified_test_absent',)"]
-        analyze_model.main(command("--num-images", 1, "--tasks", "flop", opts=opts))
+        main(command("--num-images", 1, "--tasks", "flop", opts=opts))
     finally:
         DatasetCatalog.remove("unified_test_absent")
         MetadataCatalog.remove("unified_test_absent")
     assert "mean over 1 random images of 128×64" in capsys.readouterr().out
 
 
-def test_a_small_data_set_is_averaged_completely(analyze_model, tiny_config, tiny_dataset):
+def test_a_small_data_set_is_averaged_completely(tiny_config, tiny_dataset):
     # It has two validation images, of the test size.
     images, count, description = analyze_model.select_images(tiny_config, 5, random=False)
     assert [tuple(image.shape) for image in images] == [(3, 64, 128)] * 2
     assert (count, description) == (2, f"the first 2 images of {tiny_dataset.val}")
 
 
-def test_a_semantic_model_is_counted_without_a_detector(analyze_model, command, capsys):
+def test_a_semantic_model_is_counted_without_a_detector(command, capsys):
     opts = ["MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
-    analyze_model.main(command("--random", "--num-images", 1, "--tasks", "flop", "parameter", opts=opts))
+    main(command("--random", "--num-images", 1, "--tasks", "flop", "parameter", opts=opts))
     report = capsys.readouterr().out
     assert "sem_seg_head" in report and "roi_heads" not in report
 
 
-def test_named_weights_must_exist(analyze_model, command):
+def test_named_weights_must_exist(command):
     with pytest.raises(SystemExit, match=r"CheckpointError: weights absent\.pth"):
-        analyze_model.main(command("--tasks", "parameter", opts=["MODEL.WEIGHTS", "absent.pth"]))
+        main(command("--tasks", "parameter", opts=["MODEL.WEIGHTS", "absent.pth"]))
 
 
-def test_an_unknown_key_is_named(analyze_model, command):
+def test_an_unknown_key_is_named(command):
     with pytest.raises(SystemExit, match=r"ConfigError: .*MODEL\.WEIGHT\b"):
-        analyze_model.main(command("--tasks", "parameter", opts=["MODEL.WEIGHT", "x"]))
+        main(command("--tasks", "parameter", opts=["MODEL.WEIGHT", "x"]))

@@ -1,7 +1,6 @@
 """tools/demo.py, on a small model with random weights."""
 
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
@@ -10,16 +9,13 @@ import torch
 from detectron2.modeling import build_model
 
 from unified_seg import visualization
+from unified_seg.commands import demo
 from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
+from unified_seg_cli.commands.demo import main
 
 SKY = 10  # Cityscapes' semantic id
-
-
-@pytest.fixture(scope="module")
-def demo(load_tool) -> ModuleType:
-    return load_tool("demo")
 
 
 @pytest.fixture
@@ -48,8 +44,8 @@ def images(tmp_path):
     return folder
 
 
-def test_a_folder_is_drawn_into_a_folder(demo, command, images, tmp_path):
-    demo.main(command("--input", images, "--output", tmp_path / "new" / "drawn"))
+def test_a_folder_is_drawn_into_a_folder(command, images, tmp_path):
+    main(command("--input", images, "--output", tmp_path / "new" / "drawn"))
     drawn = sorted((tmp_path / "new" / "drawn").iterdir())
     assert [file.name for file in drawn] == [f"street [{i}].png" for i in range(3)]
     picture = cv2.imread(str(drawn[0]))
@@ -57,29 +53,29 @@ def test_a_folder_is_drawn_into_a_folder(demo, command, images, tmp_path):
     assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 2 * 256
 
 
-def test_a_fusion_that_refines_is_drawn_before_and_after(demo, command, images, tmp_path, capsys):
+def test_a_fusion_that_refines_is_drawn_before_and_after(command, images, tmp_path, capsys):
     fusion = ["MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion", "MODEL.UNIFIED.OUTPUT", "compact"]
-    demo.main([*command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"), *fusion])
+    main([*command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"), *fusion])
     picture = cv2.imread(str(tmp_path / "drawn.png"))
     # Three by two: input, semantic before and after; panoptic, instances before and after.
     assert picture.shape[1] == 3 * 512 + 2 * 4 and picture.shape[0] > 2 * 256
     assert "found by semantics), " in capsys.readouterr().out
 
 
-def test_a_pyramidal_output_is_drawn_with_its_levels(demo, tiny_config, command, images, tmp_path):
+def test_a_pyramidal_output_is_drawn_with_its_levels(tiny_config, command, images, tmp_path):
     cfg = tiny_config
     cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.UNIFIED.OUTPUT = "PyramidalOutputHead", "compact"
     cfg.MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM = 16
     (tmp_path / "config.yaml").write_text(cfg.dump())
     torch.save({"model": build_model(resolve_config(cfg)).state_dict()}, tmp_path / "model.pth")
-    demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
+    main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
     picture = cv2.imread(str(tmp_path / "drawn.png"))
     # Two by two panels of the predictions, and two by two of the levels.
     assert picture.shape[1] == 2 * 512 + 4 and picture.shape[0] > 4 * 256
 
 
 def test_a_data_set_is_drawn_with_the_true_errors(
-    demo, correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
+    correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
 ):
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
     torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, tmp_path / "model.pth")
@@ -90,7 +86,7 @@ def test_a_data_set_is_drawn_with_the_true_errors(
         return visualization.draw_panels(*arguments, ground_truth=ground_truth, **keywords)
 
     monkeypatch.setattr(demo, "draw_panels", draw_panels)
-    demo.main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "drawn"))
+    main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "drawn"))
     files = sorted((tmp_path / "drawn").iterdir())
     assert [file.name for file in files] == [f"alpha_00000{i}_000019_leftImg8bit.png" for i in range(2)]
     # Input, semantic map before and after correction, error probability, true errors: rows of three.
@@ -100,24 +96,24 @@ def test_a_data_set_is_drawn_with_the_true_errors(
         ((64, 128), 255, SKY)
     ] * 2
     # The same as an image of nobody's data set has no ground truth.
-    demo.main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
+    main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
     assert ground_truths[2] is None
     assert cv2.imread(str(tmp_path / "drawn.png")).shape[1] == 2 * 512 + 4
 
 
-def test_an_unknown_data_set_is_named(demo, command, tmp_path):
+def test_an_unknown_data_set_is_named(command, tmp_path):
     with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
-        demo.main(command("--dataset", "no_such_set", "--output", tmp_path / "drawn"))
+        main(command("--dataset", "no_such_set", "--output", tmp_path / "drawn"))
 
 
-def test_drawing_twice_gives_the_same_picture(demo, command, images, tmp_path):
+def test_drawing_twice_gives_the_same_picture(command, images, tmp_path):
     source = images / "street [0].png"
     for name in ("a.png", "b.png"):
-        demo.main(command("--input", source, "--output", tmp_path / name))
+        main(command("--input", source, "--output", tmp_path / name))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_outputs_that_overwrite_something_are_refused(demo, tmp_path):
+def test_outputs_that_overwrite_something_are_refused(tmp_path):
     a, b = tmp_path / "a" / "street.png", tmp_path / "b" / "street.png"
     with pytest.raises(UserError, match=r"drawn/street\.png"):
         demo.output_files([a, b], tmp_path / "drawn")
@@ -130,29 +126,29 @@ def test_outputs_that_overwrite_something_are_refused(demo, tmp_path):
     assert demo.output_files([tmp_path / "x.tif"], tmp_path) == [tmp_path / "x.tif.png"]
 
 
-def test_an_output_folder_that_is_a_file_is_refused(demo, tmp_path):
+def test_an_output_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"--output: .*file/drawn"):
         demo.output_files([tmp_path / "street.png"], tmp_path / "file" / "drawn")
 
 
-def test_an_unreadable_image_is_named(demo, command, tmp_path):
+def test_an_unreadable_image_is_named(command, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"not a picture")
     with pytest.raises(SystemExit, match=r"UnreadableError: .*broken\.png"):
-        demo.main(command("--input", tmp_path / "broken.png", "--output", tmp_path / "drawn.png"))
+        main(command("--input", tmp_path / "broken.png", "--output", tmp_path / "drawn.png"))
 
 
-def test_a_damaged_image_is_left_out_and_named(demo, command, images, tmp_path, capsys):
+def test_a_damaged_image_is_left_out_and_named(command, images, tmp_path, capsys):
     (images / "a damaged.png").write_bytes((images / "street [0].png").read_bytes()[:3000])
     (images / "text.jpg").write_text("<html>")
     with pytest.raises(SystemExit, match=r"2 of 5 images (.|\n)*a damaged\.png(.|\n)*text\.jpg") as end:
-        demo.main(command("--input", images, "--output", tmp_path / "drawn"))
+        main(command("--input", images, "--output", tmp_path / "drawn"))
     assert end.value.code not in (0, None)
     assert sorted(file.name for file in (tmp_path / "drawn").iterdir()) == [f"street [{i}].png" for i in range(3)]
     assert "a damaged.png" in capsys.readouterr().err
 
 
-def test_a_tree_of_folders_is_drawn_into_a_tree(demo, command, images, tmp_path):
+def test_a_tree_of_folders_is_drawn_into_a_tree(command, images, tmp_path):
     for index, folder in enumerate(("a", "b/c")):
         (images / folder).mkdir(parents=True)
         (images / f"street [{index}].png").rename(images / folder / "street.png")
@@ -161,15 +157,15 @@ def test_a_tree_of_folders_is_drawn_into_a_tree(demo, command, images, tmp_path)
         (images / name).write_bytes(b"\0\5\26\7")
     # Twice: pictures of the first run are not inputs of the second one.
     for _ in range(2):
-        demo.main(command("--input", images, "--output", images / "drawn"))
+        main(command("--input", images, "--output", images / "drawn"))
     drawn = sorted(file.relative_to(images / "drawn") for file in (images / "drawn").rglob("*.png"))
     assert list(map(str, drawn)) == ["a/street.png", "b/c/street.png", "street [2].png"]
-    demo.main(command("--input", f"{images}/*/street.png", "--output", tmp_path / "one"))
+    main(command("--input", f"{images}/*/street.png", "--output", tmp_path / "one"))
     assert [str(file.relative_to(tmp_path / "one")) for file in (tmp_path / "one").rglob("*.png")] == ["a/street.png"]
 
 
 @pytest.mark.parametrize("name", ["out.gif", "out.tif", "out.mp4", "out.MKV", "out.bmp"])
-def test_pictures_of_another_kind_are_refused(demo, name, tmp_path):
+def test_pictures_of_another_kind_are_refused(name, tmp_path):
     with pytest.raises(UserError, match=rf"--output .*{name}.*\.png"):
         demo.output_files([tmp_path / "a.png"], tmp_path / name)
     (tmp_path / name).mkdir()
@@ -177,25 +173,25 @@ def test_pictures_of_another_kind_are_refused(demo, name, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.AVI", "out.mov"])
-def test_videos_are_written_to_the_file_that_output_names(demo, command, name, tmp_path):
+def test_videos_are_written_to_the_file_that_output_names(command, name, tmp_path):
     write_video(tmp_path / "drive.mp4", 2)
-    demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / name))
+    main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / name))
     assert (tmp_path / name).is_file()
     video = cv2.VideoCapture(str(tmp_path / name))
     assert video.read()[0] and video.read()[0] and not video.read()[0]
 
 
 @pytest.mark.parametrize("name", ["out.webm", "out.gif", "out.png"])
-def test_videos_of_another_kind_are_refused(demo, command, name, tmp_path):
+def test_videos_of_another_kind_are_refused(command, name, tmp_path):
     write_video(tmp_path / "drive.mp4", 1)
     with pytest.raises(SystemExit, match=rf"--output .*{name}.*\.mp4"):
-        demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / name))
+        main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / name))
     assert not (tmp_path / name).exists()
 
 
-def test_missing_weights_are_named(demo, command, images, tmp_path):
+def test_missing_weights_are_named(command, images, tmp_path):
     with pytest.raises(SystemExit, match=r"CheckpointError: weights absent\.pth"):
-        demo.main(command("--input", images, "--output", tmp_path / "drawn", weights="absent.pth"))
+        main(command("--input", images, "--output", tmp_path / "drawn", weights="absent.pth"))
 
 
 def write_video(file: Path, frames: int) -> None:
@@ -206,9 +202,9 @@ def write_video(file: Path, frames: int) -> None:
     writer.release()
 
 
-def test_a_video_is_drawn_frame_by_frame(demo, command, tmp_path):
+def test_a_video_is_drawn_frame_by_frame(command, tmp_path):
     write_video(tmp_path / "drive.mp4", 4)
-    demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / "drawn"))
+    main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path / "drawn"))
     video = cv2.VideoCapture(str(tmp_path / "drawn" / "drive.mp4"))
     assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
     shapes = []
@@ -218,12 +214,12 @@ def test_a_video_is_drawn_frame_by_frame(demo, command, tmp_path):
     assert shapes[0][0] % 2 == 0 and shapes[0][1] == 2 * 512 + 4
 
 
-def test_a_video_that_cannot_be_used_is_named(demo, command, tmp_path):
+def test_a_video_that_cannot_be_used_is_named(command, tmp_path):
     (tmp_path / "notes.mp4").write_text("not a video")
     with pytest.raises(SystemExit, match=r"UserError: --video-input .*notes\.mp4"):
-        demo.main(command("--video-input", tmp_path / "notes.mp4", "--output", tmp_path / "drawn"))
+        main(command("--video-input", tmp_path / "notes.mp4", "--output", tmp_path / "drawn"))
     with pytest.raises(SystemExit, match="there is no such file"):
-        demo.main(command("--video-input", tmp_path / "absent.mp4", "--output", tmp_path / "drawn"))
+        main(command("--video-input", tmp_path / "absent.mp4", "--output", tmp_path / "drawn"))
     write_video(tmp_path / "drive.mp4", 1)
     with pytest.raises(SystemExit, match="would overwrite the input"):
-        demo.main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path))
+        main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path))

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image
 from unified_seg.data.datasets.custom import CustomDataset
 from unified_seg.data.io.image_files import read_label, read_panoptic_ids
 from unified_seg.data.validation.checks import check_record
+from unified_seg_cli.commands.convert_dataset import main
 
 SIZE = (6, 8)
 WATER, REED, DUCK = (0, 0, 200), (0, 150, 0), (90, 60, 30)
@@ -34,11 +33,6 @@ IDS = np.array([
 ])  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tool(load_tool: Callable[[str], ModuleType]) -> ModuleType:
-    return load_tool("convert_dataset")
-
-
 @pytest.fixture
 def pond(tmp_path: Path) -> Path:
     """Five images with color pictures and labelme files."""
@@ -55,9 +49,9 @@ def pond(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(tool: ModuleType, folder: Path, text: str) -> None:
+def run(folder: Path, text: str) -> None:
     """A command line whose paths are below the folder."""
-    tool.main([str(folder / word[1:]) if word.startswith("@") else word for word in text.split()])
+    main([str(folder / word[1:]) if word.startswith("@") else word for word in text.split()])
 
 
 COLORS = "colors --input @colors --legend @legend.yaml --output @ids"
@@ -67,10 +61,10 @@ ALL = (f"{COLORS} --unknown 255", LABELME, f"{PANOPTIC} --output @out")
 
 
 def test_color_images_and_labelme_files_become_a_panoptic_data_set(
-    tool: ModuleType, pond: Path, capsys: pytest.CaptureFixture[str]
+    pond: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in ALL:
-        run(tool, pond, f"{command} --workers 1")
+        run(pond, f"{command} --workers 1")
     printed = capsys.readouterr().out.splitlines()
     assert printed == [
         f"5 label maps and classes.yaml: {pond}/ids",
@@ -92,69 +86,67 @@ def test_color_images_and_labelme_files_become_a_panoptic_data_set(
     assert len(records) == 5 and len(records[0]["annotations"]) == 1
 
 
-def test_several_processes_write_the_same(tool: ModuleType, pond: Path) -> None:
+def test_several_processes_write_the_same(pond: Path) -> None:
     written = []
     for workers in (2, 1):
         for command in ALL:
-            run(tool, pond, f"{command} --workers {workers}")
+            run(pond, f"{command} --workers {workers}")
         outputs = [pond / "instances.json", *(pond / "ids").rglob("*"), *(pond / "out").rglob("*")]
         written.append({f: hashlib.sha256(f.read_bytes()).hexdigest() for f in outputs if f.is_file()})
     assert written[0] == written[1] and len(written[0]) == 1 + 6 + 6
 
 
-def test_instances_that_are_left_out_are_counted(
-    tool: ModuleType, pond: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_instances_that_are_left_out_are_counted(pond: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads((pond / "images/0.json").read_text())
     content["shapes"].append({**DRAWN, "points": [[-4, 0], [-1, 3]]})
     (pond / "images/0.json").write_text(json.dumps(content))
-    run(tool, pond, LABELME.split(" --classes")[0])
+    run(pond, LABELME.split(" --classes")[0])
     assert "1 instances without a pixel in their image were left out" in capsys.readouterr().out
-    run(tool, pond, ALL[0])
+    run(pond, ALL[0])
     hidden = json.loads((pond / "instances.json").read_text())
     hidden["annotations"].append({**hidden["annotations"][0], "id": 99})
     hidden["categories"][0]["id"] = 9
     for annotation in hidden["annotations"]:
         annotation["category_id"] = 9
     (pond / "instances.json").write_text(json.dumps(hidden))
-    run(tool, pond, ALL[2])
+    run(pond, ALL[2])
     assert "1 instances without a visible pixel were left out" in capsys.readouterr().out
 
 
-def test_instances_overlap_in_the_chosen_order(tool: ModuleType, pond: Path) -> None:
-    run(tool, pond, ALL[0])
-    run(tool, pond, LABELME)
+def test_instances_overlap_in_the_chosen_order(pond: Path) -> None:
+    run(pond, ALL[0])
+    run(pond, LABELME)
     content = json.loads((pond / "instances.json").read_text())
     small = {**content["annotations"][0], "id": 99, "segmentation": [[1, 2, 2, 2, 2, 3, 1, 3]]}
     content["annotations"].insert(0, small)
     (pond / "instances.json").write_text(json.dumps(content))
     areas = {}
     for order in ("area", "file"):
-        run(tool, pond, f"{ALL[2]} --order {order}")
+        run(pond, f"{ALL[2]} --order {order}")
         segments = json.loads((pond / "out/panoptic.json").read_text())["annotations"][0]["segments_info"]
         areas[order] = [s["area"] for s in segments if s["category_id"] == 9]
     assert areas == {"area": [1, 5], "file": [6]}
 
 
-def test_void_and_tolerance_are_used(tool: ModuleType, pond: Path) -> None:
+def test_void_and_tolerance_are_used(pond: Path) -> None:
     (pond / "legend.txt").write_text("1 0 199 water\n0 150 0 reed\n90 60 30 duck\n0 0 0 Void\n")
-    run(tool, pond, "colors --input @colors --legend @legend.txt --output @ids --void Void --tolerance 1")
+    run(pond, "colors --input @colors --legend @legend.txt --output @ids --void Void --tolerance 1")
     expected: Any = np.select([IDS == 4, IDS == 6, IDS == 9], [0, 1, 2], 255)
     assert read_label(pond / "ids/0.png").tolist() == expected.tolist()
 
 
-def test_errors_are_one_line(tool: ModuleType, pond: Path) -> None:
+def test_errors_are_one_line(pond: Path) -> None:
     with pytest.raises(SystemExit) as error:
-        run(tool, pond, COLORS)
+        run(pond, COLORS)
     assert str(error.value) == (
         f"DataError: {pond}/colors/0.png: the color (0, 0, 0) is not in the legend: 1 pixels, first at row 0, column "
         "7; `--unknown 255` makes such pixels void"
     )
     (pond / "out").touch()
-    run(tool, pond, ALL[0])
-    run(tool, pond, LABELME)
+    run(pond, ALL[0])
+    run(pond, LABELME)
     with pytest.raises(SystemExit, match=r"^(NotADirectoryError|FileExistsError): .*out"):
-        run(tool, pond, ALL[2])
+        run(pond, ALL[2])
 
 
 @pytest.mark.parametrize(
@@ -165,9 +157,7 @@ def test_errors_are_one_line(tool: ModuleType, pond: Path) -> None:
         ("--unknown 256", "argument --unknown: "),
     ],
 )
-def test_wrong_arguments_are_refused(
-    tool: ModuleType, pond: Path, capsys: pytest.CaptureFixture[str], more: str, message: str
-) -> None:
+def test_wrong_arguments_are_refused(pond: Path, capsys: pytest.CaptureFixture[str], more: str, message: str) -> None:
     with pytest.raises(SystemExit, match="2"):
-        run(tool, pond, f"{COLORS} {more}")
+        run(pond, f"{COLORS} {more}")
     assert message in capsys.readouterr().err

@@ -17,6 +17,7 @@ import yaml
 
 from unified_seg.reporting.ablation.table import CLASSES, MAIN
 from unified_seg.reporting.readme import get_markers
+from unified_seg_cli.commands.ablate import main
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
 
@@ -71,16 +72,11 @@ PLAN = {
 }
 
 
-@pytest.fixture(scope="module")
-def ablate(load_tool):
-    return load_tool("ablate")
-
-
 class Repository:
     """A repository with one project, p, whose ablation the tool does."""
 
-    def __init__(self, root: Path, tool):
-        self.root, self.tool = root, tool
+    def __init__(self, root: Path):
+        self.root = root
         self.project = root / "projects" / "p"
         self.project.mkdir(parents=True)
         (root / "c.yaml").write_text("SOLVER: {IMS_PER_BATCH: 2}\n")
@@ -94,7 +90,7 @@ class Repository:
     def ablate(self, *arguments: str) -> list[str]:
         """Run the tool; the runs it started, as "row/seed [flag]"."""
         (self.root / "calls.txt").write_text("")
-        self.tool.main(["p", "--device", "cpu", *arguments], self.root, "train.py")
+        main(["p", "--device", "cpu", *arguments], self.root, "train.py")
         return self.calls()
 
     def calls(self) -> list[str]:
@@ -111,8 +107,8 @@ class Repository:
 
 
 @pytest.fixture
-def repository(tmp_path, ablate):
-    return Repository(tmp_path, ablate)
+def repository(tmp_path):
+    return Repository(tmp_path)
 
 
 def test_all_rows_and_seeds_run_once(repository):
@@ -207,7 +203,7 @@ def test_a_terminated_ablation_ends_its_run_and_resumes(repository):
     (repository.root / "hang").touch()
     command = (
         f"import sys; sys.path.insert(0, {str(TOOL.parent)!r}); import ablate; from pathlib import Path; "
-        f"ablate.main(['p', '--device', 'cpu', '--seeds', '0', '--rows', 'Base'], Path('.').absolute(), 'train.py')"
+        f"main(['p', '--device', 'cpu', '--seeds', '0', '--rows', 'Base'], Path('.').absolute(), 'train.py')"
     )
     tool = subprocess.Popen([sys.executable, "-c", command], cwd=repository.root, stderr=subprocess.PIPE)
     checkpoint = repository.folder("base/seed0") / "model_0000001.pth"

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from unified_seg.cli import ToolParser, types
+from unified_seg_cli import ToolParser, types
 
 
 @pytest.fixture

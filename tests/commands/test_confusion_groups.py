@@ -3,7 +3,6 @@
 import json
 import os
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,10 +10,12 @@ import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
+from unified_seg.commands import confusion_groups
 from unified_seg.config import load_config
 from unified_seg.data.io.image_files import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_cli.commands.confusion_groups import main, parse_args, parse_source
 
 NAMES = ("road", "sidewalk", "sky $", "car", "truck")
 # Percent: sidewalk for road 20, car and truck for each other 10 and 30; the sky was never seen.
@@ -27,11 +28,6 @@ MATRIX = np.array([
 ])  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def tool(load_tool) -> ModuleType:
-    return load_tool("confusion_groups")
-
-
 def write(folder: Path, matrix: np.ndarray = MATRIX, names: tuple[str, ...] = NAMES) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "sem_seg.npz", confusion=matrix, class_names=np.array(names))
@@ -42,7 +38,7 @@ def groups_in(file: Path) -> list[list[str]]:
     return json.loads(file.read_text())["MODEL"]["SEM_SEG_HEAD"]["CONFUSION_GROUPS"]["GROUPS"]
 
 
-def test_a_config_reads_the_groups_of_an_evaluation(tool, tiny_dataset, tmp_path, capsys) -> None:
+def test_a_config_reads_the_groups_of_an_evaluation(tiny_dataset, tmp_path, capsys) -> None:
     """Half of each car is taken for a truck, a quarter of each person for a rider."""
     records = DatasetCatalog.get(tiny_dataset.val)
     table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
@@ -59,7 +55,7 @@ def test_a_config_reads_the_groups_of_an_evaluation(tool, tiny_dataset, tmp_path
     evaluator.evaluate()
 
     output = tmp_path / "made" / "groups.json"
-    tool.main([str(tmp_path / "inference" / "sem_seg.npz"), "--output", str(output)])
+    main([str(tmp_path / "inference" / "sem_seg.npz"), "--output", str(output)])
     assert groups_in(output) == [["car", "truck"], ["person", "rider"]]
     printed = capsys.readouterr().out
     assert "car, truck" in printed and "car → truck, 50.0 %" in printed and "person → rider, 25.0 %" in printed
@@ -74,7 +70,7 @@ def test_a_config_reads_the_groups_of_an_evaluation(tool, tiny_dataset, tmp_path
     assert {path.name for path in output.parent.iterdir()} == {"groups.json", "groups.png"}
 
 
-def test_bounds_limit_the_groups(tool, tmp_path, capsys) -> None:
+def test_bounds_limit_the_groups(tmp_path, capsys) -> None:
     source, output = write(tmp_path / "run"), tmp_path / "groups.json"
     for options, groups in (
         ([], [["car", "truck"], ["road", "sidewalk"]]),
@@ -84,7 +80,7 @@ def test_bounds_limit_the_groups(tool, tmp_path, capsys) -> None:
         (["--min-rate", "0.004"], [["road", "sidewalk", "car", "truck"]]),
         (["--min-rate", "0.004", "--max-size", "3"], [["car", "truck"], ["road", "sidewalk"]]),
     ):
-        tool.main([source, "--output", str(output), *options])
+        main([source, "--output", str(output), *options])
         assert groups_in(output) == groups
         rows = [line.split("  ") for line in capsys.readouterr().out.splitlines()[2:-1]]
         assert [row[0] for row in rows] == [", ".join(group) for group in groups]
@@ -95,21 +91,21 @@ def test_bounds_limit_the_groups(tool, tmp_path, capsys) -> None:
     ]
 
 
-def test_published_groups_of_toyscapes_follow_from_their_matrix(tool, tmp_path) -> None:
+def test_published_groups_of_toyscapes_follow_from_their_matrix(tmp_path) -> None:
     project = Path(__file__).parents[2] / "projects/confusion_groups/toyscapes"
     made = tmp_path / "groups.json"
-    tool.main([str(project / "heldout_confusion.npz"), "--output", str(made), "--max-size", "4", "--max-groups", "4"])
+    main([str(project / "heldout_confusion.npz"), "--output", str(made), "--max-size", "4", "--max-groups", "4"])
     assert made.read_text() == (project / "groups.json").read_text()
 
 
-def test_the_picture_shows_the_evaluations_after_after(tool, tmp_path, monkeypatch) -> None:
+def test_the_picture_shows_the_evaluations_after_after(tmp_path, monkeypatch) -> None:
     drawn = []
     monkeypatch.setattr(
-        tool, "draw_confusions", lambda *arguments: drawn.append(arguments) or np.zeros((2, 3, 3), "u1")
+        confusion_groups, "draw_confusions", lambda *arguments: drawn.append(arguments) or np.zeros((2, 3, 3), "u1")
     )
     after = [write(tmp_path / name / "inference", np.eye(5) * 7) for name in ("subnets", "both")]
     source, picture = write(tmp_path / "base" / "inference"), tmp_path / "drawn" / "matrix.png"
-    tool.main(
+    main(
         [
             source,
             "--output",
@@ -141,50 +137,50 @@ def test_the_picture_shows_the_evaluations_after_after(tool, tmp_path, monkeypat
         (["first=x=1/sem_seg.npz", "out/sem_seg.npz"], ["first", "out"]),
     ],
 )
-def test_default_titles_are_the_different_parts_of_paths(tool, paths, titles) -> None:
-    assert tool.choose_titles([tool.parse_source(path) for path in paths]) == titles
+def test_default_titles_are_the_different_parts_of_paths(paths, titles) -> None:
+    assert confusion_groups.choose_titles([parse_source(path) for path in paths]) == titles
 
 
-def test_a_file_name_may_contain_an_equals_sign(tool, tmp_path) -> None:
+def test_a_file_name_may_contain_an_equals_sign(tmp_path) -> None:
     path = write(tmp_path / "lr=0.1")
-    assert tool.parse_source(path) == (Path(path), "")
-    assert tool.parse_source(f"a={path}") == (Path(path), "a")
+    assert parse_source(path) == (Path(path), "")
+    assert parse_source(f"a={path}") == (Path(path), "a")
 
 
-def test_no_group_writes_nothing(tool, tmp_path) -> None:
+def test_no_group_writes_nothing(tmp_path) -> None:
     command = [write(tmp_path / "run"), "--output", str(tmp_path / "groups.json"), "--min-rate", "0.3"]
     with pytest.raises(SystemExit, match=r"run/sem_seg\.npz: no pair .* --min-rate 0\.3 .*the highest is 0\.2;") as end:
-        tool.main(command)
+        main(command)
     assert isinstance(end.value.code, str)  # the interpreter prints it and ends with status 1
     two = write(tmp_path / "two", np.array([[5, 5], [5, 5]]), NAMES[:2])
     with pytest.raises(SystemExit, match=r"two/sem_seg\.npz: there are only two classes"):
-        tool.main([two, *command[1:3]])
+        main([two, *command[1:3]])
     assert {path.name for path in tmp_path.iterdir()} == {"run", "two"}
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # the picture's font has no car
-def test_names_in_any_script_are_read_back(tool, tmp_path) -> None:
+def test_names_in_any_script_are_read_back(tmp_path) -> None:
     # The first is beyond 16 bits; Yaml would read the pair by which JSON escapes it as two letters.
     names = ("\U0001f697", "Straße", "sky", "car", "no: 1")
-    tool.main([write(tmp_path / "run", names=names), "--output", str(tmp_path / "groups.json"), "--min-rate", "0.004"])
+    main([write(tmp_path / "run", names=names), "--output", str(tmp_path / "groups.json"), "--min-rate", "0.004"])
     (tmp_path / "config.yaml").write_text("_BASE_: groups.json")
     groups = load_config(tmp_path / "config.yaml").MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.GROUPS
     assert groups == groups_in(tmp_path / "groups.json") == [["\U0001f697", "Straße", "car", "no: 1"]]
 
 
-def test_a_group_with_an_ambiguous_name_is_refused(tool, tmp_path) -> None:
+def test_a_group_with_an_ambiguous_name_is_refused(tmp_path) -> None:
     output = tmp_path / "groups.json"
     source = write(tmp_path / "run", names=("road", "sidewalk", "car", "car", "truck"))
     with pytest.raises(SystemExit, match=r"DataError: .*run/sem_seg\.npz: .*'car'"):
-        tool.main([source, "--output", str(output)])
+        main([source, "--output", str(output)])
     assert not output.exists()
     # Outside the groups it harms nobody.
     source = write(tmp_path / "run", names=("road", "road", "sky", "car", "truck"))
-    tool.main([source, "--output", str(output), "--max-groups", "1"])
+    main([source, "--output", str(output), "--max-groups", "1"])
     assert groups_in(output) == [["car", "truck"]]
 
 
-def test_files_without_a_matrix_of_the_classes_are_refused(tool, tmp_path) -> None:
+def test_files_without_a_matrix_of_the_classes_are_refused(tmp_path) -> None:
     good, output = write(tmp_path / "run"), str(tmp_path / "groups.json")
     text = tmp_path / "text.npz"
     text.write_text("none")
@@ -202,15 +198,15 @@ def test_files_without_a_matrix_of_the_classes_are_refused(tool, tmp_path) -> No
     ]
     for arguments, message in cases:
         with pytest.raises(SystemExit, match=f"DataError: .*{message}"):
-            tool.main([*arguments, "--output", output])
+            main([*arguments, "--output", output])
     assert not Path(output).exists() and not Path(output).with_suffix(".png").exists()
 
 
-def test_an_unwritable_output_is_one_line(tool, tmp_path) -> None:
+def test_an_unwritable_output_is_one_line(tmp_path) -> None:
     source, file = write(tmp_path / "run"), tmp_path / "file"
     file.touch()
     with pytest.raises(SystemExit, match=r"(NotADirectory|FileExists)Error: .*file"):
-        tool.main([source, "--output", str(file / "groups.json")])
+        main([source, "--output", str(file / "groups.json")])
     assert {path.name for path in tmp_path.iterdir()} == {"run", "file"}
 
 
@@ -231,7 +227,7 @@ def test_an_unwritable_output_is_one_line(tool, tmp_path) -> None:
         (["--after", "other.png", "--picture", "other.png"], "other.png is named twice"),
     ],
 )
-def test_wrong_arguments_are_refused(tool, options, message, capsys) -> None:
+def test_wrong_arguments_are_refused(options, message, capsys) -> None:
     with pytest.raises(SystemExit) as end:
-        tool.parse_args(["sem_seg.npz", "--output", "groups.json", *options])
+        parse_args(["sem_seg.npz", "--output", "groups.json", *options])
     assert end.value.code == 2 and message in capsys.readouterr().err

@@ -9,7 +9,6 @@ the road 44. Image 2 is a road without anything.
 import copy
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from unified_seg.data.coco.categories import read_categories
 from unified_seg.data.io.image_files import read_label, read_panoptic_ids
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, fuse_semantic_guided
 from unified_seg.structures.box_masks import BoxMasks
+from unified_seg_cli.commands.fuse_predictions import main
 
 SIZE = (8, 16)
 SKY, ROAD, CAR, TRUCK = 23, 7, 26, 27  # ids in the files; in this order the semantic ids 0 to 3
@@ -37,11 +37,6 @@ CATEGORIES = [
 ]
 VEHICLE_ROWS = slice(2, 6)
 CAR_COLUMNS, TRUCK_COLUMNS = slice(2, 8), slice(10, 14)
-
-
-@pytest.fixture(scope="module")
-def tool(load_tool) -> ModuleType:
-    return load_tool("fuse_predictions")
 
 
 def street() -> np.ndarray:
@@ -92,7 +87,7 @@ def files(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def fuse(tool, files, tmp_path):
+def fuse(files, tmp_path):
     """Writes the files and runs the tool; returns panoptic.json."""
 
     def run(*arguments: object, classes: tuple[object, ...] = ()) -> dict[str, Any]:
@@ -105,7 +100,7 @@ def fuse(tool, files, tmp_path):
         given = {"--instances": "instances.json", "--semantic": "semantic", "--images": "images.json"}
         words = [word for key, name in given.items() for word in (key, tmp_path / name)]
         words += classes or ["--categories", tmp_path / "categories.json"]
-        tool.main([str(word) for word in [*words, "--output", tmp_path / "out", *arguments]])
+        main([str(word) for word in [*words, "--output", tmp_path / "out", *arguments]])
         return json.loads((tmp_path / "out" / "panoptic.json").read_text())
 
     return run
@@ -265,7 +260,7 @@ def test_an_ambiguous_flat_name_is_refused(fuse, files):
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_files_are_the_results_of_the_function(tool, tmp_path, data):
+def test_files_are_the_results_of_the_function(tmp_path, data):
     """Random labels and boxes: PNG, JSON and refined files are `fuse_semantic_guided`'s result, id for id."""
     labels = np.array(data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 255]), min_size=24, max_size=24))).reshape(4, 6)
     boxes = data.draw(
@@ -293,7 +288,7 @@ def test_files_are_the_results_of_the_function(tool, tmp_path, data):
     ]
     words += [f"--categories={tmp_path}/categories.json", f"--output={tmp_path}/out", "--semantic-ids=contiguous"]
     words += [f"--refined-semantic={tmp_path}/refined", f"--refined-instances={tmp_path}/refined.json"]
-    tool.main([*words, "--use-supercategories", "--min-segment-area", "0.1", "--min-stuff-area", "0.1"])
+    main([*words, "--use-supercategories", "--min-segment-area", "0.1", "--min-stuff-area", "0.1"])
 
     full = torch.from_numpy(np.stack(masks) if masks else np.zeros((0, 4, 6), np.uint8)).bool()
     expected = fuse_semantic_guided(

@@ -1,18 +1,13 @@
 """tools/visualize_data.py, on the hand-drawn data set, whose images show their classes' colors."""
 
 from pathlib import Path
-from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
 
 from unified_seg.visualization.panels import SEMANTIC_OPACITY
-
-
-@pytest.fixture(scope="module")
-def visualize_data(load_tool) -> ModuleType:
-    return load_tool("visualize_data")
+from unified_seg_cli.commands.visualize_data import main, parse_args
 
 
 @pytest.fixture
@@ -26,29 +21,29 @@ def command(tiny_config, tmp_path):
     return build
 
 
-def test_annotations_are_drawn_once_each(visualize_data, command, tmp_path):
-    visualize_data.main(command("annotation"))
+def test_annotations_are_drawn_once_each(command, tmp_path):
+    main(command("annotation"))
     names = sorted(file.name for file in (tmp_path / "drawn").iterdir())
     assert names == [f"{i}_alpha_{i:06d}_000019.png" for i in range(4)]
     # Image, semantic, instances and panoptic, two by two.
     assert cv2.imread(str(tmp_path / "drawn" / names[0])).shape[1] == 2 * 512 + 4
 
 
-def test_a_number_limits_the_pictures(visualize_data, command, tmp_path):
-    visualize_data.main(command("annotation", "--num-images", 2))
+def test_a_number_limits_the_pictures(command, tmp_path):
+    main(command("annotation", "--num-images", 2))
     assert len(list((tmp_path / "drawn").iterdir())) == 2
 
 
-def test_the_loader_repeats_after_its_last_image(visualize_data, command, tmp_path):
-    visualize_data.main(command("dataloader", "--num-images", 6))
+def test_the_loader_repeats_after_its_last_image(command, tmp_path):
+    main(command("dataloader", "--num-images", 6))
     assert len(list((tmp_path / "drawn").iterdir())) == 6
 
 
-def test_image_and_labels_move_together(visualize_data, command, tmp_path):
+def test_image_and_labels_move_together(command, tmp_path):
     # Flipped with probability 1/2 and not resized. An image shows the color of each pixel's class, so a semantic
     # panel that moved with it is, away from names and void, the blend of that color with the image's gray.
     sizes = ["INPUT.MIN_SIZE_TRAIN", "(64,)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "choice", "SEED", "3"]
-    visualize_data.main(command("dataloader", "--num-images", 8, *sizes))
+    main(command("dataloader", "--num-images", 8, *sizes))
     mirrored = set()
     for file in sorted((tmp_path / "drawn").iterdir()):
         picture = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
@@ -64,24 +59,24 @@ def test_image_and_labels_move_together(visualize_data, command, tmp_path):
     assert mirrored == {True, False}
 
 
-def test_seeded_drawings_are_the_same(visualize_data, command, tmp_path):
+def test_seeded_drawings_are_the_same(command, tmp_path):
     pictures = []
     for _ in range(2):
-        visualize_data.main(command("dataloader", "--num-images", 3, "SEED", "5"))
+        main(command("dataloader", "--num-images", 3, "SEED", "5"))
         pictures.append([(file.name, file.read_bytes()) for file in sorted((tmp_path / "drawn").glob("*.png"))])
     assert pictures[0] == pictures[1] and len(pictures[0]) == 3
 
 
-def test_earlier_spellings_of_options_work(visualize_data):
-    args = visualize_data.parse_args(
+def test_earlier_spellings_of_options_work():
+    args = parse_args(
         ["--source", "annotation", "--config-file", "c.yaml", "--output-dir", "out", "--num", "2", "SEED", "5"]
     )
     assert (args.output, args.num_images, args.opts) == (Path("out"), 2, ["SEED", "5"])
 
 
-def test_errors_are_one_line(visualize_data, command, tmp_path):
+def test_errors_are_one_line(command, tmp_path):
     with pytest.raises(SystemExit, match=r"ConfigError.*no_such_set"):
-        visualize_data.main(command("annotation", "DATASETS.TRAIN", "('no_such_set',)"))
+        main(command("annotation", "DATASETS.TRAIN", "('no_such_set',)"))
     (tmp_path / "drawn").write_text("a file")
     with pytest.raises(SystemExit, match=r"DataError: --output: .*drawn"):
-        visualize_data.main(command("annotation"))
+        main(command("annotation"))

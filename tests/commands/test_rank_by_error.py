@@ -4,7 +4,6 @@ import csv
 import json
 import math
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import cv2
@@ -15,19 +14,16 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from scipy.stats import spearmanr
 
+from unified_seg.commands import rank_by_error
 from unified_seg.config import load_config
 from unified_seg.data.io.image_files import read_image, read_label
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model
 from unified_seg.structures.logit_map import LogitMap
+from unified_seg_cli.commands.rank_by_error import main, parse_args
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
-
-
-@pytest.fixture(scope="module")
-def tool(load_tool) -> ModuleType:
-    return load_tool("rank_by_error")
 
 
 @pytest.fixture
@@ -50,8 +46,8 @@ def read_ranking(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_a_data_set_is_ranked_and_compared_with_ground_truth(tool, command, tiny_dataset, tmp_path, capsys):
-    tool.main(command("--dataset", tiny_dataset.train, "--top", 3))
+def test_a_data_set_is_ranked_and_compared_with_ground_truth(command, tiny_dataset, tmp_path, capsys):
+    main(command("--dataset", tiny_dataset.train, "--top", 3))
     rows = read_ranking(tmp_path / "out")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     predicted = [float(row["predicted_error"]) for row in rows]
@@ -91,7 +87,7 @@ def test_a_data_set_is_ranked_and_compared_with_ground_truth(tool, command, tiny
 
 
 @pytest.fixture
-def predictions(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
+def predictions(monkeypatch) -> dict[int, tuple[float, float, float]]:
     """The predictions of a stub model by the brightness of an image: error probability of the left half, error
     probability of the right half, and probability of road everywhere; the rest of the probability is for sky."""
     fixed: dict[int, tuple[float, float, float]] = {}
@@ -113,7 +109,7 @@ def predictions(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
         def __call__(self, image: np.ndarray) -> dict[str, Any]:
             return predict(image)
 
-    monkeypatch.setattr(tool, "Predictor", Stub)
+    monkeypatch.setattr(rank_by_error, "Predictor", Stub)
     return fixed
 
 
@@ -124,12 +120,12 @@ def write_gray(folder: Path, brightness: int, size: tuple[int, int] = (64, 128))
     return file
 
 
-def test_the_most_wrong_image_comes_first(tool, command, predictions, tmp_path, capsys):
+def test_the_most_wrong_image_comes_first(command, predictions, tmp_path, capsys):
     # Means of the error probability: 0.3, 0.55 and 0.3. Of two that are alike the first stays so.
     predictions |= {10: (0.5, 0.1, 0.5), 20: (0.2, 0.9, 1.0), 30: (0.5, 0.1, 0.8)}
     for brightness in predictions:
         write_gray(tmp_path / "images", brightness)
-    tool.main(command("--input", tmp_path / "images"))
+    main(command("--input", tmp_path / "images"))
     rows = read_ranking(tmp_path / "out")
     assert rows[0].keys() == {"rank", "file_name", "predicted_error", "predicted_error_share", "mean_entropy"}
     assert [Path(row["file_name"]).name for row in rows] == ["gray_20.png", "gray_10.png", "gray_30.png"]
@@ -168,9 +164,9 @@ def gray_dataset(tiny_dataset, tmp_path):
     MetadataCatalog.remove(name)
 
 
-def test_the_true_error_is_measured_before_correction(tool, command, predictions, gray_dataset, tmp_path, capsys):
+def test_the_true_error_is_measured_before_correction(command, predictions, gray_dataset, tmp_path, capsys):
     predictions |= {0: (0.2, 0.2, 0.9), 1: (0.1, 0.1, 0.8), 2: (0.3, 0.3, 0.9)}
-    tool.main(command("--dataset", gray_dataset[0]))
+    main(command("--dataset", gray_dataset[0]))
     rows = read_ranking(tmp_path / "out")
     # Road everywhere: half of the first image is wrong, nothing of the second; of the third nobody knows.
     assert [row["true_error"] for row in rows] == ["", "0.500000", "0.000000"]
@@ -185,11 +181,11 @@ def test_the_true_error_is_measured_before_correction(tool, command, predictions
     assert "over 2 images, 95 % interval: predicted error +1.000 [+1.000, +1.000]" in capsys.readouterr().out
 
 
-def test_without_ground_truth_there_is_no_true_error(tool, command, predictions, gray_dataset, tmp_path):
+def test_without_ground_truth_there_is_no_true_error(command, predictions, gray_dataset, tmp_path):
     predictions |= {i: (0.1 * i + 0.1, 0.1, 0.9) for i in range(3)}
     for record in gray_dataset[1]:
         del record["sem_seg_file_name"]
-    tool.main(command("--dataset", gray_dataset[0]))
+    main(command("--dataset", gray_dataset[0]))
     rows = read_ranking(tmp_path / "out")
     assert "true_error" not in rows[0] and [Path(row["file_name"]).stem for row in rows] == [
         "gray_2",
@@ -198,19 +194,19 @@ def test_without_ground_truth_there_is_no_true_error(tool, command, predictions,
     ]
 
 
-def test_equal_errors_have_no_rank_correlation(tool, command, predictions, gray_dataset, tmp_path, capsys):
+def test_equal_errors_have_no_rank_correlation(command, predictions, gray_dataset, tmp_path, capsys):
     predictions |= dict.fromkeys(range(3), (0.1, 0.1, 0.9))
-    tool.main(command("--dataset", gray_dataset[0]))
+    main(command("--dataset", gray_dataset[0]))
     found = json.loads((tmp_path / "out" / "summary.json").read_text())["rank_correlation"]
     assert found["predicted_error"] == {"value": None, "low": None, "high": None}
     assert "predicted error +nan" in capsys.readouterr().out
 
 
-def test_the_correlations_go_into_a_readme(tool, command, predictions, gray_dataset, tmp_path):
+def test_the_correlations_go_into_a_readme(command, predictions, gray_dataset, tmp_path):
     predictions |= {0: (0.1, 0.2, 0.9), 1: (0.2, 0.3, 0.9), 2: (0.3, 0.4, 0.9)}
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- ranking:begin -->\nold\n<!-- ranking:end -->\nafter\n")
-    tool.main(command("--dataset", gray_dataset[0], "--into", readme))
+    main(command("--dataset", gray_dataset[0], "--into", readme))
     value = json.loads((tmp_path / "out" / "summary.json").read_text())["rank_correlation"]["predicted_error"]["value"]
     content = readme.read_text()
     assert content.startswith("before\n") and content.endswith("-->\nafter\n") and "old" not in content
@@ -220,11 +216,11 @@ def test_the_correlations_go_into_a_readme(tool, command, predictions, gray_data
     )
     readme.write_text("no place")
     with pytest.raises(SystemExit, match=r"ReportingError: .*README\.md: expected <!-- ranking:begin -->"):
-        tool.main(command("--dataset", gray_dataset[0], "--into", readme))
+        main(command("--dataset", gray_dataset[0], "--into", readme))
 
 
-def test_large_images_are_small_on_the_sheet(tool, command, predictions, gray_dataset, tmp_path):
-    model = tool.ErrorPredictor(tool.setup(tool.parse_args(command("--dataset", gray_dataset[0]))))
+def test_large_images_are_small_on_the_sheet(command, predictions, gray_dataset, tmp_path):
+    model = rank_by_error.ErrorPredictor(rank_by_error.setup(parse_args(command("--dataset", gray_dataset[0]))))
     predictions |= {0: (0.2, 0.9, 0.9)}
     record = gray_dataset[1][0]
     write_gray(tmp_path / "gray", 0, (700, 1300))
@@ -241,14 +237,14 @@ def test_large_images_are_small_on_the_sheet(tool, command, predictions, gray_da
     assert [pictures[3][y, 300].tolist() for y in (10, 300)] == [[255, 0, 0], [0, 0, 0]]
 
 
-def test_the_last_stage_of_a_config_is_used(tool, command, predictions, tmp_path):
+def test_the_last_stage_of_a_config_is_used(command, predictions, tmp_path):
     predictions[10] = (0.2, 0.6, 0.9)
     stages = ("SOLVER.STAGES", "['detail']", "STAGES.detail.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD", 0.7)
-    tool.main(command("--input", write_gray(tmp_path / "images", 10), opts=stages))
+    main(command("--input", write_gray(tmp_path / "images", 10), opts=stages))
     assert read_ranking(tmp_path / "out")[0]["predicted_error_share"] == "0.000000"  # 0.5 outside the stage
     window = ("STAGES.detail.TEST.WINDOW.SIZE", 64)
     with pytest.raises(SystemExit, match=r"ConfigError: TEST\.WINDOW\.SIZE"):
-        tool.main(command("--input", tmp_path / "images", opts=(*stages, *window)))
+        main(command("--input", tmp_path / "images", opts=(*stages, *window)))
 
 
 @pytest.mark.parametrize(
@@ -259,43 +255,43 @@ def test_the_last_stage_of_a_config_is_used(tool, command, predictions, tmp_path
         (("NO.SUCH.KEY", 1), "config key NO"),
     ],
 )
-def test_windows_and_augmentation_are_refused(tool, command, tiny_dataset, opts, message):
+def test_windows_and_augmentation_are_refused(command, tiny_dataset, opts, message):
     with pytest.raises(SystemExit, match=f"ConfigError: .*{message}"):
-        tool.main(command("--dataset", tiny_dataset.val, opts=opts))
+        main(command("--dataset", tiny_dataset.val, opts=opts))
 
 
-def test_a_model_without_an_error_branch_is_refused(tool, command, correcting_config, tiny_dataset, tmp_path):
+def test_a_model_without_an_error_branch_is_refused(command, correcting_config, tiny_dataset, tmp_path):
     head = correcting_config.MODEL.SEM_SEG_HEAD
     head.NAME = head.ERROR_CORRECTION.BASE
     (tmp_path / "config.yaml").write_text(correcting_config.dump())
     torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, tmp_path / "model.pth")
     with pytest.raises(SystemExit, match=r"ConfigError: MODEL.SEM_SEG_HEAD.NAME: ASPRefinementHead predicts no errors"):
-        tool.main(command("--dataset", tiny_dataset.val))
+        main(command("--dataset", tiny_dataset.val))
 
 
-def test_errors_are_one_line(tool, command, tiny_dataset, tmp_path):
+def test_errors_are_one_line(command, tiny_dataset, tmp_path):
     with pytest.raises(SystemExit, match=r"DataError: --input .*absent"):
-        tool.main(command("--input", tmp_path / "absent"))
+        main(command("--input", tmp_path / "absent"))
     with pytest.raises(SystemExit, match=r"ConfigError: DATASETS\.TEST: .*'no_such_set'"):
-        tool.main(command("--dataset", "no_such_set"))
+        main(command("--dataset", "no_such_set"))
     with pytest.raises(SystemExit, match=r"CheckpointError: weights .*absent\.pth"):
-        tool.main(command("--dataset", tiny_dataset.val, opts=("MODEL.WEIGHTS", "absent.pth")))
+        main(command("--dataset", tiny_dataset.val, opts=("MODEL.WEIGHTS", "absent.pth")))
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"DataError: --output: .*file"):
-        tool.main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "file"))
+        main(command("--dataset", tiny_dataset.val, "--output", tmp_path / "file"))
 
 
-def test_predictions_that_are_not_finite_are_refused(tool, command, predictions, tmp_path):
+def test_predictions_that_are_not_finite_are_refused(command, predictions, tmp_path):
     predictions[10] = (math.nan, 0.1, 0.5)
     with pytest.raises(SystemExit, match=r"DataError: .*gray_10\.png: .* logits that are not finite"):
-        tool.main(command("--input", write_gray(tmp_path / "images", 10)))
+        main(command("--input", write_gray(tmp_path / "images", 10)))
 
 
 @pytest.mark.parametrize(
     "arguments",
     [("--dataset", "a", "--top", "0"), ("--dataset", "a", "--input", "b"), ("--input", "a", "--into", "b"), ()],
 )
-def test_wrong_arguments_are_refused(tool, command, arguments, capsys):
+def test_wrong_arguments_are_refused(command, arguments, capsys):
     with pytest.raises(SystemExit):
-        tool.parse_args(command(*arguments))
+        parse_args(command(*arguments))
     assert capsys.readouterr().err

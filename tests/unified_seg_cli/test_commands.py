@@ -1,0 +1,85 @@
+"""The command lines of the tools: options that several have mean the same in each, and they are parsed at once."""
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from detectron2.engine import default_argument_parser
+
+from unified_seg.data.conversion import instances_to_panoptic
+from unified_seg.data.io import pixel_limit, semantic_labels
+from unified_seg_cli.commands import convert_dataset, fuse_predictions
+from unified_seg_cli.commands.train_net import parse_args
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+REQUIRED = {
+    "analyze_model": "--tasks flop --config-file c.yaml",
+    "check_dataset": "--config-file c.yaml --output out",
+    "compare_models": "--before a.yaml a.pth --after b.yaml b.pth --dataset d --output out",
+    "demo": "--config-file c.yaml --dataset d --output out",
+    "rank_by_error": "--config-file c.yaml --dataset d --output out",
+    "run_demo": "--output out",
+    "visualize_data": "--source annotation --config-file c.yaml --output out",
+}
+OVERRIDES = ["SEED", "-1", "SOLVER.BASE_LR", "1e-3"]
+
+
+def read(name: str, words: list[str]):
+    return importlib.import_module(f"unified_seg_cli.commands.{name}").parse_args(words)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("marker", [[], ["--opts"]])
+def test_overrides_are_read_with_and_without_opts(name, marker):
+    words = REQUIRED[name].split()
+    assert read(name)([*words, *marker, *OVERRIDES]).opts == OVERRIDES
+    assert read(name)(words).opts == []
+
+
+@pytest.mark.parametrize("marker", [[], ["--opts"]])
+def test_training_reads_overrides_with_and_without_opts(marker):
+    assert parse_args(["--config-file", "c.yaml", *marker, *OVERRIDES]).opts == OVERRIDES
+
+
+@pytest.mark.parametrize(
+    "command", ["convert_dataset labelme --input a --output b", "check_dataset --dataset a --output b"]
+)
+@pytest.mark.parametrize(("given", "workers"), [("0", 1), ("1", 1), ("3", 3)])
+def test_zero_workers_mean_this_process(command, given, workers):
+    name, *words = command.split()
+    assert read(name)([*words, "--workers", given]).workers == workers
+
+
+@pytest.mark.parametrize(
+    "words", ["", "--config-file a.yaml --resume", "--eval-only --num-gpus 2 MODEL.WEIGHTS x.pth SEED -1"]
+)
+def test_training_has_the_options_of_detectron2(words):
+    expected = vars(default_argument_parser().parse_args(words.split()))
+    assert {k: v for k, v in vars(parse_args(words.split())).items() if k != "more_opts"} == expected
+
+
+def test_what_options_repeat_of_the_library_is_the_same():
+    assert convert_dataset.ORDERS == instances_to_panoptic.ORDERS
+    assert convert_dataset.DEFAULT_MAX_PIXELS == pixel_limit.DEFAULT_MAX_PIXELS
+    assert fuse_predictions.ID_KINDS == semantic_labels.ID_KINDS
+
+
+def test_no_tool_imports_pytorch_before_it_has_read_its_options():
+    """Each tool prints its help in one process; the modules that this takes are none that take seconds."""
+    program = f"""
+import contextlib, io, runpy, sys
+from pathlib import Path
+
+for path in sorted(Path({str(TOOLS)!r}).glob("*.py")):
+    sys.argv = [str(path), "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        runpy.run_path(str(path), run_name="__main__")
+    assert "usage: " + path.name in printed.getvalue(), path
+    slow = {{"torch", "detectron2", "numba", "scipy", "unified_seg"}} & set(sys.modules)
+    assert not slow, (path, slow)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

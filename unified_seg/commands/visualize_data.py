@@ -1,0 +1,67 @@
+"""Draw the ground truth on disk, or what the training loader returns."""
+
+import argparse
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.utils.env import seed_all_rng
+from tqdm import tqdm
+
+from unified_seg import load_config
+from unified_seg.data.io.image_files import convert_to_picture
+from unified_seg.data.pipeline.loaders import build_train_loader
+from unified_seg.data.resolve import resolve_config
+from unified_seg.errors import UserError
+from unified_seg.inference.images import make_writable
+from unified_seg.visualization import draw_ground_truth, draw_panels
+from unified_seg.visualization.ground_truth_outputs import convert_targets
+
+
+def setup(args: argparse.Namespace) -> CfgNode:
+    # Without worker processes, so that an error of the loader is reported in one line.
+    return resolve_config(load_config(args.config_file, ["DATALOADER.NUM_WORKERS", "0", *args.opts]))
+
+
+def annotations(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and picture of each record of DATASETS.TRAIN."""
+    for name in cfg.DATASETS.TRAIN:
+        metadata = MetadataCatalog.get(name)
+        for record in DatasetCatalog.get(name):
+            yield str(record["image_id"]), draw_ground_truth(record, metadata)
+
+
+def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and picture of each image of the training loader, endlessly."""
+    metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+    for batch in build_train_loader(cfg):
+        for targets in batch:
+            image = convert_to_picture(targets["image"].permute(1, 2, 0).numpy(), cfg.INPUT.FORMAT)
+            picture = draw_panels(image, convert_targets(targets), metadata)
+            yield str(targets["image_id"]), picture
+
+
+def save(pictures: Iterator[tuple[str, np.ndarray]], total: int, folder: Path) -> None:
+    """Write <number>_<name>.png; the loader yields an image again with another augmentation, so names may repeat."""
+    make_writable(folder)
+    digits = len(str(total - 1))
+    for index, (name, picture) in enumerate(tqdm(islice(pictures, total), total=total, desc="drawing", disable=None)):
+        file = folder / f"{index:0{digits}}_{name.replace('/', '_')}.png"
+        if not cv2.imwrite(str(file), picture[:, :, ::-1]):
+            raise UserError(f"--output: {file} can't be written")
+    print(f"{total} pictures in {folder}")
+
+
+def run(args: argparse.Namespace) -> None:
+    cfg = setup(args)
+    size = sum(len(DatasetCatalog.get(name)) for name in cfg.DATASETS.TRAIN)
+    if args.source == "annotation":
+        save(annotations(cfg), min(size, args.num_images or size), args.output)
+    else:
+        if cfg.SEED >= 0:
+            seed_all_rng(cfg.SEED)
+        save(batches(cfg), args.num_images or size, args.output)
