@@ -7,19 +7,16 @@ its files.
 import json
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import yaml
+from processes import Script
 
 from unified_seg.reporting.ablation.table import CLASSES, MAIN
 from unified_seg.reporting.readme import get_markers
 from unified_seg_cli.commands.ablate import main
-
-TOOL = Path(__file__).resolve().parents[2] / "tools" / "ablate.py"
 
 # A run's only class is right on (10 * iterations + seed) of 100 pixels in each of 4 images. It stops half way, leaving
 # a checkpoint, where there is a file "crash", and waits while there is a file "hang".
@@ -201,17 +198,18 @@ def test_a_failure_shows_the_log_and_is_resumed(repository):
 
 def test_a_terminated_ablation_ends_its_run_and_resumes(repository):
     (repository.root / "hang").touch()
-    command = (
-        f"import sys; sys.path.insert(0, {str(TOOL.parent)!r}); import ablate; from pathlib import Path; "
-        f"main(['p', '--device', 'cpu', '--seeds', '0', '--rows', 'Base'], Path('.').absolute(), 'train.py')"
+    program = repository.root / "terminated.py"
+    program.write_text(
+        "from pathlib import Path\nfrom unified_seg_cli.commands.ablate import main\n"
+        "main(['p', '--device', 'cpu', '--seeds', '0', '--rows', 'Base'], Path('.').absolute(), 'train.py')\n"
     )
-    tool = subprocess.Popen([sys.executable, "-c", command], cwd=repository.root, stderr=subprocess.PIPE)
+    tool = Script(program, cwd=repository.root)
     checkpoint = repository.folder("base/seed0") / "model_0000001.pth"
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    tool.terminate()
-    assert b"continues from here" in tool.communicate(timeout=30)[1]
+    tool.process.terminate()
+    assert "continues from here" in tool.wait().stderr
     (repository.root / "hang").unlink()
     time.sleep(0.2)  # a run that was left behind would now end and write its last checkpoint
     assert not checkpoint.with_name("model_final.pth").exists()

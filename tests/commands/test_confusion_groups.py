@@ -213,10 +213,10 @@ def test_an_unwritable_output_is_one_line(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--max-size", "1"], "max_size"),
+        (["--max-size", "1"], "--max-size"),
         (["--max-groups", "0"], "--max-groups"),
-        (["--min-rate", "0"], "min_rate"),
-        (["--min-rate", "nan"], "min_rate"),
+        (["--min-rate", "0"], "--min-rate"),
+        (["--min-rate", "nan"], "--min-rate"),
         (["--picture", "picture.jpg"], "must end in .png"),
         (["--picture", "groups.json"], "must end in .png"),
         (["--output", "."], "argument --output"),

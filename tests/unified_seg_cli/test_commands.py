@@ -1,6 +1,7 @@
 """The command lines of the tools: options that several have mean the same in each, and they are parsed at once."""
 
 import importlib
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 from detectron2.engine import default_argument_parser
 
+from toyscapes import PRESETS
+from toyscapes.writing import DEFAULT_COUNTS
 from unified_seg.data.conversion import instances_to_panoptic
 from unified_seg.data.io import pixel_limit, semantic_labels
 from unified_seg_cli.commands import convert_dataset, fuse_predictions
@@ -35,8 +38,8 @@ def read(name: str, words: list[str]):
 @pytest.mark.parametrize("marker", [[], ["--opts"]])
 def test_overrides_are_read_with_and_without_opts(name, marker):
     words = REQUIRED[name].split()
-    assert read(name)([*words, *marker, *OVERRIDES]).opts == OVERRIDES
-    assert read(name)(words).opts == []
+    assert read(name, [*words, *marker, *OVERRIDES]).opts == OVERRIDES
+    assert read(name, words).opts == []
 
 
 @pytest.mark.parametrize("marker", [[], ["--opts"]])
@@ -50,7 +53,7 @@ def test_training_reads_overrides_with_and_without_opts(marker):
 @pytest.mark.parametrize(("given", "workers"), [("0", 1), ("1", 1), ("3", 3)])
 def test_zero_workers_mean_this_process(command, given, workers):
     name, *words = command.split()
-    assert read(name)([*words, "--workers", given]).workers == workers
+    assert read(name, [*words, "--workers", given]).workers == workers
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,9 @@ def test_what_options_repeat_of_the_library_is_the_same():
     assert convert_dataset.ORDERS == instances_to_panoptic.ORDERS
     assert convert_dataset.DEFAULT_MAX_PIXELS == pixel_limit.DEFAULT_MAX_PIXELS
     assert fuse_predictions.ID_KINDS == semantic_labels.ID_KINDS
+    make_toyscapes = runpy.run_path(str(TOOLS / "make_toyscapes.py"))
+    assert sorted(make_toyscapes["PRESETS"]) == sorted(PRESETS)
+    assert make_toyscapes["DEFAULT_COUNTS"] == DEFAULT_COUNTS
 
 
 def test_no_tool_imports_pytorch_before_it_has_read_its_options():
@@ -78,7 +84,7 @@ for path in sorted(Path({str(TOOLS)!r}).glob("*.py")):
     with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
         runpy.run_path(str(path), run_name="__main__")
     assert "usage: " + path.name in printed.getvalue(), path
-    slow = {{"torch", "detectron2", "numba", "scipy", "unified_seg"}} & set(sys.modules)
+    slow = {{"torch", "detectron2", "numba", "scipy", "cv2", "unified_seg"}} & set(sys.modules)
     assert not slow, (path, slow)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -24,7 +24,6 @@ from unified_seg.visualization import draw_comparison
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
-DATA = get_datasets_root() / "toyscapes_demo"
 PICTURES = 8
 # The columns of the table: name, and task and metric in results.json.
 SCORES = {
@@ -38,12 +37,13 @@ def run(args: argparse.Namespace) -> None:
     overrides = ["OUTPUT_DIR", str(args.output), *args.opts]
     cfg = load_config(CONFIG, overrides, defaults=COMPACT)
     print("1/3 Toyscapes, procedural street scenes in the layout of Cityscapes", flush=True)
-    generate(DATA, preset="demo", counts={"train": args.train, "val": args.val})
+    data = get_datasets_root() / "toyscapes_demo"
+    generate(data, preset="demo", counts={"train": args.train, "val": args.val})
     print(f"2/3 training and evaluation ({cfg.SOLVER.MAX_ITER} steps; log: {args.output / 'log.txt'})", flush=True)
     train(overrides, args.output)
     print("3/3 pictures", flush=True)
     cfg.MODEL.WEIGHTS = str(args.output / "model_final.pth")
-    pictures = draw(cfg, args.output / "pictures")
+    pictures = draw(cfg, data, args.output / "pictures")
 
     summary = summarize(args.output)
     print(tabulate([{k: v for k, v in summary.items() if k != "versions"}], headers="keys", floatfmt=".1f"))
@@ -66,12 +66,12 @@ def train(overrides: list[str], output: Path) -> None:
             raise UserError(f"the training failed, see {log}:\n{''.join(deque(file, maxlen=20))}")
 
 
-def draw(cfg: Any, folder: Path) -> list[Path]:
+def draw(cfg: Any, data: Path, folder: Path) -> list[Path]:
     """Draw the predictions beside the ground truth for some validation images; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(cfg)
     files = []
-    for record in tqdm(load_cityscapes_like(DATA, "val")[:PICTURES], desc="drawing", unit="img", disable=None):
+    for record in tqdm(load_cityscapes_like(data, "val")[:PICTURES], desc="drawing", unit="img", disable=None):
         outputs = predictor(predictor.read(record["file_name"]))
         picture = draw_comparison(record, outputs, predictor.metadata)
         files.append(folder / f"{record['image_id']}.png")

@@ -1,0 +1,39 @@
+"""What `make demo` runs, with a few images and steps."""
+
+import json
+
+import cv2
+import pytest
+
+from unified_seg_cli.commands.run_demo import main
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
+    monkeypatch.chdir(tmp_path)
+    return lambda *arguments: main(["--output", str(tmp_path / "out"), *arguments])
+
+
+def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
+    run("--train", "8", "--val", "3", "SOLVER.MAX_ITER", "2", "MODEL.DEVICE", "cpu")
+    scores = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {"mIoU", "AP", "PQ", "train_s", "eval_s", "versions"} <= set(scores)
+    assert all(0 <= scores[name] <= 100 for name in ("mIoU", "AP", "PQ"))
+    pictures = sorted((tmp_path / "out" / "pictures").glob("*.png"))
+    assert len(pictures) == 3
+    printed = capsys.readouterr().out
+    assert all(str(picture) in printed for picture in pictures)
+    assert min(cv2.imread(str(pictures[0])).shape[:2]) > 200
+
+
+def test_a_wrong_key_is_named_before_anything_is_made(run, tmp_path):
+    with pytest.raises(SystemExit, match=r"did you mean `SOLVER\.MAX_ITER`"):
+        run("SOLVER.MAX_ITERS", "2")
+    assert not (tmp_path / "datasets").exists()
+
+
+def test_a_training_that_fails_shows_why(run, capfd):
+    with pytest.raises(SystemExit, match=r"the training failed, see .*train_net\.txt"):
+        run("--train", "4", "--val", "2", "MODEL.SEM_SEG_HEAD.NAME", "NoHead")
+    assert "MODEL.SEM_SEG_HEAD.NAME: unknown semantic head 'NoHead'" in capfd.readouterr().err
