@@ -14,10 +14,10 @@ warnings.filterwarnings("ignore", message=".*torch.jit.script", category=FutureW
 from unified_seg import data, fusion, heads, meta_arch  # noqa: E402, F401  (registration)
 from unified_seg.config import add_unified_seg_config, get_config, load_config  # noqa: E402
 from unified_seg.structures.class_table import ClassTable  # noqa: E402
-from unified_seg.visualization import draw_panels  # noqa: E402
 
 if TYPE_CHECKING:
     from unified_seg.inference import Predictor
+    from unified_seg.visualization import draw_panels
 
 __version__ = "0.1.0"
 
@@ -31,8 +31,8 @@ __all__ = [
     "load_config",
 ]
 
-# Imported at its first use: training and evaluation do not need it.
-_LAZY = {"Predictor": "unified_seg.inference"}
+# Imported at their first use: training does not need them, and drawing imports matplotlib.
+_LAZY = {"Predictor": "unified_seg.inference", "draw_panels": "unified_seg.visualization"}
 
 
 def __getattr__(name: str) -> Any:

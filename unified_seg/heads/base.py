@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,8 +21,10 @@ from unified_seg.heads.pixel_loss import PixelLoss
 from unified_seg.ops.losses import mean_cross_entropy
 from unified_seg.ops.resampling import upsample_to
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.panels import Scene
-from unified_seg.visualization.sheet import Picture
+
+if TYPE_CHECKING:  # drawing imports matplotlib
+    from unified_seg.visualization.panels import Scene
+    from unified_seg.visualization.sheet import Picture
 
 Losses = dict[str, Tensor]
 
@@ -128,12 +130,12 @@ class SemanticHead(nn.Module, Generic[Prediction]):
         return []
 
     @classmethod
-    def draw_pictures(cls, scene: Scene) -> list[Picture]:
+    def draw_pictures(cls, scene: "Scene") -> "list[Picture]":
         """Draw outputs that only this head has, as pictures beside the others; [] if there are none."""
         return []
 
     @classmethod
-    def draw_sheet(cls, scene: Scene, columns: int) -> np.ndarray | None:
+    def draw_sheet(cls, scene: "Scene", columns: int) -> np.ndarray | None:
         """Draw outputs that only this head has, as a sheet below all pictures; None if there are none."""
         return None
 

@@ -6,7 +6,7 @@ N = images, K = classes, (h, w) = the logits, (H, W) = the input.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -28,15 +28,16 @@ from unified_seg.heads.error_correction.losses import (
     masked_cross_entropy,
     weigh_correct_pixels,
 )
-from unified_seg.heads.error_correction.panels import draw_errors
 from unified_seg.heads.error_correction.scores import format_scores
 from unified_seg.heads.inputs import HeadInputs
 from unified_seg.heads.options import check_choice, stride_of
 from unified_seg.heads.wrapper import WrapperHead, WrapperPrediction
 from unified_seg.ops.resampling import upsample_to
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.panels import Scene
-from unified_seg.visualization.sheet import Picture
+
+if TYPE_CHECKING:  # drawing imports matplotlib
+    from unified_seg.visualization.panels import Scene
+    from unified_seg.visualization.sheet import Picture
 
 IMAGE_CHANNELS = 3
 ERRORS = ("predicted", "unsure")
@@ -137,10 +138,12 @@ class ErrorCorrectionHead(WrapperHead):
         return [ErrorEvaluator(table, records, output_folder, **thresholds)]
 
     @classmethod
-    def draw_pictures(cls, scene: Scene) -> list[Picture]:
+    def draw_pictures(cls, scene: "Scene") -> "list[Picture]":
         maps = scene.outputs.get("semantic_logit_maps", {})
         if not {"uncorrected", "error"} <= maps.keys():
             return []
+        from unified_seg.heads.error_correction.panels import draw_errors
+
         return draw_errors(scene.size, maps, scene.table.ignore_label, scene.ground_truth)
 
     @classmethod

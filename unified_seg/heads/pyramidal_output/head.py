@@ -6,7 +6,7 @@ and 4.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,7 +32,6 @@ from unified_seg.heads.pyramidal_output.label_pyramid import (
     relabel,
 )
 from unified_seg.heads.pyramidal_output.level_context import CONTEXTS
-from unified_seg.heads.pyramidal_output.panels import draw_pyramid
 from unified_seg.heads.pyramidal_output.unity import UnityPyramid
 from unified_seg.hints import format_hint
 from unified_seg.layers.conv import conv_norm_relu, init_classifier
@@ -40,7 +39,9 @@ from unified_seg.layers.level_conv import LevelConv
 from unified_seg.ops.losses import mean_binary_cross_entropy
 from unified_seg.ops.resampling import argmax_labels
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.visualization.panels import Scene
+
+if TYPE_CHECKING:  # drawing imports matplotlib
+    from unified_seg.visualization.panels import Scene
 
 OUTPUTS = ("pyramidal", "finest", "single")
 
@@ -141,9 +142,13 @@ class PyramidalOutputHead(SemanticHead[SemanticPrediction]):
         return [LevelEvaluator(table, records, output_folder, pyramid.STRIDES)]
 
     @classmethod
-    def draw_sheet(cls, scene: Scene, columns: int) -> np.ndarray | None:
+    def draw_sheet(cls, scene: "Scene", columns: int) -> np.ndarray | None:
         maps = scene.outputs.get("semantic_maps", {})
-        return draw_pyramid(scene.image, maps, columns) if "levels" in maps else None
+        if "levels" not in maps:
+            return None
+        from unified_seg.heads.pyramidal_output.panels import draw_pyramid
+
+        return draw_pyramid(scene.image, maps, columns)
 
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> dict[str, Any]:
