@@ -165,7 +165,11 @@ def apply(words: list[str], hint: list[str]) -> list[str]:
 
 #: Hints that fit no case above: what is typed, and the tool that has the option or reads the keys.
 TYPED = [
-    ("unified_seg/data/conversion/colors_to_ids.py:_describe_unknown_color", "--unknown", "tools/convert_dataset.py"),
+    (
+        "unified_seg/data/conversion/colors_to_ids.py:_describe_unknown_color",
+        "--unknown",
+        "unified_seg_cli/commands/convert_dataset.py",
+    ),
     ("unified_seg/data/io/parallel.py:map_in_parallel", "--workers", "unified_seg_cli/parser.py"),
     ("unified_seg/evaluation/instances.py:_from_annotation", "MODEL.PANOPTIC_FUSION.NAME", ""),
     ("unified_seg/evaluation/model_outputs.py:read_instances", "MODEL.PANOPTIC_FUSION.NAME", ""),

@@ -83,6 +83,8 @@ def set_up(python: Path) -> None:
         pip(python, "--no-build-isolation", "--editable", f"{ROOT}[{extras}]", "--constraint", str(constraints))
     if not has(python, "panopticapi"):
         pip(python, "--no-deps", "panopticapi-lite")
+    print("  compiling", flush=True)
+    run(python, "-W", "ignore", "-m", "unified_seg.inference.warm_up")
     stamp.write_text(state)
     print(f"the environment is ready; to use it: source {python.parent / 'activate'}")
 

@@ -1,7 +1,6 @@
 """The command lines of the tools. They are parsed before PyTorch and Detectron2 are imported, which takes seconds.
 
-`commands` has a module for each tool, with its options; the work is done by the module of the same name in
-`unified_seg.commands`.
+`commands` has a module for each tool, with its options, which names the module of `unified_seg` that does the work.
 """
 
 from unified_seg_cli.parser import ToolParser

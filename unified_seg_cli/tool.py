@@ -4,28 +4,23 @@ import importlib
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
-def run_command(name: str, args: Namespace, **options: Any) -> Any:
-    """Return what `run` of the module unified_seg.commands.<name> returns for the arguments of a command line.
+def run_command(module: str, args: Namespace, **options: Any) -> Any:
+    """Import the module that does the work of a tool, and return what its function `run` returns.
 
     Args:
-        name: of the module.
-        args: see `parse_args` of the module of that name in `unified_seg_cli.commands`.
+        module: its full name.
+        args: the options.
         options: see `run_tool`.
 
     Raises:
         SystemExit: see `run_tool`.
     """
-    return run_tool(partial(_import_and_run, name, args), **options)
-
-
-def _import_and_run(name: str, args: Namespace) -> Any:
-    return importlib.import_module(f"unified_seg.commands.{name}").run(args)
+    return run_tool(lambda: importlib.import_module(module).run(args), **options)
 
 
 def run_tool(

@@ -18,7 +18,8 @@ from subprocess import CompletedProcess
 import torch
 
 # What unified_seg and the tools import of others.
-PRELOADED = ("detectron2.engine", "detectron2.evaluation", "detectron2.modeling", "numba", "scipy.stats")
+DETECTRON2 = ("detectron2.engine", "detectron2.evaluation", "detectron2.modeling", "detectron2.utils.visualizer")
+PRELOADED = (*DETECTRON2, "numba", "scipy.stats")
 
 
 class Script:

@@ -14,7 +14,7 @@ from toyscapes.writing import DEFAULT_COUNTS
 from unified_seg.data.conversion import instances_to_panoptic
 from unified_seg.data.io import pixel_limit, semantic_labels
 from unified_seg_cli.commands import convert_dataset, fuse_predictions
-from unified_seg_cli.commands.train_net import parse_args
+from unified_seg_cli.train_net import parse_args
 
 TOOLS = Path(__file__).parents[2] / "tools"
 

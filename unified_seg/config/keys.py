@@ -185,6 +185,10 @@ def _add_inference(cfg: CfgNode) -> None:
     # Only for --eval-only and the demo: evaluations during training would take too long.
     cfg.TEST.AUG.SCALES = []
 
+    # Images that the model predicts at the same time on a CPU, each with a share of the cores. 0: one for each core, at
+    # most 4. Less takes less memory.
+    cfg.TEST.IMAGES_AT_ONCE = 0
+
     cfg.TEST.WINDOW = CfgNode()
     # The semantic head processes images larger than this side, in pixels of the network's input, in square windows: the
     # key that bounds memory. A multiple of the network's stride, best the size of the training crops; 0 = no windows.

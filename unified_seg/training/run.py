@@ -26,7 +26,7 @@ from unified_seg.training.resume import check_resume
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 from unified_seg_cli import run_tool
-from unified_seg_cli.commands.train_net import parse_args
+from unified_seg_cli.train_net import parse_args
 
 
 def run(arguments: Sequence[str] | None = None, description: str | None = None) -> Any:

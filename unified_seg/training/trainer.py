@@ -13,12 +13,11 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
 from detectron2.engine.hooks import EvalHook
-from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
+from detectron2.evaluation import DatasetEvaluators
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.logger import log_first_n
 from torch import distributed, nn
-from tqdm import tqdm
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError
@@ -37,6 +36,7 @@ from unified_seg.evaluation import (
     save_results,
 )
 from unified_seg.hints import format_hint
+from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.value_range import VALUE_RANGE, set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
@@ -219,9 +219,15 @@ class Trainer(DefaultTrainer):
         start = time.perf_counter()
         for index, name in enumerate(cfg.DATASETS.TEST):
             loader = cls.build_test_loader(cfg, name)
-            bar = tqdm(loader, desc=f"evaluating {name}", unit="img", disable=None if comm.is_main_process() else True)
             evaluator = evaluators[index] if evaluators else cls.build_evaluator(cfg, name)
-            results[name] = inference_on_dataset(model, bar, evaluator)
+            results[name] = evaluate_on_dataset(
+                model,
+                loader,
+                evaluator,
+                at_once=cfg.TEST.IMAGES_AT_ONCE,
+                title=f"evaluating {name}",
+                show_progress=comm.is_main_process(),
+            )
             if isinstance(evaluator, IndependentEvaluators):
                 notes[name] = evaluator.notes
                 failures += [f"{name}: {failure}" for failure in evaluator.failures]

@@ -37,4 +37,4 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT, train_script
     """Run the tool. Only tests give `root` and `train_script` (relative to it)."""
     args = parse_args(arguments)
     args.root, args.train_script = root, Path(train_script)
-    run_command("ablate", args, interrupted="interrupted; the same command continues from here")
+    run_command("unified_seg.commands.ablate", args, interrupted="interrupted; the same command continues from here")

@@ -29,4 +29,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("analyze_model", parse_args(arguments))
+    run_command("unified_seg.commands.analyze_model", parse_args(arguments))

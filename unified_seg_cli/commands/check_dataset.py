@@ -36,4 +36,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    sys.exit(run_command("check_dataset", parse_args(arguments), also=(OSError,), error_status=NOT_CHECKED))
+    sys.exit(
+        run_command(
+            "unified_seg.commands.check_dataset", parse_args(arguments), also=(OSError,), error_status=NOT_CHECKED
+        )
+    )

@@ -38,4 +38,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("compare_models", parse_args(arguments))
+    run_command("unified_seg.commands.compare_models", parse_args(arguments))

@@ -74,4 +74,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("confusion_groups", parse_args(arguments), also=(OSError,))
+    run_command("unified_seg.commands.confusion_groups", parse_args(arguments), also=(OSError,))

@@ -94,4 +94,4 @@ def channel_value(text: str) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("convert_dataset", parse_args(arguments), also=(OSError,))
+    run_command("unified_seg.commands.convert_dataset", parse_args(arguments), also=(OSError,))

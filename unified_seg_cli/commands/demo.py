@@ -37,4 +37,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("demo", parse_args(arguments))
+    run_command("unified_seg.commands.demo", parse_args(arguments))

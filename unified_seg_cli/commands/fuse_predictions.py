@@ -62,4 +62,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("fuse_predictions", parse_args(arguments), also=(OSError,))
+    run_command("unified_seg.commands.fuse_predictions", parse_args(arguments), also=(OSError,))

@@ -42,4 +42,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("rank_by_error", parse_args(arguments), also=(OSError,))
+    run_command("unified_seg.commands.rank_by_error", parse_args(arguments), also=(OSError,))

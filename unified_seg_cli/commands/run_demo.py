@@ -21,4 +21,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("run_demo", parse_args(arguments), also=(OSError,))
+    run_command("unified_seg.commands.run_demo", parse_args(arguments), also=(OSError,))

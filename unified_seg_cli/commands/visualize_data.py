@@ -27,4 +27,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("visualize_data", parse_args(arguments))
+    run_command("unified_seg.commands.visualize_data", parse_args(arguments))

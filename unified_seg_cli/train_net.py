@@ -45,4 +45,4 @@ def choose_port() -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("train_net", parse_args(arguments))
+    run_command("unified_seg.training.command", parse_args(arguments))
