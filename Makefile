@@ -19,7 +19,7 @@ lint: setup
 
 # Takes half an hour. Use an idle machine: on a busy one the times vary twice as much.
 bench: setup
-	for command in fusion argmax post semantic-eval panoptic-eval infer train pyramidal correction; do \
+	for command in fusion argmax post semantic-eval panoptic-eval infer pipeline train pyramidal correction; do \
 		$(PYTHON) tools/benchmark.py $$command --repeats 20 --into docs/benchmarks.md \
 			--json docs/benchmarks/$$command.json || exit 1; \
 	done

@@ -121,6 +121,9 @@ def tiny_config(tiny_dataset: TinyDataset, tmp_path: Path) -> CfgNode:
     cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (tiny_dataset.train,), (tiny_dataset.val,)
     cfg.DATALOADER.NUM_WORKERS = 0
     cfg.MODEL.DEVICE = "cpu"
+    # A deep but narrow network: ResNet-18 has 26 times as many weights to draw, to train and to write.
+    cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 50, 8
+    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS, cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16, 32
     cfg.MODEL.FPN.OUT_CHANNELS = 32
     cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 32
     cfg.MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.BRANCH_DIM = 32

@@ -50,6 +50,7 @@ def first_comparison(benchmark_tool, part, *arguments):
             "segments",
         ),
         (["infer"], ["inference, ASPRefinementHead, ScoreOrderFusion"], "a score threshold of 0"),
+        (["pipeline", "--images", "2"], ["evaluation, several images at a time"], "random weights"),
     ],
 )
 def test_a_command_measures_and_writes(benchmark_tool, no_memory, tmp_path, capsys, command, names, words):

@@ -101,18 +101,31 @@ def draw_images(
     Raises:
         UnreadableError: after all others are drawn, the images that can't be read.
     """
+
+    def read(item: tuple[dict[str, Any], Path]) -> np.ndarray:
+        return predictor.read(item[0]["file_name"])
+
+    def draw(item: tuple[dict[str, Any], Path], image: np.ndarray, outputs: dict[str, Any]) -> str:
+        _draw_image(predictor, *item, image, outputs, threshold)
+        return _describe(outputs)
+
     left_out = LeftOutFiles()
-    for record, file in zip(tqdm(records, "drawing", unit="img", disable=None), files):
+    drawn = predictor.predict_all(zip(records, files), read, draw)
+    for (record, file), future in tqdm(drawn, "drawing", len(records), unit="img", disable=None):
         with left_out.collect():
-            outputs = _draw_image(predictor, record, file, threshold)
-            tqdm.write(f"{record['file_name']} -> {file} ({_describe(outputs)})")
+            tqdm.write(f"{record['file_name']} -> {file} ({future.result()})")
     left_out.raise_any(len(records))
 
 
-def _draw_image(predictor: Predictor, record: dict[str, Any], file: Path, threshold: float) -> dict[str, Any]:
-    """Draw the prediction for a record into its file; return the model's outputs."""
-    image = predictor.read(record["file_name"])
-    outputs = predictor(image)
+def _draw_image(
+    predictor: Predictor,
+    record: dict[str, Any],
+    file: Path,
+    image: np.ndarray,
+    outputs: dict[str, Any],
+    threshold: float,
+) -> None:
+    """Draw the prediction for a record into its file."""
     ground_truth = None
     if "semantic_logit_maps" in outputs and has_semantic_ground_truth(record):
         ground_truth = read_semantic_ground_truth(record, dataset_classes(predictor.metadata), size=image.shape[:2])
@@ -120,7 +133,6 @@ def _draw_image(predictor: Predictor, record: dict[str, Any], file: Path, thresh
         predictor.to_picture(image), outputs, predictor.metadata, threshold, ground_truth=ground_truth
     )
     _write_picture(file, picture)
-    return outputs
 
 
 def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) -> int:
@@ -129,6 +141,11 @@ def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) 
     Raises:
         UserError: the video can't be read, or the file can't be written.
     """
+
+    def draw(frame: np.ndarray, _: np.ndarray, outputs: dict[str, Any]) -> np.ndarray:
+        # A legend of all classes has the same size in each frame.
+        return draw_panels(frame[:, :, ::-1], outputs, predictor.metadata, threshold, legend="all")
+
     reader = cv2.VideoCapture(str(video))
     writer = None
     frames = 0
@@ -137,12 +154,9 @@ def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) 
             raise UserError(f"--video-input {video}: OpenCV can't read it")
         total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
         rate = reader.get(cv2.CAP_PROP_FPS) or DEFAULT_FRAME_RATE
-        for frame in tqdm(
-            _frames(reader), total=total if total > 0 else None, desc="drawing", unit="frame", disable=None
-        ):
-            # A legend of all classes has the same size in each frame.
-            picture = draw_panels(frame[:, :, ::-1], predictor(frame), predictor.metadata, threshold, legend="all")
-            picture = _pad_to_even(picture)
+        drawn = predictor.predict_all(_frames(reader), lambda frame: frame, draw)
+        for _, future in tqdm(drawn, "drawing", total if total > 0 else None, unit="frame", disable=None):
+            picture = _pad_to_even(future.result())
             writer = writer or _open_writer(file, rate, picture)
             writer.write(np.ascontiguousarray(picture[:, :, ::-1]))
             frames += 1

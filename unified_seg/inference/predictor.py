@@ -1,7 +1,9 @@
 """A trained model on single images."""
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +20,12 @@ from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import UnsupportedError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference.augmentation import add_test_augmentation
+from unified_seg.inference.pipeline import Stage, run_pipeline
+from unified_seg.inference.prediction_stage import prediction_stage
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
+
+Item = TypeVar("Item")
 
 # Values of INPUT.FORMAT whose images callers have as BGR.
 COLORS = ("BGR", "RGB", "YUV-BT.601")
@@ -34,6 +40,7 @@ class Predictor:
     Attributes:
         metadata: of the training set, whose classes the model predicts.
         model: in inference mode; an AugmentedSegmentor with TEST.AUG.ENABLED.
+        at_once: TEST.IMAGES_AT_ONCE.
 
     Raises:
         CheckpointError: no weights, or weights of another config.
@@ -50,6 +57,7 @@ class Predictor:
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         self.augmentations = build_augmentations(cfg, is_train=False)
         self.reader = ImageReader.from_config(cfg)
+        self.at_once = cfg.TEST.IMAGES_AT_ONCE
 
     def read(self, path: str | Path) -> np.ndarray:
         """Return the image of a file as `__call__` takes it, with the range of values of the training.
@@ -63,6 +71,27 @@ class Predictor:
     def to_picture(self, image: np.ndarray) -> np.ndarray:
         """Return an image of `read` as a picture, (H, W, 3) uint8 RGB."""
         return convert_to_picture(image, "BGR" if self.reader.format in COLORS else self.reader.format)
+
+    def predict_all(
+        self,
+        items: Iterable[Item],
+        read: Callable[[Item], np.ndarray],
+        finish: Callable[[Item, np.ndarray, dict[str, Any]], Any],
+    ) -> Iterator[tuple[Item, Future[Any]]]:
+        """Read, predict and finish different images at the same time, see `run_pipeline`.
+
+        Args:
+            items: such as records.
+            read: returns the image of an item as `__call__` takes it.
+            finish: gets an item, its image and the model's outputs; one item after the other, in order.
+
+        Yields:
+            Each item, in order, with a future: its `result()` returns what `finish` returns, or raises what one of the
+            steps raised.
+        """
+        with prediction_stage(lambda pair: (*pair, self(pair[1])), self.model, self.at_once) as predict:
+            first, last = Stage(lambda item: (item, read(item))), Stage(lambda triple: finish(*triple))
+            yield from run_pipeline(items, first, predict, last, ahead=2 * predict.threads + 2)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> dict[str, Any]:
