@@ -167,7 +167,7 @@ def apply(words: list[str], hint: list[str]) -> list[str]:
 TYPED = [
     ("unified_seg/data/conversion/colors_to_ids.py:_describe_unknown_color", "--unknown", "tools/convert_dataset.py"),
     ("unified_seg/data/io/parallel.py:map_in_parallel", "--workers", "unified_seg/cli/options.py"),
-    ("unified_seg/evaluation/instances.py:_from_annotation", "MODEL.PANOPTIC_FUSION.NAME", ""),
+    ("unified_seg/evaluation/instances/objects.py:_from_annotation", "MODEL.PANOPTIC_FUSION.NAME", ""),
     ("unified_seg/evaluation/model_outputs.py:read_instances", "MODEL.PANOPTIC_FUSION.NAME", ""),
     ("unified_seg/meta_arch/build.py:check_device", "MODEL.DEVICE", ""),
 ]
