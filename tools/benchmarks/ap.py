@@ -1,7 +1,8 @@
 """Average precision of boxes and masks, from instances in memory to the scores of all classes.
 
 The method is what InstanceEvaluator calls after the last image; hotcoco matches the instances. The peer is pycocotools'
-COCOeval on the same objects in its own form: the annotations as dictionaries, indexed anew at each call.
+COCOeval on the same objects in its own form: the annotations as dictionaries, indexed anew at each call. A further
+comparison is of what the evaluator computes besides with the average precision.
 
 With --growth FILE.png, the method alone is timed over the number of images and over the detections of an image; the
 result is a plot and a JSON file beside it.
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import hotcoco
 import numpy as np
 from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
@@ -25,6 +27,7 @@ from unified_seg.cli import ToolParser
 from unified_seg.data.coco.rle import encode_window
 from unified_seg.evaluation.base import Scores
 from unified_seg.evaluation.instances.average_precision import compute_average_precision, match_instances
+from unified_seg.evaluation.instances.diagnosis import diagnose, find_label_errors
 from unified_seg.evaluation.instances.objects import Detection, GroundTruthInstance, ImageInstances
 
 from . import growth
@@ -33,8 +36,8 @@ from .harness import Call, Comparison, set_hotcoco_threads
 SEED = 0
 SIZE = (480, 640)
 MAX_DETECTIONS = 100
-IMAGES = (25, 50, 100, 200, 400, 800, 1600)
-DETECTIONS_PER_IMAGE = (5, 10, 20, 50, 100, 200)
+IMAGES = (25, 50, 100, 200, 400, 800)
+DETECTIONS_PER_IMAGE = (5, 10, 20, 50, 100)
 
 
 def add_arguments(parser: ToolParser) -> None:
@@ -48,7 +51,7 @@ def add_arguments(parser: ToolParser) -> None:
 
 
 def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """Return the comparisons for boxes and for masks."""
+    """Return the comparisons for boxes and for masks, and that of the diagnosis with both."""
     given = (args.size, args.images, args.objects, args.detections, args.classes)
     inputs = (
         f"{args.images} synthetic images (seed {SEED}), {args.size[0]}x{args.size[1]}, {args.objects:,} objects, "
@@ -65,6 +68,16 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
             assert_equal=assert_equal_scores,
         )
         for task, what in (("bbox", "boxes"), ("segm", "masks"))
+    ] + [
+        Comparison(
+            name="kinds of errors, calibration, label errors",
+            against="the average precision of boxes and masks by this library",
+            inputs=inputs,
+            method=partial(prepare_diagnosis, args.threads, *given),
+            peer=partial(prepare_both, args.threads, *given),
+            equal="AP50 to 1e-9",
+            assert_equal=assert_equal_ap50,
+        )
     ]
 
 
@@ -101,6 +114,24 @@ def score(images: Sequence[ImageInstances], task: str, class_names: Sequence[str
     return compute_average_precision(match_instances(images, task, class_names, MAX_DETECTIONS), class_names)
 
 
+def prepare_both(threads: int, *given: Any) -> Call:
+    calls = [prepare_method(task, threads, *given) for task in ("bbox", "segm")]
+    return lambda: [call() for call in calls][-1]
+
+
+def prepare_diagnosis(threads: int, *given: Any) -> Call:
+    set_hotcoco_threads(threads)
+    images, names = make_images(*given), name_classes(given[-1])
+    return partial(diagnose_all, match_instances(images, "segm", names, MAX_DETECTIONS), images, names)
+
+
+def diagnose_all(matches: hotcoco.COCOeval, images: Sequence[ImageInstances], class_names: Sequence[str]) -> float:
+    """Do what InstanceEvaluator does after the average precision; return AP50."""
+    records = [{"image_id": i, "file_name": f"{i}.png"} for i in range(len(images))]
+    find_label_errors(matches, images, records, class_names)
+    return diagnose(matches, images, class_names)[1]["AP50"]
+
+
 def prepare_peer(task: str, *given: Any) -> Call:
     images = make_images(*given)
     ground_truth, detections = (_list_annotations(images, which, task) for which in ("ground_truth", "detections"))
@@ -108,8 +139,8 @@ def prepare_peer(task: str, *given: Any) -> Call:
         "images": [{"id": i, "height": given[0][0], "width": given[0][1]} for i in range(len(images))],
         "categories": [{"id": i, "name": name} for i, name in enumerate(name_classes(given[-1]))],
     }
-    datasets = [{**content, "annotations": annotations} for annotations in (ground_truth, detections)]
-    return partial(score_by_peer, *datasets, task)
+    truth, found = ({**content, "annotations": annotations} for annotations in (ground_truth, detections))
+    return partial(score_by_peer, truth, found, task)
 
 
 def score_by_peer(ground_truth: dict[str, Any], detections: dict[str, Any], task: str) -> Scores:
@@ -218,3 +249,7 @@ def assert_equal_scores(method: Scores, peer: Scores) -> None:
     assert method.keys() == peer.keys()
     for name, value in peer.items():
         assert method[name] == value or (np.isnan(method[name]) and np.isnan(value)), f"{name}: {method[name]}, {value}"
+
+
+def assert_equal_ap50(method: float, peer: Scores) -> None:
+    assert abs(method - peer["AP50"]) < 1e-9, f"{method} is not {peer['AP50']}"

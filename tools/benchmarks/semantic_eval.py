@@ -2,8 +2,8 @@
 
 The method is SemanticEvaluator.process on the labels of compact output. The peer is Detectron2's
 SemSegEvaluator.process on logits of full size, which it converts to labels; it also stores the prediction as RLE.
-hotcoco reads the PNG of the ground truth and one of the prediction, whose writing is not timed; a further comparison
-times the confusion matrix of two maps in memory.
+hotcoco reads the PNG of the ground truth and one of the prediction; it is timed with the writing of this PNG, which the
+method does not need, and without. A further comparison times the confusion matrix of two maps in memory.
 """
 
 import argparse
@@ -50,14 +50,17 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
             equal="the confusion matrix",
             assert_equal=assert_equal_confusion,
         ),
-        Comparison(
-            name="semantic evaluation of an image",
-            against="hotcoco's SemanticEval on PNGs of ground truth and prediction",
-            inputs=inputs,
-            method=partial(prepare_method, *given),
-            peer=partial(prepare_hotcoco, args.size, args.threads),
-            equal="the confusion matrix",
-            assert_equal=assert_equal_confusion,
+        *(
+            Comparison(
+                name="semantic evaluation of an image",
+                against=f"hotcoco's SemanticEval, {how}",
+                inputs=inputs,
+                method=partial(prepare_method, *given),
+                peer=partial(prepare_hotcoco, args.size, args.threads, writes),
+                equal="the confusion matrix",
+                assert_equal=assert_equal_confusion,
+            )
+            for how, writes in (("with writing its PNG", True), ("on a prediction that is a PNG", False))
         ),
         Comparison(
             name="confusion matrix of two label maps",
@@ -105,14 +108,20 @@ class Evaluation:
 
 
 class HotcocoEvaluation(Evaluation):
-    """hotcoco's evaluation of two PNGs."""
+    """hotcoco's evaluation of two PNGs, of which each call writes that of the prediction if `writes`."""
 
-    def __init__(self, size: tuple[int, int]):
+    def __init__(self, size: tuple[int, int], writes: bool):
         super().__init__(size, "cpu", peer=False)
+        self.writes = writes
         self.files = [Path(self.folder.name) / f"{name}.png" for name in ("ground_truth", "prediction")]
-        Image.fromarray(self.outputs[0]["sem_seg_labels"].numpy()).save(self.files[1])
+        self.write()
+
+    def write(self) -> None:
+        Image.fromarray(self.outputs[0]["sem_seg_labels"].numpy()).save(self.files[1], compress_level=1)
 
     def __call__(self) -> "HotcocoEvaluation":
+        if self.writes:
+            self.write()
         table = unified_table()
         self.counts = hotcoco.semantic.SemanticEval(table.num_semantic, ignore_index=table.ignore_label)
         self.counts.update_png(*self.files)
@@ -122,15 +131,15 @@ class HotcocoEvaluation(Evaluation):
         return self.counts.confusion().astype(np.int64)
 
 
-def prepare_hotcoco(size: tuple[int, int], threads: int) -> Call:
+def prepare_hotcoco(size: tuple[int, int], threads: int, writes: bool) -> Call:
     set_hotcoco_threads(threads)
-    return HotcocoEvaluation(size)
+    return HotcocoEvaluation(size, writes)
 
 
 def prepare_confusion(size: tuple[int, int], threads: int, peer: bool) -> Call:
     set_hotcoco_threads(threads)
     evaluation = Evaluation(size, "cpu", peer=False)
-    maps = read_label(evaluation.inputs[0]["sem_seg_file_name"]), evaluation.outputs[0]["sem_seg_labels"].numpy()
+    maps = read_label(str(evaluation.inputs[0]["sem_seg_file_name"])), evaluation.outputs[0]["sem_seg_labels"].numpy()
     classes, ignored = unified_table().num_semantic, unified_table().ignore_label
     if peer:
         return partial(hotcoco.metrics.pixel_confusion, *maps, classes, ignore_index=ignored)

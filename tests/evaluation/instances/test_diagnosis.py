@@ -39,7 +39,7 @@ def images() -> list[ImageInstances]:
 
 
 def test_kinds_of_errors(images: list[ImageInstances]):
-    scores, details = diagnose(match_instances(images, "bbox", NAMES), NAMES)
+    scores, details = diagnose(match_instances(images, "bbox", NAMES), images, NAMES)
     numbers = {kind: each["number"] for kind, each in details["errors"].items()}
     assert numbers == {"Cls": 1, "Loc": 1, "Both": 0, "Dupe": 1, "Bkg": 1, "Miss": 1}
     # Of 101 recall levels: cars have precision 1 at 26, to recall 1/4, and 2/5 at 25, to recall 1/2; persons 1 at 51.
@@ -52,7 +52,7 @@ def test_kinds_of_errors(images: list[ImageInstances]):
 
 
 def test_calibration(images: list[ImageInstances]):
-    scores, details = diagnose(match_instances(images, "bbox", NAMES), NAMES)
+    scores, details = diagnose(match_instances(images, "bbox", NAMES), images, NAMES)
     # Two right detections are in one bin, with a mean score of 0.97; five others have bins of their own.
     gaps = [0.03, 0.03, 0.85, 0.75, 0.65, 0.55, 0.55]
     assert scores["ECE"] == pytest.approx(100 * sum(gaps) / 7)
@@ -60,6 +60,14 @@ def test_calibration(images: list[ImageInstances]):
     assert calibration["detections"] == 7 and calibration["MCE"] == pytest.approx(85)
     assert [each["precision"] for each in calibration["bins"]] == [1, 0, 0, 0, 0, 1]
     assert calibration["ECE_by_class"]["person"] == pytest.approx(100 * (0.65 + 0.01) / 2)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.5])
+def test_scores_outside_0_to_1_have_no_calibration(images: list[ImageInstances], score: float):
+    images[0].detections.append(a_detection(1, 500, score))
+    scores, details = diagnose(match_instances(images, "bbox", NAMES), images, NAMES)
+    assert math.isnan(scores["ECE"]) and details["calibration"] is None
+    assert details["errors"]["Bkg"]["number"] == 2
 
 
 def test_possible_label_errors(images: list[ImageInstances]):

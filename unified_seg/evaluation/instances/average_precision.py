@@ -23,6 +23,7 @@ def match_instances(
     task: str,
     class_names: Sequence[str],
     max_detections: int = COCO_MAX_DETECTIONS,
+    thing_ids: Sequence[int] | None = None,
 ) -> hotcoco.COCOeval:
     """Match detections to ground truth.
 
@@ -31,16 +32,17 @@ def match_instances(
         task: "bbox" or "segm".
         class_names: T, by thing id.
         max_detections: of each class in each image, those with the highest scores count.
+        thing_ids: the classes to match, ascending; by default those that occur.
 
     Returns:
-        The matches. Their images are numbered from 0, their categories are the thing ids that occur, and objects and
-        detections are numbered from 1 in the order of the images.
+        The matches. Their images are numbered from 0, their categories are the thing ids, and objects and detections
+        are numbered from 1 in the order of the images.
     """
     ground_truth = _make_ground_truth(images, class_names, task)
     evaluation = hotcoco.COCOeval(ground_truth, _make_detections(ground_truth, images, task), task)
     evaluation.params.max_dets = [max_detections]
-    if used := sorted({each.thing_id for image in images for each in (*image.ground_truth, *image.detections)}):
-        evaluation.params.cat_ids = used  # the arrays of scores are large, and data sets may have thousands of classes
+    # The arrays of scores are large, and data sets may have thousands of classes that do not occur.
+    evaluation.params.cat_ids = list(find_classes(images) if thing_ids is None else thing_ids)
     evaluation.evaluate()
     return evaluation
 
@@ -57,6 +59,7 @@ def compute_average_precision(matches: hotcoco.COCOeval, class_names: Sequence[s
         ground-truth instances.
     """
     matches.accumulate()
+    assert matches.eval is not None
     precision = matches.eval["precision"][..., -1]  # (IoU threshold, recall, class, size)
     thresholds, sizes = np.array(matches.params.iou_thrs), matches.params.area_rng_lbl
     scores = {"AP": _mean_percent(precision[:, :, :, 0])}
@@ -69,6 +72,12 @@ def compute_average_precision(matches: hotcoco.COCOeval, class_names: Sequence[s
         index = index_of.get(thing_id)
         scores[f"AP-{name}"] = math.nan if index is None else _mean_percent(precision[:, :, index, 0])
     return scores
+
+
+def find_classes(images: Sequence[ImageInstances]) -> list[int]:
+    """Return the thing ids in ground truth and detections, ascending."""
+    found = {each.thing_id for image in images for each in image.ground_truth}
+    return sorted(found.union(each.thing_id for image in images for each in image.detections))
 
 
 def find_limit(images: Sequence[ImageInstances], max_detections: int) -> int:
@@ -90,7 +99,7 @@ def _make_ground_truth(images: Sequence[ImageInstances], class_names: Sequence[s
         # That of the mask, if there is one, in both tasks.
         area=np.array([each.area for each in objects], dtype=np.float64),
         iscrowd=np.array([each.is_crowd for each in objects], dtype=bool),
-        segmentation=[each.mask for each in objects] if task == "segm" else None,
+        segmentation=_list_masks(objects) if task == "segm" else None,
     )
 
 
@@ -105,7 +114,7 @@ def _make_detections(ground_truth: hotcoco.COCO, images: Sequence[ImageInstances
     rows = np.column_stack(columns)
     if task == "bbox":
         return ground_truth.load_res(rows)
-    masks = [each.mask for each in detections]
+    masks = _list_masks(detections)
     found = ground_truth.load_res(rows, segmentation=masks)
     # hotcoco takes the area of the box.
     found.update_anns(ids=np.arange(1, len(masks) + 1), area=hotcoco.mask.area(masks))
@@ -120,6 +129,11 @@ def _number_images(images: Sequence[Sequence[Any]]) -> np.ndarray:
 def _stack_boxes(objects: Sequence[GroundTruthInstance] | Sequence[Detection]) -> np.ndarray:
     """Return (N, 4) float64: x, y, width, height."""
     return np.array([each.box for each in objects], dtype=np.float64).reshape(-1, 4)
+
+
+def _list_masks(objects: Sequence[GroundTruthInstance] | Sequence[Detection]) -> list[Any]:
+    """Return N run lengths."""
+    return [each.mask for each in objects]
 
 
 def _mean_percent(precision: np.ndarray) -> float:

@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 import hotcoco
 
 from unified_seg.evaluation.base import Output, PanopticGroundTruth, Record
-from unified_seg.evaluation.instances.average_precision import compute_average_precision, find_limit, match_instances
+from unified_seg.evaluation.instances.average_precision import (
+    compute_average_precision,
+    find_classes,
+    find_limit,
+    match_instances,
+)
 from unified_seg.evaluation.instances.objects import ImageInstances, read_detections, read_gt_instances
 from unified_seg.evaluation.tables import format_cell, format_table
 from unified_seg.structures.class_table import ClassTable
@@ -75,10 +80,12 @@ class InstanceComparison:
         """Return the changes of "bbox" and, with masks, of "segm", see `compare_average_precision`."""
         names = [c.name for c in self.table.things]
         sides = list(zip(*self._items.values()))
+        # Those of both models, whose averages would else be over different classes.
+        thing_ids = find_classes([image for images in sides for image in images])
         changes = {}
         for task in ("bbox", "segm") if self.with_masks else ("bbox",):
             before, after = (
-                match_instances(images, task, names, find_limit(images, limit))
+                match_instances(images, task, names, find_limit(images, limit), thing_ids)
                 for images, limit in zip(sides, self.max_detections)
             )
             changes[task] = compare_average_precision(before, after, names)
@@ -94,7 +101,7 @@ def compare_average_precision(
     models depends on the images; other trainings of them would vary too.
 
     Args:
-        before, after: the matches of each model, see `match_instances`.
+        before, after: the matches of each model, see `match_instances`; of the same classes.
         class_names: by thing id.
         resamples: of the bootstrap.
 

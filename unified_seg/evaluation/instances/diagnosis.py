@@ -21,51 +21,64 @@ KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
 LABEL_ERROR_SCORE = 0.5
 
 
-def diagnose(matches: hotcoco.COCOeval, class_names: Sequence[str]) -> tuple[Scores, dict[str, Any]]:
+def diagnose(
+    matches: hotcoco.COCOeval, images: Sequence[ImageInstances], class_names: Sequence[str]
+) -> tuple[Scores, dict[str, Any]]:
     """Compute what AP50 loses to each kind of error, and the calibration error of the scores.
 
     Args:
         matches: see `match_instances`; with at least one ground-truth instance.
+        images: those of the matches.
         class_names: by thing id.
 
     Returns:
         Cls, Loc, Both, Dupe, Bkg and Miss, the points that AP50 would gain without these errors, and ECE, the expected
-        calibration error in percent, NaN without detections; and a description for a JSON file with also the number of
-        errors of each kind, the bins of the calibration, and its error by class. As in TIDE, Miss takes missed objects
-        out of the ground truth, so that a class that is missed altogether gains nothing.
+        calibration error in percent; and a description for a JSON file with also the number of errors of each kind, the
+        bins of the calibration, and its error by class. As in TIDE, Miss takes missed objects out of the ground truth,
+        so that a class that is missed altogether gains nothing. ECE is NaN without detections that count, and if a
+        score is not in [0, 1].
     """
     errors = matches.tide_errors(pos_thr=MATCH_IOU, bg_thr=BACKGROUND_IOU)
-    calibration = matches.calibration(iou_threshold=MATCH_IOU)
     scores = {kind: 100 * errors["delta_ap"][kind] for kind in KINDS}
-    scores["ECE"] = 100 * calibration["ece"] if calibration["num_detections"] else math.nan
-    details = {
+    calibration = _calibrate(matches, images, class_names)
+    scores["ECE"] = calibration["ECE"] if calibration else math.nan
+    return scores, {
         "task": matches.params.iou_type,
         "match_iou": MATCH_IOU,
         "background_iou": BACKGROUND_IOU,
         "AP50": 100 * errors["ap_base"],
         "errors": {kind: {"AP50_lost": scores[kind], "number": errors["counts"][kind]} for kind in KINDS},
-        "calibration": {
-            "detections": calibration["num_detections"],
-            "ECE": 100 * calibration["ece"],
-            "MCE": 100 * calibration["mce"],
-            "bins": [
-                {
-                    "score": [each["bin_lower"], each["bin_upper"]],
-                    "mean_score": each["avg_confidence"],
-                    "precision": each["avg_accuracy"],
-                    "detections": each["count"],
-                }
-                for each in calibration["bins"]
-                if each["count"]
-            ],
-            "ECE_by_class": {
-                name: 100 * calibration["per_category"][name]
-                for name in class_names
-                if name in calibration["per_category"]
-            },
-        },
+        "calibration": calibration,
     }
-    return scores, details
+
+
+def _calibrate(
+    matches: hotcoco.COCOeval, images: Sequence[ImageInstances], class_names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the calibration for a JSON file; None if it is undefined."""
+    if not all(0 <= each.score <= 1 for image in images for each in image.detections):
+        return None
+    found = matches.calibration(iou_threshold=MATCH_IOU)
+    if not found["num_detections"]:
+        return None
+    bins = [
+        {
+            "score": [each["bin_lower"], each["bin_upper"]],
+            "mean_score": each["avg_confidence"],
+            "precision": each["avg_accuracy"],
+            "detections": each["count"],
+        }
+        for each in found["bins"]
+        if each["count"]
+    ]
+    of_class = found["per_category"]
+    return {
+        "detections": found["num_detections"],
+        "ECE": 100 * found["ece"],
+        "MCE": 100 * found["mce"],
+        "bins": bins,
+        "ECE_by_class": {name: 100 * of_class[name] for name in class_names if name in of_class},
+    }
 
 
 def find_label_errors(

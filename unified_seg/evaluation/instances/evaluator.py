@@ -106,10 +106,10 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
 
     def _diagnose(self, matches: hotcoco.COCOeval, items: dict[Any, ImageInstances]) -> Scores:
         """Write the file of the diagnosis, and return its scores."""
-        names = [c.name for c in self.table.things]
-        scores, details = diagnose(matches, names)
+        names, images = [c.name for c in self.table.things], list(items.values())
+        scores, details = diagnose(matches, images, names)
         records = [self.records[image_id] for image_id in items]
-        suspects = find_label_errors(matches, list(items.values()), records, names)
+        suspects = find_label_errors(matches, images, records, names)
         write_json(self.output_folder / DIAGNOSIS_FILE, {**details, "possible_label_errors": suspects})
         return scores
 
