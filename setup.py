@@ -26,6 +26,7 @@ setup(
         "scipy>=1.15",
         "pillow",
         "fvcore",
+        "hotcoco>=1.3",
         "pyyaml",
         "jinja2",
         "msgspec>=0.18",

@@ -171,7 +171,7 @@ TYPED = [
         "unified_seg_cli/commands/convert_dataset.py",
     ),
     ("unified_seg/data/io/parallel.py:map_in_parallel", "--workers", "unified_seg_cli/parser.py"),
-    ("unified_seg/evaluation/instances.py:_from_annotation", "MODEL.PANOPTIC_FUSION.NAME", ""),
+    ("unified_seg/evaluation/instances/objects.py:_from_annotation", "MODEL.PANOPTIC_FUSION.NAME", ""),
     ("unified_seg/evaluation/model_outputs.py:read_instances", "MODEL.PANOPTIC_FUSION.NAME", ""),
     ("unified_seg/meta_arch/build.py:check_device", "MODEL.DEVICE", ""),
 ]

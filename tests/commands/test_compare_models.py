@@ -1,6 +1,7 @@
 """tools/compare_models.py, on the hand-drawn data set and two small models with random weights."""
 
 import csv
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg_cli.commands.compare_models import main, parse_args
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
+DETECTOR = ["MODEL.SEM_SEG_HEAD.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
 SEMANTIC_ONLY = ["MODEL.PANOPTIC_FUSION.NAME", "", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""]
 
 
@@ -62,6 +64,7 @@ def configs(monkeypatch) -> list[CfgNode]:
         return lambda image: {"sem_seg_labels": torch.full(image.shape[:2], cfg.SEED)}
 
     monkeypatch.setattr(compare_models, "Predictor", predictor)
+    monkeypatch.setattr(compare_models, "list_tasks", lambda cfg: ["sem_seg"])
     return built
 
 
@@ -89,14 +92,34 @@ def test_overrides_of_a_side_take_precedence(command, configs):
 
 def test_label_maps_are_read_from_either_output():
     logits = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])
-    assert compare_models.semantic_labels({"sem_seg": logits}, "before").tolist() == [[0, 1]]
-    assert compare_models.semantic_labels({"sem_seg_labels": torch.tensor([[0, 1]])}, "before").tolist() == [[0, 1]]
+    assert compare_models.semantic_labels({"sem_seg": logits}).tolist() == [[0, 1]]
+    assert compare_models.semantic_labels({"sem_seg_labels": torch.tensor([[0, 1]])}).tolist() == [[0, 1]]
 
 
-def test_a_model_without_a_semantic_head_is_refused(command):
-    detector = ["MODEL.SEM_SEG_HEAD.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
-    with pytest.raises(SystemExit, match=r"ConfigError: --after: the model has no semantic head"):
-        main(command("--after-opts", *detector))
+def test_average_precision_is_compared(command, tmp_path, capsys):
+    """Both semantic maps and instances; the images of the sheets are predicted again, but count once."""
+    main(command("--top", 1, "--names", "FPN", "PSP"))
+    assert (tmp_path / "out" / "changes.csv").exists()
+    changes = json.loads((tmp_path / "out" / "average_precision.json").read_text())
+    assert changes.keys() == {"bbox", "segm"}
+    assert changes["segm"]["AP"].keys() == {"before", "after", "gain", "low", "high"}
+    assert 0 <= changes["segm"]["AP"]["before"] < 5  # random weights
+    summary, header, _, *rows = capsys.readouterr().out.splitlines()
+    assert summary.startswith("2 of 2 images: ")
+    assert header.split()[:2] == ["FPN", "PSP"] and rows[0].startswith("box AP ")
+
+
+def test_detectors_are_compared(command, tmp_path, capsys):
+    boxes = ["MODEL.MASK_ON", False]
+    main(command("--opts", *DETECTOR, "--after-opts", *boxes))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["average_precision.json"]
+    assert json.loads((tmp_path / "out" / "average_precision.json").read_text()).keys() == {"bbox"}
+    assert "box AP" in capsys.readouterr().out
+
+
+def test_models_without_a_task_in_common_are_refused(command):
+    with pytest.raises(SystemExit, match=r"ConfigError: --before, --after: nothing to compare: .* sem_seg and bbox"):
+        main(command("--before-opts", *SEMANTIC_ONLY, "--after-opts", *DETECTOR))
 
 
 def test_models_with_other_classes_are_refused(command):

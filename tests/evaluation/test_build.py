@@ -112,11 +112,12 @@ def test_annotations_are_ground_truth_of_instances(record: dict, tmp_path: Path)
 
 def test_one_pass_gives_all_scores(record: dict, tmp_path: Path):
     results = run(build_evaluators(config(True, True), NAME, tmp_path), [record], [perfect_output(draw_street())])
-    tasks = ["sem_seg", "bbox", "segm", "cityscapes_instances", "panoptic_seg", "recognition"]
+    tasks = ["sem_seg", "bbox", "segm", "errors_segm", "cityscapes_instances", "panoptic_seg", "recognition"]
     assert list(results) == tasks
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "streets") == [
         "cityscapes_instances",
         "coco_instances_results.json",
+        "instance_errors.json",
         "sem_seg.npz",
     ]
 
@@ -204,7 +205,7 @@ def test_box_detector_is_evaluated_on_boxes(record: dict, tmp_path: Path):
     output = perfect_output(draw_street())
     output["instances"].remove("pred_masks")
     results = run(build_evaluators(config(False, True, masks=False), NAME, tmp_path), [record], [output])
-    assert list(results) == ["bbox"]
+    assert list(results) == ["bbox", "errors_bbox"]
 
 
 def test_average_precision_counts_the_detections_of_the_config(record: dict, tmp_path: Path):

@@ -7,7 +7,8 @@ from processes import run_script
 from two_processes import EVALUATORS, draw
 
 TASKS = {
-    "sem_seg", "sem_seg_unfused", "bbox", "segm", "segm_unfused", "cityscapes_instances", "panoptic_seg", "recognition"
+    "sem_seg", "sem_seg_unfused", "bbox", "segm", "segm_unfused", "errors_segm", "cityscapes_instances", "panoptic_seg",
+    "recognition",
 }  # fmt: skip
 
 SCRIPT = Path(__file__).parents[1] / "helpers/two_processes.py"

@@ -103,6 +103,16 @@ def test_recognition_has_a_table_of_groups():
     ]
 
 
+def test_errors_of_instances_have_a_row():
+    errors = {"Cls": 1.5, "Loc": 7.25, "Both": 0.0, "Dupe": 0.5, "Bkg": 0.25, "Miss": 2.0, "ECE": math.nan}
+    *_, (title, *table) = parse(format_results({"streets": {"segm": {"AP": 25.0}, "errors_segm": errors}}))
+    assert title[0].startswith("streets, points of AP50")
+    assert table == [
+        ["class", "place", "class and place", "duplicate", "background", "missed", "calibration"],
+        ["1.50", "7.25", "0.00", "0.50", "0.25", "2.00", "-"],
+    ]
+
+
 def test_earlier_predictions_stand_beside_the_final_one():
     tasks = {
         "sem_seg": {"mIoU": 76.0, "mIoU_category": 88.0, "IoU-car": 90.0, "cIoU-vehicle": 95.0},

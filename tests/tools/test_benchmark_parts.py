@@ -15,6 +15,7 @@ import torch
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SIZE = (96, 192)
+FEW = ["--images", "6", "--objects", "30", "--detections", "60", "--classes", "3"]
 PARTS = ("fusion", "argmax", "post", "semantic_eval", "panoptic_eval", "infer")
 
 
@@ -43,11 +44,20 @@ def first_comparison(benchmark_tool, part, *arguments):
             ["postprocessing, ScoreOrderFusion", "postprocessing, SemanticGuidedFusion"],
             "6 instances with soft 28x28 masks",
         ),
-        (["semantic-eval"], ["semantic evaluation of an image"], "19 classes"),
+        (
+            ["semantic-eval"],
+            [*["semantic evaluation of an image"] * 3, "confusion matrix of two label maps"],
+            "19 classes",
+        ),
         (
             ["panoptic-eval", "--instances", "12"],
-            ["panoptic evaluation of an image", "matching of two panoptic maps"],
+            [*["panoptic evaluation of an image"] * 3, "matching of two panoptic maps"],
             "segments",
+        ),
+        (
+            ["ap", *FEW],
+            ["average precision of boxes", "average precision of masks", "kinds of errors, calibration, label errors"],
+            "6 synthetic images (seed 0), 96x192, 30 objects, 60 detections, 3 classes",
         ),
         (["infer"], ["inference, ASPRefinementHead, ScoreOrderFusion"], "a score threshold of 0"),
         (["pipeline", "--images", "2"], ["evaluation, several images at a time"], "random weights"),
@@ -193,12 +203,31 @@ def test_a_wrong_panoptic_quality_is_found(benchmark_tool):
 
 def test_a_wrong_match_is_found(benchmark_tool):
     args = benchmark_tool.benchmark.parse_args(["panoptic-eval", "--size", "96x192", "--instances", "12"])
-    comparison = args.command.make_comparisons(args)[1]
+    comparison = args.command.make_comparisons(args)[-1]
     method, peer = comparison.method()(), comparison.peer()()
     comparison.assert_equal(method, peer)
     next(each for each in peer.pq_per_cat.values() if each.tp).fn += 1
     with pytest.raises(AssertionError, match="is not"):
         comparison.assert_equal(method, peer)
+
+
+def test_a_wrong_average_precision_is_found(benchmark_tool):
+    comparison = first_comparison(benchmark_tool, "ap", *FEW)
+    method, peer = comparison.method()(), comparison.peer()()
+    comparison.assert_equal(method, peer)
+    assert 1 < method["AP"] < 99
+    with pytest.raises(AssertionError, match="AP-class 1"):
+        comparison.assert_equal(method, {**peer, "AP-class 1": peer["AP-class 1"] + 1e-13})
+
+
+def test_the_images_of_average_precision_at_full_size(benchmark_tool):
+    args = benchmark_tool.benchmark.parse_args(["ap"])
+    images = benchmark_tool.ap.make_images(args.size, args.images, args.objects, args.detections, args.classes)
+    objects = [each for image in images for each in image.ground_truth]
+    assert (len(images), len(objects), sum(len(image.detections) for image in images)) == (400, 4469, 9115)
+    assert {each.thing_id for each in objects} == set(range(80)) and any(each.is_crowd for each in objects)
+    small, large = (np.mean([low <= each.area < high for each in objects]) for low, high in ((0, 1024), (9216, 1e9)))
+    assert 0.3 < small < 0.6 and 0.1 < large < 0.3
 
 
 def test_wrong_detections_are_found(benchmark_tool):
@@ -276,3 +305,14 @@ def test_growth_is_drawn(benchmark_tool, monkeypatch, tmp_path, capsys):
     assert [point["megapixels"] for point in points] == [0.018432, 0.018432, 0.0098, 0.02]
     assert all(p["quartiles_ms"][0] <= p["ms"] <= p["quartiles_ms"][1] for p in points)
     assert "4 instances,  0.02 megapixels" in capsys.readouterr().out
+
+
+def test_growth_of_average_precision_is_drawn(benchmark_tool, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(benchmark_tool.ap, "IMAGES", (2, 4))
+    monkeypatch.setattr(benchmark_tool.ap, "DETECTIONS_PER_IMAGE", (3,))
+    path = tmp_path / "growth.png"
+    benchmark_tool.benchmark.main(["ap", *FEW, "--growth", str(path), "--size", "96x192", "--repeats", "2"])
+    assert cv2.imread(str(path)).std() > 0
+    points = json.loads(path.with_suffix(".json").read_text())
+    assert [(point["images"], point["detections an image"]) for point in points] == [(2, 10), (4, 10), (6, 3)]
+    assert "4 images,   10 detections an image" in capsys.readouterr().out

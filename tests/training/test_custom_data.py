@@ -155,7 +155,7 @@ def test_sets_with_different_ground_truths_train_one_model(other_ground_truths: 
     ]
     results = run(arguments(custom_config(tmp_path, entries), tmp_path))
     assert results["scenes_semantic"].keys() == {"sem_seg"}
-    assert results["scenes_instances"].keys() == {"bbox", "segm"}
+    assert results["scenes_instances"].keys() == {"bbox", "segm", "errors_segm"}
 
 
 UNLABELED = {

@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import io
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -105,7 +106,18 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 def draw_growth(args: argparse.Namespace, machine: str) -> None:
     """Time the method over instances and pixels."""
-    growth.draw(args, machine, lambda size, instances: prepare_method(size, instances, args.device))
+
+    def sweep(name: str, fixed: str, inputs: Sequence[tuple[tuple[int, int], int]]) -> growth.Sweep:
+        described = [{"instances": count, "megapixels": size[0] * size[1] / 1e6} for size, count in inputs]
+        return growth.Sweep(name, fixed, described, [partial(prepare_method, *each, args.device) for each in inputs])
+
+    over_instances = [(args.size, instances) for instances in growth.INSTANCES]
+    over_pixels = [(growth.make_size(megapixels), args.instances) for megapixels in growth.MEGAPIXELS]
+    sweeps = [
+        sweep("instances", f"{args.size[0] * args.size[1] / 1e6:.3g} megapixels", over_instances),
+        sweep("megapixels", f"{args.instances} instances", over_pixels),
+    ]
+    growth.draw(args, machine, "Semantic-guided fusion, time of one image", sweeps)
 
 
 def prepare_method(size: tuple[int, int], instances: int, device: str) -> Call:

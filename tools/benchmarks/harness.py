@@ -3,6 +3,7 @@
 Machines are noisy, so the result is the ratio of the medians of calls that took turns.
 """
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -86,6 +87,11 @@ def check_size(size: tuple[int, int], stride: int) -> None:
     """Raise UserError if the size is not a multiple of the stride, as peers that resize logits need it."""
     if size[0] % stride or size[1] % stride:
         raise UserError(f"--size: must be multiples of {stride} pixels for the peers, got {size[0]}x{size[1]}")
+
+
+def set_hotcoco_threads(threads: int) -> None:
+    """Set the number of hotcoco's threads, which it reads at its first call in a process."""
+    os.environ["RAYON_NUM_THREADS"] = str(threads)
 
 
 def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> Measurement:

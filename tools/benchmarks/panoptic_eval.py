@@ -2,7 +2,8 @@
 
 The method is PanopticEvaluator.process, which works in memory. The peer writes the prediction as a PNG, as Detectron2's
 COCOPanopticEvaluator does, and calls panopticapi's pq_compute_single_core. Both decode the PNG of the ground truth,
-which takes most of the method's time; a second comparison times the matching of two maps in memory.
+which takes most of the method's time; another comparison times the matching of two maps in memory. hotcoco reads PNGs
+of both; it is timed with the writing of that of the prediction and without.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import hotcoco
 import numpy as np
 import torch
 from panopticapi.evaluation import PQStat, pq_compute_single_core
@@ -26,7 +28,7 @@ from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, match_segments
 from unified_seg_cli import ToolParser
 
-from .harness import Call, Comparison
+from .harness import Call, Comparison, set_hotcoco_threads
 from .plain_fusion import fuse_plainly
 from .streets import SEED, make_street, unified_table
 
@@ -54,6 +56,18 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
             peer=partial(prepare_peer, *given),
             equal="PQ, SQ, RQ of every class to 1e-9",
             assert_equal=assert_equal_qualities,
+        ),
+        *(
+            Comparison(
+                name="panoptic evaluation of an image",
+                against=f"hotcoco's PanopticEval, {how}",
+                inputs=inputs,
+                method=partial(prepare_method, *given),
+                peer=partial(prepare_hotcoco, args.size, args.instances, args.threads, writes),
+                equal="PQ, SQ, RQ of every class to 1e-9",
+                assert_equal=assert_equal_to_hotcoco,
+            )
+            for how, writes in (("with writing its PNG", True), ("on a prediction that is a PNG", False))
         ),
         Comparison(
             name="matching of two panoptic maps",
@@ -186,6 +200,40 @@ class PeerMatching(PeerEvaluation):
             return self.match()
 
 
+class HotcocoEvaluation:
+    """hotcoco's evaluation of two PNGs, whose descriptions are in memory; each call writes one of them if `writes`."""
+
+    def __init__(self, setting: Setting, writes: bool):
+        self.setting = setting
+        self.writes = writes
+        self.write()
+        categories = [{"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing)} for c in unified_table().classes]
+        size = {"height": setting.record["height"], "width": setting.record["width"]}
+        self.contents = []
+        for name, infos in (("ground_truth.png", setting.true_infos), ("prediction.png", setting.infos)):
+            annotation = {**_annotation(name, infos), "image_id": 0}
+            for segment in annotation["segments_info"]:
+                segment |= {"iscrowd": 0, "area": setting.true_areas[segment["id"]]}
+            image = {"id": 0, "file_name": "street.png", **size}
+            self.contents.append({"images": [image], "annotations": [annotation], "categories": categories})
+
+    def write(self) -> None:
+        Image.fromarray(id2rgb(self.setting.ids)).save(self.setting.root / "prediction.png")
+
+    def __call__(self) -> dict[str, Any]:
+        if self.writes:
+            self.write()
+        folder = self.setting.root
+        evaluation = hotcoco.panoptic.PanopticEval(*self.contents, gt_folder=folder, pred_folder=folder)
+        evaluation.evaluate()
+        return evaluation.results()
+
+
+def prepare_hotcoco(size: tuple[int, int], instances: int, threads: int, writes: bool) -> Call:
+    set_hotcoco_threads(threads)
+    return HotcocoEvaluation(Setting(size, instances), writes)
+
+
 def prepare_method(size: tuple[int, int], instances: int, device: str) -> Call:
     return MethodEvaluation(Setting(size, instances), device)
 
@@ -238,3 +286,18 @@ def assert_equal_qualities(method: MethodEvaluation, peer: PQStat) -> None:
         # The evaluator's scores are percent.
         equal = np.isclose(scores[name], 100 * value, rtol=0, atol=1e-7, equal_nan=True)
         assert equal, f"{name}: {scores[name]} is not {100 * value}"
+
+
+def assert_equal_to_hotcoco(method: MethodEvaluation, peer: dict[str, Any]) -> None:
+    results = method.evaluator.evaluate()
+    assert results is not None
+    scores = results["panoptic_seg"]
+    groups = {"": peer["All"], "_th": peer["Things"], "_st": peer["Stuff"]}
+    groups |= {f"-{c.name}": peer["per_class"][c.dataset_id] for c in unified_table().classes}
+    for suffix, qualities in groups.items():
+        for quality in QUALITIES:
+            value, expected = scores[quality + suffix], 100 * qualities[quality.lower()]
+            # A class that does not occur is NaN here.
+            assert np.isclose(value, expected, rtol=0, atol=1e-7) or (np.isnan(value) and expected <= 0), (
+                quality + suffix
+            )

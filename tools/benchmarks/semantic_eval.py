@@ -2,6 +2,8 @@
 
 The method is SemanticEvaluator.process on the labels of compact output. The peer is Detectron2's
 SemSegEvaluator.process on logits of full size, which it converts to labels; it also stores the prediction as RLE.
+hotcoco reads the PNG of the ground truth and one of the prediction; it is timed with the writing of this PNG, which the
+method does not need, and without. A further comparison times the confusion matrix of two maps in memory.
 """
 
 import argparse
@@ -9,6 +11,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
+import hotcoco
 import numpy as np
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import SemSegEvaluator
@@ -16,10 +19,12 @@ from PIL import Image
 from torch.nn import functional as F
 
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
+from unified_seg.data.io.image_files import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
+from unified_seg.ops.metrics.confusion import confusion_matrix
 from unified_seg_cli import ToolParser
 
-from .harness import Call, Comparison
+from .harness import Call, Comparison, set_hotcoco_threads
 from .logits import logits_of
 from .streets import SEED, make_street, unified_table
 
@@ -34,16 +39,38 @@ def add_arguments(parser: ToolParser) -> None:
 def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
     """Return the comparison."""
     given = (args.size, args.device)
+    inputs = f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}, 19 classes"
     return [
         Comparison(
             name="semantic evaluation of an image",
             against="Detectron2's SemSegEvaluator",
-            inputs=f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}, 19 classes",
+            inputs=inputs,
             method=partial(prepare_method, *given),
             peer=partial(prepare_peer, *given),
             equal="the confusion matrix",
             assert_equal=assert_equal_confusion,
-        )
+        ),
+        *(
+            Comparison(
+                name="semantic evaluation of an image",
+                against=f"hotcoco's SemanticEval, {how}",
+                inputs=inputs,
+                method=partial(prepare_method, *given),
+                peer=partial(prepare_hotcoco, args.size, args.threads, writes),
+                equal="the confusion matrix",
+                assert_equal=assert_equal_confusion,
+            )
+            for how, writes in (("with writing its PNG", True), ("on a prediction that is a PNG", False))
+        ),
+        Comparison(
+            name="confusion matrix of two label maps",
+            against="hotcoco's pixel_confusion",
+            inputs=inputs,
+            method=partial(prepare_confusion, args.size, args.threads, peer=False),
+            peer=partial(prepare_confusion, args.size, args.threads, peer=True),
+            equal="the confusion matrix",
+            assert_equal=np.testing.assert_array_equal,
+        ),
     ]
 
 
@@ -78,6 +105,45 @@ class Evaluation:
         self.evaluator.evaluate()
         with np.load(Path(self.folder.name) / "sem_seg.npz") as written:
             return written["confusion"]
+
+
+class HotcocoEvaluation(Evaluation):
+    """hotcoco's evaluation of two PNGs, of which each call writes that of the prediction if `writes`."""
+
+    def __init__(self, size: tuple[int, int], writes: bool):
+        super().__init__(size, "cpu", peer=False)
+        self.writes = writes
+        self.files = [Path(self.folder.name) / f"{name}.png" for name in ("ground_truth", "prediction")]
+        self.write()
+
+    def write(self) -> None:
+        Image.fromarray(self.outputs[0]["sem_seg_labels"].numpy()).save(self.files[1], compress_level=1)
+
+    def __call__(self) -> "HotcocoEvaluation":
+        if self.writes:
+            self.write()
+        table = unified_table()
+        self.counts = hotcoco.semantic.SemanticEval(table.num_semantic, ignore_index=table.ignore_label)
+        self.counts.update_png(*self.files)
+        return self
+
+    def confusion(self) -> np.ndarray:
+        return self.counts.confusion().astype(np.int64)
+
+
+def prepare_hotcoco(size: tuple[int, int], threads: int, writes: bool) -> Call:
+    set_hotcoco_threads(threads)
+    return HotcocoEvaluation(size, writes)
+
+
+def prepare_confusion(size: tuple[int, int], threads: int, peer: bool) -> Call:
+    set_hotcoco_threads(threads)
+    evaluation = Evaluation(size, "cpu", peer=False)
+    maps = read_label(str(evaluation.inputs[0]["sem_seg_file_name"])), evaluation.outputs[0]["sem_seg_labels"].numpy()
+    classes, ignored = unified_table().num_semantic, unified_table().ignore_label
+    if peer:
+        return partial(hotcoco.metrics.pixel_confusion, *maps, classes, ignore_index=ignored)
+    return partial(confusion_matrix, *maps, classes, ignored)
 
 
 def prepare_method(size: tuple[int, int], device: str) -> Call:

@@ -2,16 +2,21 @@
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from detectron2.config import CfgNode
+from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import COMPACT, ConfigError
 from unified_seg.data.datasets.alignment import have_same_ids, load_with_classes, model_classes
-from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
+from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
+from unified_seg.data.io.text_files import write_json
 from unified_seg.data.resolve import resolve_config
+from unified_seg.data.validation.checks import has_instances
+from unified_seg.evaluation import list_tasks
+from unified_seg.evaluation.instances.comparison import InstanceComparison, describe_changes, format_changes
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable, read_input
@@ -22,8 +27,16 @@ from unified_seg.visualization.changes import LabelMaps
 SIDES = ("before", "after")
 
 
-def load_side(args: argparse.Namespace, side: str) -> tuple[Predictor, ClassTable]:
-    """Load one of the two models; return it and its classes.
+class Model(NamedTuple):
+    """One of the two models, with its resolved config and its classes."""
+
+    predictor: Predictor
+    cfg: CfgNode
+    classes: ClassTable
+
+
+def load_side(args: argparse.Namespace, side: str) -> Model:
+    """Load one of the two models.
 
     Raises:
         CheckpointError: the weights can't be used.
@@ -36,42 +49,86 @@ def load_side(args: argparse.Namespace, side: str) -> tuple[Predictor, ClassTabl
         cfg = load_config(config, overrides, defaults=COMPACT)
         cfg.DATASETS.TEST = (args.dataset,)
         cfg = resolve_config(cfg)
-        return Predictor(cfg), model_classes(cfg)
+        return Model(Predictor(cfg), cfg, model_classes(cfg))
     except ConfigError as error:
         raise ConfigError(f"--{side} {config}: {error}") from None
 
 
-def label_maps(predictors: Sequence[Predictor], table: ClassTable, record: dict[str, Any]) -> LabelMaps:
-    """Return the ground truth of a record and the predictions of both models.
+class Pair:
+    """Two models on the images of a data set.
 
-    Raises:
-        DataError: see `read_semantic_ground_truth`.
-        ConfigError: one of the models has no semantic head.
+    Args:
+        predictors: before and after.
+        table: the classes of the data set.
+        instances: collects the instances of each image; None if they are not compared.
     """
-    images = [read_input(predictor, record["file_name"]) for predictor in predictors]
-    ground_truth = read_semantic_ground_truth(record, table, size=images[0].shape[:2])
-    before, after = (semantic_labels(predict(image), side) for predict, image, side in zip(predictors, images, SIDES))
-    return LabelMaps(ground_truth, before, after)
+
+    def __init__(self, predictors: Sequence[Predictor], table: ClassTable, instances: InstanceComparison | None):
+        self.predictors = predictors
+        self.table = table
+        self.instances = instances
+
+    def predict(self, record: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the outputs of both models for an image."""
+        outputs = [predict(read_input(predict, record["file_name"])) for predict in self.predictors]
+        if self.instances is not None:
+            self.instances.add(record, outputs)
+        return outputs
+
+    def label_maps(self, record: dict[str, Any]) -> LabelMaps:
+        """Return the ground truth of a record and the semantic maps of both models.
+
+        Raises:
+            DataError: see `read_semantic_ground_truth`.
+        """
+        before, after = (semantic_labels(output) for output in self.predict(record))
+        return LabelMaps(read_semantic_ground_truth(record, self.table, size=before.shape), before, after)
 
 
-def semantic_labels(outputs: dict[str, Any], side: str) -> np.ndarray:
-    """Return the (H, W) semantic ids in a model's outputs, in either form of MODEL.UNIFIED.OUTPUT.
-
-    Raises:
-        ConfigError: there is no semantic map.
-    """
+def semantic_labels(outputs: dict[str, Any]) -> np.ndarray:
+    """Return the (H, W) semantic ids in a model's outputs, in either form of MODEL.UNIFIED.OUTPUT."""
     labels = get_label_map(outputs)
-    if labels is None:
-        raise ConfigError(f"--{side}: the model has no semantic head (MODEL.SEM_SEG_HEAD.NAME), which is needed")
+    assert labels is not None
     return labels.cpu().numpy()
 
 
+def find_tasks(args: argparse.Namespace, models: Sequence[Model], record: dict[str, Any]) -> set[str]:
+    """Return the tasks that both models predict and the data set has ground truth for: sem_seg, bbox, segm.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    before, after = (set(list_tasks(model.cfg)) for model in models)
+    labeled = {"sem_seg"} if has_semantic_ground_truth(record) else set()
+    labeled |= {"bbox", "segm"} if has_instances(record) else set()
+    if not (found := before & after & labeled):
+        one, other, known = (", ".join(sorted(tasks)) or "nothing" for tasks in (before, after, labeled))
+        raise ConfigError(
+            f"--before, --after: nothing to compare: the models predict {one} and {other}, and {args.dataset!r} has "
+            f"ground truth of {known}"
+        )
+    return found
+
+
 def run(args: argparse.Namespace) -> None:
-    predictors, (before, after) = zip(*(load_side(args, side) for side in SIDES))
-    if not have_same_ids(before, after):
+    before, after = models = [load_side(args, side) for side in SIDES]
+    if not have_same_ids(before.classes, after.classes):
         raise ConfigError("--before, --after: the models have different classes, or the same in another order")
-    records, table = load_with_classes(args.dataset, before)
+    records, table = load_with_classes(args.dataset, before.classes)
+    if not records:
+        raise ConfigError(f"--dataset: the data set {args.dataset!r} has no records")
+    tasks = find_tasks(args, models, records[0])
     make_writable(args.output)
-    compare = partial(label_maps, predictors, table)
-    summary = write_changes(args.output, compare, records, table, names=tuple(args.names), top=args.top)
-    print(f"{summary}: {args.output}")
+    limits = [model.cfg.TEST.DETECTIONS_PER_IMAGE for model in models]
+    instances = InstanceComparison(table, "segm" in tasks, limits) if "bbox" in tasks else None
+    pair = Pair([model.predictor for model in models], table, instances)
+    if "sem_seg" in tasks:
+        summary = write_changes(args.output, pair.label_maps, records, table, names=tuple(args.names), top=args.top)
+        print(f"{summary}: {args.output}")
+    else:
+        for record in tqdm(records, desc="predicting", unit="img", disable=None):
+            pair.predict(record)
+    if instances is not None:
+        changes = instances.compute()
+        write_json(args.output / "average_precision.json", describe_changes(changes))
+        print(format_changes(changes, args.names))

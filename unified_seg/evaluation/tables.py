@@ -45,6 +45,21 @@ def format_recognition_table(scores: Mapping[str, float]) -> str:
     return f"class right: % of the pixels of found objects\n{table}"
 
 
+def format_error_table(scores: Mapping[str, float]) -> str:
+    """Return the scores of the tasks "errors_bbox" and "errors_segm", see `diagnose`, in a row."""
+    titles = {
+        "Cls": "class",
+        "Loc": "place",
+        "Both": "class and place",
+        "Dupe": "duplicate",
+        "Bkg": "background",
+        "Miss": "missed",
+        "ECE": "calibration",
+    }
+    table = format_table(list(titles.values()), [[format_cell(scores[key]) for key in titles]])
+    return f"points of AP50 that each kind of error costs (TIDE), and calibration error of the scores (ECE)\n{table}"
+
+
 def format_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a text table, the first column aligned left, the others right."""
     alignment = ["left"] + ["right"] * (len(headers) - 1)

@@ -1,4 +1,4 @@
-"""Draw the images on which the semantic maps of two trained models differ most.
+"""Compare two trained models: the images on which their semantic maps differ most, and their average precision.
 
     python tools/compare_models.py --dataset unified_toyscapes_val --top 3 --output output/fcn_and_psp \\
         --before projects/pspnet/configs/toyscapes_fcn.yaml output/pspnet/toyscapes_fcn/model_final.pth \\
@@ -12,6 +12,9 @@ Both may be the same model with other options:
 The folder gets changes.csv (pixel accuracy of both models on each image, largest gain first), best.png and worst.png
 (the images with the largest gain and with the largest loss). If the panoptic fusion of a model refines the semantic
 map, the refined map is compared.
+
+If both models detect instances, and the data set has them, it also gets average_precision.json: AP of both models, the
+difference, and its 95 % interval over the images. Models without a semantic head are compared in this alone.
 """
 
 import argparse
@@ -30,7 +33,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         overrides = f"config overrides of --{side} alone; they take precedence over those of both models"
         add(f"--{side}-opts", nargs="*", action="extend", default=[], metavar="KEY VALUE", help=overrides)
     add("--names", nargs=2, default=SIDES, metavar=("BEFORE", "AFTER"), help="names of the models in the captions")
-    parser.add_dataset("a registered data set with semantic ground truth")
+    parser.add_dataset("a registered data set with ground truth of semantic segmentation or instances")
     parser.add_count("--top", "images on each sheet", default=3)
     parser.add_output()
     parser.add_overrides()

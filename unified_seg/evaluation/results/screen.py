@@ -7,7 +7,13 @@ from typing import NamedTuple
 
 from unified_seg.config.heads import score_tables
 from unified_seg.evaluation.results.file import Results
-from unified_seg.evaluation.tables import format_cell, format_recognition_table, format_table, list_classes
+from unified_seg.evaluation.tables import (
+    format_cell,
+    format_error_table,
+    format_recognition_table,
+    format_table,
+    list_classes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +60,11 @@ CLASS_COLUMNS = (
     Column("RQ", "panoptic_seg", "RQ"),
 )
 #: Tasks with a table of their own, and what formats it with its title; heads declare more in `score_tables`.
-TASK_TABLES: dict[str, Callable[[Mapping[str, float]], str]] = {"recognition": format_recognition_table}
+TASK_TABLES: dict[str, Callable[[Mapping[str, float]], str]] = {
+    "errors_bbox": format_error_table,
+    "errors_segm": format_error_table,
+    "recognition": format_recognition_table,
+}
 
 
 #: Undefined scores of a task that a note names.
@@ -64,9 +74,9 @@ MAX_UNDEFINED = 6
 def format_results(results: Results, notes: Mapping[str, Sequence[str]] | None = None) -> str:
     """Return a table with a row of headline scores per data set, then notes, then the tables of each data set.
 
-    These are one by class, that of recognition, and those that the heads declare. A data set without scores, whose
-    predictions were only exported, has only its row. A headline score that is undefined is NaN, and one that was not
-    computed is a dash; by class both are a dash.
+    These are one by class, those of instance errors and of recognition, and those that the heads declare. A data set
+    without scores, whose predictions were only exported, has only its row. A headline score that is undefined is NaN,
+    and one that was not computed is a dash; by class both are a dash.
 
     Args:
         results: data set -> task -> metric -> percent.

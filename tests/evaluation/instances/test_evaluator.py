@@ -41,8 +41,8 @@ def test_perfect_predictions_score_100(streets: Streets, compact: bool):
     records = [streets.add(f"street_{i}", scene) for i, scene in enumerate(scenes)]
     evaluator = InstanceEvaluator(streets.table, records, streets.folder / "out")
     scores = run(evaluator, records, [perfect_output(scene, compact) for scene in scenes])
-    assert set(scores) == {"bbox", "segm"}
-    for task in scores.values():
+    assert set(scores) == {"bbox", "segm", "errors_segm"}
+    for task in (scores["bbox"], scores["segm"]):
         assert set(task) == METRICS
         assert all(task[key] == pytest.approx(100) for key in ("AP", "AP50", "AP75", "APs", "AP-person", "AP-car"))
         # All instances are smaller than 32 x 32 pixels, so "medium" and "large" have no ground truth.
@@ -155,7 +155,7 @@ def test_box_detector_has_box_scores_only(streets: Streets):
     output = perfect_output(scene)
     output["instances"].remove("pred_masks")
     evaluator = InstanceEvaluator(streets.table, [record], streets.folder / "out", with_masks=False)
-    assert run(evaluator, [record], [output]).keys() == {"bbox"}
+    assert run(evaluator, [record], [output]).keys() == {"bbox", "errors_bbox"}
 
 
 def test_scores_before_and_after_a_fusion(streets: Streets):
@@ -164,7 +164,7 @@ def test_scores_before_and_after_a_fusion(streets: Streets):
     output = perfect_output(draw_street()) | {"unfused": before}
     evaluator = InstanceEvaluator(streets.table, [record], streets.folder / "out")
     scores = run(evaluator, [record], [output])
-    assert scores.keys() == {"bbox", "segm", "segm_unfused"}
+    assert scores.keys() == {"bbox", "segm", "segm_unfused", "errors_segm"}
     assert scores["segm"]["AP"] == pytest.approx(100)
     # Car A alone is found: 51 of 101 recall levels for the cars, no person.
     assert scores["segm_unfused"]["AP"] == pytest.approx(100 * 51 / 101 / 2)
