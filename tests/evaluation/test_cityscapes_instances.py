@@ -98,6 +98,19 @@ def test_no_detection_scores_0(streets: Streets):
     assert evaluate(streets, [record], [output])["cityscapes_instances"]["AP"] == 0
 
 
+def test_a_class_with_ignored_detections_alone_scores_0(streets: Streets):
+    """The only car that is detected is on void, where the official script ends with an IndexError."""
+    record = streets.add("street", draw_street())
+    masks = np.zeros((2, *SIZE), dtype=bool)
+    masks[0, 60:] = True  # void
+    masks[1, 24:54, 100:110] = True  # the person
+    output = {"instances": instances_of(masks, [1, 0], [0.9, 0.8])}
+    scores = evaluate(streets, [record], [output])["cityscapes_instances"]
+    assert scores == pytest.approx(
+        {"AP-car": 0, "AP-person": 100, "AP": 50, "AP50-car": 0, "AP50-person": 100, "AP50": 50}
+    )
+
+
 def test_scores_without_a_gt_instance_are_nan(streets: Streets):
     # 9 x 11 = 99 pixels: under Cityscapes' limit of 100.
     scene = draw_street(things=((PERSON, slice(40, 49), slice(10, 21)),))

@@ -163,7 +163,7 @@ INVALID = {
         "MODEL.UNIFIED.OUTPUT must be one of detectron2, compact, got 'X'",
     ),
     "no BatchNorm": (
-        [("MODEL.RESNETS.NORM", "GN"), ("MODEL.BACKBONE.FREEZE_BN_STATISTICS", True)],
+        [("MODEL.RESNETS.NORM", ""), ("MODEL.BACKBONE.FREEZE_BN_STATISTICS", True)],
         "no BatchNorm2d",
     ),
 }

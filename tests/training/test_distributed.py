@@ -59,6 +59,7 @@ def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tiny_dat
     tiny_config.MODEL.PANOPTIC_FUSION.NAME = ""
     tiny_config.MODEL.MASK_ON = False
     tiny_config.MODEL.RESNETS.NORM = "GN"
+    tiny_config.MODEL.RESNETS.WIDTH_PER_GROUP = tiny_config.MODEL.RESNETS.STEM_OUT_CHANNELS = 32  # GN's groups
     tiny_config.INPUT.MIN_SIZE_TRAIN = (64,)
     tiny_config.INPUT.MIN_SIZE_TRAIN_SAMPLING = "choice"
     tiny_config.INPUT.RANDOM_FLIP = "none"

@@ -82,6 +82,8 @@ def test_training_starts_from_weights_of_torchvision(semantic_config, tmp_path):
     net = torchvision.models.resnet18(weights=None)
     torch.save(net.state_dict(), tmp_path / "resnet18.pth")
     semantic_config.MODEL.WEIGHTS = str(tmp_path / "resnet18.pth")
+    resnet = semantic_config.MODEL.RESNETS
+    resnet.DEPTH, resnet.STEM_OUT_CHANNELS, resnet.RES2_OUT_CHANNELS = 18, 64, 64
     semantic_config.SOLVER.BASE_LR = 1e-9
     run(command_line(semantic_config))
     weights = torch.load(Path(semantic_config.OUTPUT_DIR) / "model_final.pth", weights_only=True)["model"]

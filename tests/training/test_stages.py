@@ -107,7 +107,7 @@ def test_frozen_parts_stay_bit_identical_with_evaluations_in_between(finished: C
     for folder, iterations in zip(folders(finished), ITERATIONS):
         assert checkpoint(folder)["iteration"] == iterations - 1
     # After every second iteration and at the end: 2, 4 | 2, 4, 5 | 2, 4, 6.
-    assert (folders(finished)[-1] / "log.txt").read_text().count("Start inference on") == 8
+    assert (folders(finished)[-1] / "log.txt").read_text().count("batches in") == 8
 
 
 def test_duration_of_a_run_is_that_of_its_stages(finished: CfgNode) -> None:

@@ -80,7 +80,7 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
 
     def summarize(self, items: dict[Any, Matches]) -> dict[str, Scores]:
         with _restore_in1d():
-            precisions = official.evaluateMatches(items, self.settings)
+            precisions = _evaluate_matches(items, self.settings)
         with warnings.catch_warnings():
             # Of numpy's mean over no value, which is NaN.
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -93,6 +93,25 @@ class CityscapesInstanceEvaluator(PerImageEvaluator[Matches]):
                 scores[f"AP50-{c.name}"] = 100 * float(of_class["ap50%"])
         logger.info("Cityscapes' average precision by class:\n%s", format_class_table(scores, ("AP", "AP50")))
         return {"cityscapes_instances": scores}
+
+
+def _evaluate_matches(items: dict[Any, Matches], settings: Any) -> np.ndarray:
+    """Return the average precision for each class and IoU threshold, (1, classes, thresholds).
+
+    cityscapesScripts raises an IndexError where a class has objects and detections, and all of these are ignored: its
+    average precision is 0, as without detections.
+    """
+    try:
+        return official.evaluateMatches(items, settings)
+    except IndexError:
+        precisions = np.zeros((1, len(settings.instLabels), len(settings.overlaps)))
+    single = copy.copy(settings)
+    for i, name in enumerate(settings.instLabels):
+        for j, threshold in enumerate(settings.overlaps):
+            single.instLabels, single.overlaps = [name], [threshold]
+            with contextlib.suppress(IndexError):
+                precisions[:, i, j] = official.evaluateMatches(items, single)[:, 0, 0]
+    return precisions
 
 
 class CityscapesInstanceExporter(PerImageEvaluator[None]):
