@@ -98,7 +98,10 @@ def test_config_of_the_readme_trains_and_evaluates(scenes: Path, tmp_path: Path)
 
 ALONE = {
     "semantic": ({"SEMANTIC": "scenes/ids", "CLASSES": "scenes/train.json"}, {"sem_seg"}),
-    "instances": ({"INSTANCES": "scenes/instances.json", "CLASSES": "scenes/train.json"}, {"bbox", "segm"}),
+    "instances": (
+        {"INSTANCES": "scenes/instances.json", "CLASSES": "scenes/train.json"},
+        {"bbox", "segm", "errors_segm"},
+    ),
 }
 NO_DETECTOR = [
     *("MODEL.MASK_ON", "False", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""),

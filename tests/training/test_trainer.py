@@ -41,7 +41,9 @@ def test_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
     trained = run(arguments(tiny_config, "SOLVER.MAX_ITER", "3"))
     first = scores(folder)
     (tasks,) = first["results"].values()
-    assert {"sem_seg", "bbox", "segm", "panoptic_seg", "cityscapes_instances", "recognition"} == set(tasks)
+    assert {"sem_seg", "bbox", "segm", "errors_segm", "panoptic_seg", "cityscapes_instances", "recognition"} == set(
+        tasks
+    )
     assert first["train_s"] > 0 and first["eval_s"] > 0
     log = (folder / "log.txt").read_text()
     assert f"Scores are in {folder / 'inference'}" in log and "Cityscapes AP" in log
