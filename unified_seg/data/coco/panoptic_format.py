@@ -78,7 +78,7 @@ def load_coco_panoptic(
         where = f"image {entry.id!r}"
         if entry.id not in annotations:
             if not images.refused & {entry.id, None}:  # else its annotation is wrong, which is reported
-                report(Problem("missing-truth", str(json_file), "it has no annotation", where))
+                report(Problem("missing-ground-truth", str(json_file), "it has no annotation", where))
             images.refuse(entry.id, entry.file_name)
             continue
         try:

@@ -244,7 +244,7 @@ def _join(parts: Sequence[Sequence[Record]], name: str, left_out: Set[str | None
             if left_out & {file, None}:
                 continue
             cause = f"only {len(found)} of the {len(parts)} ground truths of {name!r} have it"
-            report(Problem("missing-truth", file, cause))
+            report(Problem("missing-ground-truth", file, cause))
         elif len({(record["height"], record["width"]) for record in found}) > 1:
             sizes = [f"{record['height']}x{record['width']}" for record in found]
             report(Problem("size", file, f"the ground truths of {name!r} have the sizes {' and '.join(sizes)}"))

@@ -70,7 +70,7 @@ def load_semantic_folder(
             raise DataError(f"{image_dir / name}: no image of that name ({', '.join(IMAGE_SUFFIXES)}); {how_to_get}")
         if name not in labels:
             cause = f"its label {label_dir / name}{label_ending} does not exist; {how_to_get}"
-            report(Problem("missing-truth", str(images[name]), cause))
+            report(Problem("missing-ground-truth", str(images[name]), cause))
         else:
             usable.append(name)
     # On a remote disk, most of the time of opening tens of thousands of files is waiting.

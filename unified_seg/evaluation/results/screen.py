@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from unified_seg.cli import join_some
 from unified_seg.config.heads import score_tables
 from unified_seg.evaluation.results.file import Results
 from unified_seg.evaluation.tables import format_cell, format_recognition_table, format_table, list_classes
@@ -106,9 +107,7 @@ def describe_undefined(tasks: Tasks) -> str:
     for task, scores in tasks.items():
         undefined = [metric for metric, value in scores.items() if math.isnan(value)]
         if undefined:
-            more = len(undefined) - MAX_UNDEFINED
-            named = ", ".join(undefined[:MAX_UNDEFINED])
-            parts.append(f"{task} {named}" + (f" and {more} more" if more > 0 else ""))
+            parts.append(f"{task} {join_some(undefined, MAX_UNDEFINED)}")
     return f"undefined (NaN), without ground truth to count: {'; '.join(parts)}" if parts else ""
 
 
