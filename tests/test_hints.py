@@ -53,6 +53,10 @@ TESTED_ELSEWHERE = {
     "unified_seg/meta_arch/unified_segmentor.py:from_config": "above, by __init__",
     "unified_seg/training/trainer.py:load_state_dict": "tests/training/test_trainer.py",
     "unified_seg/data/preparation/command.py:check_counts": "tests/datasets/test_prepare_all.py",
+    "unified_seg/data/io/image_files.py:_check_channels": "tests/data/io/test_samples.py",
+    "unified_seg/data/io/image_files.py:_find_range": "tests/data/io/test_samples.py",
+    "unified_seg/data/io/pixel_limit.py:describe_pixels": "tests/data/io/test_samples.py",
+    "unified_seg/evaluation/instances.py:_warn_of_more_objects": "tests/evaluation/test_independent.py",
 }
 
 
@@ -136,6 +140,7 @@ MESSAGES: list[tuple[str, Callable[..., Any], list[str]]] = [
     ("unified_seg/config/stages.py:read_stages", stages_of, [*STAGED, "STAGES.a.RESULT", "a.pth", "SOLVER.STAGES", "['a']"]),
     ("unified_seg/inference/views.py:__init__", make_views, ["TEST.AUG.MIN_SIZES", "()"]),
     ("unified_seg/meta_arch/freezing.py:_check_paths", build, ["SOLVER.TRAIN_PARTS", "['sem_seg_haed']"]),
+    ("unified_seg/data/io/image_reader.py:from_config", build, ["INPUT.FORMAT", "L"]),
     ("unified_seg/data/datasets/registration.py:check_registered", build, ["DATASETS.TEST", "['unified_test_streets_va']"]),
 ]  # fmt: skip
 
@@ -166,6 +171,7 @@ def apply(words: list[str], hint: list[str]) -> list[str]:
 #: Hints that fit no case above: what is typed, and the tool that has the option or reads the keys.
 TYPED = [
     ("unified_seg/data/conversion/colors_to_ids.py:_describe_unknown_color", "--unknown", "tools/convert_dataset.py"),
+    ("unified_seg/data/conversion/labelme_shapes.py:_check_points", "--skip-shapes", "tools/convert_dataset.py"),
     ("unified_seg/data/io/parallel.py:map_in_parallel", "--workers", "unified_seg/cli/options.py"),
     ("unified_seg/evaluation/instances.py:_from_annotation", "MODEL.PANOPTIC_FUSION.NAME", ""),
     ("unified_seg/evaluation/model_outputs.py:read_instances", "MODEL.PANOPTIC_FUSION.NAME", ""),

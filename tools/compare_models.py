@@ -30,7 +30,7 @@ from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable, read_input
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
@@ -79,7 +79,7 @@ def label_maps(predictors: Sequence[Predictor], table: ClassTable, record: dict[
         DataError: see `read_semantic_ground_truth`.
         ConfigError: one of the models has no semantic head.
     """
-    images = [read_input(predictor, record["file_name"]) for predictor in predictors]
+    images = [predictor.read(record["file_name"]) for predictor in predictors]
     ground_truth = read_semantic_ground_truth(record, table, size=images[0].shape[:2])
     before, after = (semantic_labels(predict(image), side) for predict, image, side in zip(predictors, images, SIDES))
     return LabelMaps(ground_truth, before, after)

@@ -38,6 +38,7 @@ from unified_seg.data.coco.prediction_files import (
 )
 from unified_seg.data.coco.rle import encode_masks
 from unified_seg.data.io.image_files import write_png
+from unified_seg.data.io.pixel_limit import DEFAULT_MAX_PIXELS, set_max_pixels
 from unified_seg.data.io.semantic_labels import ID_KINDS, PixelValues
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -74,6 +75,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         add(name, type=fraction, default=default, metavar="F", help=f"{help}; default: {default}")
     connectivity = "neighbors of a pixel for paths and components in the semantic map; default: 4"
     add("--connectivity", type=int, choices=(4, 8), default=4, help=connectivity)
+    parser.add_count("--max-pixels", "refuse images with more pixels", default=DEFAULT_MAX_PIXELS)
     args = parser.parse_args(arguments)
     if args.use_supercategories and not args.categories:
         parser.error("--use-supercategories needs --categories; a registered data set has its own groups of classes")
@@ -200,6 +202,7 @@ def make_png_path(folder: Path, image: ImageInfo) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse_args(arguments)
+    set_max_pixels(args.max_pixels)
     run_tool(lambda: Fuser(args).run(), also=(OSError,))
 
 

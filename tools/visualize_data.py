@@ -24,10 +24,12 @@ from tqdm import tqdm
 from unified_seg import load_config
 from unified_seg.cli import ToolParser, run_tool
 from unified_seg.data.io.image_files import convert_to_picture
-from unified_seg.data.pipeline.loaders import build_train_loader
+from unified_seg.data.pipeline.loaders import build_train_loader, load_training_records
 from unified_seg.data.resolve import resolve_config
+from unified_seg.data.validation.value_ranges import find_common_range
 from unified_seg.errors import UserError
 from unified_seg.inference.images import make_writable
+from unified_seg.inference.value_range import set_value_range
 from unified_seg.visualization import draw_ground_truth, draw_panels
 from unified_seg.visualization.ground_truth_outputs import convert_targets
 
@@ -58,7 +60,9 @@ def annotations(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and picture of each image of the training loader, endlessly."""
+    """Yield name and picture of each image of the training loader, endlessly, with the values that training reads."""
+    if not cfg.INPUT.VALUE_RANGE and (found := find_common_range(load_training_records(cfg))) is not None:
+        cfg = set_value_range(cfg, found)
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     for batch in build_train_loader(cfg):
         for targets in batch:

@@ -6,12 +6,14 @@ from types import ModuleType
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.resolve import resolve_config
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
@@ -61,11 +63,17 @@ def configs(tool, monkeypatch) -> list[CfgNode]:
     """The configs of the models that the tool builds; each sees one class everywhere, the one of the id SEED."""
     built = []
 
-    def predictor(cfg: CfgNode) -> Any:
-        built.append(cfg)
-        return lambda image: {"sem_seg_labels": torch.full(image.shape[:2], cfg.SEED)}
+    class Stub:
+        read = staticmethod(read_image)
 
-    monkeypatch.setattr(tool, "Predictor", predictor)
+        def __init__(self, cfg: CfgNode):
+            self.label = cfg.SEED
+            built.append(cfg)
+
+        def __call__(self, image: np.ndarray) -> dict[str, Any]:
+            return {"sem_seg_labels": torch.full(image.shape[:2], self.label)}
+
+    monkeypatch.setattr(tool, "Predictor", Stub)
     return built
 
 

@@ -107,6 +107,8 @@ def predictions(tool, monkeypatch) -> dict[int, tuple[float, float, float]]:
         return {"sem_seg_labels": labels, "semantic_logit_maps": whole}
 
     class Stub:
+        read = staticmethod(read_image)
+
         def __init__(self, cfg: CfgNode):
             self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
 
@@ -232,7 +234,7 @@ def test_large_images_are_small_on_the_sheet(tool, command, predictions, gray_da
     with pytest.MonkeyPatch.context() as patch:
         fixed = model.predictor(np.zeros((1, 1, 3), np.uint8))
         labels = torch.full((700, 1300), ROAD)
-        patch.setattr(model, "predictor", lambda image: fixed | {"sem_seg_labels": labels})
+        patch.setattr(type(model.predictor), "__call__", lambda self, image: fixed | {"sem_seg_labels": labels})
         row, _ = model.draw(record)
     # 700 x 1300 are 345 x 640; the last two pictures are error probabilities, dark and bright, and true errors.
     assert row.shape == (345 + 22, 4 * 640 + 3 * 4, 3)

@@ -168,9 +168,8 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         counts = [sum(not instance.is_crowd for instance in image.ground_truth) for image in images]
         if more := sum(count > limit for count in counts):
             logger.warning(
-                "%d of %d images have more than %d objects, up to %d, and no more detections than that count: raise "
-                "TEST.DETECTIONS_PER_IMAGE",
-                *(more, len(images), limit, max(counts)),
+                "%d of %d images have more than %d objects, up to %d, and no more detections than that count: set %s",
+                *(more, len(images), limit, max(counts), format_hint("TEST.DETECTIONS_PER_IMAGE", max(counts))),
             )
 
 

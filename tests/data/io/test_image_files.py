@@ -7,7 +7,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from unified_seg.data.io.image_files import read_image, read_image_size, read_label, read_panoptic_ids, write_png
-from unified_seg.data.problems import DataError, UnreadableError
+from unified_seg.data.problems import DataError, UnreadableError, UnsupportedError
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8)
@@ -34,6 +34,13 @@ def test_images_of_every_mode_become_three_channels(mode: str, tmp_path: Path) -
     file = tmp_path / "x.tiff"
     Image.fromarray(RGB).convert(mode).save(file)
     assert read_image(file).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("format", ["GIF", "JPEG2000"])
+def test_other_formats_are_unsupported_and_not_damaged(format: str, tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "x.jpg", format=format)
+    with pytest.raises(UnsupportedError, match=r"x\.jpg: unsupported: a (GIF|JPEG 2000) file, expected JPEG, PNG"):
+        read_image(tmp_path / "x.jpg")
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.tiff"])
@@ -174,7 +181,7 @@ def test_formats_that_run_other_programs_are_not_opened(tmp_path: Path) -> None:
 
 def test_jpeg_labels_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "x.jpg", RGB[..., 0])
-    with pytest.raises(DataError, match="not a readable image of PNG, BMP, TIFF"):
+    with pytest.raises(UnsupportedError, match="a JPEG file, expected PNG, BMP, TIFF"):
         read_label(tmp_path / "x.jpg")
 
 

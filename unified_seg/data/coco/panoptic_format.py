@@ -41,7 +41,7 @@ def load_coco_panoptic(
 ) -> list[Record]:
     """Return the records of a data set in COCO's panoptic format, in the order of its images.
 
-    A file without `annotations`, or with an empty list, has no ground truth: its records have neither
+    A file whose `annotations` are absent, null or empty has no ground truth: its records have neither
     pan_seg_file_name nor segments_info, nor sem_seg_file_name.
 
     Args:
@@ -64,8 +64,8 @@ def load_coco_panoptic(
         DataError: not such a file; and, by the default report, the first thing wrong with a record.
     """
     content = read_json_object(json_file)
-    images = read_image_entries(json_file, content, report)
-    if "annotations" not in content or content["annotations"] == []:
+    images = read_image_entries(json_file, content, report, image_root)
+    if content.get("annotations") in (None, []):
         records = list(images.make_records(json_file, image_root, report).values())
         if left_out is not None:
             left_out |= images.find_refused_files(image_root)

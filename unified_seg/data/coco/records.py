@@ -12,9 +12,10 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from unified_seg.data.io.file_system import normalize_name, resolve_below
+from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.pixel_limit import describe_pixels, get_max_pixels
 from unified_seg.data.io.typed_records import Finite, Flag, Json, Notes, convert_record, iterate_records
-from unified_seg.data.problems import Problem, RecordError, Report, raise_error
+from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import SegmentClass
 
 ImageId = int | str
@@ -47,7 +48,7 @@ class MaskEntry(Struct, frozen=True, kw_only=True):
 class InstanceEntry(MaskEntry, frozen=True, kw_only=True):
     """An entry of `annotations` of COCO's instance format.
 
-    bbox is x, y, width, height in pixels; without one, or with an empty list, it is that of the mask.
+    bbox is x, y, width, height in pixels; without one, with an empty list or with zeros it is that of the mask.
     """
 
     bbox: list[Finite] | None = None
@@ -179,13 +180,16 @@ def _spell(image_id: ImageId) -> tuple[ImageId, ...]:
     return (image_id, int(image_id)) if is_number else (image_id,)
 
 
-def read_image_entries(path: Path, content: Json, report: Report = raise_error) -> ImageList:
+def read_image_entries(
+    path: Path, content: Json, report: Report = raise_error, image_root: Path | None = None
+) -> ImageList:
     """Return the `images` of a file; ids and file names are unique.
 
     Args:
         path: the file, for errors.
         content: of the file.
         report: gets the problems; a wrong record is left out.
+        image_root: the folder of the images, from which absent sizes are read; None: they are an error.
 
     Raises:
         DataError: there is no such list.
@@ -195,6 +199,9 @@ def read_image_entries(path: Path, content: Json, report: Report = raise_error) 
     notes = Notes()
     for where, record in iterate_records(path, content.get("images"), "images"):
         try:
+            if image_root is not None and record.get("height") is None and record.get("width") is None:
+                record = _add_size(record, image_root)
+                notes.add("height and width are absent, read from the image", where)
             entry = convert_record(record, ImageEntry, notes, where)
             check_image_size(entry.height, entry.width)
             if entry.id in images.by_id:
@@ -209,6 +216,18 @@ def read_image_entries(path: Path, content: Json, report: Report = raise_error) 
             report(Problem(error.kind, str(path), str(error), where))
     notes.tell(path, report)
     return images
+
+
+def _add_size(record: Json, image_root: Path) -> Json:
+    """Return the record of an image with the size of the file; raises RecordError."""
+    name = record.get("file_name")
+    if not isinstance(name, str):
+        return record
+    try:
+        height, width = read_image_size(resolve_below(image_root, name))
+    except DataError as error:
+        raise RecordError(f"height and width are absent, and can't be read: {error}", kind=error.kind) from None
+    return {**record, "height": height, "width": width}
 
 
 class RepeatedCauses:

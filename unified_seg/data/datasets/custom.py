@@ -112,7 +112,7 @@ class CustomDataset(NamedTuple):
         if self.classes not in (self.panoptic, self.instances):
             return read_classes(self.classes)
         content = read_json(self.classes)
-        if isinstance(content, dict) and not content.get("annotations") and "categories" not in content:
+        if isinstance(content, dict) and not content.get("annotations") and not content.get("categories"):
             return None
         return build_class_table(self.classes, remove_root_category(self.classes, content))
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 from detectron2.data.detection_utils import convert_image_to_rgb, convert_PIL_to_numpy
-from PIL import ExifTags, Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, ImageSequence
 
+from unified_seg.cli import format_hint
 from unified_seg.data.io.file_system import write_atomically
-from unified_seg.data.io.pixel_limit import ADVICE, describe_pixels, get_max_pixels
+from unified_seg.data.io.open_image import UNREADABLE, check_pixels, load_pixels, open_image
 from unified_seg.data.io.samples import (
     FLOAT,
     Layout,
@@ -23,7 +24,7 @@ from unified_seg.data.io.samples import (
     rotate_upright,
     scale_to_bytes,
 )
-from unified_seg.data.problems import DataError, MissingFileError, SizeError, UnreadableError, UnsupportedError
+from unified_seg.data.problems import DataError, SizeError, UnreadableError, UnsupportedError
 
 logger = logging.getLogger(__name__)
 # It logs as errors what it raises too, such as TIFFs of many bands, which are read without it.
@@ -37,8 +38,6 @@ LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 # EXIF orientations that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
-# What Pillow raises for files that are damaged or not images.
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Where PNGs keep EXIF tags.
 PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # What a model can read, INPUT.FORMAT, and its number of channels; None: as many as MODEL.PIXEL_MEAN has. "L" is gray,
@@ -89,7 +88,7 @@ def read_image(
         image = Image.fromarray(np.ascontiguousarray(colors if colors.shape[2] > 1 else colors[..., 0]))
         return np.array(convert_PIL_to_numpy(image, format), order="C")
     with image as stored:
-        _load(stored, path)
+        load_pixels(stored, path)
         try:
             ImageOps.exif_transpose(stored, in_place=True)  # else it copies upright images
         except UNREADABLE as error:
@@ -189,9 +188,11 @@ def _check_channels(path: str | Path, image: Image.Image | None, layout: Layout,
     is_converted = image is not None and image.mode in ("CMYK", "YCbCr", "LAB")
     if layout.channels - layout.has_alpha not in (1, 3) and not is_converted:
         reads = FORMATS[format]
+        means, deviations = [127.5] * layout.channels, [63.75] * layout.channels
+        bands = format_hint("INPUT.FORMAT", BANDS, "MODEL.PIXEL_MEAN", means, "MODEL.PIXEL_STD", deviations)
         raise UnsupportedError(
-            f"{path}: unsupported: {layout.channels} channels, the model reads {reads} (INPUT.FORMAT {format}); "
-            f"INPUT.FORMAT {BANDS} reads {layout.channels} with as many values in MODEL.PIXEL_MEAN"
+            f"{path}: unsupported: {layout.channels} channels, the model reads {reads} (INPUT.FORMAT {format}); to "
+            f"read them all, set {bands}, or other means and deviations"
         )
     if layout.has_alpha and format != "RGBA":
         _warn_once(path, "an alpha channel, which is dropped")
@@ -226,9 +227,11 @@ def _find_range(path: str | Path, samples: np.ndarray) -> Range:
     found = find_range(samples)
     if found is None:
         kind = "a floating-point image" if samples.dtype.kind == "f" else "an image with negative values"
-        raise UnsupportedError(f"{path}: {kind}, which has no defined white level; set INPUT.VALUE_RANGE")
+        own = format_hint("INPUT.VALUE_RANGE", list(measure(samples)))
+        raise UnsupportedError(f"{path}: {kind}, which has no defined white level; set one, its own is {own}")
     if found[1] < 65535:
-        _warn_once(path, f"more than 8 bits, of which {found[1]:.0f} is taken as white; INPUT.VALUE_RANGE sets it")
+        same = format_hint("INPUT.VALUE_RANGE", [0, int(found[1])])
+        _warn_once(path, f"more than 8 bits, of which {found[1]:.0f} is taken as white; {same} does so for all images")
     return found
 
 
@@ -248,7 +251,7 @@ def read_label(path: str | Path) -> np.ndarray:
     Raises:
         DataError: absent, unreadable, or a color image.
     """
-    with _open(path, LABEL_FORMATS) as image:
+    with open_image(path, LABEL_FORMATS) as image:
         if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
             raise DataError(f"{path}: a label map has one channel of ids, got a {image.mode} image")
         return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
@@ -263,7 +266,7 @@ def read_panoptic_ids(path: str | Path) -> np.ndarray:
     Raises:
         DataError: absent, unreadable, or not an RGB image.
     """
-    with _open(path, LABEL_FORMATS) as image:
+    with open_image(path, LABEL_FORMATS) as image:
         if image.mode != "RGB":
             raise DataError(f"{path}: a panoptic PNG codes its ids as RGB, got a {image.mode} image")
         # Pillow holds four bytes a pixel, together one number: R + 256 G + 65536 B, and padding on top.
@@ -315,42 +318,14 @@ def read_image_header(path: str | Path) -> tuple[int, int, int]:
 def _open_image(path: str | Path) -> tuple[Image.Image | None, Layout]:
     """Return an image that is not decoded yet, or None for a TIFF that Pillow does not read, and its layout."""
     try:
-        image = _open(path, IMAGE_FORMATS, decode=False)
+        image = open_image(path, IMAGE_FORMATS, decode=False)
     except UnreadableError:
         layout = read_tiff_layout(path)
         if layout is None:
             raise
-        _check_pixels(path, *layout.size)
+        check_pixels(path, *layout.size)
         return None, layout
     return image, describe_layout(image)
-
-
-def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Image.Image:
-    get_max_pixels()  # tells Pillow, which has a limit too
-    try:
-        image = Image.open(path, formats=formats)
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
-    except Image.DecompressionBombError as error:
-        raise UnreadableError(f"{path}: {error} {ADVICE}") from None
-    except UNREADABLE as error:
-        raise UnreadableError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None
-    _check_pixels(path, image.height, image.width)
-    if decode:
-        _load(image, path)
-    return image
-
-
-def _load(image: Image.Image, path: str | Path) -> None:
-    try:
-        image.load()
-    except UNREADABLE as error:
-        raise UnreadableError(f"{path}: not a readable image: {error}") from None
-
-
-def _check_pixels(path: str | Path, height: int, width: int) -> None:
-    if height * width > get_max_pixels():
-        raise UnreadableError(f"{path}: {describe_pixels(height, width)}")
 
 
 def write_png(path: Path, ids: np.ndarray) -> None:
