@@ -20,6 +20,7 @@ from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
 from unified_seg.inference import add_test_augmentation
+from unified_seg.inference.class_order import check_class_order
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
@@ -116,13 +117,15 @@ def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
     """Evaluate MODEL.WEIGHTS on every test set, on several views of each image if TEST.AUG.ENABLED is set.
 
     Raises:
-        CheckpointError: MODEL.WEIGHTS is empty.
+        CheckpointError: MODEL.WEIGHTS is empty, or has the classes in another order.
         EvaluationError: an evaluator failed; all other scores and exports are written.
     """
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     model = build_model(cfg)
-    cfg = adopt_value_range(cfg, Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS))
+    checkpoint = Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+    check_class_order(cfg, checkpoint)
+    cfg = adopt_value_range(cfg, checkpoint)
     cfg, model = add_test_augmentation(cfg, model)
     results, failures = Trainer.evaluate(cfg, model)
     if failures:

@@ -36,6 +36,7 @@ from unified_seg.evaluation import (
     print_results,
     save_results,
 )
+from unified_seg.inference.class_order import CLASS_NAMES
 from unified_seg.inference.value_range import VALUE_RANGE, set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
@@ -126,7 +127,8 @@ class Trainer(DefaultTrainer):
         # Detectron2 0.6 would leave out the optimizer.
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
         state["config"] = self.cfg.dump()
-        return {**state, VALUE_RANGE: list(self.cfg.INPUT.DEFAULT_VALUE_RANGE)}
+        names = list(self.cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES)
+        return {**state, CLASS_NAMES: names, VALUE_RANGE: list(self.cfg.INPUT.DEFAULT_VALUE_RANGE)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the iterations and the momentum of a run; learning rates and all else are those of this config.

@@ -294,6 +294,15 @@ def test_plain_values_are_told_once_for_the_folder(pond: Path, caplog: pytest.Lo
     assert all(str(pond / "drawn") in note and ".json" in note for note in notes)
 
 
+def test_drawings_without_a_class_need_a_file_of_classes(pond: Path) -> None:
+    for file in (pond / "drawn").rglob("*.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "shapes": [{**DUCK, "label": "__ignore__"}]}))
+    with pytest.raises(DataError, match=r"drawn: no shape in it has a class; --classes"):
+        convert(pond)
+    (pond / "classes.yaml").write_text("[{name: duck, isthing: 1}]")
+    assert convert(pond, classes_file=pond / "classes.yaml").ignored == 2
+
+
 LINE = [[0, 0], [3, 3]]
 BAD = {
     "no JSON": (lambda f: (f / "drawn/a.json").write_text("["), r"a\.json: not readable as JSON"),

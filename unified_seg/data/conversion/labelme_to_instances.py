@@ -194,6 +194,8 @@ def _check_images(files: Sequence[Path], drawn: Sequence[DrawnImage]) -> None:
 
 def _make_classes(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
     labels = sorted({instance.label for image in drawn for instance in image.instances})
+    if not labels:
+        raise DataError(f"{folder}: no shape in it has a class; --classes names a file of the classes")
     return build_class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
 
 

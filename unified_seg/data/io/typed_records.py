@@ -104,7 +104,8 @@ def _convert_plainly(record: Any, kind: type[Kind], notes: Notes, where: str) ->
     if not isinstance(record, dict):
         return None
     fields = msgspec.structs.fields(kind)
-    null = [f.encode_name for f in fields if not f.required and record.get(f.encode_name, 0) is None]
+    absent = [f for f in fields if not f.required and f.default is not None]  # null may be a value of the others
+    null = [f.encode_name for f in absent if record.get(f.encode_name, 0) is None]
     given = {key: value for key, value in record.items() if key not in null}
     try:
         converted = msgspec.convert(given, kind, strict=False)
