@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from unified_seg.config import load_config
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.structures.class_table import ClassTable
 

@@ -23,7 +23,7 @@ from pycocotools import mask as mask_util
 from pycocotools.coco import COCO
 
 from unified_seg.data.coco.categories import read_categories
-from unified_seg.data.io.image_files import read_label, read_panoptic_ids
+from unified_seg.data.io.label_files import read_label, read_panoptic_ids
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, fuse_semantic_guided
 from unified_seg.structures.box_masks import BoxMasks
 

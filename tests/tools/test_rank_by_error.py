@@ -16,7 +16,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from scipy.stats import spearmanr
 
 from unified_seg.config import load_config
-from unified_seg.data.io.image_files import read_image, read_label
+from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model

@@ -22,7 +22,7 @@ from panopticapi.utils import id2rgb
 from PIL import Image
 
 from unified_seg.cli import ToolParser
-from unified_seg.data.io.image_files import read_panoptic_ids
+from unified_seg.data.io.label_files import read_panoptic_ids
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, match_segments
 

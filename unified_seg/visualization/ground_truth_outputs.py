@@ -13,7 +13,7 @@ from pycocotools import mask as mask_util
 from torch import Tensor
 
 from unified_seg.data.coco.masks import convert_to_rle, name_annotation
-from unified_seg.data.io.image_files import check_size, read_panoptic_ids
+from unified_seg.data.io.label_files import check_size, read_panoptic_ids
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable

@@ -18,7 +18,7 @@ from unified_seg.data.datasets.pascal_context import load_pascal_context60
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.datasets.semantic_folder import load_image_folder, load_semantic_folder
 from unified_seg.data.datasets.voc import load_voc
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_labels
 

@@ -20,7 +20,7 @@ from unified_seg.data.coco.records import (
     read_image_entries,
 )
 from unified_seg.data.io.file_system import normalize_name, resolve_below
-from unified_seg.data.io.image_files import MAX_SEGMENT_ID
+from unified_seg.data.io.label_files import MAX_SEGMENT_ID
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import MissingFileError, Problem, RecordError, Report, raise_error

@@ -1,4 +1,4 @@
-"""Reading images and label files, and writing maps of ids. Every error names the file."""
+"""Reading images. Every error names the file."""
 
 import logging
 import re
@@ -10,7 +10,6 @@ from detectron2.data.detection_utils import convert_image_to_rgb, convert_PIL_to
 from PIL import ExifTags, Image, ImageOps, ImageSequence
 
 from unified_seg.cli import format_hint
-from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.open_image import UNREADABLE, check_pixels, load_pixels, open_image
 from unified_seg.data.io.samples import (
     FLOAT,
@@ -24,7 +23,7 @@ from unified_seg.data.io.samples import (
     rotate_upright,
     scale_to_bytes,
 )
-from unified_seg.data.problems import DataError, SizeError, UnreadableError, UnsupportedError
+from unified_seg.data.problems import DataError, UnreadableError, UnsupportedError
 
 logger = logging.getLogger(__name__)
 # It logs as errors what it raises too, such as TIFFs of many bands, which are read without it.
@@ -33,7 +32,6 @@ _warned: set[tuple[Path, str]] = set()
 
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
-LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 # The suffixes of their files.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 # EXIF orientations that exchange height and width.
@@ -44,7 +42,6 @@ PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # "BANDS" the channels of the file as they are stored.
 BANDS = "BANDS"
 FORMATS: dict[str, int | None] = {"BGR": 3, "RGB": 3, "L": 1, "RGBA": 4, "YUV-BT.601": 3, BANDS: None}
-MAX_SEGMENT_ID = 2**24 - 1  # what an RGB pixel holds
 
 
 def read_image(
@@ -242,51 +239,6 @@ def _warn_once(path: str | Path, cause: str) -> None:
         logger.warning(f"{path} has {cause}; other such images of this folder are not logged")
 
 
-def read_label(path: str | Path) -> np.ndarray:
-    """Return a map of ids: the values of a grayscale image, the indices (not the colors) of a palette image.
-
-    Returns:
-        (H, W) uint8 if the file has up to 8 bits a pixel, else int32.
-
-    Raises:
-        DataError: absent, unreadable, or a color image.
-    """
-    with open_image(path, LABEL_FORMATS) as image:
-        if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
-            raise DataError(f"{path}: a label map has one channel of ids, got a {image.mode} image")
-        return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
-
-
-def read_panoptic_ids(path: str | Path) -> np.ndarray:
-    """Return the segment ids of a COCO panoptic PNG: R + 256 G + 65536 B.
-
-    Returns:
-        (H, W) int32, 0 = void.
-
-    Raises:
-        DataError: absent, unreadable, or not an RGB image.
-    """
-    with open_image(path, LABEL_FORMATS) as image:
-        if image.mode != "RGB":
-            raise DataError(f"{path}: a panoptic PNG codes its ids as RGB, got a {image.mode} image")
-        # Pillow holds four bytes a pixel, together one number: R + 256 G + 65536 B, and padding on top.
-        padded = np.frombuffer(image.tobytes("raw", "RGBX"), dtype="<u4").reshape(image.height, image.width)
-    return (padded & 0xFFFFFF).view(np.int32)
-
-
-def check_size(labels: np.ndarray, size: tuple[int, int], path: str | Path) -> np.ndarray:
-    """Return a map (H, W) that has the size of its image.
-
-    Raises:
-        SizeError: it has another size.
-    """
-    if labels.shape != tuple(size):
-        raise SizeError(
-            f"{path}: {labels.shape[0]}x{labels.shape[1]} pixels, its image has {size[0]}x{size[1]} (height x width)"
-        )
-    return labels
-
-
 def read_image_size(path: str | Path) -> tuple[int, int]:
     """Return (height, width) of what `read_image` returns, from the file's header."""
     return compute_upright_size(*read_image_header(path))
@@ -326,24 +278,3 @@ def _open_image(path: str | Path) -> tuple[Image.Image | None, Layout]:
         check_pixels(path, *layout.size)
         return None, layout
     return image, describe_layout(image)
-
-
-def write_png(path: Path, ids: np.ndarray) -> None:
-    """Write a map of ids as a PNG.
-
-    Args:
-        path: its folder is created if need be.
-        ids: (H, W); uint8 for a grayscale PNG; other integers, 0 to MAX_SEGMENT_ID, for a COCO panoptic PNG:
-            R + 256 G + 65536 B.
-
-    Raises:
-        ValueError: an id that three bytes can't hold.
-    """
-    if ids.dtype != np.uint8:
-        if ids.min() < 0 or ids.max() > MAX_SEGMENT_ID:
-            raise ValueError(f"{path}: segment ids must be in [0, {MAX_SEGMENT_ID}], got {ids.min()} .. {ids.max()}")
-        four_bytes = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(*ids.shape, 4)
-        ids = np.ascontiguousarray(four_bytes[..., :3])
-    with write_atomically(path) as temporary:
-        # The strongest compression takes several times as long and gains little on maps of ids.
-        Image.fromarray(ids).save(temporary, format="PNG", compress_level=1)

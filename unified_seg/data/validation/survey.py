@@ -15,8 +15,9 @@ from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.datasets.registration import dataset_classes
-from unified_seg.data.io.image_files import check_size, read_label, read_used_share
+from unified_seg.data.io.image_files import read_used_share
 from unified_seg.data.io.image_reader import ImageReader
+from unified_seg.data.io.label_files import check_size, read_label
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import find_semantic_file, has_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report
