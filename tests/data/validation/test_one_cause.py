@@ -80,6 +80,11 @@ CAUSES: dict[str, tuple[dict[str, str], Callable[[Path], object], str]] = {
     "image that is not listed": (INSTANCES, lambda y: without(y, "instances.json", "images.0"), "missing-file"),
     "panoptic image of a negative height": (PANOPTIC, lambda y: image(y, "panoptic.json", height=-1), "size"),
     "wrong image in one of two": (BOTH, lambda y: image(y, "instances.json", height=-1), "size"),
+    "wrong image of a name with a backslash": (
+        BOTH,
+        lambda y: image(y, "instances.json", height=-1, file_name=".\\0.png"),
+        "size",
+    ),
     "no annotation in one of two": (
         BOTH,
         lambda y: without(y, "panoptic.json", "annotations.0"),

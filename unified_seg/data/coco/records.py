@@ -3,7 +3,6 @@
 H, W = an image.
 """
 
-import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,8 +140,7 @@ class ImageList:
 
     def find_refused_files(self, image_root: Path) -> set[str | None]:
         """Return the files of wrong records, as those of right ones are named; None is one that can't be read."""
-        names = self.refused_names
-        return {None if name is None else str(image_root / os.path.normpath(name)) for name in names}
+        return {None if name is None else _name_refused_file(image_root, name) for name in self.refused_names}
 
     def find(self, image_id: ImageId) -> ImageEntry | None:
         """Return an image; None if it, or one whose id can't be read, is left out.
@@ -158,6 +156,13 @@ class ImageList:
         if None in self.refused:
             return None
         raise RecordError(f"its image id {image_id!r} is not among the images", kind="missing-file")
+
+
+def _name_refused_file(image_root: Path, name: str) -> str:
+    try:
+        return str(resolve_below(image_root, name))
+    except RecordError:
+        return name
 
 
 def match_image_id(image_id: ImageId, known: Container[ImageId]) -> ImageId:

@@ -84,7 +84,7 @@ def common_classes(train: Sequence[str], test: Sequence[str]) -> ClassTable:
         if difference := find_class_difference(own, classes):
             raise ConfigError(
                 f"DATASETS.TRAIN, DATASETS.TEST: the data sets {train[0]!r} and {name!r} have different classes: in "
-                f"{name!r} {difference}"
+                f"{name!r} {difference}; one file of CLASSES for both makes them the same"
             )
         lacking = {c.name: c for c in classes.classes if c.name not in {other.name for other in own.classes}}
         if lacking and name in train:
