@@ -127,6 +127,7 @@ PART = "unified_seg/meta_arch/unified_segmentor.py"
 MESSAGES: list[tuple[str, Callable[..., Any], list[str]]] = [
     ("unified_seg/config/reading.py:_check_words", load_checked, ["SEED=1"]),
     ("unified_seg/config/reading.py:_check_key", load_checked, ["SOLVER.BASE_RL", "0.1"]),
+    ("unified_seg/config/reading.py:_check_key", load_checked, ["solver.base_lr", "0.1"]),
     ("unified_seg/config/overrides.py:_check_stage", load_checked, [*STAGED, "STAGES.b.SEED", "1", "STAGES.aa.SEED", "2"]),
     ("unified_seg/training/step.py:get_autocast_dtype", autocast, ["SOLVER.AMP.ENABLED", "True"]),
     (f"{PART}:__init__", build, ["MODEL.ROI_HEADS.NAME", ""]),

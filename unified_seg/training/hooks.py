@@ -23,6 +23,8 @@ from unified_seg.inference.value_range import VALUE_RANGE
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
 
+EXPECTED_METRIC = "expected a path such as sem_seg/mIoU, with several test sets <data set>/sem_seg/mIoU"
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,6 +63,9 @@ class BestCheckpoint(HookBase):
     """
 
     def __init__(self, metric: str, folder: str, datasets: Sequence[str] = (), tasks: Collection[str] = ()):
+        start, separator, _ = metric.partition("/")
+        if not separator or (len(datasets) > 1 and start not in datasets):
+            raise ConfigError(f"TEST.BEST_CHECKPOINT_METRIC: {EXPECTED_METRIC}, got {metric!r}")
         self.metric = metric
         self.datasets = list(datasets)
         self.tasks = tasks
@@ -108,8 +113,7 @@ class BestCheckpoint(HookBase):
             return math.nan
         if not isinstance(value, Mapping) or last not in value:
             raise ConfigError(
-                f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; expected a path such "
-                "as sem_seg/mIoU"
+                f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; {EXPECTED_METRIC}"
             )
         return float(value[last])
 

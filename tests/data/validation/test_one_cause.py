@@ -70,6 +70,11 @@ def resize(yard: Path) -> None:
     smaller.save(yard / "images/0.png")
 
 
+def keep_one_mask_of_two_points(content: dict[str, Any]) -> None:
+    del content["annotations"][1:]
+    content["annotations"][0]["segmentation"] = [[1, 1, 2, 2]]
+
+
 BOTH = {**PANOPTIC, **INSTANCES}
 # what is wrong -> (ground truths, what makes it wrong, the kind of the one error)
 CAUSES: dict[str, tuple[dict[str, str], Callable[[Path], object], str]] = {
@@ -84,6 +89,17 @@ CAUSES: dict[str, tuple[dict[str, str], Callable[[Path], object], str]] = {
         BOTH,
         lambda y: image(y, "instances.json", height=-1, file_name=".\\0.png"),
         "size",
+    ),
+    "no image in one of two": (BOTH, lambda y: edit(y / "instances.json", lambda c: c.update(images=[])), "format"),
+    "images of one id": (
+        INSTANCES,
+        lambda y: edit(y / "instances.json", lambda c: c["images"][1].update(id=c["images"][0]["id"])),
+        "duplicate",
+    ),
+    "masks of no area": (
+        {**INSTANCES, "CLASSES": "classes.json"},
+        lambda y: edit(y / "instances.json", keep_one_mask_of_two_points),
+        "mask",
     ),
     "no annotation in one of two": (
         BOTH,

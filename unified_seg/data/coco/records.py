@@ -200,6 +200,9 @@ def read_image_entries(
         DataError: there is no such list.
     """
     images = ImageList()
+    if content.get("images") == []:
+        images.refuse(None, None)
+        report(Problem("format", str(path), "no image in it"))
     names: dict[str, ImageId] = {}
     notes = Notes()
     for where, record in iterate_records(path, content.get("images"), "images"):
@@ -217,7 +220,8 @@ def read_image_entries(
                 raise RecordError(cause, kind="duplicate")
             images.by_id[entry.id], names[file] = entry, entry.id
         except RecordError as error:
-            images.refuse(record.get("id"), record.get("file_name"))
+            is_repeated = record.get("id") in images.by_id  # then its own id is not known
+            images.refuse(None if is_repeated else record.get("id"), record.get("file_name"))
             report(Problem(error.kind, str(path), str(error), where))
     notes.tell(path, report)
     return images

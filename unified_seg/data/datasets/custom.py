@@ -50,8 +50,9 @@ class CustomEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     SEMANTIC_ENDING: str = ".png"
     # A YAML or JSON file of the classes; by default the categories of PANOPTIC, or of INSTANCES.
     CLASSES: str = ""
-    # Values of the semantic PNGs that are void; [] for none. By default 255, or 65535 if 255 is the id of a class.
-    IGNORE: tuple[int, ...] | None = None
+    # Values of the semantic PNGs that are void, or a single one; [] for none. By default 255, or 65535 if 255 is the id
+    # of a class.
+    IGNORE: int | tuple[int, ...] | None = None
 
 
 class CustomDataset(NamedTuple):
@@ -102,7 +103,7 @@ class CustomDataset(NamedTuple):
             values.IMAGE_ENDING,
             values.SEMANTIC_ENDING,
             classes,
-            values.IGNORE,
+            (values.IGNORE,) if isinstance(values.IGNORE, int) else values.IGNORE,
         )
 
     def read_table(self) -> ClassTable | None:
