@@ -70,6 +70,11 @@ def resize(yard: Path) -> None:
     smaller.save(yard / "images/0.png")
 
 
+def forget_classes(content: dict[str, Any]) -> None:
+    for segment in content["annotations"][0]["segments_info"]:
+        segment["category_id"] = 9
+
+
 def keep_one_mask_of_two_points(content: dict[str, Any]) -> None:
     del content["annotations"][1:]
     content["annotations"][0]["segmentation"] = [[1, 1, 2, 2]]
@@ -89,6 +94,16 @@ CAUSES: dict[str, tuple[dict[str, str], Callable[[Path], object], str]] = {
         BOTH,
         lambda y: image(y, "instances.json", height=-1, file_name=".\\0.png"),
         "size",
+    ),
+    "image outside of the folder in one of two": (
+        BOTH,
+        lambda y: image(y, "panoptic.json", file_name="..\\images\\0.png"),
+        "path",
+    ),
+    "all segments of no class": (
+        PANOPTIC,
+        lambda y: edit(y / "panoptic.json", forget_classes),
+        "class",
     ),
     "no image in one of two": (BOTH, lambda y: edit(y / "instances.json", lambda c: c.update(images=[])), "format"),
     "images of one id": (

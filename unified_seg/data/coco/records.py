@@ -158,11 +158,11 @@ class ImageList:
         raise RecordError(f"its image id {image_id!r} is not among the images", kind="missing-file")
 
 
-def _name_refused_file(image_root: Path, name: str) -> str:
+def _name_refused_file(image_root: Path, name: str) -> str | None:
     try:
         return str(resolve_below(image_root, name))
     except RecordError:
-        return name
+        return None
 
 
 def match_image_id(image_id: ImageId, known: Container[ImageId]) -> ImageId:

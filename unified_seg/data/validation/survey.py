@@ -231,7 +231,8 @@ def _read(tables: Sequence[ClassTable], reader: ImageReader, item: tuple[int, Re
     _check_instance_ids(record, problems.append)
     semantic = has_semantic_ground_truth(record)
     files = {record["file_name"], find_semantic_file(record)} if semantic else set()
-    if semantic and not contents.pixels.any() and not any(_has_error(problems, file) for file in files):
+    is_sound = not record.get("left_out_segments") and not any(_has_error(problems, file) for file in files)
+    if semantic and not contents.pixels.any() and is_sound:
         cause = f"no pixel of its label {find_semantic_file(record)} has a class"
         problems.append(Problem("no-label", record["file_name"], cause))
     present = {i: int(contents.pixels[i]) for i in np.flatnonzero(contents.pixels).tolist()}
