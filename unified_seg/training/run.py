@@ -24,7 +24,7 @@ from unified_seg.inference.class_order import check_class_order
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
-from unified_seg.training.resume import check_resume
+from unified_seg.training.resume import check_resume, keep_value_range
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 
@@ -80,7 +80,7 @@ def train(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
     """Train, in stages if the config has some."""
     if cfg.SOLVER.STAGES:
         return run_stages(cfg, resume=resume)
-    trainer = Trainer(cfg)
+    trainer = Trainer(keep_value_range(cfg) if resume else cfg)
     trainer.resume_or_load(resume=resume)
     return trainer.train()
 

@@ -16,6 +16,7 @@ from detectron2.structures import BoxMode
 from tabulate import tabulate
 from tqdm import tqdm
 
+from unified_seg.cli import join_some
 from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
@@ -316,4 +317,4 @@ def log_class_shares(name: str, histogram: np.ndarray, table: ClassTable, num_pi
     if warning := describe_default_void(name, void_share, absent):
         logger.warning(f"{name}: {warning}")
     elif absent:
-        logger.warning(f"{name}: no pixel of {', '.join(absent)}")
+        logger.warning(f"{name}: no pixel of {join_some(absent)}")
