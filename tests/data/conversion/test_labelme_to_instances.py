@@ -335,7 +335,7 @@ BAD = {
     "far": (with_shape(shape_type="circle", points=[[1, 2], [1e300, 5]]), r"the point \[1e\+300, 5\.0\] is far"),
     "no label": (with_shape(label=None), "record 1: label must be str, got None"),
     "a group's name": (with_shape(group_id="x"), "record 1: group_id must be int or null, got 'x'"),
-    "none drawn": (lambda f: [write(f, n, drawn(i)) for n, i in (("a.json", "a"), ("labels/b.json", "b"))], "at least"),
+    "none drawn": (lambda f: [write(f, n, drawn(i)) for n, i in (("a.json", "a"), ("labels/b.json", "b"))], "no shape"),
 }  # fmt: skip
 
 
