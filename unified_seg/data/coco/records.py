@@ -220,8 +220,10 @@ def read_image_entries(
                 raise RecordError(cause, kind="duplicate")
             images.by_id[entry.id], names[file] = entry, entry.id
         except RecordError as error:
-            is_repeated = record.get("id") in images.by_id  # then its own id is not known
-            images.refuse(None if is_repeated else record.get("id"), record.get("file_name"))
+            image_id = record.get("id")
+            if isinstance(image_id, ImageId) and image_id in images.by_id:
+                image_id = None  # repeated: its own id is not known
+            images.refuse(image_id, record.get("file_name"))
             report(Problem(error.kind, str(path), str(error), where))
     notes.tell(path, report)
     return images

@@ -36,7 +36,7 @@ class ImageReader(NamedTuple):
         if len(cfg.MODEL.PIXEL_STD) != channels:
             raise ConfigError(f"MODEL.PIXEL_MEAN has {channels} values, MODEL.PIXEL_STD {len(cfg.MODEL.PIXEL_STD)}")
         expected = FORMATS[format]
-        if expected not in (None, channels):
+        if expected is not None and expected != channels:
             mean, deviation = ([round(float(np.mean(cfg.MODEL[key])), 3)] * expected for key in MOMENTS)
             other = next((name for name, number in FORMATS.items() if number == channels), BANDS)
             raise ConfigError(

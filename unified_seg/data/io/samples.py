@@ -30,7 +30,7 @@ RGB, SEPARATED = 2, 5
 ALPHA = (1, 2)
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 # The depths of cameras, and all above: of an image that declares none, the smallest one that holds its values.
-DEPTHS = (8, 10, 12, 14, *range(16, 65))
+DEPTHS = (8, 10, 12, 14, *range(16, 64))
 
 
 class Layout(NamedTuple):
@@ -239,7 +239,7 @@ def guess_range(low: float, high: float, is_float: bool) -> Range | None:
     """Return the range of values between `low` and `high`, see `find_range`."""
     if is_float or low < 0:
         return None
-    return 0, 2 ** next(bits for bits in DEPTHS if high < 2**bits) - 1
+    return 0, 2 ** next((bits for bits in DEPTHS if high < 2**bits), 64) - 1
 
 
 def measure(samples: np.ndarray) -> Range:
