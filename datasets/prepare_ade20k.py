@@ -20,7 +20,7 @@ import numpy as np
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, list_ade20k_categories
 from unified_seg.data.io.file_system import glob_files
-from unified_seg.data.io.image_files import read_label, read_panoptic_ids
+from unified_seg.data.io.label_files import read_label, read_panoptic_ids
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script

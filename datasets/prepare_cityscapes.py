@@ -18,7 +18,7 @@ import numpy as np
 
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.io.file_system import glob_files
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.text_files import read_json
 from unified_seg.data.preparation.archives import unpack

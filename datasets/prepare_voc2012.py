@@ -18,7 +18,7 @@ import numpy as np
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.semantic_folder import read_names
 from unified_seg.data.datasets.voc import HOW_TO_GET, IMAGES
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
 from unified_seg.data.preparation.files import write_names

@@ -53,6 +53,10 @@ TESTED_ELSEWHERE = {
     "unified_seg/meta_arch/unified_segmentor.py:from_config": "above, by __init__",
     "unified_seg/training/trainer.py:load_state_dict": "tests/training/test_trainer.py",
     "unified_seg/data/preparation/command.py:check_counts": "tests/datasets/test_prepare_all.py",
+    "unified_seg/data/io/image_files.py:_check_channels": "tests/data/io/test_samples.py",
+    "unified_seg/data/io/image_files.py:_find_range": "tests/data/io/test_samples.py",
+    "unified_seg/data/io/pixel_limit.py:describe_pixels": "tests/data/io/test_samples.py",
+    "unified_seg/evaluation/instances/evaluator.py:_warn_of_more_objects": "tests/evaluation/test_independent.py",
 }
 
 
@@ -123,6 +127,7 @@ PART = "unified_seg/meta_arch/unified_segmentor.py"
 MESSAGES: list[tuple[str, Callable[..., Any], list[str]]] = [
     ("unified_seg/config/reading.py:_check_words", load_checked, ["SEED=1"]),
     ("unified_seg/config/reading.py:_check_key", load_checked, ["SOLVER.BASE_RL", "0.1"]),
+    ("unified_seg/config/reading.py:_check_key", load_checked, ["solver.base_lr", "0.1"]),
     ("unified_seg/config/overrides.py:_check_stage", load_checked, [*STAGED, "STAGES.b.SEED", "1", "STAGES.aa.SEED", "2"]),
     ("unified_seg/training/step.py:get_autocast_dtype", autocast, ["SOLVER.AMP.ENABLED", "True"]),
     (f"{PART}:__init__", build, ["MODEL.ROI_HEADS.NAME", ""]),
@@ -136,6 +141,7 @@ MESSAGES: list[tuple[str, Callable[..., Any], list[str]]] = [
     ("unified_seg/config/stages.py:read_stages", stages_of, [*STAGED, "STAGES.a.RESULT", "a.pth", "SOLVER.STAGES", "['a']"]),
     ("unified_seg/inference/views.py:__init__", make_views, ["TEST.AUG.MIN_SIZES", "()"]),
     ("unified_seg/meta_arch/freezing.py:_check_paths", build, ["SOLVER.TRAIN_PARTS", "['sem_seg_haed']"]),
+    ("unified_seg/data/io/image_reader.py:from_config", build, ["INPUT.FORMAT", "L"]),
     ("unified_seg/data/datasets/registration.py:check_registered", build, ["DATASETS.TEST", "['unified_test_streets_va']"]),
 ]  # fmt: skip
 
@@ -168,6 +174,11 @@ TYPED = [
     (
         "unified_seg/data/conversion/colors_to_ids.py:_describe_unknown_color",
         "--unknown",
+        "unified_seg_cli/commands/convert_dataset.py",
+    ),
+    (
+        "unified_seg/data/conversion/labelme_shapes.py:_check_points",
+        "--skip-shapes",
         "unified_seg_cli/commands/convert_dataset.py",
     ),
     ("unified_seg/data/io/parallel.py:map_in_parallel", "--workers", "unified_seg_cli/parser.py"),

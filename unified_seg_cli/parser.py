@@ -12,6 +12,10 @@ from unified_seg_cli.types import positive_int, worker_count
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 
+# The same as in `unified_seg.data.io.pixel_limit`; a test compares them.
+DEFAULT_MAX_PIXELS = 89_478_485
+
+
 class ToolParser(argparse.ArgumentParser):
     """A parser whose description is the docstring of a tool, printed as it stands.
 
@@ -66,6 +70,10 @@ class ToolParser(argparse.ArgumentParser):
         if options.get("default") is not None:
             help = f"{help}; default: %(default)s"
         return self.add_argument(name, type=positive_int, metavar="N", help=help, **options)
+
+    def add_max_pixels(self) -> None:
+        """Add --max-pixels, the limit of what is read."""
+        self.add_count("--max-pixels", "refuse images with more pixels", default=DEFAULT_MAX_PIXELS)
 
     def add_alias(self, alias: str, action: argparse.Action) -> None:
         """Accept an earlier spelling of an option that is not required, without a line in --help."""

@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from detectron2.data import DatasetCatalog
 from shared import create_parser, get_unfused, read_config
 
+from unified_seg.data.datasets.alignment import load_with_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable, read_input
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
@@ -41,7 +42,7 @@ def predict_label_maps(predictor: Predictor, table: ClassTable, record: dict[str
         DataError: see `read_semantic_ground_truth`.
         ConfigError: the model has no fusion that refines the semantic map.
     """
-    image = read_input(predictor, record["file_name"])
+    image = predictor.read(record["file_name"])
     ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2])
     outputs = predictor(image)
     before, after = (each["sem_seg_labels"].cpu().numpy() for each in (get_unfused(outputs), outputs))
@@ -50,10 +51,9 @@ def predict_label_maps(predictor: Predictor, table: ClassTable, record: dict[str
 
 def run(args: argparse.Namespace) -> None:
     cfg = read_config(args)
-    records = DatasetCatalog.get(args.dataset)
     make_writable(args.output)
     predictor = Predictor(cfg)
-    table = ClassTable.from_metadata(predictor.metadata)
+    records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
     compare = partial(predict_label_maps, predictor, table)
     summary = write_changes(args.output, compare, records, table, names=NAMES, top=args.top)
     print(f"{summary}: {args.output}")

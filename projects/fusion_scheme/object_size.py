@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 import torch
-from detectron2.data import DatasetCatalog
 from detectron2.structures import BitMasks, Boxes, Instances, pairwise_iou
 from tqdm import tqdm
 
@@ -30,10 +29,12 @@ from matplotlib import pyplot as plt
 from shared import create_parser, get_unfused, read_config
 
 from unified_seg.data.coco.panoptic_segments import read_segments
+from unified_seg.data.datasets.alignment import load_with_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable, read_input
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg_cli import run_tool
 
@@ -133,16 +134,15 @@ def draw_curves(bins: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 
 def run(args: argparse.Namespace) -> None:
     cfg = read_config(args)
-    records = DatasetCatalog.get(args.dataset)
     make_writable(args.output)
     predictor = Predictor(cfg)
-    table = ClassTable.from_metadata(predictor.metadata)
+    records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
     threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
     objects: list[FoundObject] = []
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
         if "pan_seg_file_name" not in record:
             raise DataError(f"{record['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
-        outputs = predictor(read_input(predictor, record["file_name"]))
+        outputs = predictor(predictor.read(record["file_name"]))
         objects += find_objects(outputs, record, table, threshold)
     if not objects:
         raise DataError(f"{args.dataset}: the detector found no object; lower the score threshold")

@@ -20,7 +20,6 @@ from typing import Any
 
 import matplotlib
 import torch
-from detectron2.data import DatasetCatalog
 from detectron2.structures import Instances
 from tabulate import tabulate
 from torch.nn import functional as F
@@ -30,6 +29,8 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from shared import create_parser, read_config
 
+from unified_seg.data.datasets.alignment import load_with_classes
+from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -39,7 +40,7 @@ from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable, read_input
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg_cli import run_tool
@@ -104,12 +105,11 @@ def draw_curves(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    records = DatasetCatalog.get(args.dataset)
-    if missing := [r for r in records if "pan_seg_file_name" not in r]:
-        raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
     make_writable(args.output)
     predictor = Predictor(read_config(args, "MODEL.PANOPTIC_FUSION.NAME", ""))
-    table = ClassTable.from_metadata(predictor.metadata)
+    records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
+    if missing := [r for r in records if "pan_seg_file_name" not in r]:
+        raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
     fusions = {
         name: build_panoptic_fusion(read_config(args, "MODEL.PANOPTIC_FUSION.NAME", name), table) for name in FUSIONS
     }
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scored = {(kind, name): create_evaluators(table, records, folder) for kind in maps for name in FUSIONS}
         for record in tqdm(records, desc="fusing", unit="img", disable=None):
-            outputs = predictor(read_input(predictor, record["file_name"]))
+            outputs = predictor(predictor.read(record["file_name"]))
             ground_truth = torch.from_numpy(read_semantic_ground_truth(record, table))
             labels = [outputs["sem_seg_labels"].cpu(), *(coarsen(ground_truth, stride, table) for stride in STRIDES)]
             for (kind, name), each in scored.items():

@@ -45,7 +45,8 @@ if "--eval-only" not in flags:
     (out / "model_final.pth").write_text("whole")
 right = 10 * int(config["SOLVER.MAX_ITER"]) + int(config["SEED"])
 np.savez(dataset / "sem_seg.npz", per_image=np.full((4, 3, 1), [[right], [100], [right]]), image_ids=list("abcd"))
-results = {"sem_seg": {"mIoU": float(right), "IoU-road": float(right)}, "panoptic_seg": {"PQ": 20.0}}
+pq = None if Path("undefined").exists() else 20.0
+results = {"sem_seg": {"mIoU": float(right), "IoU-road": float(right)}, "panoptic_seg": {"PQ": pq}}
 (out / "inference" / "results.json").write_text(json.dumps({"results": {"v": results}, "eval_s": 0.0, "train_s": 90.0}))
 """
 README = "# p\n" + "\n".join((*get_markers(MAIN), *get_markers(CLASSES), ""))
@@ -122,6 +123,17 @@ def test_all_rows_and_seeds_run_once(repository):
     assert "| road    | 30.5" in repository.readme() and "| 50.5   |" in repository.readme()
     assert "| More  |" in repository.readme() and "50.50 ± 0.71" in repository.readme()
     assert repository.ablate() == []  # all is done
+
+
+def test_undefined_scores_are_left_empty(repository):
+    (repository.root / "undefined").touch()
+    base, more, fused = PLAN["rows"]
+    rows = [base, {**more, "metrics": ["miou", "pq"]}, fused]
+    repository.write_plan({**PLAN, "seeds": [0], "rows": rows})
+    repository.ablate()
+    _, more, fused = repository.results()["rows"]
+    assert more["pq"] == fused["pq"] == [None] and fused["difference"].keys() == {"seeds", "miou"}
+    assert more["miou"] == [50] and "PQ" not in repository.readme()
 
 
 def test_the_sigterm_handler_is_restored(repository):

@@ -58,10 +58,12 @@ def test_parameters_are_counted_by_hand():
     assert rows == {"backbone": ["108", "108", "81.2"], "head": ["25", "20", "18.8"], "all": ["133", "128", "100.0"]}
 
 
-def test_random_images_are_of_the_test_size_and_always_the_same():
-    cfg = SimpleNamespace(INPUT=SimpleNamespace(MIN_SIZE_TEST=20, MAX_SIZE_TEST=33))
+@pytest.mark.parametrize("channels", [3, 1])
+def test_random_images_are_of_the_test_size_and_always_the_same(channels):
+    source = SimpleNamespace(MIN_SIZE_TEST=20, MAX_SIZE_TEST=33)
+    cfg = SimpleNamespace(INPUT=source, MODEL=SimpleNamespace(PIXEL_MEAN=[1.0] * channels))
     first, second = (list(analyze_model.random_images(cfg, 2)) for _ in range(2))
-    assert first[0].shape == (3, 20, 33)
+    assert first[0].shape == (channels, 20, 33)
     assert all(torch.equal(a, b) for a, b in zip(first, second)) and not torch.equal(*first)
 
 

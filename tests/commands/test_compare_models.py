@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
@@ -13,6 +14,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 
 from unified_seg.commands import compare_models
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.resolve import resolve_config
 from unified_seg_cli.commands.compare_models import main, parse_args
 
@@ -59,11 +61,17 @@ def configs(monkeypatch) -> list[CfgNode]:
     """The configs of the models that the tool builds; each sees one class everywhere, the one of the id SEED."""
     built = []
 
-    def predictor(cfg: CfgNode) -> Any:
-        built.append(cfg)
-        return lambda image: {"sem_seg_labels": torch.full(image.shape[:2], cfg.SEED)}
+    class Stub:
+        read = staticmethod(read_image)
 
-    monkeypatch.setattr(compare_models, "Predictor", predictor)
+        def __init__(self, cfg: CfgNode):
+            self.label = cfg.SEED
+            built.append(cfg)
+
+        def __call__(self, image: np.ndarray) -> dict[str, Any]:
+            return {"sem_seg_labels": torch.full(image.shape[:2], self.label)}
+
+    monkeypatch.setattr(compare_models, "Predictor", Stub)
     monkeypatch.setattr(compare_models, "list_tasks", lambda cfg: ["sem_seg"])
     return built
 

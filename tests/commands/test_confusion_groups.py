@@ -12,7 +12,7 @@ from PIL import Image
 
 from unified_seg.commands import confusion_groups
 from unified_seg.config import load_config
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.structures.class_table import ClassTable
 from unified_seg_cli.commands.confusion_groups import main, parse_args, parse_source

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.io.image_files import read_label, read_panoptic_ids
+from unified_seg.data.io.label_files import read_label, read_panoptic_ids
 from unified_seg.data.validation.checks import check_record
 from unified_seg_cli.commands.convert_dataset import main
 

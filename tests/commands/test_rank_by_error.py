@@ -16,7 +16,8 @@ from scipy.stats import spearmanr
 
 from unified_seg.commands import rank_by_error
 from unified_seg.config import load_config
-from unified_seg.data.io.image_files import read_image, read_label
+from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch import build_model
@@ -103,6 +104,8 @@ def predictions(monkeypatch) -> dict[int, tuple[float, float, float]]:
         return {"sem_seg_labels": labels, "semantic_logit_maps": whole}
 
     class Stub:
+        read = staticmethod(read_image)
+
         def __init__(self, cfg: CfgNode):
             self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
 
@@ -228,7 +231,7 @@ def test_large_images_are_small_on_the_sheet(command, predictions, gray_dataset,
     with pytest.MonkeyPatch.context() as patch:
         fixed = model.predictor(np.zeros((1, 1, 3), np.uint8))
         labels = torch.full((700, 1300), ROAD)
-        patch.setattr(model, "predictor", lambda image: fixed | {"sem_seg_labels": labels})
+        patch.setattr(type(model.predictor), "__call__", lambda self, image: fixed | {"sem_seg_labels": labels})
         row, _ = model.draw(record)
     # 700 x 1300 are 345 x 640; the last two pictures are error probabilities, dark and bright, and true errors.
     assert row.shape == (345 + 22, 4 * 640 + 3 * 4, 3)

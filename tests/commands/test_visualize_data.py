@@ -1,13 +1,19 @@
 """tools/visualize_data.py, on the hand-drawn data set, whose images show their classes' colors."""
 
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from detectron2.data import DatasetCatalog
+from PIL import Image
 
+from unified_seg.data.datasets.cityscapes import register_cityscapes_like
 from unified_seg.visualization.panels import SEMANTIC_OPACITY
 from unified_seg_cli.commands.visualize_data import main, parse_args
+
+COPY = "unified_test_streets_copy"
 
 
 @pytest.fixture
@@ -27,6 +33,29 @@ def test_annotations_are_drawn_once_each(command, tmp_path):
     assert names == [f"{i}_alpha_{i:06d}_000019.png" for i in range(4)]
     # Image, semantic, instances and panoptic, two by two.
     assert cv2.imread(str(tmp_path / "drawn" / names[0])).shape[1] == 2 * 512 + 4
+
+
+@pytest.fixture
+def images(tiny_dataset, tmp_path, forget_datasets) -> list[Path]:
+    """The images of a copy of the training set, which a test may change."""
+    shutil.copytree(tiny_dataset.root, tmp_path / "streets")
+    register_cityscapes_like(COPY, tmp_path / "streets", "train")
+    return [Path(record["file_name"]) for record in DatasetCatalog.get(COPY)]
+
+
+def test_unreadable_images_are_left_out_and_named(command, images, tmp_path):
+    images[1].write_bytes(images[1].read_bytes()[:100])
+    with pytest.raises(SystemExit, match=rf"UnreadableError: 1 of 4 images .*\n  .*{images[1].name}"):
+        main(command("annotation", "DATASETS.TRAIN", [COPY]))
+    assert len(list((tmp_path / "drawn").iterdir())) == 3
+
+
+def test_floats_are_drawn_as_training_reads_them(command, images, tmp_path):
+    for image in images:
+        gray = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)
+        Image.fromarray(gray.astype(np.float32) / 255).save(image, format="TIFF")
+    main(command("dataloader", "--num-images", 2, "DATASETS.TRAIN", [COPY]))
+    assert len(list((tmp_path / "drawn").iterdir())) == 2
 
 
 def test_a_number_limits_the_pictures(command, tmp_path):

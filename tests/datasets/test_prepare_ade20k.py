@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from unified_seg.data.datasets.ade20k import IMAGES, load_ade20k_panoptic
-from unified_seg.data.io.image_files import read_label, read_panoptic_ids
+from unified_seg.data.io.label_files import read_label, read_panoptic_ids
 
 
 def test_the_official_numbers() -> None:

@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 from unified_seg.data.datasets.coco_stuff import IMAGES
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 
 
 def test_the_official_numbers() -> None:

@@ -7,7 +7,7 @@ import pytest
 import scipy.io
 
 from unified_seg.data.datasets.pascal_context import CLASS_NAMES, IMAGES
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 
 
 def test_the_official_numbers() -> None:

@@ -7,7 +7,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from drawn_streets import METADATA, Streets, annotations_of, draw_street, perfect_output, run
 
 from unified_seg.config import get_config
-from unified_seg.data.io.image_files import read_panoptic_ids
+from unified_seg.data.io.label_files import read_panoptic_ids
 from unified_seg.evaluation import build_evaluators
 
 NAME = "drawn_streets_build"

@@ -11,7 +11,7 @@ from drawn_streets import CAR, SIZE, Streets, draw_street, instances_of, noisy_o
 from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
-from unified_seg.data.io.image_files import read_label, read_panoptic_ids, write_png
+from unified_seg.data.io.label_files import read_label, read_panoptic_ids, write_png
 from unified_seg.evaluation.export import CityscapesSemanticExporter, CocoPanopticExporter
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator

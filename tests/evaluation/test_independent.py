@@ -147,7 +147,7 @@ class TestDetectionLimit:
         scores = run(evaluator, [record], [output])
         assert scores["segm"]["AP"] == pytest.approx(expected, abs=0.01)
         assert str(300 if limit == -1 else limit) in evaluator.notes[0]
-        assert any("TEST.DETECTIONS_PER_IMAGE" in each.message for each in caplog.records) == (limit == 100)
+        assert any("`TEST.DETECTIONS_PER_IMAGE 300`" in each.message for each in caplog.records) == (limit == 100)
 
     def test_limit_below_ten_counts_the_best(self, cells: tuple[Streets, dict, dict]):
         streets, record, output = cells

@@ -1,10 +1,13 @@
 from pathlib import Path
 
 import pytest
-from detectron2.data import DatasetCatalog
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from unified_seg.config import get_config
+from unified_seg.data.datasets.registration import register_dataset
+from unified_seg.data.datasets.semantic_folder import build_semantic_table
 from unified_seg.data.problems import DataError
-from unified_seg.inference.images import find_images, find_records, make_writable
+from unified_seg.inference.images import find_fixed_folder, find_images, find_records, make_writable
 
 
 @pytest.fixture
@@ -31,6 +34,15 @@ def test_trees_are_searched_for_images_alone(images: Path) -> None:
     assert find_images([str(images / "__MACOSX"), str(images / "a/._1.jpg")])  # what the user names is meant
 
 
+def test_patterns_find_images_in_folders_with_brackets(images: Path) -> None:
+    folder = images.rename(images.with_name("all [of them]"))
+    found = [folder / "street [0].png", folder / "street [1].PNG", folder / "street [2].png"]
+    assert find_images([str(folder)]) == find_images([f"{folder}/*"]) == find_images([f"{folder}/**"]) == found
+    assert find_images([f"{folder}/street*.png"]) == [found[0], found[2]]
+    assert find_images([f"{folder}/*.txt"]) == [folder / "notes.txt"]  # named by its suffix
+    assert [find_fixed_folder(Path(f"{folder}{end}")) for end in ("", "/*", "/x*/*.png", "/notes.txt")] == [folder] * 4
+
+
 @pytest.mark.parametrize("pattern", ["nothing", "*.jpg", "empty"])
 def test_input_without_images_is_named(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "empty").mkdir()
@@ -39,16 +51,37 @@ def test_input_without_images_is_named(tmp_path: Path, pattern: str) -> None:
 
 
 def test_records_come_from_files_or_a_data_set(images: Path) -> None:
-    assert find_records([str(images / "street [0].png")], None) == [{"file_name": str(images / "street [0].png")}]
+    cfg = get_config()
+    one = str(images / "street [0].png")
+    assert find_records([one], None, cfg) == [{"file_name": one}]
     name, records = "unified_test_of_images", [{"file_name": "a.png", "image_id": 1}]
-    DatasetCatalog.register(name, lambda: records)
+    register_dataset(name, lambda: records, build_semantic_table(["road"], [(1, 2, 3)]))
     try:
-        assert find_records(None, name) == records
+        assert find_records(None, name, cfg) == records
         records = []
         with pytest.raises(DataError, match=f"--dataset {name}"):
-            find_records(None, name)
+            find_records(None, name, cfg)
     finally:
         DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+
+
+def test_records_of_a_data_set_have_the_ids_of_the_model() -> None:
+    names = {"unified_test_trained": ["road", "sky"], "unified_test_drawn": ["sky", "road"]}
+    record = {"file_name": "a.png", "image_id": 1, "sem_seg_file_name": "labels.png"}
+    for name, classes in names.items():
+        table = build_semantic_table(classes, [(1, 2, 3), (4, 5, 6)])
+        register_dataset(name, lambda: [record], table)
+    trained, drawn = names
+    cfg = get_config()
+    cfg.DATASETS.TRAIN = (trained,)
+    try:
+        assert find_records(None, trained, cfg) == [record]
+        assert find_records(None, drawn, cfg) == [{**record, "sem_seg_values": {0: 1, 1: 0, 255: 255}}]
+    finally:
+        for name in names:
+            DatasetCatalog.remove(name)
+            MetadataCatalog.remove(name)
 
 
 def test_output_folder_is_created(tmp_path: Path) -> None:

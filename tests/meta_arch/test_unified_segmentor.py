@@ -183,6 +183,14 @@ def test_model_without_a_training_set_is_refused(tiny_config: CfgNode) -> None:
         build(tiny_config)
 
 
+def test_means_and_deviations_may_be_whole_numbers(tiny_config: CfgNode) -> None:
+    tiny_config.MODEL.PIXEL_MEAN, tiny_config.MODEL.PIXEL_STD = [100, 110, 120], [50, 50, 50]
+    model = build(tiny_config).eval()
+    with torch.no_grad():
+        model([{"image": torch.zeros(3, 64, 128, dtype=torch.uint8)}])
+    assert model.pixel_mean.flatten().tolist() == [100.0, 110.0, 120.0]
+
+
 def test_numbers_of_classes_come_from_the_data_set(tiny_config: CfgNode) -> None:
     tiny_config.MODEL.SEM_SEG_HEAD.NUM_CLASSES, tiny_config.MODEL.ROI_HEADS.NUM_CLASSES = 3, 3
     model = build(tiny_config)

@@ -70,6 +70,12 @@ def test_the_range_of_the_training_images_is_used_and_kept(fields: Path, load_sc
     arguments = ["--input", str(fields / "images"), "--output", str(fields / "drawn"), "--opts", *weights]
     demo.main(["--config-file", str(config), *arguments])
     assert len(list((fields / "drawn").iterdir())) == 2
+    # A resumed run goes on with its range, though an image is brighter now.
+    Image.fromarray(np.full(SIZE, 9000, np.uint16)).save(fields / "images" / "b.png")
+    run(["--config-file", str(config), "--resume", *TINY, *SEMANTIC, "SOLVER.MAX_ITER", "3"])
+    checkpoint = torch.load(output / "model_final.pth", weights_only=False)
+    assert (checkpoint["iteration"], checkpoint["trainer"]["value_range"]) == (2, [0, 4095])
+    assert "DEFAULT_VALUE_RANGE was" not in (output / "log.txt").read_text()
 
 
 def test_bands_are_trained_on_and_evaluated(fields: Path, load_script: Any) -> None:

@@ -216,7 +216,7 @@ def test_a_run_without_checkpoint_starts_with_any_config(config: CfgNode) -> Non
 
 def test_best_score_on_other_test_sets_does_not_count(tmp_path: Path) -> None:
     torch.save({"model": {}, "segm/AP": 70.0, "datasets": ["a"]}, tmp_path / "model_best.pth")
-    for datasets, expected in ((["a"], 70.0), (["a", "b"], float("-inf"))):
+    for datasets, expected in ((["a"], 70.0), (["b"], float("-inf"))):
         hook = BestCheckpoint("segm/AP", str(tmp_path), datasets)
         hook.trainer = type("T", (), {"start_iter": 5})()
         hook.before_train()

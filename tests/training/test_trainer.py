@@ -163,6 +163,12 @@ def test_unknown_best_metric_is_named(tmp_path):
         hook.after_step()
 
 
+@pytest.mark.parametrize(("metric", "datasets"), [("mIoU", ["a"]), ("sem_seg/mIoU", ["a", "b"]), ("", [])])
+def test_best_metric_of_another_form_is_named_before_training(tmp_path, metric, datasets):
+    with pytest.raises(ConfigError, match=r"TEST\.BEST_CHECKPOINT_METRIC: expected a path .*data set"):
+        BestCheckpoint(metric, str(tmp_path), datasets)
+
+
 @pytest.mark.parametrize("results", [{"segm": {"AP": float("nan")}}, {}, {"bbox": {"AP": 1.0}}])
 def test_undefined_score_is_never_the_best(tmp_path, results, caplog):
     hook = BestCheckpoint("segm/AP", str(tmp_path), tasks=["bbox", "segm"])

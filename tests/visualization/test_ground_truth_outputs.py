@@ -14,16 +14,19 @@ def test_instances_are_the_things_of_the_panoptic_map(record, table):
     assert instances.pred_masks.areas().tolist() == [24 * 24, 24 * 24]
 
 
-@pytest.mark.parametrize("form", ["polygon", "rle", "compressed", "box"])
+@pytest.mark.parametrize("form", ["polygon", "flat polygon", "rle", "rle of floats", "compressed", "box"])
 def test_annotations_are_preferred_to_segments(record, table, form):
     # A rectangle of columns 10 to 19 and rows 20 to 29.
     mask = np.zeros((64, 128), np.uint8, order="F")
     mask[20:30, 10:20] = 1
     first = 10 * 64 + 20  # COCO's counts run down the columns: zeros before the first pixel, then 10 of each in turn
     counts = [first, 10, *[54, 10] * 9, 64 * 128 - first - 10 - 9 * 64]
+    polygon = [10.0, 20.0, 20.0, 20.0, 20.0, 30.0, 10.0, 30.0]
     forms = {
-        "polygon": [[10.0, 20.0, 20.0, 20.0, 20.0, 30.0, 10.0, 30.0]],
+        "polygon": [polygon],
+        "flat polygon": polygon,
         "rle": {"size": [64, 128], "counts": counts},
+        "rle of floats": {"size": [64, 128], "counts": [float(run) for run in counts]},
         "compressed": coco_mask.encode(mask),
     }
     annotation = {"bbox": [10, 20, 10, 10], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 1, "iscrowd": 1}

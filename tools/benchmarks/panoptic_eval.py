@@ -23,7 +23,7 @@ from panopticapi.evaluation import PQStat, pq_compute_single_core
 from panopticapi.utils import id2rgb
 from PIL import Image
 
-from unified_seg.data.io.image_files import read_panoptic_ids
+from unified_seg.data.io.label_files import read_panoptic_ids
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, match_segments
 from unified_seg_cli import ToolParser

@@ -58,16 +58,17 @@ def _tensors(outputs: Any) -> Iterator[Tensor]:
 
 
 def random_images(cfg: CfgNode, count: int) -> Iterator[Tensor]:
-    """Yield the same (3, H, W) noise images in each run, with H = INPUT.MIN_SIZE_TEST and W = INPUT.MAX_SIZE_TEST."""
+    """Yield the same (C, H, W) noise images in each run, with H = INPUT.MIN_SIZE_TEST and W = INPUT.MAX_SIZE_TEST."""
     height = cfg.INPUT.MIN_SIZE_TEST or cfg.INPUT.MAX_SIZE_TEST
     width = max(height, cfg.INPUT.MAX_SIZE_TEST)
+    shape = (len(cfg.MODEL.PIXEL_MEAN), height, width)
     generator = torch.Generator().manual_seed(0)
     for _ in range(count):
-        yield torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
+        yield torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
 
 
 def test_images(cfg: CfgNode, count: int) -> Iterator[Tensor]:
-    """Yield the first images (3, H, W) of DATASETS.TEST in the size that the model gets."""
+    """Yield the first images (C, H, W) of DATASETS.TEST in the size that the model gets."""
     for batch in islice(build_test_loader(cfg, cfg.DATASETS.TEST[0]), count):
         yield batch[0]["image"]
 

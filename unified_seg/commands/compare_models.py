@@ -19,7 +19,7 @@ from unified_seg.evaluation import list_tasks
 from unified_seg.evaluation.instances.comparison import InstanceComparison, describe_changes, format_changes
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import make_writable, read_input
+from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
@@ -70,7 +70,7 @@ class Pair:
 
     def predict(self, record: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the outputs of both models for an image."""
-        outputs = [predict(read_input(predict, record["file_name"])) for predict in self.predictors]
+        outputs = [predict(predict.read(record["file_name"])) for predict in self.predictors]
         if self.instances is not None:
             self.instances.add(record, outputs)
         return outputs

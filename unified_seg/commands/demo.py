@@ -224,17 +224,17 @@ def run(args: argparse.Namespace) -> None:
         print(f"{args.video_input} -> {file} ({frames} frames)")
         return
     cfg = setup(args)
-    records, roots = find_inputs(args)
+    records, roots = find_inputs(args, cfg)
     files = output_files([Path(record["file_name"]) for record in records], args.output, roots)
     draw_images(Predictor(cfg), records, files, args.confidence_threshold)
 
 
-def find_inputs(args: argparse.Namespace) -> tuple[list[dict[str, Any]], list[Path]]:
+def find_inputs(args: argparse.Namespace, cfg: CfgNode) -> tuple[list[dict[str, Any]], list[Path]]:
     """Return the records to draw, and the folders whose sub-folders the pictures keep.
 
     Pictures of an earlier run, in an output folder inside of an input folder, are not drawn again.
     """
-    records = find_records(args.input, args.dataset)
+    records = find_records(args.input, args.dataset, cfg)
     images = [Path(record["file_name"]) for record in records]
     if args.dataset:
         # Only if names alone are not unique: the pictures of Cityscapes are in one folder.

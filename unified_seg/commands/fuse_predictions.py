@@ -23,7 +23,7 @@ from unified_seg.data.coco.prediction_files import (
     read_semantic_map,
 )
 from unified_seg.data.coco.rle import encode_masks
-from unified_seg.data.io.image_files import write_png
+from unified_seg.data.io.label_files import write_png
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError

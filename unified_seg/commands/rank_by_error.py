@@ -12,7 +12,6 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
-from unified_seg.data.datasets.alignment import load_with_classes
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
@@ -22,7 +21,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import LeftOutFiles, find_records, make_writable, read_input
+from unified_seg.inference.images import LeftOutFiles, find_records, make_writable
 from unified_seg.reporting.error_ranking import (
     Measures,
     Ranked,
@@ -84,7 +83,7 @@ class ErrorPredictor:
             ConfigError: the model predicts no errors.
             DataError: an image or ground truth that can't be used, or a prediction that is not finite.
         """
-        image = read_input(self.predictor, record["file_name"])
+        image = self.predictor.read(record["file_name"])
         maps, size = self._maps(self.predictor(image)), (image.shape[0], image.shape[1])
         probability = maps["error"].probability(size)
         wrong, labeled = self.find_errors(record, maps, size)
@@ -104,7 +103,7 @@ class ErrorPredictor:
         Returns:
             (h, w, 3) uint8 RGB, and the panel of the prediction for the legend.
         """
-        image = read_input(self.predictor, record["file_name"])
+        image = self.predictor.read(record["file_name"])
         outputs = self.predictor(image)
         maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
         labels = get_label_map(outputs)
@@ -164,11 +163,9 @@ def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     if args.into is not None:
         read_with_markers(args.into, MARKERS)
-    records = find_records(args.input, args.dataset)
+    records = find_records(args.input, args.dataset, cfg)
     make_writable(args.output)
     model = ErrorPredictor(cfg)
-    if args.dataset:
-        records, _ = load_with_classes(args.dataset, model.table)
     measured, left_out = [], LeftOutFiles()
     for record in tqdm(records, "predicting", unit="img", disable=None):
         with left_out.collect():

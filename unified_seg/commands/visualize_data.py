@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.data.io.image_files import convert_to_picture
-from unified_seg.data.pipeline.loaders import build_train_loader
+from unified_seg.data.pipeline.loaders import build_train_loader, load_training_records
 from unified_seg.data.resolve import resolve_config
+from unified_seg.data.validation.value_ranges import find_common_range
 from unified_seg.errors import UserError
-from unified_seg.inference.images import make_writable
+from unified_seg.inference.images import LeftOutFiles, make_writable
+from unified_seg.inference.value_range import set_value_range
 from unified_seg.visualization import draw_ground_truth, draw_panels
 from unified_seg.visualization.ground_truth_outputs import convert_targets
 
@@ -27,16 +29,22 @@ def setup(args: argparse.Namespace) -> CfgNode:
     return resolve_config(load_config(args.config_file, ["DATALOADER.NUM_WORKERS", "0", *args.opts]))
 
 
-def annotations(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and picture of each record of DATASETS.TRAIN."""
+def annotations(cfg: CfgNode, left_out: LeftOutFiles) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield name and picture of each record of DATASETS.TRAIN whose files can be read."""
     for name in cfg.DATASETS.TRAIN:
         metadata = MetadataCatalog.get(name)
         for record in DatasetCatalog.get(name):
-            yield str(record["image_id"]), draw_ground_truth(record, metadata)
+            picture = None
+            with left_out.collect():
+                picture = draw_ground_truth(record, metadata)
+            if picture is not None:
+                yield str(record["image_id"]), picture
 
 
 def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield name and picture of each image of the training loader, endlessly."""
+    """Yield name and picture of each image of the training loader, endlessly, with the values that training reads."""
+    if not cfg.INPUT.VALUE_RANGE and (found := find_common_range(load_training_records(cfg))) is not None:
+        cfg = set_value_range(cfg, found)
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     for batch in build_train_loader(cfg):
         for targets in batch:
@@ -48,19 +56,22 @@ def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
 def save(pictures: Iterator[tuple[str, np.ndarray]], total: int, folder: Path) -> None:
     """Write <number>_<name>.png; the loader yields an image again with another augmentation, so names may repeat."""
     make_writable(folder)
-    digits = len(str(total - 1))
+    digits, drawn = len(str(total - 1)), 0
     for index, (name, picture) in enumerate(tqdm(islice(pictures, total), total=total, desc="drawing", disable=None)):
         file = folder / f"{index:0{digits}}_{name.replace('/', '_')}.png"
         if not cv2.imwrite(str(file), picture[:, :, ::-1]):
             raise UserError(f"--output: {file} can't be written")
-    print(f"{total} pictures in {folder}")
+        drawn += 1
+    print(f"{drawn} pictures in {folder}")
 
 
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
     size = sum(len(DatasetCatalog.get(name)) for name in cfg.DATASETS.TRAIN)
     if args.source == "annotation":
-        save(annotations(cfg), min(size, args.num_images or size), args.output)
+        left_out = LeftOutFiles()
+        save(annotations(cfg, left_out), min(size, args.num_images or size), args.output)
+        left_out.raise_any(size)
     else:
         if cfg.SEED >= 0:
             seed_all_rng(cfg.SEED)

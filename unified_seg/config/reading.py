@@ -281,7 +281,7 @@ def _check_key(cfg: CfgNode, key: str, source: str, prefix: str = "") -> None:
         if not isinstance(node, CfgNode) or part not in node:
             known = [name for name, _ in _leaves(cfg)]
             known = [RESULT, *(name for name in known if not name.startswith("STAGES."))] if prefix else known
-            close = difflib.get_close_matches(key, known, n=1)
+            close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.upper(), known, n=1)
             hint = f"; did you mean {format_hint(prefix + close[0])}?" if close else ""
             raise ConfigError(f"{source}: unknown config key {prefix}{key}{hint}")
         node = node[part]

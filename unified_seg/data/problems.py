@@ -86,7 +86,7 @@ KINDS = {
     "format": Kind("Annotations in a wrong format", "write the file in the format of docs/data.md"),
     "path": Kind("File names outside of their folder", "name files relative to the folder, without '..'"),
     "duplicate": Kind("Repeated records", "keep one of them, or give the other an id of its own"),
-    "missing-truth": Kind("Images without ground truth", "label the image, or take it out of the list of images"),
+    "missing-ground-truth": Kind("Images without ground truth", "label the image, or leave it out of the images"),
     "class": Kind("Unknown classes", "add the class to the categories, or remove what refers to it"),
     "size": Kind("Sizes that differ", "export the label at the size of the image, which an EXIF tag may rotate"),
     "orientation": Kind(

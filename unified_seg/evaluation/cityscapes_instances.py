@@ -17,7 +17,7 @@ from cityscapesscripts.evaluation.instances2dict import instances2dict
 from cityscapesscripts.helpers.labels import name2label
 from PIL import Image
 
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
 from unified_seg.evaluation.model_outputs import read_instances

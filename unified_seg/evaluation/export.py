@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from unified_seg.data.coco.categories import to_coco_categories
-from unified_seg.data.io.image_files import write_png
+from unified_seg.data.io.label_files import write_png
 from unified_seg.data.io.text_files import write_json
 from unified_seg.evaluation.base import (
     Output,

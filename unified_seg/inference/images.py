@@ -3,36 +3,39 @@
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from detectron2.data import DatasetCatalog
+from detectron2.config import CfgNode
 from tqdm import tqdm
 
+from unified_seg.data.datasets.alignment import load_for_model
 from unified_seg.data.io.file_system import is_data_name, list_files
-from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image
+from unified_seg.data.io.image_files import IMAGE_SUFFIXES
 from unified_seg.data.problems import DataError, FileError, UnreadableError
 
 
-def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict[str, Any]]:
+def find_records(inputs: Sequence[str] | None, dataset: str | None, cfg: CfgNode) -> list[dict[str, Any]]:
     """Return the records that --input or --dataset names; one of the two is given.
 
     Args:
         inputs: see `find_images`.
         dataset: registered in Detectron2's catalog.
+        cfg: the resolved config of the model.
 
     Returns:
-        The records of the data set; for files, records with their `file_name` alone.
+        The records of the data set, with the semantic ids and thing ids of the model; for files, records with their
+        `file_name` alone.
 
     Raises:
+        ConfigError: the data set has other classes than the model.
         DataError: as `find_images` does, or a data set without records.
     """
     if dataset is None:
         return [{"file_name": str(path)} for path in find_images(inputs or ())]
-    records = DatasetCatalog.get(dataset)
+    records, _ = load_for_model(dataset, cfg)
     if not records:
         raise DataError(f"--dataset {dataset}: it has no records")
     return records
@@ -41,7 +44,8 @@ def find_records(inputs: Sequence[str] | None, dataset: str | None) -> list[dict
 def find_images(inputs: Sequence[str]) -> list[Path]:
     """Return the image files that files, folders with their sub-folders and patterns name, each once, in order.
 
-    In folders and trees only files with a suffix of an image count, and no hidden files and files of systems.
+    In folders and trees, and of patterns without a suffix, only files with a suffix of an image count, and no hidden
+    files and files of systems.
 
     Raises:
         DataError: an input without images.
@@ -55,9 +59,10 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
             matches = [path]
         else:
             root = find_fixed_folder(path)
-            matches = [Path(p) for p in sorted(glob.glob(str(path), recursive=True))]
+            pattern = Path(glob.escape(str(root)), path.relative_to(root))  # names of folders may hold brackets too
+            matches = [Path(p) for p in sorted(glob.glob(str(pattern), recursive=True))]
             matches = [p for p in matches if p.is_file() and is_data_name(p.relative_to(root))]
-            if "**" in path.parts:  # whole trees hold other files too
+            if "**" in path.parts or not path.suffix:  # trees and folders hold other files too
                 matches = _keep_images(matches)
         if not matches:
             raise DataError(f"--input {text}: no image found (in folders: {', '.join(IMAGE_SUFFIXES)})")
@@ -66,23 +71,12 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
 
 
 def find_fixed_folder(path: Path) -> Path:
-    """Return the folder of an input: itself, or that of a file, or the part of a pattern before its first wildcard."""
-    fixed = next((parent for parent in [path, *path.parents] if not glob.has_magic(str(parent))), path)
-    return fixed if path.is_dir() or fixed != path else path.parent
+    """Return the folder of an input: itself, or that of a file, or the part of a pattern that exists."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def _keep_images(files: Iterable[Path]) -> list[Path]:
     return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
-
-
-def read_input(predictor: Callable[[np.ndarray], Any], file: str) -> np.ndarray:
-    """Return the image of a file as a predictor takes it, see `Predictor.read`; a plain function takes BGR.
-
-    Raises:
-        DataError: see `read_image`.
-    """
-    read: Callable[[str], np.ndarray] = getattr(predictor, "read", read_image)
-    return read(file)
 
 
 class LeftOutFiles:

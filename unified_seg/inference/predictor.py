@@ -20,6 +20,7 @@ from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import UnsupportedError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference.augmentation import add_test_augmentation
+from unified_seg.inference.class_order import check_class_order
 from unified_seg.inference.pipeline import Stage, run_pipeline
 from unified_seg.inference.prediction_stage import prediction_stage
 from unified_seg.inference.value_range import adopt_value_range
@@ -43,7 +44,7 @@ class Predictor:
         at_once: TEST.IMAGES_AT_ONCE.
 
     Raises:
-        CheckpointError: no weights, or weights of another config.
+        CheckpointError: no weights, or weights of another config or with another order of the classes.
         ConfigError: a model that can't be built, or invalid TEST.AUG.
     """
 
@@ -52,7 +53,9 @@ class Predictor:
         if not cfg.MODEL.WEIGHTS:
             raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
         model = build_model(cfg).eval()
-        cfg = adopt_value_range(cfg, Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS))
+        checkpoint = Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+        check_class_order(cfg, checkpoint)
+        cfg = adopt_value_range(cfg, checkpoint)
         cfg, self.model = add_test_augmentation(cfg, model)
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         self.augmentations = build_augmentations(cfg, is_train=False)

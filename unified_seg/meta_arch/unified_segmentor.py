@@ -111,8 +111,8 @@ class UnifiedSegmentor(FreezableModel):
         self.size_divisibility = math.lcm(max(backbone.size_divisibility, 1), divisibility)
         self.output_format = output_format
         self.windows = _windows(window_size, window_overlap, self.size_divisibility)
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
-        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).float().view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).float().view(-1, 1, 1), persistent=False)
         self.train_only(train_parts)
 
     @classmethod

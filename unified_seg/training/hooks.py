@@ -18,9 +18,12 @@ from tqdm import tqdm
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_picture
+from unified_seg.inference.class_order import CLASS_NAMES
 from unified_seg.inference.value_range import VALUE_RANGE
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
+
+EXPECTED_METRIC = "expected a path such as sem_seg/mIoU, with several test sets <data set>/sem_seg/mIoU"
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,9 @@ class BestCheckpoint(HookBase):
     """
 
     def __init__(self, metric: str, folder: str, datasets: Sequence[str] = (), tasks: Collection[str] = ()):
+        start, separator, _ = metric.partition("/")
+        if not separator or (len(datasets) > 1 and start not in datasets):
+            raise ConfigError(f"TEST.BEST_CHECKPOINT_METRIC: {EXPECTED_METRIC}, got {metric!r}")
         self.metric = metric
         self.datasets = list(datasets)
         self.tasks = tasks
@@ -93,6 +99,7 @@ class BestCheckpoint(HookBase):
             self.best = value
             state = {"model": unwrap(self.trainer.model).state_dict(), "datasets": self.datasets}
             state[VALUE_RANGE] = list(self.trainer.cfg.INPUT.DEFAULT_VALUE_RANGE)
+            state[CLASS_NAMES] = list(self.trainer.cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES)
             write_checkpoint(self.path, {**state, self.metric: self.best})
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
@@ -106,8 +113,7 @@ class BestCheckpoint(HookBase):
             return math.nan
         if not isinstance(value, Mapping) or last not in value:
             raise ConfigError(
-                f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; expected a path such "
-                "as sem_seg/mIoU"
+                f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; {EXPECTED_METRIC}"
             )
         return float(value[last])
 

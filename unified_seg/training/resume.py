@@ -17,6 +17,7 @@ from unified_seg.config import Change, ConfigError, Stage, find_changes, get_val
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.hints import format_hint
+from unified_seg.inference.value_range import adopt_value_range
 
 OTHER_START = "a resumed run continues with the weights of its checkpoint"
 OTHER_CLASSES = "the weights belong to the classes of the training set"
@@ -93,6 +94,18 @@ def check_resume(cfg: CfgNode) -> list[Change]:
     return list(effective.values())
 
 
+def keep_value_range(cfg: CfgNode) -> CfgNode:
+    """Return the config with the range of values of the checkpoint from which its run resumes, if INPUT has none.
+
+    It stays even if the training images have other values now, to which the weights do not belong.
+    """
+    name = read_last_checkpoint(cfg.OUTPUT_DIR)
+    if not name:
+        return cfg
+    file = Path(cfg.OUTPUT_DIR) / name
+    return adopt_value_range(cfg, read_checkpoint(file, mmap=True), file)
+
+
 def _read_earlier_stages(cfg: CfgNode) -> dict[str, Stage]:
     """Return, by name, the stages of the config that the run was started with last; empty if it is not known."""
     file = Path(cfg.OUTPUT_DIR) / "config.yaml"
@@ -117,11 +130,16 @@ def _find_progress(stages: Sequence[Stage], number: int, before: Mapping[str, St
     # Checkpoints of earlier versions have no config.
     earlier = saved or (before[stage.name].config if stage.name in before else stage.config)
     now = DefaultTrainer.auto_scale_workers(stage.config, comm.get_world_size()) if saved else stage.config
-    changes = [change for change in find_changes(earlier, now) if change.key != "OUTPUT_DIR"]
+    changes = [change for change in find_changes(earlier, now) if not _is_no_choice(change)]
     if number:
         changes = [change for change in changes if not _is_result_of(stages[number - 1], change)]
     is_complete = iterations == stage.config.SOLVER.MAX_ITER if is_last else name == FINAL_WEIGHTS
     return _Progress(stage, checkpoint, iterations, is_complete, changes)
+
+
+def _is_no_choice(change: Change) -> bool:
+    """Return whether a change is none of the user's: a folder that was moved, the range of values that was found."""
+    return change.key == "OUTPUT_DIR" or (change.key == "INPUT.DEFAULT_VALUE_RANGE" and not change.now)
 
 
 def _is_result_of(stage: Stage, change: Change) -> bool:

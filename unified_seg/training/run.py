@@ -19,10 +19,11 @@ from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
 from unified_seg.inference import add_test_augmentation
+from unified_seg.inference.class_order import check_class_order
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
 from unified_seg.training.launch import launch
-from unified_seg.training.resume import check_resume
+from unified_seg.training.resume import check_resume, keep_value_range
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 from unified_seg_cli import run_tool
@@ -69,7 +70,7 @@ def train(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
     """Train, in stages if the config has some."""
     if cfg.SOLVER.STAGES:
         return run_stages(cfg, resume=resume)
-    trainer = Trainer(cfg)
+    trainer = Trainer(keep_value_range(cfg) if resume else cfg)
     trainer.resume_or_load(resume=resume)
     return trainer.train()
 
@@ -106,13 +107,15 @@ def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
     """Evaluate MODEL.WEIGHTS on every test set, on several views of each image if TEST.AUG.ENABLED is set.
 
     Raises:
-        CheckpointError: MODEL.WEIGHTS is empty.
+        CheckpointError: MODEL.WEIGHTS is empty, or has the classes in another order.
         EvaluationError: an evaluator failed; all other scores and exports are written.
     """
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     model = build_model(cfg)
-    cfg = adopt_value_range(cfg, Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS))
+    checkpoint = Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
+    check_class_order(cfg, checkpoint)
+    cfg = adopt_value_range(cfg, checkpoint)
     cfg, model = add_test_augmentation(cfg, model)
     results, failures = Trainer.evaluate(cfg, model)
     if failures:

@@ -27,6 +27,7 @@ from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
+from unified_seg.training.resume import keep_value_range
 from unified_seg.training.step import get_autocast_dtype
 from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
 
@@ -149,7 +150,7 @@ def _make_trainer(stage: Stage, resume: bool) -> Trainer:
     if stage.config.SEED >= 0:
         # The result is the same whether the stages before were trained in this process or in another.
         seed_all_rng(stage.config.SEED + comm.get_rank())
-    trainer = Trainer(stage.config)
+    trainer = Trainer(keep_value_range(stage.config) if resume else stage.config)
     trainer.resume_or_load(resume)
     return trainer
 

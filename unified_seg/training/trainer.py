@@ -25,7 +25,6 @@ from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
-from unified_seg.data.validation.value_ranges import find_training_range
 from unified_seg.evaluation import (
     IndependentEvaluators,
     add_to_results,
@@ -36,6 +35,7 @@ from unified_seg.evaluation import (
     save_results,
 )
 from unified_seg.hints import format_hint
+from unified_seg.inference.class_order import CLASS_NAMES
 from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.value_range import VALUE_RANGE, set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
@@ -55,10 +55,10 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
-        cfg = resolve_value_range(resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())))
+        cfg = resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
         check_solver(cfg)
         model = self.build_model(cfg)
-        self.check_data(cfg)
+        cfg = self.check_data(cfg)
         if comm.is_main_process():
             get_unreadable_list(cfg).unlink(missing_ok=True)
         comm.synchronize()
@@ -127,7 +127,8 @@ class Trainer(DefaultTrainer):
         # Detectron2 0.6 would leave out the optimizer.
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
         state["config"] = self.cfg.dump()
-        return {**state, VALUE_RANGE: list(self.cfg.INPUT.DEFAULT_VALUE_RANGE)}
+        names = list(self.cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES)
+        return {**state, CLASS_NAMES: names, VALUE_RANGE: list(self.cfg.INPUT.DEFAULT_VALUE_RANGE)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the iterations and the momentum of a run; learning rates and all else are those of this config.
@@ -160,12 +161,19 @@ class Trainer(DefaultTrainer):
             raise CheckpointError(f"--resume: the run in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
 
     @classmethod
-    def check_data(cls, cfg: CfgNode) -> None:
-        """Check on the main process, before the training, that the data can be read and evaluated."""
+    def check_data(cls, cfg: CfgNode) -> CfgNode:
+        """Check on the main process, before the training, that the data can be read and evaluated.
+
+        Returns:
+            The config with the range of values of the training images, if they have one that is not in it.
+        """
+        value_range = None
         if comm.is_main_process():
-            check_datasets(cfg)
+            value_range = check_datasets(cfg)
             for name in cfg.DATASETS.TEST:
                 cls.build_evaluator(cfg, name)
+        value_range = comm.all_gather(value_range)[0]
+        return cfg if value_range is None else set_value_range(cfg, value_range)
 
     @classmethod
     def build_model(cls, cfg: CfgNode) -> nn.Module:
@@ -249,13 +257,6 @@ def _leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in results.items()
         if isinstance(value, Mapping) or not math.isnan(value)
     }
-
-
-def resolve_value_range(cfg: CfgNode) -> CfgNode:
-    """Return a config with the range of values that the main process finds in the training images, if it is needed."""
-    found = find_training_range(cfg) if comm.is_main_process() else None
-    found = comm.all_gather(found)[0]
-    return cfg if found is None else set_value_range(cfg, found)
 
 
 def get_required_weights(model: nn.Module) -> list[str]:

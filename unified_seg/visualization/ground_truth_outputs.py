@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from detectron2.structures import BitMasks, Boxes, BoxMode, Instances, PolygonMasks
-from detectron2.structures.masks import polygons_to_bitmask
-from pycocotools import mask as coco_mask
+from pycocotools import mask as mask_util
 from torch import Tensor
 
-from unified_seg.data.io.image_files import check_size, read_panoptic_ids
+from unified_seg.data.coco.masks import convert_to_rle, name_annotation
+from unified_seg.data.io.label_files import check_size, read_panoptic_ids
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
@@ -32,7 +32,7 @@ def read_ground_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str,
         any, else the thing segments of the panoptic map.
 
     Raises:
-        DataError: a file is missing, unreadable, or has another size than the record.
+        DataError: a file is missing, unreadable, or has another size than the record; or a mask is invalid.
     """
     size = (record["height"], record["width"])
     ground_truth: dict[str, Any] = {}
@@ -82,8 +82,9 @@ def _convert_segments(ids: np.ndarray, segments_info: list[dict[str, Any]]) -> I
 def _convert_annotations(annotations: list[dict[str, Any]], size: tuple[int, int]) -> Instances:
     classes = [annotation["category_id"] for annotation in annotations]
     crowd = [bool(annotation.get("iscrowd", 0)) for annotation in annotations]
-    if annotations and all("segmentation" in annotation for annotation in annotations):
-        masks = np.stack([_decode_mask(annotation["segmentation"], size) for annotation in annotations])
+    if annotations and all(annotation.get("segmentation") for annotation in annotations):
+        rles = [convert_to_rle(a["segmentation"], size, name_annotation(a, i)) for i, a in enumerate(annotations)]
+        masks = mask_util.decode(rles).transpose(2, 0, 1).astype(bool)
         return _make_instances(BoxMasks.from_full(torch.from_numpy(masks)), classes, crowd)
     boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
     return Instances(
@@ -102,15 +103,6 @@ def _make_instances(masks: BoxMasks, classes: list[int], crowd: list[bool]) -> I
         pred_masks=masks,
         is_crowd=torch.tensor(crowd, dtype=torch.bool),
     )
-
-
-def _decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    """Decode polygons, or COCO run lengths, compressed or not: (H, W) bool."""
-    if isinstance(segmentation, dict):
-        if isinstance(segmentation["counts"], list):
-            segmentation = coco_mask.frPyObjects(segmentation, *size)
-        return coco_mask.decode(segmentation).astype(bool)
-    return polygons_to_bitmask([np.asarray(polygon, dtype=np.float64) for polygon in segmentation], *size)
 
 
 def _get_full_masks(masks: Any, size: tuple[int, int]) -> Tensor:

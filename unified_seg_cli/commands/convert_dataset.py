@@ -25,9 +25,8 @@ from pathlib import Path
 
 from unified_seg_cli import ToolParser, run_command
 
-# The same as in the modules that do the work; a test compares them.
+# The same as in `unified_seg.data.conversion.instances_to_panoptic`; a test compares them.
 ORDERS = ("area", "file")
-DEFAULT_MAX_PIXELS = 89_478_485
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -51,7 +50,7 @@ def add_panoptic(parser: ToolParser) -> None:
     order = "which instance is in front: the smaller one (default), or the later one in the file"
     add("--order", choices=ORDERS, default="area", help=order)
     parser.add_workers()
-    add_max_pixels(parser)
+    parser.add_max_pixels()
 
 
 def add_colors(parser: ToolParser) -> None:
@@ -66,7 +65,7 @@ def add_colors(parser: ToolParser) -> None:
     unknown = "the id of pixels whose color is not in the legend, such as 255, void; default: such pixels are an error"
     add("--unknown", type=channel_value, metavar="ID", help=unknown)
     parser.add_workers()
-    add_max_pixels(parser)
+    parser.add_max_pixels()
 
 
 def add_labelme(parser: ToolParser) -> None:
@@ -79,11 +78,7 @@ def add_labelme(parser: ToolParser) -> None:
     skip = "leave out and count shapes without an area: points, lines, line strips; default: they are an error"
     add("--skip-shapes", action="store_true", help=skip)
     parser.add_workers()
-    add_max_pixels(parser)
-
-
-def add_max_pixels(parser: ToolParser) -> None:
-    parser.add_count("--max-pixels", "refuse images with more pixels", default=DEFAULT_MAX_PIXELS)
+    parser.add_max_pixels()
 
 
 def channel_value(text: str) -> int:

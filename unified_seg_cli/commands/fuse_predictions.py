@@ -47,6 +47,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
         add(name, type=fraction, default=default, metavar="F", help=f"{help}; default: {default}")
     connectivity = "neighbors of a pixel for paths and components in the semantic map; default: 4"
     add("--connectivity", type=int, choices=(4, 8), default=4, help=connectivity)
+    parser.add_max_pixels()
     args = parser.parse_args(arguments)
     if args.use_supercategories and not args.categories:
         parser.error("--use-supercategories needs --categories; a registered data set has its own groups of classes")

@@ -4,7 +4,8 @@
         --output output/labels --num-images 20
     python tools/visualize_data.py --source dataloader --config-file ... --output output/augmented --num-images 20
 
-With --source dataloader, check that image, semantic map and instances are transformed alike.
+With --source dataloader, check that image, semantic map and instances are transformed alike. Files that can't be read
+are left out; with --source annotation they are listed at the end, and the exit code is then 1.
 """
 
 import argparse

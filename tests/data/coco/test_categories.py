@@ -48,6 +48,36 @@ class TestCategories:
         with pytest.raises(DataError, match=r"file\.json: record 0: supercategory must be str, got None"):
             read_categories(write(tmp_path, bare), use_supercategories=True)
 
+    @pytest.mark.parametrize(
+        ("color", "expected"),
+        [
+            ([1, 2, 3], (1, 2, 3)),
+            ([1.0, 2.0, 3.0, 255], (1, 2, 3)),
+            ("#0102fF", (1, 2, 255)),
+            ("#0102ff80", (1, 2, 255)),
+            ("#f0a", (255, 0, 170)),
+        ],
+    )
+    def test_colors_have_several_forms(self, color: object, expected: tuple[int, int, int]):
+        assert build_class_table(FILE, [{"id": 1, "name": "cat", "color": color}]).classes[0].color == expected
+
+    @pytest.mark.parametrize("color", [None, "", "red", [0.5, 0.1, 1], [1, 2], [1, 2, 256], "#12345", [True, 0, 0], {}])
+    def test_what_is_no_color_does_not_matter_unless_it_is_required(self, color: object):
+        categories = [{"id": 1, "name": "cat", "color": color}]
+        default = build_class_table(FILE, [{"id": 1, "name": "cat"}])
+        assert build_class_table(FILE, categories).classes == default.classes
+        if color:
+            with pytest.raises(DataError, match=r"record 0: color must be"):
+                build_class_table(FILE, categories, require_colors=True)
+
+    def test_numbers_are_names(self, tmp_path: Path):
+        assert build_class_table(FILE, [{"id": 1, "name": 7}]).classes[0].name == "7"
+        (tmp_path / "classes.yaml").write_text("[7, 8]")
+        assert [c.name for c in read_classes(tmp_path / "classes.yaml").classes] == ["7", "8"]
+        (tmp_path / "classes.yaml").write_text("[yes, no]")
+        with pytest.raises(DataError, match=r"classes\.yaml: record 0: true .* in quotes"):
+            read_classes(tmp_path / "classes.yaml")
+
     def test_without_isthing_all_classes_are_things(self):
         table = build_class_table(FILE, [{"id": 3, "name": "cat"}, {"id": 1, "name": "dog"}], use_supercategories=False)
         assert [(c.name, c.thing_id, c.dataset_id) for c in table.classes] == [("cat", 0, 3), ("dog", 1, 1)]
@@ -68,7 +98,7 @@ class TestCategories:
     @pytest.mark.parametrize(
         ("categories", "message"),
         [
-            (None, "expected a list of records, got NoneType"),
+            (None, "no categories"),
             ([{"id": 1}], "record 0: name is missing"),
             ([{"id": 1, "name": "a", "isthing": 2}], "record 0: isthing must be int <= 1, got 2"),
             ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "dataset ids must be unique"),
@@ -98,7 +128,7 @@ class TestClasses:
         [
             ("!!python/object/apply:os.system [ls]", "not readable as plain YAML"),
             ("road", "expected a list of records, got str"),
-            ("[road, yes]", "record 1 must be an object, got True"),
+            ("[road, yes]", "record 1: true is no name"),
             ("[{name: yes}]", "record 0: name must be str, got True"),
             ("[a, {name: b, id: 0}]", "dataset ids must be unique"),
             ("[", "not readable as plain YAML"),

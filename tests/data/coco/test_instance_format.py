@@ -107,6 +107,6 @@ def test_images_outside_of_their_folder_are_named(tmp_path: Path) -> None:
     assert load(file, report=found.append) == [] and found[0].kind == "path"
 
 
-def test_files_without_annotations_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"file\.json: expected a list of annotations records, got NoneType"):
-        load(write(tmp_path, annotations=None))
+def test_annotations_of_another_type_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"file\.json: expected a list of annotations records, got dict"):
+        load(write(tmp_path, annotations={}))

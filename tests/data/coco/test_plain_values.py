@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from unified_seg.data.coco.categories import build_class_table
 from unified_seg.data.coco.instance_format import load_coco_instances
@@ -59,6 +60,8 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "null isthing and colors": {**PLAIN, "categories": [{**c, "isthing": None, "color": None} for c in CATEGORIES]},
     "no box": changed("annotations", bbox=None),
     "an empty box": changed("annotations", bbox=[]),
+    "a box of zeros": changed("annotations", bbox=[0, 0, 0, 0]),
+    "an empty polygon more": changed("annotations", segmentation=[*POLYGON, []]),
     "a flat polygon": changed("annotations", segmentation=POLYGON[0]),
     "text in a box": changed("annotations", bbox=["3", "2", "4", "3"]),
 }
@@ -103,6 +106,31 @@ def test_plain_values_are_counted_and_told_once(tmp_path: Path, caplog: pytest.L
     note = found[0]
     assert (note.kind, note.is_error, note.record) == ("plain-value", False, "annotations record 0")
     assert "iscrowd" in note.cause and "2 records" in note.cause
+
+
+def test_masks_without_a_polygon_are_absent(tmp_path: Path) -> None:
+    (found,) = load(tmp_path, changed("annotations", segmentation=[[]]))
+    assert [a["bbox"] for a in found["annotations"]] == [[3, 2, 4, 3]] * 2
+    assert not any("segmentation" in a for a in found["annotations"])
+
+
+@pytest.mark.parametrize("given", [{}, {"height": None, "width": None}])
+def test_absent_sizes_of_images_are_read_from_the_files(given: dict[str, None], tmp_path: Path) -> None:
+    Image.new("RGB", (12, 8)).save(tmp_path / "a.png")
+    content = {**PLAIN, "images": [{"id": 4, "file_name": "a.png", **given}]}
+    found: list[Problem] = []
+    assert load(tmp_path, content, found.append) == load(tmp_path, PLAIN)
+    assert [p.kind for p in found] == ["plain-value"] and "height and width" in found[0].cause
+    # An error is that of the file, once.
+    (tmp_path / "a.png").unlink()
+    found.clear()
+    assert load(tmp_path, content, found.append) == []
+    assert [p.kind for p in found] == ["missing-file"]
+
+
+def test_null_as_annotations_is_no_ground_truth(tmp_path: Path) -> None:
+    (record,) = load(tmp_path, {**PLAIN, "annotations": None})
+    assert "annotations" not in record
 
 
 def spell(value: int) -> st.SearchStrategy[Any]:

@@ -14,7 +14,7 @@ from PIL import Image
 from unified_seg.data.coco.categories import read_classes
 from unified_seg.data.conversion.colors_to_ids import convert_colors, convert_colors_to_ids, read_colors
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record
 from unified_seg.structures.class_table import make_voc_palette

@@ -25,7 +25,7 @@ from pycocotools import mask as mask_util
 from unified_seg.data.coco.categories import read_classes
 from unified_seg.data.conversion.instances_to_panoptic import Instance, convert_to_panoptic, draw_panoptic
 from unified_seg.data.datasets.custom import CustomDataset
-from unified_seg.data.io.image_files import read_panoptic_ids
+from unified_seg.data.io.label_files import read_panoptic_ids
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError
 from unified_seg.data.validation.checks import check_record

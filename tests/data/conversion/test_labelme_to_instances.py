@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from unified_seg.data.conversion.labelme_shapes import Shape, convert_to_polygon
+from unified_seg.data.conversion.labelme_shapes import Shape, convert_to_polygon, read_shapes
 from unified_seg.data.conversion.labelme_to_instances import convert_labelme
 from unified_seg.data.datasets.custom import CustomDataset
 from unified_seg.data.problems import DataError
@@ -272,6 +272,37 @@ def no_drawing(folder: Path) -> None:
         path.unlink()
 
 
+CORNERS = [[1, 1], [4, 1], [4, 3], [1, 3]]
+
+
+@pytest.mark.parametrize("kind", ["rectangle", "rotation", "oriented_rectangle"])
+def test_rectangles_may_have_all_corners(kind: str) -> None:
+    found = read_shapes(Path("a.json"), [{"label": "reed", "points": CORNERS, "shape_type": kind}], (6, 10))
+    assert found.instances[0].segmentation == [[1, 1, 4, 1, 4, 3, 1, 3]]
+
+
+def test_plain_values_are_told_once_for_the_folder(pond: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, group in (("a.json", "3"), ("b.json", 3.0)):
+        (file,) = (pond / "drawn").rglob(name)
+        content = json.loads(file.read_text())
+        for shape in content["shapes"]:
+            shape["group_id"] = group
+        file.write_text(json.dumps({**content, "imageHeight": float(content["imageHeight"])}))
+    convert(pond)
+    notes = [record.message for record in caplog.records if "read as a whole number" in record.message]
+    assert len(notes) == 3 and any("imageHeight is float" in note and "2 records" in note for note in notes)
+    assert all(str(pond / "drawn") in note and ".json" in note for note in notes)
+
+
+def test_drawings_without_a_class_need_a_file_of_classes(pond: Path) -> None:
+    for file in (pond / "drawn").rglob("*.json"):
+        file.write_text(json.dumps({**json.loads(file.read_text()), "shapes": [{**DUCK, "label": "__ignore__"}]}))
+    with pytest.raises(DataError, match=r"drawn: no shape in it has a class; --classes"):
+        convert(pond)
+    (pond / "classes.yaml").write_text("[{name: duck, isthing: 1}]")
+    assert convert(pond, classes_file=pond / "classes.yaml").ignored == 2
+
+
 LINE = [[0, 0], [3, 3]]
 BAD = {
     "no JSON": (lambda f: (f / "drawn/a.json").write_text("["), r"a\.json: not readable as JSON"),
@@ -295,7 +326,7 @@ BAD = {
     "one image": (changed(imagePath="images/b c.jpg"), r"b\.json: its image images/b c\.jpg is also that of .*a\.json"),
     "a line": (with_shape(shape_type="line"), r"a\.json: shapes record 1: shape_type must be .*, got 'line'.*--skip"),
     "two corners": (with_shape(shape_type="polygon", points=LINE), "record 1: a polygon must have at least 3 points"),
-    "three points": (with_shape(points=[*LINE, [4, 4]]), "record 1: a rectangle must have 2 points, got 3"),
+    "three points": (with_shape(points=[*LINE, [4, 4]]), "record 1: a rectangle must have 2 or 4 points, got 3"),
     "one point": (with_shape(shape_type="circle", points=LINE[:1]), "record 1: a circle must have 2 points, got 1"),
     "no points": (with_shape(points=None), "record 1: points must be array, got None"),
     "a point in space": (with_shape(points=[[1, 2, 3], [4, 5, 6]]), r"points\[0\] must be array of length 2, got \["),
@@ -304,7 +335,7 @@ BAD = {
     "far": (with_shape(shape_type="circle", points=[[1, 2], [1e300, 5]]), r"the point \[1e\+300, 5\.0\] is far"),
     "no label": (with_shape(label=None), "record 1: label must be str, got None"),
     "a group's name": (with_shape(group_id="x"), "record 1: group_id must be int or null, got 'x'"),
-    "none drawn": (lambda f: [write(f, n, drawn(i)) for n, i in (("a.json", "a"), ("labels/b.json", "b"))], "at least"),
+    "none drawn": (lambda f: [write(f, n, drawn(i)) for n, i in (("a.json", "a"), ("labels/b.json", "b"))], "no shape"),
 }  # fmt: skip
 
 

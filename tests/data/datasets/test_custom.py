@@ -232,7 +232,7 @@ def test_images_without_all_ground_truths_are_named(yard: Path) -> None:
         dataset.load()
     found: list[Problem] = []
     assert [Path(r["file_name"]).name for r in dataset.load(found.append)] == ["one.png"]
-    assert [p.kind for p in found] == ["missing-truth"]
+    assert [p.kind for p in found] == ["missing-ground-truth"]
 
 
 def test_ground_truths_of_different_sizes_are_refused(yard: Path) -> None:
@@ -260,7 +260,7 @@ def test_images_without_a_semantic_label_are_named(yard: Path) -> None:
     with pytest.raises(DataError, match=r"two\.webp: its label .*two\.png does not exist; .*CUSTOM 'yard_train'"):
         dataset.load()
     found: list[Problem] = []
-    assert len(dataset.load(found.append)) == 1 and found[0].kind == "missing-truth"
+    assert len(dataset.load(found.append)) == 1 and found[0].kind == "missing-ground-truth"
 
 
 def load_entry(yard: Path, **keys: str) -> list[dict[str, Any]]:

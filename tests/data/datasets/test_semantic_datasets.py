@@ -16,9 +16,10 @@ from unified_seg.data.datasets.ade20k import load_ade20k
 from unified_seg.data.datasets.coco_stuff import load_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import load_pascal_context60
 from unified_seg.data.datasets.registration import dataset_classes
+from unified_seg.data.datasets.semantic_folder import load_image_folder, load_semantic_folder
 from unified_seg.data.datasets.voc import load_voc
-from unified_seg.data.io.image_files import read_label
-from unified_seg.data.problems import DataError
+from unified_seg.data.io.label_files import read_label
+from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_labels
 
 SIZE = (20, 30)
@@ -340,6 +341,23 @@ def test_unreadable_images_have_the_size_of_their_label(ade20k: Path) -> None:
     (ade20k / "annotations_detectron2/training/ADE_train_00000002.png").write_text("<html>")
     with pytest.raises(DataError, match=r"ADE_train_00000002\.jpg: not a readable image"):
         load_ade20k(ade20k, "train")
+
+
+@pytest.mark.parametrize(("kind", "damage"), [("missing-file", "a broken link"), ("unsupported", "a GIF")])
+def test_images_that_are_no_files_of_images_are_reported(kind: str, damage: str, ade20k: Path) -> None:
+    folder = ade20k / "images/training"
+    broken = folder / "ADE_train_00000002.jpg"
+    broken.unlink()
+    if damage == "a GIF":
+        Image.new("L", (4, 4)).save(broken, format="GIF")
+    else:
+        broken.symlink_to("gone.jpg")
+    found: list[Problem] = []
+    labels = ade20k / "annotations_detectron2/training"
+    records = load_semantic_folder(folder, labels, how_to_get="", report=found.append)
+    assert len(records) == 2 and [(p.kind, p.file) for p in found] == [(kind, str(broken))]
+    found.clear()
+    assert len(load_image_folder(folder, "", report=found.append)) == 2 and [p.kind for p in found] == [kind]
 
 
 @pytest.mark.parametrize(

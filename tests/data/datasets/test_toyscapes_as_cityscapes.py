@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from toyscapes import generate
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table, load_cityscapes_like
-from unified_seg.data.io.image_files import read_panoptic_ids
+from unified_seg.data.io.label_files import read_panoptic_ids
 from unified_seg.data.validation.checks import check_labels
 
 COUNTS = {"train": 3, "heldout": 0, "val": 2}

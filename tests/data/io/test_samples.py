@@ -1,6 +1,8 @@
 """Ranges of values and channels: what files store becomes what a model reads."""
 
 import logging
+import re
+import shlex
 import zlib
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 from tiff import write_tiff
 
-from unified_seg.config import ConfigError, get_config
+from unified_seg.config import ConfigError, get_config, load_config
 from unified_seg.data.io import image_files
 from unified_seg.data.io.image_files import (
     BANDS,
@@ -34,6 +36,12 @@ def forget_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_files, "_warned", set())
 
 
+def read_hint(message: str) -> ImageReader:
+    """Return the reader of a config with the overrides that a message hints at."""
+    (hint,) = re.findall("`([^`]+)`", message)
+    return ImageReader.from_config(load_config("", shlex.split(hint)))
+
+
 def make_ramp(top: int) -> np.ndarray:
     """Return (6, 8) uint16 from 0 to the top."""
     return np.linspace(0, top, SIZE[0] * SIZE[1]).reshape(SIZE).astype(np.uint16)
@@ -46,6 +54,12 @@ def test_images_of_cameras_keep_their_higher_8_bits(bits: int, name: str, tmp_pa
     Image.fromarray(pixels).save(tmp_path / name)
     found = read_image(tmp_path / name)
     assert np.array_equal(found[..., 0], pixels >> (bits - 8)) and found.max() == 255
+
+
+@pytest.mark.parametrize(("top", "shift"), [(2**17 - 1, 9), (100_000, 9), (2**24 - 1, 16)])
+def test_whole_numbers_above_16_bits_use_the_bits_that_they_need(top: int, shift: int, tmp_path: Path) -> None:
+    pixels = np.linspace(0, top, 48).reshape(SIZE).astype(np.uint32)
+    assert np.array_equal(read_image(write_tiff(tmp_path / "x.tif", pixels))[..., 0], pixels >> shift)
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.tif", "x.ppm"])
@@ -82,10 +96,12 @@ def test_signed_and_floating_values_are_read_by_a_known_range(tmp_path: Path) ->
     for dtype in (np.float32, np.float64):
         file = write_tiff(tmp_path / "float.tif", floats.astype(dtype))
         assert read_image(file, default_range=(0.0, 1.0))[0, :, 0].tolist() == [0, 64, 255, 0, 0]
-        with pytest.raises(UnsupportedError, match=r"float\.tif: a floating-point image.*INPUT\.VALUE_RANGE"):
+        with pytest.raises(UnsupportedError, match=r"float\.tif: a floating-point image.*INPUT\.VALUE_RANGE") as error:
             read_image(file)
-    with pytest.raises(UnsupportedError, match=r"signed\.tif: .*negative.*INPUT\.VALUE_RANGE"):
+        assert read_hint(str(error.value)).read(file)[0, :, 0].tolist() == [192, 208, 255, 0, 0]
+    with pytest.raises(UnsupportedError, match=r"signed\.tif: .*negative.*INPUT\.VALUE_RANGE") as error:
         read_image(signed)
+    assert read_hint(str(error.value)).value_range == (-1024, 9000)
 
 
 def test_what_was_taken_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -93,7 +109,7 @@ def test_what_was_taken_is_logged_once(tmp_path: Path, caplog: pytest.LogCapture
         Image.fromarray(make_ramp(4000)).save(tmp_path / name)
         read_image(tmp_path / name)
     (record,) = caplog.records
-    assert "a.png" in record.message and "4095" in record.message and "INPUT.VALUE_RANGE" in record.message
+    assert "a.png" in record.message and read_hint(record.message).value_range == (0, 4095)
 
 
 @pytest.mark.parametrize(("top", "share"), [(4095, 4095 / 65535), (65535, 1.0)])
@@ -140,6 +156,13 @@ def test_bands_in_tiles_and_compressed_are_read(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(UnreadableError, match=r"x\.tif"):
         read_image(file, BANDS, channels=5)
+
+
+def test_hint_at_bands_reads_all_channels(tmp_path: Path) -> None:
+    file = write_tiff(tmp_path / "x.tif", np.zeros((*SIZE, 12), np.uint8))
+    with pytest.raises(UnsupportedError, match=r"x\.tif: unsupported: 12 channels, the model reads 3") as error:
+        read_image(file)
+    assert read_hint(str(error.value)).read(file).shape == (*SIZE, 12)
 
 
 def test_bands_of_another_compression_are_unsupported(tmp_path: Path) -> None:
@@ -218,5 +241,9 @@ def test_the_limit_of_pixels_is_a_key(tmp_path: Path, monkeypatch: pytest.Monkey
     assert read_image(tmp_path / "x.png", "L").shape == (10_000, 10_000, 1)
     set_max_pixels(40)
     Image.new("L", (8, 6)).save(tmp_path / "small.png")
-    with pytest.raises(UnreadableError, match=r"small\.png: 6x8 pixels, more than the limit of 40"):
+    with pytest.raises(UnreadableError, match=r"small\.png: 6x8 pixels, more than the limit of 40") as error:
+        read_image(tmp_path / "small.png")
+    for key, limit in map(str.split, re.findall("`([^`]+)`", str(error.value))):
+        assert key in ("INPUT.MAX_PIXELS", "--max-pixels")
+        set_max_pixels(int(limit))
         read_image(tmp_path / "small.png")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from unified_seg.config import ConfigError, get_config
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
-from unified_seg.data.io.image_files import read_image, read_label
+from unified_seg.data.io.image_files import read_image
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.transforms import (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.preparation.labels import Label, select_available, write_labels
 from unified_seg.data.problems import DataError
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from unified_seg.data.datasets import alignment
 from unified_seg.data.datasets.registration import dataset_classes
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import TolerantReport, check_datasets, check_fields, check_labels, check_record
 from unified_seg.structures.class_table import ClassTable

@@ -70,6 +70,16 @@ def resize(yard: Path) -> None:
     smaller.save(yard / "images/0.png")
 
 
+def forget_classes(content: dict[str, Any]) -> None:
+    for segment in content["annotations"][0]["segments_info"]:
+        segment["category_id"] = 9
+
+
+def keep_one_mask_of_two_points(content: dict[str, Any]) -> None:
+    del content["annotations"][1:]
+    content["annotations"][0]["segmentation"] = [[1, 1, 2, 2]]
+
+
 BOTH = {**PANOPTIC, **INSTANCES}
 # what is wrong -> (ground truths, what makes it wrong, the kind of the one error)
 CAUSES: dict[str, tuple[dict[str, str], Callable[[Path], object], str]] = {
@@ -80,7 +90,37 @@ CAUSES: dict[str, tuple[dict[str, str], Callable[[Path], object], str]] = {
     "image that is not listed": (INSTANCES, lambda y: without(y, "instances.json", "images.0"), "missing-file"),
     "panoptic image of a negative height": (PANOPTIC, lambda y: image(y, "panoptic.json", height=-1), "size"),
     "wrong image in one of two": (BOTH, lambda y: image(y, "instances.json", height=-1), "size"),
-    "no annotation in one of two": (BOTH, lambda y: without(y, "panoptic.json", "annotations.0"), "missing-truth"),
+    "wrong image of a name with a backslash": (
+        BOTH,
+        lambda y: image(y, "instances.json", height=-1, file_name=".\\0.png"),
+        "size",
+    ),
+    "image outside of the folder in one of two": (
+        BOTH,
+        lambda y: image(y, "panoptic.json", file_name="..\\images\\0.png"),
+        "path",
+    ),
+    "all segments of no class": (
+        PANOPTIC,
+        lambda y: edit(y / "panoptic.json", forget_classes),
+        "class",
+    ),
+    "no image in one of two": (BOTH, lambda y: edit(y / "instances.json", lambda c: c.update(images=[])), "format"),
+    "images of one id": (
+        INSTANCES,
+        lambda y: edit(y / "instances.json", lambda c: c["images"][1].update(id=c["images"][0]["id"])),
+        "duplicate",
+    ),
+    "masks of no area": (
+        {**INSTANCES, "CLASSES": "classes.json"},
+        lambda y: edit(y / "instances.json", keep_one_mask_of_two_points),
+        "mask",
+    ),
+    "no annotation in one of two": (
+        BOTH,
+        lambda y: without(y, "panoptic.json", "annotations.0"),
+        "missing-ground-truth",
+    ),
     "PNG outside of the folder": (
         PANOPTIC,
         lambda y: edit(y / "panoptic.json", lambda c: c["annotations"][0].update(file_name="../0.png")),

@@ -113,7 +113,7 @@ DAMAGED: dict[str, tuple[str, Callable[[Path], object], str, str]] = {
         "image 0",
     ),
     "duplicate": ("instances", lambda y: hen(y, id=1), "instances.json", "annotations record 1"),
-    "missing-truth": ("semantic", lambda y: (y / "semantic/two.png").unlink(), "images/two.jpg", ""),
+    "missing-ground-truth": ("semantic", lambda y: (y / "semantic/two.png").unlink(), "images/two.jpg", ""),
     "class": ("instances", lambda y: hen(y, category_id=99), "instances.json", "annotations record 0"),
     "size": ("semantic", lambda y: Image.new("L", (5, 5), GRASS).save(y / "semantic/one.png"), "semantic/one.png", ""),
     "orientation": ("panoptic", lambda y: turn(y / "images/two.jpg"), "images/two.jpg", ""),

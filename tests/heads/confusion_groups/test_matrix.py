@@ -12,7 +12,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.heads.confusion_groups.matrix import compute_rates, normalize_rows, read_confusion
 from unified_seg.structures.class_table import ClassTable

@@ -1,21 +1,24 @@
 """COCO's categories as a class table, and back."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from detectron2.utils.colormap import colormap
 from detectron2.utils.logger import log_first_n
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import Struct
 
 from unified_seg.data.io.text_files import read_json, read_yaml
 from unified_seg.data.io.typed_records import Flag, Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
-Byte = Annotated[int, Meta(ge=0, le=255)]
-HexColor = Annotated[str, Meta(pattern="^#[0-9a-fA-F]{6}$")]
+# #rgb, #rrggbb, and perhaps two digits of opacity.
+HEX_COLOR = re.compile(
+    r"#(?:([0-9a-f])([0-9a-f])([0-9a-f])|([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})(?:[0-9a-f]{2})?)", re.I
+)
 # What tools write for no supercategory.
 NO_SUPERCATEGORY = (None, "", "none")
 
@@ -28,19 +31,11 @@ class CategoryName(Struct, frozen=True, kw_only=True):
 
 
 class CategoryEntry(CategoryName, frozen=True, kw_only=True):
-    """An entry of `categories`; a supercategory is text where it is used."""
+    """An entry of `categories`; a supercategory is text where it is used, and a color see `_parse_color`."""
 
     isthing: Flag = False
     supercategory: Any = None
-    color: tuple[Byte, Byte, Byte] | HexColor | UnsetType = UNSET
-
-    @property
-    def rgb(self) -> tuple[int, int, int] | None:
-        """The color, which Label Studio and COCO Annotator write as #rrggbb."""
-        if isinstance(self.color, UnsetType):
-            return None
-        red, green, blue = bytes.fromhex(self.color[1:]) if isinstance(self.color, str) else self.color
-        return red, green, blue
+    color: Any = None
 
 
 Category = TypeVar("Category", bound=CategoryName)
@@ -76,7 +71,9 @@ def read_classes(path: Path) -> ClassTable:
 
 def _complete_category(path: Path, index: int, entry: Any) -> Any:
     """Return an entry of a YAML list as one of COCO's categories."""
-    if isinstance(entry, str):
+    if isinstance(entry, bool):  # YAML's no, yes, on, off
+        raise DataError(f"{path}: record {index}: {str(entry).lower()} is no name; write names such as 'no' in quotes")
+    if isinstance(entry, str | int):
         entry = {"name": entry}
     if not isinstance(entry, dict):
         return entry
@@ -166,7 +163,9 @@ def match_categories(
     return {**names, **found, **by_id}
 
 
-def build_class_table(path: Path, categories: Any, use_supercategories: bool | None = None) -> ClassTable:
+def build_class_table(
+    path: Path, categories: Any, use_supercategories: bool | None = None, *, require_colors: bool = False
+) -> ClassTable:
     """Return the classes of COCO's categories (id, name, isthing, perhaps color and supercategory).
 
     Args:
@@ -174,6 +173,7 @@ def build_class_table(path: Path, categories: Any, use_supercategories: bool | N
         categories: the list of them. If no record has an isthing, as in files of instances, all are things.
         use_supercategories: classes of one supercategory are one category; else each class is its own.
             None: those of one supercategory, if there are any and not all are the same.
+        require_colors: a value that is no color is an error; else the class gets another color, which is logged.
 
     Returns:
         The classes; semantic ids and thing ids count in their order.
@@ -181,10 +181,11 @@ def build_class_table(path: Path, categories: Any, use_supercategories: bool | N
     Raises:
         DataError: no such list, or categories that make no table.
     """
+    if categories is None:
+        raise DataError(f"{path}: no categories")
     records = list(iterate_records(path, categories))
     notes = Notes()
     entries = [_read_entry(path, where, record, CategoryEntry, notes) for where, record in records]
-    notes.tell(path)
     things_alone = all(record.get("isthing") is None for _, record in records)
     if use_supercategories is None and _is_one_group(entries, _find_root([record for _, record in records])):
         use_supercategories = False
@@ -200,14 +201,44 @@ def build_class_table(path: Path, categories: Any, use_supercategories: bool | N
             category = entry.supercategory
             if not isinstance(category, str):
                 raise DataError(f"{path}: {where}: supercategory must be str, got {category!r:.80}")
-        color = entry.rgb or palette[index % len(palette)]
+        color = palette[index % len(palette)]
+        try:
+            color = _parse_color(entry.color) or color
+        except RecordError as error:
+            if require_colors:
+                raise DataError(f"{path}: {where}: {error}") from None
+            notes.add("color is not read, the class gets another one", where)
         thing_id = num_things if is_thing else None
         classes.append(SegmentClass(entry.name, index, thing_id, entry.id, category, tuple(color)))
         num_things += is_thing
+    notes.tell(path)
     try:
         return ClassTable(classes)
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
+
+
+def _parse_color(value: Any) -> tuple[int, int, int] | None:
+    """Return a color, RGB; None if there is none.
+
+    Args:
+        value: [red, green, blue], 0 to 255; or #rrggbb or #rgb, as Label Studio and COCO Annotator write; each perhaps
+            with an opacity, which is left out.
+
+    Raises:
+        RecordError: another value.
+    """
+    if value is None or value == "":
+        return None
+    found = HEX_COLOR.fullmatch(value) if isinstance(value, str) else None
+    if found is not None:
+        red, green, blue = (int(digits * (3 - len(digits)), 16) for digits in found.groups() if digits)
+        return red, green, blue
+    numbers = value if isinstance(value, list | tuple) and len(value) in (3, 4) else []
+    channels = [int(n) for n in numbers if type(n) in (int, float) and float(n).is_integer() and 0 <= n <= 255]
+    if not numbers or len(channels) < len(numbers):
+        raise RecordError(f"color must be [red, green, blue], each in [0, 255], or #rrggbb, got {value!r:.80}")
+    return channels[0], channels[1], channels[2]
 
 
 def _is_one_group(entries: Sequence[CategoryEntry], root: Json | None) -> bool:
@@ -217,6 +248,9 @@ def _is_one_group(entries: Sequence[CategoryEntry], root: Json | None) -> bool:
 
 
 def _read_entry(path: Path, where: str, record: Json, kind: type[Category], notes: Notes) -> Category:
+    if type(record.get("name")) is int:
+        record = {**record, "name": str(record["name"])}
+        notes.add("name is a number, read as text", where)
     try:
         entry = convert_record(record, kind, notes, where)
     except RecordError as error:

@@ -11,7 +11,7 @@ from msgspec import UNSET
 from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.categories import match_categories
-from unified_seg.data.coco.masks import convert_to_rle
+from unified_seg.data.coco.masks import convert_to_rle, drop_empty_polygons
 from unified_seg.data.coco.records import InstanceEntry, RepeatedCauses, find_thing_id, read_image_entries
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import Notes, convert_record, iterate_records
@@ -31,8 +31,8 @@ def load_coco_instances(
 ) -> list[Record]:
     """Return the records of a data set in COCO's instance format, in the order of its images.
 
-    An image without annotations is one without instances. A file without the list `annotations`, such as COCO's
-    image_info files, has no ground truth: its records have no `annotations` either.
+    An image without annotations is one without instances. A file whose `annotations` are absent or null, such
+    as COCO's image_info files, has no ground truth: its records have no `annotations` either.
 
     Args:
         json_file: with `images` (id, file_name, height, width) and `annotations` (image_id, category_id, bbox, perhaps
@@ -53,31 +53,29 @@ def load_coco_instances(
         DataError: not such a file; and, by the default report, the first thing wrong with a record.
     """
     content = read_json_object(json_file)
-    images = read_image_entries(json_file, content, report)
+    images = read_image_entries(json_file, content, report, image_root)
     records = images.make_records(json_file, image_root, report)
     if left_out is not None:
         left_out |= images.find_refused_files(image_root)
-    if "annotations" not in content:
+    if content.get("annotations") is None:
         return list(records.values())
     for record in records.values():
         record["annotations"] = []
     classes = match_categories(json_file, content, table)
     seen: set[int] = set()
     notes, causes = Notes(), RepeatedCauses(json_file, report)
-    for where, annotation in iterate_records(json_file, content.get("annotations"), "annotations"):
+    for where, annotation in iterate_records(json_file, content["annotations"], "annotations"):
         try:
             instance = convert_record(annotation, InstanceEntry, notes, where)
             image = images.find(instance.image_id)
             if image is None or image.id not in records:  # the image is reported
                 continue
-            made = _to_annotation(instance, find_thing_id(instance.category_id, classes), image.size)
+            made = _to_annotation(instance, find_thing_id(instance.category_id, classes), image.size, notes, where)
             if "id" in made:
                 if made["id"] in seen:
                     raise RecordError(f"the annotation id {made['id']} is there twice", kind="duplicate")
                 seen.add(made["id"])
             records[image.id]["annotations"].append(made)
-            if not instance.bbox:
-                notes.add("bbox is absent, computed from the mask", where)
         except RecordError as error:
             causes.add(error, where)
     causes.tell()
@@ -85,9 +83,17 @@ def load_coco_instances(
     return list(records.values())
 
 
-def _to_annotation(instance: InstanceEntry, thing_id: int, image_size: tuple[int, int]) -> Record:
+def _to_annotation(
+    instance: InstanceEntry, thing_id: int, image_size: tuple[int, int], notes: Notes, where: str
+) -> Record:
     """Return an instance in Detectron2's terms."""
-    box = instance.bbox or _measure_box(instance, image_size)
+    segmentation = drop_empty_polygons(instance.segmentation)
+    if segmentation != instance.segmentation:
+        notes.add("segmentation has polygons without points, left out", where)
+    box = instance.bbox
+    if not box or (segmentation and not any(box)):
+        box = _measure_box(segmentation, image_size)
+        notes.add("bbox is absent, computed from the mask", where)
     if len(box) != 4:
         raise RecordError(f"bbox must be x, y, width, height, got {box!r:.80}")
     if min(box[2:]) < 0:
@@ -102,17 +108,17 @@ def _to_annotation(instance: InstanceEntry, thing_id: int, image_size: tuple[int
     }
     if instance.id is not UNSET:
         made["id"] = instance.id
-    if instance.segmentation:
-        made["segmentation"] = instance.segmentation
+    if segmentation:
+        made["segmentation"] = segmentation
     return made
 
 
-def _measure_box(instance: InstanceEntry, image_size: tuple[int, int]) -> list[float]:
+def _measure_box(segmentation: Any, image_size: tuple[int, int]) -> list[float]:
     """Return x, y, width, height of the box around the mask."""
-    if not instance.segmentation:
+    if not segmentation:
         raise RecordError("it has neither a bbox nor a segmentation", kind="box")
     try:
-        rle = convert_to_rle(instance.segmentation, image_size, "segmentation")
+        rle = convert_to_rle(segmentation, image_size, "segmentation")
     except DataError as error:
         raise RecordError(str(error), kind=error.kind) from None
     return [float(value) for value in mask_util.toBbox(rle)]

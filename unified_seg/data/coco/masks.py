@@ -68,6 +68,11 @@ def check_segmentation(segmentation: Any, image_size: tuple[int, int], where: st
         raise MaskError(f"{where}: {error}") from None
 
 
+def drop_empty_polygons(segmentation: Any) -> Any:
+    """Return a segmentation without polygons of no point, such as [[]], which exporters write for no mask."""
+    return [part for part in segmentation if part != []] if isinstance(segmentation, list) else segmentation
+
+
 def name_annotation(annotation: Mapping[str, Any], index: int) -> str:
     """Return the name of an annotation in errors: its id or, without one, its place in the record."""
     return f"annotation {annotation.get('id', index)}"

@@ -20,7 +20,7 @@ from unified_seg.data.coco.records import (
     read_image_entries,
 )
 from unified_seg.data.io.file_system import normalize_name, resolve_below
-from unified_seg.data.io.image_files import MAX_SEGMENT_ID
+from unified_seg.data.io.label_files import MAX_SEGMENT_ID
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.io.typed_records import Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import MissingFileError, Problem, RecordError, Report, raise_error
@@ -41,7 +41,7 @@ def load_coco_panoptic(
 ) -> list[Record]:
     """Return the records of a data set in COCO's panoptic format, in the order of its images.
 
-    A file without `annotations`, or with an empty list, has no ground truth: its records have neither
+    A file whose `annotations` are absent, null or empty has no ground truth: its records have neither
     pan_seg_file_name nor segments_info, nor sem_seg_file_name.
 
     Args:
@@ -64,8 +64,8 @@ def load_coco_panoptic(
         DataError: not such a file; and, by the default report, the first thing wrong with a record.
     """
     content = read_json_object(json_file)
-    images = read_image_entries(json_file, content, report)
-    if "annotations" not in content or content["annotations"] == []:
+    images = read_image_entries(json_file, content, report, image_root)
+    if content.get("annotations") in (None, []):
         records = list(images.make_records(json_file, image_root, report).values())
         if left_out is not None:
             left_out |= images.find_refused_files(image_root)
@@ -78,7 +78,7 @@ def load_coco_panoptic(
         where = f"image {entry.id!r}"
         if entry.id not in annotations:
             if not images.refused & {entry.id, None}:  # else its annotation is wrong, which is reported
-                report(Problem("missing-truth", str(json_file), "it has no annotation", where))
+                report(Problem("missing-ground-truth", str(json_file), "it has no annotation", where))
             images.refuse(entry.id, entry.file_name)
             continue
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.io.image_files import check_size, read_panoptic_ids
+from unified_seg.data.io.label_files import check_size, read_panoptic_ids
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.ops.id_maps import UnknownIdsError, format_ids, measure_segments
 from unified_seg.structures.class_table import ClassTable, SegmentClass

@@ -15,7 +15,7 @@ from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.coco.records import DetectionEntry, ImageId, find_thing_id, match_image_id, read_image_entries
 from unified_seg.data.coco.rle import decode_window
 from unified_seg.data.io.file_system import normalize_name, resolve_below, resolve_output_below
-from unified_seg.data.io.image_files import check_size, read_label
+from unified_seg.data.io.label_files import check_size, read_label
 from unified_seg.data.io.semantic_labels import PixelValues, to_semantic_ids
 from unified_seg.data.io.text_files import read_json, read_json_object
 from unified_seg.data.io.typed_records import Notes, convert_record, iterate_records

@@ -3,7 +3,6 @@
 H, W = an image.
 """
 
-import os
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Any
 from msgspec import UNSET, Struct, UnsetType
 
 from unified_seg.data.io.file_system import normalize_name, resolve_below
+from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.pixel_limit import describe_pixels, get_max_pixels
 from unified_seg.data.io.typed_records import Finite, Flag, Json, Notes, convert_record, iterate_records
-from unified_seg.data.problems import Problem, RecordError, Report, raise_error
+from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import SegmentClass
 
 ImageId = int | str
@@ -47,7 +47,7 @@ class MaskEntry(Struct, frozen=True, kw_only=True):
 class InstanceEntry(MaskEntry, frozen=True, kw_only=True):
     """An entry of `annotations` of COCO's instance format.
 
-    bbox is x, y, width, height in pixels; without one, or with an empty list, it is that of the mask.
+    bbox is x, y, width, height in pixels; without one, with an empty list or with zeros it is that of the mask.
     """
 
     bbox: list[Finite] | None = None
@@ -140,8 +140,7 @@ class ImageList:
 
     def find_refused_files(self, image_root: Path) -> set[str | None]:
         """Return the files of wrong records, as those of right ones are named; None is one that can't be read."""
-        names = self.refused_names
-        return {None if name is None else str(image_root / os.path.normpath(name)) for name in names}
+        return {None if name is None else _name_refused_file(image_root, name) for name in self.refused_names}
 
     def find(self, image_id: ImageId) -> ImageEntry | None:
         """Return an image; None if it, or one whose id can't be read, is left out.
@@ -157,6 +156,13 @@ class ImageList:
         if None in self.refused:
             return None
         raise RecordError(f"its image id {image_id!r} is not among the images", kind="missing-file")
+
+
+def _name_refused_file(image_root: Path, name: str) -> str | None:
+    try:
+        return str(resolve_below(image_root, name))
+    except RecordError:
+        return None
 
 
 def match_image_id(image_id: ImageId, known: Container[ImageId]) -> ImageId:
@@ -179,22 +185,31 @@ def _spell(image_id: ImageId) -> tuple[ImageId, ...]:
     return (image_id, int(image_id)) if is_number else (image_id,)
 
 
-def read_image_entries(path: Path, content: Json, report: Report = raise_error) -> ImageList:
+def read_image_entries(
+    path: Path, content: Json, report: Report = raise_error, image_root: Path | None = None
+) -> ImageList:
     """Return the `images` of a file; ids and file names are unique.
 
     Args:
         path: the file, for errors.
         content: of the file.
         report: gets the problems; a wrong record is left out.
+        image_root: the folder of the images, from which absent sizes are read; None: they are an error.
 
     Raises:
         DataError: there is no such list.
     """
     images = ImageList()
+    if content.get("images") == []:
+        images.refuse(None, None)
+        report(Problem("format", str(path), "no image in it"))
     names: dict[str, ImageId] = {}
     notes = Notes()
     for where, record in iterate_records(path, content.get("images"), "images"):
         try:
+            if image_root is not None and record.get("height") is None and record.get("width") is None:
+                record = _add_size(record, image_root)
+                notes.add("height and width are absent, read from the image", where)
             entry = convert_record(record, ImageEntry, notes, where)
             check_image_size(entry.height, entry.width)
             if entry.id in images.by_id:
@@ -205,10 +220,25 @@ def read_image_entries(path: Path, content: Json, report: Report = raise_error) 
                 raise RecordError(cause, kind="duplicate")
             images.by_id[entry.id], names[file] = entry, entry.id
         except RecordError as error:
-            images.refuse(record.get("id"), record.get("file_name"))
+            image_id = record.get("id")
+            if isinstance(image_id, ImageId) and image_id in images.by_id:
+                image_id = None  # repeated: its own id is not known
+            images.refuse(image_id, record.get("file_name"))
             report(Problem(error.kind, str(path), str(error), where))
     notes.tell(path, report)
     return images
+
+
+def _add_size(record: Json, image_root: Path) -> Json:
+    """Return the record of an image with the size of the file; raises RecordError."""
+    name = record.get("file_name")
+    if not isinstance(name, str):
+        return record
+    try:
+        height, width = read_image_size(resolve_below(image_root, name))
+    except DataError as error:
+        raise RecordError(f"height and width are absent, and can't be read: {error}", kind=error.kind) from None
+    return {**record, "height": height, "width": width}
 
 
 class RepeatedCauses:

@@ -17,7 +17,8 @@ from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, find_files
 from unified_seg.data.io.file_system import write_atomically
-from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image, write_png
+from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image
+from unified_seg.data.io.label_files import write_png
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.problems import DataError
 from unified_seg.hints import format_hint

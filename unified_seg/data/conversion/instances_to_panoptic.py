@@ -27,7 +27,8 @@ from unified_seg.data.coco.records import ImageId, MaskEntry, find_thing_id, mat
 from unified_seg.data.coco.rle import decode_window
 from unified_seg.data.conversion.paths import check_apart
 from unified_seg.data.io.file_system import resolve_below
-from unified_seg.data.io.image_files import read_image_size, write_png
+from unified_seg.data.io.image_files import read_image_size
+from unified_seg.data.io.label_files import write_png
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import read_json_object, write_json

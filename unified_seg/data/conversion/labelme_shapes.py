@@ -20,13 +20,15 @@ from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import MAX_DISTANCE, Rle, convert_to_rle, decode_rle
 from unified_seg.data.coco.rle import encode_window
-from unified_seg.data.io.typed_records import convert_record, iterate_records
+from unified_seg.data.io.typed_records import Notes, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError
+from unified_seg.hints import format_hint
 
 # Labels that are not classes: a hole, and a region in which nothing is labeled.
 BACKGROUND, IGNORED = "_background_", "__ignore__"
-# The shapes that labelme draws, with the number of points where it is fixed.
-NUM_POINTS = {"rectangle": 2, "circle": 2, "mask": 2, "oriented_rectangle": 4}
+# The shapes that labelme draws, with the numbers of points where they are fixed; X-AnyLabeling writes rectangles with
+# four points, and turned ones as "rotation".
+NUM_POINTS = {"rectangle": (2, 4), "circle": (2,), "mask": (2,), "oriented_rectangle": (4,), "rotation": (4,)}
 # The largest distance from a circle to the polygon that replaces it, in pixels.
 CIRCLE_ERROR = 0.25
 
@@ -116,7 +118,9 @@ class _Joined:
         return DrawnInstance(self.label, self.polygons if self.rle is None else rle, area, box, self.where)
 
 
-def read_shapes(path: Path, shapes: Any, size: tuple[int, int], *, skip_shapes: bool = False) -> Drawing:
+def read_shapes(
+    path: Path, shapes: Any, size: tuple[int, int], *, skip_shapes: bool = False, notes: Notes | None = None
+) -> Drawing:
     """Return the instances of a labelme file: shapes of one label and group_id are one instance.
 
     Args:
@@ -124,6 +128,7 @@ def read_shapes(path: Path, shapes: Any, size: tuple[int, int], *, skip_shapes: 
         shapes: its list of shapes.
         size: (H, W).
         skip_shapes: leave out and count shapes without an area; False: they are an error.
+        notes: get the values of an unusual type; None: they are an error.
 
     Raises:
         DataError: the first wrong shape.
@@ -132,7 +137,7 @@ def read_shapes(path: Path, shapes: Any, size: tuple[int, int], *, skip_shapes: 
     skipped: Counter[str] = Counter()
     for index, (where, record) in enumerate(iterate_records(path, shapes, "shapes")):
         try:
-            shape = convert_record(record, Shape)
+            shape = convert_record(record, Shape, notes, where)
             if skip_shapes and not shape.has_area:
                 skipped[shape.kind] += 1
                 continue
@@ -164,10 +169,11 @@ def _check_points(shape: Shape, size: tuple[int, int]) -> None:
         if not all(-farthest <= value <= farthest for value in point):  # NaN is not
             raise RecordError(f"the point {list(point)!r:.80} is far outside the image")
     expected = NUM_POINTS.get(shape.kind)
-    if expected is not None and len(shape.points) != expected:
-        raise RecordError(f"a {shape.kind} must have {expected} points, got {len(shape.points)}")
+    if expected is not None and len(shape.points) not in expected:
+        numbers = " or ".join(map(str, expected))
+        raise RecordError(f"a {shape.kind} must have {numbers} points, got {len(shape.points)}")
     if not shape.has_area:
-        hint = "--skip-shapes leaves such shapes out"
+        hint = f"{format_hint('--skip-shapes')} leaves such shapes out"
         if shape.kind == "polygon":
             raise RecordError(f"a polygon must have at least 3 points, got {len(shape.points)}; {hint}")
         known = ", ".join(["polygon", *NUM_POINTS])
@@ -185,8 +191,8 @@ def convert_to_polygon(shape: Shape, size: tuple[int, int]) -> list[float]:
     """Return a shape that is no mask as a polygon [x, y, x, y, ...], in pixels.
 
     Args:
-        shape: its points are the corners of a polygon, two opposite ones of a rectangle, or the center of a circle and
-            a point on it.
+        shape: its points are the corners of a polygon or rectangle, two opposite ones of a rectangle, or the center of
+            a circle and a point on it.
         size: (H, W).
 
     Raises:
@@ -194,7 +200,7 @@ def convert_to_polygon(shape: Shape, size: tuple[int, int]) -> list[float]:
     """
     _check_points(shape, size)
     points: Iterable[Point] = shape.points
-    if shape.kind == "rectangle":
+    if shape.kind == "rectangle" and len(shape.points) == 2:
         (left, top), (right, bottom) = shape.points
         points = [(left, top), (right, top), (right, bottom), (left, bottom)]
     elif shape.kind == "circle":

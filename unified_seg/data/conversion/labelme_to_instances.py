@@ -20,7 +20,7 @@ from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.image_files import read_image_size
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.text_files import read_json_object, write_json
-from unified_seg.data.io.typed_records import Json, convert_record
+from unified_seg.data.io.typed_records import Json, Notes, convert_record
 from unified_seg.data.problems import DataError, RecordError, SizeError
 from unified_seg.structures.class_table import ClassTable
 
@@ -41,11 +41,13 @@ class DrawnImage(NamedTuple):
         file_name: of the image, relative to the folder of images.
         size: (H, W).
         drawing: its shapes.
+        notes: the values of an unusual type.
     """
 
     file_name: str
     size: tuple[int, int]
     drawing: Drawing
+    notes: Notes
 
     @property
     def instances(self) -> list[DrawnInstance]:
@@ -103,6 +105,10 @@ def convert_labelme(
     read = partial(read_labelme, root=image_root or source, skip_shapes=skip_shapes)
     drawn = map_in_parallel(read, files, workers, "labelme")
     _check_images(files, drawn)
+    notes = Notes()
+    for file, image in zip(files, drawn):
+        notes.merge(image.notes, file.relative_to(source).as_posix())
+    notes.tell(source)
     table = read_classes(classes_file) if classes_file else _make_classes(source, drawn)
     category_ids = _match_labels(drawn, table, classes_file)
     images: list[Json] = []
@@ -148,8 +154,9 @@ def read_labelme(path: Path, root: Path, *, skip_shapes: bool = False) -> DrawnI
         DataError: not such a file, an imagePath that leads out of the folder or to an image of another size, or a wrong
             shape. The image need not exist, unless the file lacks its size.
     """
+    notes = Notes()
     try:
-        content = convert_record(read_json_object(path), LabelmeFile)
+        content = convert_record(read_json_object(path), LabelmeFile, notes, "the file")
         file_name = _resolve_image_name(content.imagePath, path, root)
         image = root / file_name
         if content.imageHeight is None or content.imageWidth is None:
@@ -164,7 +171,8 @@ def read_labelme(path: Path, root: Path, *, skip_shapes: bool = False) -> DrawnI
         raise SizeError(
             f"{path}: {size[0]}x{size[1]} pixels, its image {image} has {found[0]}x{found[1]} (height x width)"
         )
-    return DrawnImage(file_name, size, read_shapes(path, content.shapes, size, skip_shapes=skip_shapes))
+    drawing = read_shapes(path, content.shapes, size, skip_shapes=skip_shapes, notes=notes)
+    return DrawnImage(file_name, size, drawing, notes)
 
 
 def _resolve_image_name(image_path: str, path: Path, root: Path) -> str:
@@ -186,6 +194,8 @@ def _check_images(files: Sequence[Path], drawn: Sequence[DrawnImage]) -> None:
 
 def _make_classes(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
     labels = sorted({instance.label for image in drawn for instance in image.instances})
+    if not labels:
+        raise DataError(f"{folder}: no shape in it has a class; --classes names a file of the classes")
     return build_class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
 
 

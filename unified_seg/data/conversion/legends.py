@@ -61,7 +61,8 @@ def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
     if plain := [record for record in records if "color" not in record]:
         raise DataError(f"{path}: {plain[0].get('name')!r:.80} has no color")
     # Names and colors of void classes are checked too; their ids are not used.
-    everything = build_class_table(path, [{**record, "id": index} for index, record in enumerate(records)]).classes
+    numbered = [{**record, "id": index} for index, record in enumerate(records)]
+    everything = build_class_table(path, numbered, require_colors=True).classes
     _check_unique(path, everything)
     kept = [record for record in records if record["name"] not in void]
     classes = build_class_table(

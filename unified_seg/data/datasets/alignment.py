@@ -17,6 +17,7 @@ from detectron2.utils.logger import log_first_n
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.registration import check_registered, dataset_classes
 from unified_seg.structures.class_table import ClassTable, SegmentClass
+from unified_seg.words import join_some
 
 Record = dict[str, Any]
 
@@ -83,11 +84,11 @@ def common_classes(train: Sequence[str], test: Sequence[str]) -> ClassTable:
         if difference := find_class_difference(own, classes):
             raise ConfigError(
                 f"DATASETS.TRAIN, DATASETS.TEST: the data sets {train[0]!r} and {name!r} have different classes: in "
-                f"{name!r} {difference}"
+                f"{name!r} {difference}; one file of CLASSES for both makes them the same"
             )
         lacking = {c.name: c for c in classes.classes if c.name not in {other.name for other in own.classes}}
         if lacking and name in train:
-            note = f"training set {name!r} does not have all classes of {train[0]!r}: {_list(lacking)} are missing"
+            note = f"training set {name!r} does not have all classes of {train[0]!r}: {join_some(lacking)} are missing"
             log_first_n(logging.WARNING, note, name=__name__, key="message")
     return classes
 
@@ -109,16 +110,11 @@ def find_class_difference(own: ClassTable, classes: ClassTable) -> str:
     for cls in own.classes:
         if cls.name not in known:
             close = difflib.get_close_matches(cls.name, known, n=1)
-            return f"{cls.name!r} is not among {_list(known)}" + (f"; did you mean {close[0]!r}?" if close else "")
+            return f"{cls.name!r} is not among {join_some(known)}" + (f"; did you mean {close[0]!r}?" if close else "")
         if cls.is_thing != known[cls.name].is_thing:
             kind, other = ("a thing", "stuff") if cls.is_thing else ("stuff", "a thing")
             return f"{cls.name!r} is {kind}, but {other} in the other"
     return ""
-
-
-def _list(names: Mapping[str, Any], most: int = 10) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(list(names)[:most]) + more
 
 
 def _pair(own: ClassTable, aligned: ClassTable) -> list[tuple[SegmentClass, SegmentClass]]:

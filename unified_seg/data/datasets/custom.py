@@ -50,8 +50,9 @@ class CustomEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     SEMANTIC_ENDING: str = ".png"
     # A YAML or JSON file of the classes; by default the categories of PANOPTIC, or of INSTANCES.
     CLASSES: str = ""
-    # Values of the semantic PNGs that are void; [] for none. By default 255, or 65535 if 255 is the id of a class.
-    IGNORE: tuple[int, ...] | None = None
+    # Values of the semantic PNGs that are void, or a single one; [] for none. By default 255, or 65535 if 255 is the id
+    # of a class.
+    IGNORE: int | tuple[int, ...] | None = None
 
 
 class CustomDataset(NamedTuple):
@@ -102,7 +103,7 @@ class CustomDataset(NamedTuple):
             values.IMAGE_ENDING,
             values.SEMANTIC_ENDING,
             classes,
-            values.IGNORE,
+            (values.IGNORE,) if isinstance(values.IGNORE, int) else values.IGNORE,
         )
 
     def read_table(self) -> ClassTable | None:
@@ -112,7 +113,7 @@ class CustomDataset(NamedTuple):
         if self.classes not in (self.panoptic, self.instances):
             return read_classes(self.classes)
         content = read_json(self.classes)
-        if isinstance(content, dict) and not content.get("annotations") and "categories" not in content:
+        if isinstance(content, dict) and not content.get("annotations") and not content.get("categories"):
             return None
         return build_class_table(self.classes, remove_root_category(self.classes, content))
 
@@ -244,7 +245,7 @@ def _join(parts: Sequence[Sequence[Record]], name: str, left_out: Set[str | None
             if left_out & {file, None}:
                 continue
             cause = f"only {len(found)} of the {len(parts)} ground truths of {name!r} have it"
-            report(Problem("missing-truth", file, cause))
+            report(Problem("missing-ground-truth", file, cause))
         elif len({(record["height"], record["width"]) for record in found}) > 1:
             sizes = [f"{record['height']}x{record['width']}" for record in found]
             report(Problem("size", file, f"the ground truths of {name!r} have the sizes {' and '.join(sizes)}"))

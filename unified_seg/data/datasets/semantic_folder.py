@@ -9,7 +9,15 @@ from typing import Any
 
 from unified_seg.data.io.file_system import list_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image_size
-from unified_seg.data.problems import DataError, MissingFileError, Problem, Report, UnreadableError, raise_error
+from unified_seg.data.problems import (
+    DataError,
+    FileError,
+    MissingFileError,
+    Problem,
+    Report,
+    UnreadableError,
+    raise_error,
+)
 from unified_seg.structures.class_table import ClassTable, SegmentClass
 
 Record = dict[str, Any]
@@ -70,7 +78,7 @@ def load_semantic_folder(
             raise DataError(f"{image_dir / name}: no image of that name ({', '.join(IMAGE_SUFFIXES)}); {how_to_get}")
         if name not in labels:
             cause = f"its label {label_dir / name}{label_ending} does not exist; {how_to_get}"
-            report(Problem("missing-truth", str(images[name]), cause))
+            report(Problem("missing-ground-truth", str(images[name]), cause))
         else:
             usable.append(name)
     # On a remote disk, most of the time of opening tens of thousands of files is waiting.
@@ -119,9 +127,9 @@ def _read_size(image: Path, label: Path | None = None, *, report: Report) -> tup
     """Return the size of the image or, if it is damaged, of its label; the mapper then skips it or raises."""
     try:
         return read_image_size(image)
-    except UnreadableError as error:
+    except FileError as error:
         try:
-            if label is not None:
+            if label is not None and isinstance(error, UnreadableError):
                 return read_image_size(label)
         except DataError:
             pass

@@ -1,4 +1,4 @@
-"""Reading images and label files, and writing maps of ids. Every error names the file."""
+"""Reading images. Every error names the file."""
 
 import logging
 import re
@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 from detectron2.data.detection_utils import convert_image_to_rgb, convert_PIL_to_numpy
-from PIL import ExifTags, Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, ImageSequence
 
-from unified_seg.data.io.file_system import write_atomically
-from unified_seg.data.io.pixel_limit import ADVICE, describe_pixels, get_max_pixels
+from unified_seg.data.io.open_image import UNREADABLE, check_pixels, load_pixels, open_image
 from unified_seg.data.io.samples import (
     FLOAT,
     Layout,
@@ -23,7 +22,8 @@ from unified_seg.data.io.samples import (
     rotate_upright,
     scale_to_bytes,
 )
-from unified_seg.data.problems import DataError, MissingFileError, SizeError, UnreadableError, UnsupportedError
+from unified_seg.data.problems import DataError, UnreadableError, UnsupportedError
+from unified_seg.hints import format_hint
 
 logger = logging.getLogger(__name__)
 # It logs as errors what it raises too, such as TIFFs of many bands, which are read without it.
@@ -32,20 +32,16 @@ _warned: set[tuple[Path, str]] = set()
 
 # Pillow opens more formats than these, some through outside programs (EPS runs Ghostscript).
 IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
-LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 # The suffixes of their files.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 # EXIF orientations that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
-# What Pillow raises for files that are damaged or not images.
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # Where PNGs keep EXIF tags.
 PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # What a model can read, INPUT.FORMAT, and its number of channels; None: as many as MODEL.PIXEL_MEAN has. "L" is gray,
 # "BANDS" the channels of the file as they are stored.
 BANDS = "BANDS"
 FORMATS: dict[str, int | None] = {"BGR": 3, "RGB": 3, "L": 1, "RGBA": 4, "YUV-BT.601": 3, BANDS: None}
-MAX_SEGMENT_ID = 2**24 - 1  # what an RGB pixel holds
 
 
 def read_image(
@@ -89,7 +85,7 @@ def read_image(
         image = Image.fromarray(np.ascontiguousarray(colors if colors.shape[2] > 1 else colors[..., 0]))
         return np.array(convert_PIL_to_numpy(image, format), order="C")
     with image as stored:
-        _load(stored, path)
+        load_pixels(stored, path)
         try:
             ImageOps.exif_transpose(stored, in_place=True)  # else it copies upright images
         except UNREADABLE as error:
@@ -189,9 +185,11 @@ def _check_channels(path: str | Path, image: Image.Image | None, layout: Layout,
     is_converted = image is not None and image.mode in ("CMYK", "YCbCr", "LAB")
     if layout.channels - layout.has_alpha not in (1, 3) and not is_converted:
         reads = FORMATS[format]
+        means, deviations = [127.5] * layout.channels, [63.75] * layout.channels
+        bands = format_hint("INPUT.FORMAT", BANDS, "MODEL.PIXEL_MEAN", means, "MODEL.PIXEL_STD", deviations)
         raise UnsupportedError(
-            f"{path}: unsupported: {layout.channels} channels, the model reads {reads} (INPUT.FORMAT {format}); "
-            f"INPUT.FORMAT {BANDS} reads {layout.channels} with as many values in MODEL.PIXEL_MEAN"
+            f"{path}: unsupported: {layout.channels} channels, the model reads {reads} (INPUT.FORMAT {format}); to "
+            f"read them all, set {bands}, or other means and deviations"
         )
     if layout.has_alpha and format != "RGBA":
         _warn_once(path, "an alpha channel, which is dropped")
@@ -226,9 +224,11 @@ def _find_range(path: str | Path, samples: np.ndarray) -> Range:
     found = find_range(samples)
     if found is None:
         kind = "a floating-point image" if samples.dtype.kind == "f" else "an image with negative values"
-        raise UnsupportedError(f"{path}: {kind}, which has no defined white level; set INPUT.VALUE_RANGE")
+        own = format_hint("INPUT.VALUE_RANGE", list(measure(samples)))
+        raise UnsupportedError(f"{path}: {kind}, which has no defined white level; set one, its own is {own}")
     if found[1] < 65535:
-        _warn_once(path, f"more than 8 bits, of which {found[1]:.0f} is taken as white; INPUT.VALUE_RANGE sets it")
+        same = format_hint("INPUT.VALUE_RANGE", [0, int(found[1])])
+        _warn_once(path, f"more than 8 bits, of which {found[1]:.0f} is taken as white; {same} does so for all images")
     return found
 
 
@@ -237,51 +237,6 @@ def _warn_once(path: str | Path, cause: str) -> None:
     if (key := (Path(path).parent, re.sub(r"\d+", "", cause))) not in _warned:
         _warned.add(key)
         logger.warning(f"{path} has {cause}; other such images of this folder are not logged")
-
-
-def read_label(path: str | Path) -> np.ndarray:
-    """Return a map of ids: the values of a grayscale image, the indices (not the colors) of a palette image.
-
-    Returns:
-        (H, W) uint8 if the file has up to 8 bits a pixel, else int32.
-
-    Raises:
-        DataError: absent, unreadable, or a color image.
-    """
-    with _open(path, LABEL_FORMATS) as image:
-        if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
-            raise DataError(f"{path}: a label map has one channel of ids, got a {image.mode} image")
-        return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
-
-
-def read_panoptic_ids(path: str | Path) -> np.ndarray:
-    """Return the segment ids of a COCO panoptic PNG: R + 256 G + 65536 B.
-
-    Returns:
-        (H, W) int32, 0 = void.
-
-    Raises:
-        DataError: absent, unreadable, or not an RGB image.
-    """
-    with _open(path, LABEL_FORMATS) as image:
-        if image.mode != "RGB":
-            raise DataError(f"{path}: a panoptic PNG codes its ids as RGB, got a {image.mode} image")
-        # Pillow holds four bytes a pixel, together one number: R + 256 G + 65536 B, and padding on top.
-        padded = np.frombuffer(image.tobytes("raw", "RGBX"), dtype="<u4").reshape(image.height, image.width)
-    return (padded & 0xFFFFFF).view(np.int32)
-
-
-def check_size(labels: np.ndarray, size: tuple[int, int], path: str | Path) -> np.ndarray:
-    """Return a map (H, W) that has the size of its image.
-
-    Raises:
-        SizeError: it has another size.
-    """
-    if labels.shape != tuple(size):
-        raise SizeError(
-            f"{path}: {labels.shape[0]}x{labels.shape[1]} pixels, its image has {size[0]}x{size[1]} (height x width)"
-        )
-    return labels
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
@@ -315,60 +270,11 @@ def read_image_header(path: str | Path) -> tuple[int, int, int]:
 def _open_image(path: str | Path) -> tuple[Image.Image | None, Layout]:
     """Return an image that is not decoded yet, or None for a TIFF that Pillow does not read, and its layout."""
     try:
-        image = _open(path, IMAGE_FORMATS, decode=False)
+        image = open_image(path, IMAGE_FORMATS, decode=False)
     except UnreadableError:
         layout = read_tiff_layout(path)
         if layout is None:
             raise
-        _check_pixels(path, *layout.size)
+        check_pixels(path, *layout.size)
         return None, layout
     return image, describe_layout(image)
-
-
-def _open(path: str | Path, formats: tuple[str, ...], decode: bool = True) -> Image.Image:
-    get_max_pixels()  # tells Pillow, which has a limit too
-    try:
-        image = Image.open(path, formats=formats)
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such file") from None
-    except Image.DecompressionBombError as error:
-        raise UnreadableError(f"{path}: {error} {ADVICE}") from None
-    except UNREADABLE as error:
-        raise UnreadableError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None
-    _check_pixels(path, image.height, image.width)
-    if decode:
-        _load(image, path)
-    return image
-
-
-def _load(image: Image.Image, path: str | Path) -> None:
-    try:
-        image.load()
-    except UNREADABLE as error:
-        raise UnreadableError(f"{path}: not a readable image: {error}") from None
-
-
-def _check_pixels(path: str | Path, height: int, width: int) -> None:
-    if height * width > get_max_pixels():
-        raise UnreadableError(f"{path}: {describe_pixels(height, width)}")
-
-
-def write_png(path: Path, ids: np.ndarray) -> None:
-    """Write a map of ids as a PNG.
-
-    Args:
-        path: its folder is created if need be.
-        ids: (H, W); uint8 for a grayscale PNG; other integers, 0 to MAX_SEGMENT_ID, for a COCO panoptic PNG:
-            R + 256 G + 65536 B.
-
-    Raises:
-        ValueError: an id that three bytes can't hold.
-    """
-    if ids.dtype != np.uint8:
-        if ids.min() < 0 or ids.max() > MAX_SEGMENT_ID:
-            raise ValueError(f"{path}: segment ids must be in [0, {MAX_SEGMENT_ID}], got {ids.min()} .. {ids.max()}")
-        four_bytes = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(*ids.shape, 4)
-        ids = np.ascontiguousarray(four_bytes[..., :3])
-    with write_atomically(path) as temporary:
-        # The strongest compression takes several times as long and gains little on maps of ids.
-        Image.fromarray(ids).save(temporary, format="PNG", compress_level=1)

@@ -9,6 +9,9 @@ from detectron2.config import CfgNode
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import BANDS, FORMATS, check_channels, read_image
 from unified_seg.data.io.samples import Range
+from unified_seg.hints import format_hint
+
+MOMENTS = ("PIXEL_MEAN", "PIXEL_STD")
 
 
 class ImageReader(NamedTuple):
@@ -32,10 +35,14 @@ class ImageReader(NamedTuple):
             raise ConfigError(f"INPUT.FORMAT must be one of {', '.join(FORMATS)}, got {format!r}")
         if len(cfg.MODEL.PIXEL_STD) != channels:
             raise ConfigError(f"MODEL.PIXEL_MEAN has {channels} values, MODEL.PIXEL_STD {len(cfg.MODEL.PIXEL_STD)}")
-        if FORMATS[format] not in (None, channels):
+        expected = FORMATS[format]
+        if expected is not None and expected != channels:
+            mean, deviation = ([round(float(np.mean(cfg.MODEL[key])), 3)] * expected for key in MOMENTS)
+            other = next((name for name, number in FORMATS.items() if number == channels), BANDS)
             raise ConfigError(
-                f"INPUT.FORMAT {format} has {FORMATS[format]} channels, MODEL.PIXEL_MEAN {channels} values; "
-                f"INPUT.FORMAT L reads gray images, with one value, {BANDS} files of any number of channels"
+                f"INPUT.FORMAT {format} has {expected} channels, MODEL.PIXEL_MEAN {channels} values; set "
+                f"{format_hint('MODEL.PIXEL_MEAN', mean, 'MODEL.PIXEL_STD', deviation)}, or other means and "
+                f"deviations, or {format_hint('INPUT.FORMAT', other)}"
             )
         return cls(format, channels, _read_range(cfg, "VALUE_RANGE"), _read_range(cfg, "DEFAULT_VALUE_RANGE"))
 

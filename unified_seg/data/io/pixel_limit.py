@@ -7,11 +7,13 @@ import os
 
 from PIL import Image
 
+from unified_seg.hints import format_hint
+
 # Pillow warns from this number on: 9,459 x 9,459.
 DEFAULT_MAX_PIXELS = 89_478_485
 # The limit is that of the process, as Pillow's is; a variable of the environment, so that its workers have it too.
 VARIABLE = "UNIFIED_SEG_MAX_PIXELS"
-ADVICE = "INPUT.MAX_PIXELS raises it (--max-pixels of convert_dataset.py)"
+ADVICE = "INPUT.MAX_PIXELS (--max-pixels of convert_dataset.py and fuse_predictions.py) raises it"
 
 
 def set_max_pixels(limit: int) -> None:
@@ -29,4 +31,6 @@ def get_max_pixels() -> int:
 
 def describe_pixels(height: int, width: int) -> str:
     """Return the cause for errors of an image that is too large."""
-    return f"{height}x{width} pixels, more than the limit of {get_max_pixels()}; {ADVICE}"
+    key, option = (format_hint(name, height * width) for name in ("INPUT.MAX_PIXELS", "--max-pixels"))
+    raised = f"{key} raises it, or {option} of convert_dataset.py and fuse_predictions.py"
+    return f"{height}x{width} pixels, more than the limit of {get_max_pixels()}; {raised}"

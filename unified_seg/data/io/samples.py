@@ -22,13 +22,15 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIP_OFFSETS, ORIENTATION = 256,
 CHANNELS, STRIP_ROWS, STRIP_BYTES, MIN_VALUE, MAX_VALUE, PLANAR, PREDICTOR = 277, 278, 279, 280, 281, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_BYTES, EXTRA_SAMPLES = 322, 323, 324, 325, 338
 SAMPLE_FORMAT, S_MIN_VALUE, S_MAX_VALUE = 339, 340, 341
-# Their values.
+# The begin of a file with offsets of 64 bits.
+BIG_TIFF = b"II+\0"
+# Values of tags.
 NO_COMPRESSION, DEFLATE = 1, (8, 32946)
 RGB, SEPARATED = 2, 5
 ALPHA = (1, 2)
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
-# The depths of cameras: of an image that declares none, the smallest one that holds its values.
-DEPTHS = (8, 10, 12, 14, 16, 24, 32)
+# The depths of cameras, and all above: of an image that declares none, the smallest one that holds its values.
+DEPTHS = (8, 10, 12, 14, *range(16, 64))
 
 
 class Layout(NamedTuple):
@@ -90,8 +92,9 @@ def read_tiff_layout(path: str | Path) -> Layout | None:
     try:
         with open(path, "rb") as file:
             header = file.read(8)
-            if header[:4] not in (b"II*\0", b"MM\0*"):
+            if header[:4] not in (b"II*\0", b"MM\0*", BIG_TIFF):
                 return None
+            header += file.read(8) if header[:4] == BIG_TIFF else b""
             tags = TiffImagePlugin.ImageFileDirectory_v2(header)
             file.seek(tags.next)
             tags.load(file)

@@ -62,6 +62,12 @@ class Notes:
         self._first.setdefault(note, where)
         self._counts[note] = self._counts.get(note, 0) + 1
 
+    def merge(self, other: "Notes", where: str) -> None:
+        """Add the notes of another file, of the name `where`."""
+        for note, count in other._counts.items():
+            self._first.setdefault(note, f"{where}: {other._first[note]}")
+            self._counts[note] = self._counts.get(note, 0) + count
+
     def tell(self, path: Path, report: Report = raise_error) -> None:
         """Log each note with its number of records, once a process, and report it as a warning."""
         for note, count in self._counts.items():
@@ -98,7 +104,8 @@ def _convert_plainly(record: Any, kind: type[Kind], notes: Notes, where: str) ->
     if not isinstance(record, dict):
         return None
     fields = msgspec.structs.fields(kind)
-    null = [f.encode_name for f in fields if not f.required and record.get(f.encode_name, 0) is None]
+    absent = [f for f in fields if not f.required and f.default is not None]  # null may be a value of the others
+    null = [f.encode_name for f in absent if record.get(f.encode_name, 0) is None]
     given = {key: value for key, value in record.items() if key not in null}
     try:
         converted = msgspec.convert(given, kind, strict=False)
@@ -110,9 +117,13 @@ def _convert_plainly(record: Any, kind: type[Kind], notes: Notes, where: str) ->
         value, result = given.get(field.encode_name), getattr(converted, field.name)
         if isinstance(value, float | str) and isinstance(result, int):
             notes.add(f"{field.encode_name} is {type(value).__name__}, read as a whole number", where)
-        elif isinstance(value, list) and isinstance(result, tuple) and value != list(result):
+        elif isinstance(value, list) and result != value and _has_text(value):
             notes.add(f"{field.encode_name} has text, read as numbers", where)
     return converted
+
+
+def _has_text(values: list[Any]) -> bool:
+    return any(_has_text(value) if isinstance(value, list) else isinstance(value, str) for value in values)
 
 
 def _describe(error: msgspec.ValidationError, record: Any, kind: type[msgspec.Struct]) -> str:

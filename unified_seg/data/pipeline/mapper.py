@@ -15,8 +15,8 @@ from detectron2.structures import BitMasks, Instances
 from unified_seg.config import ConfigError
 from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.datasets.registration import dataset_classes
-from unified_seg.data.io.image_files import check_size, read_panoptic_ids
 from unified_seg.data.io.image_reader import ImageReader
+from unified_seg.data.io.label_files import check_size, read_panoptic_ids
 from unified_seg.data.io.semantic_labels import convert_segments_to_classes, read_semantic_ground_truth
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import DataError

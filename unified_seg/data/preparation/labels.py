@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.data.io.image_files import check_size, read_image_header, write_png
+from unified_seg.data.io.image_files import read_image_header
+from unified_seg.data.io.label_files import check_size, write_png
 from unified_seg.data.io.parallel import map_in_parallel
 
 

@@ -21,20 +21,27 @@ from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_seg
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.io.image_files import compute_upright_size, read_image_header
 from unified_seg.data.io.image_reader import ImageReader
+from unified_seg.data.io.samples import Range
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.data.validation.undefined_scores import describe_default_void, describe_undefined_instances
+from unified_seg.data.validation.value_ranges import find_common_range
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.words import join_some
 
 Record = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
 
-def check_datasets(cfg: CfgNode) -> None:
+def check_datasets(cfg: CfgNode) -> Range | None:
     """Check that the training sets have the ground truth that the model needs, and all labels of all sets.
 
     Log how often each class occurs, and warn of test sets with undefined scores.
+
+    Returns:
+        The range of values of the training images that declare none, for INPUT.DEFAULT_VALUE_RANGE; None if there are
+        no such images, or INPUT has a range.
 
     Raises:
         DataError: the first error, with its file and cause.
@@ -47,17 +54,22 @@ def check_datasets(cfg: CfgNode) -> None:
         instances=bool(cfg.MODEL.ROI_HEADS.NAME),
         masks=cfg.MODEL.MASK_ON,
     )
+    reader = ImageReader.from_config(cfg)
+    found = None
+    if reader.value_range is None and reader.default_range is None:
+        found = find_common_range([record for name in cfg.DATASETS.TRAIN for record in loaded[name][0]])
+        reader = reader._replace(default_range=found)
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
     for name in cfg.DATASETS.TEST:
         if undefined := describe_undefined_instances(loaded[name][0]):
             logger.warning(f"{name}: {undefined}")
-    reader = ImageReader.from_config(cfg)
     for name, (records, table) in loaded.items() if cfg.DATASETS.CHECK_LABELS else ():
         # Training goes on without an unreadable image, the evaluation after it does not, also of a set that does both.
         is_test = name in cfg.DATASETS.TEST
         options: dict[str, Any] = {"decode": True} if is_test else {"report": tolerant}
         histogram = check_labels(records, table, name, reader=reader, **options)
         log_class_shares(name, histogram, table, count_semantic_pixels(records))
+    return found
 
 
 class TolerantReport:
@@ -305,4 +317,4 @@ def log_class_shares(name: str, histogram: np.ndarray, table: ClassTable, num_pi
     if warning := describe_default_void(name, void_share, absent):
         logger.warning(f"{name}: {warning}")
     elif absent:
-        logger.warning(f"{name}: no pixel of {', '.join(absent)}")
+        logger.warning(f"{name}: no pixel of {join_some(absent)}")

@@ -15,8 +15,9 @@ from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.datasets.registration import dataset_classes
-from unified_seg.data.io.image_files import check_size, read_label, read_used_share
+from unified_seg.data.io.image_files import read_used_share
 from unified_seg.data.io.image_reader import ImageReader
+from unified_seg.data.io.label_files import check_size, read_label
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import find_semantic_file, has_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report
@@ -98,14 +99,14 @@ def survey_datasets(names: Sequence[str], workers: int, reader: ImageReader | No
     first_of: dict[bytes, tuple[str, str]] = {}
     surveys = []
     for name, table, (records, problems) in zip(names, tables, loaded):
-        is_complete = not any(problem.is_error for problem in problems)  # no record with an error is left out
         _check_unique(records, name, problems.append)
         own = [next(readings) for _ in records]
         problems += [problem for reading in own for problem in reading.problems]
         for record, reading in zip(records, own):
             _check_seen(name, record["file_name"], reading.digest, first_of, problems.append)
         statistics = compute_statistics([reading.contents for reading in own], table)
-        if records and is_complete:
+        # Classes that do not occur may be those of what is wrong.
+        if records and not any(problem.is_error for problem in problems):
             _check_classes(name, statistics, problems.append)
         surveys.append(Survey(name, records, problems, statistics))
     return surveys
@@ -230,7 +231,8 @@ def _read(tables: Sequence[ClassTable], reader: ImageReader, item: tuple[int, Re
     _check_instance_ids(record, problems.append)
     semantic = has_semantic_ground_truth(record)
     files = {record["file_name"], find_semantic_file(record)} if semantic else set()
-    if semantic and not contents.pixels.any() and not any(_has_error(problems, file) for file in files):
+    is_sound = not record.get("left_out_segments") and not any(_has_error(problems, file) for file in files)
+    if semantic and not contents.pixels.any() and is_sound:
         cause = f"no pixel of its label {find_semantic_file(record)} has a class"
         problems.append(Problem("no-label", record["file_name"], cause))
     present = {i: int(contents.pixels[i]) for i in np.flatnonzero(contents.pixels).tolist()}

@@ -5,8 +5,7 @@ from typing import Any
 
 from detectron2.data import MetadataCatalog
 
-#: Names of classes that a message lists.
-MAX_NAMES = 10
+from unified_seg.words import join_some
 
 
 def describe_undefined_instances(records: Sequence[Mapping[str, Any]]) -> str:
@@ -42,8 +41,7 @@ def describe_default_void(name: str, void_share: float | None, absent: Sequence[
     custom = getattr(MetadataCatalog.get(name), "custom", None)
     if custom is None or custom.semantic is None or custom.ignore is not None or not void_share or not absent:
         return ""
-    more = f" and {len(absent) - MAX_NAMES} more" if len(absent) > MAX_NAMES else ""
     return (
         f"{100 * void_share:.2f} % of the pixels are void, by the default IGNORE [255], and no pixel is of "
-        f"{', '.join(absent[:MAX_NAMES])}{more}; if 255 is a class, give it this id in CLASSES; else write IGNORE [255]"
+        f"{join_some(absent)}; if 255 is a class, give it this id in CLASSES; else write IGNORE [255]"
     )

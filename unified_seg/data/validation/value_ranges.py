@@ -7,8 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog
 from tqdm import tqdm
 
 from unified_seg.data.io.image_files import StoredValues, read_stored_values
@@ -21,22 +19,10 @@ DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".ppm", ".pgm")
 logger = logging.getLogger(__name__)
 
 
-def find_training_range(cfg: CfgNode) -> Range | None:
-    """Return the range of values of the training images that declare none, and log it.
-
-    Only the headers of other images are read.
-
-    Returns:
-        None if INPUT has the range already, or there is no such image.
-    """
-    if cfg.INPUT.VALUE_RANGE or cfg.INPUT.DEFAULT_VALUE_RANGE:
-        return None
-    return find_common_range([record for name in cfg.DATASETS.TRAIN for record in DatasetCatalog.get(name)])
-
-
 def find_common_range(records: Sequence[dict[str, Any]], workers: int = 8) -> Range | None:
     """Return the range of values of all images that declare none, and log it; None without such an image.
 
+    Only the headers of other images are read.
     Of whole numbers from 0 on it ends at the highest value of the smallest usual depth that holds all of them, such as
     4095; of floats in [0, 1] it is this; of others it is from their lowest to their highest value.
 

@@ -29,6 +29,7 @@ from unified_seg.evaluation.instances.diagnosis import diagnose, find_label_erro
 from unified_seg.evaluation.instances.exporter import write_results
 from unified_seg.evaluation.instances.objects import ImageInstances, read_detections, read_gt_instances
 from unified_seg.evaluation.tables import format_class_table
+from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable
 
 DIAGNOSIS_FILE = "instance_errors.json"
@@ -118,7 +119,6 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         counts = [sum(not instance.is_crowd for instance in image.ground_truth) for image in images]
         if more := sum(count > limit for count in counts):
             logger.warning(
-                "%d of %d images have more than %d objects, up to %d, and no more detections than that count: raise "
-                "TEST.DETECTIONS_PER_IMAGE",
-                *(more, len(images), limit, max(counts)),
+                "%d of %d images have more than %d objects, up to %d, and no more detections than that count: set %s",
+                *(more, len(images), limit, max(counts), format_hint("TEST.DETECTIONS_PER_IMAGE", max(counts))),
             )

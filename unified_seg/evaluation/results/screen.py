@@ -14,6 +14,7 @@ from unified_seg.evaluation.tables import (
     format_table,
     list_classes,
 )
+from unified_seg.words import join_some
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +117,7 @@ def describe_undefined(tasks: Tasks) -> str:
     for task, scores in tasks.items():
         undefined = [metric for metric, value in scores.items() if math.isnan(value)]
         if undefined:
-            more = len(undefined) - MAX_UNDEFINED
-            named = ", ".join(undefined[:MAX_UNDEFINED])
-            parts.append(f"{task} {named}" + (f" and {more} more" if more > 0 else ""))
+            parts.append(f"{task} {join_some(undefined, MAX_UNDEFINED)}")
     return f"undefined (NaN), without ground truth to count: {'; '.join(parts)}" if parts else ""
 
 

@@ -16,6 +16,7 @@ from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results, write_record
 from unified_seg.reporting.ablation.runs import Run, State
+from unified_seg.words import join_some
 
 LOG = "ablation_log.txt"
 LOG_TAIL_LINES = 25
@@ -148,8 +149,7 @@ def _explain(run: Run, folder: Path) -> str:
     record = read_record(folder)
     if record is None:
         return "it has no record of an ablation"
-    differences = run.list_differences(record)
-    return "; ".join(differences[:3]) + (f" and {len(differences) - 3} more" if len(differences) > 3 else "")
+    return join_some(run.list_differences(record), 3, "; ")
 
 
 def _measure_training(run: Run, seconds: Sequence[float | None]) -> float | None:

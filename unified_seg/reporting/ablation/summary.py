@@ -44,10 +44,15 @@ class FinishedRun:
         """Return the scores by metric; empty if the run has none."""
         return self.results.get(dataset, {}).get(task, {})
 
-    def get_score(self, dataset: str, metric: Metric) -> float:
-        """Return a score that the row reports, in percent; raise ReportingError if the results lack it."""
-        value = self.get_scores(dataset, metric.task).get(metric.key)
-        if value is None or not math.isfinite(value):
+    def get_score(self, dataset: str, metric: Metric) -> float | None:
+        """Return a score that the row reports, in percent; None if it is undefined.
+
+        Raises:
+            ReportingError: the results lack it, or it is infinite.
+        """
+        scores = self.get_scores(dataset, metric.task)
+        value = scores.get(metric.key)
+        if metric.key not in scores or (value is not None and not math.isfinite(value)):
             raise ReportingError(
                 f"{self.run.folder / RESULTS}: {metric.task} {metric.key} on {dataset} is {value}, but row "
                 f"{self.run.row.name!r} reports it; evaluate the run again, or take the metric out of the row"
@@ -130,7 +135,7 @@ def _collect_metrics(plan: AblationPlan) -> dict[str, Metric]:
 def _collect_scores(
     row: Row, runs: Sequence[FinishedRun], metrics: Mapping[str, Metric], dataset: str
 ) -> dict[str, list[float | None]]:
-    """Return by metric one score per run; None for the metrics that the row does not report."""
+    """Return by metric one score per run; None for the metrics that the row does not report, or that are undefined."""
     reported = row.metrics
     return {
         name: [each.get_score(dataset, metric) if name in reported else None for each in runs]
@@ -167,9 +172,11 @@ def _compare(
     for name, metric in metrics.items():
         if name not in reported:
             continue
-        gains = [each.get_score(dataset, metric) - other.get_score(dataset, metric) for each, other in pairs]
-        difference[name] = {"mean": statistics.fmean(gains), "low": None, "high": None}
-    if "miou" in reported:
+        scores = [(each.get_score(dataset, metric), other.get_score(dataset, metric)) for each, other in pairs]
+        gains = [score - before for score, before in scores if score is not None and before is not None]
+        if len(gains) == len(pairs):
+            difference[name] = {"mean": statistics.fmean(gains), "low": None, "high": None}
+    if "miou" in difference:
         counts = [_read_paired_counts(each, other, dataset) for each, other in pairs]
         method_counts, baseline_counts = (np.stack(part) for part in zip(*counts))
         interval = bootstrap_difference(method_counts, baseline_counts)
@@ -196,9 +203,8 @@ def _read_counts(run: FinishedRun, dataset: str) -> tuple[np.ndarray, np.ndarray
     except (OSError, KeyError, ValueError) as error:
         raise ReportingError(f"{path}: not the counts of an evaluation: {error}; evaluate the run again") from None
     from_counts, reported = float(compute_mean_iou(counts.sum(axis=0))), run.get_score(dataset, METRICS["miou"])
-    if abs(from_counts - reported) > MIOU_TOLERANCE:
+    if reported is None or abs(from_counts - reported) > MIOU_TOLERANCE:
         raise ReportingError(
-            f"{path}: its counts give mIoU {from_counts:.4f}, but results.json has {reported:.4f}; evaluate the run "
-            "again"
+            f"{path}: its counts give mIoU {from_counts:.4f}, but results.json has {reported}; evaluate the run again"
         )
     return ids, counts

@@ -1,0 +1,36 @@
+"""The classes that weights predict, in the order of their training set."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from unified_seg.checkpoint import CheckpointError
+from unified_seg.words import join_some
+
+# The entry in the state of the trainer, in checkpoints.
+CLASS_NAMES = "class_names"
+
+
+def check_class_order(cfg: CfgNode, checkpoint: Mapping[str, Any]) -> None:
+    """Check that weights were trained with the classes of a config in their order; other names are only logged.
+
+    Args:
+        cfg: a resolved config.
+        checkpoint: what `Checkpointer.load` returns; those of earlier versions and of elsewhere have no names.
+
+    Raises:
+        CheckpointError: the same classes in another order, so that predictions would be of other classes.
+    """
+    trained = checkpoint.get("trainer", checkpoint).get(CLASS_NAMES)
+    names = list(cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES)
+    if not trained or trained == names:
+        return
+    difference = (
+        f"weights {cfg.MODEL.WEIGHTS}: trained with the classes {join_some(trained)}, but DATASETS.TRAIN "
+        f"{list(cfg.DATASETS.TRAIN)} has {join_some(names)}"
+    )
+    if sorted(trained) == sorted(names):
+        raise CheckpointError(f"{difference}, in another order; DATASETS.TRAIN must name the set of the training")
+    logging.getLogger(__name__).warning(difference)
