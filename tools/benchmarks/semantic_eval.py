@@ -19,7 +19,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
-from unified_seg.data.io.image_files import read_label
+from unified_seg.data.io.label_files import read_label
 from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.ops.metrics.confusion import confusion_matrix
 from unified_seg_cli import ToolParser
