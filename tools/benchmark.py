@@ -38,9 +38,12 @@ def run(args: argparse.Namespace) -> None:
     if args.growth is not None:
         args.command.draw_growth(args, line)
         return
-    comparisons = args.command.make_comparisons(args)
     if args.into is not None:
         read_with_markers(args.into, f"benchmark-{args.name}")
+    if hasattr(args.command, "report"):
+        args.command.report(args, line)
+        return
+    comparisons = args.command.make_comparisons(args)
     measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
     print(as_table(measurements, args.device, line))
     if args.json is not None:
@@ -76,9 +79,9 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def find_commands() -> dict[str, ModuleType]:
-    """Return the modules of `benchmarks` with comparisons, by the names of their sub-commands."""
+    """Return the modules of `benchmarks` with comparisons or an own report, by the names of their sub-commands."""
     modules = [importlib.import_module(f"benchmarks.{info.name}") for info in pkgutil.iter_modules(benchmarks.__path__)]
-    commands = [module for module in modules if hasattr(module, "make_comparisons")]
+    commands = [module for module in modules if hasattr(module, "make_comparisons") or hasattr(module, "report")]
     return {module.__name__.rpartition(".")[2].replace("_", "-"): module for module in commands}
 
 
