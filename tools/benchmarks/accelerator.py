@@ -103,8 +103,8 @@ def time_parts(args: argparse.Namespace, step_size: tuple[int, int] = STEP_SIZE,
         assert_same_fusion(method(), prepare("cpu")())
         peer = prepare_detectron2(args.size, args.instances, args.device)
         timings.append(_time("fusion, winding region" if winding else "fusion", method, peer, args))
-    steps = [prepare_step(args.device, step_size, batch, build) for build in (build_unified, build_peer)]
-    return [*timings, _time(f"training step, {batch} images", *steps, args)]
+    step, peer_step = (prepare_step(args.device, step_size, batch, build) for build in (build_unified, build_peer))
+    return [*timings, _time(f"training step, {batch} images", step, peer_step, args)]
 
 
 def prepare_step(

@@ -203,7 +203,7 @@ def _prepare_model(device: str, peer: bool) -> tuple[nn.Module, list[dict[str, A
     return (model if device == "cpu" else move_module(model)), batch
 
 
-def _without_gradients(call: Call, *args: Any) -> Any:
+def _without_gradients(call: Callable[..., Any], *args: Any) -> Any:
     with torch.no_grad():
         return call(*args)
 

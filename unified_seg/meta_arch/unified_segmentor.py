@@ -65,6 +65,9 @@ class UnifiedSegmentor(FreezableModel):
         ValueError: parts that do not go together.
     """
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     @configurable
     def __init__(
         self,
@@ -155,7 +158,7 @@ class UnifiedSegmentor(FreezableModel):
 
     @property
     def device(self) -> torch.device:
-        return self.pixel_mean.device  # type: ignore[return-value]
+        return self.pixel_mean.device
 
     def forward(self, batched_inputs: Batch) -> dict[str, Tensor] | list[dict[str, Any]]:
         """Detectron2's contract: weighted losses by name in training, one dict of outputs an image in inference.

@@ -4,7 +4,7 @@ N = instances, (H, W) = the image that the boxes refer to.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from unified_seg.structures.mask_maps import (
 )
 
 
-class SharedMask(NamedTuple):
+@dataclass(frozen=True)
+class SharedMask:
     """A mask of a map; `index` is its plane of a MaskStack, or its value in an OwnerMap."""
 
     map: MaskStack | OwnerMap
