@@ -23,6 +23,7 @@ bench: setup
 		$(PYTHON) tools/benchmark.py $$command --repeats 20 --into docs/benchmarks.md \
 			--json docs/benchmarks/$$command.json || exit 1; \
 	done
+	$(PYTHON) tools/benchmark.py launches --into docs/benchmarks.md --json docs/benchmarks/launches.json
 	$(PYTHON) tools/benchmark.py windows --repeats 3 --into docs/benchmarks.md --json docs/benchmarks/windows.json
 	$(PYTHON) tools/benchmark.py fusion --growth projects/fusion_scheme/images/growth.png
 	$(PYTHON) tools/benchmark.py ap --growth docs/images/growth_ap.png

@@ -1,4 +1,4 @@
-"""`fuse_semantic_guided`: drawn maps for each step, and a plain reference, both with compiled and with tensor steps."""
+"""`fuse_semantic_guided`: drawn maps for each step, and a plain reference, on the CPU and on a pretended device."""
 
 import math
 from dataclasses import asdict
@@ -7,14 +7,16 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from benchmarks.pretend_device import DEVICE, PretendDevice
+from benchmarks.streets import make_street, unified_table
 from drawn_maps import CAR, PERSON, RIDER, SEPARATED, STREET, STREET_CLASSES, TRUCK, draw_map, draw_masks, make_table
 from fusion_reference import reference_fusion
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.fusion import semantic_guided
+from unified_seg.fusion import claims, tensor_steps
+from unified_seg.fusion.region_sweeps import RegionSweeps
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGuidedResult, fuse_semantic_guided
-from unified_seg.fusion.tensor_steps import fuse_tensors
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
@@ -47,8 +49,9 @@ def fuse_both(
 
 def run_both(*inputs: object) -> SemanticGuidedResult:
     result = fuse_semantic_guided(*inputs)
-    with patch.object(semantic_guided, "fuse_compiled", fuse_tensors):
-        assert_same(fuse_semantic_guided(*inputs), result)
+    tensors, others = inputs[:4], inputs[4:]
+    with PretendDevice():
+        assert_same(fuse_semantic_guided(*(each.to(DEVICE) for each in tensors), *others), result)
     return result
 
 
@@ -254,6 +257,49 @@ def assert_invariants(case: tuple, result: SemanticGuidedResult) -> None:
     dropped = (~result.kept).nonzero()[:, 0]
     assert torch.equal(full[dropped], masks.full()[dropped])
     assert [s["id"] for s in result.panoptic.segments_info] == list(range(1, len(result.panoptic.segments_info) + 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(cases(), st.integers(1, 3), st.sampled_from([1, 3]))
+def test_any_split_of_the_work_gives_the_same_result(case: tuple, masks: int, rounds: int) -> None:
+    """Few masks or patterns at a time, and regions that grow on the CPU after few rounds."""
+    expected = fuse_semantic_guided(*case)
+    with (
+        patch.object(claims, "MASKS", masks),
+        patch.object(RegionSweeps.relax, "__defaults__", (rounds,)),
+        patch.object(tensor_steps, "MEASURED", 2),
+        PretendDevice(),
+    ):
+        assert_same(fuse_semantic_guided(*(each.to(DEVICE) for each in case[:4]), *case[4:]), expected)
+
+
+def test_too_many_patterns_are_split() -> None:
+    """Of 12 masks each pair overlaps somewhere: with their labels far more patterns than fit into a small table."""
+    labels = torch.randint(2, 6, (40, 40), generator=torch.Generator().manual_seed(0)).byte()
+    full = torch.rand(12, 40, 40, generator=torch.Generator().manual_seed(1)) > 0.5
+    scores = torch.rand(12, generator=torch.Generator().manual_seed(2))
+    case = (labels, BoxMasks.from_full(full), torch.arange(12) % 4, scores, STREET)
+    options = SemanticGuidedOptions(score_threshold=0.1, overlap_threshold=0.9, min_segment_area=0.0)
+    with patch.object(claims, "MAX_PATTERNS", 1):
+        run_both(*case, options)
+
+
+def test_operators_and_synchronizations_are_few() -> None:
+    """At any number of instances and pixels; regions that wind cost no more."""
+    for winding in (False, True):
+        street = make_street((256, 512), 40, winding)
+        with PretendDevice() as device, torch.no_grad():
+            masks = BoxMasks.from_soft(street.soft_masks.to(DEVICE), street.boxes.to(DEVICE), (256, 512))
+            assert device.counts.operators <= 70 and device.counts.synchronizations() <= 3
+            inputs = (street.labels.to(DEVICE), masks, street.thing_ids.to(DEVICE), street.scores.to(DEVICE))
+        with PretendDevice() as device, torch.no_grad():
+            result = fuse_semantic_guided(*inputs, unified_table())
+        assert device.counts.operators <= 150 and device.counts.synchronizations() <= 3, device.counts
+        with PretendDevice():
+            expected = fuse_semantic_guided(
+                street.labels, street.masks(), street.thing_ids, street.scores, unified_table()
+            )
+            assert_same(result, expected)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

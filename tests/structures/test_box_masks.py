@@ -1,12 +1,16 @@
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 import torch
+from benchmarks.pretend_device import DEVICE, PretendDevice
 from detectron2.layers import paste_masks_in_image
 from detectron2.structures import Boxes, Instances
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from unified_seg.structures import mask_maps
 from unified_seg.structures.box_masks import BoxMasks
 
 SIZE = (24, 37)
@@ -39,6 +43,25 @@ def test_from_soft_equals_pasting(boxes: Tensor, side: int, seed: int) -> None:
     soft = soft_masks(len(boxes), side, seed)
     pasted = paste_masks_in_image(soft, boxes, SIZE).bool()
     assert torch.equal(BoxMasks.from_soft(soft, boxes, SIZE).full(), pasted)
+
+
+@settings(max_examples=60, deadline=None)
+@given(boxes=any_boxes(), side=st.sampled_from([1, 7, 28]), seed=st.integers(0, 99), values=st.sampled_from([1, 2**23]))
+def test_a_device_has_the_same_masks(boxes: Tensor, side: int, seed: int, values: int) -> None:
+    """In one stack or in several, through every method that moves or reads masks."""
+    soft = soft_masks(len(boxes), side, seed)
+    expected = BoxMasks.from_soft(soft, boxes, SIZE)
+    with PretendDevice(), patch.object(mask_maps, "STACK_VALUES", values):
+        masks = BoxMasks.from_soft(soft.to(DEVICE), boxes.to(DEVICE), SIZE)
+        for same in (masks, expected.to(DEVICE), masks.to(DEVICE), masks.on_maps()):
+            assert same.device == DEVICE and torch.equal(same.windows, expected.windows)
+            assert torch.equal(same.full().cpu(), expected.full())
+            assert torch.equal(same.areas().cpu(), expected.areas())
+            back = same.to("cpu")
+            assert all(torch.equal(mask, other) for mask, other in zip(back.masks, expected.masks, strict=True))
+        reverse = slice(None, None, -1)
+        joined = BoxMasks.cat([masks[reverse], expected.to(DEVICE)])
+        assert torch.equal(joined.full().cpu(), torch.cat([expected[reverse].full(), expected.full()]))
 
 
 @pytest.mark.parametrize("probability", [0.5, 1.0])

@@ -130,7 +130,7 @@ def test_a_fusion_with_a_wrong_mask_is_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "fusion", "--instances", "6")
     method, peer = comparison.method()(), comparison.peer()()
     kept = next(info["instance_id"] for info in method.panoptic.segments_info if info["isthing"])
-    method.masks.masks[kept] = ~method.masks.masks[kept]
+    method.masks.masks[kept].logical_not_()
     with pytest.raises(AssertionError, match="mask of"):
         comparison.assert_equal(method, peer)
 

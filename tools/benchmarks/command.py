@@ -20,9 +20,12 @@ def run(args: argparse.Namespace) -> None:
     if args.growth is not None:
         args.command.draw_growth(args, line)
         return
-    comparisons = args.command.make_comparisons(args)
     if args.into is not None:
         read_with_markers(args.into, f"benchmark-{args.name}")
+    if hasattr(args.command, "report"):
+        args.command.report(args, line)
+        return
+    comparisons = args.command.make_comparisons(args)
     measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
     print(as_table(measurements, args.device, line))
     if args.json is not None:

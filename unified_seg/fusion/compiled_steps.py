@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from unified_seg.fusion.region_growing import compute_neighbor_steps, find_free_pixels, grow_framed, label_components
-from unified_seg.fusion.steps import FusedPixels, Rules, number_stuff, select_stuff
+from unified_seg.fusion.steps import Claims, FusedPixels, Rules, number_stuff, select_stuff
 from unified_seg.ops.compiled import compiled
 from unified_seg.structures.box_masks import BoxMasks
 
@@ -24,12 +24,45 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
         rules: thresholds and regions.
     """
     semantic = labels.contiguous().numpy()
-    height, width = semantic.shape
     starts = _find_run_starts(semantic)
     owners, states = _allocate_maps(semantic, len(masks), rules)
     label_areas = _mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
-
     kept, areas = _claim_masks(owners, states, masks, semantic_ids, rules)
+    return _finish(semantic, starts, label_areas, owners, states, Claims(kept, areas), semantic_ids, rules)
+
+
+def finish_compiled(
+    labels: Tensor, owners: np.ndarray, claims: Claims, semantic_ids: list[int], rules: Rules
+) -> FusedPixels:
+    """Run the steps after the claims on the CPU.
+
+    Args:
+        labels, semantic_ids, rules: see `fuse_compiled`.
+        owners: (H, W) integer, the number of the kept candidate that owns a pixel, from 1; 0 = no owner.
+        claims: the candidates that own pixels.
+    """
+    semantic = labels.contiguous().numpy()
+    starts = _find_run_starts(semantic)
+    framed, states = _allocate_maps(semantic, len(semantic_ids), rules)
+    label_areas = _mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
+    framed[1:-1, 1:-1] = owners
+    np.negative(states, out=states, where=framed > 0)
+    return _finish(semantic, starts, label_areas, framed, states, claims, semantic_ids, rules)
+
+
+def _finish(
+    semantic: np.ndarray,
+    starts: np.ndarray,
+    label_areas: np.ndarray,
+    owners: np.ndarray,
+    states: np.ndarray,
+    claims: Claims,
+    semantic_ids: list[int],
+    rules: Rules,
+) -> FusedPixels:
+    """Grow the claimed regions, find further instances, and write the maps; `owners` and `states` are framed."""
+    height, width = semantic.shape
+    kept, areas = claims.kept, claims.areas
     free = int(label_areas[rules.region_of > 0].sum()) - sum(areas)
     steps = compute_neighbor_steps(width + 2, rules.connectivity)
     if free and kept:
@@ -145,6 +178,53 @@ def _claim(
                 states[y, x] = -region
                 owners[y, x] = owner
     return free
+
+
+@compiled
+def claim_patterns(
+    patterns: np.ndarray,
+    regions: np.ndarray,
+    owned: np.ndarray,
+    counts: np.ndarray,
+    bits: np.ndarray,
+    mask_regions: np.ndarray,
+    overlap_threshold: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Let instances own the free pixels of their masks and regions, where pixels are known by their patterns only.
+
+    Args:
+        patterns: (U,) uint64, with a bit for each mask that covers the pixels.
+        regions: (U,) int64, the region of the pixels; 0 outside.
+        owned: (U,) bool, whether the pixels have an owner.
+        counts: (U,) int64, pixels.
+        bits: (C,) uint64, the bit of each instance, by falling score.
+        mask_regions: (C,) int64, the region of each instance.
+        overlap_threshold: see `SemanticGuidedOptions`.
+
+    Returns:
+        (U,) int64, the new owners, from 1 in the order of the kept instances, 0 = none; (C,) int64, the pixels that
+        each instance owns, 0 for a dropped one.
+    """
+    owners = np.zeros(len(patterns), dtype=np.int64)
+    areas = np.zeros(len(bits), dtype=np.int64)
+    kept = 0
+    for instance in range(len(bits)):
+        free, taken = 0, 0
+        for i in range(len(patterns)):
+            if regions[i] == mask_regions[instance] and (patterns[i] >> bits[instance]) & np.uint64(1):
+                if owned[i] or owners[i] != 0:
+                    taken += counts[i]
+                else:
+                    free += counts[i]
+        if free == 0 or taken / (free + taken) > overlap_threshold:
+            continue
+        kept += 1
+        areas[instance] = free
+        for i in range(len(patterns)):
+            covered = regions[i] == mask_regions[instance] and (patterns[i] >> bits[instance]) & np.uint64(1)
+            if covered and not owned[i] and owners[i] == 0:
+                owners[i] = kept
+    return owners, areas
 
 
 @compiled

@@ -1,5 +1,7 @@
 """Checks of what every fusion is given."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,13 @@ def check_inputs(labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Ten
         ValueError: an input has another shape or type, a mask does not fit its window, a score is not finite, or an
             id is not in the table.
     """
+    check_shapes(labels, masks, thing_ids, scores)
+    check_values(thing_ids.tolist(), scores.tolist(), table)
+    check_labels(labels, table)
+
+
+def check_shapes(labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Tensor) -> None:
+    """Do the part of `check_inputs` that reads no values of tensors."""
     if labels.dim() != 2 or labels.is_floating_point() or not labels.numel():
         raise ValueError(f"labels: expected a non-empty map (H, W) of integers, got {labels.dtype} {_shape(labels)}")
     if masks.image_size != _shape(labels):
@@ -31,25 +40,29 @@ def check_inputs(labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Ten
             f"{len(scores)}"
         )
     _check_windows(masks)
-    if not torch.isfinite(scores).all():
-        raise ValueError(f"scores must be finite, got {scores[~torch.isfinite(scores)].tolist()}")
-    if outside := sorted({i for i in thing_ids.tolist() if not 0 <= i < table.num_things}):
+
+
+def check_values(thing_ids: list[int], scores: list[float], table: ClassTable) -> None:
+    """Do the part of `check_inputs` that reads ids and scores."""
+    if invalid := [score for score in scores if not math.isfinite(score)]:
+        raise ValueError(f"scores must be finite, got {invalid}")
+    if outside := sorted({i for i in thing_ids if not 0 <= i < table.num_things}):
         raise ValueError(f"thing_ids: {outside} are not in the class table, which has {table.num_things} things")
-    _check_labels(labels, table)
 
 
 def _check_windows(masks: BoxMasks) -> None:
     # Compiled loops do not check bounds.
     height, width = masks.image_size
-    for index, ((x0, y0, x1, y1), mask) in enumerate(zip(masks.windows.tolist(), masks.masks)):
-        if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height and mask.shape == (y1 - y0, x1 - x0)):
+    for index, ((x0, y0, x1, y1), shape) in enumerate(zip(masks.windows.tolist(), masks.shapes())):
+        if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height and shape == (y1 - y0, x1 - x0)):
             raise ValueError(
-                f"masks: mask {index} of {_shape(mask)} (H, W) does not fit the window x {x0} .. {x1}, y {y0} .. {y1} "
+                f"masks: mask {index} of {shape} (H, W) does not fit the window x {x0} .. {x1}, y {y0} .. {y1} "
                 f"in an image of {height}x{width}"
             )
 
 
-def _check_labels(labels: Tensor, table: ClassTable) -> None:
+def check_labels(labels: Tensor, table: ClassTable) -> None:
+    """Do the part of `check_inputs` that reads the labels."""
     lowest, highest = (int(bound) for bound in torch.aminmax(labels))
     if lowest >= 0 and highest < table.num_semantic:
         return

@@ -9,6 +9,7 @@ from torch import Tensor
 from unified_seg.fusion.base import PANOPTIC_FUSION_REGISTRY, FusionResult, PanopticFusion
 from unified_seg.fusion.score_order import merge_by_score
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, fuse_semantic_guided
+from unified_seg.ops.devices import upload
 from unified_seg.structures.class_table import ClassTable
 
 
@@ -83,7 +84,8 @@ class SemanticGuidedFusion(PanopticFusion):
         fused = fuse_semantic_guided(
             labels, instances.pred_masks, instances.pred_classes, instances.scores, self.class_table, self.options
         )
-        found_boxes = Boxes(fused.masks.windows[fused.found].to(instances.pred_boxes.tensor))
+        boxes = instances.pred_boxes.tensor
+        found_boxes = Boxes(upload(fused.masks.windows[len(instances) :].to(boxes.dtype), boxes.device))
         refined = Instances(
             instances.image_size,
             pred_boxes=Boxes.cat([instances.pred_boxes, found_boxes]),

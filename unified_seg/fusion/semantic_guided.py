@@ -9,14 +9,17 @@ numbers; the default options are this project's.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from unified_seg.fusion.compiled_steps import fuse_compiled
-from unified_seg.fusion.input_checks import check_inputs
+from unified_seg.fusion.input_checks import check_labels, check_shapes
 from unified_seg.fusion.region_growing import check_connectivity
-from unified_seg.fusion.steps import FusedPixels, Rules
+from unified_seg.fusion.steps import Candidates, FusedPixels, Rules, select_candidates
 from unified_seg.fusion.tensor_steps import fuse_tensors
+from unified_seg.ops.devices import upload
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.panoptic_map import PanopticMap, SegmentsInfo
@@ -107,13 +110,14 @@ def fuse_semantic_guided(
     Raises:
         ValueError: see `check_inputs`.
     """
-    check_inputs(labels, masks, thing_ids, scores, table)
-    # A stable sort: of equal scores the lower index comes first, on every device.
-    order = scores.argsort(descending=True, stable=True)
-    candidates = order[scores[order].double() >= options.score_threshold].tolist()
-    semantic_ids = [int(table.thing_to_semantic[thing_id]) for thing_id in thing_ids[candidates].tolist()]
-    fuse = fuse_compiled if labels.device.type == "cpu" else fuse_tensors
-    fused = fuse(labels, masks[candidates], semantic_ids, _make_rules(options, table, labels.numel()))
+    check_shapes(labels, masks, thing_ids, scores)
+    rules = _make_rules(options, table, labels.numel())
+    if labels.device.type == "cpu":
+        check_labels(labels, table)
+        candidates = select_candidates(thing_ids.tolist(), scores.tolist(), table, rules)
+        fused = fuse_compiled(labels, masks[candidates.order], candidates.semantic_ids, rules)
+    else:
+        candidates, fused = fuse_tensors(labels, masks, thing_ids, scores, table, rules)
     return _collect_result(fused, candidates, masks, thing_ids, scores, table)
 
 
@@ -122,6 +126,7 @@ def _make_rules(options: SemanticGuidedOptions, table: ClassTable, num_pixels: i
     return Rules(
         region_of=(table.category_of + 1) * table.is_thing,
         ignore_label=table.ignore_label,
+        score_threshold=options.score_threshold,
         overlap_threshold=options.overlap_threshold,
         min_segment_area=options.min_segment_area * num_pixels if label_identifies_thing else math.inf,
         min_stuff_area=options.min_stuff_area * num_pixels,
@@ -130,44 +135,37 @@ def _make_rules(options: SemanticGuidedOptions, table: ClassTable, num_pixels: i
 
 
 def _collect_result(
-    fused: FusedPixels,
-    candidates: list[int],
-    masks: BoxMasks,
-    thing_ids: Tensor,
-    scores: Tensor,
-    table: ClassTable,
+    fused: FusedPixels, candidates: Candidates, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable
 ) -> SemanticGuidedResult:
-    """Return all instances and segments; `candidates` are the indices of the fused instances among the N."""
+    """Return all instances, those that take no part included, and the segments."""
     device = fused.ids.device
     given, num_found = len(masks), len(fused.found)
-    kept = [candidates[position] for position in fused.kept]
-
-    all_masks = BoxMasks.cat([masks, fused.masks[len(kept) :]])
-    all_masks.windows[kept] = fused.masks.windows[: len(kept)]
-    for index, mask in zip(kept, fused.masks.masks):
-        all_masks.masks[index] = mask
-    found_things = torch.as_tensor(table.semantic_to_thing[fused.found], dtype=torch.int64, device=device)
-    all_things = torch.cat([thing_ids, found_things])
-    all_scores = torch.cat([scores, scores.new_zeros(num_found)])
-
+    kept = [candidates.order[position] for position in fused.kept]
+    found_things = table.semantic_to_thing[fused.found]
+    things = [*candidates.thing_ids, *found_things.tolist()]
+    all_scores = [*candidates.scores, *[0.0] * num_found]
     segment_instances = [*kept, *range(given, given + num_found)]
-    is_kept = torch.zeros(given + num_found, dtype=torch.bool, device=device)
-    is_kept[segment_instances] = True
-    things, thing_scores = all_things[segment_instances].tolist(), all_scores[segment_instances].tolist()
     segments: SegmentsInfo = [
-        {"id": i, "isthing": True, "category_id": thing, "area": area, "score": score, "instance_id": index}
-        for i, (index, thing, score, area) in enumerate(
-            zip(segment_instances, things, thing_scores, fused.areas), start=1
-        )
+        {"id": i, "isthing": True, "category_id": things[index], "area": area, "score": all_scores[index]}
+        | {"instance_id": index}
+        for i, (index, area) in enumerate(zip(segment_instances, fused.areas), start=1)
     ]
     for semantic_id, area in fused.stuff:
         segments.append({"id": len(segments) + 1, "isthing": False, "category_id": semantic_id, "area": area})
+
+    # The refined masks, which follow the given ones, in place of those of the kept instances.
+    sources = np.arange(given + num_found)
+    sources[segment_instances] = given + np.arange(len(segment_instances))
+    is_kept = np.isin(np.arange(len(sources)), segment_instances)
+    if num_found:
+        thing_ids = torch.cat([thing_ids, upload(found_things.astype(np.int64), device)])
+        scores = F.pad(scores, (0, num_found))
     return SemanticGuidedResult(
         panoptic=PanopticMap(fused.ids, segments),
         labels=fused.labels,
-        masks=all_masks,
-        thing_ids=all_things,
-        scores=all_scores,
-        kept=is_kept,
-        found=torch.arange(given + num_found, device=device) >= given,
+        masks=BoxMasks.cat([masks, fused.masks])[sources],
+        thing_ids=thing_ids,
+        scores=scores,
+        kept=upload(is_kept, device),
+        found=upload(np.arange(len(sources)) >= given, device),
     )

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from unified_seg.fusion.input_checks import check_values
 from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.class_table import ClassTable
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Rules:
     Attributes:
         region_of: (K,) int: the region of each semantic id, from 1; 0 for stuff. A region is a category of things.
         ignore_label: the value of void pixels in the semantic map.
-        overlap_threshold: see `SemanticGuidedOptions`.
+        score_threshold, overlap_threshold: see `SemanticGuidedOptions`.
         min_segment_area: pixels; infinite if nothing may be found.
         min_stuff_area: pixels.
         connectivity: 4 or 8.
@@ -29,10 +31,57 @@ class Rules:
 
     region_of: np.ndarray
     ignore_label: int
+    score_threshold: float
     overlap_threshold: float
     min_segment_area: float
     min_stuff_area: float
     connectivity: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The instances that take part in the fusion, of the N given ones.
+
+    Attributes:
+        thing_ids, scores, semantic_of: N values: thing id, score and semantic id of each given instance.
+        order: the indices of the candidates, by falling score.
+    """
+
+    thing_ids: list[int]
+    scores: list[float]
+    semantic_of: list[int]
+    order: list[int]
+
+    @property
+    def semantic_ids(self) -> list[int]:
+        """The semantic ids of the candidates."""
+        return [self.semantic_of[index] for index in self.order]
+
+
+def select_candidates(thing_ids: list[int], scores: list[float], table: ClassTable, rules: "Rules") -> Candidates:
+    """Check N thing ids and scores, and select the instances whose score is high enough.
+
+    Raises:
+        ValueError: a score is not finite, or a thing id is not in the table.
+    """
+    check_values(thing_ids, scores, table)
+    # A stable sort: of equal scores the lower index comes first.
+    order = sorted(range(len(scores)), key=lambda index: -scores[index])
+    order = [index for index in order if scores[index] >= rules.score_threshold]
+    return Candidates(thing_ids, scores, table.thing_to_semantic[thing_ids].tolist(), order)
+
+
+@dataclass(frozen=True)
+class Claims:
+    """The candidates that own pixels before regions grow.
+
+    Attributes:
+        kept: their indices, in the order of their numbers.
+        areas: the pixels of each.
+    """
+
+    kept: list[int]
+    areas: list[int]
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def rescale_instances(instances: Instances, output_size: tuple[int, int]) -> Ins
     result.pred_boxes = result.pred_boxes.clone()
     result.pred_boxes.scale(scale_x, scale_y)
     result.pred_boxes.clip(output_size)
-    result = result[result.pred_boxes.nonempty()]
+    # Indices instead of a mask: an accelerator would have to be waited for once for each field.
+    result = result[result.pred_boxes.nonempty().nonzero()[:, 0]]
     if result.has("pred_masks"):
         result.pred_masks = BoxMasks.from_soft(result.pred_masks[:, 0], result.pred_boxes.tensor, output_size)
     return result

@@ -28,6 +28,7 @@ from unified_seg.hints import format_hint
 from unified_seg.meta_arch.freezing import FreezableModel, has_trainable
 from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
 from unified_seg.meta_arch.predictions import ImagePrediction, cut_cell_maps, cut_logit_maps, mask_valid
+from unified_seg.ops.devices import upload
 from unified_seg.ops.windows import SlidingWindows
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
@@ -63,6 +64,9 @@ class UnifiedSegmentor(FreezableModel):
     Raises:
         ValueError: parts that do not go together.
     """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     @configurable
     def __init__(
@@ -154,7 +158,7 @@ class UnifiedSegmentor(FreezableModel):
 
     @property
     def device(self) -> torch.device:
-        return self.pixel_mean.device  # type: ignore[return-value]
+        return self.pixel_mean.device
 
     def forward(self, batched_inputs: Batch) -> dict[str, Tensor] | list[dict[str, Any]]:
         """Detectron2's contract: weighted losses by name in training, one dict of outputs an image in inference.
@@ -198,8 +202,9 @@ class UnifiedSegmentor(FreezableModel):
         # Without such images the first one has weight 0, so that each process has all losses and gradients.
         chosen = labeled or [0]
         if len(chosen) < len(batched_inputs):
-            images = ImageList(images.tensor[chosen], [images.image_sizes[i] for i in chosen])
-            features = {name: feature[chosen] for name, feature in features.items()}
+            indices = upload(chosen, self.device)
+            images = ImageList(images.tensor[indices], [images.image_sizes[i] for i in chosen])
+            features = {name: feature[indices] for name, feature in features.items()}
         targets = [batched_inputs[i]["instances"] for i in labeled] or [make_instances([], [], images.image_sizes[0])]
         ground_truth = [instances.to(self.device) for instances in targets]
         proposals, losses = first(images, features, ground_truth)
@@ -245,7 +250,7 @@ class UnifiedSegmentor(FreezableModel):
 
     def extract(self, batched_inputs: Batch) -> tuple[ImageList, dict[str, Tensor]]:
         """Normalize and pad the images, and run the backbone on them."""
-        images = [(x["image"].to(self.device) - self.pixel_mean).div_(self.pixel_std) for x in batched_inputs]
+        images = [(upload(x["image"], self.device) - self.pixel_mean).div_(self.pixel_std) for x in batched_inputs]
         image_list = ImageList.from_tensors(images, self.size_divisibility)
         return image_list, self.backbone(image_list.tensor)
 
@@ -284,7 +289,7 @@ class UnifiedSegmentor(FreezableModel):
     def _semantic_targets(self, batched_inputs: Batch) -> Tensor:
         """Return (N, H, W), padded with the label that no loss counts."""
         assert self.sem_seg_head is not None
-        targets = [x["sem_seg"].to(self.device) for x in batched_inputs]
+        targets = [upload(x["sem_seg"], self.device) for x in batched_inputs]
         ignore = self.sem_seg_head.ignore_value
         return ImageList.from_tensors(targets, self.size_divisibility, ignore).tensor
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unified_seg.ops.compiled import compiled
+from unified_seg.ops.devices import upload
 
 # Values of a stripe of resized logits: 10 MB, 64 rows of 19 classes at 2048 pixels.
 STRIPE_VALUES = 64 * 19 * 2048
@@ -45,7 +46,7 @@ class Positions:
         return Positions(self.first.flip(0), self.second.flip(0), self.weight.flip(0))
 
     def to(self, device: torch.device) -> "Positions":
-        return Positions(self.first.to(device), self.second.to(device), self.weight.to(device))
+        return Positions(*(upload(values, device) for values in (self.first, self.second, self.weight)))
 
 
 def compute_positions(length: int, input_length: int, stride: int, cells: int) -> Positions:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unified_seg.ops.devices import upload
+
 Size = tuple[int, int]
 
 
@@ -45,7 +47,7 @@ class CellMap:
     def cell_indices(self, output_size: Size) -> tuple[Tensor, Tensor]:
         """Return the row of cells of each output row (H,) int64, and the column of cells of each column (W,)."""
         rows, columns = (
-            _find_cells(length, seen, self.stride).to(self.values.device)
+            upload(_find_cells(length, seen, self.stride), self.values.device)
             for length, seen in zip(output_size, self.input_size)
         )
         return rows, columns

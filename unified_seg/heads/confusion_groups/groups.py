@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from unified_seg.ops.devices import upload
+
 RULES = ("sum", "product")
 OTHERS = ("abstain", "copy")
 
@@ -127,12 +129,12 @@ def join_members(base: Tensor, predictions: Iterable[tuple[Tensor, Sequence[int]
     _check_rule(rule)
     total, num_experts = base.clone(), torch.ones(base.shape[1], device="cpu")
     for logits, group in predictions:
-        classes = list(group)  # torch reads a tuple as one index for each dimension
+        classes = upload(list(group), base.device)
         members = logits.to(base.dtype).log_softmax(1)[:, 1:]
         joint = torch.logaddexp(total[:, classes], members) if rule == "sum" else total[:, classes] + members
         total[:, classes] = joint
-        num_experts[classes] += 1
-    num_experts = num_experts.to(base).view(1, -1, 1, 1)
+        num_experts[list(group)] += 1  # torch reads a tuple as one index for each dimension
+    num_experts = upload(num_experts.to(base.dtype), base.device).view(1, -1, 1, 1)
     return (total - num_experts.log() if rule == "sum" else total / num_experts).log_softmax(1)
 
 

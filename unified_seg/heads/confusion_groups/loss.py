@@ -44,7 +44,12 @@ def confusion_weighted_loss(
     """
     valid = targets != ignore_value
     # (pixels, K); ignored pixels are left out, so that their logits may be anything.
-    logits, classes = logits.movedim(1, -1)[valid], targets[valid]
+    if logits.device.type == "cpu":
+        logits, classes, counts = logits.movedim(1, -1)[valid], targets[valid], valid[valid]
+    else:
+        # Faster than to wait for the number of pixels.
+        logits = logits.masked_fill(~valid[:, None], 0).movedim(1, -1).flatten(0, 2)
+        classes, counts = targets.masked_fill(~valid, 0).flatten(), valid.flatten()
     if logits.dtype != torch.float64:
         logits = logits.float()
     weights = weights.to(logits)
@@ -52,7 +57,7 @@ def confusion_weighted_loss(
     log_q = logits.log_softmax(1)
     right = weights.diag()[classes] * log_q.gather(1, classes[:, None])[:, 0]
     wrong = (wrong_weights[classes] * _log_complement(log_q)).sum(1)
-    return global_mean(-(right + wrong).sum(), valid.sum())
+    return global_mean(-((right + wrong) * counts).sum(), valid.sum())
 
 
 def _log_complement(log_q: Tensor) -> Tensor:

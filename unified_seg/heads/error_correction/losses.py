@@ -89,8 +89,14 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor, ignore_v
         their logits.
     """
     chosen = mask & (targets != ignore_value)
-    # The mask has few pixels as a rule, and the softmax of the others is not needed.
-    total = F.cross_entropy(logits.movedim(1, -1)[chosen].float(), targets[chosen], reduction="sum")
+    if logits.device.type == "cpu":
+        # The mask has few pixels as a rule, and the softmax of the others is not needed.
+        total = F.cross_entropy(logits.movedim(1, -1)[chosen].float(), targets[chosen], reduction="sum")
+    else:
+        # Faster than to wait for the number of pixels.
+        finite = logits.float().masked_fill(~chosen[:, None], 0)
+        labels = torch.where(chosen, targets, ignore_value)
+        total = F.cross_entropy(finite, labels, ignore_index=ignore_value, reduction="sum")
     return global_mean(total, chosen.sum())
 
 
@@ -108,11 +114,13 @@ def mask_hardest_pixels(logits: Tensor, targets: Tensor, ignore_value: int, shar
         (N, H, W) bool.
     """
     losses = F.cross_entropy(logits.float(), targets, ignore_index=ignore_value, reduction="none")
-    valid = (targets != ignore_value).flatten().nonzero()[:, 0]
-    order = losses.flatten()[valid].argsort(descending=True, stable=True)
-    chosen = torch.zeros_like(targets, dtype=torch.bool)
-    chosen.view(-1)[valid[order[: max(round(share * len(valid)), 1)]]] = True
-    return chosen
+    valid = targets != ignore_value
+    order = losses.masked_fill(~valid, -torch.inf).flatten().argsort(descending=True, stable=True)
+    # The number stays a tensor: a GPU would have to be waited for.
+    number = (share * valid.sum().double()).round().clamp(min=1)
+    chosen = torch.zeros_like(valid).flatten()
+    chosen.scatter_(0, order, torch.arange(len(order), device=order.device) < number)
+    return chosen.view(valid.shape) & valid
 
 
 def correct(base_logits: Tensor, detail_logits: Tensor, mask: Tensor) -> Tensor:
