@@ -51,7 +51,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def describe_commands() -> dict[str, str]:
-    """Return the docstrings of the modules of `benchmarks` with comparisons or an own report, by the names of their sub-commands."""
+    """Return the docstrings of the modules with comparisons or an own report, by the names of their sub-commands."""
     trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.py"))}
     functions = {name: {getattr(node, "name", "") for node in tree.body} for name, tree in trees.items()}
     chosen = [name for name in trees if {"make_comparisons", "report"} & functions[name]]
