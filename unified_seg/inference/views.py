@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unified_seg.cli import format_hint
 from unified_seg.config import ConfigError
-from unified_seg.data.pipeline.transforms import Resize
+from unified_seg.data.pipeline.resize import Resize
 
 Size = tuple[int, int]
 
