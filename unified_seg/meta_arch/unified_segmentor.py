@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from unified_seg.backbones import freeze_bn_statistics
 from unified_seg.cli import format_hint
 from unified_seg.data.datasets.registration import dataset_classes
-from unified_seg.data.pipeline.mapper import make_instances
+from unified_seg.data.pipeline.instances import make_instances
 from unified_seg.data.resolve import resolve_config
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import HeadInputs, SemanticHead, build_semantic_head
