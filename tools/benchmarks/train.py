@@ -1,7 +1,8 @@
 """One training step of UnifiedSegmentor against one of Detectron2's PanopticFPN.
 
 A step is forward pass, backward pass and optimizer step. Both models have the same backbone, RPN and ROI heads with the
-same weights, the same batch and the same optimizer; they differ in the meta-architecture and the semantic head.
+same weights, the same batch and the same optimizer; they differ in the meta-architecture, the semantic head, the memory
+format and precision of MODEL.UNIFIED, and the form of the masks.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from detectron2.utils.events import EventStorage
 from torch import nn
 
 from unified_seg.cli import ToolParser
+from unified_seg.data.pipeline.shared_masks import SharedMasks
 from unified_seg.meta_arch.computation import uses_bfloat16
 from unified_seg.training.optimizer import build_optimizer
 
@@ -58,6 +60,9 @@ def prepare_step(config_file: Path, device: str, size: tuple[int, int], batch: i
     model = build_peer(cfg) if peer else build_unified(cfg)
     optimizer = build_optimizer(cfg, model)
     inputs = toyscapes_batch(size, batch, SEED, cfg.INPUT.FORMAT)
+    for each in () if peer else inputs:  # as `UnifiedMapper` makes them
+        masks = [(0, 0, mask) for mask in each["instances"].gt_masks.tensor.numpy()]
+        each["instances"].gt_masks = SharedMasks.from_windows(masks, size)
     return TrainingStep(model, optimizer, inputs)
 
 
