@@ -126,7 +126,7 @@ class UnifiedSegmentor(FreezableModel):
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), persistent=False)
         self.memory_format = memory_format
-        self.bfloat16 = bfloat16
+        self.in_bfloat16 = bfloat16
         self.to(memory_format=memory_format)
         self.train_only(train_parts)
 
@@ -188,7 +188,7 @@ class UnifiedSegmentor(FreezableModel):
 
     def computing(self) -> AbstractContextManager[None]:
         """Return a context in which the network computes in the model's precision; `predict` enters it by itself."""
-        return compute_in(self.bfloat16)
+        return compute_in(self.in_bfloat16)
 
     def losses(self, batched_inputs: Batch) -> dict[str, Tensor]:
         """Return the weighted loss terms of a batch, of the parts that are trained.

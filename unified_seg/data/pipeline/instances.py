@@ -37,7 +37,7 @@ def make_instances_from_segments(segments: np.ndarray, infos: Sequence[Record]) 
     return _make_instances(
         SharedMasks(torch.from_numpy(segments)[None], places),
         np.stack([left, top, right, bottom], axis=1),
-        [infos[i]["category_id"] for i in chosen],
+        [infos[i]["category_id"] for i in chosen.tolist()],
     )
 
 
@@ -103,7 +103,7 @@ def make_instances(windows: Sequence[Window], classes: Sequence[int], size: tupl
     """
     kept, boxes = [], []
     for index, (top, left, mask) in enumerate(windows):
-        rows, columns = (mask.any(axis=axis).nonzero()[0] for axis in (1, 0))
+        rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
         if len(rows):
             kept.append(index)
             boxes.append((left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1))

@@ -180,6 +180,8 @@ class _LabeledInput(T.AugInput):
         segments: or None.
     """
 
+    image: np.ndarray
+
     def __init__(self, image: np.ndarray, labels: np.ndarray | None, segments: _Segments | None):
         self.labels = labels
         self.segments = segments
