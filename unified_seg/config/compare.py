@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
+from unified_seg.config.reading import YamlLoader
+
 # Values are shortened to about this many characters in messages.
 MAX_CHARACTERS = 200
 
@@ -50,7 +52,7 @@ def find_changes(before: CfgNode, now: CfgNode) -> list[Change]:
 def load_dump(text: str) -> CfgNode | None:
     """Return the config that was dumped as this text; None if it is incomplete, since the run was killed."""
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, YamlLoader)
     except (ValueError, yaml.YAMLError):
         return None
     return CfgNode(values) if isinstance(values, dict) else None

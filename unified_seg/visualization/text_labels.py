@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from detectron2.utils.visualizer import VisImage, Visualizer
+from matplotlib.transforms import Bbox
 
 from unified_seg.ops.boxes import find_tight_box
 from unified_seg.visualization.colors import Color
@@ -92,28 +93,37 @@ class SegmentVisualizer(Visualizer):
     ) -> bool:
         """Write a label at the first suitable position and mark its window in `free`; return whether there is one."""
         color, font_size = tuple(0.3 * channel / 255 + 0.7 for channel in label.color), compute_font_size(free.shape[1])
+        if not positions:
+            return False
+        self.draw_text(label.text, (0, 0), font_size=font_size, color=color)
+        drawn = self.output.ax.texts[-1]
+        drawn.set_verticalalignment("center")
+        # Measured once: in matplotlib that takes longer than all else here. Elsewhere the text has the same size.
+        extent = drawn.get_window_extent(self.output.canvas.get_renderer()).padded(1)
         for position in positions:
-            self.draw_text(label.text, (position.x, position.y), font_size=font_size, color=color)
-            drawn = self.output.ax.texts[-1]
-            drawn.set_verticalalignment("center")
-            window = self._find_window(drawn)
+            window = self._find_window(extent, position)
             if window is not None and free[window].all():
                 covered = mask if position.is_inside else others
                 share = covered[window].mean()
                 if share >= MIN_INSIDE if position.is_inside else share <= max_hidden:
+                    drawn.set_position((position.x, position.y))
                     free[window] = False
                     return True
-            drawn.remove()
+        drawn.remove()
         return False
 
-    def _find_window(self, drawn: Any) -> tuple[slice, slice] | None:
-        """Return the rows and columns that a text covers, with a margin of a pixel; None outside the picture."""
-        extent = drawn.get_window_extent(self.output.canvas.get_renderer()).padded(1)
-        height, width = self.output.height, self.output.width
-        if extent.x0 < 0 or extent.y0 < 0 or extent.x1 > width or extent.y1 > height:
+    def _find_window(self, extent: Bbox, position: _Position) -> tuple[slice, slice] | None:
+        """Return the rows and columns that a text with this extent at (0, 0) covers elsewhere; None outside."""
+        to_display = self.output.ax.transData.transform
+        (dx, dy), (height, width) = (
+            to_display((position.x, position.y)) - to_display((0, 0)),
+            (self.output.height, self.output.width),
+        )
+        x0, y0, x1, y1 = extent.x0 + dx, extent.y0 + dy, extent.x1 + dx, extent.y1 + dy
+        if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
             return None
         # matplotlib's y points up
-        return slice(int(height - extent.y1), int(height - extent.y0) + 1), slice(int(extent.x0), int(extent.x1) + 1)
+        return slice(int(height - y1), int(height - y0) + 1), slice(int(x0), int(x1) + 1)
 
 
 def compute_font_size(width: int) -> float:
