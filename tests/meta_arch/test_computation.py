@@ -1,5 +1,6 @@
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
@@ -14,7 +15,7 @@ from unified_seg.meta_arch.computation import choose_memory_format, has_bfloat16
 
 def batch_of(cfg: CfgNode, is_train: bool) -> list[dict[str, Any]]:
     records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[:2]
-    torch.manual_seed(0)
+    np.random.seed(0)
     return [UnifiedMapper(cfg, is_train)(record) for record in records]
 
 
@@ -83,7 +84,9 @@ def test_bfloat16_has_close_results_in_float32(output: str, tiny_config: CfgNode
     one, other = (losses_of(model, batch_of(tiny_config, True)) for model in models)
     for name, loss in one.items():
         assert other[name].isfinite()
-        torch.testing.assert_close(loss, other[name].float(), rtol=0.1, atol=0.02)
+        # Now and then another proposal is sampled.
+        exact = name == "loss_sem_seg"
+        torch.testing.assert_close(loss, other[name].float(), rtol=0.02 if exact else 0.2, atol=0.05)
     sum(other.values()).backward()
     assert {p.grad.dtype for p in models[1].parameters() if p.grad is not None} == {torch.float32}
     with torch.no_grad():
