@@ -19,11 +19,12 @@ lint: setup
 
 # Takes half an hour. Use an idle machine: on a busy one the times vary twice as much.
 bench: setup
-	for command in fusion argmax post semantic-eval panoptic-eval ap infer pipeline train pyramidal correction; do \
+	for command in fusion argmax post semantic-eval panoptic-eval ap infer pipeline train data pyramidal correction; do \
 		$(PYTHON) tools/benchmark.py $$command --repeats 20 --into docs/benchmarks.md \
 			--json docs/benchmarks/$$command.json || exit 1; \
 	done
 	$(PYTHON) tools/benchmark.py launches --into docs/benchmarks.md --json docs/benchmarks/launches.json
+	$(PYTHON) tools/benchmark.py start --repeats 3 --into docs/benchmarks.md --json docs/benchmarks/start.json
 	$(PYTHON) tools/benchmark.py windows --repeats 3 --into docs/benchmarks.md --json docs/benchmarks/windows.json
 	$(PYTHON) tools/benchmark.py fusion --growth projects/fusion_scheme/images/growth.png
 	$(PYTHON) tools/benchmark.py ap --growth docs/images/growth_ap.png

@@ -46,6 +46,20 @@ SCENES: dict[str, list[list[Any]]] = {
 CROWDS = {("train", 3)}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Results of checks are kept in a folder of these tests, also by the tools that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNIFIED_SEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results are compared to more digits than bfloat16 has, whatever CPU runs the tests."""
+    monkeypatch.setattr("unified_seg.meta_arch.computation.has_bfloat16", lambda: False)
+
+
 @dataclass(frozen=True)
 class TinyDataset:
     """The data set's folder in Cityscapes' layout, and the names of its registered splits.

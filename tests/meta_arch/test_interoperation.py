@@ -20,6 +20,7 @@ def build(cfg: CfgNode, architecture: str) -> nn.Module:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.META_ARCHITECTURE = architecture
+    cfg.MODEL.UNIFIED.MEMORY_FORMAT = "contiguous"  # as Detectron2's models, to the last bit
     torch.manual_seed(0)
     return build_model(resolve_config(cfg))
 

@@ -23,6 +23,8 @@ from .models import CONFIG, SEED, build_peer, build_unified, read_config
 SIZE = (128, 256)
 OVERRIDES = (
     *("MODEL.UNIFIED.OUTPUT", "compact"),
+    # So that detections can be equal.
+    *("MODEL.UNIFIED.CPU_PRECISION", "float32"),
     *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"),
     *("MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", "0.0"),
 )

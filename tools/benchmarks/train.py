@@ -1,7 +1,8 @@
 """One training step of UnifiedSegmentor against one of Detectron2's PanopticFPN.
 
 A step is forward pass, backward pass and optimizer step. Both models have the same backbone, RPN and ROI heads with the
-same weights, the same batch and the same optimizer; they differ in the meta-architecture and the semantic head.
+same weights, the same batch and the same optimizer; they differ in the meta-architecture, the semantic head, the memory
+format and precision of MODEL.UNIFIED, and the form of the masks.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import torch
 from detectron2.utils.events import EventStorage
 from torch import nn
 
+from unified_seg.data.pipeline.shared_masks import SharedMasks
+from unified_seg.meta_arch.computation import uses_bfloat16
 from unified_seg.training.optimizer import build_optimizer
 from unified_seg_cli import ToolParser
 
@@ -21,6 +24,8 @@ from .inputs import toyscapes_batch
 from .models import CONFIG, SEED, build_peer, build_unified, read_config
 
 SIZE = (128, 256)
+# Rounding depends on the memory format of the maps, and now and then decides whether a proposal is sampled.
+TOLERANCE = 5e-3
 # With so small a rate the weights stay the same, so that each step does the work of the first.
 OVERRIDES = ("SOLVER.BASE_LR", "1e-8")
 
@@ -33,6 +38,7 @@ def add_arguments(parser: ToolParser) -> None:
 def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
     """Return the comparison; raises ConfigError for a config without detector or semantic head."""
     cfg = read_config(args.config_file, args.device, OVERRIDES)
+    in_bfloat16 = uses_bfloat16(cfg)
     step = partial(prepare_step, args.config_file, args.device, args.size, args.batch)
     scenes = f"{args.batch} Toyscapes scenes (standard, seed {SEED}), {args.size[0]}x{args.size[1]}"
     return [
@@ -42,8 +48,8 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
             inputs=f"{scenes}, with {args.config_file.name}",
             method=partial(step, peer=False),
             peer=partial(step, peer=True),
-            equal="detector losses",
-            assert_equal=assert_equal_detector_losses,
+            equal="detector losses, to " + ("10 %, in bfloat16" if in_bfloat16 else f"{100 * TOLERANCE:g} %"),
+            assert_equal=partial(assert_equal_detector_losses, tolerance=0.1 if in_bfloat16 else TOLERANCE),
         )
     ]
 
@@ -54,6 +60,9 @@ def prepare_step(config_file: Path, device: str, size: tuple[int, int], batch: i
     model = build_peer(cfg) if peer else build_unified(cfg)
     optimizer = build_optimizer(cfg, model)
     inputs = toyscapes_batch(size, batch, SEED, cfg.INPUT.FORMAT)
+    for each in () if peer else inputs:  # as `UnifiedMapper` makes them
+        masks = [(0, 0, mask) for mask in each["instances"].gt_masks.tensor.numpy()]
+        each["instances"].gt_masks = SharedMasks.from_windows(masks, size)
     return TrainingStep(model, optimizer, inputs)
 
 
@@ -76,9 +85,11 @@ class TrainingStep:
         return {name: loss.detach() for name, loss in losses.items()}
 
 
-def assert_equal_detector_losses(method: dict[str, torch.Tensor], peer: dict[str, torch.Tensor]) -> None:
+def assert_equal_detector_losses(
+    method: dict[str, torch.Tensor], peer: dict[str, torch.Tensor], tolerance: float = TOLERANCE
+) -> None:
     """Assert that all losses but the semantic one are equal, as they must be with the same weights and samples."""
     assert method.keys() >= peer.keys(), f"losses {sorted(method)} and {sorted(peer)}"
     for name in peer.keys() - {"loss_sem_seg"}:
-        equal = torch.isclose(method[name], peer[name], rtol=1e-3, atol=1e-5)
+        equal = torch.isclose(method[name].float(), peer[name], rtol=tolerance, atol=tolerance / 100)
         assert equal, f"{name}: {method[name].item()} is not {peer[name].item()}"

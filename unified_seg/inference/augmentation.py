@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from unified_seg.config import ConfigError
 from unified_seg.inference.views import View, ViewRule
 from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.meta_arch.computation import to_plain_instances
 from unified_seg.meta_arch.predictions import ImagePrediction
 from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
 
@@ -116,13 +117,16 @@ class AugmentedSegmentor(nn.Module):
         if not len(instances):
             return instances.scores.new_zeros(0, 1, 1, 1)
         for view in views:
-            _, features = self.model.extract([{"image": view.apply_image(image)}])
+            with self.model.computing():
+                _, features = self.model.extract([{"image": view.apply_image(image)}])
             moved = Instances(
                 view.size,
                 pred_boxes=Boxes(view.apply_boxes(instances.pred_boxes.tensor, instances.image_size)),
                 pred_classes=instances.pred_classes,
             )
-            (moved,) = self.model.roi_heads.forward_with_given_boxes(features, [moved])  # type: ignore[operator, union-attr]
+            with self.model.computing():
+                (moved,) = self.model.roi_heads.forward_with_given_boxes(features, [moved])  # type: ignore[operator, union-attr]
+            moved = to_plain_instances(moved)
             masks.append(moved.pred_masks.flip(3) if view.mirrored else moved.pred_masks)
         return torch.stack(masks).mean(0)
 

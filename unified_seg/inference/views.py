@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from unified_seg.config import ConfigError
-from unified_seg.data.pipeline.transforms import Resize
+from unified_seg.data.pipeline.resize import Resize
 from unified_seg.hints import format_hint
 
 Size = tuple[int, int]

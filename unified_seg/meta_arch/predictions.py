@@ -10,6 +10,7 @@ import torch
 from detectron2.structures import ImageList, Instances
 from torch import Tensor
 
+from unified_seg.meta_arch.computation import to_plain
 from unified_seg.structures.cell_map import CellMap
 from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
 
@@ -42,12 +43,16 @@ def mask_valid(images: ImageList) -> Tensor:
 def cut_cell_maps(maps: Mapping[str, Tensor], images: ImageList, index: int) -> dict[str, CellMap]:
     """Return the maps of one image, without padding, from those of a batch, (N, h, w) by name."""
     height, size = images.tensor.shape[-2], images.image_sizes[index]
-    return {name: CellMap.from_padded(values[index], height // values.shape[-2], size) for name, values in maps.items()}
+    return {
+        name: CellMap.from_padded(to_plain(values[index]), height // values.shape[-2], size)
+        for name, values in maps.items()
+    }
 
 
 def cut_logit_maps(maps: Mapping[str, Tensor], images: ImageList, index: int) -> dict[str, LogitMap]:
     """Return the logits of one image from those of a batch, (N, C, h, w) by name."""
     height, size = images.tensor.shape[-2], images.image_sizes[index]
     return {
-        name: LogitMap.from_logits(values[index], height // values.shape[-2], size) for name, values in maps.items()
+        name: LogitMap.from_logits(to_plain(values[index]), height // values.shape[-2], size)
+        for name, values in maps.items()
     }

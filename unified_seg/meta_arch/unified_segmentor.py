@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -20,11 +21,18 @@ from torch import Tensor, nn
 
 from unified_seg.backbones import freeze_bn_statistics
 from unified_seg.data.datasets.registration import dataset_classes
-from unified_seg.data.pipeline.mapper import make_instances
+from unified_seg.data.pipeline.instances import make_instances
 from unified_seg.data.resolve import resolve_config
 from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
 from unified_seg.heads import HeadInputs, SemanticHead, build_semantic_head
 from unified_seg.hints import format_hint
+from unified_seg.meta_arch.computation import (
+    choose_memory_format,
+    compute_in,
+    to_plain,
+    to_plain_instances,
+    uses_bfloat16,
+)
 from unified_seg.meta_arch.freezing import FreezableModel, has_trainable
 from unified_seg.meta_arch.outputs import OUTPUT_FORMATS, finish_image
 from unified_seg.meta_arch.predictions import ImagePrediction, cut_cell_maps, cut_logit_maps, mask_valid
@@ -60,6 +68,8 @@ class UnifiedSegmentor(FreezableModel):
             inference, a multiple of the network's stride; 0 = whole images.
         window_overlap: smallest share of a window that the next one covers again, in [0, 1).
         train_parts: paths of the modules that are trained, see `train_only`; () = all.
+        memory_format: of the maps in the network and of the weights of convolutions.
+        bfloat16: compute in bfloat16, on a CPU; outputs are float32.
 
     Raises:
         ValueError: parts that do not go together.
@@ -85,6 +95,8 @@ class UnifiedSegmentor(FreezableModel):
         window_size: int = 0,
         window_overlap: float = 1 / 3,
         train_parts: Sequence[str] = (),
+        memory_format: torch.memory_format = torch.contiguous_format,
+        bfloat16: bool = False,
     ):
         super().__init__()
         if (proposal_generator is None) != (roi_heads is None):
@@ -117,6 +129,9 @@ class UnifiedSegmentor(FreezableModel):
         self.windows = _windows(window_size, window_overlap, self.size_divisibility)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).float().view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).float().view(-1, 1, 1), persistent=False)
+        self.memory_format = memory_format
+        self.in_bfloat16 = bfloat16
+        self.to(memory_format=memory_format)
         self.train_only(train_parts)
 
     @classmethod
@@ -148,6 +163,8 @@ class UnifiedSegmentor(FreezableModel):
             "window_size": cfg.TEST.WINDOW.SIZE,
             "window_overlap": cfg.TEST.WINDOW.OVERLAP,
             "train_parts": cfg.SOLVER.TRAIN_PARTS,
+            "memory_format": choose_memory_format(cfg),
+            "bfloat16": uses_bfloat16(cfg),
         }
 
     def training_order(self) -> list[list[str]]:
@@ -168,7 +185,14 @@ class UnifiedSegmentor(FreezableModel):
                 head and, where they are known, `instances` for a detector; in inference `height` and `width` of the
                 original image.
         """
-        return self.losses(batched_inputs) if self.training else self.inference(batched_inputs)
+        if not self.training:
+            return self.inference(batched_inputs)
+        with self.computing():
+            return self.losses(batched_inputs)
+
+    def computing(self) -> AbstractContextManager[None]:
+        """Return a context in which the network computes in the model's precision; `predict` enters it by itself."""
+        return compute_in(self.in_bfloat16)
 
     def losses(self, batched_inputs: Batch) -> dict[str, Tensor]:
         """Return the weighted loss terms of a batch, of the parts that are trained.
@@ -228,14 +252,15 @@ class UnifiedSegmentor(FreezableModel):
                 prediction.semantic = self._semantic_in_windows(x["image"])
             if self.roi_heads is None:
                 return predictions
-        images, features = self.extract(batched_inputs)
-        if self.sem_seg_head is not None and not in_windows:
-            self._predict_semantic(self.sem_seg_head, images, features, predictions)
-        if self.proposal_generator is not None and self.roi_heads is not None:
-            proposals, _ = self.proposal_generator(images, features, None)
-            instances, _ = self.roi_heads(images, features, proposals, None)
-            for prediction, found in zip(predictions, instances):
-                prediction.instances = found
+        with self.computing():
+            images, features = self.extract(batched_inputs)
+            if self.sem_seg_head is not None and not in_windows:
+                self._predict_semantic(self.sem_seg_head, images, features, predictions)
+            if self.proposal_generator is not None and self.roi_heads is not None:
+                proposals, _ = self.proposal_generator(images, features, None)
+                instances, _ = self.roi_heads(images, features, proposals, None)
+                for prediction, found in zip(predictions, instances):
+                    prediction.instances = to_plain_instances(found)
         return predictions
 
     def finish(self, x: dict[str, Any], prediction: ImagePrediction) -> dict[str, Any]:
@@ -252,7 +277,7 @@ class UnifiedSegmentor(FreezableModel):
         """Normalize and pad the images, and run the backbone on them."""
         images = [(upload(x["image"], self.device) - self.pixel_mean).div_(self.pixel_std) for x in batched_inputs]
         image_list = ImageList.from_tensors(images, self.size_divisibility)
-        return image_list, self.backbone(image_list.tensor)
+        return image_list, self.backbone(image_list.tensor.contiguous(memory_format=self.memory_format))
 
     def _predict_semantic(
         self,
@@ -266,7 +291,7 @@ class UnifiedSegmentor(FreezableModel):
         compact = self.output_format == "compact"
         maps, logit_maps = (head.describe(found), head.logit_maps(found)) if compact else ({}, {})
         for index, (prediction, size) in enumerate(zip(predictions, images.image_sizes)):
-            prediction.semantic = LogitMap.from_logits(found.logits[index], head.common_stride, size)
+            prediction.semantic = LogitMap.from_logits(to_plain(found.logits[index]), head.common_stride, size)
             prediction.maps = cut_cell_maps(maps, images, index)
             prediction.logit_maps = cut_logit_maps(logit_maps, images, index)
 
@@ -283,8 +308,9 @@ class UnifiedSegmentor(FreezableModel):
     def _predict_window(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
         """Return the logits (K, r, c) of a window; a window that exceeds the image is padded like a small image."""
         assert self.sem_seg_head is not None
-        images, features = self.extract([{"image": image[:, rows, columns]}])
-        return self.sem_seg_head.predict(_head_inputs(images, features)).logits[0]
+        with self.computing():
+            images, features = self.extract([{"image": image[:, rows, columns]}])
+            return to_plain(self.sem_seg_head.predict(_head_inputs(images, features)).logits[0])
 
     def _semantic_targets(self, batched_inputs: Batch) -> Tensor:
         """Return (N, H, W), padded with the label that no loss counts."""

@@ -81,25 +81,50 @@ def measure_segments(ids: np.ndarray, known: Sequence[int]) -> np.ndarray:
     return extents
 
 
-def replace_ids(ids: np.ndarray, known: Sequence[int], values: Sequence[int]) -> np.ndarray:
+def replace_ids(
+    ids: np.ndarray, known: Sequence[int], values: Sequence[int], dtype: type[np.integer] = np.int32
+) -> np.ndarray:
     """Replace each id by a value, and check all ids.
 
     Args:
         ids: (H, W), any integer type.
         known: the M known ids, each once, ascending.
         values: M values, 0 .. 2**31 - 1.
+        dtype: of the result, which holds all values.
 
     Returns:
-        (H, W) int32.
+        (H, W) of this type.
 
     Raises:
         UnknownIdsError: the map contains an unknown id.
     """
     allowed = np.asarray(known, dtype=np.int64)
-    result = np.empty(ids.shape, dtype=np.int32)
+    result = np.empty(ids.shape, dtype=dtype)
     if not _replace(ids, allowed, np.asarray(values, dtype=np.int32), result):
         raise UnknownIdsError(True, np.setdiff1d(ids, allowed).tolist())
     return result
+
+
+def look_up(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return `values[numbers]`, several times as fast.
+
+    Args:
+        numbers: (H, W) integers in [0, M).
+        values: (M,) of any type.
+
+    Returns:
+        (H, W) of the type of the values.
+    """
+    result = np.empty(numbers.shape, dtype=values.dtype)
+    _look_up(numbers.reshape(-1), values, result.reshape(-1))
+    return result
+
+
+@compiled
+def _look_up(numbers: np.ndarray, values: np.ndarray, result: np.ndarray) -> None:
+    """Fill `result` from flat numbers."""
+    for i in range(len(numbers)):
+        result[i] = values[numbers[i]]
 
 
 @compiled

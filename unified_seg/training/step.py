@@ -107,6 +107,11 @@ class StepTrainer(SimpleTrainer):
         numbers = ((number, number_of.get(name)) for number, name in enumerate(names))
         own["state"] = {number: saved["state"][old] for number, old in numbers if old in saved["state"]}
         self.optimizer.load_state_dict(own)
+        # Momentum lies in memory as it was saved; parameters as MODEL.UNIFIED.MEMORY_FORMAT now says.
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if name != "step" and isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
         # The state is empty if gradients were not scaled.
         if self.grad_scaler.is_enabled() and state_dict["grad_scaler"]:
             self.grad_scaler.load_state_dict(state_dict["grad_scaler"])

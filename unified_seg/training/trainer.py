@@ -22,6 +22,7 @@ from torch import distributed, nn
 from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
+from unified_seg.data.datasets.alignment import share_records
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
@@ -53,6 +54,7 @@ class Trainer(DefaultTrainer):
         cfg: a full config. Its data sets are checked before the training.
     """
 
+    @share_records()
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
         cfg = resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from unified_seg.config import ConfigError, get_config
+from unified_seg.data.datasets import alignment
 from unified_seg.data.datasets.alignment import common_classes, find_class_difference, have_same_ids, load_with_classes
 from unified_seg.data.datasets.custom import register_custom
 from unified_seg.data.datasets.registration import dataset_classes
@@ -219,3 +221,14 @@ def test_data_sets_registered_elsewhere_are_mapped_too(other: str, tmp_path: Pat
 def test_unknown_data_set_is_named_with_its_key_and_a_hint() -> None:
     with pytest.raises(ConfigError, match=r"DATASETS\.TEST: .*'unified_toyscape_train'.*unified_toyscapes"):
         common_classes(["unified_voc2012_train"], ["unified_toyscape_train"])
+
+
+def test_records_are_built_once_while_they_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr(alignment, "DatasetCatalog", SimpleNamespace(get=lambda name: built.append(name) or [name]))
+    with alignment.share_records():
+        first = alignment._get_records("a")
+        with alignment.share_records():
+            assert alignment._get_records("a") is first and alignment._get_records("b") == ["b"]
+        assert alignment._get_records("b") == ["b"] and built == ["a", "b"]
+    assert alignment._get_records("a") is not first and built == ["a", "b", "a"]

@@ -17,14 +17,8 @@ from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.label_files import read_label
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.pipeline.mapper import UnifiedMapper
-from unified_seg.data.pipeline.transforms import (
-    PadToSize,
-    RandomBrightness,
-    RandomCrop,
-    RandomScale,
-    RandomScaleCrop,
-    ResizeShortestEdge,
-)
+from unified_seg.data.pipeline.resize import RandomResizeCrop, RandomScale, ResizeShortestEdge
+from unified_seg.data.pipeline.transforms import PadToSize, RandomBrightness
 
 IGNORE = 255
 # In BGR, as the default config reads images; void is drawn black.
@@ -70,8 +64,9 @@ def test_augmentations_are_those_of_the_config() -> None:
     cfg.INPUT.RANDOM_FLIP = "none"
     assert len(steps_of(cfg)) == 1
     cfg.INPUT.CROP.ENABLED, cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = True, "absolute", [40, 40]
-    crop = steps_of(cfg)[1]
-    assert isinstance(crop, RandomCrop) and (crop.crop_size, crop.max_area) == ([40, 40], 1.0)
+    (together,) = steps_of(cfg)
+    assert type(together.resize) is ResizeShortestEdge
+    assert (together.crop.crop_size, together.crop.max_area) == ([40, 40], 1.0)
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 64, 128
     (test_resize,) = steps_of(cfg, is_train=False)
     assert (test_resize.short_edge_length, test_resize.max_size) == ((64, 64), 128)
@@ -97,8 +92,8 @@ def test_all_augmentations_can_be_combined() -> None:
     brightness, rotation, scale_crop, blur, padding, flip = steps_of(cfg)
     assert isinstance(brightness, RandomBrightness) and (brightness.low, brightness.high) == (0.9, 1.2)
     assert (rotation.prob, rotation.aug.degrees, list(rotation.aug.fill)) == (0.4, 10.0, cfg.MODEL.PIXEL_MEAN)
-    assert isinstance(scale_crop, RandomScaleCrop)
-    assert (scale_crop.scale.factors, scale_crop.scale.step) == ([0.5, 2.0], 0.25)
+    assert isinstance(scale_crop, RandomResizeCrop)
+    assert (scale_crop.resize.factors, scale_crop.resize.step) == ([0.5, 2.0], 0.25)
     assert (scale_crop.crop.crop_size, scale_crop.crop.max_area) == ([40, 50], 0.75)
     assert (blur.prob, blur.aug.kernel) == (0.3, 5)
     assert isinstance(padding, PadToSize)

@@ -15,7 +15,8 @@ from pycocotools import mask as mask_util
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.data.pipeline.mapper import UnifiedMapper, _decode_labels, _encode_labels
-from unified_seg.data.pipeline.transforms import Crop, Pad, PadToSize, ResizeCrop, Rotate
+from unified_seg.data.pipeline.resize import Resize, ResizeCrop
+from unified_seg.data.pipeline.transforms import Crop, Pad, PadToSize, Rotate
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 
@@ -163,7 +164,7 @@ MOVES = {
     "crop": (Crop(8, 4, 15, 12), [(1, 11, 0, 6), (0, 4, 12, 15)]),
     "crop that leaves the second": (Crop(14, 0, 16, 20), [None, (2, 8, 6, 12)]),
     "twice the size, cropped": (
-        ResizeCrop(T.ResizeTransform(20, 30, 40, 60), Crop(20, 2, 40, 38)),
+        ResizeCrop(Resize(20, 30, 40, 60), Crop(20, 2, 40, 38)),
         [(8, 28, 0, 8), (2, 14, 20, 32)],
     ),
 }
@@ -409,3 +410,33 @@ def test_palette_labels_give_their_indices(tiny_config: CfgNode, tmp_path: Path)
     np.random.seed(0)
     result = UnifiedMapper(tiny_config, True)({**record, "sem_seg_file_name": str(tmp_path / "palette.png")})
     assert torch.equal(result["sem_seg"], expected)
+
+
+def test_segments_without_an_entry_are_errors_if_labels_come_from_them(tiny_config: CfgNode) -> None:
+    record = records_of(tiny_config)[0]
+    things = [info for info in record["segments_info"] if info["isthing"]]
+    lacking = {**record, "segments_info": things}
+    instances = mapper_with()(lacking)["instances"]
+    assert instances.gt_classes.tolist() == [info["category_id"] for info in things]
+    del lacking["sem_seg_file_name"]
+    with pytest.raises(DataError, match="are in the PNG but not in segments_info"):
+        mapper_with()(lacking)
+
+
+def test_more_segments_than_a_byte_holds(tmp_path: Path) -> None:
+    ids = np.arange(1, 401, dtype=np.int32).reshape(20, 20)
+    rgb = np.stack([ids & 255, ids >> 8, 0 * ids], axis=-1).astype(np.uint8)
+    for name in ("image", "pan"):
+        Image.fromarray(rgb).save(tmp_path / f"{name}.png")
+    record = {
+        "file_name": str(tmp_path / "image.png"),
+        "pan_seg_file_name": str(tmp_path / "pan.png"),
+        "height": 20,
+        "width": 20,
+        "segments_info": [{"id": i, "category_id": i % 8, "isthing": True} for i in range(1, 401)],
+    }
+    result = mapper_with(T.RandomFlip(1.0), T.ResizeShortestEdge(40, 99))(record)
+    expected = np.kron(ids[:, ::-1], np.ones((2, 2), dtype=int))
+    assert torch.equal(result["sem_seg"], torch.from_numpy(11 + expected % 8))
+    assert torch.equal(result["instances"].gt_classes, torch.arange(1, 401) % 8)
+    assert torch.equal(result["instances"].gt_masks.tensor[300], torch.from_numpy(expected == 301))

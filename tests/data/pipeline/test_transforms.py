@@ -6,8 +6,10 @@ import pytest
 from detectron2.data import transforms as T
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pycocotools import mask as mask_util
 
+from unified_seg.data.pipeline.resize import RandomResizeCrop, RandomScale, Resize, ResizeCrop, ResizeShortestEdge
 from unified_seg.data.pipeline.transforms import (
     CROP_DRAWS,
     VOID,
@@ -18,9 +20,6 @@ from unified_seg.data.pipeline.transforms import (
     RandomBrightness,
     RandomCrop,
     RandomRotation,
-    RandomScale,
-    RandomScaleCrop,
-    ResizeCrop,
     Rotate,
 )
 
@@ -275,8 +274,9 @@ def test_resize_crop_equals_resize_and_crop(
 ) -> None:
     w, h = data.draw(st.integers(1, new_width)), data.draw(st.integers(1, new_height))
     x, y = data.draw(st.integers(0, new_width - w)), data.draw(st.integers(0, new_height - h))
-    resize, crop = T.ResizeTransform(height, width, new_height, new_width), Crop(x, y, w, h)
-    steps, at_once = T.TransformList([resize, crop]), ResizeCrop(resize, crop)
+    resize, crop = Resize(height, width, new_height, new_width), Crop(x, y, w, h)
+    steps = T.TransformList([T.ResizeTransform(height, width, new_height, new_width), crop])
+    at_once, exact = ResizeCrop(resize, crop, rounds_borders=True), ResizeCrop(resize, crop)
     image, label = image_of(height, width), label_of(height, width, seed)
     difference = at_once.apply_image(image).astype(int) - steps.apply_image(image)
     assert difference.shape == (h, w, 3)
@@ -288,6 +288,8 @@ def test_resize_crop_equals_resize_and_crop(
     assert np.array_equal(at_once.apply_coords(points.copy()), steps.apply_coords(points.copy()))
     for other in (image[..., :1].astype(np.float32), image.astype(np.float64)):
         assert np.array_equal(at_once.apply_image(other), steps.apply_image(other))
+    assert np.array_equal(exact.apply_image(image), steps.apply_image(image))
+    assert np.array_equal(exact.apply_segmentation(label), steps.apply_segmentation(label))
 
 
 @settings(max_examples=30, deadline=None)
@@ -301,7 +303,7 @@ def test_scale_crop_draws_the_same_numbers(height: int, width: int, max_area: fl
     T.AugmentationList([scale, crop])(separate)
     expected = np.random.random()
     np.random.seed(seed)
-    RandomScaleCrop(scale, crop)(together)
+    RandomResizeCrop(scale, crop)(together)
     assert np.random.random() == expected
     assert together.image.shape == separate.image.shape
     assert np.abs(together.image.astype(int) - separate.image).max() <= 2
@@ -389,3 +391,39 @@ def test_one_channel_and_one_pixel_are_supported(transform: Any, size: tuple[int
     result = transform(image).apply_image(image)
     assert result.dtype == np.uint8
     assert result.ndim == 3 and result.shape[2] == 1
+
+
+@pytest.mark.parametrize("channels", [0, 1, 2, 3, 4, 7])
+@pytest.mark.parametrize("new_size", [(1, 1), (7, 90), (40, 13), (33, 51)])
+def test_a_resize_has_pillow_s_values(channels: int, new_size: tuple[int, int]) -> None:
+    image = image_of(20, 30, max(channels, 1))
+    image = image if channels else image[..., 0]
+    resized = Resize(20, 30, *new_size).apply_image(image)
+    bands = [image] if image.ndim == 2 else np.moveaxis(image, 2, 0)
+    expected = [np.asarray(Image.fromarray(band).resize(new_size[::-1], Image.Resampling.BILINEAR)) for band in bands]
+    assert np.array_equal(resized, expected[0] if image.ndim == 2 else np.stack(expected, axis=2))
+
+
+def test_labels_of_any_type_are_resized_as_bytes_are() -> None:
+    label = label_of(20, 30, 0)
+    resize = Resize(20, 30, 33, 17)
+    expected = T.ResizeTransform(20, 30, 33, 17).apply_segmentation(label)
+    for dtype in (np.uint8, bool, np.uint16, np.int32, np.float32):
+        assert np.array_equal(resize.apply_segmentation(label.astype(dtype)), expected.astype(dtype))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(4, 40), st.integers(4, 40), st.booleans(), seeds)
+def test_resize_and_crop_equal_those_of_detectron2(height: int, width: int, flips: bool, seed: int) -> None:
+    """With the same random numbers."""
+    lengths, style, crop = (3, 60), "range", ("relative_range", (0.3, 0.5))
+    flip = [T.RandomFlip(1.0)] if flips else []
+    own = [RandomResizeCrop(ResizeShortestEdge(lengths, 99, style), RandomCrop(*crop)), *flip]
+    peer = [T.ResizeShortestEdge(lengths, 99, style), T.RandomCrop(*crop), *flip]
+    inputs = []
+    for steps in (own, peer):
+        np.random.seed(seed)
+        inputs.append(T.AugInput(image_of(height, width), sem_seg=label_of(height, width, seed)))
+        T.AugmentationList(steps)(inputs[-1])
+    assert np.array_equal(inputs[0].image, inputs[1].image)
+    assert np.array_equal(inputs[0].sem_seg, inputs[1].sem_seg)

@@ -4,6 +4,7 @@ pycocotools hands run lengths and polygons to C code without checks: if they do 
 beyond its memory, or gives a wrong mask.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ Rle = dict[str, Any]  # {"size": [H, W], "counts": str}
 MAX_CHARACTERS = 6
 # Annotators' points are sometimes a little outside of the image; far outside, the rasterizer overflows.
 MAX_DISTANCE = 10
+PLAIN_NUMBERS = frozenset({int, float})
 
 
 def convert_to_rle(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle:
@@ -154,6 +156,13 @@ def _check_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[flo
     return [_check_polygon(polygon, image_size) for polygon in polygons]
 
 
+def _is_near(polygon: Any, farthest: float) -> bool:
+    """Return whether a list has plain numbers alone, none of them far away, without looking at each in Python."""
+    if not PLAIN_NUMBERS.issuperset(map(type, polygon)):
+        return False
+    return -farthest <= min(polygon) and max(polygon) <= farthest and not any(map(math.isnan, polygon))
+
+
 def _check_polygon(polygon: Any, image_size: tuple[int, int]) -> list[float]:
     # Detectron2's records may hold arrays.
     if not isinstance(polygon, list | tuple | np.ndarray):
@@ -161,7 +170,7 @@ def _check_polygon(polygon: Any, image_size: tuple[int, int]) -> list[float]:
     if len(polygon) < 6 or len(polygon) % 2:
         raise DataError(f"a polygon must have at least 3 points x, y, got {len(polygon)} numbers")
     farthest = MAX_DISTANCE * max(image_size)
-    for value in polygon:
+    for value in () if _is_near(polygon, farthest) else polygon:
         if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
             raise DataError(f"a polygon must be a list of numbers, got {value!r:.80}")
         if not -farthest <= value <= farthest:

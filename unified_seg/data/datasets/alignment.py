@@ -6,7 +6,8 @@ order, or only some of them, differ from those of the model, which are those of 
 
 import difflib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,32 @@ from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.words import join_some
 
 Record = dict[str, Any]
+
+# The records that are shared, by data set; None: outside of `share_records`.
+_shared: dict[str, list[Record]] | None = None
+
+
+@contextmanager
+def share_records() -> Iterator[None]:
+    """Build the records of each data set once inside: what starts a training reads them several times.
+
+    Nobody may change records that were read inside.
+    """
+    global _shared
+    outer = _shared
+    _shared = {} if outer is None else outer
+    try:
+        yield
+    finally:
+        _shared = outer
+
+
+def _get_records(name: str) -> list[Record]:
+    if _shared is None:
+        return DatasetCatalog.get(name)
+    if name not in _shared:
+        _shared[name] = DatasetCatalog.get(name)
+    return _shared[name]
 
 
 def model_classes(cfg: CfgNode) -> ClassTable:
@@ -52,7 +79,7 @@ def load_with_classes(name: str, classes: ClassTable) -> tuple[list[Record], Cla
     own = dataset_classes(MetadataCatalog.get(name))
     if difference := find_class_difference(own, classes):
         raise ConfigError(f"the data set {name!r} and the model have different classes: {difference}")
-    records = DatasetCatalog.get(name)
+    records = _get_records(name)
     if have_same_ids(own, classes):
         return records, own
     aligned = _take_dataset_ids(classes, own)

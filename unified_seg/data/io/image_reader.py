@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import BANDS, FORMATS, check_channels, read_image
+from unified_seg.data.io.plain_images import decode_plain_image
 from unified_seg.data.io.samples import Range
 from unified_seg.hints import format_hint
 
@@ -48,11 +49,15 @@ class ImageReader(NamedTuple):
 
     def read(self, path: str | Path) -> np.ndarray:
         """Return an image (H, W, C) uint8; raises DataError, see `read_image`."""
-        return read_image(path, **self._asdict())
+        plain = decode_plain_image(path, self.format) if self.format in ("BGR", "RGB") else None
+        return read_image(path, **self._asdict()) if plain is None else plain
 
-    def check(self, path: str | Path) -> None:
-        """Check the channels of an image by its header; raises DataError, see `check_channels`."""
-        check_channels(path, self.format, self.channels)
+    def check(self, path: str | Path, decode: bool = False) -> None:
+        """Check the channels of an image by its header, or read it whole to find damage; raises DataError."""
+        if decode:
+            read_image(path, **self._asdict())  # Pillow finds more damage than OpenCV
+        else:
+            check_channels(path, self.format, self.channels)
 
 
 def _read_range(cfg: CfgNode, name: str) -> Range | None:

@@ -178,20 +178,49 @@ def _check_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Report)
 
 
 def convert_segments_to_classes(ids: np.ndarray, record: Mapping[str, Any], table: ClassTable) -> np.ndarray:
-    """Return (H, W) int32 semantic ids and the ignore label of a panoptic map and its segments_info.
+    """Return (H, W) int64 semantic ids and the ignore label of a panoptic map and its segments_info.
 
     Raises:
         DataError: a segment that segments_info lacks, or of an unknown class.
     """
-    file = record["pan_seg_file_name"]
-    semantic_of = {0: table.ignore_label}
+    return find_segment_classes(record, table)[number_segments(ids, record)]
+
+
+def find_segment_classes(record: Mapping[str, Any], table: ClassTable) -> np.ndarray:
+    """Return (segments + 1,) int64: the ignore label, then the semantic id of each segment of segments_info.
+
+    Raises:
+        DataError: a segment of an unknown class.
+    """
     try:
-        for info in record["segments_info"]:
-            semantic_of[int(info["id"])] = table.find_class(info["category_id"], bool(info["isthing"])).semantic_id
-        known = sorted(semantic_of)
-        return replace_ids(ids, known, [semantic_of[i] for i in known])
-    except UnknownIdsError as error:
-        cause = f"the segments {format_ids(error.ids)} are in the PNG but not in segments_info"
-        raise DataError(f"{file}: {cause}") from None
+        classes = [table.find_class(s["category_id"], bool(s["isthing"])).semantic_id for s in record["segments_info"]]
     except ValueError as error:
-        raise DataError(f"{file}: {error}") from None
+        raise DataError(f"{record['pan_seg_file_name']}: {error}") from None
+    return np.array([table.ignore_label, *classes], dtype=np.int64)
+
+
+def number_segments(ids: np.ndarray, record: Mapping[str, Any], ignore_unknown: bool = False) -> np.ndarray:
+    """Return the number of each pixel's segment: 0 = void, i + 1 = the segment i of segments_info.
+
+    Args:
+        ids: (H, W) of the panoptic PNG.
+        record: with segments_info.
+        ignore_unknown: segments that segments_info lacks are void.
+
+    Returns:
+        (H, W) uint8 if the numbers fit, else int32; of two segments with one id it is the later one.
+
+    Raises:
+        DataError: a segment that segments_info lacks.
+    """
+    number_of = {int(info["id"]): number for number, info in enumerate(record["segments_info"], 1)}
+    number_of.setdefault(0, 0)
+    known = sorted(number_of)
+    dtype = np.uint8 if len(record["segments_info"]) < 256 else np.int32
+    try:
+        return replace_ids(ids, known, [number_of[i] for i in known], dtype)
+    except UnknownIdsError as error:
+        if ignore_unknown:
+            return number_segments(np.where(np.isin(ids, error.ids), 0, ids), record)
+        cause = f"the segments {format_ids(error.ids)} are in the PNG but not in segments_info"
+        raise DataError(f"{record['pan_seg_file_name']}: {cause}") from None

@@ -6,16 +6,8 @@ from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 
 from unified_seg.config import ConfigError
-from unified_seg.data.pipeline.transforms import (
-    GaussianBlur,
-    PadToSize,
-    RandomBrightness,
-    RandomCrop,
-    RandomRotation,
-    RandomScale,
-    RandomScaleCrop,
-    ResizeShortestEdge,
-)
+from unified_seg.data.pipeline.resize import RandomResizeCrop, RandomScale, ResizeShortestEdge
+from unified_seg.data.pipeline.transforms import GaussianBlur, PadToSize, RandomBrightness, RandomCrop, RandomRotation
 
 # The values that Detectron2 knows.
 FLIPS = ("none", "horizontal", "vertical")
@@ -60,11 +52,12 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
 def _build_resize_and_crop(cfg: CfgNode) -> list[T.Augmentation]:
     source = cfg.INPUT
     lengths = (source.MIN_SIZE_TRAIN, source.MAX_SIZE_TRAIN, source.MIN_SIZE_TRAIN_SAMPLING)
+    resize: ResizeShortestEdge
     if tuple(source.RANDOM_SCALE) == (1.0, 1.0):
         resize = ResizeShortestEdge(*lengths)
-        return [resize, _build_crop(cfg)] if source.CROP.ENABLED else [resize]
-    scale = RandomScale(*lengths, factors=source.RANDOM_SCALE, step=source.RANDOM_SCALE_STEP)
-    return [RandomScaleCrop(scale, _build_crop(cfg))] if source.CROP.ENABLED else [scale]
+    else:
+        resize = RandomScale(*lengths, factors=source.RANDOM_SCALE, step=source.RANDOM_SCALE_STEP)
+    return [RandomResizeCrop(resize, _build_crop(cfg)) if source.CROP.ENABLED else resize]
 
 
 def _build_crop(cfg: CfgNode) -> RandomCrop:

@@ -5,21 +5,23 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
-from detectron2.data import MetadataCatalog, detection_utils
+from detectron2.data import MetadataCatalog
 from detectron2.data import transforms as T
-from detectron2.structures import BitMasks, Instances
 
 from unified_seg.config import ConfigError
-from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.label_files import check_size, read_panoptic_ids
-from unified_seg.data.io.semantic_labels import convert_segments_to_classes, read_semantic_ground_truth
+from unified_seg.data.io.plain_images import decode_plain_ids
+from unified_seg.data.io.semantic_labels import find_segment_classes, number_segments, read_semantic_ground_truth
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
+from unified_seg.data.pipeline.instances import make_instances_from_annotations, make_instances_from_segments
 from unified_seg.data.problems import DataError
+from unified_seg.ops.id_maps import look_up
 from unified_seg.structures.class_table import WIDE_IGNORE_LABEL, ClassTable
 
 Record = dict[str, Any]
@@ -91,39 +93,126 @@ class UnifiedMapper:
         result = dict(record)
         image = self.reader.read(record["file_name"])
         _check_image_size(image, record)
-        semantic, ids = None, self._read_panoptic(record)
-        if self.is_train and self.with_semantic:
-            semantic = _encode_labels(self._read_semantic(record, ids), self.class_table.ignore_label)
-        augmented = T.AugInput(image, sem_seg=semantic)
+        if not self.is_train:
+            augmented = T.AugInput(image)
+            self.augmentations(augmented)
+            return {**result, "image": _to_channels_first(augmented.image)}
+        segments = self._read_segments(record)
+        classes = None
+        if self.with_semantic and record.get("sem_seg_file_name"):
+            classes = _encode_labels(
+                read_semantic_ground_truth(record, self.class_table), self.class_table.ignore_label
+            )
+        augmented = _LabeledInput(image, classes, segments)
         transforms = self.augmentations(augmented)
-        result["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
-        if semantic is not None:
-            label = _decode_labels(augmented.sem_seg, self.class_table.ignore_label)
-            result["sem_seg"] = torch.from_numpy(label)
-        if self.is_train and self.with_instances:
-            size = augmented.image.shape[:2]
-            if "annotations" in record:
-                result["instances"] = _make_instances_from_annotations(record, transforms, size, self.with_masks)
-            elif ids is not None:
-                result["instances"] = _make_instances_from_segments(ids, record, transforms, size)
+        result["image"] = _to_channels_first(augmented.image)
+        size = augmented.image.shape[:2]
+        if self.with_semantic:
+            result["sem_seg"] = torch.from_numpy(self._decode_semantic(augmented, size))
+        # Not read by models: long lists that would be copied from process to process.
+        annotations, infos = result.pop("annotations", None), result.pop("segments_info", None)
+        if self.with_instances and annotations is not None:
+            result["instances"] = make_instances_from_annotations(record, transforms, size, self.with_masks)
+        elif self.with_instances and augmented.segments is not None:
+            result["instances"] = make_instances_from_segments(augmented.segments.read_numbers(), infos or [])
         return result
 
-    def _read_panoptic(self, record: Record) -> np.ndarray | None:
-        """Return the segment ids if a label or instances come from them."""
+    def _read_segments(self, record: Record) -> "_Segments | None":
+        """Return the panoptic map if a label or instances come from it."""
         file = record.get("pan_seg_file_name")
         semantic = self.with_semantic and not record.get("sem_seg_file_name")
         instances = self.with_instances and "annotations" not in record
-        if not (file and self.is_train and (semantic or instances)):
+        if not (file and (semantic or instances)):
             return None
-        return check_size(read_panoptic_ids(file), (record["height"], record["width"]), file)
+        ids = decode_plain_ids(file)
+        ids = check_size(read_panoptic_ids(file) if ids is None else ids, (record["height"], record["width"]), file)
+        classes = find_segment_classes(record, self.class_table) if semantic else None
+        numbers = number_segments(ids, record, ignore_unknown=not semantic)
+        return _Segments(numbers, classes, self.class_table.ignore_label)
 
-    def _read_semantic(self, record: Record, ids: np.ndarray | None) -> np.ndarray:
-        """Return (H, W) semantic ids and the ignore label."""
-        if record.get("sem_seg_file_name"):
-            return read_semantic_ground_truth(record, self.class_table)
-        if ids is not None:
-            return convert_segments_to_classes(ids, record, self.class_table)
-        return np.full((record["height"], record["width"]), self.class_table.ignore_label, dtype=np.int32)
+    def _decode_semantic(self, augmented: "_LabeledInput", size: tuple[int, int]) -> np.ndarray:
+        """Return (H, W) int64 semantic ids and the ignore label."""
+        if augmented.labels is not None:
+            return _decode_labels(augmented.labels, self.class_table.ignore_label)
+        if augmented.segments is not None:
+            return augmented.segments.read_classes()
+        return np.full(size, self.class_table.ignore_label, dtype=np.int64)
+
+
+class _Segments:
+    """A panoptic map during the transforms.
+
+    Args:
+        numbers: (H, W), the number of each pixel's segment: 0 = void, i + 1 = the segment i of segments_info.
+        classes: (segments + 1,) int64, the semantic id of each number; None: not needed.
+        ignore_label: of the classes.
+    """
+
+    def __init__(self, numbers: np.ndarray, classes: np.ndarray | None, ignore_label: int):
+        # As bytes: transforms resize wider integers by other pixel centers than images.
+        self.coded = numbers if numbers.dtype == np.uint8 else _split_bytes(numbers)
+        self.classes = classes
+        self.ignore_label = ignore_label
+
+    def read_numbers(self) -> np.ndarray:
+        """Return the numbers (H, W), uint8 or int32."""
+        self.coded = np.ascontiguousarray(self.coded)  # it may be a mirrored view, and is read twice
+        return self.coded if self.coded.ndim == 2 else _join_bytes(self.coded)
+
+    def read_classes(self) -> np.ndarray:
+        """Return the semantic ids (H, W) int64."""
+        assert self.classes is not None
+        return look_up(self.read_numbers(), self.classes)
+
+    def encode_classes(self) -> np.ndarray | None:
+        """Return the semantic ids as `_encode_labels` does; None if they are not needed."""
+        if self.classes is None:
+            return None
+        coded = _encode_labels(self.classes, self.ignore_label)
+        return look_up(self.read_numbers(), coded) if coded.ndim == 1 else coded[self.read_numbers()]
+
+
+class _LabeledInput(T.AugInput):
+    """An image with semantic labels, or with a panoptic map that holds them, for augmentations.
+
+    Attributes:
+        labels: of `_encode_labels`, or None.
+        segments: or None.
+    """
+
+    image: np.ndarray
+
+    def __init__(self, image: np.ndarray, labels: np.ndarray | None, segments: _Segments | None):
+        self.labels = labels
+        self.segments = segments
+        super().__init__(image)
+
+    @property
+    def sem_seg(self) -> np.ndarray | None:
+        """The encoded labels, which an augmentation may ask for."""
+        return self.labels if self.labels is not None or self.segments is None else self.segments.encode_classes()
+
+    @sem_seg.setter
+    def sem_seg(self, value: None) -> None:
+        """The constructor of Detectron2 sets it."""
+
+    def transform(self, tfm: T.Transform) -> None:
+        self.image = tfm.apply_image(self.image)
+        if self.labels is not None:
+            self.labels = tfm.apply_segmentation(self.labels)
+        if self.segments is not None:
+            self.segments.coded = tfm.apply_segmentation(self.segments.coded)
+
+
+def _to_channels_first(image: np.ndarray) -> torch.Tensor:
+    """Return an image (H, W, C) as a tensor (C, H, W)."""
+    is_mirrored = image.strides[1] < 0
+    source = image[:, ::-1] if is_mirrored else image
+    if image.dtype != np.uint8 or (source.strides[1] == 1 and not is_mirrored):
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    # OpenCV separates and mirrors channels several times as fast as NumPy.
+    planes = [source[..., i] for i in range(image.shape[2])] if source.strides[1] == 1 else cv2.split(source)
+    return torch.from_numpy(np.stack([cv2.flip(plane, 1) for plane in planes] if is_mirrored else planes))
 
 
 def _encode_labels(labels: np.ndarray, ignore_label: int) -> np.ndarray:
@@ -132,20 +221,29 @@ def _encode_labels(labels: np.ndarray, ignore_label: int) -> np.ndarray:
     Shifted by the ignore label, void is 0: what transforms fill new pixels with.
 
     Returns:
-        (H, W) uint8, modulo 256; for an ignore label above 255 (H, W, 3) uint8, modulo 65536, the lowest byte first.
+        (...,) uint8, modulo 256; for an ignore label above 255 (..., 3) uint8, see `_split_bytes`.
     """
     if ignore_label <= 255:
         return labels.astype(np.uint8) - np.uint8(ignore_label)
-    shifted = labels.astype(np.uint16) - np.uint16(ignore_label)
-    return np.stack([shifted & 255, shifted >> 8, np.zeros_like(shifted)], axis=-1).astype(np.uint8)
+    return _split_bytes((labels.astype(np.uint16) - np.uint16(ignore_label)).astype(np.int32))
 
 
 def _decode_labels(coded: np.ndarray, ignore_label: int) -> np.ndarray:
     """Return the semantic ids (H, W) int64 of `_encode_labels`."""
     if ignore_label <= 255:
         return (coded + np.uint8(ignore_label)).astype(np.int64)
-    shifted = coded[..., 0] + (coded[..., 1].astype(np.uint16) << 8)
-    return (shifted + np.uint16(ignore_label)).astype(np.int64)
+    return (_join_bytes(coded).astype(np.uint16) + np.uint16(ignore_label)).astype(np.int64)
+
+
+def _split_bytes(numbers: np.ndarray) -> np.ndarray:
+    """Return numbers below 2**24 as (..., 3) uint8, the lowest byte first, as an image that every transform takes."""
+    return np.stack([numbers & 255, (numbers >> 8) & 255, numbers >> 16], axis=-1).astype(np.uint8)
+
+
+def _join_bytes(coded: np.ndarray) -> np.ndarray:
+    """Return the numbers of `_split_bytes` as int32."""
+    wide = coded.astype(np.int32)
+    return wide[..., 0] + (wide[..., 1] << 8) + (wide[..., 2] << 16)
 
 
 def _check_image_size(image: np.ndarray, record: Record) -> None:
@@ -153,54 +251,3 @@ def _check_image_size(image: np.ndarray, record: Record) -> None:
     if image.shape[:2] != expected:
         file, (height, width) = record["file_name"], image.shape[:2]
         raise DataError(f"{file}: {height}x{width} pixels, but its record has {expected[0]}x{expected[1]}")
-
-
-def _make_instances_from_segments(
-    ids: np.ndarray, record: Record, transforms: T.TransformList, size: tuple[int, int]
-) -> Instances:
-    """Return the visible thing segments, without crowds."""
-    # As three bytes again: transforms resize wider integers by other pixel centers than images.
-    rgb = np.stack([ids & 255, (ids >> 8) & 255, (ids >> 16) & 255], axis=-1).astype(np.uint8)
-    rgb = transforms.apply_segmentation(rgb).astype(np.int32)
-    ids = rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
-    visible = set(np.unique(ids).tolist())
-    things = [s for s in record["segments_info"] if s["isthing"] and not s.get("iscrowd", 0) and s["id"] in visible]
-    masks = [torch.from_numpy(ids == segment["id"]) for segment in things]
-    return make_instances(masks, [segment["category_id"] for segment in things], size)
-
-
-def _make_instances_from_annotations(
-    record: Record, transforms: T.TransformList, size: tuple[int, int], with_masks: bool
-) -> Instances:
-    """Return the instances of COCO's boxes with polygons or run lengths, without crowds."""
-    if with_masks:
-        check_masks(record)
-    annotations = []
-    for index, annotation in enumerate(record["annotations"]):
-        if annotation.get("iscrowd", 0):
-            continue
-        copy = {key: value for key, value in annotation.items() if key != "segmentation"}
-        if with_masks:
-            where = f"{record['file_name']}: {name_annotation(annotation, index)}"
-            image_size = (record["height"], record["width"])
-            copy["segmentation"] = check_segmentation(annotation["segmentation"], image_size, where)
-        annotations.append(copy)
-    moved = [detection_utils.transform_instance_annotations(annotation, transforms, size) for annotation in annotations]
-    instances = detection_utils.annotations_to_instances(moved, size, mask_format="bitmask")
-    if not with_masks:
-        return detection_utils.filter_empty_instances(instances)
-    if not annotations:
-        return make_instances([], [], size)
-    return make_instances(list(instances.gt_masks.tensor.bool()), instances.gt_classes.tolist(), size)
-
-
-def make_instances(masks: list[torch.Tensor], classes: list[int], size: tuple[int, int]) -> Instances:
-    """Return instances with the tight boxes of their masks; empty masks are left out."""
-    kept = [i for i, mask in enumerate(masks) if mask.any()]
-    stacked = torch.stack([masks[i] for i in kept]) if kept else torch.zeros((0, *size), dtype=torch.bool)
-    bit_masks = BitMasks(stacked)
-    instances = Instances(size)
-    instances.gt_boxes = bit_masks.get_bounding_boxes()
-    instances.gt_classes = torch.tensor([classes[i] for i in kept], dtype=torch.int64)
-    instances.gt_masks = bit_masks
-    return instances

@@ -10,71 +10,11 @@ from functools import partial
 import cv2
 import numpy as np
 from detectron2.data import transforms as T
-from PIL import Image
 
 # Void in label maps during transforms, because Detectron2's transforms fill new pixels with 0.
 VOID = 0
 # The most draws of a crop of which one category covers too much, as in Detectron2; the last one is then used.
 CROP_DRAWS = 10
-
-
-class Resize(T.ResizeTransform):
-    """Detectron2's resize, also of bytes with two, four or more channels, each resized as a gray image."""
-
-    def apply_image(self, img: np.ndarray, interp: int | None = None) -> np.ndarray:
-        if img.dtype != np.uint8 or img.ndim == 2 or img.shape[2] in (1, 3):
-            return super().apply_image(img, interp)
-        return np.stack([super(Resize, self).apply_image(band, interp) for band in np.moveaxis(img, 2, 0)], axis=2)
-
-
-class ResizeShortestEdge(T.ResizeShortestEdge):
-    """Detectron2's resize, with sides of at least one pixel, as for an image of 1 x 5000."""
-
-    def get_transform(self, image: np.ndarray) -> T.Transform:
-        transform = super().get_transform(image)
-        if isinstance(transform, T.NoOpTransform):
-            return transform
-        size = max(1, transform.new_h), max(1, transform.new_w)
-        return Resize(transform.h, transform.w, *size, transform.interp)
-
-
-class RandomScale(ResizeShortestEdge):
-    """Detectron2's resize times a random factor, in a single interpolation.
-
-    Args:
-        short_edge_length: the lengths of the shorter side to draw from, in pixels; 0 = the image's own size.
-        max_size: limit of the longer side before the factor, in pixels; not for the image's own size.
-        sample_style: "choice" from the lengths, or "range" between them.
-        factors: lowest and highest factor.
-        step: the factors are lowest, lowest + step, ... up to the highest; 0 = all in this range.
-    """
-
-    def __init__(
-        self,
-        short_edge_length: Sequence[int],
-        max_size: int,
-        sample_style: str,
-        factors: tuple[float, float],
-        step: float = 0.0,
-    ):
-        super().__init__(short_edge_length, max_size, sample_style)
-        self.factors = factors
-        self.step = step
-
-    def get_transform(self, image: np.ndarray) -> T.Transform:
-        height, width = image.shape[:2]
-        base = super().get_transform(image)
-        base_size = (height, width) if isinstance(base, T.NoOpTransform) else (base.new_h, base.new_w)
-        factor = self._draw_factor()
-        size = (max(1, int(factor * side + 0.5)) for side in base_size)
-        return Resize(height, width, *size, self.interp)
-
-    def _draw_factor(self) -> float:
-        low, high = self.factors
-        if self.step == 0:
-            return np.random.uniform(low, high)
-        # Steps such as 0.1 are not exact in binary: the margin keeps the highest factor.
-        return low + self.step * np.random.randint(int((high - low) / self.step + 1e-6) + 1)
 
 
 class Rotate(T.RotationTransform):
@@ -137,13 +77,14 @@ class RandomCrop(T.RandomCrop):
     def __init__(self, crop_type: str, crop_size: Sequence[float], max_area: float = 1.0):
         super().__init__(crop_type, crop_size)
         self.max_area = max_area
+        self.input_args = ("image", "sem_seg") if max_area < 1.0 else ("image",)
 
     def get_crop_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         # A share of a small image may round to 0.
         height, width = super().get_crop_size(image_size)
         return max(1, height), max(1, width)
 
-    def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None) -> T.Transform:
+    def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None = None) -> T.Transform:
         for _ in range(CROP_DRAWS):
             crop = super().get_transform(image)
             if self.max_area >= 1.0 or _is_varied(crop.apply_segmentation(sem_seg), self.max_area):
@@ -157,49 +98,6 @@ def _is_varied(label: np.ndarray, max_area: float) -> bool:
     counts = np.bincount(label.ravel())
     counts[VOID] = 0
     return bool(counts.max() < counts.sum() * max_area)
-
-
-class ResizeCrop(T.Transform):
-    """A resize and a crop as one, which computes no pixel outside of the crop.
-
-    The result differs by rounding: values by up to 2, labels where two pixels are equally near.
-    """
-
-    def __init__(self, resize: T.ResizeTransform, crop: Crop):
-        self.resize = resize
-        self.crop = crop
-
-    def apply_image(self, img: np.ndarray) -> np.ndarray:
-        if img.dtype == np.uint8 and img.shape[2:] in ((), (3,)):
-            return self._resize_window(img, self.resize.interp)
-        return self.crop.apply_image(self.resize.apply_image(img))
-
-    def apply_segmentation(self, segmentation: np.ndarray) -> np.ndarray:
-        return self._resize_window(segmentation, Image.Resampling.NEAREST)
-
-    def apply_coords(self, coords: np.ndarray) -> np.ndarray:
-        return self.crop.apply_coords(self.resize.apply_coords(coords))
-
-    def _resize_window(self, array: np.ndarray, interpolation: int) -> np.ndarray:
-        resize, crop = self.resize, self.crop
-        left, right = (x * resize.w / resize.new_w for x in (crop.x0, crop.x0 + crop.w))
-        top, bottom = (y * resize.h / resize.new_h for y in (crop.y0, crop.y0 + crop.h))
-        window = (left, top, right, bottom)
-        return np.array(Image.fromarray(array).resize((crop.w, crop.h), interpolation, box=window))
-
-
-class RandomScaleCrop(T.Augmentation):
-    """`RandomScale` and then `RandomCrop`, as one transform, which is faster."""
-
-    def __init__(self, scale: RandomScale, crop: RandomCrop):
-        self.scale = scale
-        self.crop = crop
-
-    def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None) -> T.Transform:
-        resize = self.scale.get_transform(image)
-        label = resize.apply_segmentation(sem_seg) if self.crop.max_area < 1.0 else None
-        # The crop needs only the size of the image.
-        return ResizeCrop(resize, self.crop.get_transform(np.broadcast_to(0, (resize.new_h, resize.new_w)), label))
 
 
 class Pad(T.PadTransform):

@@ -21,9 +21,11 @@ from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_seg
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.io.image_files import compute_upright_size, read_image_header
 from unified_seg.data.io.image_reader import ImageReader
+from unified_seg.data.io.pixel_limit import get_max_pixels
 from unified_seg.data.io.samples import Range
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
+from unified_seg.data.validation.check_cache import CheckCache, split_into_groups
 from unified_seg.data.validation.undefined_scores import describe_default_void, describe_undefined_instances
 from unified_seg.data.validation.value_ranges import find_common_range
 from unified_seg.structures.class_table import ClassTable
@@ -67,7 +69,7 @@ def check_datasets(cfg: CfgNode) -> Range | None:
         # Training goes on without an unreadable image, the evaluation after it does not, also of a set that does both.
         is_test = name in cfg.DATASETS.TEST
         options: dict[str, Any] = {"decode": True} if is_test else {"report": tolerant}
-        histogram = check_labels(records, table, name, reader=reader, **options)
+        histogram = check_labels(records, table, name, reader=reader, remember=True, **options)
         log_class_shares(name, histogram, table, count_semantic_pixels(records))
     return found
 
@@ -160,6 +162,7 @@ def check_labels(
     report: Report = raise_error,
     decode: bool = False,
     reader: ImageReader | None = None,
+    remember: bool = False,
 ) -> np.ndarray:
     """Read every label of the records, with a progress bar.
 
@@ -171,6 +174,8 @@ def check_labels(
         report: gets the problems.
         decode: read whole images; else their headers.
         reader: of the model; None: one of color images.
+        remember: read only files that are new or have changed since they were found without a problem, see
+            `CheckCache`.
 
     Returns:
         (K,) int64: pixels of each semantic id.
@@ -181,11 +186,34 @@ def check_labels(
             mask.
     """
     histogram = np.zeros(table.num_semantic, dtype=np.int64)
-    with ThreadPoolExecutor(workers) as pool:
-        contents = pool.map(partial(check_record, table=table, report=report, decode=decode, reader=reader), records)
-        bar = tqdm(contents, total=len(records), desc=f"checking {name}", unit="img", leave=False, disable=None)
-        for content in bar:
-            histogram += content.pixels
+    cache = CheckCache((table.classes, table.ignore_label, reader, decode, get_max_pixels())) if remember else None
+    reported: list[Problem] = []
+
+    def note(problem: Problem) -> None:
+        reported.append(problem)
+        report(problem)
+
+    check = partial(check_record, table=table, report=note, decode=decode, reader=reader)
+    bar = tqdm(total=len(records), desc=f"checking {name}", unit="img", leave=False, disable=None)
+    num_known = 0
+    with ThreadPoolExecutor(workers) as pool, bar:
+        for group in split_into_groups(records):
+            key = cache.compute_key(group) if cache else None
+            pixels = cache.find(key, len(histogram)) if cache else None
+            if pixels is not None:
+                num_known += len(group)
+                bar.update(len(group))
+            else:
+                pixels = np.zeros_like(histogram)
+                reported.clear()
+                for content in pool.map(check, group):
+                    pixels += content.pixels
+                    bar.update()
+                if cache and not reported:
+                    cache.store(key, pixels)
+            histogram += pixels
+    if num_known:
+        logger.info(f"{name}: {num_known} of {len(records)} images have not changed since they were checked")
     return histogram
 
 
@@ -223,7 +251,7 @@ def check_record(
     try:
         reader = reader or ImageReader()
         fits = _check_image(record, report)
-        (reader.read if decode else reader.check)(record["file_name"])  # reading checks too
+        reader.check(record["file_name"], decode)
         if not fits:
             report = _without_sizes(report)
     except DataError as error:

@@ -1,0 +1,48 @@
+"""tools/benchmark.py data and start: equal results of method and peer, on a few images."""
+
+from typing import Any
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def small(benchmark_tool: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The kinds of files with small images."""
+    kinds = benchmark_tool.data_files.KINDS
+    coco = kinds["coco"]._replace(size=(96, 128), lengths=(100, 120))
+    cityscapes = kinds["cityscapes"]._replace(size=(96, 192), lengths=(64, 128), crop=(48, 96))
+    for module in (benchmark_tool.data, benchmark_tool.start):
+        monkeypatch.setattr(module, "KINDS", {"coco": coco, "cityscapes": cityscapes})
+    monkeypatch.setattr(benchmark_tool.start, "SIZE", (96, 128))
+    return benchmark_tool
+
+
+def test_each_mapper_has_the_tensors_of_its_peer(small: Any) -> None:
+    args = small.benchmark.parse_args(["data", "--images", "2"])
+    comparisons = args.command.make_comparisons(args)
+    assert len(comparisons) == 8
+    for comparison in comparisons:
+        if "one process" in comparison.name:
+            comparison.assert_equal(comparison.method()(), comparison.peer()())
+
+
+def test_unequal_tensors_are_found(small: Any) -> None:
+    method, peer = (small.data.prepare_images("coco", "polygons", 1, 0, peer=side)() for side in (False, True))
+    small.data.assert_equal_tensors(method, peer)
+    for key in ("image", "sem_seg"):
+        wrong = [{**peer[0], key: peer[0][key] + 1}]
+        with pytest.raises(AssertionError, match=key):
+            small.data.assert_equal_tensors(method, wrong)
+    peer[0]["instances"].gt_classes = torch.flip(peer[0]["instances"].gt_classes + 1, [0])
+    with pytest.raises(AssertionError, match="classes"):
+        small.data.assert_equal_tensors(method, peer)
+
+
+def test_a_later_start_builds_the_records_of_the_peer(small: Any) -> None:
+    args = small.benchmark.parse_args(["start", "--records", "20"])
+    (comparison,) = args.command.make_comparisons(args)
+    method, peer = comparison.method(), comparison.peer()
+    for _ in range(2):
+        comparison.assert_equal(method(), peer())
+    small.start.write_dataset.cache_clear()
