@@ -55,7 +55,7 @@ TESTED_ELSEWHERE = {
     "unified_seg/data/preparation/command.py:check_counts": "tests/datasets/test_prepare_all.py",
     "unified_seg/data/io/image_files.py:_check_channels": "tests/data/io/test_samples.py",
     "unified_seg/data/io/image_files.py:_find_range": "tests/data/io/test_samples.py",
-    "unified_seg/data/io/pixel_limit.py:describe_pixels": "tests/data/io/test_samples.py",
+    "unified_seg/data/io/open_image.py:describe_pixels": "tests/data/io/test_samples.py",
     "unified_seg/evaluation/instances/evaluator.py:_warn_of_more_objects": "tests/evaluation/test_independent.py",
 }
 

@@ -12,7 +12,7 @@ from unified_seg_cli.types import positive_int, worker_count
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 
-# The same as in `unified_seg.data.io.pixel_limit`; a test compares them.
+# The same as in `unified_seg.data.io.open_image`; a test compares them.
 DEFAULT_MAX_PIXELS = 89_478_485
 
 

@@ -12,7 +12,7 @@ from detectron2.engine import default_argument_parser
 from toyscapes import PRESETS
 from toyscapes.writing import DEFAULT_COUNTS
 from unified_seg.data.conversion import instances_to_panoptic
-from unified_seg.data.io import pixel_limit, semantic_labels
+from unified_seg.data.io import open_image, semantic_labels
 from unified_seg_cli import parser
 from unified_seg_cli.commands import convert_dataset, fuse_predictions
 from unified_seg_cli.train_net import parse_args
@@ -67,7 +67,7 @@ def test_training_has_the_options_of_detectron2(words):
 
 def test_what_options_repeat_of_the_library_is_the_same():
     assert convert_dataset.ORDERS == instances_to_panoptic.ORDERS
-    assert parser.DEFAULT_MAX_PIXELS == pixel_limit.DEFAULT_MAX_PIXELS
+    assert parser.DEFAULT_MAX_PIXELS == open_image.DEFAULT_MAX_PIXELS
     assert fuse_predictions.ID_KINDS == semantic_labels.ID_KINDS
     make_toyscapes = runpy.run_path(str(TOOLS / "make_toyscapes.py"))
     assert sorted(make_toyscapes["PRESETS"]) == sorted(PRESETS)

@@ -5,7 +5,7 @@ import argparse
 from unified_seg.data.conversion.colors_to_ids import convert_colors
 from unified_seg.data.conversion.instances_to_panoptic import convert_to_panoptic
 from unified_seg.data.conversion.labelme_to_instances import convert_labelme
-from unified_seg.data.io.pixel_limit import set_max_pixels
+from unified_seg.data.io.open_image import set_max_pixels
 
 
 def run_panoptic(args: argparse.Namespace) -> None:

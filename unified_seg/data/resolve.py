@@ -11,7 +11,7 @@ from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.alignment import common_classes
 from unified_seg.data.datasets.custom import register_custom
 from unified_seg.data.io.image_reader import ImageReader
-from unified_seg.data.io.pixel_limit import set_max_pixels
+from unified_seg.data.io.open_image import set_max_pixels
 
 
 def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:

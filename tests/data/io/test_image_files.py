@@ -80,7 +80,7 @@ def test_the_size_of_a_truncated_png_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("reader", [read_image, read_image_size])
-def test_images_above_the_pixel_limit_are_refused(reader: object, tmp_path: Path) -> None:
+def test_images_above_the_open_image_are_refused(reader: object, tmp_path: Path) -> None:
     """Item 18: of one bit each they are a few kilobytes."""
     Image.new("1", (10_000, 9_000)).save(tmp_path / "x.png")
     with pytest.raises(UnreadableError, match=r"x\.png: 9000x10000 pixels, more than"):

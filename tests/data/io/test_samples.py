@@ -23,7 +23,7 @@ from unified_seg.data.io.image_files import (
     read_used_share,
 )
 from unified_seg.data.io.image_reader import ImageReader
-from unified_seg.data.io.pixel_limit import DEFAULT_MAX_PIXELS, VARIABLE, set_max_pixels
+from unified_seg.data.io.open_image import DEFAULT_MAX_PIXELS, VARIABLE, set_max_pixels
 from unified_seg.data.io.samples import rotate_upright
 from unified_seg.data.problems import UnreadableError, UnsupportedError
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from unified_seg.data.io.file_system import normalize_name, resolve_below
 from unified_seg.data.io.image_files import read_image_size
-from unified_seg.data.io.pixel_limit import describe_pixels, get_max_pixels
+from unified_seg.data.io.open_image import describe_pixels, get_max_pixels
 from unified_seg.data.io.typed_records import Finite, Flag, Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import DataError, Problem, RecordError, Report, raise_error
 from unified_seg.structures.class_table import SegmentClass

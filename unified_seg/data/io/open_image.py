@@ -1,12 +1,21 @@
-"""Opening image files with Pillow, with errors that tell damaged files from those of another kind."""
+"""Opening image files with Pillow, up to a limit of pixels, with errors that tell damaged files from other kinds.
 
+A file of a few kilobytes can claim more pixels than memory holds.
+"""
+
+import os
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from unified_seg.data.io.pixel_limit import ADVICE, describe_pixels, get_max_pixels
 from unified_seg.data.problems import MissingFileError, UnreadableError, UnsupportedError
+from unified_seg.hints import format_hint
 
+# Pillow warns from this number on: 9,459 x 9,459.
+DEFAULT_MAX_PIXELS = 89_478_485
+# The limit is that of the process, as Pillow's is; a variable of the environment, so that its workers have it too.
+VARIABLE = "UNIFIED_SEG_MAX_PIXELS"
+ADVICE = "INPUT.MAX_PIXELS (--max-pixels of convert_dataset.py and fuse_predictions.py) raises it"
 # What Pillow raises for files that are damaged or not images.
 UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 # How files of other kinds than expected start, at which byte.
@@ -78,3 +87,23 @@ def _recognize(path: str | Path) -> str | None:
     except OSError:
         return None
     return next((kind for (at, sign), kind in SIGNATURES.items() if start[at : at + len(sign)] == sign), None)
+
+
+def set_max_pixels(limit: int) -> None:
+    """Set the limit, in pixels, of this process and of the workers that it starts."""
+    os.environ[VARIABLE] = str(limit)
+
+
+def get_max_pixels() -> int:
+    """Return the limit in pixels, and give it to Pillow if it is above the default."""
+    limit = int(os.environ.get(VARIABLE, DEFAULT_MAX_PIXELS))
+    if limit > DEFAULT_MAX_PIXELS:
+        Image.MAX_IMAGE_PIXELS = limit
+    return limit
+
+
+def describe_pixels(height: int, width: int) -> str:
+    """Return the cause for errors of an image that is too large."""
+    key, option = (format_hint(name, height * width) for name in ("INPUT.MAX_PIXELS", "--max-pixels"))
+    raised = f"{key} raises it, or {option} of convert_dataset.py and fuse_predictions.py"
+    return f"{height}x{width} pixels, more than the limit of {get_max_pixels()}; {raised}"

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from unified_seg.data.io.pixel_limit import get_max_pixels
+from unified_seg.data.io.open_image import get_max_pixels
 
 FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # What a file of each format starts with; for PNG with the depth and the color type of its pixels.

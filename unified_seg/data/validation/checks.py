@@ -21,7 +21,7 @@ from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_seg
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.io.image_files import compute_upright_size, read_image_header
 from unified_seg.data.io.image_reader import ImageReader
-from unified_seg.data.io.pixel_limit import get_max_pixels
+from unified_seg.data.io.open_image import get_max_pixels
 from unified_seg.data.io.samples import Range
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
