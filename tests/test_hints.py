@@ -136,7 +136,7 @@ MESSAGES: list[tuple[str, Callable[..., Any], list[str]]] = [
     ("unified_seg/ops/windows.py:__post_init__", build, ["TEST.WINDOW.SIZE", "100"]),
     ("unified_seg/ops/windows.py:__post_init__", build, ["TEST.WINDOW.SIZE", "64", "TEST.WINDOW.OVERLAP", "0.9"]),
     ("unified_seg/backbones/dilated_resnet.py:build_dilated_resnet_backbone", build, [*DILATED, "MODEL.RESNETS.RES5_DILATION", "2"]),
-    ("unified_seg/backbones/frozen_statistics.py:freeze_bn_statistics", build, ["MODEL.BACKBONE.FREEZE_BN_STATISTICS", "True", "MODEL.RESNETS.NORM", "GN"]),
+    ("unified_seg/backbones/frozen_statistics.py:freeze_bn_statistics", build, ["MODEL.BACKBONE.FREEZE_BN_STATISTICS", "True", "MODEL.RESNETS.NORM", ""]),
     ("unified_seg/heads/pyramidal_output/head.py:__init__", build, [*PYRAMID, "MODEL.SEM_SEG_HEAD.PYRAMID.OUTPUT", "single", "MODEL.SEM_SEG_HEAD.PYRAMID.CONTEXT", "anl_multi"]),
     ("unified_seg/config/stages.py:read_stages", stages_of, [*STAGED, "STAGES.a.RESULT", "a.pth", "SOLVER.STAGES", "['a']"]),
     ("unified_seg/inference/views.py:__init__", make_views, ["TEST.AUG.MIN_SIZES", "()"]),

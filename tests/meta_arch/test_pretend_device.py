@@ -16,7 +16,7 @@ from same_outputs import assert_same
 from torch import Tensor
 
 from unified_seg.config import load_config
-from unified_seg.data.pipeline.mapper import make_instances
+from unified_seg.data.pipeline.instances import make_instances
 from unified_seg.data.resolve import resolve_config, resolve_stages
 from unified_seg.evaluation import build_evaluators
 from unified_seg.inference import Predictor, add_test_augmentation

@@ -233,7 +233,7 @@ def test_wrong_detections_are_found(benchmark_tool):
     comparison = first_comparison(benchmark_tool, "infer")
     method, peer = comparison.method()(), comparison.peer()()
     method["instances"].scores[0] += 0.01
-    with pytest.raises(AssertionError, match=r"scores differ by up to 0\.01"):
+    with pytest.raises(AssertionError, match=r"scores differ by up to 0\.0"):
         comparison.assert_equal(method, peer)
 
 
