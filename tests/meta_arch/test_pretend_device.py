@@ -59,10 +59,8 @@ def make_batch() -> list[dict[str, Any]]:
     labels[30:] = 0
     masks = []
     for thing, (top, left, height, width) in ((13, (28, 5, 20, 34)), (13, (32, 50, 16, 30)), (11, (20, 100, 30, 12))):
-        mask = torch.zeros(64, 128, dtype=torch.bool)
-        mask[top : top + height, left : left + width] = True
-        labels[mask] = thing
-        masks.append(mask)
+        labels[top : top + height, left : left + width] = thing
+        masks.append((top, left, np.ones((height, width), dtype=bool)))
     labels[60:] = 255
     first = {"image": pixels, "sem_seg": labels, "instances": make_instances(masks, [2, 2, 0], (64, 128))}
     second = {

@@ -9,6 +9,8 @@ from detectron2.layers import ROIAlign
 from detectron2.structures import BitMasks
 from torch import Tensor
 
+from unified_seg.ops.devices import upload
+
 
 class SharedMasks(BitMasks):
     """Detectron2's BitMasks, stored as maps of the masks' numbers: masks without a common pixel are in one map.
@@ -60,9 +62,9 @@ class SharedMasks(BitMasks):
         """(N, H, W) bool."""
         return self.masks if self.index is None else self.masks[self.index]
 
-    def to(self, *args: Any, **kwargs: Any) -> "SharedMasks":
-        index = None if self.index is None else self.index.to(*args, **kwargs)
-        return SharedMasks(self.maps.to(*args, **kwargs), self.places.to(*args, **kwargs), index)
+    def to(self, device: torch.device | str) -> "SharedMasks":  # type: ignore[override]
+        index = None if self.index is None else _copy(self.index, device)
+        return SharedMasks(_copy(self.maps, device), _copy(self.places, device), index)
 
     @property
     def device(self) -> torch.device:
@@ -86,3 +88,8 @@ class SharedMasks(BitMasks):
 
     def _get_index(self) -> Tensor:
         return torch.arange(len(self.places), device=self.device) if self.index is None else self.index
+
+
+def _copy(values: Tensor, device: torch.device | str) -> Tensor:
+    """Copy to a device, without waiting for an accelerator that only gets them."""
+    return values.to(device) if torch.device(device).type == "cpu" else upload(values, device)
