@@ -32,7 +32,9 @@ def losses_of(model: torch.nn.Module, batch: list[dict[str, Any]]) -> dict[str, 
     return model.train()(batch)
 
 
-def test_memory_formats_by_name(tiny_config: CfgNode) -> None:
+def test_memory_formats_by_name(tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_memory_format(tiny_config) is torch.contiguous_format
+    monkeypatch.setattr(computation, "has_bfloat16", lambda: True)
     assert choose_memory_format(tiny_config) is torch.channels_last
     tiny_config.MODEL.DEVICE = "cuda"
     assert choose_memory_format(tiny_config) is torch.contiguous_format

@@ -128,15 +128,15 @@ def test_changed_hyperparameters_take_effect_and_momentum_stays(config: CfgNode,
 
 
 def test_momentum_lies_in_memory_as_its_parameter(config: CfgNode) -> None:
-    before, changed = resume(config), resume(override(config, "MODEL.UNIFIED.MEMORY_FORMAT", "contiguous"))
-    for trainer, is_last in ((before, True), (changed, False)):
+    before, changed = resume(config), resume(override(config, "MODEL.UNIFIED.MEMORY_FORMAT", "channels_last"))
+    for trainer, is_last in ((before, False), (changed, True)):
         for parameter, values in trainer._trainer.optimizer.state.items():
             assert values["momentum_buffer"].stride() == parameter.stride()
         weight = trainer.model.backbone.bottom_up.stem.conv1.weight
         assert weight.is_contiguous(memory_format=torch.channels_last) is is_last
     assert all(torch.equal(value, momenta(changed)[name]) for name, value in momenta(before).items())
-    (change,) = changes(config, "MODEL.UNIFIED.MEMORY_FORMAT", "contiguous")
-    assert change == "MODEL.UNIFIED.MEMORY_FORMAT was 'auto', is 'contiguous'"
+    (change,) = changes(config, "MODEL.UNIFIED.MEMORY_FORMAT", "channels_last")
+    assert change == "MODEL.UNIFIED.MEMORY_FORMAT was 'auto', is 'channels_last'"
 
 
 def test_unchanged_config_resumes_the_state_as_it_was(config: CfgNode) -> None:

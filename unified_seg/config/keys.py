@@ -58,8 +58,8 @@ def _add_model(cfg: CfgNode) -> None:
     # memory.
     cfg.MODEL.UNIFIED.OUTPUT = "detectron2"
 
-    # How maps lie in memory: "channels_last", "contiguous", or "auto": channels_last on CPUs, which are faster with it.
-    # Results differ by rounding. "contiguous" repeats trainings of earlier versions; on GPUs try "channels_last" with
+    # How maps lie in memory: "channels_last", "contiguous", or "auto": channels_last on CPUs with instructions for
+    # bfloat16, which are faster with it. Results differ by rounding. On GPUs try "channels_last" with
     # SOLVER.AMP.ENABLED.
     cfg.MODEL.UNIFIED.MEMORY_FORMAT = "auto"
     # Precision of the network on CPUs, in training and inference: "float32", "bfloat16", or "auto": bfloat16 on CPUs

@@ -17,14 +17,15 @@ BFLOAT16_CAPABILITIES = ("avx512_bf16", "amx_bf16")
 
 
 def choose_memory_format(cfg: CfgNode) -> torch.memory_format:
-    """Return the memory format of MODEL.UNIFIED.MEMORY_FORMAT; "auto" is channels last on CPUs.
+    """Return the memory format of MODEL.UNIFIED.MEMORY_FORMAT; "auto" is channels last on CPUs with bfloat16.
 
     Raises:
         ConfigError: an unknown one.
     """
     name = cfg.MODEL.UNIFIED.MEMORY_FORMAT
     if name == "auto":
-        name = "channels_last" if cfg.MODEL.DEVICE == "cpu" else "contiguous"
+        # Measured on CPUs with AVX-512 and AVX2: a training step is faster on the former and not on the latter.
+        name = "channels_last" if cfg.MODEL.DEVICE == "cpu" and has_bfloat16() else "contiguous"
     return MEMORY_FORMATS[_check("MEMORY_FORMAT", name, tuple(MEMORY_FORMATS))]
 
 
