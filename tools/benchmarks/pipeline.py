@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from detectron2.evaluation import inference_on_dataset
 
@@ -51,7 +52,7 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
             inputs=f"{scenes}, with {args.config_file.name} and {'trained' if args.weights else 'random'} weights",
             method=partial(evaluate, peer=False),
             peer=partial(evaluate, peer=True),
-            equal="all scores",
+            equal="all scores, to 1e-4 points",
             assert_equal=assert_equal_scores,
         )
     ]
@@ -95,5 +96,9 @@ def evaluate(cfg: CfgNode, model: torch.nn.Module, peer: bool) -> dict[str, Any]
 
 
 def assert_equal_scores(method: dict[str, Any], peer: dict[str, Any]) -> None:
-    """Assert that all scores are equal, digit by digit; undefined ones are NaN in both."""
-    assert repr(method) == repr(peer)
+    """Assert that all scores are equal but for rounding, which depends on the threads of a network; NaN equals NaN."""
+    assert method.keys() == peer.keys()
+    for task, scores in method.items():
+        assert scores.keys() == peer[task].keys(), task
+        for name, score in scores.items():
+            np.testing.assert_allclose(score, peer[task][name], rtol=0, atol=1e-4, err_msg=f"{task} {name}")
