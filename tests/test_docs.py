@@ -208,7 +208,8 @@ def read_help(script: str, command: str) -> frozenset[str]:
     finally:
         sys.argv, sys.path[:] = before, path
         for name in set(sys.modules) - modules:
-            if (getattr(sys.modules[name], "__file__", None) or "").startswith(str((ROOT / script).parent)):
+            # Other scripts have modules of the same names; those of tools/benchmarks are imported once.
+            if Path(getattr(sys.modules[name], "__file__", None) or "/").parent == (ROOT / script).parent:
                 del sys.modules[name]
     return frozenset(re.findall(r"--[a-z][a-z-]*", printed.getvalue()))
 
