@@ -181,53 +181,6 @@ def _claim(
 
 
 @compiled
-def claim_patterns(
-    patterns: np.ndarray,
-    regions: np.ndarray,
-    owned: np.ndarray,
-    counts: np.ndarray,
-    bits: np.ndarray,
-    mask_regions: np.ndarray,
-    overlap_threshold: float,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Let instances own the free pixels of their masks and regions, where pixels are known by their patterns only.
-
-    Args:
-        patterns: (U,) uint64, with a bit for each mask that covers the pixels.
-        regions: (U,) int64, the region of the pixels; 0 outside.
-        owned: (U,) bool, whether the pixels have an owner.
-        counts: (U,) int64, pixels.
-        bits: (C,) uint64, the bit of each instance, by falling score.
-        mask_regions: (C,) int64, the region of each instance.
-        overlap_threshold: see `SemanticGuidedOptions`.
-
-    Returns:
-        (U,) int64, the new owners, from 1 in the order of the kept instances, 0 = none; (C,) int64, the pixels that
-        each instance owns, 0 for a dropped one.
-    """
-    owners = np.zeros(len(patterns), dtype=np.int64)
-    areas = np.zeros(len(bits), dtype=np.int64)
-    kept = 0
-    for instance in range(len(bits)):
-        free, taken = 0, 0
-        for i in range(len(patterns)):
-            if regions[i] == mask_regions[instance] and (patterns[i] >> bits[instance]) & np.uint64(1):
-                if owned[i] or owners[i] != 0:
-                    taken += counts[i]
-                else:
-                    free += counts[i]
-        if free == 0 or taken / (free + taken) > overlap_threshold:
-            continue
-        kept += 1
-        areas[instance] = free
-        for i in range(len(patterns)):
-            covered = regions[i] == mask_regions[instance] and (patterns[i] >> bits[instance]) & np.uint64(1)
-            if covered and not owned[i] and owners[i] == 0:
-                owners[i] = kept
-    return owners, areas
-
-
-@compiled
 def _write_maps(
     owners: np.ndarray,
     labels: np.ndarray,

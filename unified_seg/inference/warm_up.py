@@ -25,6 +25,7 @@ SIZE = (64, 128)
 
 def warm_up(folder: Path) -> None:
     """Evaluate in a folder, which gets the images and results."""
+    torch.manual_seed(0)
     generate(folder / "data", counts={"train": 0, "heldout": 0, "val": 2}, size=SIZE, workers=1)
     register_cityscapes_like(DATASET, folder / "data", "val")
     try:
@@ -54,6 +55,5 @@ def make_config(output: Path, form: str) -> CfgNode:
 
 
 if __name__ == "__main__":
-    torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as temporary:
         warm_up(Path(temporary))
