@@ -46,7 +46,7 @@ def evaluate_on_dataset(
     start = time.perf_counter()
     with inference_context(model), prediction_stage(lambda batch: (batch, model(batch)), model, at_once) as predict:
         score = Stage(torch.no_grad()(lambda pair: evaluator.process(*pair)))
-        steps = run_pipeline(loader, predict, score, ahead=2 * predict.threads + 2)
+        steps = run_pipeline(loader, predict, score)
         for _, future in tqdm(steps, title, len(loader), unit="img", disable=None if show_progress else True):
             future.result()
     seconds = time.perf_counter() - start

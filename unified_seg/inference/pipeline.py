@@ -27,7 +27,7 @@ class Stage(NamedTuple):
     prepare: Callable[[], Any] | None = None
 
 
-def run_pipeline(items: Iterable[Item], *stages: Stage, ahead: int) -> Iterator[tuple[Item, Future[Any]]]:
+def run_pipeline(items: Iterable[Item], *stages: Stage, ahead: int = 0) -> Iterator[tuple[Item, Future[Any]]]:
     """Pass items through stages that work at the same time, on different items.
 
     A stage with one thread sees the items in order. Memory is bounded: at most `ahead` items are between the first
@@ -36,13 +36,14 @@ def run_pipeline(items: Iterable[Item], *stages: Stage, ahead: int) -> Iterator[
     Args:
         items: what the first stage takes; they are drawn in the thread of the caller.
         stages: at least one.
-        ahead: at least 1; with 1 there is no overlap.
+        ahead: with 1 there is no overlap; 0 = two for each thread of the stages.
 
     Yields:
         Each item, in order, with the finished future of its last stage. Its `result()` raises what any of the stages
         raised for this item, so that the caller can go on with the others. When the caller ends early, no further item
         is begun.
     """
+    ahead = ahead or 2 * sum(stage.threads for stage in stages)
     with ExitStack() as stack:
         pools = [stack.enter_context(ThreadPoolExecutor(s.threads, "stage", s.prepare)) for s in stages]
         running: deque[tuple[Item, Future[Any]]] = deque()

@@ -13,18 +13,15 @@ from detectron2.data import transforms as T
 from detectron2.data.detection_utils import convert_PIL_to_numpy
 from PIL import Image
 
-from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.data.io.image_files import BANDS, convert_to_picture
 from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.problems import UnsupportedError
 from unified_seg.data.resolve import resolve_config
-from unified_seg.inference.augmentation import add_test_augmentation
-from unified_seg.inference.class_order import check_class_order
 from unified_seg.inference.pipeline import Stage, run_pipeline
 from unified_seg.inference.prediction_stage import prediction_stage
-from unified_seg.inference.value_range import adopt_value_range
-from unified_seg.meta_arch import build_model
+from unified_seg.inference.trained_model import load_trained_model
 
 Item = TypeVar("Item")
 
@@ -52,11 +49,7 @@ class Predictor:
         cfg = resolve_config(cfg, for_inference=True)
         if not cfg.MODEL.WEIGHTS:
             raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
-        model = build_model(cfg).eval()
-        checkpoint = Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
-        check_class_order(cfg, checkpoint)
-        cfg = adopt_value_range(cfg, checkpoint)
-        cfg, self.model = add_test_augmentation(cfg, model)
+        cfg, self.model = load_trained_model(cfg)
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
         self.augmentations = build_augmentations(cfg, is_train=False)
         self.reader = ImageReader.from_config(cfg)
@@ -94,7 +87,7 @@ class Predictor:
         """
         with prediction_stage(lambda pair: (*pair, self(pair[1])), self.model, self.at_once) as predict:
             first, last = Stage(lambda item: (item, read(item))), Stage(lambda triple: finish(*triple))
-            yield from run_pipeline(items, first, predict, last, ahead=2 * predict.threads + 2)
+            yield from run_pipeline(items, first, predict, last)
 
     @torch.no_grad()
     def __call__(self, image: np.ndarray) -> dict[str, Any]:

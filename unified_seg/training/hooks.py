@@ -18,8 +18,7 @@ from tqdm import tqdm
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_picture
-from unified_seg.inference.class_order import CLASS_NAMES
-from unified_seg.inference.value_range import VALUE_RANGE
+from unified_seg.inference.trained_model import describe_training
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
 
@@ -98,9 +97,7 @@ class BestCheckpoint(HookBase):
         elif value > self.best:
             self.best = value
             state = {"model": unwrap(self.trainer.model).state_dict(), "datasets": self.datasets}
-            state[VALUE_RANGE] = list(self.trainer.cfg.INPUT.DEFAULT_VALUE_RANGE)
-            state[CLASS_NAMES] = list(self.trainer.cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES)
-            write_checkpoint(self.path, {**state, self.metric: self.best})
+            write_checkpoint(self.path, {**state, **describe_training(self.trainer.cfg), self.metric: self.best})
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
     def _find_value(self, results: Mapping[str, Any]) -> float:

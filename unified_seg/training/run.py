@@ -14,14 +14,11 @@ from detectron2.evaluation import verify_results
 from detectron2.utils import comm
 from detectron2.utils.logger import setup_logger
 
-from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
-from unified_seg.inference import add_test_augmentation
-from unified_seg.inference.class_order import check_class_order
-from unified_seg.inference.value_range import adopt_value_range
-from unified_seg.meta_arch import build_model
+from unified_seg.inference.trained_model import load_trained_model
 from unified_seg.training.launch import launch
 from unified_seg.training.resume import check_resume, keep_value_range
 from unified_seg.training.stages import run_stages
@@ -112,11 +109,7 @@ def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
     """
     if not cfg.MODEL.WEIGHTS:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
-    model = build_model(cfg)
-    checkpoint = Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
-    check_class_order(cfg, checkpoint)
-    cfg = adopt_value_range(cfg, checkpoint)
-    cfg, model = add_test_augmentation(cfg, model)
+    cfg, model = load_trained_model(cfg)
     results, failures = Trainer.evaluate(cfg, model)
     if failures:
         raise EvaluationError(f"{'; '.join(failures)}; all other scores and exports are in {cfg.OUTPUT_DIR}/inference")

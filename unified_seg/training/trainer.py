@@ -36,9 +36,9 @@ from unified_seg.evaluation import (
     save_results,
 )
 from unified_seg.hints import format_hint
-from unified_seg.inference.class_order import CLASS_NAMES
 from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
-from unified_seg.inference.value_range import VALUE_RANGE, set_value_range
+from unified_seg.inference.trained_model import describe_training
+from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
@@ -129,8 +129,7 @@ class Trainer(DefaultTrainer):
         # Detectron2 0.6 would leave out the optimizer.
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
         state["config"] = self.cfg.dump()
-        names = list(self.cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES)
-        return {**state, CLASS_NAMES: names, VALUE_RANGE: list(self.cfg.INPUT.DEFAULT_VALUE_RANGE)}
+        return {**state, **describe_training(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load the iterations and the momentum of a run; learning rates and all else are those of this config.
