@@ -8,8 +8,9 @@ from torch import Tensor
 
 
 def upload(values: np.ndarray | Tensor | Sequence[float], device: torch.device | str) -> Tensor:
-    """Copy values to a device without waiting for it; the type is that of `torch.as_tensor`.
+    """Copy values to a device without waiting for an accelerator; the type is that of `torch.as_tensor`.
 
-    A plain `.to(device)` or `torch.tensor(values, device=device)` waits until an accelerator has finished its work.
+    A plain `.to(device)` or `torch.tensor(values, device=device)` waits until an accelerator has finished its work. A
+    copy to the CPU has to wait: its values could be read before they are there.
     """
-    return torch.as_tensor(values).to(device, non_blocking=True)
+    return torch.as_tensor(values).to(device, non_blocking=torch.device(device).type != "cpu")

@@ -63,8 +63,8 @@ class SharedMasks(BitMasks):
         return self.masks if self.index is None else self.masks[self.index]
 
     def to(self, device: torch.device | str) -> "SharedMasks":  # type: ignore[override]
-        index = None if self.index is None else _copy(self.index, device)
-        return SharedMasks(_copy(self.maps, device), _copy(self.places, device), index)
+        index = None if self.index is None else upload(self.index, device)
+        return SharedMasks(upload(self.maps, device), upload(self.places, device), index)
 
     @property
     def device(self) -> torch.device:
@@ -88,8 +88,3 @@ class SharedMasks(BitMasks):
 
     def _get_index(self) -> Tensor:
         return torch.arange(len(self.places), device=self.device) if self.index is None else self.index
-
-
-def _copy(values: Tensor, device: torch.device | str) -> Tensor:
-    """Copy to a device, without waiting for an accelerator that only gets them."""
-    return values.to(device) if torch.device(device).type == "cpu" else upload(values, device)

@@ -22,9 +22,9 @@ logger = logging.getLogger(__name__)
 def find_common_range(records: Sequence[dict[str, Any]], workers: int = 8) -> Range | None:
     """Return the range of values of all images that declare none, and log it; None without such an image.
 
-    Only the headers of other images are read.
-    Of whole numbers from 0 on it ends at the highest value of the smallest usual depth that holds all of them, such as
-    4095; of floats in [0, 1] it is this; of others it is from their lowest to their highest value.
+    Only the headers of other images are read. Of whole numbers from 0 on the range ends at the highest value of the
+    smallest usual depth that holds all of them, such as 4095; of floats in [0, 1] it is this; of others it is from
+    their lowest to their highest value.
 
     Args:
         records: of data sets; unreadable images are left out, other checks report them.
