@@ -14,10 +14,9 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
-from unified_seg_cli import ToolParser, run_tool
+from unified_seg_cli import ToolParser, run_command
 from unified_seg_cli.types import device, image_size, positive_int
 
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
@@ -58,15 +57,9 @@ def describe_commands() -> dict[str, str]:
     return {name.replace("_", "-"): ast.get_docstring(trees[name]) or "" for name in chosen}
 
 
-def measure(args: argparse.Namespace) -> None:
-    from benchmarks.command import run  # not before: it imports PyTorch
-
-    run(args)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     # ValueError: sizes and windows that the library or the generator of the inputs refuses.
-    run_tool(partial(measure, parse_args(arguments)), also=(ValueError, OSError))
+    run_command("benchmarks.command", parse_args(arguments), also=(ValueError, OSError))
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ from unified_seg.training.optimizer import build_optimizer
 from unified_seg_cli import ToolParser
 
 from .fusion import prepare_detectron2
-from .harness import Call, choose_clock, quartiles, take_turns
+from .harness import Call, choose_clock, format_memory, quartiles, take_turns, with_spread
 from .inputs import toyscapes_batch
 from .launches import assert_same_fusion, prepare_fusion
 from .memory import peak_on_cuda
@@ -154,10 +154,10 @@ def train(device: str) -> None:
 def as_table(timings: list[Timing]) -> str:
     columns = {
         "what": [each.name for each in timings],
-        "method, ms": [_with_quartiles(each.ms, each.quartiles_ms) for each in timings],
-        "Detectron2, ms": [_with_quartiles(each.peer_ms, each.peer_quartiles_ms) for each in timings],
-        "method, MB": [_megabytes(each.peak_mb) for each in timings],
-        "Detectron2, MB": [_megabytes(each.peer_peak_mb) for each in timings],
+        "method, ms": [with_spread(each.ms, each.quartiles_ms, ".3g") for each in timings],
+        "Detectron2, ms": [with_spread(each.peer_ms, each.peer_quartiles_ms, ".3g") for each in timings],
+        "method, MB": [format_memory(each.peak_mb, ".0f") for each in timings],
+        "Detectron2, MB": [format_memory(each.peer_peak_mb, ".0f") for each in timings],
     }
     return tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
 
@@ -168,11 +168,3 @@ def _time(name: str, method: Call, peer: Call, args: argparse.Namespace) -> Timi
     times, peer_times = take_turns(method, peer, args.repeats, choose_clock(args.device))
     middle, peer_middle = statistics.median(times), statistics.median(peer_times)
     return Timing(name, middle, quartiles(times), peer_middle, quartiles(peer_times), *peaks)
-
-
-def _with_quartiles(value: float, spread: tuple[float, float]) -> str:
-    return f"{value:.3g} [{spread[0]:.3g}, {spread[1]:.3g}]"
-
-
-def _megabytes(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0f}"

@@ -200,11 +200,11 @@ def as_table(measurements: Sequence[Measurement], device: str, machine: str) -> 
     lines = [
         [
             each.name,
-            _with_spread(each.method_ms, each.method_quartiles_ms, ".4g"),
-            _with_spread(each.peer_ms, each.peer_quartiles_ms, ".4g"),
-            _with_spread(each.ratio, each.ratio_quartiles, ".2f"),
-            _memory(each.method_peak_mb),
-            _memory(each.peer_peak_mb),
+            with_spread(each.method_ms, each.method_quartiles_ms, ".4g"),
+            with_spread(each.peer_ms, each.peer_quartiles_ms, ".4g"),
+            with_spread(each.ratio, each.ratio_quartiles, ".2f"),
+            format_memory(each.method_peak_mb),
+            format_memory(each.peer_peak_mb),
             each.equal,
         ]
         for each in measurements
@@ -229,9 +229,9 @@ def save_measurements(path: Path, measurements: Sequence[Measurement], device: s
     write_json(path, [{**row, **facts} for row in rows])
 
 
-def _with_spread(value: float, spread: tuple[float, float], form: str) -> str:
+def with_spread(value: float, spread: tuple[float, float], form: str) -> str:
     return f"{value:{form}} [{spread[0]:{form}}, {spread[1]:{form}}]"
 
 
-def _memory(megabytes: float | None) -> str:
-    return "–" if megabytes is None else f"{megabytes:.1f}"
+def format_memory(megabytes: float | None, form: str = ".1f") -> str:
+    return "–" if megabytes is None else format(megabytes, form)

@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from unified_seg.reporting.readme import replace_table
 
-from .harness import Measurement
+from .harness import Measurement, format_memory, with_spread
 
 
 def publish(readme: Path, command: str, measurements: Sequence[Measurement], machine: str) -> None:
@@ -21,9 +21,9 @@ def publish(readme: Path, command: str, measurements: Sequence[Measurement], mac
         "against": [each.against for each in measurements],
         "method, ms": [f"{each.method_ms:.3g}" for each in measurements],
         "peer, ms": [f"{each.peer_ms:.3g}" for each in measurements],
-        "peer / method": [_ratio(each) for each in measurements],
-        "method, MB": [_megabytes(each.method_peak_mb) for each in measurements],
-        "peer, MB": [_megabytes(each.peer_peak_mb) for each in measurements],
+        "peer / method": [with_spread(each.ratio, each.ratio_quartiles, ".3g") for each in measurements],
+        "method, MB": [format_memory(each.method_peak_mb, ".3g") for each in measurements],
+        "peer, MB": [format_memory(each.peer_peak_mb, ".3g") for each in measurements],
     }
     table = tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
     notes = [f"{each.name}, {each.against}: {each.inputs}; equal: {each.equal}." for each in measurements]
@@ -33,12 +33,3 @@ def publish(readme: Path, command: str, measurements: Sequence[Measurement], mac
     )
     notes.append(f"Machine: {machine}.")
     replace_table(readme, f"benchmark-{command}", "\n".join([table, "", *(f"- {note}" for note in notes)]))
-
-
-def _ratio(measurement: Measurement) -> str:
-    low, high = measurement.ratio_quartiles
-    return f"{measurement.ratio:.3g} [{low:.3g}, {high:.3g}]"
-
-
-def _megabytes(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
