@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from detectron2.modeling import build_model
+from random_model import write_random_model
 
 from unified_seg import visualization
 from unified_seg.commands import demo
@@ -21,10 +22,7 @@ SKY = 10  # Cityscapes' semantic id
 @pytest.fixture
 def command(tiny_config, tmp_path):
     """Builds a command line; the model finds something, since every score of a random model passes 0.05."""
-    torch.manual_seed(0)
-    config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
-    config.write_text(tiny_config.dump())
-    torch.save({"model": build_model(resolve_config(tiny_config)).state_dict()}, weights)
+    config, weights = write_random_model(tiny_config, tmp_path)
 
     def build(*arguments: object, weights: Path | str = weights) -> list[str]:
         head = ["--config-file", config, *arguments, "--confidence-threshold", 0.05]

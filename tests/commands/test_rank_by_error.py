@@ -12,6 +12,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from random_model import write_random_model
 from scipy.stats import spearmanr
 
 from unified_seg.commands import rank_by_error
@@ -30,10 +31,7 @@ ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 @pytest.fixture
 def command(correcting_config, tmp_path):
     """Builds a command line about a model with random weights."""
-    torch.manual_seed(0)
-    config, weights = tmp_path / "config.yaml", tmp_path / "model.pth"
-    config.write_text(correcting_config.dump())
-    torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, weights)
+    config, weights = write_random_model(correcting_config, tmp_path)
 
     def build(*arguments: object, opts: tuple = ()) -> list[str]:
         words = ["--config-file", config, "--output", tmp_path / "out", *arguments]
