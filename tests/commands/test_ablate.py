@@ -220,7 +220,7 @@ def test_a_terminated_ablation_ends_its_run_and_resumes(repository):
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    tool.process.terminate()
+    tool.terminate()
     assert "continues from here" in tool.wait().stderr
     (repository.root / "hang").unlink()
     time.sleep(0.2)  # a run that was left behind would now end and write its last checkpoint
