@@ -43,10 +43,16 @@ def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 def find_changes(before: CfgNode, now: CfgNode) -> list[Change]:
     """Return the keys whose values differ, in the order of `now`; keys of only one don't count."""
-    # yaml makes lists of tuples.
-    values = dict(flatten(load_dump(before.dump()) or CfgNode()))
-    later = flatten(load_dump(now.dump()) or CfgNode())
+    values = {key: _with_lists(value) for key, value in flatten(before)}
+    later = ((key, _with_lists(value)) for key, value in flatten(now))
     return [Change(key, values[key], value) for key, value in later if key in values and values[key] != value]
+
+
+def _with_lists(value: Any) -> Any:
+    """Return a value with lists in place of tuples, which a config that was dumped does not have."""
+    if isinstance(value, dict):
+        return {key: _with_lists(inner) for key, inner in value.items()}
+    return list(map(_with_lists, value)) if isinstance(value, (list, tuple)) else value
 
 
 def load_dump(text: str) -> CfgNode | None:
