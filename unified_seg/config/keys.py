@@ -3,6 +3,9 @@
 The keys of a semantic head are in heads/<method>/keys.py.
 """
 
+from functools import cache
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
@@ -209,6 +212,17 @@ def _add_inference(cfg: CfgNode) -> None:
 
 def get_config() -> CfgNode:
     """Return Detectron2's default config with the keys of its DeepLab project and of this project."""
+    return get_defaults().clone()
+
+
+def get_defaults() -> CfgNode:
+    """Return what `get_config` returns, to read it: all callers share it."""
+    # A head that is registered later adds its keys.
+    return _build_defaults(tuple(registered_heads().values()), torch.cuda.is_available())
+
+
+@cache
+def _build_defaults(*_: Any) -> CfgNode:
     cfg = get_cfg()
     # First, since this project has some of its keys too.
     add_deeplab_config(cfg)

@@ -12,6 +12,8 @@ from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
+from unified_seg.config import dump_config
+
 
 def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     """Set up loggers, log how the run was started, write config.yaml, and seed.
@@ -41,7 +43,7 @@ def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
         text = Path(args.config_file).expanduser().read_text(encoding="utf-8")
         logger.info(f"Contents of args.config_file={args.config_file}:\n{text}")
     if comm.is_main_process():
-        text = cfg.dump()
+        text = dump_config(cfg)
         logger.info(f"Running with full config:\n{text}")
         (folder / "config.yaml").write_text(text, encoding="utf-8")
         logger.info(f"Full config saved to {folder / 'config.yaml'}")

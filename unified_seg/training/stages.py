@@ -20,7 +20,7 @@ from unified_seg.checkpoint import (
     read_checkpoint,
     read_last_checkpoint,
 )
-from unified_seg.config import ConfigError, Stage
+from unified_seg.config import ConfigError, Stage, dump_config
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.evaluation import add_to_results
@@ -166,7 +166,7 @@ def _write_config(stage: Stage) -> None:
     if comm.is_main_process():
         file = Path(stage.config.OUTPUT_DIR) / "config.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(stage.config.dump(), encoding="utf-8")
+        file.write_text(dump_config(stage.config), encoding="utf-8")
 
 
 def _read_train_seconds(stage: Stage) -> float:

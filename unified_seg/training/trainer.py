@@ -20,7 +20,7 @@ from detectron2.utils.logger import log_first_n
 from torch import distributed, nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.config import ConfigError
+from unified_seg.config import ConfigError, dump_config
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets.alignment import share_records
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
@@ -128,7 +128,7 @@ class Trainer(DefaultTrainer):
     def state_dict(self) -> dict[str, Any]:
         # Detectron2 0.6 would leave out the optimizer.
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
-        state["config"] = self.cfg.dump()
+        state["config"] = dump_config(self.cfg)
         return {**state, **describe_training(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
