@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +20,10 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
+from tiny_model import TINY
 
 from unified_seg.config import get_config, merge_file
+from unified_seg.config.heads import registered_heads
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table, register_cityscapes_like
 from unified_seg.structures.class_table import ClassTable
 
@@ -28,6 +31,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = (64, 128)
 IGNORE = 255
 VOID_COLOR = (0, 0, 0)
+LOGGERS = [logging.getLogger(name) for name in ("unified_seg", "detectron2", "fvcore")]
 
 # The models are small enough that more threads would only wait for each other.
 torch.set_num_threads(1)
@@ -54,10 +58,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _without_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _without_bfloat16() -> Iterator[None]:
     """Results are compared to more digits than bfloat16 has, whatever CPU runs the tests."""
-    monkeypatch.setattr("unified_seg.meta_arch.computation.has_bfloat16", lambda: False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unified_seg.meta_arch.computation.has_bfloat16", lambda: False)
+        yield
 
 
 @dataclass(frozen=True)
@@ -111,42 +117,35 @@ def load_script() -> Callable[[Path], ModuleType]:
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Again: a benchmark in a test may have changed it."""
-    torch.set_num_threads(1)
+def _undo_settings() -> Iterator[None]:
+    """A run in a test gives its loggers handlers that write to what pytest captures of that test; they go with it.
 
-
-@pytest.fixture(autouse=True)
-def log_handlers() -> Iterator[None]:
-    """A run in a test gives its loggers handlers that write to what pytest captures of that test; they go with it."""
-    loggers = [logging.getLogger(name) for name in ("unified_seg", "detectron2", "fvcore")]
-    before = [list(logger.handlers) for logger in loggers]
+    A benchmark in a test may change the number of threads.
+    """
+    before = [list(logger.handlers) for logger in LOGGERS]
     yield
-    for logger, handlers in zip(loggers, before):
+    for logger, handlers in zip(LOGGERS, before):
         logger.handlers[:] = handlers
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
 def tiny_config(tiny_dataset: TinyDataset, tmp_path: Path) -> CfgNode:
     """The slim unified model shrunk further, on the CPU: a forward and backward pass takes a fraction of a second."""
+    cfg = read_tiny_config(*registered_heads()).clone()
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (tiny_dataset.train,), (tiny_dataset.val,)
+    cfg.OUTPUT_DIR = str(tmp_path / "output")
+    return cfg
+
+
+@cache
+def read_tiny_config(*heads: str) -> CfgNode:
+    """Return the config of `tiny_config` without data; the registered heads have added their keys."""
     cfg = get_config()
     merge_file(cfg, CONFIGS / "base/unified_fpn.yaml")
     merge_file(cfg, CONFIGS / "base/slim_r18_128x256.yaml")
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (tiny_dataset.train,), (tiny_dataset.val,)
-    cfg.DATALOADER.NUM_WORKERS = 0
-    cfg.MODEL.DEVICE = "cpu"
-    # A deep but narrow network: ResNet-18 has 26 times as many weights to draw, to train and to write.
-    cfg.MODEL.RESNETS.DEPTH, cfg.MODEL.RESNETS.WIDTH_PER_GROUP = 50, 8
-    cfg.MODEL.RESNETS.STEM_OUT_CHANNELS, cfg.MODEL.RESNETS.RES2_OUT_CHANNELS = 16, 32
-    cfg.MODEL.FPN.OUT_CHANNELS = 32
-    cfg.MODEL.SEM_SEG_HEAD.CONVS_DIM = 32
-    cfg.MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.BRANCH_DIM = 32
-    cfg.MODEL.ROI_BOX_HEAD.FC_DIM = 32
-    cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = 32
-    cfg.INPUT.MIN_SIZE_TRAIN, cfg.INPUT.MIN_SIZE_TEST = (51, 64), 64
-    cfg.INPUT.MAX_SIZE_TRAIN = cfg.INPUT.MAX_SIZE_TEST = 128
+    cfg.merge_from_list([word for item in TINY.items() for word in item])
     cfg.SOLVER.IMS_PER_BATCH = 2
-    cfg.OUTPUT_DIR = str(tmp_path / "output")
     return cfg
 
 
