@@ -24,6 +24,7 @@ def example(k: int, seed: int, scale: float = 1.0) -> tuple[Tensor, Tensor, Tens
     targets[torch.rand(targets.shape, generator=generator) < 0.3] = IGNORE
     targets[0, 0, 0], targets[0, 0, 1] = IGNORE, k - 1
     confusion = torch.rand(k, k, generator=generator) * (torch.rand(k, k, generator=generator) < 0.6)
+    confusion[-1, -1] += 0.1  # a matrix of zeros alone is invalid
     return logits, targets, normalize_rows(confusion)
 
 
