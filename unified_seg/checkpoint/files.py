@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from unified_seg.errors import UserError
+from unified_seg_files import write_atomically
 
 # Detectron2's name for the file, in the folder of a run, that names the checkpoint to resume from.
 LAST_CHECKPOINT = "last_checkpoint"
@@ -57,9 +58,8 @@ def read_checkpoint(file: str | Path, *, mmap: bool = False) -> dict[str, Any]:
 
 def write_checkpoint(file: Path, content: dict[str, Any]) -> None:
     """Write tensors and plain containers; an interruption leaves the previous file intact."""
-    temporary = file.with_suffix(".tmp")
-    torch.save(content, temporary)
-    temporary.replace(file)
+    with write_atomically(file, durable=True) as temporary:
+        torch.save(content, temporary)
 
 
 def read_last_checkpoint(folder: str | Path) -> str:

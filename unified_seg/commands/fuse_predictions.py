@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from PIL import Image
 from tqdm import tqdm
 
 import unified_seg  # noqa: F401  (registers the data sets)
@@ -23,7 +22,7 @@ from unified_seg.data.coco.prediction_files import (
     read_semantic_map,
 )
 from unified_seg.data.coco.rle import encode_masks
-from unified_seg.data.io.label_files import write_png
+from unified_seg.data.io.label_files import write_array_png, write_png
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -104,7 +103,7 @@ class Fuser:
         fused = fuse_semantic_guided(*inputs, fusion_options(args))
         if args.refined_semantic:
             pixels = self.values.from_semantic[fused.labels.numpy()]
-            Image.fromarray(pixels).save(make_png_path(args.refined_semantic, image))
+            write_array_png(make_png_path(args.refined_semantic, image), pixels, compress_level=6)
         return fused.panoptic, refined_records(image, detections, fused, self.table) if args.refined_instances else []
 
     def write_panoptic(self, image: ImageInfo, panoptic: PanopticMap) -> Json:

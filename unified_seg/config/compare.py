@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
 from detectron2.config import CfgNode
 
-from unified_seg.config.reading import YamlLoader
+from unified_seg_files import YamlError, parse_yaml
 
 # Values are shortened to about this many characters in messages.
 MAX_CHARACTERS = 200
@@ -52,8 +51,8 @@ def find_changes(before: CfgNode, now: CfgNode) -> list[Change]:
 def load_dump(text: str) -> CfgNode | None:
     """Return the config that was dumped as this text; None if it is incomplete, since the run was killed."""
     try:
-        values = yaml.load(text, YamlLoader)
-    except (ValueError, yaml.YAMLError):
+        values = parse_yaml(text)
+    except YamlError:
         return None
     return CfgNode(values) if isinstance(values, dict) else None
 

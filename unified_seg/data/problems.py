@@ -161,8 +161,3 @@ def raise_error(problem: Problem) -> None:
         error = DataError(str(problem))
         error.kind = problem.kind
         raise error
-
-
-def escape_unprintable(text: str) -> str:
-    """Return a text on one line, with escapes for control characters and for what UTF-8 can't encode."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from unified_seg.reporting.errors import ReportingError
+from unified_seg_files import write_text
 
 
 def get_markers(table: str) -> tuple[str, str]:
@@ -38,4 +39,4 @@ def replace_table(readme: Path, table: str, text: str) -> None:
     begin, end = get_markers(table)
     before, _, rest = read_with_markers(readme, table).partition(begin)
     after = rest.partition(end)[2]
-    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    write_text(readme, f"{before}{begin}\n{text}\n{end}{after}")

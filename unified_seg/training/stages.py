@@ -30,6 +30,7 @@ from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, 
 from unified_seg.training.resume import keep_value_range
 from unified_seg.training.step import get_autocast_dtype
 from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
+from unified_seg_files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -164,9 +165,7 @@ def _forget_checkpoints(stages: Sequence[Stage]) -> None:
 
 def _write_config(stage: Stage) -> None:
     if comm.is_main_process():
-        file = Path(stage.config.OUTPUT_DIR) / "config.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(stage.config.dump(), encoding="utf-8")
+        write_text(Path(stage.config.OUTPUT_DIR) / "config.yaml", stage.config.dump())
 
 
 def _read_train_seconds(stage: Stage) -> float:

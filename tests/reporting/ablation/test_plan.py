@@ -95,7 +95,7 @@ def test_mistake_is_one_line_with_file_row_and_key(tmp_path, changed, words):
 def test_file_that_is_not_yaml_is_an_error(tmp_path):
     path = tmp_path / "ablation.yaml"
     path.write_text("rows: !!python/object/apply:os.system [echo]")
-    with pytest.raises(ReportingError, match=r"ablation\.yaml: not readable as YAML"):
+    with pytest.raises(ReportingError, match=r"ablation\.yaml: not readable as plain YAML"):
         read_plan(path, tmp_path)
     with pytest.raises(ReportingError, match=r"other/ablation\.yaml: no such file"):
         read_plan(tmp_path / "other" / "ablation.yaml", tmp_path)

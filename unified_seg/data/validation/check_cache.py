@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from unified_seg.data.io.file_system import write_atomically
+from unified_seg_files import write_atomically
 
 VARIABLE = "UNIFIED_SEG_CACHE"
 # Records whose result is one file: a changed file is read again together with those of its group.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from msgspec import Meta, Struct
 
+from unified_seg.data.io.text_files import read_yaml
 from unified_seg.data.io.typed_records import convert_record
-from unified_seg.data.problems import RecordError
+from unified_seg.data.problems import DataError, MissingFileError, RecordError
 from unified_seg.reporting.ablation.metrics import list_known_metrics
 from unified_seg.reporting.ablation.toyscapes_data import ToyscapesSpec
 from unified_seg.reporting.errors import ReportingError
@@ -118,11 +118,11 @@ def read_plan(path: Path, root: Path) -> AblationPlan:
             file, two rows of one name, an unknown base, baseline, kind or metric, bases in a circle.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_yaml(path)
+    except MissingFileError:
         raise ReportingError(f"{path}: no such file; a project's ablation is described there") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ReportingError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except DataError as error:
+        raise ReportingError(str(error)) from None
     try:
         plan = _convert(content, project=path.parent.name)
         _check(plan, root)

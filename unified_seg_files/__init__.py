@@ -1,0 +1,35 @@
+"""Files that others may have written, and files that others may read; below all other packages, without torch.
+
+- `reading`: regular files alone, up to a size.
+- `writing`: files appear whole or not at all, and no link is followed.
+- `yaml_text`: YAML of plain values, with limits.
+- `plain_text`: names and values of others in what people read: a terminal, a table.
+"""
+
+from unified_seg_files.plain_text import escape_cell, escape_unprintable
+from unified_seg_files.reading import check_regular, open_regular, read_bytes
+from unified_seg_files.writing import (
+    delete_files,
+    delete_tree,
+    remove_leftovers,
+    write_atomically,
+    write_bytes,
+    write_text,
+)
+from unified_seg_files.yaml_text import YamlError, parse_yaml
+
+__all__ = [
+    "YamlError",
+    "check_regular",
+    "delete_files",
+    "delete_tree",
+    "escape_cell",
+    "escape_unprintable",
+    "open_regular",
+    "parse_yaml",
+    "read_bytes",
+    "remove_leftovers",
+    "write_atomically",
+    "write_bytes",
+    "write_text",
+]
