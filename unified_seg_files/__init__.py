@@ -2,10 +2,12 @@
 
 - `reading`: regular files alone, up to a size.
 - `writing`: files appear whole or not at all, and no link is followed.
+- `cache`: the cache folder, and folders of the user's own.
 - `yaml_text`: YAML of plain values, with limits.
 - `plain_text`: names and values of others in what people read: a terminal, a table.
 """
 
+from unified_seg_files.cache import get_cache_folder, make_private_folder
 from unified_seg_files.plain_text import escape_cell, escape_unprintable
 from unified_seg_files.reading import check_regular, open_regular, read_bytes
 from unified_seg_files.writing import (
@@ -25,6 +27,8 @@ __all__ = [
     "delete_tree",
     "escape_cell",
     "escape_unprintable",
+    "get_cache_folder",
+    "make_private_folder",
     "open_regular",
     "parse_yaml",
     "read_bytes",

@@ -8,8 +8,10 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
-from unified_seg.checkpoint.files import CheckpointError, check_digest, read_checkpoint
+from unified_seg.checkpoint.downloads import fetch
+from unified_seg.checkpoint.files import CheckpointError, read_checkpoint
 from unified_seg.checkpoint.sources import as_checkpoint
+from unified_seg.config.refused import is_url
 
 # The first convolution of each residual block, by Detectron2's names.
 FIRST_OF_BLOCK = re.compile(r"(?:^|\.)(res\d)\.\d+\.conv1\.weight$")
@@ -58,14 +60,10 @@ class Checkpointer(DetectionCheckpointer):
                 f"MODEL.WEIGHTS is empty: {len(self.required)} parameters and buffers that SOLVER.TRAIN_PARTS freezes "
                 f"must come from weights, for example {min(self.required)}"
             )
-        if path and "://" not in path and not Path(path).is_file():
+        if path and not is_url(path) and not Path(path).is_file():
             raise CheckpointError(f"weights {path}: there is no such file")
         self._source = path
-        try:
-            local = self.path_manager.get_local_path(path) if path else path
-        except (OSError, ValueError) as error:  # urllib's errors are OSErrors
-            raise CheckpointError(f"weights {path}: can't be fetched: {error}") from None
-        check_digest(path, local)
+        local = str(fetch(path)) if is_url(path) else path
         return super().load(local, *args, **kwargs)
 
     def load_weights(self, weights: Mapping[str, Tensor], source: str) -> None:

@@ -21,6 +21,7 @@ from unified_seg.checkpoint import (
     read_last_checkpoint,
 )
 from unified_seg.config import ConfigError, Stage
+from unified_seg.config.refused import is_url
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.evaluation import add_to_results
@@ -91,7 +92,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
         CheckpointError: a RESULT that does not exist; frozen parts that the model of the stage before lacks.
     """
     for stage in stages:
-        if stage.result and "://" not in stage.result and not Path(stage.result).is_file():
+        if stage.result and not is_url(stage.result) and not Path(stage.result).is_file():
             raise CheckpointError(f"STAGES.{stage.name}.RESULT: {stage.result}: there is no such file")
     models = [_build_model(stage) for stage in stages]
     _check_order(stages, models)
