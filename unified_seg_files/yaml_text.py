@@ -28,7 +28,7 @@ def parse_yaml(text: str) -> Any:
     """
     try:
         _check_size(yaml.parse(text, Loader=YamlLoader))
-        return yaml.load(text, Loader=YamlLoader)
+        return yaml.load(text, Loader=YamlLoader)  # noqa: S506 (a safe loader, or its form in C)
     except YamlError:
         raise
     # PyYAML's constructors raise others too, such as KeyError for `!!bool x`.

@@ -9,7 +9,13 @@ from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
 from unified_seg.checkpoint.downloads import fetch
-from unified_seg.checkpoint.files import CheckpointError, read_checkpoint
+from unified_seg.checkpoint.files import (
+    CheckpointError,
+    read_checkpoint,
+    read_last_checkpoint,
+    write_checkpoint,
+    write_last_checkpoint,
+)
 from unified_seg.checkpoint.sources import as_checkpoint
 from unified_seg.config.refused import is_url
 
@@ -65,6 +71,32 @@ class Checkpointer(DetectionCheckpointer):
         self._source = path
         local = str(fetch(path)) if is_url(path) else path
         return super().load(local, *args, **kwargs)
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write <name>.pth and last_checkpoint, each whole or not at all, see `DetectionCheckpointer.save`.
+
+        Raises:
+            CheckpointError: the file can't be written.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        states = {key: each.state_dict() for key, each in self.checkpointables.items()}
+        file = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info(f"Saving checkpoint to {file}")
+        write_checkpoint(file, {"model": self.model.state_dict(), **states, **kwargs})
+        self.tag_last_checkpoint(file.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        write_last_checkpoint(self.save_dir, last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """Return whether last_checkpoint names a file; raises CheckpointError."""
+        return bool(read_last_checkpoint(self.save_dir))
+
+    def get_checkpoint_file(self) -> str:
+        """Return the file that last_checkpoint names, "" if there is none; raises CheckpointError."""
+        name = read_last_checkpoint(self.save_dir)
+        return str(Path(self.save_dir) / name) if name else ""
 
     def load_weights(self, weights: Mapping[str, Tensor], source: str) -> None:
         """Load a state dict; raises CheckpointError, with `source` in place of a file's name, as `load` does."""

@@ -77,7 +77,8 @@ class BestCheckpoint(HookBase):
         if self.trainer.start_iter > 0 and self.path.is_file():
             earlier = read_checkpoint(self.path)
             if earlier.get("datasets", self.datasets) == self.datasets:
-                self.best = earlier.get(self.metric, -math.inf)
+                best = earlier.get(self.metric)
+                self.best = best if isinstance(best, float) and not math.isnan(best) else -math.inf
 
     def after_step(self) -> None:
         self._update()

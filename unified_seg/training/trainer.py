@@ -20,6 +20,7 @@ from detectron2.utils.logger import log_first_n
 from torch import distributed, nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint.run_state import read_iterations, read_seconds
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets.alignment import share_records
@@ -137,20 +138,26 @@ class Trainer(DefaultTrainer):
         Raises:
             CheckpointError, ConfigError: see `resume_or_load`.
         """
-        iterations = state_dict["iteration"] + 1
+        source = f"--resume: the run in {self.cfg.OUTPUT_DIR}"
+        if not isinstance(state_dict, dict):
+            raise CheckpointError(f"{source}: the state of the run is damaged: it is a {type(state_dict).__name__}")
+        iterations, seconds = read_iterations(state_dict, source), read_seconds(state_dict, source)
         if iterations > self.max_iter:
             raise ConfigError(
                 f"SOLVER.MAX_ITER: the run in {self.cfg.OUTPUT_DIR} has {iterations} iterations already, got "
                 f"{self.max_iter}; set {format_hint('SOLVER.MAX_ITER', iterations)} or more"
             )
         base_lrs = getattr(self.scheduler, "base_lrs", None)
-        TrainerBase.load_state_dict(self, state_dict)
+        try:
+            TrainerBase.load_state_dict(self, {**state_dict, "iteration": iterations - 1})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{source}: the state of its hooks is damaged: {error!r:.200}") from None
         self._load_optimizer(state_dict)
         if isinstance(self.scheduler, LRMultiplier):
             self.scheduler.base_lrs = base_lrs
             for group, lr in zip(self.optimizer.param_groups, self.scheduler.get_lr()):
                 group["lr"] = lr
-        self.train_s = state_dict.get("train_s", 0.0)
+        self.train_s = seconds
 
     def _load_optimizer(self, state_dict: dict[str, Any]) -> None:
         if "_trainer" not in state_dict:
@@ -158,7 +165,7 @@ class Trainer(DefaultTrainer):
             return
         try:
             self._trainer.load_state_dict(state_dict["_trainer"])
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"--resume: the run in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
 
     @classmethod
