@@ -8,7 +8,6 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import cv2
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -21,6 +20,7 @@ from unified_seg.data.io.text_files import write_json
 from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
 from unified_seg.visualization import draw_comparison
+from unified_seg.visualization.canvas import write_picture
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
@@ -75,7 +75,7 @@ def draw(cfg: Any, data: Path, folder: Path) -> list[Path]:
         outputs = predictor(predictor.read(record["file_name"]))
         picture = draw_comparison(record, outputs, predictor.metadata)
         files.append(folder / f"{record['image_id']}.png")
-        cv2.imwrite(str(files[-1]), picture[:, :, ::-1])
+        write_picture(files[-1], picture)
     return files
 
 

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, find_files
 from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image
 from unified_seg.data.io.label_files import write_png
+from unified_seg.data.io.open_image import open_image
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.problems import DataError
 from unified_seg.hints import format_hint
@@ -97,7 +97,7 @@ def read_colors(path: Path) -> np.ndarray:
         DataError: absent or unreadable, in a lossy format, with more than 8 bits a channel, or with transparent pixels.
     """
     pixels = read_image(path, "RGBA")
-    with Image.open(path, formats=IMAGE_FORMATS) as image:
+    with open_image(path, IMAGE_FORMATS, decode=False) as image:
         kind, mode = str(image.format), image.mode
     if kind in LOSSY_FORMATS:
         raise DataError(f"{path}: {kind} compression changes colors; export the labels as PNG")

@@ -19,6 +19,9 @@ Metrics = Annotated[tuple[str, ...], Meta(min_length=1)]
 Seed = Annotated[int, Meta(ge=0)]
 Part = TypeVar("Part", bound=Struct)
 
+# A plan of others must not say where a run is written.
+CHOSEN_BY_THE_COMMAND = {"OUTPUT_DIR"}
+
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True):
     """One row of the table: an entry of `rows` in ablation.yaml.
@@ -156,6 +159,9 @@ def _check(plan: AblationPlan, root: Path) -> None:
         raise ReportingError(f"datasets: expected val and perhaps heldout, got {', '.join(plan.datasets)}")
     if len(set(plan.seeds)) != len(plan.seeds):
         raise ReportingError(f"seeds: expected different numbers, got {list(plan.seeds)}")
+    for part, keys in (("budget", plan.budget), *((f"row {row.name!r}", row.overrides) for row in plan.rows)):
+        if refused := sorted(keys.keys() & CHOSEN_BY_THE_COMMAND):
+            raise ReportingError(f"{part}: {refused[0]} can't be set, the ablation chooses it")
     known_metrics = list_known_metrics()
     names, slugs = {row.name for row in plan.rows}, [row.slug for row in plan.rows]
     for row in plan.rows:
@@ -171,6 +177,8 @@ def _check(plan: AblationPlan, root: Path) -> None:
         for key, other in (("base", row.base), ("baseline", row.baseline)):
             if other is not None and other not in names:
                 raise ReportingError(f"{where}: {key}: no row is called {other!r}")
+        if not (root / row.config).resolve().is_relative_to(root.resolve()):
+            raise ReportingError(f"{where}: config: {row.config} is outside of {root}")
         if not (root / row.config).is_file():
             raise ReportingError(f"{where}: config: {row.config} is not a file in {root}")
     _check_for_circles(plan)

@@ -18,6 +18,7 @@ from unified_seg.reporting.ablation.plan import AblationPlan, Row
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results
 from unified_seg.reporting.ablation.runs import Run, State
 from unified_seg.reporting.errors import ReportingError
+from unified_seg_files import read_arrays
 
 COUNTS = "sem_seg.npz"
 #: Of the two ways to compute mIoU, from sums of the same integers: a hundredth of what the table shows.
@@ -198,9 +199,8 @@ def _read_counts(run: FinishedRun, dataset: str) -> tuple[np.ndarray, np.ndarray
     """Return the (N,) ids of the images and their (N, 3, K) counts, see `bootstrap.py`."""
     path = run.run.folder / "inference" / dataset / COUNTS
     try:
-        with np.load(path, allow_pickle=False) as file:
-            ids, counts = file["image_ids"], file["per_image"]
-    except (OSError, KeyError, ValueError) as error:
+        ids, counts = read_arrays(path, ["image_ids", "per_image"])
+    except (OSError, ValueError) as error:
         raise ReportingError(f"{path}: not the counts of an evaluation: {error}; evaluate the run again") from None
     from_counts, reported = float(compute_mean_iou(counts.sum(axis=0))), run.get_score(dataset, METRICS["miou"])
     if reported is None or abs(from_counts - reported) > MIOU_TOLERANCE:
