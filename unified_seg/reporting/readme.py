@@ -27,6 +27,8 @@ def read_with_markers(readme: Path, table: str) -> str:
         content = readme.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ReportingError(f"{readme}: no such file; write one with the lines {begin} and {end}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportingError(f"{readme}: can't be read: {error}") from None
     if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
         raise ReportingError(
             f"{readme}: expected {begin} and, after it, {end}, each once; add them where the table belongs"

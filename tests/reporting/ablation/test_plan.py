@@ -99,3 +99,24 @@ def test_file_that_is_not_yaml_is_an_error(tmp_path):
         read_plan(path, tmp_path)
     with pytest.raises(ReportingError, match=r"other/ablation\.yaml: no such file"):
         read_plan(tmp_path / "other" / "ablation.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("changed", [content(budget={"OUTPUT_DIR": "/x"}), with_row(1, overrides={"OUTPUT_DIR": "/x"})])
+def test_a_plan_can_not_say_where_runs_are_written(tmp_path, changed):
+    with pytest.raises(ReportingError, match=r"ablation\.yaml: .*OUTPUT_DIR"):
+        read(tmp_path, changed)
+
+
+def test_configs_outside_of_the_repository_are_refused(tmp_path):
+    (tmp_path / "outside.yaml").write_text("SEED: 1")
+    (tmp_path / "root").mkdir()
+    for name in ("../outside.yaml", str(tmp_path / "outside.yaml")):
+        with pytest.raises(ReportingError, match=r"row 'Base line': config: .* leads out of"):
+            read(tmp_path / "root", with_row(0, config=name))
+
+
+def test_a_plan_of_nested_aliases_is_refused(tmp_path):
+    aliases = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 10}]" for n in range(1, 10))]
+    (tmp_path / "ablation.yaml").write_text("\n".join(aliases))
+    with pytest.raises(ReportingError, match=r"ablation\.yaml: .*values"):
+        read_plan(tmp_path / "ablation.yaml", tmp_path)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta, Struct
 
+from unified_seg.data.io.file_system import resolve_below
 from unified_seg.data.io.text_files import read_yaml
 from unified_seg.data.io.typed_records import convert_record
 from unified_seg.data.problems import DataError, MissingFileError, RecordError
@@ -177,9 +178,11 @@ def _check(plan: AblationPlan, root: Path) -> None:
         for key, other in (("base", row.base), ("baseline", row.baseline)):
             if other is not None and other not in names:
                 raise ReportingError(f"{where}: {key}: no row is called {other!r}")
-        if not (root / row.config).resolve().is_relative_to(root.resolve()):
-            raise ReportingError(f"{where}: config: {row.config} is outside of {root}")
-        if not (root / row.config).is_file():
+        try:
+            config = resolve_below(root, row.config)
+        except RecordError as error:
+            raise ReportingError(f"{where}: config: {error}") from None
+        if not config.is_file():
             raise ReportingError(f"{where}: config: {row.config} is not a file in {root}")
     _check_for_circles(plan)
 
