@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -32,44 +31,25 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
     assert outcome.failures == [] and set(outcome.counts) == set(WRITERS)
 
 
-def open_outside(folder: Path, path: str) -> None:
-    open(path).close()
-
-
-def start_process(folder: Path, path: str) -> None:
-    os.system("true")
-
-
-def raise_bug(folder: Path, path: str) -> None:
-    raise KeyError(path)
-
-
-def end_process(folder: Path, path: str) -> None:
-    os._exit(3)
-
-
-def take_memory(folder: Path, path: str) -> None:
-    bytearray(4 << 30)
-
-
-def test_a_watched_process_tells_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+def test_a_watched_process_tells_what_is_wrong(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").touch()
-    process = WatchedProcess("test_torture")
+    expected = {
+        "open_outside": "opens ",
+        "start_process": "os.system",
+        "raise_bug": "KeyError",
+        "take_memory": "MemoryError",
+        "end_process": "exit code 3",
+        "behave": "",
+    }
+    process = WatchedProcess("misbehave")
     try:
-        for function, expected in (
-            (open_outside, "opens "),
-            (start_process, "os.system"),
-            (raise_bug, "KeyError"),
-            (take_memory, "MemoryError"),
-            (end_process, "exit code 3"),
-            (open_outside, "opens "),
-        ):
-            assert expected in (process.call(function.__name__, tmp_path, outside, str(outside / "secret")) or "")
+        found = {name: process.call(name, tmp_path, outside, str(outside / "secret")) for name in expected}
     finally:
         process.stop()
+    assert found["behave"] is None
+    assert {name: part in (found[name] or "") for name, part in expected.items()} == dict.fromkeys(expected, True)
 
 
 def test_a_report_keeps_the_campaigns_that_did_not_run(tmp_path: Path) -> None:

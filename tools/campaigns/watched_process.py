@@ -11,6 +11,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from unified_seg_cli.tool import describe_system_error
+
 #: A read that takes longer hangs.
 SECONDS = 30.0
 #: Bytes that a read may need above what the process has already; small files must not need gigabytes.
@@ -117,14 +119,15 @@ class _Watch:
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, limit[1]))
         start = time.monotonic()
         self.forbidden = os.path.realpath(forbidden)
-        failure = None
+        caught: BaseException | None = None
         try:
             function(folder, argument)
         except BaseException as error:
-            failure = _describe(error)
+            caught = error
         finally:
             self.forbidden = None
             resource.setrlimit(resource.RLIMIT_AS, limit)
+        failure = None if caught is None else _describe(caught)
         if self.seen:
             return "; ".join(self.seen)
         if _list(forbidden) != before:
@@ -136,11 +139,9 @@ class _Watch:
 
 def _describe(error: BaseException) -> str | None:
     """Return the end of the traceback of an error that is not one for the user."""
-    from unified_seg.errors import UserError
-    from unified_seg_cli.tool import describe_system_error
-
+    errors = sys.modules.get("unified_seg.errors")  # a reader that does not import it raises none
     message = str(error)
-    if isinstance(error, UserError):
+    if errors is not None and isinstance(error, errors.UserError):
         return "its message has control characters" if "\x1b" in message else None
     if isinstance(error, Exception) and describe_system_error(error) is not None:
         return None

@@ -58,7 +58,7 @@ def read_record(folder: Path) -> RunRecord | None:
     """Return the record of the run in a folder; None without a complete one."""
     try:
         return msgspec.json.decode(read_bytes(folder / RECORD), type=RunRecord)
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError):
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
         return None
 
 
@@ -76,5 +76,5 @@ def read_results(folder: Path) -> RunResults:
     path = folder / RESULTS
     try:
         return msgspec.json.decode(read_bytes(path), type=RunResults)
-    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
         raise ReportingError(f"{path}: not the results of an evaluation: {error}; evaluate the run again") from None
