@@ -125,7 +125,18 @@ def test_any_damage_is_a_checkpoint_error_or_harmless(data: st.DataObject, tmp_p
 
 @pytest.mark.parametrize(
     "name",
-    ["../m.pth", "/etc/m.pth", "a/m.pth", "..", "m.pkl", "m\0.pth", "link.pth", ".hidden.pth", "x" * 5000, "\x1b[31m"],
+    [
+        "../m.pth",
+        "/etc/m.pth",
+        "a/m.pth",
+        "..",
+        "m.pkl",
+        "m\0.pth",
+        "link.pth",
+        ".hidden.pth",
+        "x" * 5000,
+        "\x1b[31m.pth",
+    ],
 )
 def test_last_checkpoint_names_only_a_file_of_its_folder(name: str, tmp_path: Path) -> None:
     (tmp_path / "link.pth").symlink_to("/etc/passwd")

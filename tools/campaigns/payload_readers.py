@@ -88,7 +88,7 @@ def fetch_url(folder: Path, url: str) -> None:
     inside = get_cache_folder() / "weights"
     if name_in_cache(url).parent != inside or ".." in name_in_cache(url).name:
         raise AssertionError(f"{url} would be kept as {name_in_cache(url)}")
-    if not url.startswith("http"):
+    if not url.lower().startswith("http"):
         fetch(url)
 
 

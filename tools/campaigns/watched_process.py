@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from unified_seg_cli.tool import describe_system_error
+from unified_seg_cli.tool import describe_system_error, one_line_message
 
 #: A read that takes longer hangs.
 SECONDS = 30.0
@@ -142,7 +142,7 @@ def _describe(error: BaseException) -> str | None:
     errors = sys.modules.get("unified_seg.errors")  # a reader that does not import it raises none
     message = str(error)
     if errors is not None and isinstance(error, errors.UserError):
-        return "its message has control characters" if "\x1b" in message else None
+        return "its message has control characters" if "\x1b" in one_line_message(error) else None
     if isinstance(error, Exception) and describe_system_error(error) is not None:
         return None
     last = traceback.extract_tb(error.__traceback__)[-1]

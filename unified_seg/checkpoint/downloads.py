@@ -65,8 +65,11 @@ def fetch(url: str) -> Path:
 
 
 def name_in_cache(url: str) -> Path:
-    """Return the place of a URL's file in the cache."""
-    suffix = SUFFIX.fullmatch(Path(urlsplit(url).path).suffix)
+    """Return the place of a URL's file in the cache; raises CheckpointError for what is no URL."""
+    try:
+        suffix = SUFFIX.fullmatch(Path(urlsplit(url).path).suffix)
+    except ValueError as error:
+        raise CheckpointError(f"weights {url}: not a URL: {error}") from None
     digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
     return get_cache_folder() / "weights" / f"{digest}{suffix[0] if suffix else ''}"
 

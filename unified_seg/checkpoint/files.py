@@ -129,7 +129,7 @@ def read_last_checkpoint(folder: str | Path) -> str:
         name = read_bytes(file, MAX_NAME_BYTES).decode().strip()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: not the name of a checkpoint: {error}; delete it to start anew") from None
-    if name and (not CHECKPOINT_NAME.fullmatch(name) or (file.parent / name).is_symlink()):
+    if name and (not CHECKPOINT_NAME.fullmatch(name) or not name.isprintable() or (file.parent / name).is_symlink()):
         raise CheckpointError(
             f"{file}: {name!r:.80} is not the name of a .pth file in {file.parent}; write the name of one, or delete it"
         )
