@@ -19,6 +19,7 @@ from unified_seg.data.datasets.cityscapes import load_cityscapes_like
 from unified_seg.data.io.text_files import write_json
 from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
+from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.visualization import draw_comparison
 from unified_seg.visualization.canvas import write_picture
 
@@ -56,7 +57,7 @@ def train(overrides: list[str], output: Path) -> None:
     Raises:
         UserError: the training failed; the message has the end of its output.
     """
-    output.mkdir(parents=True, exist_ok=True)
+    prepare_output_folder(output)
     command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(CONFIG), *overrides]
     log = output / "train_net.txt"
     with log.open("w") as file:

@@ -6,10 +6,9 @@ import stat
 from pathlib import Path
 
 from unified_seg.config import ConfigError
-from unified_seg.hints import format_hint
 from unified_seg_files import remove_leftovers
 
-# What Detectron2 and TensorBoard open in place, so that a link with such a name would be followed.
+# What Detectron2, TensorBoard and logs of processes open in place, so that a link with such a name would be followed.
 WRITTEN_IN_PLACE = (
     "log.txt*",
     "metrics.json",
@@ -17,6 +16,7 @@ WRITTEN_IN_PLACE = (
     "events.out.tfevents.*",
     "unreadable.txt",
     "ablation_log.txt",
+    "train_net.txt",
 )
 
 
@@ -27,16 +27,13 @@ def prepare_output_folder(folder: str | Path) -> None:
         ConfigError: it can't be created or written to; or a file that is opened in place is a link, or no regular file.
     """
     folder = Path(folder)
-    elsewhere = format_hint("OUTPUT_DIR", folder.with_name(f"{folder.name}_2"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         names = os.listdir(folder)
     except OSError as error:
-        raise ConfigError(
-            f"OUTPUT_DIR {folder}: {error.strerror}; choose another folder, such as {elsewhere}"
-        ) from None
+        raise ConfigError(f"OUTPUT_DIR {folder}: {error.strerror}; choose another folder") from None
     if not os.access(folder, os.W_OK | os.X_OK) or _is_read_only(folder):
-        raise ConfigError(f"OUTPUT_DIR {folder}: it can't be written to; choose another folder, such as {elsewhere}")
+        raise ConfigError(f"OUTPUT_DIR {folder}: it can't be written to; choose another folder")
     for name in names:
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in WRITTEN_IN_PLACE):
             mode = (folder / name).lstat().st_mode

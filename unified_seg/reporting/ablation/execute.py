@@ -16,6 +16,7 @@ from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results, write_record
 from unified_seg.reporting.ablation.runs import Run, State
+from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.words import join_some
 from unified_seg_files import escape_unprintable
 
@@ -68,7 +69,7 @@ class Executor:
             note = f"{run}: {run.folder} held another run, renamed to {renamed.name} ({_explain(run, renamed)})"
             tqdm.write(escape_unprintable(note))
         earlier = read_record(run.folder) if state is State.INTERRUPTED else None
-        run.folder.mkdir(parents=True, exist_ok=True)
+        prepare_output_folder(run.folder)
         record = self._create_record(run, earlier)
         write_record(run.folder, record)
         started = time.monotonic()
