@@ -120,7 +120,7 @@ class LeftOutFiles:
             raise self.errors[0]
         if self.errors:
             causes = "".join(f"\n  {escape_unprintable(error)}" for error in self.errors)
-            raise UnreadableError(f"{len(self.errors)} of {total} images can't be read and were left out:{causes}")
+            raise UnreadableError(f"{len(self.errors)} of {total} images were left out:{causes}")
 
 
 def make_writable(folder: Path) -> None:
