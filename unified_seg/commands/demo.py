@@ -36,9 +36,12 @@ MAX_FRAME_RATE = 1000.0
 # How the files of video containers start, at which byte. Playlists (HLS, concat, SDP) are text.
 VIDEO_SIGNATURES = (
     (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"),
-    (0, b"RIFF"), (0, b"\x1a\x45\xdf\xa3"), (0, b"\0\0\x01"), (0, b"\x47"), (0, b"FLV"), (0, b"OggS"),
+    (0, b"RIFF"), (0, b"\x1a\x45\xdf\xa3"), (0, b"\0\0\x01"), (0, b"FLV"), (0, b"OggS"),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), (0, b"GIF8"), (0, b"DKIF"), (0, b"YUV4MPEG2"),
 )  # fmt: skip
+
+# MPEG transport streams are packets of so many bytes, each of which starts with a sign.
+TS_PACKET, TS_SIGN = 188, b"\x47"
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -199,10 +202,11 @@ def check_video(video: Path) -> None:
     """
     try:
         with open_regular(video) as file:
-            start = file.read(16)
+            start = file.read(TS_PACKET + 1)
     except OSError as error:
         raise UserError(f"--video-input {video}: {error.strerror}") from None
-    if not any(start[at : at + len(sign)] == sign for at, sign in VIDEO_SIGNATURES):
+    is_stream = start[:1] == start[TS_PACKET:] == TS_SIGN
+    if not is_stream and not any(start[at : at + len(sign)] == sign for at, sign in VIDEO_SIGNATURES):
         known = "MP4, MOV, AVI, MKV, WebM, MPEG, FLV, WMV, Ogg"
         raise UserError(f"--video-input {video}: not a video of a known container ({known})")
 
