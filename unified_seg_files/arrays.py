@@ -37,7 +37,10 @@ def read_arrays(path: str | Path, names: Sequence[str], max_bytes: int = MAX_BYT
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    entry = archive.getinfo(f"{name}.npy")
+    try:
+        entry = archive.getinfo(f"{name}.npy")
+    except KeyError:
+        raise ValueError(f"{name} is not a file in the archive") from None
     with archive.open(entry) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -150,7 +150,7 @@ class Trainer(DefaultTrainer):
         base_lrs = getattr(self.scheduler, "base_lrs", None)
         try:
             TrainerBase.load_state_dict(self, {**state_dict, "iteration": iterations - 1})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{source}: the state of its hooks is damaged: {error!r:.200}") from None
         self._load_optimizer(state_dict)
         if isinstance(self.scheduler, LRMultiplier):
@@ -165,7 +165,7 @@ class Trainer(DefaultTrainer):
             return
         try:
             self._trainer.load_state_dict(state_dict["_trainer"])
-        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"--resume: the run in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
 
     @classmethod
