@@ -1,4 +1,7 @@
-"""A process that reads hostile files, and is watched while it does: what it opens, starts and connects to."""
+"""A process that reads hostile files, and is watched while it does: what it opens, starts and connects to.
+
+Python tells its audit hooks of all this; of what a library in C does by itself it knows nothing.
+"""
 
 import multiprocessing
 import os
