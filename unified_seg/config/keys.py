@@ -87,12 +87,13 @@ def _add_model(cfg: CfgNode) -> None:
     cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS = False
 
     cfg.MODEL.PANOPTIC_FUSION = CfgNode()
-    # A name of PANOPTIC_FUSION_REGISTRY: "SemanticGuidedFusion" (fusion_scheme, IV), which also refines the semantic
-    # map and the masks, or "ScoreOrderFusion", Kirillov's merge. Both read
+    # A name of PANOPTIC_FUSION_REGISTRY: "EvidenceFusion", which weighs masks and semantic map by how sure and how fine
+    # they are, and "SemanticGuidedFusion" (fusion_scheme, IV) also refine the semantic map and the masks;
+    # "ScoreOrderFusion" is Kirillov's merge. All read
     # MODEL.PANOPTIC_FPN.COMBINE.{OVERLAP_THRESH, INSTANCES_CONFIDENCE_THRESH} as Detectron2 does; the merge also
     # STUFF_AREA_LIMIT there (in pixels: 4096 suits 1024x2048, make it smaller with the images).
     cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    # The keys below are SemanticGuidedFusion's; the paper gives no numbers. Areas are fractions of the image.
+    # The keys below are those of the first two; the paper gives no numbers. Areas are fractions of the image.
     # Stuff of a smaller area becomes void; 0.002 is Detectron2's 4096 pixels at 1024x2048. Lower it if small stuff
     # matters (such as single poles).
     cfg.MODEL.PANOPTIC_FUSION.MIN_STUFF_AREA = 0.002
