@@ -46,12 +46,13 @@ class SoftMasks:
         """Paste a detector's soft masks, as `BoxMasks.from_soft` does, whose masks are the levels from 128 on.
 
         Args:
-            soft: (N, M, M) probabilities.
+            soft: (N, M, M') probabilities.
             boxes: (N, 4) float, x0, y0, x1, y1 in pixels of the image.
             image_size: (H, W).
         """
         windows = find_paste_windows(boxes, image_size)
-        cells = (boxes[:, 2:] - boxes[:, :2]).prod(1).clamp(min=0).sqrt().cpu().float() / max(soft.shape[-1], 1)
+        areas = (boxes[:, 2:] - boxes[:, :2]).prod(1).clamp(min=0).cpu().float()
+        cells = (areas / max(soft.shape[-2] * soft.shape[-1], 1)).sqrt()
         if soft.device.type == "cpu":
             each = zip(soft, boxes, windows.tolist(), strict=True)
             planes = [_to_levels(sample_window(mask, box, window))[None] for mask, box, window in each]
@@ -69,6 +70,17 @@ class SoftMasks:
         planes = [mask[None].byte() * (LEVELS - 1) for mask in masks.masks]
         places = [(index, 0) for index in range(len(planes))]
         return cls(masks.windows, planes, places, torch.ones(len(planes)), masks.image_size)
+
+    @classmethod
+    def cat(cls, parts: Sequence["SoftMasks"], image_size: tuple[int, int]) -> "SoftMasks":
+        """Concatenate masks of one image."""
+        planes: list[Tensor] = []
+        places: list[tuple[int, int]] = []
+        for part in parts:
+            places += [(len(planes) + stack, plane) for stack, plane in part._places]
+            planes += part._planes
+        windows = torch.cat([torch.zeros(0, 4, dtype=torch.int64), *(part.windows for part in parts)])
+        return cls(windows, planes, places, torch.cat([torch.ones(0), *(part.cells for part in parts)]), image_size)
 
     def __len__(self) -> int:
         return len(self._places)
