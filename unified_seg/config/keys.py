@@ -50,6 +50,20 @@ def _add_model(cfg: CfgNode) -> None:
     # Names of the semantic classes. They come from the data set, as NUM_CLASSES does.
     cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = []
 
+    # The loss of a semantic head's pixels, cross-entropy by default; a factor or a choice of pixels for hard cases.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS = CfgNode()
+    # A weight of each class, in the order of CLASS_NAMES; empty: 1. For classes whose errors cost more.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS = []
+    # Weights from the training images: (median frequency / frequency of the class) ** power (Eigen and Fergus, 2015). 1
+    # in SegNet for CamVid, 0.5 favors rare classes less, 0 = off. If rare classes are missed.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER = 0.0
+    # gamma of the focal loss, 2 in its paper: pixels that are right already count less; 0 = off. If many easy pixels
+    # drown a few hard ones.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FOCUS = 0.0
+    # Count only this share of a batch's pixels, those with the largest loss, as DeepLab's hard pixel mining (0.2) does;
+    # 0 = all. For long trainings, and not while labels have many errors.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.HARD_SHARE = 0.0
+
     # An empty name leaves a part out: MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME (the detector),
     # MODEL.SEM_SEG_HEAD.NAME, MODEL.PANOPTIC_FUSION.NAME. NUM_CLASSES of both heads comes from the data set.
     cfg.MODEL.UNIFIED = CfgNode()
@@ -73,12 +87,13 @@ def _add_model(cfg: CfgNode) -> None:
     cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS = False
 
     cfg.MODEL.PANOPTIC_FUSION = CfgNode()
-    # A name of PANOPTIC_FUSION_REGISTRY: "SemanticGuidedFusion" (fusion_scheme, IV), which also refines the semantic
-    # map and the masks, or "ScoreOrderFusion", Kirillov's merge. Both read
+    # A name of PANOPTIC_FUSION_REGISTRY: "EvidenceFusion", which weighs masks and semantic map by how sure and how fine
+    # they are, and "SemanticGuidedFusion" (fusion_scheme, IV) also refine the semantic map and the masks;
+    # "ScoreOrderFusion" is Kirillov's merge. All read
     # MODEL.PANOPTIC_FPN.COMBINE.{OVERLAP_THRESH, INSTANCES_CONFIDENCE_THRESH} as Detectron2 does; the merge also
     # STUFF_AREA_LIMIT there (in pixels: 4096 suits 1024x2048, make it smaller with the images).
     cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    # The keys below are SemanticGuidedFusion's; the paper gives no numbers. Areas are fractions of the image.
+    # The keys below are those of the first two; the paper gives no numbers. Areas are fractions of the image.
     # Stuff of a smaller area becomes void; 0.002 is Detectron2's 4096 pixels at 1024x2048. Lower it if small stuff
     # matters (such as single poles).
     cfg.MODEL.PANOPTIC_FUSION.MIN_STUFF_AREA = 0.002

@@ -24,6 +24,7 @@ from unified_seg.checkpoint.run_state import read_iterations, read_seconds
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets.alignment import share_records
+from unified_seg.data.pipeline.class_weights import set_class_weights
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
@@ -60,6 +61,7 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
         check_solver(cfg)
+        cfg = self.set_class_weights(cfg)
         model = self.build_model(cfg)
         cfg = self.check_data(cfg)
         if comm.is_main_process():
@@ -167,6 +169,11 @@ class Trainer(DefaultTrainer):
             self._trainer.load_state_dict(state_dict["_trainer"])
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"--resume: the run in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
+
+    @classmethod
+    def set_class_weights(cls, cfg: CfgNode) -> CfgNode:
+        """Return the config with the weights of the classes in the loss, which the main process computes."""
+        return comm.all_gather(set_class_weights(cfg) if comm.is_main_process() else None)[0]
 
     @classmethod
     def check_data(cls, cfg: CfgNode) -> CfgNode:
