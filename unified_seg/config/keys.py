@@ -99,10 +99,13 @@ def _add_backbones(cfg: CfgNode) -> None:
     # timm that returns its features.
     cfg.MODEL.TIMM.NAME = "hrnet_w48"
     # Fetch timm's ImageNet weights, unless MODEL.WEIGHTS names some; give it RGB input, as
-    # configs/base/imagenet_r50.yaml does.
+    # configs/base/imagenet_r50.yaml does (docs/weights.md has other sources of weights).
     cfg.MODEL.TIMM.PRETRAINED = False
     # "SyncBN": the batch statistics of its BatchNorms over all GPUs, for a few images on each; "BN": timm's default.
     cfg.MODEL.TIMM.NORM = "BN"
+    # Of build_timm_backbone, 8 or 16: input pixels per pixel of res5; the late stages are dilated, as for PSPHead. 32:
+    # no dilation, for an FPN. HRNet can't be dilated.
+    cfg.MODEL.TIMM.OUTPUT_STRIDE = 32
 
     cfg.MODEL.LIGHT_DECODER = CfgNode()
     # Of build_light_decoder_backbone: channels to which the stages of the ResNet are brought, from fine to coarse;
