@@ -31,6 +31,7 @@ FOLDERS = ("unified_seg", "tools", "datasets", "projects")
 COMMANDS = {
     "datasets/prepare_cityscapes.py:check_scripts",
     "unified_seg/backbones/timm_network.py:__init__",
+    "unified_seg/checkpoint/pypi_weights.py:_explain",
     "unified_seg/data/datasets/ade20k.py:HOW_TO_GET",
     "unified_seg/data/datasets/cityscapes.py:PREPARE",
     "unified_seg/data/datasets/cityscapes.py:_tell_how_to_get",
