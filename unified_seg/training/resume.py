@@ -31,7 +31,7 @@ FIXED_KEYS = {
     "MODEL.ROI_HEADS.NUM_CLASSES": OTHER_CLASSES,
 }
 # Keys that have no effect on a complete training, which is only evaluated again.
-TRAINING_KEYS = ("SOLVER.", "DATASETS.TRAIN")
+TRAINING_KEYS = ("SOLVER.", "MODEL_EMA.", "DATASETS.TRAIN")
 
 
 @dataclass(frozen=True)
