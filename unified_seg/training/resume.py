@@ -35,7 +35,7 @@ FIXED_KEYS = {
 # Of the config.yaml of an earlier run.
 MAX_CONFIG_BYTES = 4_000_000
 # Keys that have no effect on a complete training, which is only evaluated again.
-TRAINING_KEYS = ("SOLVER.", "DATASETS.TRAIN")
+TRAINING_KEYS = ("SOLVER.", "MODEL_EMA.", "DATASETS.TRAIN")
 
 
 @dataclass(frozen=True)

@@ -42,9 +42,10 @@ from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
+from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
-from unified_seg.training.step import StepTrainer, get_autocast_dtype
+from unified_seg.training.step import StepTrainer, get_autocast_dtype, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -68,12 +69,16 @@ class Trainer(DefaultTrainer):
             get_unreadable_list(cfg).unlink(missing_ok=True)
         comm.synchronize()
         optimizer = self.build_optimizer(cfg, model)
+        self.average = WeightAverage(model, cfg.MODEL_EMA.DECAY) if cfg.MODEL_EMA.ENABLED else None
         self._trainer = StepTrainer(
             distribute(model), self.build_train_loader(cfg), optimizer, precision=get_autocast_dtype(cfg)
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(
-            model, cfg.OUTPUT_DIR, required=get_required_weights(model), trainer=weakref.proxy(self)
+            unwrap(self.evaluated_model),
+            cfg.OUTPUT_DIR,
+            required=get_required_weights(model),
+            trainer=weakref.proxy(self),
         )
         self.start_iter = 0
         self.train_s = 0.0  # seconds in training steps, including the time that they wait for data
@@ -81,9 +86,16 @@ class Trainer(DefaultTrainer):
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The model that is evaluated and saved: with MODEL_EMA that of the averaged weights."""
+        return self.model if self.average is None else self.average.model
+
     def run_step(self) -> None:
         start = time.perf_counter()
         super().run_step()
+        if self.average is not None:
+            self.average.update(unwrap(self.model))
         self.train_s += time.perf_counter() - start
 
     def train(self) -> OrderedDict[str, Any] | None:
@@ -115,7 +127,7 @@ class Trainer(DefaultTrainer):
 
     def _evaluate(self) -> dict[str, Any]:
         """Evaluate, and return the scores for the curves and metrics.json, which can't hold undefined ones."""
-        self._last_eval_results = self.test(self.cfg, self.model)
+        self._last_eval_results = self.test(self.cfg, self.evaluated_model)
         return _leave_out_nan(self._last_eval_results or {})
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -125,12 +137,17 @@ class Trainer(DefaultTrainer):
             CheckpointError: as `Checkpointer.load` does; the resumed run had another model or optimizer.
             ConfigError: the resumed run has more iterations than SOLVER.MAX_ITER.
         """
-        self.checkpointer.complete = resume and self.checkpointer.has_checkpoint()
+        is_resumed = resume and self.checkpointer.has_checkpoint()
+        self.checkpointer.complete = is_resumed
         super().resume_or_load(resume)
+        if not is_resumed:
+            self._load_average({})
 
     def state_dict(self) -> dict[str, Any]:
         # Detectron2 0.6 would leave out the optimizer.
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
+        if self.average is not None:
+            state["average"] = self.average.state_dict(unwrap(self.model))
         state["config"] = self.cfg.dump()
         return {**state, **describe_training(self.cfg)}
 
@@ -155,6 +172,7 @@ class Trainer(DefaultTrainer):
         except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{source}: the state of its hooks is damaged: {error!r:.200}") from None
         self._load_optimizer(state_dict)
+        self._load_average(state_dict)
         if isinstance(self.scheduler, LRMultiplier):
             self.scheduler.base_lrs = base_lrs
             for group, lr in zip(self.optimizer.param_groups, self.scheduler.get_lr()):
@@ -169,6 +187,16 @@ class Trainer(DefaultTrainer):
             self._trainer.load_state_dict(state_dict["_trainer"])
         except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"--resume: the run in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
+
+    def _load_average(self, state_dict: dict[str, Any]) -> None:
+        """Give the model its trained weights: those beside the average of a checkpoint, else those just loaded."""
+        state = state_dict.get("average")
+        if state is not None:
+            load_trained_weights(unwrap(self.model), state)
+            if self.average is not None:
+                self.average.load_num_steps(state)
+        elif self.average is not None:
+            unwrap(self.model).load_state_dict(self.average.model.state_dict())
 
     @classmethod
     def set_class_weights(cls, cfg: CfgNode) -> CfgNode:

@@ -42,6 +42,28 @@ def test_rows_with_defaults_of_the_plan(tmp_path):
     assert read(tmp_path, content(metrics=["ap"])).rows[0].metrics == ("ap",)
 
 
+@pytest.mark.parametrize(
+    ("datasets", "reported", "choices"),
+    [
+        ({"val": "v"}, "v", None),
+        ({"val": "v", "heldout": "h"}, "v", ("heldout", "h")),
+        ({"test": "t"}, "t", None),
+        ({"test": "t", "val": "v"}, "t", ("val", "v")),
+    ],
+)
+def test_data_sets_of_the_table_and_of_choices(datasets, reported, choices, tmp_path):
+    plan = read(tmp_path, content(datasets=datasets, images={reported: 5}))
+    assert (plan.reported, plan.choices, plan.images) == (reported, choices, {reported: 5})
+
+
+def test_ablation_in_a_folder_of_a_project_has_the_name_of_both(tmp_path):
+    read(tmp_path, content())
+    path = tmp_path / "projects/p/photos/ablation.yaml"
+    path.parent.mkdir()
+    path.write_text((tmp_path / "projects/p/ablation.yaml").read_text())
+    assert read_plan(path, tmp_path).project == "p/photos"
+
+
 def test_bases_come_before_their_users(tmp_path):
     plan = read(tmp_path, content())
     assert [row.name for row in plan.order_rows(["fusion"])] == ["+ ASP", "+ fusion"]
@@ -73,8 +95,9 @@ def test_bases_come_before_their_users(tmp_path):
         (content(seeds=[0, 0]), "seeds:"),
         (content(seeds=[-1]), "seeds[0] must be int"),
         (content(seeds=[True]), "seeds[0] must be int"),
-        (content(datasets={"heldout": "h"}), "datasets: val"),
-        (content(datasets={"val": "v", "test": "t"}), "datasets: test val and heldout"),
+        (content(datasets={"heldout": "h"}), "datasets: heldout"),
+        (content(datasets={"val": "v", "test": "t", "heldout": "h"}), "datasets: test val heldout"),
+        (content(images={"v": 0}), "images[...] must be int"),
         (content(budget={"SEED": 1, 3: 4}), "must be str budget"),
         (content(toyscapes={**TOYSCAPES, "val": "2"}), "toyscapes: val must be int"),
         (content(toyscapes={**TOYSCAPES, "size": "128"}), "toyscapes: size must be str"),

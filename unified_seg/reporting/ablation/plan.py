@@ -1,4 +1,7 @@
-"""The plan of an ablation, projects/<project>/ablation.yaml, read and checked before anything runs."""
+"""The plan of an ablation, read and checked before anything runs.
+
+It is projects/<project>/ablation.yaml or, for other data, projects/<project>/<data>/ablation.yaml.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -55,11 +58,13 @@ class PlanKeys(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of an ablation.yaml.
 
     Attributes:
-        datasets: "val" -> the data set of the table; "heldout" -> the one for choices, reported in results.json alone.
+        datasets: "test" -> the data set of the table, "val" -> the one for choices, reported in results.json alone; or,
+            as Toyscapes' are called, "val" -> the data set of the table, "heldout" -> the one for choices.
         rows: in the order of the table, with the keys of `Row`.
         budget: config key -> value, the same for every row.
         seeds: used unless the command names others.
         toyscapes: the Toyscapes data of the data sets, with the keys of `ToyscapesSpec`; None: the user provides them.
+        images: data sets that the user provides -> their numbers of images, checked before the first run.
         metrics: of rows that name none.
     """
 
@@ -68,6 +73,7 @@ class PlanKeys(Struct, frozen=True, forbid_unknown_fields=True):
     budget: dict[str, Any] = {}
     seeds: Annotated[tuple[Seed, ...], Meta(min_length=1)] = (0, 1, 2)
     toyscapes: Any = None
+    images: dict[str, Annotated[int, Meta(ge=1)]] = {}
     metrics: Metrics = ("miou",)
 
 
@@ -76,8 +82,8 @@ class AblationPlan:
     """The plan of a project.
 
     Attributes:
-        project: the folder below projects/.
-        rows, datasets, budget, seeds, toyscapes: see `PlanKeys`.
+        project: the folder below projects/, such as "pspnet" or "pspnet/camvid".
+        rows, datasets, budget, seeds, toyscapes, images: see `PlanKeys`.
     """
 
     project: str
@@ -86,6 +92,18 @@ class AblationPlan:
     budget: Mapping[str, Any]
     seeds: tuple[int, ...]
     toyscapes: ToyscapesSpec | None
+    images: Mapping[str, int]
+
+    @property
+    def reported(self) -> str:
+        """The data set of the table."""
+        return self.datasets["test"] if "test" in self.datasets else self.datasets["val"]
+
+    @property
+    def choices(self) -> tuple[str, str] | None:
+        """The key and the name of the data set for choices; None without one."""
+        key = "val" if "test" in self.datasets else "heldout"
+        return (key, self.datasets[key]) if key in self.datasets else None
 
     def find_row(self, name: str) -> Row:
         """Return the row with this name or this folder name; raise ReportingError, which lists the rows, if none."""
@@ -114,7 +132,7 @@ def read_plan(path: Path, root: Path) -> AblationPlan:
     """Read and check an ablation.yaml.
 
     Args:
-        path: projects/<project>/ablation.yaml.
+        path: the ablation.yaml in projects/<project> or a folder of it.
         root: the root of the repository, to which config paths are relative.
 
     Raises:
@@ -128,11 +146,16 @@ def read_plan(path: Path, root: Path) -> AblationPlan:
     except DataError as error:
         raise ReportingError(str(error)) from None
     try:
-        plan = _convert(content, project=path.parent.name)
+        plan = _convert(content, project=_name_project(path.parent, root))
         _check(plan, root)
     except ReportingError as error:
         raise ReportingError(f"{path}: {error}") from None
     return plan
+
+
+def _name_project(folder: Path, root: Path) -> str:
+    projects = root / "projects"
+    return folder.relative_to(projects).as_posix() if folder.is_relative_to(projects) else folder.name
 
 
 def _convert(content: Any, project: str) -> AblationPlan:
@@ -144,7 +167,7 @@ def _convert(content: Any, project: str) -> AblationPlan:
         with_default = {"metrics": keys.metrics, **entry} if isinstance(entry, dict) else entry
         rows.append(_convert_part(with_default, Row, where=f"row {name or number!r}: "))
     toyscapes = None if keys.toyscapes is None else _convert_part(keys.toyscapes, ToyscapesSpec, where="toyscapes: ")
-    return AblationPlan(project, tuple(rows), keys.datasets, keys.budget, keys.seeds, toyscapes)
+    return AblationPlan(project, tuple(rows), keys.datasets, keys.budget, keys.seeds, toyscapes, keys.images)
 
 
 def _convert_part(content: Any, kind: type[Part], where: str = "") -> Part:
@@ -156,8 +179,11 @@ def _convert_part(content: Any, kind: type[Part], where: str = "") -> Part:
 
 def _check(plan: AblationPlan, root: Path) -> None:
     """Check what the types do not express; raise ReportingError without the file's name."""
-    if not {"val"} <= plan.datasets.keys() <= {"val", "heldout"}:
-        raise ReportingError(f"datasets: expected val and perhaps heldout, got {', '.join(plan.datasets)}")
+    keys = set(plan.datasets)
+    if not keys & {"val", "test"} or not (keys <= {"test", "val"} or keys <= {"val", "heldout"}):
+        raise ReportingError(
+            f"datasets: expected test and val, val and heldout, or one of them alone, got {', '.join(keys)}"
+        )
     if len(set(plan.seeds)) != len(plan.seeds):
         raise ReportingError(f"seeds: expected different numbers, got {list(plan.seeds)}")
     for part, keys in (("budget", plan.budget), *((f"row {row.name!r}", row.overrides) for row in plan.rows)):
