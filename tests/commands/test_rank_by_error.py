@@ -103,8 +103,9 @@ def predictions(monkeypatch) -> dict[int, tuple[float, float, float]]:
         whole = {name: LogitMap.from_logits(values, 1, (64, 128)) for name, values in maps.items()}
         return {"sem_seg_labels": labels, "semantic_logit_maps": whole}
 
-    class Stub:
+    class Stub(rank_by_error.Predictor):
         read = staticmethod(read_image)
+        model, at_once = torch.nn.Identity(), 0
 
         def __init__(self, cfg: CfgNode):
             self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
@@ -232,7 +233,8 @@ def test_large_images_are_small_on_the_sheet(command, predictions, gray_dataset,
         fixed = model.predictor(np.zeros((1, 1, 3), np.uint8))
         labels = torch.full((700, 1300), ROAD)
         patch.setattr(type(model.predictor), "__call__", lambda self, image: fixed | {"sem_seg_labels": labels})
-        row, _ = model.draw(record)
+        ((_, future),) = model.draw_all([record])
+    row, _ = future.result()
     # 700 x 1300 are 345 x 640; the last two pictures are error probabilities, dark and bright, and true errors.
     assert row.shape == (345 + 22, 4 * 640 + 3 * 4, 3)
     pictures = [row[22:, k * 644 : k * 644 + 640] for k in range(4)]

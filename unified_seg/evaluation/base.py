@@ -12,6 +12,7 @@ from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils import comm
 
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
+from unified_seg.data.io.plain_images import load_panoptic_ids
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg_files import delete_files
@@ -153,7 +154,8 @@ class PanopticGroundTruth:
             DataError: see `read_segments`.
         """
         if self._cached is None or self._image_id != record["image_id"]:
-            self._image_id, self._cached = record["image_id"], read_segments(record, self.table)
+            segments = read_segments(record, self.table, read=load_panoptic_ids)
+            self._image_id, self._cached = record["image_id"], segments
         return self._cached
 
     def clear(self) -> None:

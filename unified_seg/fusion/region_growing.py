@@ -10,6 +10,7 @@ number negated once it has one.
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from unified_seg.fusion.region_sweeps import grow_by_sweeps
@@ -42,19 +43,21 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
     check_connectivity(connectivity)
     if owners.device.type != "cpu":
         return grow_by_sweeps(owners, regions, connectivity)
-    framed = np.pad(owners.int().numpy(), 1)
-    states = np.pad(regions.numpy(), 1)
-    states = states.astype(np.promote_types(states.dtype, np.int16))  # signed
-    states[framed > 0] *= -1
-    grow_framed(
-        framed,
-        states,
-        find_free_pixels(states),
-        compute_neighbor_steps(framed.shape[1], connectivity),
-        int(framed.max()),
-        NO_LIMITS,
-    )
-    return torch.from_numpy(np.ascontiguousarray(framed[1:-1, 1:-1]))
+    last_owner, last_region = (int(values.numpy().max(initial=0)) for values in (owners, regions))
+    # Of the smallest types that hold their values: less memory to go through.
+    framed = _frame(owners.numpy(), np.int16 if last_owner < 2**15 else np.int32)
+    states = _frame(regions.numpy(), np.min_scalar_type(-1 - last_region))
+    np.negative(states, out=states, where=framed > 0)
+    steps = compute_neighbor_steps(framed.shape[1], connectivity)
+    grow_framed(framed, states, find_free_pixels(states), steps, last_owner, NO_LIMITS)
+    return torch.from_numpy(framed[1:-1, 1:-1].astype(np.int32))
+
+
+def _frame(values: np.ndarray, dtype: DTypeLike) -> np.ndarray:
+    """Return a map as a framed one of this type, with a frame of zeros."""
+    framed = np.zeros((values.shape[0] + 2, values.shape[1] + 2), dtype=dtype)
+    framed[1:-1, 1:-1] = values
+    return framed
 
 
 def check_connectivity(connectivity: int) -> None:

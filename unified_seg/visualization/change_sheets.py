@@ -1,13 +1,13 @@
 """The images of a data set whose semantic maps change most from one prediction to another.
 
-A callable returns the label maps of a record, so the predictions may be those of one model before and after its fusion,
+A callable returns the label maps of records, so the predictions may be those of one model before and after its fusion,
 or those of two models.
 """
 
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,8 @@ from unified_seg.visualization.sheet import Picture, make_grid
 from unified_seg_files import escape_cell, write_text
 
 Record = dict[str, Any]
-Compare = Callable[[Record], LabelMaps]
+#: Returns the label maps of each record, in order; it may predict several at once.
+Compare = Callable[[Sequence[Record]], Iterable[LabelMaps]]
 
 
 class RecordChange(NamedTuple):
@@ -41,7 +42,7 @@ def write_changes(
 
     Args:
         folder: exists.
-        compare: returns the label maps of a record.
+        compare: returns the label maps of each of the records.
         records: of a data set, each with `file_name` and `image_id`.
         table: of the data set.
         names: of the two predictions, for the captions.
@@ -69,8 +70,9 @@ def write_changes(
 def measure_changes(compare: Compare, records: Sequence[Record], table: ClassTable) -> list[RecordChange]:
     """Return the changes of records with a labeled pixel, best first."""
     changes = []
-    for record in tqdm(records, desc="predicting", unit="img", disable=None):
-        change = measure_change(compare(record), table)
+    pairs = zip(records, compare(records), strict=True)
+    for record, maps in tqdm(pairs, "predicting", len(records), unit="img", disable=None):
+        change = measure_change(maps, table)
         if not math.isnan(change.gain):
             changes.append(RecordChange(record, change))
     return sorted(changes, key=lambda c: -c.change.gain)
@@ -110,8 +112,9 @@ def draw_sheet(
         DataError: the file cannot be written.
     """
     rows, panels = [], []
-    for record, change in tqdm(chosen, desc=f"drawing {file.name}", unit="img", disable=None):
-        row, shown = draw_change(read_picture(record["file_name"]), compare(record), table, names)
+    pairs = zip(chosen, compare([each.record for each in chosen]), strict=True)
+    for (record, change), maps in tqdm(pairs, f"drawing {file.name}", len(chosen), unit="img", disable=None):
+        row, shown = draw_change(read_picture(record["file_name"]), maps, table, names)
         rows.append(Picture(row, format_caption(record, change, names)))
         panels += shown
     sheet = add_legend(make_grid(rows, 1), panels, table, "present")
