@@ -7,14 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from detectron2.modeling import build_model
 from random_model import write_random_model
 
 from unified_seg import visualization
 from unified_seg.commands import demo
 from unified_seg.data.problems import DataError
-from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
 from unified_seg_cli.commands.demo import main
 
@@ -66,8 +63,7 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(tiny_config, command, image
     cfg = tiny_config
     cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.UNIFIED.OUTPUT = "PyramidalOutputHead", "compact"
     cfg.MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM = 16
-    (tmp_path / "config.yaml").write_text(cfg.dump())
-    torch.save({"model": build_model(resolve_config(cfg)).state_dict()}, tmp_path / "model.pth")
+    write_random_model(cfg, tmp_path)
     main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
     picture = cv2.imread(str(tmp_path / "drawn.png"))
     # Two by two panels of the predictions, and two by two of the levels.
@@ -77,8 +73,7 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(tiny_config, command, image
 def test_a_data_set_is_drawn_with_the_true_errors(
     correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
 ):
-    (tmp_path / "config.yaml").write_text(correcting_config.dump())
-    torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    write_random_model(correcting_config, tmp_path)
     ground_truths = []
 
     def draw_panels(*arguments, ground_truth, **keywords):

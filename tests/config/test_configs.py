@@ -45,6 +45,13 @@ def test_models_build(path: Path) -> None:
     get_autocast_dtype(load_config(path))
 
 
+@pytest.fixture(autouse=True)
+def no_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights on the meta device have no values, but PyTorch takes its time to draw them."""
+    for name in ("kaiming_normal_", "kaiming_uniform_"):
+        monkeypatch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 def check_model(cfg: CfgNode) -> None:
     # On the meta device large models are built as fast as small ones.
     with torch.device("meta"):

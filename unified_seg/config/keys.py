@@ -3,6 +3,9 @@
 The keys of a semantic head are in heads/<method>/keys.py.
 """
 
+from functools import cache
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
@@ -183,8 +186,8 @@ def _add_augmentation(cfg: CfgNode) -> None:
 def _add_solver(cfg: CfgNode) -> None:
     # "SGD", "ADAM" or "ADAMW". AdamW is faster from scratch.
     cfg.SOLVER.OPTIMIZER = "SGD"
-    # True: one kernel updates all parameters, on a CPU in a quarter of the time of ADAM and ADAMW and a little less than
-    # that of SGD; weights differ by rounding, so a run is repeated exactly only with the same value.
+    # True: one kernel updates all parameters, on a CPU in a quarter of the time of ADAM and ADAMW and a little less
+    # than that of SGD; weights differ by rounding, so a run is repeated exactly only with the same value.
     cfg.SOLVER.FUSED = False
     # Multiplies the learning rate of everything but the pretrained backbone (of an FPN: its bottom_up). PSPNet's
     # released code has 10 for new heads on ImageNet weights; 1 from scratch, or if the heads are pretrained too.
@@ -242,6 +245,17 @@ def _add_inference(cfg: CfgNode) -> None:
 
 def get_config() -> CfgNode:
     """Return Detectron2's default config with the keys of its DeepLab project and of this project."""
+    return get_defaults().clone()
+
+
+def get_defaults() -> CfgNode:
+    """Return what `get_config` returns, to read it: all callers share it."""
+    # A head that is registered later adds its keys.
+    return _build_defaults(tuple(registered_heads().values()), torch.cuda.is_available())
+
+
+@cache
+def _build_defaults(*_: Any) -> CfgNode:
     cfg = get_cfg()
     # First, since this project has some of its keys too.
     add_deeplab_config(cfg)

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from unified_seg.config.keys import get_config
+from unified_seg.config.keys import get_config, get_defaults
 from unified_seg.config.refused import ConfigError, check_refused
 from unified_seg.config.values import accepts, convert, describe, suggest
 from unified_seg.hints import format_hint
@@ -63,7 +63,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
     if path:
         merge_file(cfg, path)
     _check_words(overrides)
-    standard = get_config()
+    standard = get_defaults()
     for key, text in zip(overrides[::2], overrides[1::2]):
         if _is_removed(key, decode_value(text), "command line"):
             continue
@@ -99,7 +99,7 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
         values = _without_removed_keys(_read_with_base(path.resolve(), (), []), str(path))
     except RecursionError:
         raise ConfigError(f"{path}: too many levels of nesting") from None
-    defaults = get_config()
+    defaults = get_defaults()
     for key, value in _leaves(values):
         _prepare_key(cfg, key, str(path))
         guess = partial(_format_yaml_hint, key.rpartition(".")[2])
@@ -112,7 +112,7 @@ def _set_typed(
     """Set an existing key to a value as it was given, if it has the type of the key's default.
 
     Args:
-        defaults: see `get_config`.
+        defaults: see `get_defaults`.
         where: the begin of the message.
         format_guess: returns the hint with the value that was probably meant.
     """

@@ -21,7 +21,7 @@ from unified_seg.checkpoint import (
     read_last_checkpoint,
 )
 from unified_seg.checkpoint.run_state import read_seconds, read_trainer_state
-from unified_seg.config import ConfigError, Stage
+from unified_seg.config import ConfigError, Stage, dump_config
 from unified_seg.config.refused import is_url
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
@@ -170,7 +170,7 @@ def _forget_checkpoints(stages: Sequence[Stage]) -> None:
 
 def _write_config(stage: Stage) -> None:
     if comm.is_main_process():
-        write_text(Path(stage.config.OUTPUT_DIR) / "config.yaml", stage.config.dump())
+        write_text(Path(stage.config.OUTPUT_DIR) / "config.yaml", dump_config(stage.config))
 
 
 def _read_train_seconds(stage: Stage) -> float:
