@@ -2,13 +2,22 @@
 # is used as it is (see tools/setup_env.py).
 PYTHON = $(shell python3 tools/setup_env.py --which)
 
-.PHONY: demo test lint bench setup
+.PHONY: demo demo-photos test lint bench setup
 
 setup:
 	@python3 tools/setup_env.py
 
 demo: setup
 	$(PYTHON) tools/run_demo.py --output output/demo
+
+# DATA: the folder that holds camvid/ (datasets/README.md).
+DATA = datasets
+demo-photos: setup
+	DETECTRON2_DATASETS=$(DATA) $(PYTHON) tools/run_demo.py --config-file configs/camvid/demo.yaml \
+		--output output/demo_photos
+
+output/demo/model_final.pth:
+	$(MAKE) demo
 
 test: setup
 	$(PYTHON) -m pytest -n auto --dist loadfile
@@ -18,11 +27,13 @@ lint: setup
 	$(dir $(PYTHON))lint-imports --no-cache --no-logo
 
 # Takes half an hour. Use an idle machine: on a busy one the times vary twice as much.
-bench: setup
-	for command in fusion argmax post semantic-eval panoptic-eval ap infer pipeline train data pyramidal correction; do \
+bench: setup output/demo/model_final.pth
+	for command in fusion argmax post semantic-eval panoptic-eval ap infer train data pyramidal correction; do \
 		$(PYTHON) tools/benchmark.py $$command --repeats 20 --into docs/benchmarks.md \
 			--json docs/benchmarks/$$command.json || exit 1; \
 	done
+	$(PYTHON) tools/benchmark.py pipeline --repeats 7 --weights output/demo/model_final.pth --into docs/benchmarks.md \
+		--json docs/benchmarks/pipeline.json
 	$(PYTHON) tools/benchmark.py launches --into docs/benchmarks.md --json docs/benchmarks/launches.json
 	$(PYTHON) tools/benchmark.py start --repeats 3 --into docs/benchmarks.md --json docs/benchmarks/start.json
 	$(PYTHON) tools/benchmark.py windows --repeats 3 --into docs/benchmarks.md --json docs/benchmarks/windows.json

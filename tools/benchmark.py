@@ -47,6 +47,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
             command.set_defaults(command=module, name=name, growth=None)
             module.add_arguments(command)
     args = parser.parse_args(arguments)
+    args.words = list(words)
     if args.growth is not None and (args.json is not None or args.into is not None):
         parser.error("--growth can't be combined with --json or --into: it writes its own JSON and has no table")
     return args

@@ -91,7 +91,7 @@ def render_parts(results: Mapping[str, Any], times: Sequence[Mapping[str, Any]])
         "<summary>Commands and machine</summary>",
         "",
         f"- Scores and training time: means over the seeds of `{results['command']}`",
-        f"- Milliseconds: `python tools/benchmark.py everything`, {times[0]['inputs']}; {times[0]['machine']}",
+        f"- Milliseconds: `{times[0]['command']}`, {times[0]['inputs']}; {times[0]['machine']}",
         "",
         "</details>",
     ]

@@ -10,10 +10,11 @@ largest gain first), best.png and worst.png. The fusion is SemanticGuidedFusion,
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 from shared import create_parser, get_unfused, read_config
 
 from unified_seg.data.datasets.alignment import load_with_classes
@@ -35,18 +36,23 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def predict_label_maps(predictor: Predictor, table: ClassTable, record: dict[str, Any]) -> LabelMaps:
-    """Return the ground truth of a record, and the predictions before and after the fusion.
+def predict_label_maps(
+    predictor: Predictor, table: ClassTable, records: Sequence[dict[str, Any]]
+) -> Iterator[LabelMaps]:
+    """Yield the ground truth of each record, and the predictions before and after the fusion.
 
     Raises:
         DataError: see `read_semantic_ground_truth`.
         ConfigError: the model has no fusion that refines the semantic map.
     """
-    image = predictor.read(record["file_name"])
-    ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2])
-    outputs = predictor(image)
-    before, after = (each["sem_seg_labels"].cpu().numpy() for each in (get_unfused(outputs), outputs))
-    return LabelMaps(ground_truth, before, after)
+
+    def finish(record: dict[str, Any], image: np.ndarray, outputs: dict[str, Any]) -> LabelMaps:
+        ground_truth = read_semantic_ground_truth(record, table, size=image.shape[:2])
+        before, after = (each["sem_seg_labels"].cpu().numpy() for each in (get_unfused(outputs), outputs))
+        return LabelMaps(ground_truth, before, after)
+
+    predicted = predictor.predict_all(records, lambda record: predictor.read(record["file_name"]), finish)
+    return (future.result() for _, future in predicted)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from processes import Script
 
 from unified_seg.reporting.ablation.table import CLASSES, MAIN
@@ -54,6 +55,11 @@ def write_array(file, name, kind, shape, content):
 with zipfile.ZipFile(dataset / "sem_seg.npz", "w") as file:
     write_array(file, "per_image", "<i8", (4, 3, 1), array("q", 4 * [right, 100, right]).tobytes())
     write_array(file, "image_ids", "<U1", (4,), "abcd".encode("utf-32-le"))
+if not Path("earlier").exists():
+    matches = 4 * [0.4, 1.0, 1.0, 1.0]  # PQ 0.4 / (1 + (1 + 1) / 2)
+    with zipfile.ZipFile(dataset / "panoptic_seg.npz", "w") as file:
+        write_array(file, "per_image", "<f8", (4, 4, 1), array("d", matches).tobytes())
+        write_array(file, "image_ids", "<U1", (4,), "abcd".encode("utf-32-le"))
 pq = None if Path("undefined").exists() else 20.0
 results = {"sem_seg": {"mIoU": float(right), "IoU-road": float(right)}, "panoptic_seg": {"PQ": pq}}
 (out / "inference" / "results.json").write_text(json.dumps({"results": {"v": results}, "eval_s": 0.0, "train_s": 90.0}))
@@ -143,6 +149,16 @@ def test_undefined_scores_are_left_empty(repository):
     _, more, fused = repository.results()["rows"]
     assert more["pq"] == fused["pq"] == [None] and fused["difference"].keys() == {"seeds", "miou"}
     assert more["miou"] == [50] and "PQ" not in repository.readme()
+
+
+@pytest.mark.parametrize("bounds", [0, None])
+def test_differences_in_pq_have_an_interval_if_the_runs_have_its_counts(bounds, repository):
+    if bounds is None:
+        (repository.root / "earlier").touch()
+    base, more, _ = PLAN["rows"]
+    repository.write_plan({**PLAN, "seeds": [0], "metrics": ["miou", "pq"], "rows": [base, more]})
+    repository.ablate()
+    assert repository.results()["rows"][1]["difference"]["pq"] == {"mean": 0, "low": bounds, "high": bounds}
 
 
 def test_the_sigterm_handler_is_restored(repository):
@@ -256,6 +272,26 @@ def test_changed_data_run_again(repository, capsys):
     path.write_text(json.dumps(record))
     assert repository.ablate("--seeds", "0", "--rows", "Base") == ["base/seed0"]
     assert "toyscapes was" in capsys.readouterr().out
+
+
+def test_photographs_are_reported_on_test_and_checked_first(repository, forget_datasets):
+    for name, records in {"v": [{}] * 4, "chosen_on": [{}] * 2}.items():
+        DatasetCatalog.register(name, records.copy)
+        MetadataCatalog.get(name)
+    # The script's scores are of "v" alone, so no row has one on the other set.
+    plan = {**PLAN, "datasets": {"test": "v"}, "images": {"v": 4, "chosen_on": 2}}
+    repository.write_plan(plan)
+    repository.ablate("--seeds", "0")
+    assert repository.results()["data"]["images"] == {"v": 4, "chosen_on": 2}
+    assert "- Data: `v`; images: 2 in `chosen_on`, 4 in `v`" in repository.readme()
+    assert repository.results()["rows"][1]["difference"]["miou"]["mean"] == 20
+    repository.write_plan({**plan, "images": {"v": 5}})
+    with pytest.raises(SystemExit, match=r"images: v has 4 images, expected 5"):
+        repository.ablate("--seeds", "0")
+    repository.write_plan({**plan, "images": {"unified_nuclei_vol": 5}})
+    with pytest.raises(SystemExit, match=r"unknown data set 'unified_nuclei_vol'"):
+        repository.ablate("--seeds", "0")
+    assert repository.calls() == []
 
 
 def test_a_retrained_base_is_evaluated_again(repository):

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +103,9 @@ def predictions(monkeypatch) -> dict[int, tuple[float, float, float]]:
         whole = {name: LogitMap.from_logits(values, 1, (64, 128)) for name, values in maps.items()}
         return {"sem_seg_labels": labels, "semantic_logit_maps": whole}
 
-    class Stub:
+    class Stub(rank_by_error.Predictor):
         read = staticmethod(read_image)
+        model, at_once = torch.nn.Identity(), 0
 
         def __init__(self, cfg: CfgNode):
             self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
@@ -230,7 +233,8 @@ def test_large_images_are_small_on_the_sheet(command, predictions, gray_dataset,
         fixed = model.predictor(np.zeros((1, 1, 3), np.uint8))
         labels = torch.full((700, 1300), ROAD)
         patch.setattr(type(model.predictor), "__call__", lambda self, image: fixed | {"sem_seg_labels": labels})
-        row, _ = model.draw(record)
+        ((_, future),) = model.draw_all([record])
+    row, _ = future.result()
     # 700 x 1300 are 345 x 640; the last two pictures are error probabilities, dark and bright, and true errors.
     assert row.shape == (345 + 22, 4 * 640 + 3 * 4, 3)
     pictures = [row[22:, k * 644 : k * 644 + 640] for k in range(4)]
@@ -296,3 +300,15 @@ def test_wrong_arguments_are_refused(command, arguments, capsys):
     with pytest.raises(SystemExit):
         parse_args(command(*arguments))
     assert capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text_does_not_lose_the_ranking(command, tiny_dataset, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    source = DatasetCatalog.get(tiny_dataset.val)[0]["file_name"]
+    for name in (b"plain.png", b"=strange \xff.png"):
+        shutil.copy(source, os.path.join(os.fsencode(folder), name))
+    main(command("--input", folder))
+    names = {Path(row["file_name"]).name for row in read_ranking(tmp_path / "out")}
+    assert names == {"plain.png", r"=strange \udcff.png"}
+    assert (tmp_path / "out" / "contact_sheet.png").is_file() and (tmp_path / "out" / "summary.json").is_file()

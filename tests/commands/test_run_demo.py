@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from subprocess import CompletedProcess
 from types import SimpleNamespace
 from typing import TextIO
@@ -13,6 +14,8 @@ from tiny_model import TINY, to_overrides
 
 from unified_seg.commands import run_demo
 from unified_seg_cli.commands.run_demo import main
+
+ROOT = Path(__file__).parents[2]
 
 
 def run_without_imports(command: list[str], stdout: TextIO) -> CompletedProcess[str]:
@@ -43,6 +46,16 @@ def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(str(picture) in printed for picture in pictures)
     assert min(cv2.imread(str(pictures[0])).shape[:2]) > 200
+
+
+def test_missing_photographs_are_named_before_the_training(run, tmp_path, forget_datasets):
+    (tmp_path / "classes.yaml").write_text("- sky\n- road\n")
+    folders = {"IMAGES": str(tmp_path / "camvid"), "SEMANTIC": str(tmp_path / "camvidannot")}
+    custom = [{"NAME": "unified_test_photographs", "CLASSES": str(tmp_path / "classes.yaml"), **folders}]
+    names = ["DATASETS.TRAIN", "['unified_test_photographs']", "DATASETS.TEST", "[]", "DATASETS.CUSTOM", repr(custom)]
+    with pytest.raises(SystemExit, match=r"camvid: there is no such folder"):
+        run("--config-file", str(ROOT / "configs/camvid/demo.yaml"), *names)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_key_is_named_before_anything_is_made(run, tmp_path):

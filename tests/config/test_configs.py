@@ -21,7 +21,7 @@ import_example_heads()
 
 ROOT = Path(__file__).parents[2]
 FRAGMENTS = sorted((ROOT / "configs/base").glob("*.yaml"))
-ABLATIONS = sorted(ROOT.glob("projects/*/ablation.yaml"))
+ABLATIONS = sorted(ROOT.glob("projects/**/ablation.yaml"))
 MODELS = sorted({*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("projects/*/configs/**/*.yaml")} - {*FRAGMENTS})
 
 

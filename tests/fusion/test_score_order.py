@@ -1,6 +1,9 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from benchmarks.pretend_device import DEVICE, PretendDevice
 from detectron2.modeling.meta_arch.panoptic_fpn import combine_semantic_and_instance_outputs
 from detectron2.structures import Instances
 from drawn_maps import CAR, PERSON, SEPARATED, STREET, draw_map, draw_masks
@@ -16,6 +19,24 @@ def merge(labels: str, masks: list[str], classes: list[int], scores: list[float]
     semantic = draw_map(labels)
     inputs = (semantic, draw_masks(masks, semantic.shape), torch.tensor(classes), torch.tensor(scores), STREET)
     return merge_by_score(*inputs, **{"stuff_area_limit": 1, **options})
+
+
+def assert_same_on_a_device(
+    expected: PanopticMap,
+    labels: torch.Tensor,
+    masks: BoxMasks,
+    classes: torch.Tensor,
+    scores: torch.Tensor,
+    options: dict[str, Any],
+) -> int:
+    """Compare with the result on a pretended device; return how often it was waited for there."""
+    with PretendDevice():
+        inputs = [each.to(DEVICE) for each in (labels, masks, classes, scores)]
+    with PretendDevice() as device:
+        result = merge_by_score(*inputs, SEPARATED, **options)
+    waits = device.counts.synchronizations()
+    assert torch.equal(result.ids.cpu(), expected.ids) and result.segments_info == expected.segments_info
+    return waits
 
 
 def test_instances_come_by_score_then_stuff() -> None:
@@ -120,13 +141,30 @@ def test_equals_detectron2_if_label_0_means_things(
     classes = torch.from_numpy(rng.integers(0, 2, count))
     instances = Instances((height, width), pred_masks=full, scores=scores, pred_classes=classes)
     ids, infos = combine_semantic_and_instance_outputs(instances, labels, overlap, limit, score_threshold)
-    merged = merge_by_score(
-        labels, BoxMasks.from_full(full), classes, scores, SEPARATED,
-        overlap_threshold=overlap, stuff_area_limit=limit, score_threshold=score_threshold,
-    )  # fmt: skip
+    options = {"overlap_threshold": overlap, "stuff_area_limit": limit, "score_threshold": score_threshold}
+    merged = merge_by_score(labels, BoxMasks.from_full(full), classes, scores, SEPARATED, **options)
+    assert_same_on_a_device(merged, labels, BoxMasks.from_full(full), classes, scores, options)
     assert torch.equal(merged.ids, ids)
     # Detectron2 gives no area of things; the rest is the same, in the same order.
     assert len(merged.segments_info) == len(infos)
     for segment, info in zip(merged.segments_info, infos):
         assert {key: segment[key] for key in info} == info
         assert segment["area"] == int((ids == segment["id"]).sum())
+
+
+@pytest.mark.parametrize("count", [3, 60])
+def test_an_accelerator_is_waited_for_once_a_block_of_instances(count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    labels = torch.randint(0, 4, (40, 60), generator=generator)
+    labels[:3] = SEPARATED.ignore_label
+    full = torch.zeros(count, 40, 60, dtype=torch.bool)
+    for mask in full:
+        top, left = (int(torch.randint(0, 30, (1,), generator=generator)) for _ in range(2))
+        mask[top : top + 12, left : left + 9] = True
+    classes = torch.randint(0, 2, (count,), generator=generator)
+    scores = torch.rand(count, generator=generator)
+    options = {"stuff_area_limit": 20}
+    expected = merge_by_score(labels, BoxMasks.from_full(full), classes, scores, SEPARATED, **options)
+    waits = assert_same_on_a_device(expected, labels, BoxMasks.from_full(full), classes, scores, options)
+    # Of two blocks the first must know all scores before.
+    assert waits <= (1 if count < 47 else 3)

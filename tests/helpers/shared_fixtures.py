@@ -26,6 +26,7 @@ from unified_seg.config import get_config, merge_file
 from unified_seg.config.heads import registered_heads
 from unified_seg.data.datasets.cityscapes import build_cityscapes_table, register_cityscapes_like
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_files import get_cache_folder
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE = (64, 128)
@@ -54,6 +55,7 @@ CROWDS = {("train", 3)}
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Results of checks are kept in a folder of these tests, also by the tools that they start."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UNIFIED_SEG_COMPILED", str(get_cache_folder() / "compiled"))  # compiling takes a minute
         patch.setenv("UNIFIED_SEG_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ from random_model import random_state
 
 from unified_seg.data.coco.panoptic_segments import read_segments
 from unified_seg.data.io.image_files import read_image
+from unified_seg.inference import Predictor
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
@@ -101,8 +103,9 @@ def test_label_maps_are_those_before_and_after_the_fusion(draw_changes, tiny_dat
     table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
     before, after = (torch.full((64, 128), semantic_id) for semantic_id in (1, 2))
     outputs = {"sem_seg_labels": after, "unfused": {"sem_seg_labels": before}}
-    predictor = Mock(return_value=outputs, read=read_image)
-    maps = draw_changes.predict_label_maps(predictor, table, record)
+    predictor = Mock(return_value=outputs, read=read_image, model=torch.nn.Identity(), at_once=1)
+    predictor.predict_all = partial(Predictor.predict_all, predictor)
+    (maps,) = draw_changes.predict_label_maps(predictor, table, [record])
     assert np.array_equal(maps.ground_truth, cv2.imread(record["sem_seg_file_name"], cv2.IMREAD_UNCHANGED))
     assert (maps.before == 1).all() and (maps.after == 2).all()
 

@@ -66,7 +66,7 @@ def test_measurements_are_compared_formatted_and_saved(benchmark_tool, tmp_path)
     text = benchmark_tool.harness.as_table([measured], "cpu", "Some CPU")
     for words in ("sums", "sum: against numpy, on ones", "machine: Some CPU", "5 calls each"):
         assert words in text
-    benchmark_tool.harness.save_measurements(tmp_path / "new" / "a.json", [measured], "cpu", "Some CPU")
+    benchmark_tool.harness.save_measurements(tmp_path / "new" / "a.json", [measured], "cpu", "Some CPU", "python a.py")
     (read,) = json.loads((tmp_path / "new" / "a.json").read_text())
     assert read["ratio"] == measured.ratio and read["machine"] == "Some CPU" and read["device"] == "cpu"
     assert {"name", "ours_ms", "peer_ms", "ours_peak_mb", "peer_peak_mb", "peak_by"} <= read.keys()

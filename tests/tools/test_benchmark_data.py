@@ -1,7 +1,10 @@
 """tools/benchmark.py data and start: equal results of method and peer, on a few images."""
 
+import os
+import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,14 +24,29 @@ def small(benchmark_tool: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_each_mapper_has_the_tensors_of_its_peer(small: Any) -> None:
     args = small.benchmark.parse_args(["data", "--images", "2"])
     comparisons = args.command.make_comparisons(args)
-    assert len(comparisons) == 8
+    assert len(comparisons) == 11
     for comparison in comparisons:
         if "one process" in comparison.name:
             comparison.assert_equal(comparison.method()(), comparison.peer()())
 
 
+def test_loaders_have_the_tensors_of_their_peers(small: Any) -> None:
+    args = small.benchmark.parse_args(["data", "--images", "3", "--workers", "1"])
+    for comparison in args.command.make_comparisons(args)[1:3]:
+        method, peer = comparison.method(), comparison.peer()
+        for _ in range(2):
+            comparison.assert_equal(method(), peer())
+
+
+def test_private_memory_is_a_part_of_the_memory_of_a_process(small: Any) -> None:
+    if small.memory.can_reset_peak():
+        held = np.ones(10**7)
+        assert held.nbytes < small.memory._private_memory(os.getpid()) <= small.memory._status("VmRSS")
+
+
 def test_unequal_tensors_are_found(small: Any) -> None:
-    method, peer = (small.data.prepare_images("coco", "polygons", 1, 0, peer=side)() for side in (False, True))
+    root = small.data_files.make_folder()
+    method, peer = (small.data.prepare_mapper(root, "coco", "polygons", 1, 0, side)() for side in (False, True))
     small.data.assert_equal_tensors(method, peer)
     for key in ("image", "sem_seg"):
         wrong = [{**peer[0], key: peer[0][key] + 1}]
@@ -39,10 +57,15 @@ def test_unequal_tensors_are_found(small: Any) -> None:
         small.data.assert_equal_tensors(method, peer)
 
 
-def test_a_later_start_builds_the_records_of_the_peer(small: Any) -> None:
+def test_a_later_start_builds_the_records_of_the_peer(
+    small: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     args = small.benchmark.parse_args(["start", "--records", "20"])
-    (comparison,) = args.command.make_comparisons(args)
+    comparison, in_process = args.command.make_comparisons(args)
     method, peer = comparison.method(), comparison.peer()
     for _ in range(2):
         comparison.assert_equal(method(), peer())
-    small.start.write_dataset.cache_clear()
+    # What the new process runs, in this one.
+    monkeypatch.setattr(sys, "argv", ["-c", str(small.data_files.make_folder() / small.start.NAME), "method"])
+    exec(small.start.PROCESS, {})
+    assert capsys.readouterr().out.split()[-1] == "20" and in_process.with_memory is False

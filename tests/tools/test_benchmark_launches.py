@@ -27,12 +27,14 @@ def test_launches_are_counted_and_published(benchmark_tool, tmp_path, monkeypatc
 def test_the_measurements_of_an_accelerator_run_on_a_pretended_one(benchmark_tool, monkeypatch):
     monkeypatch.setattr(benchmark_tool.harness, "WARM_UP_CALLS", 0)
     device = str(benchmark_tool.pretend_device.DEVICE)
-    args = argparse.Namespace(device=device, size=(96, 192), instances=4, repeats=1)
+    monkeypatch.setattr(benchmark_tool.accelerator, "STEP_SIZE", (64, 128))
+    monkeypatch.setattr(benchmark_tool.accelerator, "BATCH", 1)
+    args = argparse.Namespace(device=device, size=(96, 192), instances=4)
     with benchmark_tool.pretend_device.PretendDevice():
-        timings = benchmark_tool.accelerator.time_parts(args, (64, 128), 1)
-    assert [each.name for each in timings] == ["fusion", "fusion, winding region", "training step, 1 images"]
-    assert all(each.ms > 0 and each.peer_ms > 0 and each.peak_mb is None for each in timings)
-    assert benchmark_tool.accelerator.as_table(timings).count("\n") == 4
+        comparisons = benchmark_tool.accelerator.make_comparisons(args)
+        measured = [benchmark_tool.harness.measure(each, device, 1, 1) for each in comparisons]
+    assert [each.name for each in measured] == ["fusion", "fusion, winding region", "training step, 1 images"]
+    assert all(each.method_ms > 0 and each.peer_ms > 0 and each.method_peak_mb is None for each in measured)
 
 
 def test_an_accelerator_is_needed(benchmark_tool):

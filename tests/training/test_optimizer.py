@@ -73,6 +73,29 @@ def test_gradient_clipping_works_with_adam():
     assert isinstance(build_optimizer(cfg, nn.Linear(2, 2)), torch.optim.AdamW)
 
 
+@pytest.mark.parametrize("name", ["SGD", "ADAM", "ADAMW"])
+def test_fused_optimizers_do_the_same_but_for_rounding(name):
+    weights = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(5, 7), nn.GroupNorm(1, 7))
+        optimizer = build_optimizer(config(OPTIMIZER=name, FUSED=fused, BASE_LR=0.1), model)
+        assert bool(optimizer.defaults["fused"]) is fused
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.ones(2, 5)).square().sum().backward()
+            optimizer.step()
+        weights.append(nn.utils.parameters_to_vector(model.parameters()))
+    torch.testing.assert_close(*weights, rtol=1e-4, atol=1e-5)
+
+
+def test_a_fused_optimizer_does_not_clip():
+    cfg = config(FUSED=True)
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = True
+    with pytest.raises(ConfigError, match=r"SOLVER\.FUSED"):
+        build_optimizer(cfg, nn.Linear(2, 2))
+
+
 def test_unknown_optimizer_is_an_error():
     with pytest.raises(ConfigError, match=r"SOLVER\.OPTIMIZER: .*'LION'"):
         build_optimizer(config(OPTIMIZER="LION"), nn.Linear(2, 2))

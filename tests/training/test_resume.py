@@ -288,3 +288,32 @@ def test_changes_of_complete_stages_are_errors(staged: CfgNode, overrides: list[
     hint = shlex.split(re.findall("`([^`]+)`", str(error.value))[0])
     assert hint[0] == overrides[0]
     assert changes(staged, *overrides, *hint) == []
+
+
+def damage(cfg: CfgNode, change: Any) -> None:
+    file = Path(cfg.OUTPUT_DIR) / "model_final.pth"
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(iteration="3", trainer={**state["trainer"], "iteration": "3"}),
+        lambda state: state["trainer"].update(iteration=-500),
+        lambda state: state["trainer"].update(train_s=float("nan")),
+        lambda state: state["trainer"].update(config=[1]),
+        lambda state: state["trainer"].update(hooks=[1]),
+        lambda state: state["trainer"].update(_trainer={"iteration": 3}),
+        lambda state: state["trainer"]["_trainer"]["optimizer"].update(state={0: {"momentum_buffer": torch.ones(9)}}),
+        lambda state: state["trainer"]["_trainer"]["optimizer"].update(state={0: {"momentum_buffer": "x"}}),
+        lambda state: state["trainer"]["_trainer"]["optimizer"].update(state=[1]),
+        lambda state: state.update(trainer=[]),
+    ],
+)
+def test_junk_in_the_state_of_a_run_ends_in_one_line(config: CfgNode, change: Any) -> None:
+    damage(config, change)
+    with pytest.raises(SystemExit) as end:
+        run([*arguments(config), "--resume", "SOLVER.MAX_ITER", str(ITERATIONS + 1)])
+    assert re.fullmatch(r"(Checkpoint|Config)Error: .+", str(end.value))

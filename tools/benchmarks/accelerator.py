@@ -10,54 +10,41 @@ Toyscapes at 256x512, which takes some ten minutes more.
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from detectron2.utils.events import EventStorage
-from tabulate import tabulate
-from torch import nn
 
-from unified_seg.data.io.text_files import write_json
 from unified_seg.errors import UserError
-from unified_seg.reporting.readme import replace_table
 from unified_seg.training.optimizer import build_optimizer
+from unified_seg.training.step import get_autocast_dtype
 from unified_seg_cli import ToolParser
 
 from .fusion import prepare_detectron2
-from .harness import Call, choose_clock, format_memory, quartiles, take_turns, with_spread
-from .inputs import toyscapes_batch
+from .harness import Call, Comparison, as_table, measure, save_measurements
 from .launches import assert_same_fusion, prepare_fusion
-from .memory import peak_on_cuda
 from .models import CONFIG, SEED, build_peer, build_unified, read_config
 from .pretend_device import NAME, move_module
+from .publish import format_command, publish
+from .train import TrainingStep, assert_equal_detector_losses, make_batch
 
 SIZE = (1024, 2048)
 ROOT = Path(__file__).resolve().parents[2]
 TESTS_SECONDS = 180
 # The training step: 256x512 fits the config of Toyscapes.
 STEP_SIZE, BATCH = (256, 512), 16
+# Full precision is for the pretended device; with so small a rate each step does the work of the first.
+STEP_KEYS = (
+    *("SOLVER.BASE_LR", "1e-8"),
+    *("MODEL.UNIFIED.MEMORY_FORMAT", "channels_last", "MODEL.UNIFIED.CPU_PRECISION", "float32"),
+)
+MIXED = ("SOLVER.AMP.ENABLED", "True")
 TRAINING = ("SOLVER.MAX_ITER", "6000", "SOLVER.AMP.ENABLED", "True", "SOLVER.IMS_PER_BATCH", str(BATCH))
 TRAINING_SIZES = ("INPUT.MIN_SIZE_TRAIN", "(204, 256)", "INPUT.MAX_SIZE_TRAIN", "512", "INPUT.MIN_SIZE_TEST", "256")
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Median and quartiles of the calls of method and peer in turn, in milliseconds, and peak memory in 10^6 bytes."""
-
-    name: str
-    ms: float
-    quartiles_ms: tuple[float, float]
-    peer_ms: float
-    peer_quartiles_ms: tuple[float, float]
-    peak_mb: float | None
-    peer_peak_mb: float | None
 
 
 def add_arguments(parser: ToolParser) -> None:
@@ -75,14 +62,13 @@ def report(args: argparse.Namespace, machine: str) -> None:
     if torch.device(args.device).type == "cpu":
         raise UserError("--device cpu: this command measures an accelerator, such as --device cuda")
     tests = run_tests() if torch.device(args.device).type == "cuda" else "not run"
-    timings = list(time_parts(args))
-    text = as_table(timings)
-    print(f"{text}\ntests that need CUDA: {tests}")
+    comparisons = make_comparisons(args)
+    measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
+    print(f"{as_table(measurements, args.device, machine)}\ntests that need CUDA: {tests}")
     if args.json is not None:
-        write_json(args.json, {"machine": machine, "tests": tests, "timings": [asdict(each) for each in timings]})
+        save_measurements(args.json, measurements, args.device, machine, format_command(args.words))
     if args.into is not None:
-        notes = f"- Tests that need CUDA: {tests}.\n- Machine: {machine}."
-        replace_table(args.into, "benchmark-accelerator", f"{text}\n\n{notes}")
+        publish(args.into, args.name, measurements, machine, args.words, [f"Tests that need CUDA: {tests}."])
     if args.train:
         train(args.device)
 
@@ -94,42 +80,51 @@ def run_tests() -> str:
     return (done.stdout.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
 
 
-def time_parts(args: argparse.Namespace, step_size: tuple[int, int] = STEP_SIZE, batch: int = BATCH) -> list[Timing]:
-    """Time the fusion and a training step on args.device."""
-    timings = []
+def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
+    """Return the comparisons of the fusion and of a training step on args.device."""
+    comparisons = []
     for winding in (False, True):
         prepare = partial(prepare_fusion, args.size, args.instances, winding)
-        method = prepare(args.device)
-        assert_same_fusion(method(), prepare("cpu")())
-        peer = prepare_detectron2(args.size, args.instances, args.device)
-        timings.append(_time("fusion, winding region" if winding else "fusion", method, peer, args))
-    step, peer_step = (prepare_step(args.device, step_size, batch, build) for build in (build_unified, build_peer))
-    return [*timings, _time(f"training step, {batch} images", step, peer_step, args)]
+        comparisons.append(
+            Comparison(
+                name="fusion, winding region" if winding else "fusion",
+                against="Detectron2's combine_semantic_and_instance_outputs on full masks",
+                inputs=f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}, {args.instances} instances",
+                method=partial(prepare, args.device),
+                peer=partial(prepare_detectron2, args.size, args.instances, args.device),
+                equal="the CPU's result",
+                assert_equal=partial(_assert_cpu_result, prepare),
+            )
+        )
+    step = partial(prepare_step, args.device)
+    comparisons.append(
+        Comparison(
+            name=f"training step, {BATCH} images",
+            against="Detectron2's PanopticFPN with SemSegFPNHead",
+            inputs=f"Toyscapes scenes (standard, seed {SEED}), {STEP_SIZE[0]}x{STEP_SIZE[1]}, with {CONFIG.name}, in "
+            "mixed precision, the method with channels last",
+            method=partial(step, peer=False),
+            peer=partial(step, peer=True),
+            equal="detector losses, to 10 %",
+            assert_equal=partial(assert_equal_detector_losses, tolerance=0.1),
+        )
+    )
+    return comparisons
 
 
-def prepare_step(
-    device: str, size: tuple[int, int], batch: int, build: Callable[[Any], nn.Module]
-) -> Callable[[], dict[str, torch.Tensor]]:
-    """Prepare a training step in mixed precision, with channels_last memory, of the method or the peer."""
-    cfg = read_config(CONFIG, "cpu", ("SOLVER.BASE_LR", "1e-8"))
-    model = build(cfg).to(memory_format=torch.channels_last).train()
-    is_cuda = torch.device(device).type == "cuda"
-    model = move_module(model) if torch.device(device).type == NAME else model.to(device)
-    optimizer = build_optimizer(cfg, model)
-    scaler = torch.amp.GradScaler("cuda", enabled=is_cuda)
-    inputs = toyscapes_batch(size, batch, SEED, cfg.INPUT.FORMAT)
+def _assert_cpu_result(prepare: Callable[[str], Call], method: Any, peer: Any) -> None:
+    """Assert that the result of the fusion is that of the CPU; the peer's differs by its rule."""
+    assert_same_fusion(method, prepare("cpu")())
 
-    def step() -> dict[str, torch.Tensor]:
-        torch.manual_seed(SEED)
-        with EventStorage(), torch.autocast("cuda", dtype=torch.float16, enabled=is_cuda):
-            losses = model(inputs)
-        optimizer.zero_grad()
-        scaler.scale(sum(losses.values())).backward()
-        scaler.step(optimizer)
-        scaler.update()
-        return {name: loss.detach() for name, loss in losses.items()}
 
-    return step
+def prepare_step(device: str, peer: bool) -> TrainingStep:
+    """Prepare a training step in the memory format and precision of STEP_KEYS, of the method or the peer."""
+    is_pretended = torch.device(device).type == NAME
+    cfg = read_config(CONFIG, "cpu" if is_pretended else device, STEP_KEYS if is_pretended else (*STEP_KEYS, *MIXED))
+    model = build_peer(cfg) if peer else build_unified(cfg)
+    model = move_module(model) if is_pretended else model
+    batch = make_batch(cfg, STEP_SIZE, BATCH, peer)
+    return TrainingStep(model, build_optimizer(cfg, model), batch, get_autocast_dtype(cfg))
 
 
 def train(device: str) -> None:
@@ -149,22 +144,3 @@ def train(device: str) -> None:
     run += [*TRAINING, *TRAINING_SIZES, "OUTPUT_DIR", str(data.parents[1] / "run")]
     subprocess.run(make, cwd=ROOT, check=True)
     subprocess.run(["env", f"DETECTRON2_DATASETS={data.parent}", *run], cwd=ROOT, check=True)
-
-
-def as_table(timings: list[Timing]) -> str:
-    columns = {
-        "what": [each.name for each in timings],
-        "method, ms": [with_spread(each.ms, each.quartiles_ms, ".3g") for each in timings],
-        "Detectron2, ms": [with_spread(each.peer_ms, each.peer_quartiles_ms, ".3g") for each in timings],
-        "method, MB": [format_memory(each.peak_mb, ".0f") for each in timings],
-        "Detectron2, MB": [format_memory(each.peer_peak_mb, ".0f") for each in timings],
-    }
-    return tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
-
-
-def _time(name: str, method: Call, peer: Call, args: argparse.Namespace) -> Timing:
-    is_cuda = torch.device(args.device).type == "cuda"
-    peaks = [peak_on_cuda(call, args.device) if is_cuda else None for call in (method, peer)]
-    times, peer_times = take_turns(method, peer, args.repeats, choose_clock(args.device))
-    middle, peer_middle = statistics.median(times), statistics.median(peer_times)
-    return Timing(name, middle, quartiles(times), peer_middle, quartiles(peer_times), *peaks)

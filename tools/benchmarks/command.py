@@ -5,7 +5,7 @@ import argparse
 import torch
 
 from benchmarks.harness import as_table, measure, save_measurements
-from benchmarks.publish import publish
+from benchmarks.publish import format_command, publish
 from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 from unified_seg.reporting.readme import read_with_markers
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     measurements = [measure(each, args.device, args.repeats, args.threads) for each in comparisons]
     print(as_table(measurements, args.device, line))
     if args.json is not None:
-        save_measurements(args.json, measurements, args.device, line)
+        save_measurements(args.json, measurements, args.device, line, format_command(args.words))
         print(f"written to {args.json}")
     if args.into is not None:
-        publish(args.into, args.name, measurements, line)
+        publish(args.into, args.name, measurements, line, args.words)

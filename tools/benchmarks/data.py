@@ -2,22 +2,22 @@
 
 Files like those of COCO (640x480 JPEGs, resized to 640 to 800 pixels) and of Cityscapes (2048x1024 PNGs, resized and
 cropped to 1024x512). With panoptic PNGs the peer is PanopticDeeplabDatasetMapper, with polygons and semantic PNGs it is
-DatasetMapper as for Panoptic FPN, with masks as bitmaps and as polygons. A call reads all images once: in this process,
-or by a new loader, whose time includes that to start its workers and to the first batch.
+DatasetMapper as for Panoptic FPN, with masks as bitmaps and as polygons. A call reads all images in this
+process, or takes as many from a loader that runs all the time, or starts a loader and takes its first batch.
 """
 
 import argparse
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from detectron2.data import DatasetFromList, DatasetMapper, MapDataset
 from detectron2.data import transforms as T
 from detectron2.data.build import build_batch_data_loader
+from detectron2.data.samplers import TrainingSampler
 from detectron2.projects.panoptic_deeplab import PanopticDeeplabDatasetMapper
 from detectron2.projects.panoptic_deeplab.target_generator import PanopticDeepLabTargetGenerator
 from detectron2.structures import BitMasks, PolygonMasks
@@ -28,7 +28,7 @@ from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg_cli import ToolParser
 
-from .data_files import KINDS, SEED, Kind, Record, toyscapes_table, write_files
+from .data_files import KINDS, SEED, Kind, Record, make_folder, provide_files, toyscapes_table
 from .harness import Call, Comparison
 
 # Of the files; not a choice.
@@ -56,25 +56,32 @@ def add_arguments(parser: ToolParser) -> None:
 
 
 def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """Return the comparisons of mappers in one process and of loaders, for each kind of files and ground truth."""
+    """Return the comparisons of mappers and of loaders, for each kind of files and ground truth."""
+    root = make_folder()
     comparisons = []
-    for name in KINDS:
+    for name, kind in KINDS.items():
         for labels, peer in PEERS.items():
-            if labels == "polygons" and KINDS[name].crop:
+            if labels == "polygons" and kind.crop:
                 continue  # see `Kind`
-            # Loaders differ from the mapper alone by what they move from process to process: least with polygons.
-            for workers in (0,) if labels == "bitmasks" else (0, args.workers):
-                prepare = partial(prepare_images, name, labels, args.images, workers)
-                place = f"a loader of {workers} workers" if workers else "one process"
+            places = {
+                f"{args.images} images of {name}, one process": prepare_mapper,
+                f"{args.images} images of {name}, {args.workers} workers": prepare_loader,
+                f"first batch of {name}, {args.workers} workers": prepare_first_batch,
+            }
+            for what, prepare in places.items():
+                if labels == "bitmasks" and prepare is not prepare_mapper:
+                    continue  # loaders differ from the mapper by what goes from process to process: least with polygons
+                options = {"root": root, "name": name, "labels": labels, "images": args.images, "workers": args.workers}
                 comparisons.append(
                     Comparison(
-                        name=f"{args.images} images of {name}, {place}",
+                        name=what,
                         against=f"Detectron2's {peer}",
                         inputs=describe(name),
-                        method=partial(prepare, peer=False),
-                        peer=partial(prepare, peer=True),
+                        method=partial(prepare, **options, peer=False),
+                        peer=partial(prepare, **options, peer=True),
                         equal="images, labels" + (", classes and masks" if labels != "panoptic" else ""),
                         assert_equal=assert_equal_tensors,
+                        with_memory=prepare is not prepare_first_batch,
                     )
                 )
     return comparisons
@@ -88,34 +95,58 @@ def describe(name: str) -> str:
     return f"Toyscapes scenes (seed {SEED}), {kind.size[0]}x{kind.size[1]}{kind.suffix}, resized to {lengths}{crop}"
 
 
-def prepare_images(name: str, labels: str, images: int, workers: int, peer: bool) -> Call:
-    """Prepare the reading of all images by the method or the peer."""
-    # Kept by the call that is returned.
-    folder = tempfile.TemporaryDirectory()
-    records = [
-        {key: record[key] for key in KEYS[labels]} for record in write_files(Path(folder.name), KINDS[name], images)
-    ]
-    mapper = make_peer(KINDS[name], labels) if peer else make_method(KINDS[name], labels)
-    if peer and labels == "panoptic":
+def prepare_mapper(root: Path, name: str, labels: str, images: int, workers: int, peer: bool) -> Call:
+    """Prepare the reading of all images in this process by the method or the peer."""
+    return partial(map_images, *make_mapper(root, name, labels, images, peer))
+
+
+def prepare_loader(root: Path, name: str, labels: str, images: int, workers: int, peer: bool) -> Call:
+    """Prepare the next images of a loader that runs all the time."""
+    loaded = load_images(*make_mapper(root, name, labels, images, peer), workers)
+    return partial(take_images, loaded, images)
+
+
+def prepare_first_batch(root: Path, name: str, labels: str, images: int, workers: int, peer: bool) -> Call:
+    """Prepare the start of a loader, and its end after a batch."""
+    mapper, records = make_mapper(root, name, labels, images, peer)
+    return partial(load_first_batch, mapper, records[:BATCH], workers)
+
+
+def make_mapper(root: Path, name: str, labels: str, images: int, peer: bool) -> tuple[Mapper, list[Record]]:
+    """Return the mapper of the method or the peer, and its records."""
+    records = [{key: record[key] for key in KEYS[labels]} for record in provide_files(root / name, KINDS[name], images)]
+    if not peer:
+        return make_method(KINDS[name], labels), records
+    if labels == "panoptic":
         records = [_with_semantic_ids(record) for record in records]
-    return partial(load_images if workers else map_images, mapper, records, folder, workers)
+    return make_peer(KINDS[name], labels), records
 
 
-def map_images(mapper: Mapper, records: list[Record], folder: Any, workers: int) -> list[Record]:
+def map_images(mapper: Mapper, records: list[Record]) -> list[Record]:
     """Map each record once, with the same random numbers each time."""
     np.random.seed(SEED)
     return [mapper(record) for record in records]
 
 
-def load_images(mapper: Mapper, records: list[Record], folder: Any, workers: int) -> list[Record]:
-    """Read as many images as there are records by a new loader, with the same random numbers each time."""
+def load_images(mapper: Mapper, records: list[Record], workers: int, once: bool = False) -> Iterator[Record]:
+    """Yield the mapped records in order, once or again and again, from a loader that starts with the first."""
     torch.manual_seed(SEED)
     dataset = MapDataset(DatasetFromList(records, copy=False), mapper)
-    # As `build_detection_train_loader` does, but with an end, at which workers stop by themselves.
-    loader = build_batch_data_loader(
-        dataset, SequentialSampler(records), BATCH, aspect_ratio_grouping=True, num_workers=workers
-    )
-    return [image for batch in loader for image in batch]
+    sampler = SequentialSampler(records) if once else TrainingSampler(len(records), shuffle=False)
+    # As `build_detection_train_loader` does.
+    loader = build_batch_data_loader(dataset, sampler, BATCH, aspect_ratio_grouping=True, num_workers=workers)
+    for batch in loader:
+        yield from batch
+
+
+def take_images(loaded: Iterator[Record], count: int) -> list[Record]:
+    """Return the next images."""
+    return list(islice(loaded, count))
+
+
+def load_first_batch(mapper: Mapper, records: list[Record], workers: int) -> list[Record]:
+    """Read each record once by a new loader, whose workers then stop."""
+    return list(load_images(mapper, records, workers, once=True))
 
 
 def make_method(kind: Kind, labels: str) -> Mapper:

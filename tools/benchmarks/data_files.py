@@ -4,7 +4,12 @@ Toyscapes images are smoother than photographs, so noise brings the files to the
 COCO, 2.3 MB for a PNG of Cityscapes. Decoding takes time in proportion to it.
 """
 
+import atexit
+import json
+import shutil
+import tempfile
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,28 +63,53 @@ def toyscapes_table() -> ClassTable:
     return ClassTable.from_metadata(MetadataCatalog.get("unified_toyscapes_train"))
 
 
-def write_files(root: Path, kind: Kind, count: int) -> list[Record]:
+@lru_cache(maxsize=1)
+def make_folder() -> Path:
+    """Return a folder that is removed when this process ends."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def provide_files(root: Path, kind: Kind, count: int) -> list[Record]:
+    """Return what `write_files` returns; only the first call for a folder and a count writes the files."""
+    stored = root / f"{count}.json"
+    if not stored.is_file():
+        root.mkdir(exist_ok=True)
+        stored.write_text(json.dumps(write_files(root, kind, count)))
+    return json.loads(stored.read_text())
+
+
+def write_files(root: Path, kind: Kind, count: int, most_segments: int | None = None) -> list[Record]:
     """Write the files of the first scenes of Toyscapes into a folder.
+
+    Args:
+        root: an existing folder.
+        kind: of the files.
+        count: number of images.
+        most_segments: the largest segments that panoptic PNGs have, the others are void there; None: all.
 
     Returns:
         Records with `pan_seg_file_name` and `segments_info`, with `sem_seg_file_name`, and with `annotations` of
         polygons: each reader uses the keys that it needs.
     """
     table = toyscapes_table()
-    return [_write_scene(root, kind, index, table) for index in range(count)]
+    return [_write_scene(root, kind, index, table, most_segments) for index in range(count)]
 
 
-def _write_scene(root: Path, kind: Kind, index: int, table: ClassTable) -> Record:
+def _write_scene(root: Path, kind: Kind, index: int, table: ClassTable, most_segments: int | None) -> Record:
     picture, polygons = render_scene(make_scene(PRESET, SEED, "train", index), kind.size)
     noise = np.random.default_rng(index).normal(0, kind.noise, picture.shape)
     maps = make_label_maps(polygons)
     colors, segments = encode_panoptic(maps.instance_ids)
+    ids = colors.astype(np.int32) @ (1, 256, 65536)
+    segments = sorted(segments, key=lambda segment: -segment["area"])[:most_segments]
+    colors = np.where(np.isin(ids, [segment["id"] for segment in segments])[..., None], colors, np.uint8(0))
     files = [root / f"{index}{ending}" for ending in (kind.suffix, "_panoptic.png", "_semantic.png")]
     Image.fromarray((picture + noise).clip(0, 255).astype(np.uint8)).save(files[0], quality=92)
     Image.fromarray(colors).save(files[1])
     Image.fromarray(maps.train_ids).save(files[2])
     infos = [_describe(segment, table) for segment in segments]
-    ids = colors.astype(np.int32) @ (1, 256, 65536)
     return {
         "file_name": str(files[0]),
         "image_id": index,

@@ -42,6 +42,7 @@ class Comparison:
         peer: prepares the call of the peer.
         equal: the results that are equal, in words.
         assert_equal: called before the timing with the results of both; raises AssertionError if they differ.
+        with_memory: measure peak memory too, on a CPU in a process for each of the two.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Comparison:
     peer: Prepare
     equal: str
     assert_equal: Callable[[Any, Any], None]
+    with_memory: bool = True
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ class Measurement:
         method_quartiles_ms, peer_quartiles_ms: (lower, upper).
         ratio: peer_ms / method_ms, above 1 if the method is faster.
         ratio_quartiles: (lower, upper) of the ratios of neighboring calls.
-        method_peak_mb, peer_peak_mb: peak memory of one call above the memory before it; None on systems that do not
-            report it.
+        method_peak_mb, peer_peak_mb: peak memory of one call above the memory before it; None if it was not measured,
+            as on systems that do not report it.
         equal: the results that were asserted to be equal.
         repeats: number of timed calls of each.
     """
@@ -109,10 +111,11 @@ def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> 
     torch.set_num_threads(threads)
     method, peer = comparison.method(), comparison.peer()
     comparison.assert_equal(method(), peer())
-    peaks: list[float | None]
-    if torch.device(device).type == "cuda":
+    peaks: list[float | None] = [None, None]
+    kind = torch.device(device).type if comparison.with_memory else ""
+    if kind == "cuda":
         peaks = [peak_on_cuda(call, device) for call in (method, peer)]
-    else:
+    elif kind == "cpu":
         peaks = [peak_on_cpu(side, threads) for side in (comparison.method, comparison.peer)]
     method_times, peer_times = take_turns(method, peer, repeats, choose_clock(device))
     method_ms, peer_ms = statistics.median(method_times), statistics.median(peer_times)
@@ -220,10 +223,10 @@ def as_table(measurements: Sequence[Measurement], device: str, machine: str) -> 
     return "\n".join([tabulate(lines, headers, disable_numparse=True), "", *notes])
 
 
-def save_measurements(path: Path, measurements: Sequence[Measurement], device: str, machine: str) -> None:
-    """Write the measurements as JSON: a list of objects, each with the machine."""
+def save_measurements(path: Path, measurements: Sequence[Measurement], device: str, machine: str, command: str) -> None:
+    """Write the measurements as JSON: a list of objects, each with the machine and the command line."""
     peak_by = CUDA_PEAK if torch.device(device).type == "cuda" else CPU_PEAK
-    facts = {"device": device, "machine": machine, "peak_by": peak_by}
+    facts = {"device": device, "machine": machine, "peak_by": peak_by, "command": command}
     # The keys of published files begin with "ours_".
     rows = [{key.replace("method_", "ours_"): value for key, value in asdict(each).items()} for each in measurements]
     write_json(path, [{**row, **facts} for row in rows])

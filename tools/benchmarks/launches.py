@@ -22,9 +22,11 @@ from torch import nn
 
 from unified_seg.data.io.text_files import write_json
 from unified_seg.evaluation.model_outputs import read_instances, read_labels, read_panoptic
+from unified_seg.fusion.score_order import merge_by_score
 from unified_seg.fusion.semantic_guided import SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.reporting.readme import replace_table
 from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.panoptic_map import PanopticMap
 from unified_seg_cli import ToolParser
 
 from . import post
@@ -32,6 +34,7 @@ from .fusion import prepare_detectron2
 from .inputs import toyscapes_batch
 from .models import CONFIG, SEED, build_peer, build_unified, read_config
 from .pretend_device import DEVICE, Counts, PretendDevice, move_module
+from .publish import format_command
 from .streets import make_street, unified_table
 
 SIZE = (1024, 2048)
@@ -86,7 +89,7 @@ def report(args: argparse.Namespace, machine: str) -> None:
         notes = [
             f"{args.instances} instances at {args.size[0]}x{args.size[1]}; models: {CONFIG.name} on two Toyscapes "
             f"scenes of {MODEL_SIZE[0]}x{MODEL_SIZE[1]}, random weights; results equal to the CPU's.",
-            f"`python tools/benchmark.py launches`; {machine.partition(', on ')[0]}.",
+            f"`{format_command(args.words)}`; {machine.partition(', on ')[0]}.",
         ]
         replace_table(args.into, "benchmark-launches", "\n".join([text, "", *(f"- {note}" for note in notes)]))
 
@@ -99,6 +102,12 @@ def list_parts(size: tuple[int, int], instances: int) -> Iterator[Part]:
             peer=partial(prepare_detectron2, size, instances),
             assert_equal=assert_same_fusion,
         )
+    yield Part(
+        name="fusion by score order",
+        method=partial(prepare_score_order, size, instances),
+        peer=partial(prepare_detectron2, size, instances),
+        assert_equal=assert_same_panoptic,
+    )
     yield Part("masks pasted into their boxes", partial(prepare_masks, size, instances), None, assert_same_masks)
     yield Part(
         name="postprocessing, SemanticGuidedFusion",
@@ -148,10 +157,19 @@ def run_counted(prepare: Callable[[str], Call]) -> tuple[Any, Counts]:
 
 
 def prepare_fusion(size: tuple[int, int], instances: int, winding: bool, device: str) -> Call:
+    return partial(_without_gradients, fuse_semantic_guided, *_make_inputs(size, instances, winding, device))
+
+
+def prepare_score_order(size: tuple[int, int], instances: int, device: str) -> Call:
+    return partial(_without_gradients, merge_by_score, *_make_inputs(size, instances, False, device))
+
+
+def _make_inputs(size: tuple[int, int], instances: int, winding: bool, device: str) -> tuple[Any, ...]:
+    """Return what a fusion takes."""
     street = make_street(size, instances, winding)
     masks = BoxMasks.from_soft(street.soft_masks.to(device), street.boxes.to(device), size)
     inputs = (street.labels.to(device), masks, street.thing_ids.to(device), street.scores.to(device))
-    return partial(_without_gradients, fuse_semantic_guided, *inputs, unified_table())
+    return *inputs, unified_table()
 
 
 def prepare_masks(size: tuple[int, int], instances: int, device: str) -> Call:
@@ -209,10 +227,14 @@ def _without_gradients(call: Callable[..., Any], *args: Any) -> Any:
 
 
 def assert_same_fusion(result: SemanticGuidedResult, expected: SemanticGuidedResult) -> None:
-    assert torch.equal(result.panoptic.ids.cpu(), expected.panoptic.ids), "panoptic map"
+    assert_same_panoptic(result.panoptic, expected.panoptic)
     assert torch.equal(result.labels.cpu(), expected.labels), "refined labels"
-    assert result.panoptic.segments_info == expected.panoptic.segments_info, "segments"
     assert_same_masks(result.masks, expected.masks)
+
+
+def assert_same_panoptic(result: PanopticMap, expected: PanopticMap) -> None:
+    assert torch.equal(result.ids.cpu(), expected.ids), "panoptic map"
+    assert result.segments_info == expected.segments_info, "segments"
 
 
 def assert_same_masks(masks: BoxMasks, expected: BoxMasks) -> None:

@@ -38,7 +38,8 @@ def peak_on_cuda(call: Call, device: str) -> float:
 def peak_on_cpu(prepare: Callable[[], Call], threads: int) -> float | None:
     """Measure the call that `prepare` returns in a new process; return its peak in 10^6 bytes.
 
-    Resident memory includes the memory of NumPy, OpenCV, Numba and pycocotools.
+    Resident memory includes the memory of NumPy, OpenCV, Numba and pycocotools. If the call leaves processes at work,
+    such as those of a loader, it is the memory of one of them that it shares with no other process.
 
     Returns:
         The peak; None if the system does not report it.
@@ -73,7 +74,14 @@ def _measure(prepare: Callable[[], Call], sender: Connection) -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     before = _status("VmRSS")
     call()
-    sender.send((_status("VmHWM") - before) / 1e6)
+    workers = [_private_memory(child.pid) for child in multiprocessing.active_children()]
+    sender.send((max(workers) if workers else _status("VmHWM") - before) / 1e6)
+
+
+def _private_memory(pid: int | None) -> int:
+    """Return the memory of a process that it shares with no other, in bytes."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines()
+    return sum(1024 * int(line.split()[1]) for line in lines if line.startswith("Private_"))
 
 
 def _status(field: str) -> int:

@@ -2,15 +2,17 @@
 
 A step is forward pass, backward pass and optimizer step. Both models have the same backbone, RPN and ROI heads with the
 same weights, the same batch and the same optimizer; they differ in the meta-architecture, the semantic head, the memory
-format and precision of MODEL.UNIFIED, and the form of the masks.
+format and precision of MODEL.UNIFIED, the form of the masks and, in the second row, in SOLVER.FUSED.
 """
 
 import argparse
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from detectron2.config import CfgNode
 from detectron2.utils.events import EventStorage
 from torch import nn
 
@@ -36,52 +38,76 @@ def add_arguments(parser: ToolParser) -> None:
 
 
 def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
-    """Return the comparison; raises ConfigError for a config without detector or semantic head."""
+    """Return the comparisons; raises ConfigError for a config without detector or semantic head."""
     cfg = read_config(args.config_file, args.device, OVERRIDES)
     in_bfloat16 = uses_bfloat16(cfg)
     step = partial(prepare_step, args.config_file, args.device, args.size, args.batch)
     scenes = f"{args.batch} Toyscapes scenes (standard, seed {SEED}), {args.size[0]}x{args.size[1]}"
     return [
         Comparison(
-            name=f"training step, {cfg.MODEL.SEM_SEG_HEAD.NAME}",
+            name=f"training step, {cfg.MODEL.SEM_SEG_HEAD.NAME}" + (", SOLVER.FUSED" if fused else ""),
             against="Detectron2's PanopticFPN with SemSegFPNHead",
             inputs=f"{scenes}, with {args.config_file.name}",
-            method=partial(step, peer=False),
+            method=partial(step, peer=False, fused=fused),
             peer=partial(step, peer=True),
             equal="detector losses, to " + ("10 %, in bfloat16" if in_bfloat16 else f"{100 * TOLERANCE:g} %"),
             assert_equal=partial(assert_equal_detector_losses, tolerance=0.1 if in_bfloat16 else TOLERANCE),
         )
+        for fused in (False, True)
     ]
 
 
-def prepare_step(config_file: Path, device: str, size: tuple[int, int], batch: int, peer: bool) -> Call:
+def prepare_step(
+    config_file: Path, device: str, size: tuple[int, int], batch: int, peer: bool, fused: bool = False
+) -> Call:
     """Prepare a training step of the method or the peer on a fixed batch."""
-    cfg = read_config(config_file, device, OVERRIDES)
+    cfg = read_config(config_file, device, (*OVERRIDES, "SOLVER.FUSED", str(fused)))
     model = build_peer(cfg) if peer else build_unified(cfg)
-    optimizer = build_optimizer(cfg, model)
+    return TrainingStep(model, build_optimizer(cfg, model), make_batch(cfg, size, batch, peer))
+
+
+def make_batch(cfg: CfgNode, size: tuple[int, int], batch: int, peer: bool) -> list[dict[str, Any]]:
+    """Return training inputs with masks as `UnifiedMapper` or Detectron2's mapper makes them."""
     inputs = toyscapes_batch(size, batch, SEED, cfg.INPUT.FORMAT)
-    for each in () if peer else inputs:  # as `UnifiedMapper` makes them
+    for each in () if peer else inputs:
         masks = [(0, 0, mask) for mask in each["instances"].gt_masks.tensor.numpy()]
         each["instances"].gt_masks = SharedMasks.from_windows(masks, size)
-    return TrainingStep(model, optimizer, inputs)
+    return inputs
 
 
 class TrainingStep:
-    """Forward pass, backward pass and optimizer step; a call returns the losses by name."""
+    """Forward pass, backward pass and optimizer step; a call returns the losses by name.
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, inputs: list[dict[str, Any]]):
+    Args:
+        model: of the method or the peer.
+        optimizer: of its parameters.
+        inputs: the batch.
+        precision: the autocast type; None: full precision, or what the model chooses.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        inputs: list[dict[str, Any]],
+        precision: torch.dtype | None = None,
+    ):
         self.model = model.train()
         self.optimizer = optimizer
         self.inputs = inputs
+        device_type = next(model.parameters()).device.type
+        self.autocast = nullcontext() if precision is None else torch.autocast(device_type, dtype=precision)
+        self.scaler = torch.amp.GradScaler(device_type, enabled=precision is torch.float16)
 
     def __call__(self) -> dict[str, torch.Tensor]:
         # RPN and ROI heads sample their proposals: the same ones in method and peer.
         torch.manual_seed(SEED)
-        with EventStorage():  # Detectron2's heads log to it
+        with EventStorage(), self.autocast:  # Detectron2's heads log to the storage
             losses = self.model(self.inputs)
         self.optimizer.zero_grad()
-        sum(losses.values()).backward()
-        self.optimizer.step()
+        self.scaler.scale(sum(losses.values())).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return {name: loss.detach() for name, loss in losses.items()}
 
 

@@ -1,7 +1,8 @@
 """Draw where the semantic maps of two models differ most."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +24,10 @@ from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
+from unified_seg_files import escape_unprintable
 
 SIDES = ("before", "after")
+Record = dict[str, Any]
 
 
 class Model(NamedTuple):
@@ -68,21 +71,29 @@ class Pair:
         self.table = table
         self.instances = instances
 
-    def predict(self, record: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return the outputs of both models for an image."""
-        outputs = [predict(predict.read(record["file_name"])) for predict in self.predictors]
-        if self.instances is not None:
-            self.instances.add(record, outputs)
-        return outputs
+    def predict(self, records: Sequence[Record]) -> Iterator[tuple[Record, list[dict[str, Any]]]]:
+        """Yield each record with the outputs of both models for its image; several images are predicted at once."""
+        for steps in zip(*(_predict_all(predictor, records) for predictor in self.predictors), strict=True):
+            record, outputs = steps[0][0], [future.result() for _, future in steps]
+            if self.instances is not None:
+                self.instances.add(record, outputs)
+            yield record, outputs
 
-    def label_maps(self, record: dict[str, Any]) -> LabelMaps:
-        """Return the ground truth of a record and the semantic maps of both models.
+    def label_maps(self, records: Sequence[Record]) -> Iterator[LabelMaps]:
+        """Yield the ground truth of each record and the semantic maps of both models.
 
         Raises:
             DataError: see `read_semantic_ground_truth`.
         """
-        before, after = (semantic_labels(output) for output in self.predict(record))
-        return LabelMaps(read_semantic_ground_truth(record, self.table, size=before.shape), before, after)
+        for record, outputs in self.predict(records):
+            before, after = map(semantic_labels, outputs)
+            yield LabelMaps(read_semantic_ground_truth(record, self.table, size=before.shape), before, after)
+
+
+def _predict_all(predictor: Predictor, records: Sequence[Record]) -> Iterator[tuple[Record, Future[dict[str, Any]]]]:
+    return predictor.predict_all(
+        records, lambda record: predictor.read(record["file_name"]), lambda record, image, outputs: outputs
+    )
 
 
 def semantic_labels(outputs: dict[str, Any]) -> np.ndarray:
@@ -92,7 +103,7 @@ def semantic_labels(outputs: dict[str, Any]) -> np.ndarray:
     return labels.cpu().numpy()
 
 
-def find_tasks(args: argparse.Namespace, models: Sequence[Model], record: dict[str, Any]) -> set[str]:
+def find_tasks(args: argparse.Namespace, models: Sequence[Model], record: Record) -> set[str]:
     """Return the tasks that both models predict and the data set has ground truth for: sem_seg, bbox, segm.
 
     Raises:
@@ -126,9 +137,9 @@ def run(args: argparse.Namespace) -> None:
         summary = write_changes(args.output, pair.label_maps, records, table, names=tuple(args.names), top=args.top)
         print(f"{summary}: {args.output}")
     else:
-        for record in tqdm(records, desc="predicting", unit="img", disable=None):
-            pair.predict(record)
+        for _ in tqdm(pair.predict(records), "predicting", len(records), unit="img", disable=None):
+            pass
     if instances is not None:
         changes = instances.compute()
         write_json(args.output / "average_precision.json", describe_changes(changes))
-        print(format_changes(changes, args.names))
+        print(escape_unprintable(format_changes(changes, args.names), keep="\n"))

@@ -2,7 +2,8 @@
 
 import argparse
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,9 @@ from unified_seg.reporting.readme import read_with_markers, replace_table
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg.visualization import Picture, add_legend, make_grid
-from unified_seg.visualization.canvas import to_canvas
+from unified_seg.visualization.canvas import to_canvas, write_picture
 from unified_seg.visualization.panels import Panel, make_panels
+from unified_seg_files import escape_unprintable
 
 MARKERS = "ranking"  # the table in a README
 SHEET_WIDTH = 640  # largest width of a picture on the contact sheet, in pixels
@@ -76,15 +78,22 @@ class ErrorPredictor:
         self.threshold = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD
         self.table: ClassTable = dataset_classes(self.predictor.metadata)
 
-    def measure(self, record: Record) -> Measures:
+    def measure_all(self, records: Sequence[Record]) -> Iterator[tuple[Record, Future[Measures]]]:
+        """Yield each record with a future of `measure`; see `Predictor.predict_all`."""
+        return self.predictor.predict_all(records, self._read, self.measure)
+
+    def draw_all(self, records: Sequence[Record]) -> Iterator[tuple[Record, Future[tuple[np.ndarray, Panel]]]]:
+        """Yield each record with a future of `draw`; see `Predictor.predict_all`."""
+        return self.predictor.predict_all(records, self._read, self.draw)
+
+    def measure(self, record: Record, image: np.ndarray, outputs: Mapping[str, Any]) -> Measures:
         """Return the predicted and the true error of one image.
 
         Raises:
             ConfigError: the model predicts no errors.
-            DataError: an image or ground truth that can't be used, or a prediction that is not finite.
+            DataError: a ground truth that can't be used, or a prediction that is not finite.
         """
-        image = self.predictor.read(record["file_name"])
-        maps, size = self._maps(self.predictor(image)), (image.shape[0], image.shape[1])
+        maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
         probability = maps["error"].probability(size)
         wrong, labeled = self.find_errors(record, maps, size)
         measures = Measures(
@@ -97,24 +106,22 @@ class ErrorPredictor:
             raise DataError(f"{record['file_name']}: the model predicts logits that are not finite")
         return measures
 
-    def draw(self, record: Record) -> tuple[np.ndarray, Panel]:
+    def draw(self, record: Record, image: np.ndarray, outputs: Mapping[str, Any]) -> tuple[np.ndarray, Panel]:
         """Draw the image, the prediction, the error probability and, with ground truth, the true errors in a row.
 
         Returns:
             (h, w, 3) uint8 RGB, and the panel of the prediction for the legend.
         """
-        image = self.predictor.read(record["file_name"])
-        outputs = self.predictor(image)
         maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
         labels = get_label_map(outputs)
         assert labels is not None
         small = {"sem_seg_labels": _shrink(labels.cpu().numpy(), cv2.INTER_NEAREST)}
         panel = make_panels(small, self.table)["semantic"]
-        image = _shrink(read_picture(record["file_name"]))
+        picture = _shrink(read_picture(record["file_name"]))
         probability = _shrink(maps["error"].probability(size).cpu().numpy())
         pictures = [
-            Picture(to_canvas(image), f"input {size[1]}×{size[0]}"),
-            panel.draw(image),
+            Picture(to_canvas(picture), f"input {size[1]}×{size[0]}"),
+            panel.draw(picture),
             Picture(draw_probability(probability), "error probability: black 0, red 1"),
         ]
         wrong, labeled = self.find_errors(record, maps, size)
@@ -131,6 +138,9 @@ class ErrorPredictor:
         labeled = ground_truth != self.table.ignore_label
         return labeled & (maps["uncorrected"].labels(size).cpu().numpy() != ground_truth), labeled
 
+    def _read(self, record: Record) -> np.ndarray:
+        return self.predictor.read(record["file_name"])
+
     def _maps(self, outputs: Mapping[str, Any]) -> Mapping[str, LogitMap]:
         maps = outputs.get("semantic_logit_maps", {})
         if not {"error", "error_unbalanced", "uncorrected"} <= maps.keys():
@@ -140,23 +150,31 @@ class ErrorPredictor:
         return maps
 
 
-def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> None:
-    """Draw a row for each of the ranked images.
+def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked], left_out: LeftOutFiles) -> None:
+    """Draw a row for each of the ranked images; `left_out` gets those that can't be drawn.
 
     Raises:
         DataError: the file can't be written.
     """
     rows, panels = [], []
-    for rank, (record, measures) in enumerate(tqdm(ranked, desc="drawing", unit="img", disable=None), start=1):
-        row, panel = model.draw(record)
-        caption = f"{rank}. {record['file_name']}: predicted error {100 * measures.predicted_error:.2f} %"
+    drawn = tqdm(model.draw_all([record for record, _ in ranked]), "drawing", len(ranked), unit="img", disable=None)
+    for rank, ((record, measures), (_, future)) in enumerate(zip(ranked, drawn, strict=True), start=1):
+        row, panel = None, None
+        with left_out.collect(record["file_name"]):
+            row, panel = future.result()
+        if row is None or panel is None:
+            continue
+        caption = (
+            f"{rank}. {escape_unprintable(record['file_name'])}: predicted error {100 * measures.predicted_error:.2f} %"
+        )
         if measures.has_true_error:
             caption += f", true error {100 * measures.true_error:.2f} %"
         rows.append(Picture(row, caption))
         panels.append(panel)
+    if not rows:
+        return
     sheet = add_legend(make_grid(rows, 1), panels, model.table, "present")
-    if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
-        raise DataError(f"{file} can't be written")
+    write_picture(file, sheet)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -167,14 +185,14 @@ def run(args: argparse.Namespace) -> None:
     make_writable(args.output)
     model = ErrorPredictor(cfg)
     measured, left_out = [], LeftOutFiles()
-    for record in tqdm(records, "predicting", unit="img", disable=None):
-        with left_out.collect():
-            measured.append((record, model.measure(record)))
+    for record, future in tqdm(model.measure_all(records), "predicting", len(records), unit="img", disable=None):
+        with left_out.collect(record["file_name"]):
+            measured.append((record, future.result()))
     if not measured:
         left_out.raise_any(len(records))
     ranked = sorted(measured, key=lambda item: -item[1].predicted_error)
     write_ranking(args.output / "ranking.csv", ranked)
-    draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top])
+    draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top], left_out)
     comparison = compare_rankings(ranked)
     summary = summarize(ranked, comparison)
     source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from unified_seg.config.reading import YamlLoader
+from unified_seg_files import YamlError, parse_yaml
 
 # Written in C, where PyYAML has it.
 YamlDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -58,8 +58,8 @@ def dump_config(cfg: CfgNode) -> str:
 def load_dump(text: str) -> CfgNode | None:
     """Return the config that was dumped as this text; None if it is incomplete, since the run was killed."""
     try:
-        values = yaml.load(text, YamlLoader)
-    except (ValueError, yaml.YAMLError):
+        values = parse_yaml(text)
+    except YamlError:
         return None
     return CfgNode(values) if isinstance(values, dict) else None
 

@@ -1,4 +1,4 @@
-"""The claims of the semantic-guided fusion on an accelerator: which instance owns a pixel before regions grow.
+"""The claims of a fusion on an accelerator: which instance owns a pixel, before regions grow if they do.
 
 The claims go by score, one after the other, but they need no pixels: it is enough to know how many pixels each
 *pattern* has, a pattern being the label of a pixel with the masks that cover it. The accelerator makes one number of
@@ -33,16 +33,17 @@ MAX_PATTERNS = 4096
 
 @dataclass(frozen=True)
 class ClaimedPixels:
-    """The claims, and the sources of region growing.
+    """The claims, and the sources of region growing if there is one.
 
     Attributes:
         candidates: the given instances, and those that take part.
         claims: the candidates that own pixels.
         slots: (H + 1, W + 1) int64, closed with slots of no label.
-        keys: (H + 1, W + 1) int64: the number of the owner; `unreached` on things without an owner; 0 elsewhere.
+        keys: (H + 1, W + 1) int64: the number of the owner; `unreached` in regions without an owner; 0 elsewhere.
         unit: above all numbers of owners; `unreached` is a multiple.
         unreached: above all keys that growing computes, with `unit` as the cost of a step.
         label_areas: K, the pixels of each semantic id.
+        free_areas: K, those of them without an owner.
     """
 
     candidates: Candidates
@@ -52,20 +53,27 @@ class ClaimedPixels:
     unit: int
     unreached: int
     label_areas: list[int]
+    free_areas: list[int]
 
 
 def claim_pixels(
-    labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable, rules: Rules
+    labels: Tensor,
+    masks: BoxMasks,
+    thing_ids: Tensor,
+    scores: Tensor,
+    table: ClassTable,
+    rules: Rules,
+    void_region: int = 0,
 ) -> ClaimedPixels:
-    """Let the instances, by falling score, own free pixels of their masks.
+    """Let the instances, by falling score, own free pixels of their masks and regions.
 
-    The arguments are those of `fuse_semantic_guided`.
+    The arguments are those of `fuse_semantic_guided`; `void_region` is the region of pixels without a label.
 
     Raises:
         ValueError: see `check_inputs`.
     """
-    slots = _number_slots(labels, table.num_semantic, rules.ignore_label)
-    slot_regions = np.array([0, *rules.region_of, 0, 0], dtype=np.int64)
+    slots = number_slots(labels, table.num_semantic, rules.ignore_label)
+    slot_regions = np.array([0, *rules.region_of, 0, void_region], dtype=np.int64)
     unit = len(slot_regions) + len(masks)
     unreached = (slots.numel() + 1) * unit
     capacity = max(MAX_PATTERNS, 8 * len(slot_regions))
@@ -112,8 +120,10 @@ def claim_pixels(
         claimed = upload(new_keys, labels.device)[torch.searchsorted(patterns, words)]
         keys = claimed if keys is None else keys + claimed
         if not blocks:
-            claims, label_areas = Claims(kept, areas), found.slot_areas[1:-2].tolist()
-            return ClaimedPixels(candidates, claims, slots, keys, unit, unreached, label_areas)
+            free = found.counts * (~found.owned & (owners == 0))
+            per_label = (found.slot_areas, np.bincount(found.slots, free, minlength=len(slot_regions)))
+            label_areas, free_areas = (slot_areas[1:-2].astype(np.int64).tolist() for slot_areas in per_label)
+            return ClaimedPixels(candidates, Claims(kept, areas), slots, keys, unit, unreached, label_areas, free_areas)
 
 
 @dataclass(frozen=True)
@@ -122,6 +132,7 @@ class _Patterns:
 
     Attributes:
         masks: (U,) uint64, the patterns, whose first bits are those of the masks.
+        slots: (U,) int64.
         regions: (U,) int64, the regions of their slots.
         owned: (U,) bool, whether their pixels have an owner.
         counts: (U,) int64, their pixels.
@@ -129,6 +140,7 @@ class _Patterns:
     """
 
     masks: np.ndarray
+    slots: np.ndarray
     regions: np.ndarray
     owned: np.ndarray
     counts: np.ndarray
@@ -142,10 +154,10 @@ def _read_patterns(read: np.ndarray, capacity: int, slot_regions: np.ndarray) ->
     slots = (masks >> np.uint64(SLOT_BIT)).astype(np.int64)
     owned = (masks >> np.uint64(OWNED_BIT) & np.uint64(1)).astype(bool)
     slot_areas = np.bincount(slots, counts, minlength=len(slot_regions)).astype(np.int64)
-    return _Patterns(masks, slot_regions[slots], owned, counts, slot_areas)
+    return _Patterns(masks, slots, slot_regions[slots], owned, counts, slot_areas)
 
 
-def _number_slots(labels: Tensor, num_labels: int, ignore_label: int) -> Tensor:
+def number_slots(labels: Tensor, num_labels: int, ignore_label: int) -> Tensor:
     """Return the closed map of slots."""
     closed = F.pad(labels.long(), (0, 1, 0, 1), value=ignore_label)
     return (closed.clamp(-1, num_labels) + 1).masked_fill_(closed == ignore_label, num_labels + 2)

@@ -6,13 +6,36 @@ Feature Pyramid Networks (2019).
 (H, W) = the image, N = instances.
 """
 
+import math
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from unified_seg.fusion.input_checks import check_inputs
+from unified_seg.fusion.claims import claim_pixels
+from unified_seg.fusion.input_checks import check_labels, check_shapes
+from unified_seg.fusion.steps import Candidates, Claims, Rules, select_candidates
+from unified_seg.ops.devices import upload
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.panoptic_map import PanopticMap, SegmentsInfo
+
+
+class Merged(NamedTuple):
+    """The merged map: instances 1, 2, ... in the order of their scores, then stuff.
+
+    Attributes:
+        ids: (H, W) int32; 0 = void.
+        candidates: the instances whose score is high enough.
+        claims: those of them that are segments.
+        stuff: (semantic id, area) of each stuff segment.
+    """
+
+    ids: Tensor
+    candidates: Candidates
+    claims: Claims
+    stuff: list[tuple[int, int]]
 
 
 def merge_by_score(
@@ -43,37 +66,78 @@ def merge_by_score(
     Raises:
         ValueError: see `check_inputs`.
     """
-    check_inputs(labels, masks, thing_ids, scores, table)
-    ids = torch.zeros(labels.shape, dtype=torch.int32, device=labels.device)
-    segments: SegmentsInfo = []
-    windows = list(masks)
-    # A stable sort: of equal scores the lower index comes first, on every device.
-    for index in scores.argsort(descending=True, stable=True).tolist():
-        score = float(scores[index])
-        if score < score_threshold:
-            break
-        window, mask = windows[index]
+    check_shapes(labels, masks, thing_ids, scores)
+    # A single region: an instance may own pixels of any label.
+    rules = Rules(
+        region_of=np.ones(table.num_semantic, dtype=np.int64),
+        ignore_label=table.ignore_label,
+        score_threshold=score_threshold,
+        overlap_threshold=overlap_threshold,
+        min_segment_area=math.inf,
+        min_stuff_area=stuff_area_limit,
+        connectivity=4,
+    )
+    merge = _merge_one_by_one if labels.device.type == "cpu" else _merge_at_once
+    merged = merge(labels, masks, thing_ids, scores, table, rules)
+    return PanopticMap(merged.ids, _describe(merged))
+
+
+def _merge_one_by_one(
+    labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable, rules: Rules
+) -> Merged:
+    """Merge on the CPU."""
+    check_labels(labels, table)
+    candidates = select_candidates(thing_ids.tolist(), scores.tolist(), table, rules)
+    ids = torch.zeros(labels.shape, dtype=torch.int32)
+    claims = Claims([], [])
+    for position, (window, mask) in enumerate(masks[candidates.order]):
         area = int(mask.sum())
         free = mask & (ids[window] == 0)
         free_area = int(free.sum())
-        if free_area == 0 or (area - free_area) / area > overlap_threshold:
+        if free_area == 0 or (area - free_area) / area > rules.overlap_threshold:
             continue
-        segment = {"id": len(segments) + 1, "isthing": True, "category_id": int(thing_ids[index])}
-        ids[window][free] = segment["id"]
-        segments.append({**segment, "area": free_area, "score": score, "instance_id": index})
-    _add_stuff(ids, segments, labels, table, stuff_area_limit)
-    return PanopticMap(ids, segments)
-
-
-def _add_stuff(ids: Tensor, segments: SegmentsInfo, labels: Tensor, table: ClassTable, area_limit: int) -> None:
-    """Give each large enough stuff class its free pixels, in place."""
+        claims.kept.append(position)
+        claims.areas.append(free_area)
+        ids[window][free] = len(claims.kept)
+    left = labels[ids == 0]
+    areas = torch.bincount(left[left != table.ignore_label].long(), minlength=table.num_semantic).tolist()
+    stuff = _select_stuff(areas, table, rules)
     free = ids == 0
-    for semantic_id in torch.unique(labels[free]).tolist():
-        if semantic_id == table.ignore_label or table.is_thing[semantic_id]:
-            continue
-        stuff = free & (labels == semantic_id)
-        area = int(stuff.sum())
-        if area < area_limit:
-            continue
-        ids[stuff] = len(segments) + 1
+    for number, (semantic_id, _) in enumerate(stuff, len(claims.kept) + 1):
+        ids[free & (labels == semantic_id)] = number
+    return Merged(ids, candidates, claims, stuff)
+
+
+def _merge_at_once(
+    labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable, rules: Rules
+) -> Merged:
+    """Merge on an accelerator, which is waited for once; see `claims`."""
+    claimed = claim_pixels(labels, masks, thing_ids, scores, table, rules, void_region=1)
+    stuff = _select_stuff(claimed.free_areas, table, rules)
+    kept = len(claimed.claims.kept)
+    stuff_ids = np.zeros(table.num_semantic + 3, dtype=np.int64)  # by slot
+    stuff_ids[[semantic_id + 1 for semantic_id, _ in stuff]] = np.arange(kept + 1, kept + 1 + len(stuff))
+    height, width = labels.shape
+    keys, slots = (each[:height, :width] for each in (claimed.keys, claimed.slots))
+    others = upload(stuff_ids, labels.device)[slots]
+    # The owner with the number K + 3 is the first segment.
+    ids = torch.where(keys == claimed.unreached, others, keys - (table.num_semantic + 2))
+    return Merged(ids.int(), claimed.candidates, claimed.claims, stuff)
+
+
+def _select_stuff(free_areas: list[int], table: ClassTable, rules: Rules) -> list[tuple[int, int]]:
+    """Return (semantic id, area) of the stuff with enough pixels, from the pixels of each class without an instance."""
+    areas = enumerate(free_areas)
+    return [(k, area) for k, area in areas if area and not table.is_thing[k] and area >= rules.min_stuff_area]
+
+
+def _describe(merged: Merged) -> SegmentsInfo:
+    segments: SegmentsInfo = []
+    for position, area in zip(merged.claims.kept, merged.claims.areas):
+        index = merged.candidates.order[position]
+        thing_id, score = merged.candidates.thing_ids[index], merged.candidates.scores[index]
+        segment = {"id": len(segments) + 1, "isthing": True, "category_id": thing_id, "area": area}
+        segments.append({**segment, "score": score, "instance_id": index})
+    for semantic_id, area in merged.stuff:
         segments.append({"id": len(segments) + 1, "isthing": False, "category_id": semantic_id, "area": area})
+    return segments

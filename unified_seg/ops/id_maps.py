@@ -120,6 +120,29 @@ def look_up(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:
     return result
 
 
+def join_bytes(pixels: np.ndarray) -> np.ndarray:
+    """Return the number of each pixel, as COCO's panoptic PNGs hold ids: R + 256 G + 65536 B.
+
+    Args:
+        pixels: (H, W, 3) uint8, B, G, R.
+
+    Returns:
+        (H, W) int32.
+    """
+    result = np.empty(pixels.shape[:2], dtype=np.int32)
+    _join_bytes(pixels, result)
+    return result
+
+
+@compiled
+def _join_bytes(pixels: np.ndarray, result: np.ndarray) -> None:
+    height, width = result.shape
+    for y in range(height):
+        for x in range(width):
+            high, middle, low = pixels[y, x, 0], pixels[y, x, 1], pixels[y, x, 2]
+            result[y, x] = np.int32(low) | np.int32(middle) << 8 | np.int32(high) << 16
+
+
 @compiled
 def _look_up(numbers: np.ndarray, values: np.ndarray, result: np.ndarray) -> None:
     """Fill `result` from flat numbers."""

@@ -170,16 +170,20 @@ class ClassTable:
     def by_dataset_id(self) -> dict[int, SegmentClass]:
         return {c.dataset_id: c for c in self.classes}
 
+    @cached_property
+    def _by_category_id(self) -> dict[tuple[bool, int], SegmentClass]:
+        return {(c.is_thing, c.category_id): c for c in self.classes}
+
     def find_class(self, category_id: int, is_thing: bool) -> SegmentClass:
         """Return the class of a panoptic segment, from Detectron2's description of it.
 
         Raises:
             ValueError: the table has no such class.
         """
-        for c in self.things if is_thing else self.classes:
-            if c.is_thing == is_thing and c.category_id == category_id:
-                return c
-        raise ValueError(f"no {'thing' if is_thing else 'stuff'} class has category_id {category_id}")
+        try:
+            return self._by_category_id[is_thing, category_id]
+        except KeyError:
+            raise ValueError(f"no {'thing' if is_thing else 'stuff'} class has category_id {category_id}") from None
 
     @classmethod
     def from_metadata(cls, metadata: Any) -> "ClassTable":

@@ -31,6 +31,10 @@ def check_solver(cfg: CfgNode) -> None:
         raise ConfigError(
             f"SOLVER.IMS_PER_BATCH: must be a multiple of the {processes} processes, got {solver.IMS_PER_BATCH}"
         )
+    if not 0 <= cfg.MODEL_EMA.DECAY < 1:
+        raise ConfigError(f"MODEL_EMA.DECAY: must be in [0, 1), got {cfg.MODEL_EMA.DECAY}")
+    if cfg.MODEL_EMA.ENABLED and cfg.TEST.PRECISE_BN.ENABLED:
+        raise ConfigError("MODEL_EMA.ENABLED: TEST.PRECISE_BN measures other weights than the average; use one of them")
     if solver.WARMUP_ITERS >= solver.MAX_ITER:
         message = (
             f"SOLVER.WARMUP_ITERS: {solver.WARMUP_ITERS} is not below SOLVER.MAX_ITER {solver.MAX_ITER}, so the "
@@ -46,9 +50,12 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     schedules scale each group's own rate, so that the factor holds for the whole run.
 
     Raises:
-        ConfigError: an unknown name, or a factor that is not above 0.
+        ConfigError: an unknown name, a factor that is not above 0, or clipping for a fused optimizer.
     """
     solver = cfg.SOLVER
+    if solver.FUSED and solver.CLIP_GRADIENTS.ENABLED:
+        # In mixed precision a fused optimizer gets scaled gradients, which Detectron2 would clip.
+        raise ConfigError("SOLVER.FUSED must be False with SOLVER.CLIP_GRADIENTS.ENABLED")
     groups = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
@@ -57,7 +64,9 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
     )
     groups = _split_new_layers(groups, model, solver.NEW_LAYERS_LR_FACTOR)
-    common = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
+    common: dict[str, Any] = {"lr": solver.BASE_LR, "weight_decay": solver.WEIGHT_DECAY}
+    if solver.FUSED:
+        common["fused"] = True  # else the choice of PyTorch
     if solver.OPTIMIZER == "SGD":
         sgd = maybe_add_gradient_clipping(cfg, torch.optim.SGD)
         return sgd(groups, momentum=solver.MOMENTUM, nesterov=solver.NESTEROV, **common)

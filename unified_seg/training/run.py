@@ -17,6 +17,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
 from unified_seg.inference.trained_model import load_trained_model
 from unified_seg.training.launch import launch
+from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.training.resume import check_resume, keep_value_range
 from unified_seg.training.run_setup import set_up_run
 from unified_seg.training.stages import run_stages
@@ -79,12 +80,14 @@ def setup(args: argparse.Namespace) -> tuple[CfgNode, list[Change]]:
         The config, and what has changed in it since the checkpoint from which the run is going to be resumed.
 
     Raises:
-        ConfigError: see `load_config`, `resolve_config` and `check_resume`.
+        ConfigError: see `load_config`, `resolve_config`, `prepare_output_folder` and `check_resume`.
     """
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
     cfg = resolve_config(cfg)
+    if comm.is_main_process():
+        prepare_output_folder(cfg.OUTPUT_DIR)
     # Before the config of the earlier run is overwritten.
     changes = check_resume(cfg) if args.resume and not args.eval_only else []
     warnings += [f"{change}; it takes effect from here on" for change in changes]

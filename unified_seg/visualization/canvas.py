@@ -5,12 +5,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from unified_seg.data.problems import WriteError
 from unified_seg.visualization.colors import Color, make_void_pattern
 from unified_seg.visualization.text_labels import SegmentVisualizer, TextLabel
+from unified_seg_files import write_bytes
 
 VOID = 0  # the id of pixels without a segment
 OUTSIDE = -1  # the id of the padding around a tiny image
@@ -141,3 +144,20 @@ def _find_outline(ids: np.ndarray) -> np.ndarray:
     edge[1:] |= down
     edge[:-1] |= down
     return edge
+
+
+def write_picture(file: Path, picture: np.ndarray) -> None:
+    """Write a picture in the format of the file's suffix, whole or not at all.
+
+    Args:
+        file: its folder is created if need be.
+        picture: (H, W, 3) uint8, RGB.
+
+    Raises:
+        WriteError: it can't be written, with the cause.
+    """
+    try:
+        _, data = cv2.imencode(file.suffix, picture[:, :, ::-1])
+        write_bytes(file, data.tobytes())
+    except (OSError, ValueError, cv2.error) as error:
+        raise WriteError.from_error(error, file) from None

@@ -1,28 +1,31 @@
 """The images of a data set whose semantic maps change most from one prediction to another.
 
-A callable returns the label maps of a record, so the predictions may be those of one model before and after its fusion,
+A callable returns the label maps of records, so the predictions may be those of one model before and after its fusion,
 or those of two models.
 """
 
 import csv
+import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from unified_seg.data.io.image_files import read_picture
-from unified_seg.data.problems import DataError
+from unified_seg.data.problems import DataError, WriteError
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.visualization.canvas import write_picture
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, measure_change
 from unified_seg.visualization.overview import add_legend
 from unified_seg.visualization.sheet import Picture, make_grid
+from unified_seg_files import escape_cell, write_text
 
 Record = dict[str, Any]
-Compare = Callable[[Record], LabelMaps]
+#: Returns the label maps of each record, in order; it may predict several at once.
+Compare = Callable[[Sequence[Record]], Iterable[LabelMaps]]
 
 
 class RecordChange(NamedTuple):
@@ -39,7 +42,7 @@ def write_changes(
 
     Args:
         folder: exists.
-        compare: returns the label maps of a record.
+        compare: returns the label maps of each of the records.
         records: of a data set, each with `file_name` and `image_id`.
         table: of the data set.
         names: of the two predictions, for the captions.
@@ -67,8 +70,9 @@ def write_changes(
 def measure_changes(compare: Compare, records: Sequence[Record], table: ClassTable) -> list[RecordChange]:
     """Return the changes of records with a labeled pixel, best first."""
     changes = []
-    for record in tqdm(records, desc="predicting", unit="img", disable=None):
-        change = measure_change(compare(record), table)
+    pairs = zip(records, compare(records), strict=True)
+    for record, maps in tqdm(pairs, "predicting", len(records), unit="img", disable=None):
+        change = measure_change(maps, table)
         if not math.isnan(change.gain):
             changes.append(RecordChange(record, change))
     return sorted(changes, key=lambda c: -c.change.gain)
@@ -85,14 +89,16 @@ def write_csv(file: Path, changes: Sequence[RecordChange]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(["image_id", "before", "after", "change"])
+    for record, change in changes:
+        numbers = (f"{value:.4f}" for value in (change.before, change.after, change.gain))
+        writer.writerow([escape_cell(record["image_id"]), *numbers])
     try:
-        with file.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["image_id", "before", "after", "change"])
-            for record, change in changes:
-                writer.writerow([record["image_id"], *(f"{v:.4f}" for v in (change.before, change.after, change.gain))])
+        write_text(file, lines.getvalue())
     except OSError as error:
-        raise DataError(f"{file} cannot be written: {error.strerror}") from None
+        raise WriteError.from_error(error, file) from None
 
 
 def draw_sheet(
@@ -106,13 +112,13 @@ def draw_sheet(
         DataError: the file cannot be written.
     """
     rows, panels = [], []
-    for record, change in tqdm(chosen, desc=f"drawing {file.name}", unit="img", disable=None):
-        row, shown = draw_change(read_picture(record["file_name"]), compare(record), table, names)
+    pairs = zip(chosen, compare([each.record for each in chosen]), strict=True)
+    for (record, change), maps in tqdm(pairs, f"drawing {file.name}", len(chosen), unit="img", disable=None):
+        row, shown = draw_change(read_picture(record["file_name"]), maps, table, names)
         rows.append(Picture(row, format_caption(record, change, names)))
         panels += shown
     sheet = add_legend(make_grid(rows, 1), panels, table, "present")
-    if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
-        raise DataError(f"{file} cannot be written")
+    write_picture(file, sheet)
 
 
 def format_caption(record: Record, change: SemanticChange, names: tuple[str, str]) -> str:

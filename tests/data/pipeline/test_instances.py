@@ -1,25 +1,8 @@
 import numpy as np
-from detectron2.structures.masks import polygons_to_bitmask
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from unified_seg.data.pipeline.instances import draw_polygons, make_instances, make_instances_from_segments
+from unified_seg.data.pipeline.instances import make_instances, make_instances_from_segments
 
 SIZE = (24, 32)
-# Tenths are where pycocotools rounds.
-coordinates = st.one_of(st.floats(-20, 50, width=32), st.integers(-200, 500).map(lambda value: value / 10))
-polygons = st.lists(coordinates, min_size=6, max_size=12).map(
-    lambda values: np.array(values[: len(values) // 2 * 2], dtype=np.float64).reshape(-1, 2)
-)
-
-
-@settings(max_examples=200, deadline=None)
-@given(st.lists(polygons, min_size=1, max_size=3))
-def test_polygons_are_drawn_as_pycocotools_draws_them(drawn: list[np.ndarray]) -> None:
-    top, left, mask = draw_polygons(drawn, SIZE)
-    full = np.zeros(SIZE, dtype=bool)
-    full[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
-    assert np.array_equal(full, polygons_to_bitmask([polygon.reshape(-1).tolist() for polygon in drawn], *SIZE))
 
 
 def test_boxes_are_tight_and_empty_masks_left_out() -> None:

@@ -4,7 +4,6 @@ pycocotools hands run lengths and polygons to C code without checks: if they do 
 beyond its memory, or gives a wrong mask.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,17 +48,18 @@ def convert_to_rle(segmentation: Any, image_size: tuple[int, int], where: str) -
     checked = check_segmentation(segmentation, image_size, where)
     if isinstance(checked, dict):
         return checked
-    return decode_rle(mask_util.merge(mask_util.frPyObjects(checked, *image_size)))
+    polygons = [polygon.reshape(-1).tolist() for polygon in checked]
+    return decode_rle(mask_util.merge(mask_util.frPyObjects(polygons, *image_size)))
 
 
-def check_segmentation(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle | list[list[float]]:
+def check_segmentation(segmentation: Any, image_size: tuple[int, int], where: str) -> Rle | list[np.ndarray]:
     """Return a mask in its own form; polygons stay polygons, which transforms can move by fractions of a pixel.
 
     Args, raises:
         See `convert_to_rle`.
 
     Returns:
-        {"size": [H, W], "counts": str} of run lengths, or polygons [[x, y, x, y, ...], ...].
+        {"size": [H, W], "counts": str} of run lengths, or polygons (P, 2) float64 of x and y.
     """
     try:
         if isinstance(segmentation, dict):
@@ -147,7 +147,7 @@ def _merge_empty_runs(counts: Sequence[int]) -> np.ndarray:
     return np.r_[0, merged] if colors[0] else merged
 
 
-def _check_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[float]]:
+def _check_polygons(polygons: Any, image_size: tuple[int, int]) -> list[np.ndarray]:
     if not isinstance(polygons, list | tuple) or not polygons:
         raise DataError(f"a mask must be polygons or run lengths, got {polygons!r:.80}")
     # Some versions of VIA write one polygon without a list around it.
@@ -156,29 +156,35 @@ def _check_polygons(polygons: Any, image_size: tuple[int, int]) -> list[list[flo
     return [_check_polygon(polygon, image_size) for polygon in polygons]
 
 
-def _is_near(polygon: Any, farthest: float) -> bool:
-    """Return whether a list has plain numbers alone, none of them far away, without looking at each in Python."""
-    if not PLAIN_NUMBERS.issuperset(map(type, polygon)):
-        return False
-    return -farthest <= min(polygon) and max(polygon) <= farthest and not any(map(math.isnan, polygon))
-
-
-def _check_polygon(polygon: Any, image_size: tuple[int, int]) -> list[float]:
+def _check_polygon(polygon: Any, image_size: tuple[int, int]) -> np.ndarray:
     # Detectron2's records may hold arrays.
     if not isinstance(polygon, list | tuple | np.ndarray):
         raise DataError(f"a polygon must be a list of numbers x, y, x, y, ..., got {polygon!r:.80}")
     if len(polygon) < 6 or len(polygon) % 2:
         raise DataError(f"a polygon must have at least 3 points x, y, got {len(polygon)} numbers")
-    farthest = MAX_DISTANCE * max(image_size)
-    for value in () if _is_near(polygon, farthest) else polygon:
-        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
-            raise DataError(f"a polygon must be a list of numbers, got {value!r:.80}")
-        if not -farthest <= value <= farthest:
-            raise DataError(f"a polygon has the coordinate {value!r:.80}, which is NaN or far outside the image")
-    points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    if not PLAIN_NUMBERS.issuperset(map(type, polygon)):
+        _check_types(polygon)
+    try:
+        points = np.array(polygon, dtype=np.float64).reshape(-1, 2)
+    except OverflowError:  # of a whole number with hundreds of digits
+        points = np.full((1, 2), np.inf)
+    allowed = MAX_DISTANCE * max(image_size)
+    farthest = float(np.abs(points).max())
+    if not farthest <= allowed:
+        wrong = next(value for value in polygon if not -allowed <= value <= allowed)
+        raise DataError(f"a polygon has the coordinate {wrong!r:.80}, which is NaN or far outside the image")
     # The rasterizer's memory grows with the outline. The longest valid one goes around every pixel, and once around
     # everything that is not too far outside.
-    outline = float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
-    if outline > 4 * image_size[0] * image_size[1] + 8 * farthest:
-        raise DataError(f"a polygon has too long an outline, {outline:.0f} pixels")
-    return points.reshape(-1).tolist()
+    longest = 4 * image_size[0] * image_size[1] + 8 * allowed
+    if len(points) * 2 * farthest > longest:  # else it can't be longer
+        outline = float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
+        if outline > longest:
+            raise DataError(f"a polygon has too long an outline, {outline:.0f} pixels")
+    return points
+
+
+def _check_types(polygon: Any) -> None:
+    """Raise DataError for a value that is not a number."""
+    for value in polygon:
+        if not isinstance(value, int | float | np.integer | np.floating) or isinstance(value, bool):
+            raise DataError(f"a polygon must be a list of numbers, got {value!r:.80}")

@@ -3,7 +3,7 @@
 H, W = the image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,10 @@ class GroundTruthSegment:
 
 
 def read_segments(
-    record: Record, table: ClassTable, report: Report = raise_error
+    record: Record,
+    table: ClassTable,
+    report: Report = raise_error,
+    read: Callable[[str], np.ndarray] = read_panoptic_ids,
 ) -> tuple[np.ndarray, list[GroundTruthSegment]]:
     """Return the panoptic map of a record, and its segments.
 
@@ -43,6 +46,7 @@ def read_segments(
             segments that are reported already, None for one that can't be read.
         table: the classes.
         report: gets the problems; a wrong segment is left out.
+        read: reads the PNG.
 
     Returns:
         (H, W) int32 segment ids with 0 = void, and the segments.
@@ -52,7 +56,7 @@ def read_segments(
             default report, segments of the PNG and of segments_info differ, an id occurs twice, or a class is unknown.
     """
     file_name = record["pan_seg_file_name"]
-    ids = check_size(read_panoptic_ids(file_name), (record["height"], record["width"]), file_name)
+    ids = check_size(read(file_name), (record["height"], record["width"]), file_name)
     infos = record.get("segments_info")
     if infos is None:
         raise DataError(f"{file_name}: its record has no segments_info")

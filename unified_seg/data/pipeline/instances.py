@@ -13,9 +13,10 @@ from detectron2.data import transforms as T
 from detectron2.structures import BitMasks, Boxes, Instances
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.masks import check_masks, check_segmentation, name_annotation
+from unified_seg.data.coco.masks import Rle, check_masks, check_segmentation, name_annotation
 from unified_seg.data.pipeline.shared_masks import SharedMasks
 from unified_seg.ops.id_maps import measure_segments
+from unified_seg.ops.polygons import draw_polygons
 
 Record = Mapping[str, Any]
 # The top row, the left column and the mask (h, w) bool of a part of an image.
@@ -58,39 +59,32 @@ def make_instances_from_annotations(
         moved = [detection_utils.transform_instance_annotations(box, transforms, size) for box in boxes]
         return detection_utils.filter_empty_instances(detection_utils.annotations_to_instances(moved, size))
     check_masks(record)
+    masks = [_read_mask(record, index, annotation) for index, annotation in annotations]
     windows = []
-    for index, annotation in annotations:
-        where = f"{record['file_name']}: {name_annotation(annotation, index)}"
-        mask = check_segmentation(annotation["segmentation"], (record["height"], record["width"]), where)
+    for mask, polygons in zip(masks, _move_polygons(masks, transforms)):
         if isinstance(mask, dict):
-            windows.append((0, 0, transforms.apply_segmentation(mask_util.decode(mask)).astype(bool)))
+            windows.append((0, 0, transforms.apply_segmentation(mask_util.decode(mask)).view(bool)))
         else:
-            polygons = transforms.apply_polygons([np.array(polygon).reshape(-1, 2) for polygon in mask])
             windows.append(draw_polygons(polygons, size))
     return make_instances(windows, [int(annotation["category_id"]) for _, annotation in annotations], size)
 
 
-def draw_polygons(polygons: Sequence[np.ndarray], size: tuple[int, int]) -> Window:
-    """Return the window with the mask of polygons (P, 2) of x and y in pixels, as pycocotools draws them.
+def _read_mask(record: Record, index: int, annotation: Record) -> Rle | list[np.ndarray]:
+    """Return the mask of an annotation, checked; see `check_segmentation`."""
+    where = f"{record['file_name']}: {name_annotation(annotation, index)}"
+    return check_segmentation(annotation["segmentation"], (record["height"], record["width"]), where)
 
-    Args:
-        polygons: of one instance.
-        size: (H, W).
-    """
-    # pycocotools rounds to fifths of a pixel, toward 0 in what lies left of the image or above it.
-    fifths = [np.trunc(5 * polygon + 0.5) for polygon in polygons]
-    points = np.concatenate([np.zeros((0, 2)), *fifths])
-    if not len(points):
-        return 0, 0, np.zeros((0, 0), dtype=bool)
-    left, top = (int(low) for low in (points.min(axis=0) // 5 - 1).clip(min=0))
-    right, bottom = (int(high) for high in (points.max(axis=0) // 5 + 2).clip(max=size[::-1]))
-    if left >= right or top >= bottom:
-        return 0, 0, np.zeros((0, 0), dtype=bool)
-    moved = [(polygon - (5 * left, 5 * top)).reshape(-1) for polygon in fifths]
-    # So that it rounds to the same fifths again.
-    moved = [np.where(polygon < 0, polygon - 0.75, polygon) / 5 for polygon in moved]
-    runs = mask_util.merge(mask_util.frPyObjects([p.tolist() for p in moved], bottom - top, right - left))
-    return top, left, mask_util.decode(runs).astype(bool)
+
+def _move_polygons(masks: Sequence[Rle | list[np.ndarray]], transforms: T.TransformList) -> list[list[np.ndarray]]:
+    """Return the transformed polygons of each mask; of run lengths none."""
+    polygons = [[] if isinstance(mask, dict) else mask for mask in masks]
+    points = [polygon for group in polygons for polygon in group]
+    if not points:
+        return polygons
+    # All at once: a transform takes some microseconds a call. What lies outside is clipped where it is drawn.
+    moved = transforms.apply_coords(np.concatenate(points))
+    parts = iter(np.split(moved, np.cumsum([len(part) for part in points])[:-1]))
+    return [[next(parts) for _ in group] for group in polygons]
 
 
 def make_instances(windows: Sequence[Window], classes: Sequence[int], size: tuple[int, int]) -> Instances:

@@ -9,6 +9,7 @@ from detectron2.layers import ROIAlign
 from detectron2.structures import BitMasks
 from torch import Tensor
 
+from unified_seg.ops.compiled import compiled
 from unified_seg.ops.devices import upload
 
 
@@ -44,10 +45,11 @@ class SharedMasks(BitMasks):
         places = []
         for number, (top, left, mask) in enumerate(windows, 1):
             area = (slice(top, top + mask.shape[0]), slice(left, left + mask.shape[1]))
-            layer = next((i for i, drawn in enumerate(maps) if not drawn[area][mask].any()), len(maps))
+            parts = (drawn[area] for drawn in maps)
+            layer = next((i for i, part in enumerate(parts) if _draw_if_free(part, mask, number)), len(maps))
             if layer == len(maps):
                 maps.append(np.zeros(image_size, dtype=dtype))
-            maps[layer][area][mask] = number
+                _draw_if_free(maps[layer][area], mask, number)
             places.append((layer, number))
         stacked = np.stack(maps) if len(maps) > 1 else np.array(maps).reshape(-1, *image_size)
         return cls(torch.from_numpy(stacked), torch.tensor(places, dtype=torch.int64).reshape(-1, 2))
@@ -88,3 +90,20 @@ class SharedMasks(BitMasks):
 
     def _get_index(self) -> Tensor:
         return torch.arange(len(self.places), device=self.device) if self.index is None else self.index
+
+
+@compiled
+def _draw_if_free(drawn: np.ndarray, mask: np.ndarray, number: int) -> bool:
+    """Write a number where the mask is, unless other numbers are there; return whether it was written."""
+    height, width = mask.shape
+    # Without branches in the inner loops several pixels are computed at once.
+    for y in range(height):
+        is_taken = False
+        for x in range(width):
+            is_taken |= mask[y, x] & (drawn[y, x] != 0)
+        if is_taken:
+            return False
+    for y in range(height):
+        for x in range(width):
+            drawn[y, x] |= number * mask[y, x]
+    return True
