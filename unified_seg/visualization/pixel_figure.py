@@ -29,7 +29,7 @@ class PixelFigure:
         size = np.array([self.width, self.height]) + _MARGIN
         self.figure = Figure(frameon=False)
         self.dpi = self.figure.get_dpi()
-        self.figure.set_size_inches(size / self.dpi)
+        self.figure.set_size_inches(*(size / self.dpi).tolist())
         self._canvas = FigureCanvasAgg(self.figure)
         self._image = image
         x_scale, y_scale = size / (self.width, self.height)

@@ -5,11 +5,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
@@ -52,17 +52,18 @@ class _Position:
 class SegmentVisualizer(PixelFigure):
     """Boxes, and labels of any characters that do not overlap, in the style of Detectron2's Visualizer."""
 
-    def draw_box(self, box: Sequence[float], color: tuple[float, ...]) -> None:
+    def draw_box(self, box: Sequence[float], color: Sequence[float]) -> None:
         """Draw the outline of a box x0, y0, x1, y1 in an RGB color, 0 to 1."""
         self.draw_rectangle(*box, fill=False, edgecolor=color, linewidth=0.11 * compute_font_size(self.width))
 
-    def draw_text(self, text: str, position: tuple[float, float], color: tuple[float, ...]) -> Text:
+    def draw_text(self, text: str, position: tuple[float, float], color: Sequence[float]) -> Text:
         """Draw a text in fonts that have its characters, centered at a position, on a dark background."""
-        bright = np.maximum(to_rgb(color), 0.2)
+        bright = np.maximum(color, 0.2)
         bright[np.argmax(bright)] = max(0.8, np.max(bright))
-        options = {"size": compute_font_size(self.width), "va": "center", "ha": "center", "color": bright, "zorder": 10}
         box = {"facecolor": "black", "alpha": 0.8, "pad": 0.7, "edgecolor": "none"}
-        return self.write(*position, text, bbox=box, **options)
+        options: dict[str, Any] = {"size": compute_font_size(self.width), "color": bright, "bbox": box, "zorder": 10}
+        x, y = position
+        return self.write(x, y, text, va="center", ha="center", **options)
 
     def write_labels(self, labels: Sequence[TextLabel], ids: np.ndarray) -> None:
         """Write the labels for which there is room: things first, large segments before small ones.
