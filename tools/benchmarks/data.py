@@ -81,7 +81,7 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
                         peer=partial(prepare, **options, peer=True),
                         equal="images, labels" + (", classes and masks" if labels != "panoptic" else ""),
                         assert_equal=assert_equal_tensors,
-                        with_memory=prepare is not prepare_first_batch,
+                        starts_anew=prepare is prepare_first_batch,
                     )
                 )
     return comparisons
