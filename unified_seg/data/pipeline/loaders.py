@@ -1,9 +1,11 @@
 """Detectron2's loaders with `UnifiedMapper`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, build_detection_test_loader, build_detection_train_loader
 
@@ -25,8 +27,11 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     if cfg.MODEL.LOAD_PROPOSALS:
         raise ConfigError("MODEL.LOAD_PROPOSALS must be False: precomputed proposals are not supported")
     records = DatasetFromList(load_training_records(cfg), copy=False)
-    mapper = SkipUnreadable(UnifiedMapper(cfg, True), records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
+    plain = UnifiedMapper(cfg, True)
+    mapper = SkipUnreadable(plain, records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
     sampler = build_train_sampler(cfg, records)
+    if cfg.DATALOADER.NUM_WORKERS:
+        load_compiled(partial(plain, records[0]))
     return build_detection_train_loader(cfg, dataset=records, mapper=mapper, sampler=sampler)
 
 
@@ -37,7 +42,24 @@ def get_unreadable_list(cfg: CfgNode) -> Path:
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
     """Return a loader of each record of a data set once, one a batch; an unreadable file is an error."""
-    return build_detection_test_loader(cfg, dataset_name, mapper=UnifiedMapper(cfg, False))
+    loader = build_detection_test_loader(cfg, dataset_name, mapper=UnifiedMapper(cfg, False))
+    if cfg.DATALOADER.NUM_WORKERS and len(loader.dataset):
+        load_compiled(partial(loader.dataset.__getitem__, 0))
+    return loader
+
+
+def load_compiled(map_record: Callable[[], Any]) -> None:
+    """Map a record in this process, so that its workers have what is compiled; each would import numba, for seconds.
+
+    The random numbers stay as they were; errors are left to the workers.
+    """
+    state = np.random.get_state()
+    try:
+        map_record()
+    except DataError:
+        pass
+    finally:
+        np.random.set_state(state)
 
 
 def load_training_records(cfg: CfgNode) -> list[dict[str, Any]]:
