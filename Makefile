@@ -2,13 +2,19 @@
 # is used as it is (see tools/setup_env.py).
 PYTHON = $(shell python3 tools/setup_env.py --which)
 
-.PHONY: demo test lint bench setup
+.PHONY: demo demo-photos test lint bench setup
 
 setup:
 	@python3 tools/setup_env.py
 
 demo: setup
 	$(PYTHON) tools/run_demo.py --output output/demo
+
+# DATA: the folder that holds camvid/ (datasets/README.md).
+DATA = datasets
+demo-photos: setup
+	DETECTRON2_DATASETS=$(DATA) $(PYTHON) tools/run_demo.py --config-file configs/camvid/demo.yaml \
+		--output output/demo_photos
 
 output/demo/model_final.pth:
 	$(MAKE) demo

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-PACKAGES = ("toyscapes", "unified_seg", "unified_seg_cli")
+PACKAGES = ("toyscapes", "unified_seg", "unified_seg_cli", "unified_seg_files")
 
 setup(
     name="unified_seg",
@@ -11,9 +11,7 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=find_packages(
-        include=["toyscapes", "toyscapes.*", "unified_seg", "unified_seg.*", "unified_seg_cli", "unified_seg_cli.*"]
-    ),
+    packages=find_packages(include=[name for package in PACKAGES for name in (package, f"{package}.*")]),
     package_data={"unified_seg.reporting.dataset_report": ["*.html.j2"]},
     python_requires=">=3.11",
     # Detectron2 itself is not on PyPI: tools/install_detectron2.py (run by `make setup`) installs it.

@@ -13,7 +13,6 @@ instances on top. A pixel of a thing class without an instance is void.
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -21,17 +20,14 @@ from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.ade20k import FOLDERS, HOW_TO_GET, IMAGES, list_ade20k_categories
 from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.label_files import read_label, read_panoptic_ids
-from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
 from unified_seg.data.preparation.labels import Label, write_labels
-from unified_seg.data.preparation.panoptic_json import read_image_ids, write_panoptic_json
+from unified_seg.data.preparation.panoptic_json import write_panoptic_files
 from unified_seg.data.problems import DataError
-from unified_seg.ops.id_maps import measure_segments
 
 CATEGORIES = list_ade20k_categories()
-# A segment's id is this times the id in the semantic label, 1 .. 150, plus the number of the instance, 0 for stuff. The
-# entry in the JSON can therefore be made from the PNG alone.
+# A segment's id is this times the id in the semantic label, 1 .. 150, plus the number of the instance, 0 for stuff.
 INSTANCES = 256
 
 
@@ -93,11 +89,9 @@ def write_panoptic(root: Path, split: str, workers: int) -> int:
     for image in glob_files(root / "images" / folder, "*.jpg"):
         sources = [root / kind / folder / f"{image.stem}.png" for kind in ("annotations", "annotations_instance")]
         labels.append(Label(image, tuple(sources), json_file.with_suffix("") / f"{image.stem}.png"))
-    written = write_labels(labels, merge_panoptic_ids, workers, f"{split}: panoptic")
-    if read_image_ids(json_file) == [label.image.stem for label in labels]:
-        return written
-    write_panoptic_json(json_file, map_in_parallel(make_entries, labels, workers, f"{split}: segments"), CATEGORIES)
-    return written + 1
+    return write_panoptic_files(
+        json_file, labels, merge_panoptic_ids, CATEGORIES, ids_per_category=INSTANCES, workers=workers
+    )
 
 
 def merge_panoptic_ids(semantic_file: Path, instance_file: Path) -> np.ndarray:
@@ -115,28 +109,6 @@ def merge_panoptic_ids(semantic_file: Path, instance_file: Path) -> np.ndarray:
         raise DataError(f"{instance_file}: classes of instances must be 1 .. 100, got {(coded & 255)[wrong][0]}")
     stuff = np.where(is_thing[semantic], 0, semantic).astype(np.int32)
     return np.where(number > 0, thing * INSTANCES + number, stuff * INSTANCES)
-
-
-def make_entries(label: Label) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the entries under images and annotations for a panoptic PNG."""
-    ids = read_panoptic_ids(label.output)
-    found = np.unique(ids)
-    segments = [
-        {
-            "id": segment_id,
-            "category_id": segment_id // INSTANCES - 1,
-            "area": area,
-            "bbox": [left, top, right - left, bottom - top],
-            "iscrowd": 0,
-        }
-        for segment_id, (area, top, bottom, left, right) in zip(
-            found.tolist(), measure_segments(ids, found.tolist()).tolist()
-        )
-        if segment_id
-    ]
-    height, width = ids.shape
-    image = {"id": label.image.stem, "file_name": label.image.name, "height": height, "width": width}
-    return image, {"image_id": label.image.stem, "file_name": label.output.name, "segments_info": segments}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,6 @@ cityscapesScripts: pip install cityscapesscripts. See datasets/README.md.
 
 import contextlib
 import io
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from unified_seg.data.preparation.labels import Label, write_labels
 from unified_seg.data.preparation.panoptic_json import read_image_ids, write_panoptic_json
 from unified_seg.data.problems import DataError
 from unified_seg.hints import format_hint
+from unified_seg_files import delete_tree
 
 IMAGES = {"train": 2_975, "val": 500, "test": 1_525}
 LABELLED = ("train", "val")
@@ -120,7 +120,7 @@ def write_panoptic(ground_truth: Path, split: str, workers: int) -> int:
         contents = [read_json(job.part) for job in jobs]
         entries = [(content["images"][0], content["annotations"][0]) for content in contents]
         write_panoptic_json(json_file, entries, contents[0]["categories"])
-    shutil.rmtree(parts, ignore_errors=True)
+    delete_tree(parts)
     return pngs_missing + (not listed)
 
 
@@ -130,7 +130,7 @@ def convert_image(job: PanopticJob) -> None:
 
     read_label(job.instance_ids)  # raises DataError, which names the file, if it is not an image
     folder = job.part.with_suffix("")
-    shutil.rmtree(folder, ignore_errors=True)
+    delete_tree(folder)
     source = folder / job.split / job.instance_ids.parent.name / job.instance_ids.name
     link_or_copy(job.instance_ids, source)
     try:
@@ -144,7 +144,7 @@ def convert_image(job: PanopticJob) -> None:
     result.with_suffix(".json").replace(job.part)
     if not job.png.is_file():
         (result / job.png.name).replace(job.png)
-    shutil.rmtree(folder)
+    delete_tree(folder)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

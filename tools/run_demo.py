@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generate Toyscapes, train a panoptic model on it, evaluate it and draw its predictions; `make demo` runs this."""
+"""Train a model, evaluate it and draw its predictions; `make demo` and `make demo-photos` run this."""
 
 from unified_seg_cli.commands.run_demo import main
 

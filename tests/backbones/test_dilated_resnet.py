@@ -30,18 +30,19 @@ def config(depth: int, output_stride: int = 8) -> CfgNode:
 @pytest.mark.parametrize("depth", [18, 34, 50, 101])
 @pytest.mark.parametrize(("output_stride", "strides"), [(8, (4, 8, 8, 8)), (16, (4, 8, 16, 16))])
 def test_maps_have_the_declared_strides(depth: int, output_stride: int, strides: tuple[int, ...]) -> None:
-    backbone = build_backbone(config(depth, output_stride)).eval()
+    with torch.device("meta"), torch.no_grad():
+        backbone = build_backbone(config(depth, output_stride)).eval()
+        features = backbone(torch.zeros(1, 3, 64, 96))
     shape = backbone.output_shape()
     assert tuple(spec.stride for spec in shape.values()) == strides
-    with torch.no_grad():
-        features = backbone(torch.zeros(1, 3, 64, 96))
     for name, spec in shape.items():
         assert features[name].shape == (1, spec.channels, 64 // spec.stride, 96 // spec.stride)
 
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_late_stages_are_dilated(depth: int) -> None:
-    backbone = build_dilated_resnet_backbone(config(depth), RGB)
+    with torch.device("meta"):
+        backbone = build_dilated_resnet_backbone(config(depth), RGB)
     for stage, dilation in (("res2", 1), ("res3", 1), ("res4", 2), ("res5", 4)):
         convs = [m for m in getattr(backbone, stage).modules() if isinstance(m, nn.Conv2d)]
         assert {c.dilation for c in convs if c.kernel_size == (3, 3)} == {(dilation, dilation)}
@@ -76,8 +77,9 @@ def test_dilated_network_equals_the_strided_one_at_its_positions(depth: int, str
 
 @pytest.mark.parametrize("depth", [18, 50])
 def test_weights_have_detectron2s_names_and_shapes(depth: int) -> None:
-    plain = build_resnet_backbone(config(depth), RGB).state_dict()
-    dilated = build_dilated_resnet_backbone(config(depth), RGB).state_dict()
+    with torch.device("meta"):
+        plain = build_resnet_backbone(config(depth), RGB).state_dict()
+        dilated = build_dilated_resnet_backbone(config(depth), RGB).state_dict()
     assert {name: value.shape for name, value in dilated.items()} == {name: v.shape for name, v in plain.items()}
 
 

@@ -76,7 +76,31 @@ def test_weights_are_loaded_unless_a_checkpoint_is_given(
     cfg.MODEL.TIMM.NAME, cfg.MODEL.TIMM.PRETRAINED, cfg.MODEL.TIMM.NORM = "hrnet_w18_small", True, "SyncBN"
     with torch.device("meta"):
         build_backbone(cfg)
-    assert calls == [{"pretrained": fetched, "in_channels": 3, "norm": "SyncBN"}]
+    assert calls == [{"pretrained": fetched, "in_channels": 3, "norm": "SyncBN", "output_stride": 32}]
+
+
+@pytest.mark.parametrize("output_stride", [8, 16])
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "convnext_atto"])
+def test_dilated_network_keeps_its_weights_and_names(name: str, output_stride: int) -> None:
+    with torch.device("meta"):
+        plain, dilated = TimmNetwork(name), TimmNetwork(name, output_stride=output_stride)
+        maps = dilated(torch.zeros(1, 3, 64, 96))
+    assert {n: v.shape for n, v in dilated.state_dict().items()} == {n: v.shape for n, v in plain.state_dict().items()}
+    strides = {f"res{i}": min(2**i, output_stride) for i in (2, 3, 4, 5)}
+    assert {n: s.stride for n, s in dilated.output_shape().items()} == strides
+    assert {n: tuple(m.shape[2:]) for n, m in maps.items()} == {n: (64 // s, 96 // s) for n, s in strides.items()}
+    assert [s.channels for s in dilated.output_shape().values()] == [s.channels for s in plain.output_shape().values()]
+
+
+def test_impossible_output_strides_are_errors() -> None:
+    with torch.device("meta"), pytest.raises(ValueError, match=r"MODEL\.TIMM\.OUTPUT_STRIDE: hrnet_w18_small"):
+        TimmNetwork("hrnet_w18_small", output_stride=8)
+    with pytest.raises(ValueError, match=r"MODEL\.TIMM\.OUTPUT_STRIDE: .* 4"):
+        TimmNetwork("resnet18", output_stride=4)
+    cfg = get_config()
+    cfg.MODEL.BACKBONE.NAME, cfg.MODEL.TIMM.OUTPUT_STRIDE = "build_timm_fpn_backbone", 8
+    with pytest.raises(ValueError, match=r"MODEL\.TIMM\.OUTPUT_STRIDE: .*build_timm_backbone"):
+        build_backbone(cfg)
 
 
 def test_unknown_names_are_errors() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from unified_seg import get_config
 from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint.downloads import name_in_cache
 
 
 def model() -> nn.Sequential:
@@ -233,9 +234,9 @@ def test_imagenet_pickles_of_the_zoo_fill_a_dilated_backbone(form: str, tmp_path
 
 
 def cache_download(monkeypatch: pytest.MonkeyPatch, folder: Path, url: str, content: Any) -> Path:
-    """Put a file into the cache of Detectron2's path manager."""
-    monkeypatch.setenv("FVCORE_CACHE", str(folder))
-    cached = folder.joinpath(*url.split("/")[3:])
+    """Put a file into the cache."""
+    monkeypatch.setenv("UNIFIED_SEG_CACHE", str(folder))
+    cached = name_in_cache(url)
     cached.parent.mkdir(parents=True)
     write(cached, content)
     return cached

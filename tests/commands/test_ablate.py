@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
 from processes import Script
 
 from unified_seg.reporting.ablation.table import CLASSES, MAIN
@@ -21,9 +22,9 @@ from unified_seg_cli.commands.ablate import main
 # A run's only class is right on (10 * iterations + seed) of 100 pixels in each of 4 images. It stops half way, leaving
 # a checkpoint, where there is a file "crash", and waits while there is a file "hang".
 TRAIN = """
-import json, sys, time
+import json, sys, time, zipfile
+from array import array
 from pathlib import Path
-import numpy as np
 
 words = sys.argv[1:]
 flags = [word for word in words if word in ("--resume", "--eval-only")]
@@ -44,7 +45,21 @@ if "--eval-only" not in flags:
         sys.exit("the disk is full")
     (out / "model_final.pth").write_text("whole")
 right = 10 * int(config["SOLVER.MAX_ITER"]) + int(config["SEED"])
-np.savez(dataset / "sem_seg.npz", per_image=np.full((4, 3, 1), [[right], [100], [right]]), image_ids=list("abcd"))
+
+# As np.savez does it, but NumPy takes longer to import than all else here.
+def write_array(file, name, kind, shape, content):
+    header = repr({"descr": kind, "fortran_order": False, "shape": shape}).encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\\n"
+    file.writestr(f"{name}.npy", b"\\x93NUMPY\\x01\\x00" + len(header).to_bytes(2, "little") + header + content)
+
+with zipfile.ZipFile(dataset / "sem_seg.npz", "w") as file:
+    write_array(file, "per_image", "<i8", (4, 3, 1), array("q", 4 * [right, 100, right]).tobytes())
+    write_array(file, "image_ids", "<U1", (4,), "abcd".encode("utf-32-le"))
+if not Path("earlier").exists():
+    matches = 4 * [0.4, 1.0, 1.0, 1.0]  # PQ 0.4 / (1 + (1 + 1) / 2)
+    with zipfile.ZipFile(dataset / "panoptic_seg.npz", "w") as file:
+        write_array(file, "per_image", "<f8", (4, 4, 1), array("d", matches).tobytes())
+        write_array(file, "image_ids", "<U1", (4,), "abcd".encode("utf-32-le"))
 pq = None if Path("undefined").exists() else 20.0
 results = {"sem_seg": {"mIoU": float(right), "IoU-road": float(right)}, "panoptic_seg": {"PQ": pq}}
 (out / "inference" / "results.json").write_text(json.dumps({"results": {"v": results}, "eval_s": 0.0, "train_s": 90.0}))
@@ -136,6 +151,16 @@ def test_undefined_scores_are_left_empty(repository):
     assert more["miou"] == [50] and "PQ" not in repository.readme()
 
 
+@pytest.mark.parametrize("bounds", [0, None])
+def test_differences_in_pq_have_an_interval_if_the_runs_have_its_counts(bounds, repository):
+    if bounds is None:
+        (repository.root / "earlier").touch()
+    base, more, _ = PLAN["rows"]
+    repository.write_plan({**PLAN, "seeds": [0], "metrics": ["miou", "pq"], "rows": [base, more]})
+    repository.ablate()
+    assert repository.results()["rows"][1]["difference"]["pq"] == {"mean": 0, "low": bounds, "high": bounds}
+
+
 def test_the_sigterm_handler_is_restored(repository):
     """Children that a later part of the process forks would have the tool's handler, and not end by SIGTERM."""
     before = signal.getsignal(signal.SIGTERM)
@@ -220,7 +245,7 @@ def test_a_terminated_ablation_ends_its_run_and_resumes(repository):
     deadline = time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    tool.process.terminate()
+    tool.terminate()
     assert "continues from here" in tool.wait().stderr
     (repository.root / "hang").unlink()
     time.sleep(0.2)  # a run that was left behind would now end and write its last checkpoint
@@ -247,6 +272,26 @@ def test_changed_data_run_again(repository, capsys):
     path.write_text(json.dumps(record))
     assert repository.ablate("--seeds", "0", "--rows", "Base") == ["base/seed0"]
     assert "toyscapes was" in capsys.readouterr().out
+
+
+def test_photographs_are_reported_on_test_and_checked_first(repository, forget_datasets):
+    for name, records in {"v": [{}] * 4, "chosen_on": [{}] * 2}.items():
+        DatasetCatalog.register(name, records.copy)
+        MetadataCatalog.get(name)
+    # The script's scores are of "v" alone, so no row has one on the other set.
+    plan = {**PLAN, "datasets": {"test": "v"}, "images": {"v": 4, "chosen_on": 2}}
+    repository.write_plan(plan)
+    repository.ablate("--seeds", "0")
+    assert repository.results()["data"]["images"] == {"v": 4, "chosen_on": 2}
+    assert "- Data: `v`; images: 2 in `chosen_on`, 4 in `v`" in repository.readme()
+    assert repository.results()["rows"][1]["difference"]["miou"]["mean"] == 20
+    repository.write_plan({**plan, "images": {"v": 5}})
+    with pytest.raises(SystemExit, match=r"images: v has 4 images, expected 5"):
+        repository.ablate("--seeds", "0")
+    repository.write_plan({**plan, "images": {"unified_nuclei_vol": 5}})
+    with pytest.raises(SystemExit, match=r"unknown data set 'unified_nuclei_vol'"):
+        repository.ablate("--seeds", "0")
+    assert repository.calls() == []
 
 
 def test_a_retrained_base_is_evaluated_again(repository):

@@ -12,8 +12,9 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
 
 from unified_seg.data.datasets.cityscapes import register_cityscapes_like
-from unified_seg.data.problems import Problem, escape_unprintable
+from unified_seg.data.problems import Problem
 from unified_seg_cli.commands.check_dataset import main
+from unified_seg_files import escape_unprintable
 
 SPOILT = "unified_test_streets_spoilt"
 Check = Callable[..., int]

@@ -11,11 +11,10 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.modeling import build_model
+from random_model import random_state
 
 from unified_seg.commands import compare_models
 from unified_seg.data.io.image_files import read_image
-from unified_seg.data.resolve import resolve_config
 from unified_seg_cli.commands.compare_models import main, parse_args
 
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
@@ -29,8 +28,7 @@ def command(tiny_config, tiny_dataset, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(tiny_config.dump())
     for seed, name in enumerate(("before", "after")):
-        torch.manual_seed(seed)
-        torch.save({"model": build_model(resolve_config(tiny_config)).state_dict()}, tmp_path / f"{name}.pth")
+        torch.save({"model": random_state(tiny_config, seed)}, tmp_path / f"{name}.pth")
 
     def build(
         *arguments: object, before: str = "before.pth", after: str = "after.pth", dataset: str = tiny_dataset.val

@@ -1,18 +1,17 @@
 """tools/demo.py, on a small model with random weights."""
 
+import os
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
-from detectron2.modeling import build_model
 from random_model import write_random_model
 
 from unified_seg import visualization
 from unified_seg.commands import demo
 from unified_seg.data.problems import DataError
-from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
 from unified_seg_cli.commands.demo import main
 
@@ -64,8 +63,7 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(tiny_config, command, image
     cfg = tiny_config
     cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.UNIFIED.OUTPUT = "PyramidalOutputHead", "compact"
     cfg.MODEL.SEM_SEG_HEAD.PYRAMID.UNITY_DIM = 16
-    (tmp_path / "config.yaml").write_text(cfg.dump())
-    torch.save({"model": build_model(resolve_config(cfg)).state_dict()}, tmp_path / "model.pth")
+    write_random_model(cfg, tmp_path)
     main(command("--input", images / "street [0].png", "--output", tmp_path / "drawn.png"))
     picture = cv2.imread(str(tmp_path / "drawn.png"))
     # Two by two panels of the predictions, and two by two of the levels.
@@ -75,8 +73,7 @@ def test_a_pyramidal_output_is_drawn_with_its_levels(tiny_config, command, image
 def test_a_data_set_is_drawn_with_the_true_errors(
     correcting_config, tiny_dataset, command, images, tmp_path, monkeypatch
 ):
-    (tmp_path / "config.yaml").write_text(correcting_config.dump())
-    torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, tmp_path / "model.pth")
+    write_random_model(correcting_config, tmp_path)
     ground_truths = []
 
     def draw_panels(*arguments, ground_truth, **keywords):
@@ -221,3 +218,37 @@ def test_a_video_that_cannot_be_used_is_named(command, tmp_path):
     write_video(tmp_path / "drive.mp4", 1)
     with pytest.raises(SystemExit, match="would overwrite the input"):
         main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path))
+
+
+def test_images_that_fail_do_not_end_the_others(command, images, tmp_path, capsys):
+    name = b"strange \xff\x1b[2J.png"  # neither UTF-8 nor fit for a terminal
+    shutil.copy(images / "street [0].png", os.path.join(os.fsencode(images), name))
+    os.mkfifo(images / "pipe.png")
+    long = images / ("x" * 250 + ".bmp")  # the name of its picture would be longer than file systems allow
+    long.symlink_to(images / "street [0].png")
+    with pytest.raises(SystemExit) as end:
+        main(command("--input", images, "--output", tmp_path / "drawn"))
+    printed = capsys.readouterr()
+    assert "2 of 6 images" in str(end.value) and "pipe.png" in str(end.value) and "xxx" in str(end.value)
+    assert len(os.listdir(tmp_path / "drawn")) == 4
+    assert "\x1b" not in printed.out + str(end.value) and r"\udcff\x1b[2J" in printed.out
+
+
+@pytest.mark.parametrize("text", ["#EXTM3U\n#EXTINF:1,\nsecret.mp4\n", "ffconcat version 1.0\nfile secret.mp4\n", ""])
+def test_a_playlist_is_no_video(text, command, tmp_path):
+    (tmp_path / "a.mp4").write_text(text)
+    with pytest.raises(SystemExit, match=r"a\.mp4: not a video"):
+        main(command("--video-input", tmp_path / "a.mp4", "--output", tmp_path / "drawn.mp4"))
+    assert not list(tmp_path.glob("*drawn*"))
+
+
+def test_an_interrupted_video_does_not_have_its_final_name(command, tmp_path, monkeypatch):
+    video = tmp_path / "a.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"mp4v"), 5, (64, 48))
+    for _ in range(3):
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    writer.release()
+    monkeypatch.setattr(demo, "_pad_to_even", lambda picture: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(SystemExit):
+        main(command("--video-input", video, "--output", tmp_path / "drawn.mp4"))
+    assert not [file for file in tmp_path.iterdir() if "drawn" in file.name]

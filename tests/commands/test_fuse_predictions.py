@@ -8,6 +8,7 @@ the road 44. Image 2 is a road without anything.
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -418,3 +419,75 @@ def test_supercategories_need_categories(fuse, capsys):
     assert "--use-supercategories needs --categories" in capsys.readouterr().err
     with pytest.raises(SystemExit, match="--dataset no_such_set: no such data set"):
         fuse(classes=("--dataset", "no_such_set"))
+
+
+def test_evidence_without_confidences_says_that_all_is_certain(fuse, caplog):
+    result = fuse("--method", "evidence")
+    # As certain masks of single pixels: the car keeps its 12 pixels and grows by a column, 4 pixels; the rest is void.
+    # The truck is found.
+    assert sorted(segments_of(result)) == sorted([(CAR, 16), (TRUCK, 16), (SKY, 44), (ROAD, 44)])
+    assert "no --confidences" in caplog.text and "3 of 3 instances have no soft_mask" in caplog.text
+
+
+@pytest.mark.parametrize("as_probabilities", [False, True])
+def test_evidence_weighs_confidences_and_soft_masks(fuse, files, tmp_path, caplog, as_probabilities):
+    """The right half of the car is labeled road; a soft mask of the whole car outvotes it where the road is unsure."""
+    labels = files["png"]["a/one.png"]
+    labels[VEHICLE_ROWS, 5:8] = ROAD
+    car = files["instances.json"][0]
+    car["soft_mask"], car["bbox"] = [[0.9] * 6] * 4, [2, 2, 6, 4]
+    folder = tmp_path / "confidences/a"
+    folder.mkdir(parents=True)
+    # Masks and map with cells of a pixel: the mask's 2.2 against half of the road's log-odds, 0.4 at 0.6, 6.2 at 0.999.
+    for name, png in files["png"].items():
+        sure = np.full(SIZE, 0.98)
+        if name == "a/one.png":
+            sure[VEHICLE_ROWS, 5] = 0.6
+            sure[VEHICLE_ROWS, 6:8] = 0.999
+        if as_probabilities:
+            semantic = np.select([png == SKY, png == ROAD, png == CAR], [0, 1, 2], 3)
+            probabilities = np.repeat(((1 - sure) / 3)[None], 4, axis=0)
+            np.put_along_axis(probabilities, semantic[None], sure[None], axis=0)
+            np.save(folder.parent / name.replace(".png", ".npy"), probabilities.astype(np.float16))
+        else:
+            Image.fromarray((sure * 256).clip(0, 255).astype(np.uint8)).save(folder.parent / name)
+    result = fuse("--method", "evidence", "--confidences", folder.parent, "--stride", "1")
+    # Pixel column 5 joins the car; columns 6 and 7, at which the road is sure, do not.
+    assert (CAR, 16) in segments_of(result)
+    assert "2 of 3 instances" in caplog.text and "no --confidences" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"soft_mask": [[0.9, 2.0]], "bbox": [2, 2, 6, 4]}, "soft_mask"),
+        ({"soft_mask": [[0.9], [0.9, 0.9]], "bbox": [2, 2, 6, 4]}, "soft_mask"),
+        ({"soft_mask": "none", "bbox": [2, 2, 6, 4]}, "soft_mask"),
+        ({"soft_mask": [[0.9]]}, "bbox"),
+        ({"soft_mask": [[0.9]], "bbox": [2, 2, 0, 4]}, "bbox"),
+    ],
+)
+def test_invalid_soft_masks_name_the_record(fuse, files, change, message):
+    files["instances.json"][0].update(change)
+    with pytest.raises(SystemExit, match=message) as error:
+        fuse("--method", "evidence")
+    assert "instances.json" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.ones((3, 8, 16), np.float32), "4 classes"),
+        (np.full((4, 8, 16), 7.0, np.float32), "logits"),
+        (np.ones((4, 9, 16), np.float32), "9x16"),
+        (np.array([{}], dtype=object), "not a .npy file"),
+        (None, "no one.npy"),
+    ],
+)
+def test_invalid_probabilities_name_the_file(fuse, tmp_path, values, message):
+    (tmp_path / "confidences/a").mkdir(parents=True)
+    if values is not None:
+        np.save(tmp_path / "confidences/a/one.npy", values, allow_pickle=True)
+    with pytest.raises(SystemExit, match=re.escape(message)) as error:
+        fuse("--method", "evidence", "--confidences", tmp_path / "confidences")
+    assert "confidences" in str(error.value)

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -298,3 +300,15 @@ def test_wrong_arguments_are_refused(command, arguments, capsys):
     with pytest.raises(SystemExit):
         parse_args(command(*arguments))
     assert capsys.readouterr().err
+
+
+def test_a_name_that_is_no_text_does_not_lose_the_ranking(command, tiny_dataset, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    source = DatasetCatalog.get(tiny_dataset.val)[0]["file_name"]
+    for name in (b"plain.png", b"=strange \xff.png"):
+        shutil.copy(source, os.path.join(os.fsencode(folder), name))
+    main(command("--input", folder))
+    names = {Path(row["file_name"]).name for row in read_ranking(tmp_path / "out")}
+    assert names == {"plain.png", r"=strange \udcff.png"}
+    assert (tmp_path / "out" / "contact_sheet.png").is_file() and (tmp_path / "out" / "summary.json").is_file()

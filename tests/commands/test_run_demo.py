@@ -1,22 +1,43 @@
 """What `make demo` runs, with a few images and steps."""
 
 import json
+import sys
+from pathlib import Path
+from subprocess import CompletedProcess
+from types import SimpleNamespace
+from typing import TextIO
 
 import cv2
 import pytest
+from processes import run_script
+from tiny_model import TINY, to_overrides
 
+from unified_seg.commands import run_demo
 from unified_seg_cli.commands.run_demo import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_without_imports(command: list[str], stdout: TextIO) -> CompletedProcess[str]:
+    """Run a script as `subprocess.run` does, in a process that has imported PyTorch already."""
+    python, *arguments = command
+    assert python == sys.executable
+    done = run_script(*arguments)
+    stdout.write(done.stdout)
+    sys.stderr.write(done.stderr)
+    return done
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run_demo, "subprocess", SimpleNamespace(run=run_without_imports))
     return lambda *arguments: main(["--output", str(tmp_path / "out"), *arguments])
 
 
 def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
-    run("--train", "8", "--val", "3", "SOLVER.MAX_ITER", "2", "MODEL.DEVICE", "cpu")
+    run("--train", "4", "--val", "3", "SOLVER.MAX_ITER", "2", *to_overrides(TINY))
     scores = json.loads((tmp_path / "out" / "results.json").read_text())
     assert {"mIoU", "AP", "PQ", "train_s", "eval_s", "versions"} <= set(scores)
     assert all(0 <= scores[name] <= 100 for name in ("mIoU", "AP", "PQ"))
@@ -25,6 +46,16 @@ def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(str(picture) in printed for picture in pictures)
     assert min(cv2.imread(str(pictures[0])).shape[:2]) > 200
+
+
+def test_missing_photographs_are_named_before_the_training(run, tmp_path, forget_datasets):
+    (tmp_path / "classes.yaml").write_text("- sky\n- road\n")
+    folders = {"IMAGES": str(tmp_path / "camvid"), "SEMANTIC": str(tmp_path / "camvidannot")}
+    custom = [{"NAME": "unified_test_photographs", "CLASSES": str(tmp_path / "classes.yaml"), **folders}]
+    names = ["DATASETS.TRAIN", "['unified_test_photographs']", "DATASETS.TEST", "[]", "DATASETS.CUSTOM", repr(custom)]
+    with pytest.raises(SystemExit, match=r"camvid: there is no such folder"):
+        run("--config-file", str(ROOT / "configs/camvid/demo.yaml"), *names)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_key_is_named_before_anything_is_made(run, tmp_path):

@@ -1,4 +1,6 @@
-from unified_seg.config import CfgNode, find_changes, load_config, load_dump
+import yaml
+
+from unified_seg.config import CfgNode, dump_config, find_changes, load_config, load_dump
 
 
 def test_changes_since_an_earlier_run_are_listed() -> None:
@@ -24,3 +26,9 @@ def test_damaged_dump_is_no_config() -> None:
     assert load_dump("SEED: 4\nDATASETS: {TEST: [a,") is None
     assert load_dump("") is None
     assert load_dump(load_config("", ["SEED", "3"]).dump()).SEED == 3
+
+
+def test_dump_is_that_of_detectron2() -> None:
+    texts = ["é 😀", "yes", "1e5", " lead", "a: b", "two\nlines", "word " * 60]
+    cfg = load_config("", ["DATASETS.TEST", str(texts), "SOLVER.BASE_LR", "1e-5", "MODEL.WEIGHTS", "#x"])
+    assert yaml.safe_load(dump_config(cfg)) == yaml.safe_load(cfg.dump())

@@ -21,7 +21,7 @@ import_example_heads()
 
 ROOT = Path(__file__).parents[2]
 FRAGMENTS = sorted((ROOT / "configs/base").glob("*.yaml"))
-ABLATIONS = sorted(ROOT.glob("projects/*/ablation.yaml"))
+ABLATIONS = sorted(ROOT.glob("projects/**/ablation.yaml"))
 MODELS = sorted({*ROOT.glob("configs/**/*.yaml"), *ROOT.glob("projects/*/configs/**/*.yaml")} - {*FRAGMENTS})
 
 
@@ -43,6 +43,13 @@ def test_models_build(path: Path) -> None:
         check_model(each)
     build_augmentations(cfg, is_train=True)
     get_autocast_dtype(load_config(path))
+
+
+@pytest.fixture(autouse=True)
+def no_random_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights on the meta device have no values, but PyTorch takes its time to draw them."""
+    for name in ("kaiming_normal_", "kaiming_uniform_"):
+        monkeypatch.setattr(nn.init, name, lambda tensor, *_, **__: tensor)
 
 
 def check_model(cfg: CfgNode) -> None:

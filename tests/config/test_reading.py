@@ -357,3 +357,24 @@ def test_binary_file_is_an_error(folder: Path) -> None:
 
 def test_empty_file_changes_nothing(folder: Path) -> None:
     assert load_config(write(folder / "x.yaml", "# nothing\n")) == get_config()
+
+
+def test_small_files_that_mean_more_than_memory_holds_are_refused(folder: Path) -> None:
+    aliases = ["A: &a0 [x]", *(f"A{n}: &a{n} [{f'*a{n - 1}, ' * 10}]" for n in range(1, 10))]
+    for text in ("\n".join(aliases), "MODEL: &a {X: *a}", "A: " + "[" * 900 + "]" * 900, "A: !!timestamp x"):
+        with pytest.raises(ConfigError, match=r"a\.yaml"):
+            merge_file(get_config(), write(folder / "a.yaml", text))
+    with pytest.raises(ConfigError, match=r"a\.json"):
+        merge_file(get_config(), write(folder / "a.json", '{"MODEL":' * 900 + "1" + "}" * 900))
+    with pytest.raises(ConfigError, match=r"b\.yaml.*limit"):
+        merge_file(get_config(), write(folder / "b.yaml", "#" * 4_000_001))
+    with pytest.raises(ConfigError, match=r"SEED"):
+        merge_file(get_config(), write(folder / "c.yaml", f"SEED: '{'(' * 100_000}'"))
+
+
+def test_bases_that_double_at_each_level_are_refused(folder: Path) -> None:
+    write(folder / "0.yaml", "SEED: 1")
+    for level in range(1, 40):
+        write(folder / f"{level}.yaml", f"_BASE_: [{level - 1}.yaml, {level - 1}.yaml]")
+    with pytest.raises(ConfigError, match=r"_BASE_.*100 files"):
+        merge_file(get_config(), folder / "39.yaml")

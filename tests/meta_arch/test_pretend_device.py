@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from example_heads import import_example_heads
 from same_outputs import assert_same
+from tiny_model import TINY, to_overrides
 from torch import Tensor
 
 from unified_seg.config import load_config
@@ -30,11 +31,9 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = sorted({*ROOT.glob("configs/toyscapes/*.yaml"), *ROOT.glob("projects/*/configs/toyscapes*.yaml")})
 UNIFIED = ROOT / "projects/fusion_scheme/configs/toyscapes_unified.yaml"
 SMALL = (
-    *("MODEL.WEIGHTS", "", "MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", 32, "MODEL.SEM_SEG_HEAD.CONVS_DIM", 32),
-    *("MODEL.ROI_BOX_HEAD.FC_DIM", 32, "MODEL.ROI_MASK_HEAD.CONV_DIM", 32, "TEST.DETECTIONS_PER_IMAGE", 8),
+    *(*to_overrides(TINY), "MODEL.WEIGHTS", ""),
     # The scores of a model without training are low.
     *("MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", 0.05),
-    *("INPUT.MIN_SIZE_TEST", 64, "INPUT.MAX_SIZE_TEST", 128, "DATALOADER.NUM_WORKERS", 0),
 )
 
 

@@ -342,7 +342,8 @@ def test_rescaled_instances_match_hand_computed_boxes() -> None:
     raw.pred_boxes = Boxes(torch.tensor([[2.0, 3.0, 6.0, 8.0], [21.0, 0.0, 30.0, 5.0]]))
     raw.scores = torch.tensor([0.9, 0.8])
     raw.pred_masks = torch.ones(2, 1, 28, 28)
-    result = rescale_instances(raw, (20, 60))
+    result, soft_masks = rescale_instances(raw, (20, 60))
+    assert soft_masks is None
     assert result.image_size == (20, 60)
     assert result.pred_boxes.tensor.tolist() == [[6.0, 6.0, 18.0, 16.0]]
     expected = torch.zeros(1, 20, 60, dtype=torch.bool)

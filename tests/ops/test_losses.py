@@ -9,7 +9,7 @@ from losses_of_two_processes import IGNORE, example, uneven_batch
 from processes import run_script
 from torch.nn import functional as F
 
-from unified_seg.ops.losses import mean_binary_cross_entropy, mean_cross_entropy
+from unified_seg.ops.losses import mean_binary_cross_entropy, mean_cross_entropy, weighted_cross_entropy
 
 SCRIPT = Path(__file__).parents[1] / "helpers/losses_of_two_processes.py"
 
@@ -53,6 +53,47 @@ def test_binary_cross_entropy_of_ignored_cells_is_zero() -> None:
     loss.backward()
     assert loss.item() == 0.0 and logits.grad.tolist() == [[0.0, 0.0]]
     assert mean_binary_cross_entropy(torch.zeros(3).bfloat16(), torch.ones(3)).dtype == torch.float32
+
+
+def test_class_weights_average_as_those_of_torch() -> None:
+    logits, targets = example(4)
+    weights = torch.tensor([0.5, 1.0, 0.0, 2.0, 3.0])
+    expected = F.cross_entropy(logits, targets, weights, ignore_index=IGNORE)
+    torch.testing.assert_close(weighted_cross_entropy(logits, targets, IGNORE, class_weights=weights), expected)
+    # A mean over weights that sum to less than 1 is a mean too.
+    small = weighted_cross_entropy(logits, targets, IGNORE, class_weights=weights * 1e-4)
+    torch.testing.assert_close(small, expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 999), st.floats(0, 5))
+def test_focus_multiplies_by_the_power_of_the_other_probabilities(seed: int, focus: float) -> None:
+    logits, targets = example(seed)
+    valid = targets != IGNORE
+    right = logits.double().softmax(1).movedim(1, -1)[valid].gather(1, targets[valid][:, None])[:, 0]
+    expected = -((1 - right) ** focus * right.log()).mean()
+    actual = weighted_cross_entropy(logits, targets, IGNORE, focus=focus)
+    torch.testing.assert_close(actual.double(), expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("focus", [0.5, 2.0])
+def test_focus_of_a_certain_pixel_has_a_finite_gradient(focus: float) -> None:
+    logits = torch.tensor([[200.0, 0.0]]).reshape(1, 2, 1, 1).requires_grad_()
+    loss = weighted_cross_entropy(logits, torch.zeros(1, 1, 1, dtype=torch.int64), IGNORE, focus=focus)
+    loss.backward()
+    assert loss.item() == 0 and logits.grad.isfinite().all()
+
+
+def test_only_the_hardest_pixels_count() -> None:
+    # -log q of the four pixels is log 2, log 4, 0 (ignored) and log 1.5; half of four pixels are two.
+    odds = torch.tensor([1.0, 1 / 3, 1.0, 2.0]).log()
+    logits = torch.stack((odds, torch.zeros(4)))[None, :, None]
+    targets = torch.tensor([[[0, 0, IGNORE, 0]]])
+    hard = weighted_cross_entropy(logits, targets, IGNORE, hard_share=0.5)
+    torch.testing.assert_close(hard, torch.tensor((math.log(2) + math.log(4)) / 2))
+    # Of all four, the ignored one counts for nothing.
+    hard = weighted_cross_entropy(logits, targets, IGNORE, hard_share=0.999)
+    torch.testing.assert_close(hard, torch.tensor((math.log(2) + math.log(4) + math.log(1.5)) / 3))
 
 
 def test_two_processes_average_to_one_process(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from base_heads import SHAPES, make_inputs, make_targets
 from detectron2.config import CfgNode
 from example_heads import PROJECT, import_example_heads
 from processes import run_script
+from tiny_model import TINY, to_overrides
 
 from unified_seg.config import load_config
 from unified_seg.config.heads import registered_heads
@@ -47,7 +48,7 @@ def run_folder(tiny_dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "datasets").mkdir()
     (folder / "datasets" / "toyscapes_demo").symlink_to(tiny_dataset.root)
     config = PROJECT / "configs" / "toyscapes_temperature.yaml"
-    overrides = ["SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "OUTPUT_DIR", folder / "out"]
+    overrides = [*to_overrides(TINY), "SOLVER.MAX_ITER", "2", "SOLVER.IMS_PER_BATCH", "2", "OUTPUT_DIR", folder / "out"]
     overrides += ["MODEL.SEM_SEG_HEAD.TEMPERATURE.VALUE", "2.0"]
     environment = {"DETECTRON2_DATASETS": str(folder / "datasets")}
     result = run_script(PROJECT / "train_net.py", "--config-file", config, *overrides, env=environment)

@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from unified_seg.reporting.error_ranking import Measures, RankComparison, compare_rankings
+from unified_seg.reporting.error_ranking import Measures, RankComparison, compare_rankings, write_ranking
 
 
 def compare(error, entropy, true_error, resamples: int = 100) -> RankComparison:
@@ -79,3 +80,11 @@ def test_images_without_ground_truth_do_not_count():
     known = [({}, Measures(0.1 * i, 0, 0.1 * i, 0.1 * i)) for i in range(4)]
     assert compare_rankings([unknown]) is None
     assert compare_rankings([unknown, *known]) == compare_rankings(known)
+
+
+def test_names_of_others_are_no_formulas_and_end_nothing(tmp_path: Path) -> None:
+    names = ["=HYPERLINK(1)", "+1.png", "-1.png", "@x.png", "a\udcff\x1b[2J.png"]
+    write_ranking(tmp_path / "r.csv", [({"file_name": name}, Measures(0.5, 0.5, 0.5, math.nan)) for name in names])
+    rows = (tmp_path / "r.csv").read_text().splitlines()[1:]
+    cells = [row.split(",")[1] for row in rows]
+    assert cells == ["'=HYPERLINK(1)", "'+1.png", "'-1.png", "'@x.png", r"a\udcff\x1b[2J.png"]

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmarks.pretend_device import DEVICE, PretendDevice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from resize_logits import resize
@@ -192,3 +193,43 @@ def test_more_than_256_classes_give_int16() -> None:
     for source in (whole, LogitEnsemble([whole, whole])):
         labels = source.labels((8, 8))
         assert labels.dtype == torch.int16 and (labels == 299).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), OUTPUT, st.integers(0, 99))
+def test_levels_are_those_of_interpolated_probabilities(h: int, w: int, size: tuple[int, int], seed: int) -> None:
+    logits, groups = random_logits(5, h, w, seed=seed), torch.tensor([0, 1, 1, 0, 2])
+    logits[:, : h // 2] *= 9  # sure
+    map = LogitMap.from_logits(logits, 4, (4 * h, 4 * w))
+    labels = map.labels(size)
+    probabilities = logits.softmax(0)
+    # Stuff 0 and 3, a category of 1 and 2, one of 4.
+    sums = torch.stack([probabilities[[0, 3]].sum(0), probabilities[1:3].sum(0), probabilities[4]])
+    for levels, planes, choice in zip(
+        map.levels(labels, groups), (probabilities, sums), (labels, groups[labels.long()])
+    ):
+        expected = resize(planes, 4, (4 * h, 4 * w), size).gather(0, choice[None].long())[0]
+        assert levels.dtype == torch.uint8
+        assert (levels - (expected * 256).clamp(max=255)).abs().max() <= 1.01
+    with PretendDevice():
+        there = LogitMap.from_logits(logits.to(DEVICE), 4, (4 * h, 4 * w)).levels(labels.to(DEVICE), groups)
+        assert all(torch.equal(a.cpu(), b) for a, b in zip(there, map.levels(labels, groups)))
+
+
+def test_levels_of_windows_and_of_views() -> None:
+    logits, groups = random_logits(3, 10, 14), torch.tensor([0, 1, 1])
+    windows, _ = map_in_windows(logits, (19, 28))
+    whole = windows.to_memory()
+    labels = whole.labels((40, 50))
+    for a, b in zip(windows.levels(labels, groups), whole.levels(labels, groups)):
+        assert (a.int() - b.int()).abs().max() <= 1
+    # Those of an ensemble are of interpolated logits, not of interpolated probabilities.
+    same = LogitEnsemble([whole, whole])
+    probabilities = whole.logits((40, 50)).softmax(0)
+    sums = torch.stack([probabilities[0], probabilities[1:].sum(0)])
+    for levels, planes, choice in zip(
+        same.levels(labels, groups), (probabilities, sums), (labels, groups[labels.long()])
+    ):
+        expected = planes.gather(0, choice[None].long())[0]
+        assert (levels - (expected * 256).clamp(max=255)).abs().max() <= 1.01
+    assert whole.find_cell((38, 56)) == pytest.approx(2 * 2) and same.find_cell((38, 56)) == pytest.approx(4)

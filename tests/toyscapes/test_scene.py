@@ -3,15 +3,19 @@
 import hashlib
 import json
 from collections import Counter
+from functools import cache
 
 import numpy as np
 import pytest
 from cityscapesscripts.helpers.labels import labels, name2label
 
-from toyscapes import PRESETS, make_scene, render_scene
+from toyscapes import PRESETS, render_scene
+from toyscapes import make_scene as make_scene_anew
 from toyscapes.labels import make_label_maps
 from toyscapes.scene import annotate
 
+# Many tests look at the same scenes.
+make_scene = cache(make_scene_anew)
 TRAIN_CLASSES = {label.name for label in labels if not label.ignoreInEval}
 THINGS = {label.name for label in labels if label.hasInstances and not label.ignoreInEval}
 

@@ -181,3 +181,28 @@ def test_class_shares_equal_counts_of_label_files(folder):
     assert shares["car"].instances == sum(len(np.unique(i[i // 1000 == 26])) for i in ids)
     assert shares["road"].pixels == pytest.approx(np.mean([i == 7 for i in ids]))
     assert shares["road"].instances == 0
+
+
+def test_labels_of_other_formats_and_damaged_manifests_are_named(tmp_path):
+    make(tmp_path / "d", counts={"train": 1})
+    (label,) = (tmp_path / "d").rglob("*_gtFine_instanceIds.png")
+    label.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")  # Pillow would start Ghostscript
+    (tmp_path / "d" / writing.MANIFEST).rename(tmp_path / "d" / writing.UNFINISHED)
+    with pytest.raises(ValueError, match=r"instanceIds\.png: not a readable PNG"):
+        make(tmp_path / "d", counts={"train": 1})
+    for content in ("[1]", "{", "3"):
+        (tmp_path / "d" / writing.UNFINISHED).write_text(content)
+        with pytest.raises(FileExistsError, match=r"toyscapes\.unfinished\.json"):
+            make(tmp_path / "d", counts={"train": 1})
+
+
+def test_nothing_is_written_or_deleted_through_links(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious.png").touch()
+    make(tmp_path / "d", counts={"train": 1})
+    writing.delete_tree(tmp_path / "d" / "leftImg8bit")
+    (tmp_path / "d" / "leftImg8bit").symlink_to(elsewhere)
+    make(tmp_path / "d", counts={"train": 2}, overwrite=True)
+    assert [path.name for path in elsewhere.rglob("*")] == ["precious.png"]
+    assert not (tmp_path / "d" / "leftImg8bit").is_symlink()

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_model
 import yaml
 from panopticapi.utils import rgb2id
 from PIL import Image
 from pycocotools.coco import COCO
+from tiny_model import to_overrides
 
 from unified_seg.training.run import run
 
@@ -32,11 +34,10 @@ SCENES = [
 ]
 # A fast model with random weights and a learning rate small enough for them.
 TINY = [
-    *("MODEL.DEVICE", "cpu", "MODEL.WEIGHTS", "", "MODEL.RESNETS.NORM", "BN", "MODEL.RESNETS.DEPTH", "18"),
-    *("MODEL.RESNETS.RES2_OUT_CHANNELS", "64", "MODEL.FPN.OUT_CHANNELS", "32", "MODEL.ROI_BOX_HEAD.FC_DIM", "32"),
-    *("MODEL.ROI_MASK_HEAD.CONV_DIM", "32", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32", "MODEL.BACKBONE.FREEZE_AT", "0"),
-    *("INPUT.MIN_SIZE_TRAIN", "(64, 64)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "range", "INPUT.MIN_SIZE_TEST", "64"),
-    *("SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2", "SOLVER.BASE_LR", "0.001", "DATALOADER.NUM_WORKERS", "0"),
+    *to_overrides(tiny_model.TINY),
+    *("MODEL.WEIGHTS", "", "MODEL.RESNETS.NORM", "BN", "MODEL.BACKBONE.FREEZE_AT", "0"),
+    *("INPUT.MIN_SIZE_TRAIN", "(64, 64)", "INPUT.MIN_SIZE_TRAIN_SAMPLING", "range"),
+    *("SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2", "SOLVER.BASE_LR", "0.001"),
 ]
 
 

@@ -1,30 +1,45 @@
-"""Two processes over gloo on the CPU, started as users start them: by torchrun."""
+"""Two processes over gloo on the CPU, with the environment in which torchrun starts them."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import record_losses
+import torch.distributed.run
 from detectron2.data import MetadataCatalog
 from detectron2.engine import default_argument_parser
 from example_heads import remove_outside_keys
-from processes import run_ranks
+from processes import run_ranks, run_script
 
 from unified_seg.structures.class_table import ClassTable
 
 ROOT = Path(__file__).parents[2]
 
 
-def torchrun(processes, script, config, output, *overrides, datasets):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command += [str(script), "--config-file", str(config), "OUTPUT_DIR", str(output), *map(str, overrides)]
-    environment = {**os.environ, "DETECTRON2_DATASETS": str(datasets), "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+# What torchrun tells each process; run_ranks does the same, without importing PyTorch anew in each.
+TOLD_BY_TORCHRUN = ["RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"]
+TOLD_BY_TORCHRUN += ["MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"]
+
+
+def test_ranks_are_told_what_torchrun_tells(tmp_path):
+    script = tmp_path / "write_environment.py"
+    script.write_text(
+        "import json, os, pathlib, sys\n"
+        f"told = {{name: os.environ.get(name) for name in {TOLD_BY_TORCHRUN}}}\n"
+        "pathlib.Path(sys.argv[1], f'{sys.argv[2]}_{told[\"RANK\"]}.json').write_text(json.dumps(told))\n"
+    )
+    options = ["--standalone", "--nproc-per-node", 2]
+    done = run_script(torch.distributed.run.__file__, *options, script, tmp_path, "torchrun")
+    assert done.returncode == 0, done.stderr
+    run_ranks(2, script, tmp_path, "run_ranks", env={})
+    changing = {"MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"}
+    for rank in range(2):
+        torchrun, ours = (
+            json.loads((tmp_path / f"{name}_{rank}.json").read_text()) for name in ("torchrun", "run_ranks")
+        )
+        assert None not in torchrun.values() and None not in ours.values()
+        assert {k: torchrun[k] for k in torchrun.keys() - changing} == {k: ours[k] for k in ours.keys() - changing}
 
 
 @pytest.fixture
@@ -89,15 +104,10 @@ def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tiny_dat
 
 
 def test_full_model_evaluates_each_image_once(config_file, tiny_config, tmp_path):
-    torchrun(
-        2,
-        ROOT / "tools/train_net.py",
-        config_file(),
-        tmp_path / "out",
-        "SOLVER.MAX_ITER",
-        1,
-        datasets=tmp_path / "datasets",
-    )
+    overrides = ["OUTPUT_DIR", tmp_path / "out", "SOLVER.MAX_ITER", 1]
+    environment = {"DETECTRON2_DATASETS": str(tmp_path / "datasets")}
+    ranks = run_ranks(2, ROOT / "tools/train_net.py", "--config-file", config_file(), *overrides, env=environment)
+    assert [rank.returncode for rank in ranks] == [0, 0], ranks
     content = json.loads((tmp_path / "out" / "inference" / "results.json").read_text())
     assert {"sem_seg", "segm", "panoptic_seg"} <= set(content["results"]["unified_toyscapes_val"])
 

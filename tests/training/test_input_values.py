@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_model
 import torch
 from PIL import Image
 from tiff import write_tiff
+from tiny_model import to_overrides
 
 from unified_seg.training.run import run
 
@@ -18,9 +20,8 @@ ROOT = Path(__file__).parents[2]
 SIZE = (64, 96)
 # A fast model with random weights.
 TINY = [
-    *("MODEL.DEVICE", "cpu", "MODEL.FPN.OUT_CHANNELS", "32", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "32"),
-    *("INPUT.MIN_SIZE_TRAIN", "(64, 64)", "INPUT.MIN_SIZE_TEST", "64", "DATALOADER.NUM_WORKERS", "0"),
-    *("SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2"),
+    *to_overrides(tiny_model.TINY),
+    *("INPUT.MIN_SIZE_TRAIN", "(64, 64)", "SOLVER.IMS_PER_BATCH", "2", "SOLVER.MAX_ITER", "2"),
 ]
 SEMANTIC = [
     *("MODEL.ROI_HEADS.NAME", "", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.MASK_ON", "False"),

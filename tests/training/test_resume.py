@@ -12,7 +12,7 @@ from chain_model import PARTS, chain_config
 from detectron2.config import CfgNode
 from example_heads import remove_outside_keys
 
-from unified_seg.config import ConfigError, load_config
+from unified_seg.config import ConfigError, dump_config, load_config
 from unified_seg.data.resolve import resolve_config, resolve_stages
 from unified_seg.training.hooks import BestCheckpoint
 from unified_seg.training.resume import check_resume
@@ -55,7 +55,7 @@ def config(tiny_config: CfgNode, shared: Path) -> CfgNode:
 
 def arguments(cfg: CfgNode, *overrides: str) -> list[str]:
     path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
-    path.write_text(remove_outside_keys(cfg.clone()).dump())
+    path.write_text(dump_config(remove_outside_keys(cfg.clone())))
     return ["--config-file", str(path), *overrides]
 
 
@@ -75,6 +75,11 @@ def saved(cfg: CfgNode) -> dict[str, Any]:
 def momenta(trainer: Trainer) -> dict[str, torch.Tensor]:
     state = trainer._trainer.optimizer.state_dict()["state"]
     return {name: state[number]["momentum_buffer"] for number, name in enumerate(trainer._trainer._list_parameters())}
+
+
+def saved_momenta(cfg: CfgNode) -> dict[str, torch.Tensor]:
+    state = saved(cfg)["trainer"]["_trainer"]
+    return {name: state["optimizer"]["state"][i]["momentum_buffer"] for i, name in enumerate(state["parameters"])}
 
 
 def hyperparameters(trainer: Trainer) -> dict[str, dict[str, Any]]:
@@ -115,7 +120,7 @@ def resume(cfg: CfgNode) -> Trainer:
     ],
 )
 def test_changed_hyperparameters_take_effect_and_momentum_stays(config: CfgNode, overrides: list[str]) -> None:
-    before = momenta(resume(config))
+    before = saved_momenta(config)
     assert before and all(buffer.any() for buffer in before.values())
     changed = override(config, *overrides, "SOLVER.MAX_ITER", "8")
     resumed, fresh = resume(changed), make_fresh(changed)
@@ -140,9 +145,11 @@ def test_momentum_lies_in_memory_as_its_parameter(config: CfgNode) -> None:
 
 
 def test_unchanged_config_resumes_the_state_as_it_was(config: CfgNode) -> None:
-    found, expected = resume(config)._trainer.state_dict(), saved(config)["trainer"]["_trainer"]
+    resumed = resume(config)
+    found, expected = resumed._trainer.state_dict(), saved(config)["trainer"]["_trainer"]
     assert found["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
     assert found["parameters"] == expected["parameters"]
+    assert all(map(torch.equal, momenta(resumed).values(), saved_momenta(config).values()))
     assert changes(config) == []
 
 
@@ -196,7 +203,7 @@ def test_another_architecture_is_an_error_with_its_keys(config: CfgNode) -> None
 
 
 def test_evaluation_keys_of_a_complete_training_take_effect(config: CfgNode) -> None:
-    assert changes(config, "TEST.DETECTIONS_PER_IMAGE", "7") == ["TEST.DETECTIONS_PER_IMAGE was 100, is 7"]
+    assert changes(config, "TEST.DETECTIONS_PER_IMAGE", "7") == ["TEST.DETECTIONS_PER_IMAGE was 10, is 7"]
 
 
 def test_checkpoints_of_earlier_versions_are_compared_with_config_yaml(config: CfgNode) -> None:
@@ -217,7 +224,7 @@ def test_checkpoints_of_earlier_versions_are_compared_with_config_yaml(config: C
 def test_the_config_of_the_checkpoint_counts_not_that_of_a_killed_resume(config: CfgNode) -> None:
     """A run that was resumed and killed before its next checkpoint has written config.yaml alone."""
     changed = override(config, "SOLVER.BASE_LR", "0.0001", "SOLVER.MAX_ITER", "6")
-    (Path(config.OUTPUT_DIR) / "config.yaml").write_text(changed.dump())
+    (Path(config.OUTPUT_DIR) / "config.yaml").write_text(dump_config(changed))
     assert changes(changed) == ["SOLVER.BASE_LR was 0.001, is 0.0001", "SOLVER.MAX_ITER was 4, is 6"]
 
 
@@ -250,12 +257,12 @@ def staged(tiny_config: CfgNode) -> CfgNode:
     for stage in resolve_stages(run_config)[:2]:
         checkpoint, iteration = last[stage.name]
         # The folder of the run was moved since.
-        text = stage.config.dump().replace(cfg.OUTPUT_DIR, "moved")
+        text = dump_config(stage.config).replace(cfg.OUTPUT_DIR, "moved")
         folder = output / stage.name
         folder.mkdir(parents=True)
         torch.save({"model": {}, "iteration": iteration, "trainer": {"config": text}}, folder / checkpoint)
         (folder / "last_checkpoint").write_text(checkpoint)
-    (output / "config.yaml").write_text(run_config.dump())
+    (output / "config.yaml").write_text(dump_config(run_config))
     return cfg
 
 
@@ -281,3 +288,32 @@ def test_changes_of_complete_stages_are_errors(staged: CfgNode, overrides: list[
     hint = shlex.split(re.findall("`([^`]+)`", str(error.value))[0])
     assert hint[0] == overrides[0]
     assert changes(staged, *overrides, *hint) == []
+
+
+def damage(cfg: CfgNode, change: Any) -> None:
+    file = Path(cfg.OUTPUT_DIR) / "model_final.pth"
+    state = torch.load(file, weights_only=True)
+    change(state)
+    torch.save(state, file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(iteration="3", trainer={**state["trainer"], "iteration": "3"}),
+        lambda state: state["trainer"].update(iteration=-500),
+        lambda state: state["trainer"].update(train_s=float("nan")),
+        lambda state: state["trainer"].update(config=[1]),
+        lambda state: state["trainer"].update(hooks=[1]),
+        lambda state: state["trainer"].update(_trainer={"iteration": 3}),
+        lambda state: state["trainer"]["_trainer"]["optimizer"].update(state={0: {"momentum_buffer": torch.ones(9)}}),
+        lambda state: state["trainer"]["_trainer"]["optimizer"].update(state={0: {"momentum_buffer": "x"}}),
+        lambda state: state["trainer"]["_trainer"]["optimizer"].update(state=[1]),
+        lambda state: state.update(trainer=[]),
+    ],
+)
+def test_junk_in_the_state_of_a_run_ends_in_one_line(config: CfgNode, change: Any) -> None:
+    damage(config, change)
+    with pytest.raises(SystemExit) as end:
+        run([*arguments(config), "--resume", "SOLVER.MAX_ITER", str(ITERATIONS + 1)])
+    assert re.fullmatch(r"(Checkpoint|Config)Error: .+", str(end.value))

@@ -1,5 +1,6 @@
 """Staged runs of the chain model, through the same entry point as `tools/train_net.py`."""
 
+import gc
 import json
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ from processes import run_script
 from torch import Tensor
 
 from unified_seg.checkpoint import CheckpointError
-from unified_seg.config import ConfigError, load_config
+from unified_seg.config import ConfigError, dump_config, load_config
 from unified_seg.data.problems import DataError
 from unified_seg.training.run import run
 from unified_seg.training.stages import run_stages
@@ -23,6 +24,13 @@ from unified_seg.training.trainer import Trainer
 INTERRUPT = Path(__file__).parents[1] / "helpers/interrupt_stages.py"
 BASE_PARTS = ["backbone", "sem_seg_head.base"]
 ITERATIONS = (4, 5, 6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _small_garbage() -> None:
+    """Exempt what the tests before left from the garbage collection after each stage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
@@ -65,7 +73,7 @@ def finished(config: CfgNode, shared: Path) -> CfgNode:
 
 def arguments(cfg: CfgNode, *overrides: str) -> list[str]:
     path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
-    path.write_text(remove_outside_keys(cfg.clone()).dump())
+    path.write_text(dump_config(remove_outside_keys(cfg.clone())))
     return ["--config-file", str(path), *overrides]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from unified_seg.config import CfgNode, ConfigError
+from unified_seg.config import CfgNode, ConfigError, dump_config
 from unified_seg.training.hooks import BestCheckpoint
 from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer
@@ -17,7 +17,7 @@ def arguments(cfg, *overrides):
     """The command line that trains `cfg` on the CPU."""
     path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
     cfg.SEED = 3
-    path.write_text(cfg.dump())
+    path.write_text(dump_config(cfg))
     return ["--config-file", str(path), *overrides]
 
 

@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 from torch._utils import ExceptionWrapper
 
@@ -52,3 +54,32 @@ def test_a_loader_workers_error_is_one_line_without_its_traceback():
         wrapped.reraise()
     assert "Original Traceback" in str(error.value)
     assert one_line_message(error.value) == "DataError: a.png: damaged"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "out/log.txt"),
+        OSError(errno.EMFILE, "Too many open files", "a.png"),
+        PermissionError(errno.EACCES, "Permission denied", "out"),
+        OSError(errno.EROFS, "Read-only file system", "out"),
+        RuntimeError("unable to open shared memory object </torch_1> in read-write mode: Too many open files (24)"),
+        RuntimeError("unable to write to file </torch_1>: No space left on device (28)"),
+    ],
+)
+def test_errors_of_the_system_end_with_one_line_that_says_what_to_do(error: Exception) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run_tool(failing(error))
+    message = str(stopped.value)
+    assert "\n" not in message and "; " in message and type(error).__name__ in message
+
+
+def test_control_characters_in_messages_are_escaped() -> None:
+    with pytest.raises(SystemExit, match=r"a\\x1b\[2J\nb"):
+        run_tool(failing(UserError("a\x1b[2J\nb")))
+
+
+def test_bugs_keep_their_traceback() -> None:
+    for error in (RuntimeError("shape mismatch"), KeyError("x"), OSError("without a number")):
+        with pytest.raises(type(error)):
+            run_tool(failing(error))

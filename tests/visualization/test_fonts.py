@@ -83,6 +83,6 @@ def test_absent_characters_are_named_once_with_a_package(
     visualizer = SegmentVisualizer(np.zeros((100, 200, 3), np.uint8))
     with caplog.at_level(logging.WARNING, logger=fonts.logger.name):
         for _ in range(3):
-            visualizer.draw_text(text, (50, 50))
+            visualizer.draw_text(text, (50, 50), color=(1.0, 1.0, 1.0))
     (record,) = caplog.records
     assert re.search(f"`apt-get install {package}`", record.getMessage())

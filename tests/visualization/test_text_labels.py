@@ -7,7 +7,7 @@ def write(labels, ids):
     """Return (text, x, y) for each label that a visualizer writes."""
     visualizer = SegmentVisualizer(np.zeros((*ids.shape, 3), np.uint8))
     visualizer.write_labels(labels, ids)
-    return [(text.get_text(), *text.get_position()) for text in visualizer.output.ax.texts]
+    return [(text.get_text(), *text.get_position()) for text in visualizer.figure.texts]
 
 
 def test_large_region_is_labeled_in_its_middle():

@@ -5,7 +5,7 @@ COCO, 2.3 MB for a PNG of Cityscapes. Decoding takes time in proportion to it.
 """
 
 import atexit
-import pickle
+import json
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -73,11 +73,11 @@ def make_folder() -> Path:
 
 def provide_files(root: Path, kind: Kind, count: int) -> list[Record]:
     """Return what `write_files` returns; only the first call for a folder and a count writes the files."""
-    stored = root / f"{count}.pickle"
+    stored = root / f"{count}.json"
     if not stored.is_file():
         root.mkdir(exist_ok=True)
-        stored.write_bytes(pickle.dumps(write_files(root, kind, count)))
-    return pickle.loads(stored.read_bytes())
+        stored.write_text(json.dumps(write_files(root, kind, count)))
+    return json.loads(stored.read_text())
 
 
 def write_files(root: Path, kind: Kind, count: int, most_segments: int | None = None) -> list[Record]:

@@ -1,7 +1,8 @@
-"""Semantic-guided fusion against other ways to merge a semantic map and instances into a panoptic map.
+"""The fusions against other ways to merge a semantic map and instances into a panoptic map.
 
-The method matches instances to the semantic map, fills them, and refines labels and masks; its input masks are cropped
-to their boxes. The peers merge in the order of scores: Detectron2's combine_semantic_and_instance_outputs on full
+The semantic-guided fusion matches instances to the semantic map, fills them, and refines labels and masks; its input
+masks are cropped to their boxes. The fusion by evidence reads soft masks and confidences too. The peers merge in the
+order of scores: Detectron2's combine_semantic_and_instance_outputs on full
 masks, and panopticapi's combination of RLE masks, which also writes its map to a file (as BMP here, to leave out the
 PNG compression). The filling alone is compared with a breadth-first search in plain Python, in which the things of the
 semantic map are regions.
@@ -29,10 +30,12 @@ from panopticapi.utils import rgb2id
 from PIL import Image
 
 from unified_seg.data.coco.rle import encode_masks
+from unified_seg.fusion.evidence import SemanticEvidence, fuse_by_evidence
 from unified_seg.fusion.region_growing import grow_regions
 from unified_seg.fusion.score_order import merge_by_score
 from unified_seg.fusion.semantic_guided import SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.soft_masks import SoftMasks
 from unified_seg_cli import ToolParser
 
 from . import growth
@@ -46,6 +49,7 @@ from .plain_fusion import (
     grow_plainly,
     match_plainly,
 )
+from .pretend_device import DEVICE, PretendDevice
 from .streets import SEED, Street, make_street, separated, separated_table, unified_table
 
 SIZE = (1024, 2048)
@@ -93,6 +97,24 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
             assert_equal=partial(assert_equal_to_panopticapi, *given),
         ),
         Comparison(
+            name="fusion, by evidence",
+            against="Detectron2's combine_semantic_and_instance_outputs on full masks",
+            inputs=f"{inputs}, confidences of a head of stride 4",
+            method=partial(prepare_evidence, *given),
+            peer=partial(prepare_detectron2, *given),
+            equal="the compiled and the tensor version of the method",
+            assert_equal=partial(assert_tensors_agree, *given),
+        ),
+        Comparison(
+            name="fusion, by evidence",
+            against="the semantic-guided fusion",
+            inputs=f"{inputs}, confidences of a head of stride 4",
+            method=partial(prepare_evidence, *given),
+            peer=method,
+            equal="the compiled and the tensor version of the method",
+            assert_equal=partial(assert_tensors_agree, *given),
+        ),
+        Comparison(
             name="filling alone",
             against="a plain Python breadth-first search, on the CPU",
             inputs=inputs,
@@ -126,6 +148,21 @@ def prepare_method(size: tuple[int, int], instances: int, device: str) -> Call:
         fuse_semantic_guided,
         street.labels.to(device),
         street.masks().to(device),
+        street.thing_ids.to(device),
+        street.scores.to(device),
+        unified_table(),
+    )
+
+
+def prepare_evidence(size: tuple[int, int], instances: int, device: str) -> Call:
+    street = make_street(size, instances, winding=True)
+    confidences, categories = street.draw_confidences()
+    maps = (street.labels, confidences, categories)
+    return partial(
+        fuse_by_evidence,
+        SemanticEvidence(*(map.to(device) for map in maps), cell=4.0),
+        street.masks().to(device),
+        SoftMasks.from_soft(street.soft_masks.to(device), street.boxes.to(device), size),
         street.thing_ids.to(device),
         street.scores.to(device),
         unified_table(),
@@ -223,6 +260,17 @@ def assert_equal_to_detectron2(
     assert_follows_rule(size, instances, method)
     ids, infos = peer
     assert_equal_merge(size, instances, ids.cpu().numpy(), {i["id"]: (i["isthing"], i["category_id"]) for i in infos})
+
+
+def assert_tensors_agree(
+    size: tuple[int, int], instances: int, device: str, method: SemanticGuidedResult, peer: object
+) -> None:
+    """Assert that the tensor version, on a pretended device, has the maps of the method."""
+    with PretendDevice():
+        tensors = prepare_evidence(size, instances, DEVICE)()
+        for name in ("labels", "kept", "thing_ids"):
+            assert torch.equal(getattr(tensors, name).cpu(), getattr(method, name).cpu()), name
+        assert torch.equal(tensors.panoptic.ids.cpu(), method.panoptic.ids.cpu()), "panoptic ids"
 
 
 def assert_equal_to_panopticapi(

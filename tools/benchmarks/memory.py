@@ -10,8 +10,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import torch
-
 Call = Callable[[], Any]
 
 CPU_PEAK = "peak resident memory of a later call, less the resident memory before it, in a separate process"
@@ -26,6 +24,8 @@ QUIET = {"PYTHONWARNINGS": "ignore"}
 
 def peak_on_cuda(call: Call, device: str) -> float:
     """Measure a call; return its peak in 10^6 bytes."""
+    import torch  # the processes that measure on the CPU may do without it
+
     gc.collect()
     torch.cuda.synchronize(device)
     before = torch.cuda.memory_allocated(device)
@@ -51,8 +51,9 @@ def peak_on_cpu(prepare: Callable[[], Call], threads: int) -> float | None:
         return None
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    with _environment(MALLOC_SETTINGS | QUIET):
-        process = context.Process(target=_measure, args=(prepare, threads, sender))
+    # PyTorch and MKL read the number of threads when they are imported.
+    with _environment(MALLOC_SETTINGS | QUIET | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}):
+        process = context.Process(target=_measure, args=(prepare, sender))
         process.start()
     sender.close()
     try:
@@ -64,8 +65,7 @@ def peak_on_cpu(prepare: Callable[[], Call], threads: int) -> float | None:
         process.join()
 
 
-def _measure(prepare: Callable[[], Call], threads: int, sender: Connection) -> None:
-    torch.set_num_threads(threads)
+def _measure(prepare: Callable[[], Call], sender: Connection) -> None:
     call = prepare()
     for _ in range(WARM_UP_CALLS):
         call()

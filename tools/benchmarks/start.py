@@ -30,6 +30,7 @@ from unified_seg.data.pipeline.loaders import build_train_loader, load_training_
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation import check_cache, checks
 from unified_seg_cli import ToolParser
+from unified_seg_files import cache
 
 from .data import BATCH, make_peer
 from .data_files import KINDS, Record, make_folder, toyscapes_table, write_files
@@ -184,14 +185,15 @@ def _make_config(root: Path) -> CfgNode:
 @contextmanager
 def _cache_in(folder: Path) -> Iterator[None]:
     """Keep the results of checks in a folder of this benchmark."""
-    before = os.environ.get(check_cache.VARIABLE)
-    os.environ[check_cache.VARIABLE] = str(folder)
+    os.environ.setdefault("UNIFIED_SEG_COMPILED", str(cache.get_cache_folder() / "compiled"))  # not compiled anew
+    before = os.environ.get(cache.VARIABLE)
+    os.environ[cache.VARIABLE] = str(folder)
     try:
         yield
     finally:
-        del os.environ[check_cache.VARIABLE]
+        del os.environ[cache.VARIABLE]
         if before is not None:
-            os.environ[check_cache.VARIABLE] = before
+            os.environ[cache.VARIABLE] = before
 
 
 def _choose(records: list[Record]) -> list[Record]:

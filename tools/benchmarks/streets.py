@@ -48,6 +48,17 @@ class Street:
     def masks(self) -> BoxMasks:
         return BoxMasks.from_soft(self.soft_masks, self.boxes, (self.labels.shape[0], self.labels.shape[1]))
 
+    def draw_confidences(self) -> tuple[Tensor, Tensor]:
+        """Return the confidence of each label and of its category as a head of stride 4 has them: (H, W) uint8.
+
+        It is sure inside regions, and unsure where labels change within some pixels.
+        """
+        labels = self.labels.numpy()
+        edges = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+        unsure = cv2.GaussianBlur(edges.astype(np.float32), (0, 0), 3)
+        levels = torch.from_numpy(255 - (100 * unsure / max(float(unsure.max()), 1e-6)).astype(np.uint8))
+        return levels, (levels.float() * 0.5 + 128).to(torch.uint8).maximum(levels)
+
 
 @cache
 def unified_table() -> ClassTable:

@@ -12,20 +12,38 @@ from unified_seg.hints import format_hint
 
 # By stride, the names of Detectron2's ResNets.
 NAMES = {4: "res2", 8: "res3", 16: "res4", 32: "res5"}
+# The last is that of a network without dilation.
+OUTPUT_STRIDES = (8, 16, 32)
 
 
 @BACKBONE_REGISTRY.register()
 def build_timm_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> "TimmNetwork":
-    """Build the network MODEL.TIMM.NAME; its features are res2 to res5, of strides 4 to 32."""
+    """Build the network MODEL.TIMM.NAME; its features are res2 to res5, of strides 4 to OUTPUT_STRIDE."""
     timm = cfg.MODEL.TIMM
     # A checkpoint contains the backbone's weights: loading it must not need access to the internet.
     pretrained = timm.PRETRAINED and not cfg.MODEL.WEIGHTS
-    return TimmNetwork(timm.NAME, pretrained=pretrained, in_channels=input_shape.channels, norm=timm.NORM)
+    return TimmNetwork(
+        timm.NAME,
+        pretrained=pretrained,
+        in_channels=input_shape.channels,
+        norm=timm.NORM,
+        output_stride=timm.OUTPUT_STRIDE,
+    )
 
 
 @BACKBONE_REGISTRY.register()
 def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
-    """Build an FPN on the network MODEL.TIMM.NAME, for Mask R-CNN; its features are p2 to p6."""
+    """Build an FPN on the network MODEL.TIMM.NAME, for Mask R-CNN; its features are p2 to p6.
+
+    Raises:
+        ValueError: the network is dilated, so its maps do not each have half the size of the one before.
+    """
+    output_stride = cfg.MODEL.TIMM.OUTPUT_STRIDE
+    if output_stride != OUTPUT_STRIDES[-1]:
+        raise ValueError(
+            f"MODEL.TIMM.OUTPUT_STRIDE: must be {OUTPUT_STRIDES[-1]} for an FPN, got {output_stride}; a dilated "
+            "network is MODEL.BACKBONE.NAME build_timm_backbone, without an FPN"
+        )
     return FPN(
         bottom_up=build_timm_backbone(cfg, input_shape),
         in_features=cfg.MODEL.FPN.IN_FEATURES,
@@ -37,7 +55,7 @@ def build_timm_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
 
 
 class TimmNetwork(Backbone):
-    """The feature maps of a timm network at strides 4 to 32.
+    """The feature maps of a timm network at strides 4 to 32, or 4 to `output_stride`.
 
     Those of HRNet are its four branches, without its classification head.
 
@@ -47,14 +65,28 @@ class TimmNetwork(Backbone):
             configs/base/imagenet_r50.yaml.
         in_channels: of the input.
         norm: "BN", or "SyncBN" for statistics over all processes.
+        output_stride: 8, 16 or 32, input pixels per pixel of the last map. Below 32 the convolutions of the late stages
+            are dilated instead of halving the map; the maps keep their names.
 
     Raises:
-        ValueError: timm is not installed, has no such network, or gives no such features of it; or the norm is
-            unknown.
+        ValueError: timm is not installed, has no such network, or gives no such features of it; or the norm or the
+            output stride is unknown.
     """
 
-    def __init__(self, name: str, *, pretrained: bool = False, in_channels: int = 3, norm: str = "BN"):
+    def __init__(
+        self,
+        name: str,
+        *,
+        pretrained: bool = False,
+        in_channels: int = 3,
+        norm: str = "BN",
+        output_stride: int = OUTPUT_STRIDES[-1],
+    ):
         super().__init__()
+        if output_stride not in OUTPUT_STRIDES:
+            raise ValueError(
+                f"MODEL.TIMM.OUTPUT_STRIDE: must be one of {', '.join(map(str, OUTPUT_STRIDES))}, got {output_stride}"
+            )
         if norm not in ("BN", "SyncBN"):
             raise ValueError(f"MODEL.TIMM.NORM: must be BN or SyncBN, got {norm!r}")
         try:
@@ -68,21 +100,31 @@ class TimmNetwork(Backbone):
             raise ValueError(f"MODEL.TIMM.NAME: timm has no {name!r}; {close}")
         # The branches of HRNet, not the output of its classification head, which has four times their channels.
         options: dict[str, Any] = {"feature_location": ""} if name.startswith("hrnet") else {}
+        is_dilated = output_stride != OUTPUT_STRIDES[-1]
+        if is_dilated:
+            options["output_stride"] = output_stride
         try:
             self.network = timm.create_model(
                 name, pretrained=pretrained, features_only=True, in_chans=in_channels, **options
             )
+        except AssertionError:  # of networks without this option, such as HRNet
+            raise ValueError(f"MODEL.TIMM.OUTPUT_STRIDE: {name} can't be dilated, it must be 32") from None
         except (AttributeError, RuntimeError, TypeError) as error:
             raise ValueError(f"MODEL.TIMM.NAME: {name} does not support features_only: {error}") from None
         if norm == "SyncBN":
             self.network = timm.layers.convert_sync_batchnorm(self.network)
         info: Any = self.network.feature_info
+        strides: list[int] = info.reduction()
+        # Without dilation, each map has half the size of the one before.
+        undilated = [strides[0] << index for index in range(len(strides))] if is_dilated else strides
+        if is_dilated and [min(stride, output_stride) for stride in undilated] != strides:
+            raise ValueError(f"MODEL.TIMM.OUTPUT_STRIDE: {name} can't be dilated, it must be 32")
         self._shapes = {
-            NAMES[stride]: ShapeSpec(channels=channels, stride=stride)
-            for channels, stride in zip(info.channels(), info.reduction())
-            if stride in NAMES
+            NAMES[before]: ShapeSpec(channels=channels, stride=stride)
+            for channels, stride, before in zip(info.channels(), strides, undilated)
+            if before in NAMES
         }
-        self._positions = [index for index, stride in enumerate(info.reduction()) if stride in NAMES]
+        self._positions = [index for index, stride in enumerate(undilated) if stride in NAMES]
         if not self._shapes:
             raise ValueError(f"MODEL.TIMM.NAME: {name} has no feature of stride {', '.join(map(str, NAMES))}")
         # Some transformers have several maps of one stride, others have their channels last.

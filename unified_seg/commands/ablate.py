@@ -13,6 +13,7 @@ from unified_seg.data.io.text_files import read_json, write_json
 from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation import table
 from unified_seg.reporting.ablation.execute import Executor
+from unified_seg.reporting.ablation.image_data import check_images
 from unified_seg.reporting.ablation.plan import AblationPlan, read_plan
 from unified_seg.reporting.ablation.published import keep_published, list_seeds
 from unified_seg.reporting.ablation.runs import plan_runs
@@ -49,7 +50,7 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     """Do the runs and publish the results after each.
 
     Raises:
-        ReportingError: an error in the plan, the data or the README; raised before the first run.
+        ReportingError, ConfigError, DataError: an error in the plan, the data or the README, before the first run.
         RunFailed: a run failed.
     """
     root = executor.root
@@ -64,6 +65,7 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     read_with_markers(project / "README.md", table.MAIN)
     if plan.toyscapes is not None:
         prepare_toyscapes(plan.toyscapes, root)
+    check_images(plan.images)
 
     def write_results() -> None:
         results = summarize(plan, all_runs, table.format_command(plan.project, published, args.device))

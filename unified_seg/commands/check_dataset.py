@@ -10,12 +10,13 @@ from unified_seg import load_config
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.io.text_files import write_json
-from unified_seg.data.problems import KINDS, Problem, escape_unprintable
+from unified_seg.data.problems import KINDS, Problem
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.dataset_statistics import ClassStatistics
 from unified_seg.data.validation.survey import Survey, convert_surveys_to_json, survey_datasets
 from unified_seg.reporting.dataset_report.findings import compute_pixel_percent, describe_verdict, group_problems
 from unified_seg.reporting.dataset_report.report import write_report
+from unified_seg_files import escape_unprintable
 
 
 def find_datasets(args: argparse.Namespace) -> tuple[list[str], ImageReader]:

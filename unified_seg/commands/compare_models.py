@@ -24,6 +24,7 @@ from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
+from unified_seg_files import escape_unprintable
 
 SIDES = ("before", "after")
 Record = dict[str, Any]
@@ -141,4 +142,4 @@ def run(args: argparse.Namespace) -> None:
     if instances is not None:
         changes = instances.compute()
         write_json(args.output / "average_precision.json", describe_changes(changes))
-        print(format_changes(changes, args.names))
+        print(escape_unprintable(format_changes(changes, args.names), keep="\n"))

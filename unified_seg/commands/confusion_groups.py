@@ -8,13 +8,13 @@ import numpy as np
 from PIL import Image
 from tabulate import tabulate
 
-from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.heads.confusion_groups.matrix import compute_rates, read_confusion
 from unified_seg.heads.confusion_groups.matrix_figure import draw_confusions
 from unified_seg.heads.confusion_groups.proposal import ClassGroup, propose_groups
 from unified_seg_cli.commands.confusion_groups import Source
+from unified_seg_files import escape_unprintable, write_atomically
 
 
 def read_rates(sources: Sequence[Source]) -> tuple[list[np.ndarray], list[str]]:
@@ -90,5 +90,5 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.matrix.path}: several classes are named {shared[0]!r}; a config needs different names")
     picture = draw_confusions(list(zip(rates, choose_titles(sources))), names, [group.classes for group in groups])
     write(args, group_names, picture)
-    print(format_groups(groups, rates[0], names))
+    print(escape_unprintable(format_groups(groups, rates[0], names), keep="\n"))
     print(f"groups: {args.output} (list it under _BASE_ of a config); picture: {args.picture}")

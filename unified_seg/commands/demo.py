@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import LeftOutFiles, find_fixed_folder, find_records, make_writable
 from unified_seg.visualization import draw_panels
+from unified_seg.visualization.canvas import write_picture
+from unified_seg_files import escape_unprintable, open_regular, write_atomically
 
 # Formats that OpenCV writes; .png is appended to other names.
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -30,6 +32,16 @@ VIDEO_SUFFIX = ".mp4"
 OTHER_SUFFIXES = (".gif", ".pdf", ".svg", ".heic", ".avif", ".jp2", ".webm", ".wmv", ".flv", ".m4v", ".mpg", ".mpeg")
 MEDIA_SUFFIXES = (*PICTURE_SUFFIXES, *IMAGE_SUFFIXES, *VIDEO_CODECS, *OTHER_SUFFIXES)
 DEFAULT_FRAME_RATE = 25.0
+MAX_FRAME_RATE = 1000.0
+# How the files of video containers start, at which byte. Playlists (HLS, concat, SDP) are text.
+VIDEO_SIGNATURES = (
+    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"),
+    (0, b"RIFF"), (0, b"\x1a\x45\xdf\xa3"), (0, b"\0\0\x01"), (0, b"FLV"), (0, b"OggS"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), (0, b"GIF8"), (0, b"DKIF"), (0, b"YUV4MPEG2"),
+)  # fmt: skip
+
+# MPEG transport streams are packets of so many bytes, each of which starts with a sign.
+TS_PACKET, TS_SIGN = 188, b"\x47"
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -99,7 +111,7 @@ def draw_images(
     """Draw the prediction for each record into its file.
 
     Raises:
-        UnreadableError: after all others are drawn, the images that can't be read.
+        DataError: after all others are drawn, the images that were left out; at once if no file can be written.
     """
 
     def read(item: tuple[dict[str, Any], Path]) -> np.ndarray:
@@ -112,8 +124,8 @@ def draw_images(
     left_out = LeftOutFiles()
     drawn = predictor.predict_all(zip(records, files), read, draw)
     for (record, file), future in tqdm(drawn, "drawing", len(records), unit="img", disable=None):
-        with left_out.collect():
-            tqdm.write(f"{record['file_name']} -> {file} ({future.result()})")
+        with left_out.collect(record["file_name"]):
+            tqdm.write(escape_unprintable(f"{record['file_name']} -> {file} ({future.result()})"))
     left_out.raise_any(len(records))
 
 
@@ -132,7 +144,7 @@ def _draw_image(
     picture = draw_panels(
         predictor.to_picture(image), outputs, predictor.metadata, threshold, ground_truth=ground_truth
     )
-    _write_picture(file, picture)
+    write_picture(file, picture)
 
 
 def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) -> int:
@@ -146,6 +158,20 @@ def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) 
         # A legend of all classes has the same size in each frame.
         return draw_panels(frame[:, :, ::-1], outputs, predictor.metadata, threshold, legend="all")
 
+    with write_atomically(file, suffix=file.suffix) as temporary:
+        frames = _draw_frames(predictor, video, temporary, draw)
+        if not frames:
+            raise UserError(f"--video-input {video}: it has no frames")
+        # OpenCV says nothing of a full disk, at which it writes no more.
+        written = cv2.VideoCapture(str(temporary))
+        if int(written.get(cv2.CAP_PROP_FRAME_COUNT)) < frames:
+            raise UserError(f"--output {file}: OpenCV could not write all {frames} frames; is the disk full?")
+    return frames
+
+
+def _draw_frames(predictor: Predictor, video: Path, file: Path, draw: Callable[..., np.ndarray]) -> int:
+    """Draw all frames into a file that exists; return their number."""
+    check_video(video)
     reader = cv2.VideoCapture(str(video))
     writer = None
     frames = 0
@@ -153,7 +179,8 @@ def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) 
         if not reader.isOpened():
             raise UserError(f"--video-input {video}: OpenCV can't read it")
         total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
-        rate = reader.get(cv2.CAP_PROP_FPS) or DEFAULT_FRAME_RATE
+        rate = reader.get(cv2.CAP_PROP_FPS)
+        rate = rate if 0 < rate <= MAX_FRAME_RATE else DEFAULT_FRAME_RATE
         drawn = predictor.predict_all(_frames(reader), lambda frame: frame, draw)
         for _, future in tqdm(drawn, "drawing", total if total > 0 else None, unit="frame", disable=None):
             picture = _pad_to_even(future.result())
@@ -164,9 +191,24 @@ def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) 
         reader.release()
         if writer is not None:
             writer.release()
-    if not frames:
-        raise UserError(f"--video-input {video}: it has no frames")
     return frames
+
+
+def check_video(video: Path) -> None:
+    """Check that a file is a video by how it starts: a playlist would let OpenCV open other files and URLs.
+
+    Raises:
+        UserError: it is not, or it can't be read.
+    """
+    try:
+        with open_regular(video) as file:
+            start = file.read(TS_PACKET + 1)
+    except OSError as error:
+        raise UserError(f"--video-input {video}: {error.strerror}") from None
+    is_stream = start[:1] == start[TS_PACKET:] == TS_SIGN
+    if not is_stream and not any(start[at : at + len(sign)] == sign for at, sign in VIDEO_SIGNATURES):
+        known = "MP4, MOV, AVI, MKV, WebM, MPEG, FLV, WMV, Ogg"
+        raise UserError(f"--video-input {video}: not a video of a known container ({known})")
 
 
 def _frames(reader: Any) -> Iterator[np.ndarray]:
@@ -191,11 +233,6 @@ def _pad_to_even(picture: np.ndarray) -> np.ndarray:
     """Repeat the last row and column of odd sizes: most players need an even height and width."""
     height, width = picture.shape[:2]
     return np.ascontiguousarray(np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
-
-
-def _write_picture(file: Path, picture: np.ndarray) -> None:
-    if not cv2.imwrite(str(file), picture[:, :, ::-1]):
-        raise UserError(f"--output: {file} can't be written")
 
 
 def _describe(outputs: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Fuse the instance and semantic predictions of any models."""
 
 import argparse
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any
 
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from PIL import Image
 from tqdm import tqdm
 
 import unified_seg  # noqa: F401  (registers the data sets)
 from unified_seg.data.coco.categories import read_categories, to_coco_categories
+from unified_seg.data.coco.prediction_confidence import SOFT_MASK, read_confidence, read_soft_masks
 from unified_seg.data.coco.prediction_files import (
     Detection,
     ImageInfo,
@@ -23,16 +24,20 @@ from unified_seg.data.coco.prediction_files import (
     read_semantic_map,
 )
 from unified_seg.data.coco.rle import encode_masks
-from unified_seg.data.io.label_files import write_png
+from unified_seg.data.io.label_files import write_array_png, write_png
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
+from unified_seg.fusion.evidence import SemanticEvidence, fuse_by_evidence
+from unified_seg.fusion.evidence.inputs import group_classes
 from unified_seg.fusion.score_order import merge_by_score
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.panoptic_map import PanopticMap
 
 Json = dict[str, Any]
+
+logger = logging.getLogger(__name__)
 
 
 def fusion_options(args: argparse.Namespace) -> SemanticGuidedOptions:
@@ -73,6 +78,8 @@ class Fuser:
         self.detections = read_detections(args.instances, self.images, self.table)
 
     def run(self) -> None:
+        if self.args.method == "evidence":
+            self.tell_what_is_missing()
         annotations, refined = [], []
         for image in tqdm(self.images, desc="fusing", unit="img", disable=None):
             panoptic, instances = self.fuse(image)
@@ -101,11 +108,32 @@ class Fuser:
                 stuff_area_limit=math.ceil(args.min_stuff_area * labels.numel()),
             )
             return panoptic, []
-        fused = fuse_semantic_guided(*inputs, fusion_options(args))
+        if args.method == "evidence":
+            soft_masks = read_soft_masks(detections, masks, args.score_threshold)
+            evidence = self.read_evidence(image, labels)
+            fused = fuse_by_evidence(evidence, masks, soft_masks, *inputs[2:], fusion_options(args))
+        else:
+            fused = fuse_semantic_guided(*inputs, fusion_options(args))
         if args.refined_semantic:
             pixels = self.values.from_semantic[fused.labels.numpy()]
-            Image.fromarray(pixels).save(make_png_path(args.refined_semantic, image))
+            write_array_png(make_png_path(args.refined_semantic, image), pixels, compress_level=6)
         return fused.panoptic, refined_records(image, detections, fused, self.table) if args.refined_instances else []
+
+    def read_evidence(self, image: ImageInfo, labels: torch.Tensor) -> SemanticEvidence:
+        """Return the semantic map with its confidence, which is certain without --confidences."""
+        if self.args.confidences is None:
+            return SemanticEvidence.from_labels(labels)
+        path = image.resolve_png(self.args.confidences).with_suffix("")
+        groups = torch.from_numpy(group_classes(self.table))
+        return SemanticEvidence(labels, *read_confidence(path, labels, groups, self.args.stride))
+
+    def tell_what_is_missing(self) -> None:
+        """Log which predictions count as certain, since their files do not say how sure they are."""
+        records = [detection.record for each in self.detections.values() for detection in each]
+        if self.args.confidences is None:
+            logger.warning("no --confidences: the semantic maps count as certain, with cells of one pixel")
+        if missing := sum(record.get(SOFT_MASK) is None for record in records):
+            logger.warning(f"{missing} of {len(records)} instances have no {SOFT_MASK}: their masks count as certain")
 
     def write_panoptic(self, image: ImageInfo, panoptic: PanopticMap) -> Json:
         """Write the PNG and return the image's entry of panoptic.json."""

@@ -36,8 +36,9 @@ from unified_seg.reporting.readme import read_with_markers, replace_table
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg.visualization import Picture, add_legend, make_grid
-from unified_seg.visualization.canvas import to_canvas
+from unified_seg.visualization.canvas import to_canvas, write_picture
 from unified_seg.visualization.panels import Panel, make_panels
+from unified_seg_files import escape_unprintable
 
 MARKERS = "ranking"  # the table in a README
 SHEET_WIDTH = 640  # largest width of a picture on the contact sheet, in pixels
@@ -149,8 +150,8 @@ class ErrorPredictor:
         return maps
 
 
-def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> None:
-    """Draw a row for each of the ranked images.
+def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked], left_out: LeftOutFiles) -> None:
+    """Draw a row for each of the ranked images; `left_out` gets those that can't be drawn.
 
     Raises:
         DataError: the file can't be written.
@@ -158,15 +159,22 @@ def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked]) -> N
     rows, panels = [], []
     drawn = tqdm(model.draw_all([record for record, _ in ranked]), "drawing", len(ranked), unit="img", disable=None)
     for rank, ((record, measures), (_, future)) in enumerate(zip(ranked, drawn, strict=True), start=1):
-        row, panel = future.result()
-        caption = f"{rank}. {record['file_name']}: predicted error {100 * measures.predicted_error:.2f} %"
+        row, panel = None, None
+        with left_out.collect(record["file_name"]):
+            row, panel = future.result()
+        if row is None or panel is None:
+            continue
+        caption = (
+            f"{rank}. {escape_unprintable(record['file_name'])}: predicted error {100 * measures.predicted_error:.2f} %"
+        )
         if measures.has_true_error:
             caption += f", true error {100 * measures.true_error:.2f} %"
         rows.append(Picture(row, caption))
         panels.append(panel)
+    if not rows:
+        return
     sheet = add_legend(make_grid(rows, 1), panels, model.table, "present")
-    if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
-        raise DataError(f"{file} can't be written")
+    write_picture(file, sheet)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -178,13 +186,13 @@ def run(args: argparse.Namespace) -> None:
     model = ErrorPredictor(cfg)
     measured, left_out = [], LeftOutFiles()
     for record, future in tqdm(model.measure_all(records), "predicting", len(records), unit="img", disable=None):
-        with left_out.collect():
+        with left_out.collect(record["file_name"]):
             measured.append((record, future.result()))
     if not measured:
         left_out.raise_any(len(records))
     ranked = sorted(measured, key=lambda item: -item[1].predicted_error)
     write_ranking(args.output / "ranking.csv", ranked)
-    draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top])
+    draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top], left_out)
     comparison = compare_rankings(ranked)
     summary = summarize(ranked, comparison)
     source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}

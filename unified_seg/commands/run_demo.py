@@ -1,4 +1,4 @@
-"""Generate Toyscapes, train, evaluate, draw."""
+"""Generate Toyscapes or find photographs, train, evaluate, draw."""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-import cv2
+from detectron2.data import DatasetCatalog
 from tabulate import tabulate
 from tqdm import tqdm
 
@@ -16,16 +16,18 @@ from toyscapes import generate
 from unified_seg import load_config
 from unified_seg.config import COMPACT
 from unified_seg.data.datasets import get_datasets_root
-from unified_seg.data.datasets.cityscapes import load_cityscapes_like
 from unified_seg.data.io.text_files import write_json
+from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
+from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.visualization import draw_comparison
+from unified_seg.visualization.canvas import write_picture
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
+TOYSCAPES = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
 PICTURES = 8
-# The columns of the table: name, and task and metric in results.json.
+# The columns of the table, of those that the model has: name, and task and metric in results.json.
 SCORES = {
     "mIoU": ("sem_seg", "mIoU"),
     "AP": ("segm", "AP"),
@@ -35,29 +37,35 @@ SCORES = {
 
 def run(args: argparse.Namespace) -> None:
     overrides = ["OUTPUT_DIR", str(args.output), *args.opts]
-    cfg = load_config(CONFIG, overrides, defaults=COMPACT)
-    print("1/3 Toyscapes, procedural street scenes in the layout of Cityscapes", flush=True)
-    data = get_datasets_root() / "toyscapes_demo"
-    generate(data, preset="demo", counts={"train": args.train, "val": args.val})
+    config = args.config_file or TOYSCAPES
+    cfg = load_config(config, overrides, defaults=COMPACT)
+    if args.config_file is None:
+        print("1/3 Toyscapes, procedural street scenes in the layout of Cityscapes", flush=True)
+        data = get_datasets_root() / "toyscapes_demo"
+        generate(data, preset="demo", counts={"train": args.train, "val": args.val})
+    else:
+        cfg = resolve_config(cfg)
+        images = {name: len(DatasetCatalog.get(name)) for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)}
+        print(f"1/3 data: {', '.join(f'{count} images of {name}' for name, count in images.items())}", flush=True)
     print(f"2/3 training and evaluation ({cfg.SOLVER.MAX_ITER} steps; log: {args.output / 'log.txt'})", flush=True)
-    train(overrides, args.output)
+    train(config, overrides, args.output)
     print("3/3 pictures", flush=True)
-    cfg.MODEL.WEIGHTS = str(args.output / "model_final.pth")
-    pictures = draw(cfg, data, args.output / "pictures")
+    cfg = load_config(config, [*overrides, "MODEL.WEIGHTS", str(args.output / "model_final.pth")], defaults=COMPACT)
+    pictures = draw(cfg, args.output / "pictures")
 
     summary = summarize(args.output)
     print(tabulate([{k: v for k, v in summary.items() if k != "versions"}], headers="keys", floatfmt=".1f"))
     print("\n".join(["", "pictures:", *(f"  {path}" for path in pictures), f"scores: {args.output / 'results.json'}"]))
 
 
-def train(overrides: list[str], output: Path) -> None:
+def train(config: str | Path, overrides: list[str], output: Path) -> None:
     """Run the training command of a user, with its output in a file and its progress bars on the screen.
 
     Raises:
         UserError: the training failed; the message has the end of its output.
     """
-    output.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(CONFIG), *overrides]
+    prepare_output_folder(output)
+    command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(config), *overrides]
     log = output / "train_net.txt"
     with log.open("w") as file:
         result = subprocess.run(command, stdout=file)
@@ -66,16 +74,18 @@ def train(overrides: list[str], output: Path) -> None:
             raise UserError(f"the training failed, see {log}:\n{''.join(deque(file, maxlen=20))}")
 
 
-def draw(cfg: Any, data: Path, folder: Path) -> list[Path]:
-    """Draw the predictions beside the ground truth for some validation images; return the files."""
+def draw(cfg: Any, folder: Path) -> list[Path]:
+    """Draw the predictions beside the ground truth for some test images; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     predictor = Predictor(cfg)
     files = []
-    for record in tqdm(load_cityscapes_like(data, "val")[:PICTURES], desc="drawing", unit="img", disable=None):
+    records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+    chosen = records[:: max(len(records) // PICTURES, 1)][:PICTURES]  # neighbors in a video look alike
+    for record in tqdm(chosen, desc="drawing", unit="img", disable=None):
         outputs = predictor(predictor.read(record["file_name"]))
         picture = draw_comparison(record, outputs, predictor.metadata)
         files.append(folder / f"{record['image_id']}.png")
-        cv2.imwrite(str(files[-1]), picture[:, :, ::-1])
+        write_picture(files[-1], picture)
     return files
 
 
@@ -83,7 +93,7 @@ def summarize(output: Path) -> dict[str, Any]:
     """Return and write to results.json the scores in percent, the times in seconds, and the versions of packages."""
     evaluation = json.loads((output / "inference" / "results.json").read_text())
     (tasks,) = evaluation["results"].values()
-    summary = {name: tasks[task][metric] for name, (task, metric) in SCORES.items()}
+    summary = {name: tasks[task][metric] for name, (task, metric) in SCORES.items() if task in tasks}
     summary |= {key: evaluation[key] for key in ("train_s", "eval_s", "versions")}
     write_json(output / "results.json", summary)
     return summary

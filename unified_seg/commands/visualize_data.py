@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -17,10 +16,10 @@ from unified_seg.data.io.image_files import convert_to_picture
 from unified_seg.data.pipeline.loaders import build_train_loader, load_training_records
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.value_ranges import find_common_range
-from unified_seg.errors import UserError
 from unified_seg.inference.images import LeftOutFiles, make_writable
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.visualization import draw_ground_truth, draw_panels
+from unified_seg.visualization.canvas import write_picture
 from unified_seg.visualization.ground_truth_outputs import convert_targets
 
 
@@ -59,8 +58,7 @@ def save(pictures: Iterator[tuple[str, np.ndarray]], total: int, folder: Path) -
     digits, drawn = len(str(total - 1)), 0
     for index, (name, picture) in enumerate(tqdm(islice(pictures, total), total=total, desc="drawing", disable=None)):
         file = folder / f"{index:0{digits}}_{name.replace('/', '_')}.png"
-        if not cv2.imwrite(str(file), picture[:, :, ::-1]):
-            raise UserError(f"--output: {file} can't be written")
+        write_picture(file, picture)
         drawn += 1
     print(f"{drawn} pictures in {folder}")
 

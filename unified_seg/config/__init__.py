@@ -2,7 +2,7 @@
 
 from detectron2.config import CfgNode
 
-from unified_seg.config.compare import Change, find_changes, load_dump
+from unified_seg.config.compare import Change, dump_config, find_changes, load_dump
 from unified_seg.config.keys import add_unified_seg_config, get_config
 from unified_seg.config.overrides import check_overrides
 from unified_seg.config.reading import COMPACT, ConfigError, get_value, load_config, merge_file, set_value
@@ -16,6 +16,7 @@ __all__ = [
     "Stage",
     "add_unified_seg_config",
     "check_overrides",
+    "dump_config",
     "find_changes",
     "get_config",
     "get_value",

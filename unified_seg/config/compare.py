@@ -1,4 +1,4 @@
-"""Differences of two configs."""
+"""Configs as text, and differences of two configs."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -7,8 +7,10 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from unified_seg.config.reading import YamlLoader
+from unified_seg_files import YamlError, parse_yaml
 
+# Written in C, where PyYAML has it.
+YamlDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # Values are shortened to about this many characters in messages.
 MAX_CHARACTERS = 200
 
@@ -42,20 +44,31 @@ def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
 
 
 def find_changes(before: CfgNode, now: CfgNode) -> list[Change]:
-    """Return the keys whose values differ, in the order of `now`; keys of only one don't count."""
-    # yaml makes lists of tuples.
-    values = dict(flatten(load_dump(before.dump()) or CfgNode()))
-    later = flatten(load_dump(now.dump()) or CfgNode())
+    """Return the keys whose values differ, in alphabetical order; keys of only one don't count."""
+    values = {key: _to_plain(value) for key, value in flatten(before)}
+    later = sorted(((key, _to_plain(value)) for key, value in flatten(now)), key=lambda item: item[0])
     return [Change(key, values[key], value) for key, value in later if key in values and values[key] != value]
+
+
+def dump_config(cfg: CfgNode) -> str:
+    """Return the text of `cfg.dump()` without aliases (`*id001`), in a fraction of its time."""
+    return yaml.dump(_to_plain(cfg), Dumper=YamlDumper)
 
 
 def load_dump(text: str) -> CfgNode | None:
     """Return the config that was dumped as this text; None if it is incomplete, since the run was killed."""
     try:
-        values = yaml.load(text, YamlLoader)
-    except (ValueError, yaml.YAMLError):
+        values = parse_yaml(text)
+    except YamlError:
         return None
     return CfgNode(values) if isinstance(values, dict) else None
+
+
+def _to_plain(value: Any) -> Any:
+    """Return a value as it is after it was dumped and loaded: with dicts, and with lists in place of tuples."""
+    if isinstance(value, dict):
+        return {key: _to_plain(inner) for key, inner in value.items()}
+    return list(map(_to_plain, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _shorten(value: Any) -> str:

@@ -9,6 +9,15 @@ from typing import Any
 from detectron2.config import CfgNode
 from detectron2.modeling import SEM_SEG_HEADS_REGISTRY
 
+# The keys that only training reads, beside those of single heads.
+TRAINING_KEYS = (
+    "SOLVER.TRAIN_PARTS",
+    "MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS",
+    "MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER",
+    "MODEL.SEM_SEG_HEAD.LOSS.FOCUS",
+    "MODEL.SEM_SEG_HEAD.LOSS.HARD_SHARE",
+)
+
 
 def registered_heads() -> dict[str, Any]:
     """Return the registered head classes of this project's interface, by name."""
@@ -49,4 +58,4 @@ def ablation_metrics() -> dict[str, tuple[str, str, str]]:
 
 def training_keys() -> list[str]:
     """Return the config keys that only training reads, of the whole model and of all registered heads."""
-    return ["SOLVER.TRAIN_PARTS", *(key for head in registered_heads().values() for key in head.training_keys)]
+    return [*TRAINING_KEYS, *(key for head in registered_heads().values() for key in head.training_keys)]

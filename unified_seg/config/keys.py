@@ -3,6 +3,9 @@
 The keys of a semantic head are in heads/<method>/keys.py.
 """
 
+from functools import cache
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, get_cfg
 from detectron2.projects.deeplab import add_deeplab_config
@@ -22,6 +25,7 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     _add_input(cfg)
     _add_augmentation(cfg)
     _add_solver(cfg)
+    _add_model_ema(cfg)
     _add_stages(cfg)
     _add_inference(cfg)
 
@@ -50,6 +54,20 @@ def _add_model(cfg: CfgNode) -> None:
     # Names of the semantic classes. They come from the data set, as NUM_CLASSES does.
     cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES = []
 
+    # The loss of a semantic head's pixels, cross-entropy by default; a factor or a choice of pixels for hard cases.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS = CfgNode()
+    # A weight of each class, in the order of CLASS_NAMES; empty: 1. For classes whose errors cost more.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS = []
+    # Weights from the training images: (median frequency / frequency of the class) ** power (Eigen and Fergus, 2015). 1
+    # in SegNet for CamVid, 0.5 favors rare classes less, 0 = off. If rare classes are missed.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER = 0.0
+    # gamma of the focal loss, 2 in its paper: pixels that are right already count less; 0 = off. If many easy pixels
+    # drown a few hard ones.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FOCUS = 0.0
+    # Count only this share of a batch's pixels, those with the largest loss, as DeepLab's hard pixel mining (0.2) does;
+    # 0 = all. For long trainings, and not while labels have many errors.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.HARD_SHARE = 0.0
+
     # An empty name leaves a part out: MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME (the detector),
     # MODEL.SEM_SEG_HEAD.NAME, MODEL.PANOPTIC_FUSION.NAME. NUM_CLASSES of both heads comes from the data set.
     cfg.MODEL.UNIFIED = CfgNode()
@@ -73,12 +91,13 @@ def _add_model(cfg: CfgNode) -> None:
     cfg.MODEL.BACKBONE.FREEZE_BN_STATISTICS = False
 
     cfg.MODEL.PANOPTIC_FUSION = CfgNode()
-    # A name of PANOPTIC_FUSION_REGISTRY: "SemanticGuidedFusion" (fusion_scheme, IV), which also refines the semantic
-    # map and the masks, or "ScoreOrderFusion", Kirillov's merge. Both read
+    # A name of PANOPTIC_FUSION_REGISTRY: "EvidenceFusion", which weighs masks and semantic map by how sure and how fine
+    # they are, and "SemanticGuidedFusion" (fusion_scheme, IV) also refine the semantic map and the masks;
+    # "ScoreOrderFusion" is Kirillov's merge. All read
     # MODEL.PANOPTIC_FPN.COMBINE.{OVERLAP_THRESH, INSTANCES_CONFIDENCE_THRESH} as Detectron2 does; the merge also
     # STUFF_AREA_LIMIT there (in pixels: 4096 suits 1024x2048, make it smaller with the images).
     cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    # The keys below are SemanticGuidedFusion's; the paper gives no numbers. Areas are fractions of the image.
+    # The keys below are those of the first two; the paper gives no numbers. Areas are fractions of the image.
     # Stuff of a smaller area becomes void; 0.002 is Detectron2's 4096 pixels at 1024x2048. Lower it if small stuff
     # matters (such as single poles).
     cfg.MODEL.PANOPTIC_FUSION.MIN_STUFF_AREA = 0.002
@@ -99,10 +118,13 @@ def _add_backbones(cfg: CfgNode) -> None:
     # timm that returns its features.
     cfg.MODEL.TIMM.NAME = "hrnet_w48"
     # Fetch timm's ImageNet weights, unless MODEL.WEIGHTS names some; give it RGB input, as
-    # configs/base/imagenet_r50.yaml does.
+    # configs/base/imagenet_r50.yaml does (docs/weights.md has other sources of weights).
     cfg.MODEL.TIMM.PRETRAINED = False
     # "SyncBN": the batch statistics of its BatchNorms over all GPUs, for a few images on each; "BN": timm's default.
     cfg.MODEL.TIMM.NORM = "BN"
+    # Of build_timm_backbone, 8 or 16: input pixels per pixel of res5; the late stages are dilated, as for PSPHead. 32:
+    # no dilation, for an FPN. HRNet can't be dilated.
+    cfg.MODEL.TIMM.OUTPUT_STRIDE = 32
 
     cfg.MODEL.LIGHT_DECODER = CfgNode()
     # Of build_light_decoder_backbone: channels to which the stages of the ResNet are brought, from fine to coarse;
@@ -179,6 +201,17 @@ def _add_solver(cfg: CfgNode) -> None:
     cfg.SOLVER.AMP.PRECISION = "float16"
 
 
+def _add_model_ema(cfg: CfgNode) -> None:
+    """Add the keys of the exponential moving average of the weights, by their names in D2Go."""
+    cfg.MODEL_EMA = CfgNode()
+    # Evaluate and save the average in place of the trained weights. It smooths the last steps, as a decay of the
+    # learning rate does: for constant rates, small batches and short trainings.
+    cfg.MODEL_EMA.ENABLED = False
+    # The share of the average that stays at each step: 0.999 averages some 1,000 steps, or a tenth of the steps so far
+    # if that is less. Raise it for long trainings.
+    cfg.MODEL_EMA.DECAY = 0.999
+
+
 def _add_stages(cfg: CfgNode) -> None:
     # The trained parts of the model, by the names of its modules ("backbone", "sem_seg_head.error_branch" ...); all
     # others stay as loaded, bit by bit. Empty: everything is trained.
@@ -212,6 +245,17 @@ def _add_inference(cfg: CfgNode) -> None:
 
 def get_config() -> CfgNode:
     """Return Detectron2's default config with the keys of its DeepLab project and of this project."""
+    return get_defaults().clone()
+
+
+def get_defaults() -> CfgNode:
+    """Return what `get_config` returns, to read it: all callers share it."""
+    # A head that is registered later adds its keys.
+    return _build_defaults(tuple(registered_heads().values()), torch.cuda.is_available())
+
+
+@cache
+def _build_defaults(*_: Any) -> CfgNode:
     cfg = get_cfg()
     # First, since this project has some of its keys too.
     add_deeplab_config(cfg)

@@ -16,14 +16,16 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from unified_seg.config.keys import get_config
+from unified_seg.config.keys import get_config, get_defaults
+from unified_seg.config.refused import ConfigError, check_refused
 from unified_seg.config.values import accepts, convert, describe, suggest
-from unified_seg.errors import UserError
 from unified_seg.hints import format_hint
+from unified_seg_files import parse_yaml, read_bytes
 
 BASE_KEY = "_BASE_"
-# Written in C, where PyYAML has it: ten times as fast.
-YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_BYTES = 4_000_000
+# Read for one config; a file that is the base of several counts as often.
+MAX_FILES = 100
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 # Files or folders in the top folder of a project, outside of which a config file's `_BASE_` may not point.
 ROOT_MARKERS = (".git", "pyproject.toml", "setup.py")
@@ -44,10 +46,6 @@ REMOVED_KEYS: dict[str, tuple[Any, ...]] = {
 COMPACT = ("MODEL.UNIFIED.OUTPUT", "compact")
 
 
-class ConfigError(UserError, ValueError):
-    """A config file or override that can't be used; the message names the file and the key."""
-
-
 def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Sequence[Any] = ()) -> CfgNode:
     """Read a config file and KEY VALUE overrides on top of the defaults.
 
@@ -58,19 +56,20 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
 
     Raises:
         ConfigError: the file is missing or not plain yaml; a `_BASE_` outside the project, an unknown key, a value of
-            another type than expected.
+            another type than expected, or one that is refused since it would lead to unsafe code, see `refused`.
     """
     cfg = get_config()
     cfg.merge_from_list(list(defaults))
     if path:
         merge_file(cfg, path)
     _check_words(overrides)
-    standard = get_config()
+    standard = get_defaults()
     for key, text in zip(overrides[::2], overrides[1::2]):
-        if _is_removed(key, CfgNode._decode_cfg_value(text), "command line"):
+        if _is_removed(key, decode_value(text), "command line"):
             continue
         _prepare_key(cfg, key, "command line")
         _set_typed(cfg, key, text, standard, f"command line: {key} {text}", partial(format_hint, key))
+    check_refused(cfg)
     return cfg
 
 
@@ -78,12 +77,12 @@ def _check_words(overrides: Sequence[str]) -> None:
     """Raise ConfigError for options among the overrides, and for words that are not KEY VALUE."""
     if flags := [word for word in overrides if word.startswith("--")]:
         start = list(overrides).index(flags[0])
-        hint = format_hint(*map(CfgNode._decode_cfg_value, [*overrides[start:], *overrides[:start]]))
+        hint = format_hint(*map(decode_value, [*overrides[start:], *overrides[:start]]))
         raise ConfigError(
             f"command line: {flags[0]} comes after overrides KEY VALUE; put options before them, such as {hint}"
         )
     if len(overrides) % 2:
-        pairs = [CfgNode._decode_cfg_value(part) for word in overrides for part in word.split("=", 1)]
+        pairs = [decode_value(part) for word in overrides for part in word.split("=", 1)]
         hint = f"; write {format_hint(*pairs)}" if len(pairs) % 2 == 0 else ""
         raise ConfigError(
             f"command line: overrides must be pairs KEY VALUE, without =, got {len(overrides)} words: "
@@ -96,8 +95,11 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
     path = Path(path).expanduser()
     if not path.is_file():
         raise ConfigError(f"config file {path}: there is no such file")
-    values = _without_removed_keys(_read_with_base(path.resolve(), ()), str(path))
-    defaults = get_config()
+    try:
+        values = _without_removed_keys(_read_with_base(path.resolve(), (), []), str(path))
+    except RecursionError:
+        raise ConfigError(f"{path}: too many levels of nesting") from None
+    defaults = get_defaults()
     for key, value in _leaves(values):
         _prepare_key(cfg, key, str(path))
         guess = partial(_format_yaml_hint, key.rpartition(".")[2])
@@ -110,7 +112,7 @@ def _set_typed(
     """Set an existing key to a value as it was given, if it has the type of the key's default.
 
     Args:
-        defaults: see `get_config`.
+        defaults: see `get_defaults`.
         where: the begin of the message.
         format_guess: returns the hint with the value that was probably meant.
     """
@@ -119,7 +121,7 @@ def _set_typed(
             return
         raise ConfigError(f"{where}: {key} is a group of keys, such as {key}.{next(iter(get_value(cfg, key)), 'KEY')}")
     default = _find_default(cfg, key, defaults)
-    value = CfgNode._decode_cfg_value(given)
+    value = decode_value(given)
     if isinstance(default, str) and isinstance(given, str) and not isinstance(value, (str, type(None))):
         value = given  # OUTPUT_DIR 2024
     name = _without_stage(key)
@@ -128,6 +130,14 @@ def _set_typed(
         hint = "" if guess is None else f"; write {format_guess(guess)}"
         raise ConfigError(f"{where}: must be {describe(name, default)}{hint}")
     set_value(cfg, key, convert(value, default))
+
+
+def decode_value(value: Any) -> Any:
+    """Return the Python value that a text means, as Detectron2's command line reads it; else the text itself."""
+    try:
+        return CfgNode._decode_cfg_value(value)
+    except (MemoryError, RecursionError):  # thousands of brackets
+        return value
 
 
 def _find_default(cfg: CfgNode, key: str, defaults: CfgNode) -> Any:
@@ -150,12 +160,19 @@ def _format_yaml_hint(name: str, value: Any) -> str:
     return f"`{yaml.safe_dump({name: plain}, default_flow_style=True, width=math.inf).strip()[1:-1]}`"
 
 
-def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    text = path.read_bytes()
+def _read_with_base(path: Path, above: tuple[Path, ...], found: list[Path]) -> dict[str, Any]:
+    """Return the values of a file with those of its bases; `above` are based on it, `found` is every file so far."""
+    found.append(path)
+    if len(found) > MAX_FILES:
+        raise ConfigError(f"{path}: {BASE_KEY}: more than {MAX_FILES} files")
+    try:
+        text = read_bytes(path, MAX_BYTES)
+    except OSError as error:
+        raise ConfigError(f"config file {path}: {error.strerror}") from None
     try:
         # The yaml parser reads a character beyond 16 bits, which JSON escapes as a pair, as two.
-        values = json.loads(text) if path.suffix == ".json" else yaml.load(text.decode("utf-8"), YamlLoader)
-    except (yaml.YAMLError, ValueError) as error:
+        values = json.loads(text) if path.suffix == ".json" else parse_yaml(text.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "yaml (python tags are not evaluated)"
         raise ConfigError(f"{path} is not plain {kind}: {error}") from None
     values = {} if values is None else values
@@ -170,7 +187,7 @@ def _read_with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
         target = _resolve_base(path, base)
         if target in (path, *above):
             raise ConfigError(f"{path}: {BASE_KEY} {base} leads back to itself")
-        _merge(merged, _read_with_base(target, (path, *above)))
+        _merge(merged, _read_with_base(target, (path, *above), found))
     _merge(merged, _with_string_keys(values))
     return merged
 

@@ -4,6 +4,7 @@ Readers pass each problem that they find to a `Report`. `raise_error` ends at th
 with a report that collects (`list.append`) they leave out the wrong record and go on.
 """
 
+import errno
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -46,6 +47,24 @@ class UnsupportedError(FileError):
     """A sound image of a kind that the model does not read: another number of channels, or values of unknown range."""
 
     kind = "unsupported"
+
+
+class WriteError(DataError):
+    """A file that can't be written.
+
+    Attributes:
+        concerns_all: whether no other file in that place can be written either: a full or read-only disk.
+    """
+
+    concerns_all = False
+
+    @classmethod
+    def from_error(cls, error: Exception, file: object) -> "WriteError":
+        """Return the error of a file with the cause of another error."""
+        number = getattr(error, "errno", None)
+        found = cls(f"{file} can't be written: {getattr(error, 'strerror', None) or ' '.join(str(error).split())}")
+        found.concerns_all = number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+        return found
 
 
 class RecordError(DataError):
@@ -161,8 +180,3 @@ def raise_error(problem: Problem) -> None:
         error = DataError(str(problem))
         error.kind = problem.kind
         raise error
-
-
-def escape_unprintable(text: str) -> str:
-    """Return a text on one line, with escapes for control characters and for what UTF-8 can't encode."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from unified_seg.config import ConfigError, Stage, get_value, make_inference_config, read_stages, set_value
+from unified_seg.config.refused import check_refused
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.alignment import common_classes
 from unified_seg.data.datasets.custom import register_custom
@@ -35,6 +36,7 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
     """
     if for_inference:
         cfg = make_inference_config(cfg)
+    check_refused(cfg)  # again, for configs that Detectron2 read
     ImageReader.from_config(cfg)  # raises ConfigError for channels and ranges that do not fit
     set_max_pixels(cfg.INPUT.MAX_PIXELS)
     register_custom(cfg.DATASETS.CUSTOM, get_datasets_root(), cfg.DATASETS.TRAIN)

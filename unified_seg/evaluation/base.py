@@ -15,6 +15,7 @@ from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_seg
 from unified_seg.data.io.plain_images import load_panoptic_ids
 from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_files import delete_files
 
 Record = dict[str, Any]
 Output = Mapping[str, Any]
@@ -227,12 +228,14 @@ def require_files(records: Sequence[Record], *keys: str) -> None:
 
 
 def empty_folder(folder: Path) -> None:
-    """Create a folder of results on the main process, and delete results of an earlier evaluation; others wait."""
+    """Create a folder of results on the main process, and delete results of an earlier evaluation; others wait.
+
+    Raises:
+        OSError: the folder is a link, so that its files are those of another folder; or a file can't be deleted.
+    """
     if comm.is_main_process():
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.iterdir():
-            if old.suffix in (".png", ".txt", ".json"):
-                old.unlink()
+        delete_files(folder, (".png", ".txt", ".json"))
     comm.synchronize()
 
 

@@ -15,15 +15,15 @@ import numpy as np
 from cityscapesscripts.evaluation import evalInstanceLevelSemanticLabeling as official
 from cityscapesscripts.evaluation.instances2dict import instances2dict
 from cityscapesscripts.helpers.labels import name2label
-from PIL import Image
 
-from unified_seg.data.io.label_files import read_label
+from unified_seg.data.io.label_files import read_label, write_array_png
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
 from unified_seg.evaluation.model_outputs import read_instances
 from unified_seg.evaluation.tables import format_class_table
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -168,10 +168,10 @@ class CityscapesInstanceWriter:
         ):
             label = name2label[self.table.things[thing_id].name]
             name = f"{stem}_{i}_{label.id}.png"
-            Image.fromarray(mask).save(self.folder / name, compress_level=1)
+            write_array_png(self.folder / name, mask)
             lines.append(f"{name} {label.id} {score!r}\n")
         path = self.folder / f"{stem}_pred.txt"
-        path.write_text("".join(lines))
+        write_text(path, "".join(lines))
         return path
 
 

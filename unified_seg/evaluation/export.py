@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from unified_seg.data.coco.categories import to_coco_categories
-from unified_seg.data.io.label_files import write_png
+from unified_seg.data.io.label_files import write_array_png, write_png
 from unified_seg.data.io.text_files import write_json
 from unified_seg.evaluation.base import (
     Output,
@@ -104,7 +103,7 @@ class CityscapesSemanticExporter(PerImageEvaluator[None]):
                 f"{labels.min()} .. {labels.max()}"
             )
         name = f"{make_file_stem(record['image_id'])}_pred.png"
-        Image.fromarray(self.dataset_ids[labels]).save(self.folder / name, compress_level=1)
+        write_array_png(self.folder / name, self.dataset_ids[labels])
 
     def summarize(self, items: dict[Any, None]) -> dict[str, Scores]:
         return {}

@@ -26,10 +26,13 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
     The scores are in percent and follow panopticapi, see `match_segments`. A class that is neither in the ground truth
     nor predicted is NaN and left out of means; a mean over no class is NaN.
 
+    It also writes panoptic_seg.npz: `per_image` (N, 4, C) float64: of each class the summed IoU of its matches, and
+    the numbers of true positives, false positives and false negatives; `image_ids` (N,); `class_names` (C,).
+
     Args:
         table: the classes.
         records: the data set; each record needs pan_seg_file_name and segments_info.
-        output_folder: of the data set; nothing is written there.
+        output_folder: for the file.
         ground_truth: see `PanopticGroundTruthEvaluator`.
     """
 
@@ -60,6 +63,7 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
 
     def summarize(self, items: dict[Any, PanopticMatches]) -> dict[str, Scores]:
         classes = self.table.classes
+        self._save(items)
         is_thing = np.array([c.is_thing for c in classes])
         scores = compute_panoptic_scores(reduce(add, items.values()), is_thing)
         groups = {"": scores.all, "_th": scores.things, "_st": scores.stuff}
@@ -73,3 +77,12 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
             raise ValueError(f"panoptic quality must be in [0, 100], got {result}")
         logger.info("Panoptic quality by class:\n%s", format_class_table(result, QUALITIES))
         return {"panoptic_seg": result}
+
+    def _save(self, items: dict[Any, PanopticMatches]) -> None:
+        self.output_folder.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(
+            self.output_folder / "panoptic_seg.npz",
+            per_image=np.stack([np.stack([m.iou, m.tp, m.fp, m.fn]) for m in items.values()]),
+            image_ids=np.array(list(items)),
+            class_names=np.array([c.name for c in self.table.classes]),
+        )

@@ -1,6 +1,7 @@
 """The registry of panoptic fusions, and their base class."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from detectron2.config import CfgNode
 from detectron2.structures import Instances
@@ -8,7 +9,9 @@ from detectron2.utils.registry import Registry
 from torch import Tensor
 
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
 from unified_seg.structures.panoptic_map import PanopticMap
+from unified_seg.structures.soft_masks import SoftMasks
 
 PANOPTIC_FUSION_REGISTRY = Registry("PANOPTIC_FUSION")
 PANOPTIC_FUSION_REGISTRY.__doc__ = """
@@ -31,16 +34,35 @@ class FusionResult:
     instances: Instances
 
 
+@dataclass(frozen=True)
+class Probabilities:
+    """How sure the two sources of a fusion are.
+
+    Attributes:
+        semantic: the logits whose argmax the labels are.
+        masks: the soft masks of the instances.
+    """
+
+    semantic: LogitMap | LogitEnsemble
+    masks: SoftMasks
+
+
 class PanopticFusion:
     """Base of the fusions of a semantic map and instances."""
 
-    def __call__(self, labels: Tensor, instances: Instances) -> FusionResult:
+    #: Whether the fusion is called with `probabilities`.
+    needs_probabilities: ClassVar[bool] = False
+
+    def __call__(
+        self, labels: Tensor, instances: Instances, probabilities: Probabilities | None = None
+    ) -> FusionResult:
         """Fuse the semantic map and the instances of one image.
 
         Args:
             labels: (H, W) integer semantic ids.
             instances: `scores`, `pred_classes` (thing ids), `pred_boxes`, `pred_masks` (BoxMasks) at the size of
                 `labels`; they are not changed.
+            probabilities: of both; only a fusion that needs them is called with them, and may be called without.
         """
         raise NotImplementedError
 

@@ -72,7 +72,7 @@ def claim_pixels(
     Raises:
         ValueError: see `check_inputs`.
     """
-    slots = _number_slots(labels, table.num_semantic, rules.ignore_label)
+    slots = number_slots(labels, table.num_semantic, rules.ignore_label)
     slot_regions = np.array([0, *rules.region_of, 0, void_region], dtype=np.int64)
     unit = len(slot_regions) + len(masks)
     unreached = (slots.numel() + 1) * unit
@@ -157,7 +157,7 @@ def _read_patterns(read: np.ndarray, capacity: int, slot_regions: np.ndarray) ->
     return _Patterns(masks, slots, slot_regions[slots], owned, counts, slot_areas)
 
 
-def _number_slots(labels: Tensor, num_labels: int, ignore_label: int) -> Tensor:
+def number_slots(labels: Tensor, num_labels: int, ignore_label: int) -> Tensor:
     """Return the closed map of slots."""
     closed = F.pad(labels.long(), (0, 1, 0, 1), value=ignore_label)
     return (closed.clamp(-1, num_labels) + 1).masked_fill_(closed == ignore_label, num_labels + 2)

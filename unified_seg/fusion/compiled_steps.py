@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unified_seg.fusion.region_growing import compute_neighbor_steps, find_free_pixels, grow_framed, label_components
+from unified_seg.fusion.region_growing import (
+    NO_LIMITS,
+    compute_neighbor_steps,
+    find_free_pixels,
+    grow_framed,
+    label_components,
+)
 from unified_seg.fusion.steps import Claims, FusedPixels, Rules, number_stuff, select_stuff
 from unified_seg.ops.compiled import compiled
 from unified_seg.structures.box_masks import BoxMasks
@@ -24,9 +30,9 @@ def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rule
         rules: thresholds and regions.
     """
     semantic = labels.contiguous().numpy()
-    starts = _find_run_starts(semantic)
-    owners, states = _allocate_maps(semantic, len(masks), rules)
-    label_areas = _mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
+    starts = find_run_starts(semantic)
+    owners, states = allocate_maps(semantic, len(masks), rules)
+    label_areas = mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
     kept, areas = _claim_masks(owners, states, masks, semantic_ids, rules)
     return _finish(semantic, starts, label_areas, owners, states, Claims(kept, areas), semantic_ids, rules)
 
@@ -42,9 +48,9 @@ def finish_compiled(
         claims: the candidates that own pixels.
     """
     semantic = labels.contiguous().numpy()
-    starts = _find_run_starts(semantic)
-    framed, states = _allocate_maps(semantic, len(semantic_ids), rules)
-    label_areas = _mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
+    starts = find_run_starts(semantic)
+    framed, states = allocate_maps(semantic, len(semantic_ids), rules)
+    label_areas = mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
     framed[1:-1, 1:-1] = owners
     np.negative(states, out=states, where=framed > 0)
     return _finish(semantic, starts, label_areas, framed, states, claims, semantic_ids, rules)
@@ -66,7 +72,7 @@ def _finish(
     free = int(label_areas[rules.region_of > 0].sum()) - sum(areas)
     steps = compute_neighbor_steps(width + 2, rules.connectivity)
     if free and kept:
-        gained = grow_framed(owners, states, find_free_pixels(states), steps, len(kept))
+        gained = grow_framed(owners, states, find_free_pixels(states), steps, len(kept), NO_LIMITS)
         areas = [area + int(more) for area, more in zip(areas, gained[1:])]
         free -= int(gained.sum())
     found = np.zeros((0, 2), dtype=np.int64)
@@ -87,12 +93,12 @@ def _finish(
         kept=kept,
         found=found[:, 0].tolist(),
         areas=[*areas, *found[:, 1].tolist()],
-        masks=_crop_masks(owners, windows[1:]),
+        masks=crop_masks(owners, windows[1:]),
         stuff=stuff,
     )
 
 
-def _allocate_maps(labels: np.ndarray, num_candidates: int, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
+def allocate_maps(labels: np.ndarray, num_candidates: int, rules: Rules) -> tuple[np.ndarray, np.ndarray]:
     """Return framed owners and states of zeros, of the smallest types that can hold their values."""
     shape = (labels.shape[0] + 2, labels.shape[1] + 2)
     # Half the memory to go through if two bytes can number all that may be kept or found.
@@ -123,7 +129,7 @@ def _claim_masks(
     return kept, areas
 
 
-def _crop_masks(owners: np.ndarray, windows: np.ndarray) -> BoxMasks:
+def crop_masks(owners: np.ndarray, windows: np.ndarray) -> BoxMasks:
     """Return the masks of owners 1 .. M of a framed map, in their windows (M, 4)."""
     # Cropped by numpy: torch takes several times as long for windows of a larger map.
     masks = [
@@ -133,7 +139,7 @@ def _crop_masks(owners: np.ndarray, windows: np.ndarray) -> BoxMasks:
     return BoxMasks(torch.from_numpy(windows), masks, (owners.shape[0] - 2, owners.shape[1] - 2))
 
 
-def _find_run_starts(labels: np.ndarray) -> np.ndarray:
+def find_run_starts(labels: np.ndarray) -> np.ndarray:
     """Return the flat indices at which a run of a label begins, and the size of the map; runs end with their rows."""
     # Several times faster in numpy than in a compiled loop.
     begins = np.ones(labels.shape, dtype=bool)
@@ -142,7 +148,7 @@ def _find_run_starts(labels: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _mark_regions(
+def mark_regions(
     labels: np.ndarray, starts: np.ndarray, region_of: np.ndarray, ignore_label: int, states: np.ndarray
 ) -> np.ndarray:
     """Write each pixel's region into the framed `states`; return (K + 1,), the area of each semantic id and of void."""

@@ -17,6 +17,8 @@ from unified_seg.fusion.region_sweeps import grow_by_sweeps
 from unified_seg.ops.compiled import compiled
 
 CONNECTIVITIES = (4, 8)
+# Of `grow_framed`.
+NO_LIMITS = np.zeros(0, dtype=np.int64)
 
 
 def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tensor:
@@ -47,7 +49,7 @@ def grow_regions(owners: Tensor, regions: Tensor, connectivity: int = 4) -> Tens
     states = _frame(regions.numpy(), np.min_scalar_type(-1 - last_region))
     np.negative(states, out=states, where=framed > 0)
     steps = compute_neighbor_steps(framed.shape[1], connectivity)
-    grow_framed(framed, states, find_free_pixels(states), steps, last_owner)
+    grow_framed(framed, states, find_free_pixels(states), steps, last_owner, NO_LIMITS)
     return torch.from_numpy(framed[1:-1, 1:-1].astype(np.int32))
 
 
@@ -80,15 +82,17 @@ def find_free_pixels(states: np.ndarray) -> np.ndarray:
 
 @compiled
 def grow_framed(
-    owners: np.ndarray, states: np.ndarray, free: np.ndarray, steps: np.ndarray, last_owner: int
+    owners: np.ndarray, states: np.ndarray, free: np.ndarray, steps: np.ndarray, last_owner: int, limits: np.ndarray
 ) -> np.ndarray:
     """Run `grow_regions` in place on framed maps whose frame is outside all regions.
 
     Args:
-        owners, states: framed.
+        owners, states: framed; the owners of a signed type.
         free: see `find_free_pixels`.
         steps: see `compute_neighbor_steps`.
         last_owner: the owners are 1 .. last_owner.
+        limits: (last_owner + 1,) int64, at least 1: a pixel whose nearest owner is farther than this many steps has the
+            state of an owned one, but stays without an owner. Empty: no limits.
 
     Returns:
         (last_owner + 1,) int64: how many pixels each owner gained.
@@ -120,7 +124,11 @@ def grow_framed(
         queue[place[owner]] = pixel
         place[owner] += 1
     head, tail = 0, count
+    # The level of the queue is complete at `level_end`; its pixels are `distance` steps from their owners.
+    level_end, distance = count, 1
     while head < tail:
+        if head == level_end:
+            level_end, distance = tail, distance + 1
         pixel = queue[head]
         head += 1
         owner, region = owner_of[pixel], -state_of[pixel]
@@ -128,10 +136,18 @@ def grow_framed(
             other = pixel + step
             if state_of[other] == region:
                 state_of[other] = -region
-                owner_of[other] = owner
-                gained[owner] += 1
+                # Beyond its limit an owner is negative until the queue is done.
+                if owner < 0 or (limits.size and distance >= limits[owner]):
+                    owner_of[other] = -abs(owner)
+                else:
+                    owner_of[other] = owner
+                    gained[owner] += 1
                 queue[tail] = other
                 tail += 1
+    if limits.size:
+        for pixel in queue[count:tail]:
+            if owner_of[pixel] < 0:
+                owner_of[pixel] = 0
     return gained
 
 

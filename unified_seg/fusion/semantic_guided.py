@@ -111,17 +111,17 @@ def fuse_semantic_guided(
         ValueError: see `check_inputs`.
     """
     check_shapes(labels, masks, thing_ids, scores)
-    rules = _make_rules(options, table, labels.numel())
+    rules = make_rules(options, table, labels.numel())
     if labels.device.type == "cpu":
         check_labels(labels, table)
         candidates = select_candidates(thing_ids.tolist(), scores.tolist(), table, rules)
         fused = fuse_compiled(labels, masks[candidates.order], candidates.semantic_ids, rules)
     else:
         candidates, fused = fuse_tensors(labels, masks, thing_ids, scores, table, rules)
-    return _collect_result(fused, candidates, masks, thing_ids, scores, table)
+    return collect_result(fused, candidates, masks, thing_ids, scores, table)
 
 
-def _make_rules(options: SemanticGuidedOptions, table: ClassTable, num_pixels: int) -> Rules:
+def make_rules(options: SemanticGuidedOptions, table: ClassTable, num_pixels: int) -> Rules:
     label_identifies_thing = len(set(table.thing_to_semantic.tolist())) == table.num_things
     return Rules(
         region_of=(table.category_of + 1) * table.is_thing,
@@ -134,7 +134,7 @@ def _make_rules(options: SemanticGuidedOptions, table: ClassTable, num_pixels: i
     )
 
 
-def _collect_result(
+def collect_result(
     fused: FusedPixels, candidates: Candidates, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable
 ) -> SemanticGuidedResult:
     """Return all instances, those that take no part included, and the segments."""

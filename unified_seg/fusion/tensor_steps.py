@@ -76,7 +76,7 @@ def _write_maps(
     num_slots, kept = len(rules.region_of) + 3, claimed.claims.kept
     count = len(kept) + num_found
     starts = torch.searchsorted(found_order, torch.arange(1, num_found + 1, device=device))
-    rows, columns, found_slots = _read_extents(owners, range(num_slots, num_slots + count), slots.view(-1)[starts])
+    rows, columns, found_slots = read_extents(owners, range(num_slots, num_slots + count), slots.view(-1)[starts])
     found = (found_slots - 1).tolist()
 
     semantic_ids = candidates.semantic_ids
@@ -95,12 +95,12 @@ def _write_maps(
         kept=kept,
         found=found,
         areas=rows.sum(axis=1).tolist(),
-        masks=_share_masks(ids, _find_windows(rows, columns)),
+        masks=share_masks(ids, find_windows(rows, columns)),
         stuff=stuff,
     )
 
 
-def _read_extents(owners: Tensor, numbers: Sequence[int], more: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_extents(owners: Tensor, numbers: Sequence[int], more: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Read how many pixels of each owner are in each row (M, H + 1) and column (M, W + 1), and further integers."""
     height, width = owners.shape
     counts = []
@@ -114,7 +114,7 @@ def _read_extents(owners: Tensor, numbers: Sequence[int], more: Tensor) -> tuple
     return rows, columns, rest
 
 
-def _find_windows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def find_windows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Return (M, 4) int64, the tight windows of masks with pixels in these rows and columns."""
     bounds = []
     for counts in (columns, rows):
@@ -124,7 +124,7 @@ def _find_windows(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.stack([x0, y0, x1, y1], axis=1).astype(np.int64)
 
 
-def _share_masks(ids: Tensor, windows: np.ndarray | Tensor) -> BoxMasks:
+def share_masks(ids: Tensor, windows: np.ndarray | Tensor) -> BoxMasks:
     """Return the masks of the segments 1 .. M."""
     # A copy: a caller may renumber the panoptic map in place.
     owners = OwnerMap(ids.clone())
@@ -150,6 +150,6 @@ def _finish_on_cpu(labels: Tensor, claimed: ClaimedPixels, rules: Rules) -> Fuse
         kept=fused.kept,
         found=fused.found,
         areas=fused.areas,
-        masks=_share_masks(ids, fused.masks.windows),
+        masks=share_masks(ids, fused.masks.windows),
         stuff=fused.stuff,
     )

@@ -13,6 +13,7 @@ from unified_seg.heads.inputs import HeadInputs
 from unified_seg.heads.options import HeadOptions
 from unified_seg.heads.psp import PSPHead
 from unified_seg.heads.pyramidal_output import PyramidalOutputHead
+from unified_seg.heads.weighted_loss import WeightedCrossEntropy
 from unified_seg.heads.wrapper import WrapperHead, WrapperPrediction
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "PyramidalOutputHead",
     "SemanticHead",
     "SemanticPrediction",
+    "WeightedCrossEntropy",
     "WrapperHead",
     "WrapperPrediction",
     "build_semantic_head",

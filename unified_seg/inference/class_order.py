@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from unified_seg.checkpoint import CheckpointError
+from unified_seg.checkpoint.run_state import read_trainer_state
 from unified_seg.words import join_some
 
 # The entry in the state of the trainer, in checkpoints.
@@ -23,9 +24,11 @@ def check_class_order(cfg: CfgNode, checkpoint: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: the same classes in another order, so that predictions would be of other classes.
     """
-    trained = checkpoint.get("trainer", checkpoint).get(CLASS_NAMES)
+    trained = (read_trainer_state(checkpoint, f"weights {cfg.MODEL.WEIGHTS}") or checkpoint).get(CLASS_NAMES)
     names = list(cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES)
-    if not trained or trained == names:
+    if trained and not (isinstance(trained, (list, tuple)) and all(isinstance(name, str) for name in trained)):
+        raise CheckpointError(f"weights {cfg.MODEL.WEIGHTS}: damaged: {CLASS_NAMES} must be names, got {trained!r:.80}")
+    if not trained or list(trained) == names:
         return
     difference = (
         f"weights {cfg.MODEL.WEIGHTS}: trained with the classes {join_some(trained)}, but DATASETS.TRAIN "

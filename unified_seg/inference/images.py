@@ -8,13 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import cv2
+import torch
 from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from unified_seg.data.datasets.alignment import load_for_model
 from unified_seg.data.io.file_system import is_data_name, list_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES
-from unified_seg.data.problems import DataError, FileError, UnreadableError
+from unified_seg.data.problems import DataError, UnreadableError, WriteError
+from unified_seg_files import escape_unprintable
 
 
 def find_records(inputs: Sequence[str] | None, dataset: str | None, cfg: CfgNode) -> list[dict[str, Any]]:
@@ -79,32 +82,45 @@ def _keep_images(files: Iterable[Path]) -> list[Path]:
     return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
 
 
+# What can go wrong with one image while others are fine.
+PER_IMAGE = (DataError, OSError, MemoryError, UnicodeError, cv2.error, torch.OutOfMemoryError)
+
+
 class LeftOutFiles:
-    """The files that a tool could not read: it goes on without them, and ends with an error that names them.
+    """The files that a tool could not read, or whose result it could not write.
+
+    It goes on without them, and ends with an error that names them.
 
     Attributes:
         errors: one for each file, in order.
     """
 
     def __init__(self) -> None:
-        self.errors: list[FileError] = []
+        self.errors: list[DataError] = []
 
     @contextmanager
-    def collect(self) -> Iterator[None]:
-        """Print and remember an error of a file that can't be read, in place of ending with it."""
+    def collect(self, name: object = "") -> Iterator[None]:
+        """Print and remember an error that concerns one file alone, in place of ending with it.
+
+        Args:
+            name: of the file, for errors without one.
+        """
         try:
             yield
-        except FileError as error:
-            self.errors.append(error)
-            tqdm.write(f"left out: {error}", file=sys.stderr)
+        except PER_IMAGE as error:
+            if isinstance(error, WriteError) and error.concerns_all:
+                raise
+            found = error if isinstance(error, DataError) else DataError(f"{name}: {type(error).__name__}: {error}")
+            self.errors.append(found)
+            tqdm.write(escape_unprintable(f"left out: {found}"), file=sys.stderr)
 
     def raise_any(self, total: int) -> None:
-        """Raise UnreadableError with all files, of a number of files in total, if there is one."""
+        """Raise DataError with all files, of a number of files in total, if there is one."""
         if self.errors and total == 1:
             raise self.errors[0]
         if self.errors:
-            causes = "".join(f"\n  {error}" for error in self.errors)
-            raise UnreadableError(f"{len(self.errors)} of {total} images can't be read and were left out:{causes}")
+            causes = "".join(f"\n  {escape_unprintable(error)}" for error in self.errors)
+            raise UnreadableError(f"{len(self.errors)} of {total} images were left out:{causes}")
 
 
 def make_writable(folder: Path) -> None:

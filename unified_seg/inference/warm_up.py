@@ -46,7 +46,7 @@ def make_config(output: Path, form: str) -> CfgNode:
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (DATASET,)
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = SIZE
     cfg.DATALOADER.NUM_WORKERS = 0
-    cfg.MODEL.PANOPTIC_FUSION.NAME = "SemanticGuidedFusion"
+    cfg.MODEL.PANOPTIC_FUSION.NAME = "EvidenceFusion" if form == "compact" else "SemanticGuidedFusion"
     cfg.MODEL.DEVICE, cfg.MODEL.UNIFIED.OUTPUT = "cpu", form
     # Random weights find something.
     cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH = 0.0

@@ -15,9 +15,10 @@ from typing import Any
 from detectron2.structures import Instances
 from torch import Tensor
 
-from unified_seg.fusion.base import PanopticFusion
+from unified_seg.fusion.base import PanopticFusion, Probabilities
 from unified_seg.meta_arch.predictions import ImagePrediction
 from unified_seg.structures.box_masks import BoxMasks
+from unified_seg.structures.soft_masks import SoftMasks
 
 OUTPUT_FORMATS = ("detectron2", "compact")
 
@@ -36,16 +37,19 @@ def finish_image(
     compact = output_format == "compact"
     outputs: dict[str, Any] = {}
     semantic, instances = prediction.semantic, prediction.instances
+    needs_more = fusion is not None and fusion.needs_probabilities
+    soft_masks = None
     if instances is not None:
-        instances = rescale_instances(instances, output_size)
-    if semantic is not None and not compact:
+        instances, soft_masks = rescale_instances(instances, output_size, keep_soft=needs_more)
+    if semantic is not None and (needs_more or not compact):
         semantic = semantic.to_memory()  # more than the labels is read
     labels = None
     if semantic is not None and (compact or fusion is not None):
         labels = semantic.labels(output_size)
     unfused: dict[str, Any] = {}
     if fusion is not None and semantic is not None and labels is not None and instances is not None:
-        fused = fusion(labels, instances)
+        more = () if soft_masks is None else (Probabilities(semantic, soft_masks),)
+        fused = fusion(labels, instances, *more)
         if fused.labels is not labels:
             unfused = {"sem_seg_labels": labels, "instances": instances}
         labels, instances = fused.labels, fused.instances
@@ -77,15 +81,19 @@ def _swap_logits(logits: Tensor, before: Tensor, after: Tensor) -> None:
     logits[new, rows, columns], logits[old, rows, columns] = winners, losers
 
 
-def rescale_instances(instances: Instances, output_size: tuple[int, int]) -> Instances:
+def rescale_instances(
+    instances: Instances, output_size: tuple[int, int], keep_soft: bool = False
+) -> tuple[Instances, SoftMasks | None]:
     """Bring instances to the original image and binarize their masks inside their boxes.
 
     Args:
         instances: with `pred_boxes`, and `pred_masks` (N, 1, M, M) probabilities if there are masks.
         output_size: (H, W).
+        keep_soft: return the soft masks too.
 
     Returns:
-        Instances of that size, without those with an empty box; `pred_masks` is a BoxMasks.
+        Instances of that size, without those with an empty box; `pred_masks` is a BoxMasks. Their soft masks, None if
+        there are none or they are not kept.
     """
     height, width = output_size
     scale_y, scale_x = height / instances.image_size[0], width / instances.image_size[1]
@@ -95,6 +103,9 @@ def rescale_instances(instances: Instances, output_size: tuple[int, int]) -> Ins
     result.pred_boxes.clip(output_size)
     # Indices instead of a mask: an accelerator would have to be waited for once for each field.
     result = result[result.pred_boxes.nonempty().nonzero()[:, 0]]
+    soft_masks = None
     if result.has("pred_masks"):
-        result.pred_masks = BoxMasks.from_soft(result.pred_masks[:, 0], result.pred_boxes.tensor, output_size)
-    return result
+        pasted = (result.pred_masks[:, 0], result.pred_boxes.tensor, output_size)
+        soft_masks = SoftMasks.from_soft(*pasted) if keep_soft else None
+        result.pred_masks = BoxMasks.from_soft(*pasted) if soft_masks is None else soft_masks.binarize()
+    return result, soft_masks

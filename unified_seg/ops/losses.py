@@ -1,5 +1,7 @@
 """Pixel losses, averaged over the valid pixels of all processes."""
 
+import math
+
 import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
@@ -21,6 +23,49 @@ def mean_cross_entropy(logits: Tensor, targets: Tensor, ignore_value: int) -> Te
     """
     total = F.cross_entropy(logits.float(), targets, ignore_index=ignore_value, reduction="sum")
     return global_mean(total, (targets != ignore_value).sum())
+
+
+def weighted_cross_entropy(
+    logits: Tensor,
+    targets: Tensor,
+    ignore_value: int,
+    *,
+    class_weights: Tensor | None = None,
+    focus: float = 0.0,
+    hard_share: float = 1.0,
+) -> Tensor:
+    """Compute a cross-entropy that gives rare classes or difficult pixels more weight, averaged by these weights.
+
+    For a pixel of class i, with the softmax q of its logits: w_i (1 - q_i) ** focus * -log q_i. The sum over the pixels
+    is divided by the sum of their w_i, over the global batch. The focus is the focal loss of Lin et al., Focal Loss for
+    Dense Object Detection (2017), eq. 5; mining hard pixels follows Wu et al., Bridging Category-level and
+    Instance-level Semantic Image Segmentation (2016), as Detectron2's DeepLabCE has it.
+
+    Args:
+        logits: (N, K, H, W), any float type; the loss is computed in float32.
+        targets: (N, H, W) int64, classes or `ignore_value`.
+        ignore_value: the label of pixels without a class.
+        class_weights: (K,) w, 0 or more; None: all 1.
+        focus: gamma, 0 or more.
+        hard_share: only this share of the pixels of this process, those with the largest loss, is counted; in (0, 1].
+
+    Returns:
+        A scalar; 0 with a zero gradient if every pixel is ignored.
+    """
+    each = F.cross_entropy(logits.float(), targets, ignore_index=ignore_value, reduction="none")
+    valid = targets != ignore_value
+    if focus:
+        # A pixel that is certainly right has the gradient 0, also with a focus below 1.
+        each = each * (-torch.expm1(-each)).clamp(min=torch.finfo(each.dtype).tiny) ** focus
+    weights = valid.to(each.dtype)
+    if class_weights is not None:
+        weights = weights * class_weights.to(each)[targets.where(valid, 0)]
+    weighted = each * weights
+    if hard_share < 1:
+        # A share of all pixels, not of the valid ones, whose number a GPU would have to be waited for.
+        weighted, hardest = weighted.flatten().topk(math.ceil(hard_share * weighted.numel()), sorted=False)
+        weights = weights.flatten()[hardest]
+    return global_mean(weighted.sum(), weights.sum())
 
 
 def mean_binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -47,7 +92,7 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
 
     Args:
         total: scalar, the sum over this process's items.
-        count: scalar, the number of this process's items.
+        count: scalar, the number of this process's items, or the sum of their weights.
     """
     count = count.to(total.dtype)
     processes = 1
@@ -55,4 +100,4 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
         distributed.all_reduce(count)
         processes = distributed.get_world_size()
     # Without any item the total is 0, and stays 0.
-    return total * processes / count.clamp(min=1)
+    return total * processes / count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -108,6 +108,39 @@ def sample_stripes(logits: Tensor, rows: Positions, columns: Positions) -> Itera
         yield torch.lerp(wide[:, here.first], wide[:, here.second], here.weight[:, None])
 
 
+def sample_levels(planes: Tensor, choice: Tensor, rows: Positions, columns: Positions) -> Tensor:
+    """Interpolate probabilities, at each pixel those of the plane that it chooses, in 8 bits.
+
+    Args:
+        planes: (C, h, w) float32 in [0, 1].
+        choice: (H, W) integer, a plane of each pixel.
+        rows, columns: H and W positions.
+
+    Returns:
+        (H, W) uint8: floor(256 p), at most 255.
+    """
+    levels = torch.empty(choice.shape, dtype=torch.uint8, device=choice.device)
+    if choice.device.type == "cpu":
+        positions = (rows.first, rows.second, rows.weight, columns.first, columns.second, columns.weight)
+        arrays = (planes.contiguous(), choice.contiguous(), *positions, levels)
+        _interpolate_levels(*(array.numpy() for array in arrays))
+        return levels
+    rows, columns = rows.to(choice.device), columns.to(choice.device)
+    choice = choice.long()
+    top, bottom = (
+        _between(
+            planes[choice, row[:, None], columns.first], planes[choice, row[:, None], columns.second], columns.weight
+        )
+        for row in (rows.first, rows.second)
+    )
+    return (_between(top, bottom, rows.weight[:, None]) * 256).clamp_(max=255).to(torch.uint8)
+
+
+def _between(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
+    # As in the compiled loop; torch.lerp rounds differently.
+    return first + weight * (second - first)
+
+
 def argmax_labels(values: Tensor) -> Tensor:
     """Return the argmax over the first dimension of (K, ...): uint8 for K up to 256, else int16."""
     # On the CPU several times faster than argmax.
@@ -200,6 +233,40 @@ def _winner_between(first: np.ndarray, second: np.ndarray, weight: float) -> int
         if value > best:
             winner, best = k, value
     return winner
+
+
+@compiled
+def _interpolate_levels(
+    planes: np.ndarray,
+    choice: np.ndarray,
+    top: np.ndarray,
+    bottom: np.ndarray,
+    row_weight: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    column_weight: np.ndarray,
+    levels: np.ndarray,
+) -> None:
+    """Write the interpolated level of the chosen plane at every pixel of `levels`; see `Positions`."""
+    sure = np.float32(255 / 256)
+    for y in range(levels.shape[0]):
+        x = 0
+        while x < levels.shape[1]:
+            plane, first, second = choice[y, x], left[x], right[x]
+            end = x + 1
+            while end < levels.shape[1] and choice[y, end] == plane and left[end] == first:
+                end += 1
+            a, b = planes[plane, top[y], first], planes[plane, top[y], second]
+            c, d = planes[plane, bottom[y], first], planes[plane, bottom[y], second]
+            if min(min(a, b), min(c, d)) >= sure:
+                levels[y, x:end] = 255
+            else:
+                for i in range(x, end):
+                    upper = a + column_weight[i] * (b - a)
+                    lower = c + column_weight[i] * (d - c)
+                    value = upper + row_weight[y] * (lower - upper)
+                    levels[y, i] = min(int(value * np.float32(256)), 255)
+            x = end
 
 
 def upsample_to(source: Tensor, like: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from unified_seg.reporting.errors import ReportingError
+from unified_seg_files import write_text
 
 
 def get_markers(table: str) -> tuple[str, str]:
@@ -26,6 +27,8 @@ def read_with_markers(readme: Path, table: str) -> str:
         content = readme.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ReportingError(f"{readme}: no such file; write one with the lines {begin} and {end}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportingError(f"{readme}: can't be read: {error}") from None
     if content.count(begin) != 1 or content.count(end) != 1 or content.index(begin) > content.index(end):
         raise ReportingError(
             f"{readme}: expected {begin} and, after it, {end}, each once; add them where the table belongs"
@@ -38,4 +41,4 @@ def replace_table(readme: Path, table: str, text: str) -> None:
     begin, end = get_markers(table)
     before, _, rest = read_with_markers(readme, table).partition(begin)
     after = rest.partition(end)[2]
-    readme.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    write_text(readme, f"{before}{begin}\n{text}\n{end}{after}")

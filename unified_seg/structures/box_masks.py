@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from unified_seg.ops.boxes import find_tight_box
+from unified_seg.ops.boxes import find_paste_windows, find_tight_box
 from unified_seg.ops.devices import upload
 from unified_seg.structures.mask_maps import (
     MASK_THRESHOLD,
@@ -19,7 +18,7 @@ from unified_seg.structures.mask_maps import (
     OwnerMap,
     Window,
     group_by_size,
-    sample_positions,
+    sample_window,
 )
 
 
@@ -73,19 +72,13 @@ class BoxMasks:
             boxes: (N, 4) float, x0, y0, x1, y1 in pixels of the image.
             image_size: (H, W).
         """
-        low = boxes[:, :2].floor() - 1
-        high = boxes[:, 2:].ceil() + 1
-        limit = upload(torch.tensor(image_size[::-1], dtype=boxes.dtype), boxes.device)
-        windows = torch.cat([low.clamp(min=0).minimum(limit), high.clamp(min=0).minimum(limit)], dim=1).long().cpu()
+        windows = find_paste_windows(boxes, image_size)
         if soft.device.type != "cpu":
             return cls(windows, _stack_soft(soft, boxes, windows), image_size, soft.device)
-        masks: list[Tensor | SharedMask] = []
-        for mask, box, window in zip(soft, boxes, windows.tolist(), strict=True):
-            x = sample_positions(torch.arange(window[0], window[2], dtype=torch.float32), box[0], box[2])
-            y = sample_positions(torch.arange(window[1], window[3], dtype=torch.float32), box[1], box[3])
-            grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
-            sampled = F.grid_sample(mask[None, None].float(), grid[None], align_corners=False)[0, 0]
-            masks.append(sampled >= MASK_THRESHOLD)
+        masks = [
+            sample_window(mask, box, window) >= MASK_THRESHOLD
+            for mask, box, window in zip(soft, boxes, windows.tolist(), strict=True)
+        ]
         return cls(windows, masks, image_size)
 
     @classmethod

@@ -13,13 +13,16 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from unified_seg.ops.devices import upload
 from unified_seg.ops.resampling import (
     Positions,
     argmax_labels,
     compute_positions,
     sample_confidence,
     sample_labels,
+    sample_levels,
     sample_logits,
     sample_stripes,
 )
@@ -86,6 +89,38 @@ class LogitMap:
         """Return the softmax probability of the class with the largest logit: (H, W) float32."""
         return _join([sample_confidence(*part) for part in self._parts(output_size)])
 
+    def levels(self, labels: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how likely each pixel's label is, and how likely the label's group of classes.
+
+        The probabilities are computed at the positions of the logits and interpolated, so there is no map of all
+        classes at full size.
+
+        Args:
+            labels: (H, W) integer classes.
+            groups: (K,) int64, the group of each class, from 0; on the CPU.
+
+        Returns:
+            Two maps (H, W) uint8: probabilities p as floor(256 p), at most 255.
+        """
+        size = (labels.shape[0], labels.shape[1])
+        members = upload(F.one_hot(groups).T.float(), labels.device)
+        group_of = upload(groups.to(torch.int16), labels.device)
+        parts: list[list[Tensor]] = [[], []]
+        start = 0
+        for band, rows, columns in self._parts(size):
+            probabilities = band.float().softmax(0)
+            chosen = labels[start : start + len(rows)]
+            start += len(rows)
+            sums = (members @ probabilities.flatten(1)).view(-1, *probabilities.shape[1:])
+            parts[0].append(sample_levels(probabilities, chosen, rows, columns))
+            parts[1].append(sample_levels(sums, group_of[chosen.long()], rows, columns))
+        return _join(parts[0]), _join(parts[1])
+
+    def find_cell(self, output_size: Size) -> float:
+        """Return the side of a cell of the logits in pixels of the output."""
+        scale = output_size[0] * output_size[1] / (self.input_size[0] * self.input_size[1])
+        return self.stride * math.sqrt(scale)
+
     def entropy(self, output_size: Size) -> Tensor:
         """Return the entropy of the softmax as a fraction of the maximum, log K: (H, W) float32 in [0, 1]."""
         # max(): a single class has entropy 0, and so has its maximum.
@@ -147,6 +182,24 @@ class LogitEnsemble:
     def labels(self, output_size: Size) -> Tensor:
         """See `LogitMap.labels`."""
         return torch.cat([argmax_labels(mean) for mean in self._means(output_size)])
+
+    def levels(self, labels: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+        """See `LogitMap.levels`; here the probabilities are those of each pixel."""
+        members = upload(F.one_hot(groups).T.float(), labels.device)
+        group_of = upload(groups, labels.device)
+        parts: list[list[Tensor]] = [[], []]
+        start = 0
+        for mean in self._means((labels.shape[0], labels.shape[1])):
+            chosen = labels[start : start + mean.shape[1]].long()
+            start += mean.shape[1]
+            sums = (members @ mean.flatten(1)).view(-1, *mean.shape[1:])
+            for part, planes, choice in zip(parts, (mean, sums), (chosen, group_of[chosen])):
+                part.append((planes.gather(0, choice[None])[0] * 256).clamp_(max=255).to(torch.uint8))
+        return torch.cat(parts[0]), torch.cat(parts[1])
+
+    def find_cell(self, output_size: Size) -> float:
+        """See `LogitMap.find_cell`; that of the finest view."""
+        return min(member.find_cell(output_size) for member in self.members)
 
     def logits(self, output_size: Size) -> Tensor:
         """Return the logarithm of the mean probabilities, finite: (K, H, W) float32."""

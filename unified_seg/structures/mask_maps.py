@@ -43,25 +43,8 @@ class MaskStack:
 
     @classmethod
     def from_soft(cls, soft: Tensor, boxes: Tensor, windows: Tensor) -> "MaskStack":
-        """Sample soft masks in windows of the image, see `BoxMasks.from_soft`.
-
-        Args:
-            soft: (N, M, M) probabilities.
-            boxes: (N, 4) float, x0, y0, x1, y1 in pixels.
-            windows: (N, 4) int64, on the CPU.
-        """
-        sizes = windows[:, 2:] - windows[:, :2]
-        width, height = (int(side) + 1 for side in sizes.amax(dim=0))
-        left, top, columns, rows = upload(torch.cat([windows[:, :2], sizes], dim=1), soft.device).unbind(1)
-        x0, y0, x1, y1 = boxes.unbind(1)
-        x = sample_positions(left[:, None] + torch.arange(width, device=soft.device), x0[:, None], x1[:, None])
-        y = sample_positions(top[:, None] + torch.arange(height, device=soft.device), y0[:, None], y1[:, None])
-        shape = (len(soft), height, width)
-        grid = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], dim=-1)
-        planes = F.grid_sample(soft[:, None].float(), grid, align_corners=False)[:, 0] >= MASK_THRESHOLD
-        planes &= (torch.arange(width, device=soft.device) < columns[:, None])[:, None]
-        planes &= (torch.arange(height, device=soft.device) < rows[:, None])[:, :, None]
-        return cls(planes)
+        """Sample soft masks in windows of the image, see `BoxMasks.from_soft` and `sample_planes`."""
+        return cls(sample_planes(soft, boxes, windows) >= MASK_THRESHOLD)
 
     @property
     def device(self) -> torch.device:
@@ -113,6 +96,40 @@ class OwnerMap:
         missing = [size - side for side, size in zip(self.owners.shape, image_size)]
         owners = F.pad(self.owners, (0, missing[1], 0, missing[0])) if any(missing) else self.owners
         return owners == upload(torch.tensor(indices)[:, None, None], self.device)
+
+
+def sample_planes(soft: Tensor, boxes: Tensor, windows: Tensor) -> Tensor:
+    """Sample soft masks at the centers of pixels, each in its window of the image, all at once.
+
+    Args:
+        soft: (N, M, M) probabilities.
+        boxes: (N, 4) float, x0, y0, x1, y1 of the masks in pixels.
+        windows: (N, 4) int64, on the CPU.
+
+    Returns:
+        (N, h, w) float32: each window in the upper left corner of its plane, 0 beside it; the last row and the last
+        column are 0 everywhere.
+    """
+    sizes = windows[:, 2:] - windows[:, :2]
+    width, height = (int(side) + 1 for side in sizes.amax(dim=0))
+    left, top, columns, rows = upload(torch.cat([windows[:, :2], sizes], dim=1), soft.device).unbind(1)
+    x0, y0, x1, y1 = boxes.unbind(1)
+    x = sample_positions(left[:, None] + torch.arange(width, device=soft.device), x0[:, None], x1[:, None])
+    y = sample_positions(top[:, None] + torch.arange(height, device=soft.device), y0[:, None], y1[:, None])
+    shape = (len(soft), height, width)
+    grid = torch.stack([x[:, None].expand(shape), y[:, :, None].expand(shape)], dim=-1)
+    planes = F.grid_sample(soft[:, None].float(), grid, align_corners=False)[:, 0]
+    inside = (torch.arange(width, device=soft.device) < columns[:, None])[:, None]
+    inside = inside & (torch.arange(height, device=soft.device) < rows[:, None])[:, :, None]
+    return planes.masked_fill_(~inside, 0)
+
+
+def sample_window(soft: Tensor, box: Tensor, window: Sequence[int]) -> Tensor:
+    """Sample one soft mask (M, M) in its window: (y1 - y0, x1 - x0) float32, on the CPU."""
+    x = sample_positions(torch.arange(window[0], window[2], dtype=torch.float32), box[0], box[2])
+    y = sample_positions(torch.arange(window[1], window[3], dtype=torch.float32), box[1], box[3])
+    grid = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1)
+    return F.grid_sample(soft[None, None].float(), grid[None], align_corners=False)[0, 0]
 
 
 def sample_positions(pixels: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -77,7 +77,8 @@ class BestCheckpoint(HookBase):
         if self.trainer.start_iter > 0 and self.path.is_file():
             earlier = read_checkpoint(self.path)
             if earlier.get("datasets", self.datasets) == self.datasets:
-                self.best = earlier.get(self.metric, -math.inf)
+                best = earlier.get(self.metric)
+                self.best = best if isinstance(best, float) and not math.isnan(best) else -math.inf
 
     def after_step(self) -> None:
         self._update()
@@ -96,7 +97,7 @@ class BestCheckpoint(HookBase):
             log_first_n(logging.WARNING, message, key="message")
         elif value > self.best:
             self.best = value
-            state = {"model": unwrap(self.trainer.model).state_dict(), "datasets": self.datasets}
+            state = {"model": unwrap(self.trainer.evaluated_model).state_dict(), "datasets": self.datasets}
             write_checkpoint(self.path, {**state, **describe_training(self.trainer.cfg), self.metric: self.best})
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
@@ -132,7 +133,7 @@ class PictureSamples(HookBase):
     def after_step(self) -> None:
         if (self.trainer.iter + 1) % self.period:
             return
-        model = unwrap(self.trainer.model)
+        model = unwrap(self.trainer.evaluated_model)
         model.eval()
         with torch.no_grad():
             outputs = model(self.samples)

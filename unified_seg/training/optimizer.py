@@ -31,6 +31,10 @@ def check_solver(cfg: CfgNode) -> None:
         raise ConfigError(
             f"SOLVER.IMS_PER_BATCH: must be a multiple of the {processes} processes, got {solver.IMS_PER_BATCH}"
         )
+    if not 0 <= cfg.MODEL_EMA.DECAY < 1:
+        raise ConfigError(f"MODEL_EMA.DECAY: must be in [0, 1), got {cfg.MODEL_EMA.DECAY}")
+    if cfg.MODEL_EMA.ENABLED and cfg.TEST.PRECISE_BN.ENABLED:
+        raise ConfigError("MODEL_EMA.ENABLED: TEST.PRECISE_BN measures other weights than the average; use one of them")
     if solver.WARMUP_ITERS >= solver.MAX_ITER:
         message = (
             f"SOLVER.WARMUP_ITERS: {solver.WARMUP_ITERS} is not below SOLVER.MAX_ITER {solver.MAX_ITER}, so the "

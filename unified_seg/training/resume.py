@@ -13,11 +13,13 @@ from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
 from unified_seg.checkpoint import read_checkpoint, read_last_checkpoint
+from unified_seg.checkpoint.run_state import read_config_text, read_iterations, read_trainer_state
 from unified_seg.config import Change, ConfigError, Stage, find_changes, get_value, load_dump, read_stages
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.hints import format_hint
 from unified_seg.inference.value_range import adopt_value_range
+from unified_seg_files import read_bytes
 
 OTHER_START = "a resumed run continues with the weights of its checkpoint"
 OTHER_CLASSES = "the weights belong to the classes of the training set"
@@ -30,8 +32,10 @@ FIXED_KEYS = {
     "MODEL.SEM_SEG_HEAD.NUM_CLASSES": OTHER_CLASSES,
     "MODEL.ROI_HEADS.NUM_CLASSES": OTHER_CLASSES,
 }
+# Of the config.yaml of an earlier run.
+MAX_CONFIG_BYTES = 4_000_000
 # Keys that have no effect on a complete training, which is only evaluated again.
-TRAINING_KEYS = ("SOLVER.", "DATASETS.TRAIN")
+TRAINING_KEYS = ("SOLVER.", "MODEL_EMA.", "DATASETS.TRAIN")
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,10 @@ def keep_value_range(cfg: CfgNode) -> CfgNode:
 def _read_earlier_stages(cfg: CfgNode) -> dict[str, Stage]:
     """Return, by name, the stages of the config that the run was started with last; empty if it is not known."""
     file = Path(cfg.OUTPUT_DIR) / "config.yaml"
-    earlier = load_dump(file.read_text(encoding="utf-8")) if file.is_file() else None
+    try:
+        earlier = load_dump(read_bytes(file, MAX_CONFIG_BYTES).decode("utf-8")) if file.is_file() else None
+    except (OSError, ValueError):
+        earlier = None  # damaged
     if earlier is None:
         return {}
     earlier.OUTPUT_DIR = cfg.OUTPUT_DIR  # the folder may have been moved
@@ -124,7 +131,8 @@ def _find_progress(stages: Sequence[Stage], number: int, before: Mapping[str, St
     if name:
         checkpoint = Path(stage.config.OUTPUT_DIR) / name
         state = read_checkpoint(checkpoint, mmap=True)
-        iterations, saved = state.get("iteration", -1) + 1, load_dump(state.get("trainer", {}).get("config", ""))
+        trainer = read_trainer_state(state, checkpoint)
+        iterations, saved = read_iterations(state, checkpoint), load_dump(read_config_text(trainer, checkpoint))
     else:
         checkpoint, iterations, saved = None, 0, None
     # Checkpoints of earlier versions have no config.

@@ -2,17 +2,14 @@
 
 import argparse
 import logging
-import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.engine import default_setup
 from detectron2.evaluation import verify_results
 from detectron2.utils import comm
-from detectron2.utils.logger import setup_logger
 
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, Change, check_overrides, load_config
@@ -20,11 +17,15 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
 from unified_seg.inference.trained_model import load_trained_model
 from unified_seg.training.launch import launch
+from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.training.resume import check_resume, keep_value_range
+from unified_seg.training.run_setup import set_up_run
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 from unified_seg_cli import run_tool
 from unified_seg_cli.train_net import parse_args
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: Sequence[str] | None = None, description: str | None = None) -> Any:
@@ -79,22 +80,18 @@ def setup(args: argparse.Namespace) -> tuple[CfgNode, list[Change]]:
         The config, and what has changed in it since the checkpoint from which the run is going to be resumed.
 
     Raises:
-        ConfigError: see `load_config`, `resolve_config` and `check_resume`.
+        ConfigError: see `load_config`, `resolve_config`, `prepare_output_folder` and `check_resume`.
     """
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
     cfg = resolve_config(cfg)
+    if comm.is_main_process():
+        prepare_output_folder(cfg.OUTPUT_DIR)
     # Before the config of the earlier run is overwritten.
     changes = check_resume(cfg) if args.resume and not args.eval_only else []
     warnings += [f"{change}; it takes effect from here on" for change in changes]
-    default_setup(cfg, args)
-    logger = setup_logger(
-        cfg.OUTPUT_DIR, distributed_rank=comm.get_rank(), name="unified_seg", abbrev_name="unified_seg"
-    )
-    for handler in logger.handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setLevel(logging.INFO)  # the rest only goes to log.txt
+    set_up_run(cfg, args)
     for message in warnings:
         logger.warning(message)
     return cfg, changes

@@ -20,16 +20,20 @@ from unified_seg.checkpoint import (
     read_checkpoint,
     read_last_checkpoint,
 )
-from unified_seg.config import ConfigError, Stage
+from unified_seg.checkpoint.run_state import read_seconds, read_trainer_state
+from unified_seg.config import ConfigError, Stage, dump_config
+from unified_seg.config.refused import is_url
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
+from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.training.resume import keep_value_range
 from unified_seg.training.step import get_autocast_dtype
 from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
+from unified_seg_files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +69,8 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
         else:
             logger.info(f"{title}: {f'resumes from {checkpoint}' if checkpoint else 'starts from its beginning'}")
             if not is_last:
+                if comm.is_main_process():
+                    prepare_output_folder(stage.config.OUTPUT_DIR)
                 _write_config(stage)
             trainer = _make_trainer(stage, resume=bool(checkpoint))
             if not checkpoint:
@@ -90,7 +96,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
         CheckpointError: a RESULT that does not exist; frozen parts that the model of the stage before lacks.
     """
     for stage in stages:
-        if stage.result and "://" not in stage.result and not Path(stage.result).is_file():
+        if stage.result and not is_url(stage.result) and not Path(stage.result).is_file():
             raise CheckpointError(f"STAGES.{stage.name}.RESULT: {stage.result}: there is no such file")
     models = [_build_model(stage) for stage in stages]
     _check_order(stages, models)
@@ -164,12 +170,10 @@ def _forget_checkpoints(stages: Sequence[Stage]) -> None:
 
 def _write_config(stage: Stage) -> None:
     if comm.is_main_process():
-        file = Path(stage.config.OUTPUT_DIR) / "config.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(stage.config.dump(), encoding="utf-8")
+        write_text(Path(stage.config.OUTPUT_DIR) / "config.yaml", dump_config(stage.config))
 
 
 def _read_train_seconds(stage: Stage) -> float:
     """Return the duration of the stage's training, over all its runs."""
     file = Path(stage.config.OUTPUT_DIR) / FINAL_WEIGHTS
-    return read_checkpoint(file, mmap=True)["trainer"].get("train_s", 0.0)
+    return read_seconds(read_trainer_state(read_checkpoint(file, mmap=True), file), file)

@@ -89,8 +89,8 @@ class StepTrainer(SimpleTrainer):
         A parameter that was not trained before starts without momentum.
 
         Raises:
-            ValueError: the state is of another optimizer, or, from an earlier version that did not save the names of
-                the parameters, of other groups of parameters.
+            ValueError: the state is of another optimizer, of parameters of other shapes, or, from an earlier version
+                that did not save the names of the parameters, of other groups of parameters.
         """
         name = self._name_optimizer()
         before = state_dict["optimizer_name"].removesuffix(CLIPPING_SUFFIX)
@@ -106,6 +106,9 @@ class StepTrainer(SimpleTrainer):
         number_of = {name: number for number, name in enumerate(state_dict.get("parameters", names))}
         numbers = ((number, number_of.get(name)) for number, name in enumerate(names))
         own["state"] = {number: saved["state"][old] for number, old in numbers if old in saved["state"]}
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        for number, values in own["state"].items():
+            _check_shapes(values, parameters[number], names[number])
         self.optimizer.load_state_dict(own)
         # Momentum lies in memory as it was saved; parameters as MODEL.UNIFIED.MEMORY_FORMAT now says.
         for parameter, values in self.optimizer.state.items():
@@ -124,6 +127,15 @@ class StepTrainer(SimpleTrainer):
         """Return the names of the optimizer's parameters, in the order of its groups."""
         name_of = {id(parameter): name for name, parameter in unwrap(self.model).named_parameters()}
         return [name_of[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def _check_shapes(values: dict[str, Any], parameter: nn.Parameter, name: str) -> None:
+    """Raise ValueError if the state of a parameter has another shape, which the optimizer would find in its step."""
+    for key, value in values.items():
+        if isinstance(value, torch.Tensor) and value.numel() != 1 and value.shape != parameter.shape:
+            raise ValueError(f"{key} of {name} has shape {tuple(value.shape)}, expected {tuple(parameter.shape)}")
+        if not isinstance(value, torch.Tensor | int | float | None):
+            raise ValueError(f"{key} of {name} is a {type(value).__name__}")
 
 
 def _group_sizes(state: dict[str, Any]) -> list[int]:

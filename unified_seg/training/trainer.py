@@ -20,9 +20,11 @@ from detectron2.utils.logger import log_first_n
 from torch import distributed, nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
-from unified_seg.config import ConfigError
+from unified_seg.checkpoint.run_state import read_iterations, read_seconds
+from unified_seg.config import ConfigError, dump_config
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets.alignment import share_records
+from unified_seg.data.pipeline.class_weights import set_class_weights
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
@@ -40,9 +42,10 @@ from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
+from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
-from unified_seg.training.step import StepTrainer, get_autocast_dtype
+from unified_seg.training.step import StepTrainer, get_autocast_dtype, unwrap
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +62,23 @@ class Trainer(DefaultTrainer):
         TrainerBase.__init__(self)
         cfg = resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
         check_solver(cfg)
+        cfg = self.set_class_weights(cfg)
         model = self.build_model(cfg)
         cfg = self.check_data(cfg)
         if comm.is_main_process():
             get_unreadable_list(cfg).unlink(missing_ok=True)
         comm.synchronize()
         optimizer = self.build_optimizer(cfg, model)
+        self.average = WeightAverage(model, cfg.MODEL_EMA.DECAY) if cfg.MODEL_EMA.ENABLED else None
         self._trainer = StepTrainer(
             distribute(model), self.build_train_loader(cfg), optimizer, precision=get_autocast_dtype(cfg)
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(
-            model, cfg.OUTPUT_DIR, required=get_required_weights(model), trainer=weakref.proxy(self)
+            unwrap(self.evaluated_model),
+            cfg.OUTPUT_DIR,
+            required=get_required_weights(model),
+            trainer=weakref.proxy(self),
         )
         self.start_iter = 0
         self.train_s = 0.0  # seconds in training steps, including the time that they wait for data
@@ -78,9 +86,16 @@ class Trainer(DefaultTrainer):
         self.cfg = cfg
         self.register_hooks(self.build_hooks())
 
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The model that is evaluated and saved: with MODEL_EMA that of the averaged weights."""
+        return self.model if self.average is None else self.average.model
+
     def run_step(self) -> None:
         start = time.perf_counter()
         super().run_step()
+        if self.average is not None:
+            self.average.update(unwrap(self.model))
         self.train_s += time.perf_counter() - start
 
     def train(self) -> OrderedDict[str, Any] | None:
@@ -112,7 +127,7 @@ class Trainer(DefaultTrainer):
 
     def _evaluate(self) -> dict[str, Any]:
         """Evaluate, and return the scores for the curves and metrics.json, which can't hold undefined ones."""
-        self._last_eval_results = self.test(self.cfg, self.model)
+        self._last_eval_results = self.test(self.cfg, self.evaluated_model)
         return _leave_out_nan(self._last_eval_results or {})
 
     def resume_or_load(self, resume: bool = True) -> None:
@@ -122,13 +137,18 @@ class Trainer(DefaultTrainer):
             CheckpointError: as `Checkpointer.load` does; the resumed run had another model or optimizer.
             ConfigError: the resumed run has more iterations than SOLVER.MAX_ITER.
         """
-        self.checkpointer.complete = resume and self.checkpointer.has_checkpoint()
+        is_resumed = resume and self.checkpointer.has_checkpoint()
+        self.checkpointer.complete = is_resumed
         super().resume_or_load(resume)
+        if not is_resumed:
+            self._load_average({})
 
     def state_dict(self) -> dict[str, Any]:
         # Detectron2 0.6 would leave out the optimizer.
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
-        state["config"] = self.cfg.dump()
+        if self.average is not None:
+            state["average"] = self.average.state_dict(unwrap(self.model))
+        state["config"] = dump_config(self.cfg)
         return {**state, **describe_training(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -137,20 +157,27 @@ class Trainer(DefaultTrainer):
         Raises:
             CheckpointError, ConfigError: see `resume_or_load`.
         """
-        iterations = state_dict["iteration"] + 1
+        source = f"--resume: the run in {self.cfg.OUTPUT_DIR}"
+        if not isinstance(state_dict, dict):
+            raise CheckpointError(f"{source}: the state of the run is damaged: it is a {type(state_dict).__name__}")
+        iterations, seconds = read_iterations(state_dict, source), read_seconds(state_dict, source)
         if iterations > self.max_iter:
             raise ConfigError(
                 f"SOLVER.MAX_ITER: the run in {self.cfg.OUTPUT_DIR} has {iterations} iterations already, got "
                 f"{self.max_iter}; set {format_hint('SOLVER.MAX_ITER', iterations)} or more"
             )
         base_lrs = getattr(self.scheduler, "base_lrs", None)
-        TrainerBase.load_state_dict(self, state_dict)
+        try:
+            TrainerBase.load_state_dict(self, {**state_dict, "iteration": iterations - 1})
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{source}: the state of its hooks is damaged: {error!r:.200}") from None
         self._load_optimizer(state_dict)
+        self._load_average(state_dict)
         if isinstance(self.scheduler, LRMultiplier):
             self.scheduler.base_lrs = base_lrs
             for group, lr in zip(self.optimizer.param_groups, self.scheduler.get_lr()):
                 group["lr"] = lr
-        self.train_s = state_dict.get("train_s", 0.0)
+        self.train_s = seconds
 
     def _load_optimizer(self, state_dict: dict[str, Any]) -> None:
         if "_trainer" not in state_dict:
@@ -158,8 +185,23 @@ class Trainer(DefaultTrainer):
             return
         try:
             self._trainer.load_state_dict(state_dict["_trainer"])
-        except ValueError as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise CheckpointError(f"--resume: the run in {self.cfg.OUTPUT_DIR} had another config: {error}") from None
+
+    def _load_average(self, state_dict: dict[str, Any]) -> None:
+        """Give the model its trained weights: those beside the average of a checkpoint, else those just loaded."""
+        state = state_dict.get("average")
+        if state is not None:
+            load_trained_weights(unwrap(self.model), state)
+            if self.average is not None:
+                self.average.load_num_steps(state)
+        elif self.average is not None:
+            unwrap(self.model).load_state_dict(self.average.model.state_dict())
+
+    @classmethod
+    def set_class_weights(cls, cfg: CfgNode) -> CfgNode:
+        """Return the config with the weights of the classes in the loss, which the main process computes."""
+        return comm.all_gather(set_class_weights(cfg) if comm.is_main_process() else None)[0]
 
     @classmethod
     def check_data(cls, cfg: CfgNode) -> CfgNode:

@@ -1,16 +1,19 @@
-"""Drawing of segments over an image, with Detectron2's Visualizer.
+"""Drawing of segments over an image.
 
 (H, W) = the image, (h, w) = the canvas: the image enlarged by an integer factor, and padded if it is tiny.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 
+from unified_seg.data.problems import WriteError
 from unified_seg.visualization.colors import Color, make_void_pattern
-from unified_seg.visualization.text_labels import SegmentVisualizer, TextLabel, compute_font_size
+from unified_seg.visualization.text_labels import SegmentVisualizer, TextLabel
+from unified_seg_files import write_bytes
 
 VOID = 0  # the id of pixels without a segment
 OUTSIDE = -1  # the id of the padding around a tiny image
@@ -94,15 +97,14 @@ def draw_segments(
         box = None
         if segment.box is not None:
             box = (np.reshape(segment.box, (2, 2)) * factor + offset).ravel()
-            visualizer.draw_box(box, alpha=1.0, edge_color=tuple(0.7 * c / 255 + 0.3 for c in segment.color))
-            visualizer.output.ax.patches[-1].set_linewidth(0.11 * compute_font_size(canvas.shape[1]))
+            visualizer.draw_box(box, color=tuple(0.7 * c / 255 + 0.3 for c in segment.color))
         labels.append(TextLabel(segment.id, segment.label, segment.color, segment.is_thing, box))
     visualizer.write_labels(labels, ids)
-    return visualizer.get_output().get_image()
+    return visualizer.get_image()
 
 
 def _pad(array: np.ndarray, value: int | Color) -> np.ndarray:
-    """Pad an array to MIN_SIDE on both sides, below which a Visualizer cannot draw."""
+    """Pad an array to MIN_SIDE on both sides, below which labels could not be read."""
     missing = [max(0, MIN_SIDE - side) for side in array.shape[:2]]
     if not any(missing):
         return array
@@ -142,3 +144,20 @@ def _find_outline(ids: np.ndarray) -> np.ndarray:
     edge[1:] |= down
     edge[:-1] |= down
     return edge
+
+
+def write_picture(file: Path, picture: np.ndarray) -> None:
+    """Write a picture in the format of the file's suffix, whole or not at all.
+
+    Args:
+        file: its folder is created if need be.
+        picture: (H, W, 3) uint8, RGB.
+
+    Raises:
+        WriteError: it can't be written, with the cause.
+    """
+    try:
+        _, data = cv2.imencode(file.suffix, picture[:, :, ::-1])
+        write_bytes(file, data.tobytes())
+    except (OSError, ValueError, cv2.error) as error:
+        raise WriteError.from_error(error, file) from None

@@ -5,21 +5,23 @@ or those of two models.
 """
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from unified_seg.data.io.image_files import read_picture
-from unified_seg.data.problems import DataError
+from unified_seg.data.problems import DataError, WriteError
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.visualization.canvas import write_picture
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, measure_change
 from unified_seg.visualization.overview import add_legend
 from unified_seg.visualization.sheet import Picture, make_grid
+from unified_seg_files import escape_cell, write_text
 
 Record = dict[str, Any]
 #: Returns the label maps of each record, in order; it may predict several at once.
@@ -87,14 +89,16 @@ def write_csv(file: Path, changes: Sequence[RecordChange]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(["image_id", "before", "after", "change"])
+    for record, change in changes:
+        numbers = (f"{value:.4f}" for value in (change.before, change.after, change.gain))
+        writer.writerow([escape_cell(record["image_id"]), *numbers])
     try:
-        with file.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(["image_id", "before", "after", "change"])
-            for record, change in changes:
-                writer.writerow([record["image_id"], *(f"{v:.4f}" for v in (change.before, change.after, change.gain))])
+        write_text(file, lines.getvalue())
     except OSError as error:
-        raise DataError(f"{file} cannot be written: {error.strerror}") from None
+        raise WriteError.from_error(error, file) from None
 
 
 def draw_sheet(
@@ -114,8 +118,7 @@ def draw_sheet(
         rows.append(Picture(row, format_caption(record, change, names)))
         panels += shown
     sheet = add_legend(make_grid(rows, 1), panels, table, "present")
-    if not cv2.imwrite(str(file), sheet[:, :, ::-1]):
-        raise DataError(f"{file} cannot be written")
+    write_picture(file, sheet)
 
 
 def format_caption(record: Record, change: SemanticChange, names: tuple[str, str]) -> str:

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from detectron2.utils.visualizer import VisImage
-from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from unified_seg.visualization.canvas import BACKGROUND, FOREGROUND
 from unified_seg.visualization.colors import Color
-from unified_seg.visualization.fonts import choose_families
+from unified_seg.visualization.pixel_figure import PixelFigure, escape
 
 CAPTION_SIZE = 10.0  # points
 _LINE = 22  # height of a line of text with its margins, pixels
@@ -45,13 +43,13 @@ def draw_text_strip(text: str, width: int) -> np.ndarray:
     Returns:
         (22, width, 3) uint8.
     """
-    strip = VisImage(_make_blank(_LINE, width))
+    strip = PixelFigure(_make_blank(_LINE, width))
     drawn = _write(strip, 6, _LINE / 2, text)
     room, kept = width - 4, text
-    while kept and (end := _find_right_end(strip, drawn)) > room:
+    while kept and (end := strip.measure(drawn).x1) > room:
         # Letters differ in width, so shorten in proportion, by at least one letter, until it fits.
         kept = kept[: min(len(kept) - 1, int(len(kept) * room / end) + 1)]
-        drawn.set_text(_escape(kept.rstrip() + "…"))
+        drawn.set_text(escape(kept.rstrip() + "…"))
     return strip.get_image()
 
 
@@ -64,16 +62,16 @@ def draw_legend(entries: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
     """
     if not entries:
         return _make_blank(0, width)
-    measure = VisImage(_make_blank(_LINE, width))
-    widest = max(_find_right_end(measure, _write(measure, 0, _LINE / 2, name)) for name, _ in entries)
+    strip = PixelFigure(_make_blank(_LINE, width))
+    widest = max(strip.measure(_write(strip, 0, _LINE / 2, name)).x1 for name, _ in entries)
     cell = widest + 34
     columns = max(1, int((width - 6) // cell))
     rows = -(-len(entries) // columns)
-    legend = VisImage(_make_blank(rows * _LINE + _GAP, width))
+    legend = PixelFigure(_make_blank(rows * _LINE + _GAP, width))
     for index, (name, color) in enumerate(entries):
         x, y = 6 + (index % columns) * cell, (index // columns) * _LINE + _GAP // 2
         face = tuple(channel / 255 for channel in color)
-        legend.ax.add_patch(Rectangle((x, y + 4), 16, _LINE - 8, facecolor=face, edgecolor="0.6", linewidth=0.5))
+        legend.draw_rectangle(x, y + 4, x + 16, y + _LINE - 4, facecolor=face, edgecolor="0.6", linewidth=0.5)
         _write(legend, x + 22, y + _LINE / 2, name)
     return legend.get_image()
 
@@ -115,15 +113,6 @@ def _make_blank(height: int, width: int) -> np.ndarray:
     return np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
 
 
-def _escape(text: str) -> str:
-    return text.replace("$", r"\$")  # otherwise matplotlib reads a formula
-
-
-def _write(picture: VisImage, x: float, y: float, text: str) -> Text:
+def _write(picture: PixelFigure, x: float, y: float, text: str) -> Text:
     color = tuple(channel / 255 for channel in FOREGROUND)
-    family = choose_families(text)
-    return picture.ax.text(x, y, _escape(text), size=CAPTION_SIZE, family=family, color=color, va="center")
-
-
-def _find_right_end(picture: VisImage, text: Text) -> float:
-    return text.get_window_extent(picture.canvas.get_renderer()).x1
+    return picture.write(x, y, text, size=CAPTION_SIZE, color=color, va="center")

@@ -5,17 +5,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from detectron2.utils.visualizer import VisImage, Visualizer
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from unified_seg.ops.boxes import find_tight_box
 from unified_seg.visualization.colors import Color
-from unified_seg.visualization.fonts import choose_families
+from unified_seg.visualization.pixel_figure import PixelFigure
 
 # A label inside a segment covers at least this fraction of pixels of the segment.
 MIN_INSIDE = 0.65
@@ -49,14 +49,20 @@ class _Position:
     is_inside: bool
 
 
-class SegmentVisualizer(Visualizer):
-    """Detectron2's Visualizer, with labels of any characters that do not overlap."""
+class SegmentVisualizer(PixelFigure):
+    """Boxes, and labels of any characters that do not overlap, in the style of Detectron2's Visualizer."""
 
-    def draw_text(self, text: str, position: Sequence[float], **options: Any) -> VisImage:
-        """Draw a text in fonts that have its characters; a `$` is escaped, since matplotlib would read a formula."""
-        image = super().draw_text(text.replace("$", r"\$"), position, **options)
-        self.output.ax.texts[-1].set_fontfamily(choose_families(text))
-        return image
+    def draw_box(self, box: Sequence[float], color: tuple[float, ...]) -> None:
+        """Draw the outline of a box x0, y0, x1, y1 in an RGB color, 0 to 1."""
+        self.draw_rectangle(*box, fill=False, edgecolor=color, linewidth=0.11 * compute_font_size(self.width))
+
+    def draw_text(self, text: str, position: tuple[float, float], color: tuple[float, ...]) -> Text:
+        """Draw a text in fonts that have its characters, centered at a position, on a dark background."""
+        bright = np.maximum(to_rgb(color), 0.2)
+        bright[np.argmax(bright)] = max(0.8, np.max(bright))
+        options = {"size": compute_font_size(self.width), "va": "center", "ha": "center", "color": bright, "zorder": 10}
+        box = {"facecolor": "black", "alpha": 0.8, "pad": 0.7, "edgecolor": "none"}
+        return self.write(*position, text, bbox=box, **options)
 
     def write_labels(self, labels: Sequence[TextLabel], ids: np.ndarray) -> None:
         """Write the labels for which there is room: things first, large segments before small ones.
@@ -69,7 +75,7 @@ class SegmentVisualizer(Visualizer):
         area_of = dict(zip(present.tolist(), counts.tolist()))
         things = np.isin(ids, [label.id for label in labels if label.is_thing])
         free = np.ones(ids.shape, dtype=bool)
-        line = compute_font_size(ids.shape[1]) * self.output.dpi / 72
+        line = compute_font_size(ids.shape[1]) * self.dpi / 72
         for label in sorted(labels, key=lambda label: (not label.is_thing, -area_of.get(label.id, 0), label.id)):
             if not label.text or (label.id not in area_of and label.box is None):
                 continue
@@ -92,14 +98,11 @@ class SegmentVisualizer(Visualizer):
         max_hidden: float,
     ) -> bool:
         """Write a label at the first suitable position and mark its window in `free`; return whether there is one."""
-        color, font_size = tuple(0.3 * channel / 255 + 0.7 for channel in label.color), compute_font_size(free.shape[1])
         if not positions:
             return False
-        self.draw_text(label.text, (0, 0), font_size=font_size, color=color)
-        drawn = self.output.ax.texts[-1]
-        drawn.set_verticalalignment("center")
+        drawn = self.draw_text(label.text, (0, 0), tuple(0.3 * channel / 255 + 0.7 for channel in label.color))
         # Measured once: in matplotlib that takes longer than all else here. Elsewhere the text has the same size.
-        extent = drawn.get_window_extent(self.output.canvas.get_renderer()).padded(1)
+        extent = self.measure(drawn).padded(1)
         for position in positions:
             window = self._find_window(extent, position)
             if window is not None and free[window].all():
@@ -114,11 +117,7 @@ class SegmentVisualizer(Visualizer):
 
     def _find_window(self, extent: Bbox, position: _Position) -> tuple[slice, slice] | None:
         """Return the rows and columns that a text with this extent at (0, 0) covers elsewhere; None outside."""
-        to_display = self.output.ax.transData.transform
-        (dx, dy), (height, width) = (
-            to_display((position.x, position.y)) - to_display((0, 0)),
-            (self.output.height, self.output.width),
-        )
+        (dx, dy), height, width = self.find_display_offset(position.x, position.y), self.height, self.width
         x0, y0, x1, y1 = extent.x0 + dx, extent.y0 + dy, extent.x1 + dx, extent.y1 + dy
         if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
             return None

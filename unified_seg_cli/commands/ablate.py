@@ -6,6 +6,7 @@ projects/<project>/ablation.yaml and writes projects/<project>/results.json and,
     python tools/ablate.py fusion_scheme                    # all rows and seeds
     python tools/ablate.py fusion_scheme --seeds 0 --rows "+ ASP and RP"
     python tools/ablate.py fusion_scheme --render-only      # only write the README from results.json
+    python tools/ablate.py pspnet/camvid                    # projects/pspnet/camvid/ablation.yaml, on other data
 
 The table has the runs of this machine. With --keep-published, rows that were run elsewhere stay in the table.
 """
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = ToolParser(__doc__)
-    parser.add_argument("project", help="a folder of projects/ with an ablation.yaml")
+    parser.add_argument("project", help="a folder below projects/ with an ablation.yaml")
     seeds = "seeds to run; default: those of ablation.yaml"
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help=seeds)
     rows = "rows to run, together with the rows that they build on; default: all"

@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unified_seg_cli import ToolParser, run_command
-from unified_seg_cli.types import fraction
+from unified_seg_cli.types import fraction, positive_int
 
 # The same as in `unified_seg.data.io.semantic_labels`; a test compares them.
 ID_KINDS = ("dataset", "contiguous")
+METHODS = ("semantic-guided", "evidence", "score-order")
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -37,7 +38,13 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_output("the folder for panoptic.json and panoptic/")
     add("--refined-semantic", type=Path, metavar="FOLDER", help="the folder for the refined semantic PNGs")
     add("--refined-instances", type=Path, metavar="FILE", help="the file for the refined instances")
-    add("--method", choices=("semantic-guided", "score-order"), default="semantic-guided", help="the fusion")
+    add("--method", choices=METHODS, default=METHODS[0], help="the fusion")
+    confidences = (
+        "probabilities for --method evidence: PNGs of 8 bits for the labels, or .npy (K, h, w) for all classes"
+    )
+    add("--confidences", type=Path, metavar="FOLDER", help=confidences)
+    stride = "pixels of the image for each cell of the network that made the PNGs of --confidences; default: 4"
+    add("--stride", type=positive_int, default=4, metavar="S", help=stride)
     for name, default, help in (
         ("--score-threshold", 0.5, "lowest score of an instance"),
         ("--overlap-threshold", 0.5, "largest fraction of an instance that better ones may cover"),
@@ -52,8 +59,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.use_supercategories and not args.categories:
         parser.error("--use-supercategories needs --categories; a registered data set has its own groups of classes")
     if args.method == "score-order" and (args.refined_semantic or args.refined_instances):
-        parser.error("--refined-semantic and --refined-instances need --method semantic-guided")
-    folders = [args.semantic, args.output / "panoptic", args.refined_semantic]
+        parser.error("--refined-semantic and --refined-instances need --method semantic-guided or evidence")
+    if args.confidences and args.method != "evidence":
+        parser.error("--confidences needs --method evidence")
+    folders = [args.semantic, args.confidences, args.output / "panoptic", args.refined_semantic]
     files = [args.instances, args.images, args.categories, args.output / "panoptic.json", args.refined_instances]
     for group in (folders, files):
         for path, times in Counter(path.resolve() for path in group if path is not None).items():

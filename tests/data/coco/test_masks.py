@@ -204,7 +204,9 @@ def test_any_counts_give_a_mask_or_an_error(counts: str | list[int]):
 
 numbers = st.none() | st.booleans() | st.integers() | st.floats() | st.integers(0, 48)
 contents = st.recursive(
-    numbers | st.text(max_size=5), lambda inner: st.lists(inner, max_size=8) | st.lists(numbers, max_size=8)
+    numbers | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=8) | st.lists(numbers, max_size=8),
+    max_leaves=25,
 )
 
 

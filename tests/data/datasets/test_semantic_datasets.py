@@ -399,7 +399,7 @@ def test_missing_files_of_pascal_context_lists_are_named(file: str, message: str
         (b"2007_000033\n\n../../secret\n", r"val\.txt, line 3: must be an image name .*, got '../../secret'"),
         (b"/JPEGImages/a.jpg /SegmentationClassAug/a.png\n", r"val\.txt, line 1: must be an image name"),
         (b"JPEGImages/a.jpg GroundTruth/a.png\n", r"val\.txt, line 1: must be an image name"),
-        (b"\xff\xfe\x00", r"val\.txt: not a list of image names"),
+        (b"\xff\xfe\x00", r"val\.txt: not readable as a list of image names"),
     ],
 )
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.data.io.file_system import glob_files, list_files, resolve_below, write_atomically
+from unified_seg.data.io.file_system import glob_files, list_files, resolve_below
 from unified_seg.data.problems import RecordError
 
 
@@ -31,26 +31,6 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path: Path) -> Non
         "b/1.txt",
         "b/2.txt",
     ]
-
-
-def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "a.txt"
-    with pytest.raises(KeyboardInterrupt), write_atomically(path) as temporary:
-        temporary.write_text("half")
-        raise KeyboardInterrupt
-    assert not list(path.parent.iterdir())
-    with write_atomically(path) as temporary:
-        temporary.write_text("whole")
-        assert not path.exists() and temporary.name == ".a.txt.tmp"
-    assert path.read_text() == "whole" and len(list(path.parent.iterdir())) == 1
-
-
-def test_after_an_error_the_older_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "a.txt"
-    path.write_text("older")
-    with pytest.raises(ValueError), write_atomically(path):
-        raise ValueError
-    assert path.read_text() == "older"
 
 
 def test_names_stay_in_their_folder(tmp_path: Path) -> None:

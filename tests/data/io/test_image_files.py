@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from PIL import Image
 
 from unified_seg.data.io.image_files import read_image, read_image_size
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.problems import DataError, UnreadableError, UnsupportedError
 
 RNG = np.random.default_rng(0)
@@ -100,3 +103,23 @@ def test_formats_that_run_other_programs_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "x.eps").rename(tmp_path / "x.jpg")
     with pytest.raises(DataError, match=r"x\.jpg: not a readable image"):
         read_image(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_fifo_is_unreadable_at_once(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    for read in (read_image, read_image_size, ImageReader().read):
+        with pytest.raises(UnreadableError, match="not a regular file"):
+            read(tmp_path / name)
+
+
+def test_too_many_open_files_is_not_a_damaged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = save(tmp_path / "a.png", RGB)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Image, "open", fail)
+    with pytest.raises(OSError, match="Too many open files") as error:
+        read_image(file)
+    assert not isinstance(error.value, DataError)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unified_seg.ops.metrics.confusion import compute_semantic_scores
-from unified_seg.reporting.ablation.bootstrap import bootstrap_difference, compute_mean_iou
+from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, compute_panoptic_scores
+from unified_seg.reporting.ablation.bootstrap import bootstrap_difference, compute_mean_iou, compute_mean_pq
 
 
 def counts(*images: tuple[int, int, int]) -> np.ndarray:
@@ -26,6 +27,30 @@ def test_mean_iou_equals_that_of_the_evaluator(entries):
     confusion = np.array(entries).reshape(3, 3)
     summed = np.stack([np.diagonal(confusion), confusion.sum(axis=1), confusion.sum(axis=0)])
     assert compute_mean_iou(summed) == pytest.approx(100 * compute_semantic_scores(confusion).mean_iou)
+
+
+def test_mean_pq_by_hand():
+    # Class 0: 1.5 of 2 + (1 + 1) / 2 = 3 segments. Class 1: only missed: 0. Class 2 occurs nowhere.
+    counts_of_classes = np.array([[1.5, 0, 0], [2, 0, 0], [1, 0, 0], [1, 3, 0]])
+    assert compute_mean_pq(counts_of_classes) == pytest.approx(100 * 0.5 / 2)
+    assert np.isnan(compute_mean_pq(np.zeros((4, 3))))
+
+
+@given(st.lists(st.integers(0, 9), min_size=9, max_size=9).filter(any))
+def test_mean_pq_equals_that_of_the_evaluator(entries):
+    tp, fp, fn = np.array(entries).reshape(3, 3)
+    matches = PanopticMatches(0.75 * tp, tp, fp, fn)
+    expected = compute_panoptic_scores(matches, np.zeros(3, dtype=bool)).all.pq
+    assert compute_mean_pq(np.stack([matches.iou, tp, fp, fn])) == pytest.approx(100 * expected)
+
+
+def test_interval_of_pq_is_that_of_resampled_images():
+    # One image with its only segment matched perfectly, one with it missed: 1 of 1 + 1/2 segments. As below for mIoU,
+    # resamples have both of the first, one of each, or both of the second.
+    method = np.array([[1, 1, 0, 0], [0, 0, 0, 1]])[None, :, :, None]
+    baseline = np.array([[0, 0, 0, 1], [0, 0, 0, 1]])[None, :, :, None]
+    interval = bootstrap_difference(method, baseline, compute_mean_pq)
+    assert (interval.mean, interval.low, interval.high) == (pytest.approx(200 / 3), 0, 100)
 
 
 def test_interval_is_that_of_resampled_images():

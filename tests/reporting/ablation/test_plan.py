@@ -42,6 +42,28 @@ def test_rows_with_defaults_of_the_plan(tmp_path):
     assert read(tmp_path, content(metrics=["ap"])).rows[0].metrics == ("ap",)
 
 
+@pytest.mark.parametrize(
+    ("datasets", "reported", "choices"),
+    [
+        ({"val": "v"}, "v", None),
+        ({"val": "v", "heldout": "h"}, "v", ("heldout", "h")),
+        ({"test": "t"}, "t", None),
+        ({"test": "t", "val": "v"}, "t", ("val", "v")),
+    ],
+)
+def test_data_sets_of_the_table_and_of_choices(datasets, reported, choices, tmp_path):
+    plan = read(tmp_path, content(datasets=datasets, images={reported: 5}))
+    assert (plan.reported, plan.choices, plan.images) == (reported, choices, {reported: 5})
+
+
+def test_ablation_in_a_folder_of_a_project_has_the_name_of_both(tmp_path):
+    read(tmp_path, content())
+    path = tmp_path / "projects/p/photos/ablation.yaml"
+    path.parent.mkdir()
+    path.write_text((tmp_path / "projects/p/ablation.yaml").read_text())
+    assert read_plan(path, tmp_path).project == "p/photos"
+
+
 def test_bases_come_before_their_users(tmp_path):
     plan = read(tmp_path, content())
     assert [row.name for row in plan.order_rows(["fusion"])] == ["+ ASP", "+ fusion"]
@@ -73,8 +95,9 @@ def test_bases_come_before_their_users(tmp_path):
         (content(seeds=[0, 0]), "seeds:"),
         (content(seeds=[-1]), "seeds[0] must be int"),
         (content(seeds=[True]), "seeds[0] must be int"),
-        (content(datasets={"heldout": "h"}), "datasets: val"),
-        (content(datasets={"val": "v", "test": "t"}), "datasets: test val and heldout"),
+        (content(datasets={"heldout": "h"}), "datasets: heldout"),
+        (content(datasets={"val": "v", "test": "t", "heldout": "h"}), "datasets: test val heldout"),
+        (content(images={"v": 0}), "images[...] must be int"),
         (content(budget={"SEED": 1, 3: 4}), "must be str budget"),
         (content(toyscapes={**TOYSCAPES, "val": "2"}), "toyscapes: val must be int"),
         (content(toyscapes={**TOYSCAPES, "size": "128"}), "toyscapes: size must be str"),
@@ -95,7 +118,28 @@ def test_mistake_is_one_line_with_file_row_and_key(tmp_path, changed, words):
 def test_file_that_is_not_yaml_is_an_error(tmp_path):
     path = tmp_path / "ablation.yaml"
     path.write_text("rows: !!python/object/apply:os.system [echo]")
-    with pytest.raises(ReportingError, match=r"ablation\.yaml: not readable as YAML"):
+    with pytest.raises(ReportingError, match=r"ablation\.yaml: not readable as plain YAML"):
         read_plan(path, tmp_path)
     with pytest.raises(ReportingError, match=r"other/ablation\.yaml: no such file"):
         read_plan(tmp_path / "other" / "ablation.yaml", tmp_path)
+
+
+@pytest.mark.parametrize("changed", [content(budget={"OUTPUT_DIR": "/x"}), with_row(1, overrides={"OUTPUT_DIR": "/x"})])
+def test_a_plan_can_not_say_where_runs_are_written(tmp_path, changed):
+    with pytest.raises(ReportingError, match=r"ablation\.yaml: .*OUTPUT_DIR"):
+        read(tmp_path, changed)
+
+
+def test_configs_outside_of_the_repository_are_refused(tmp_path):
+    (tmp_path / "outside.yaml").write_text("SEED: 1")
+    (tmp_path / "root").mkdir()
+    for name in ("../outside.yaml", str(tmp_path / "outside.yaml")):
+        with pytest.raises(ReportingError, match=r"row 'Base line': config: .* leads out of"):
+            read(tmp_path / "root", with_row(0, config=name))
+
+
+def test_a_plan_of_nested_aliases_is_refused(tmp_path):
+    aliases = ["a0: &a0 [x]", *(f"a{n}: &a{n} [{f'*a{n - 1}, ' * 10}]" for n in range(1, 10))]
+    (tmp_path / "ablation.yaml").write_text("\n".join(aliases))
+    with pytest.raises(ReportingError, match=r"ablation\.yaml: .*values"):
+        read_plan(tmp_path / "ablation.yaml", tmp_path)

@@ -12,6 +12,7 @@ from unified_seg.reporting.ablation.runs import Run, State, plan_runs
 from unified_seg.reporting.errors import ReportingError
 
 ROOT = Path(__file__).resolve().parents[3]
+ABLATIONS = sorted((ROOT / "projects").glob("**/ablation.yaml"))
 STAGED = {"SOLVER.STAGES": ["first", "last"], "STAGES.first.SOLVER.MAX_ITER": 2, "STAGES.last.SOLVER.MAX_ITER": 3}
 GROUPS = {"MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.BASE": "PSPHead", "MODEL.SEM_SEG_HEAD.CONFUSION_GROUPS.DIM": 8}
 
@@ -114,12 +115,12 @@ def test_unknown_config_key_is_an_error_with_the_row(tmp_path, place):
         plan(tmp_path, [{"name": "One", **row}], **changes)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "projects").glob("*/ablation.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", ABLATIONS, ids=lambda path: path.parent.name)
 def test_ablation_of_every_project_is_valid(path, tmp_path):
     parsed = read_plan(path, ROOT)
     runs = plan_runs(parsed, parsed.order_rows(), parsed.seeds[:1], tmp_path, ROOT, "cpu")
     assert len(runs) == len(parsed.rows)
     # Published rows were made with the overrides that the plan has now.
-    published = json.loads((path.parent / "results.json").read_text())["rows"]
-    for row in published:
+    results = path.parent / "results.json"
+    for row in json.loads(results.read_text())["rows"] if results.is_file() else []:
         assert parsed.find_row(row["name"]).overrides == row["overrides"]

@@ -11,18 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from unified_seg.data.coco.categories import to_coco_categories
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, find_files
-from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image
 from unified_seg.data.io.label_files import write_png
+from unified_seg.data.io.open_image import open_image
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.problems import DataError
 from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import SegmentClass
+from unified_seg_files import write_text
 
 LOSSY_FORMATS = ("JPEG", "WEBP")
 # Pillow's modes with 8 bits a channel: grayscale, palettes and alpha channels included.
@@ -97,7 +97,7 @@ def read_colors(path: Path) -> np.ndarray:
         DataError: absent or unreadable, in a lossy format, with more than 8 bits a channel, or with transparent pixels.
     """
     pixels = read_image(path, "RGBA")
-    with Image.open(path, formats=IMAGE_FORMATS) as image:
+    with open_image(path, IMAGE_FORMATS, decode=False) as image:
         kind, mode = str(image.format), image.mode
     if kind in LOSSY_FORMATS:
         raise DataError(f"{path}: {kind} compression changes colors; export the labels as PNG")
@@ -178,6 +178,6 @@ def _describe_unknown_color(colors: np.ndarray, lacking: np.ndarray) -> str:
 
 
 def _write_classes(path: Path, classes: Sequence[SegmentClass]) -> None:
-    with write_atomically(path) as temporary:
-        text = yaml.safe_dump(to_coco_categories(classes), sort_keys=False, allow_unicode=True, default_flow_style=None)
-        temporary.write_text(text, encoding="utf-8")
+    write_text(
+        path, yaml.safe_dump(to_coco_categories(classes), sort_keys=False, allow_unicode=True, default_flow_style=None)
+    )

@@ -107,7 +107,10 @@ def _read_text_records(path: Path) -> list[Json]:
 
 def _read_csv_records(path: Path) -> list[Json]:
     rows = csv.DictReader(read_text(path).splitlines(), skipinitialspace=True)
-    columns = [str(name).strip().lower() for name in rows.fieldnames or ()]
+    try:
+        columns = [str(name).strip().lower() for name in rows.fieldnames or ()]
+    except csv.Error as error:  # a field longer than csv reads
+        raise DataError(f"{path}: not a CSV legend: {error}") from None
     if not {"name", "r", "g", "b"} <= set(columns):
         raise DataError(f"{path}: the first line of a CSV legend must name the columns name, r, g, b; got {columns}")
     rows.fieldnames = columns

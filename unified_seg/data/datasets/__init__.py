@@ -14,6 +14,9 @@ Their folders are under DETECTRON2_DATASETS (default ./datasets):
 | unified_voc2012_<split>           | VOC2012          | PASCAL VOC 2012, semantic             |
 | unified_coco_stuff10k_<split>     | coco/coco_stuff_10k | COCO-Stuff 10k, semantic           |
 | unified_pascal_context60_<split>  | VOC2010          | Pascal-Context, 59 classes and the background |
+| unified_camvid_<split>            | camvid           | CamVid of SegNet, 11 classes, semantic |
+| unified_nuclei_<split>            | nuclei           | nuclei of the Data Science Bowl 2018  |
+| unified_cropweed_<split>          | cropweed         | Crop/Weed Field Image Dataset         |
 
 Those of DATASETS.CUSTOM are registered by `custom`. `registration` makes metadata of a class table and reads it again.
 `semantic_folder` loads the data sets with semantic labels only.
@@ -27,6 +30,7 @@ from unified_seg.data.datasets.cityscapes import register_cityscapes_like
 from unified_seg.data.datasets.coco_panoptic_2017 import register_coco_panoptic
 from unified_seg.data.datasets.coco_stuff import register_coco_stuff10k
 from unified_seg.data.datasets.pascal_context import register_pascal_context60
+from unified_seg.data.datasets.small import register_camvid, register_cropweed, register_nuclei
 from unified_seg.data.datasets.voc import register_voc
 
 TOYSCAPES_VARIANTS = ("", "_demo", "_256x512", "_512x1024")
@@ -54,6 +58,11 @@ def register_all(root: Path) -> None:
         register_coco_stuff10k(f"unified_coco_stuff10k_{split}", root / "coco" / "coco_stuff_10k", split)
     for split in ("train", "val"):
         register_pascal_context60(f"unified_pascal_context60_{split}", root / "VOC2010", split)
+        register_nuclei(f"unified_nuclei_{split}", root / "nuclei", split)
+    for split in ("train", "val", "trainval", "test"):
+        register_camvid(f"unified_camvid_{split}", root / "camvid", split)
+    for split in ("train", "test"):
+        register_cropweed(f"unified_cropweed_{split}", root / "cropweed", split)
 
 
 register_all(get_datasets_root())

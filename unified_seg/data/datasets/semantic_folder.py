@@ -9,6 +9,7 @@ from typing import Any
 
 from unified_seg.data.io.file_system import list_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES, read_image_size
+from unified_seg.data.io.text_files import read_text
 from unified_seg.data.problems import (
     DataError,
     FileError,
@@ -144,11 +145,9 @@ def read_names(file: Path, how_to_get: str) -> list[str]:
         DataError: no such file, or not a list of image names.
     """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(f"{file}: there is no such file; {how_to_get}") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not a list of image names: {error}") from None
+        lines = read_text(file, "a list of image names").splitlines()
+    except MissingFileError as error:
+        raise DataError(f"{error}; {how_to_get}") from None
     names = []
     for number, line in enumerate(lines, start=1):
         if name := line.strip():

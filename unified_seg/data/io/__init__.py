@@ -5,6 +5,6 @@
 - `semantic_labels`: label files as maps of semantic ids, and the semantic ground truth of a record.
 - `text_files`: JSON, YAML and text.
 - `typed_records`: records of such files, checked against declared types.
-- `file_system`: lists of files, atomic writing, paths that stay inside their folder.
+- `file_system`: lists of files, paths that stay inside their folder.
 - `parallel`: many files in several processes.
 """

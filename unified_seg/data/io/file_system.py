@@ -1,12 +1,12 @@
-"""Listing the files of folders, writing files whole or not at all, and paths that stay inside their folder."""
+"""Listing the files of folders, and paths that stay inside their folder."""
 
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 from unified_seg.data.problems import DataError, RecordError
+from unified_seg_files import write_atomically  # noqa: F401 (scripts of data sets import it from here)
 
 # Files and folders that systems and tools put beside data, in lower case: Windows, macOS, network drives, Python. Many
 # others are hidden, with a dot: ._a.png, .DS_Store, .ipynb_checkpoints.
@@ -53,24 +53,6 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
 def glob_files(folder: Path, pattern: str) -> list[Path]:
     """Return the data files below a folder that a pattern such as "*/*.png" names, sorted; see `is_data_name`."""
     return sorted(path for path in folder.glob(pattern) if is_data_name(path.relative_to(folder)))
-
-
-@contextmanager
-def write_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary path, .<name>.tmp, to write to; at the end it is renamed to `path`, after an error removed.
-
-    Until then a reader finds the older file. The next run overwrites the temporary file of an interrupted one.
-
-    Args:
-        path: its folder is created if need be.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def normalize_name(name: str) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.open_image import open_image
 from unified_seg.data.problems import DataError, SizeError
+from unified_seg_files import write_atomically
 
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 MAX_SEGMENT_ID = 2**24 - 1  # what an RGB pixel holds
@@ -74,6 +74,16 @@ def write_png(path: Path, ids: np.ndarray) -> None:
             raise ValueError(f"{path}: segment ids must be in [0, {MAX_SEGMENT_ID}], got {ids.min()} .. {ids.max()}")
         four_bytes = np.ascontiguousarray(ids, dtype="<u4").view(np.uint8).reshape(*ids.shape, 4)
         ids = np.ascontiguousarray(four_bytes[..., :3])
+    write_array_png(path, ids)
+
+
+def write_array_png(path: Path, pixels: np.ndarray, compress_level: int = 1) -> None:
+    """Write an array as a PNG as it is, such as a label map (H, W) of uint8 or uint16.
+
+    Args:
+        path: its folder is created if need be.
+        pixels: of a type that PNGs hold.
+        compress_level: the strongest compression, 9, takes several times as long and gains little on maps of ids.
+    """
     with write_atomically(path) as temporary:
-        # The strongest compression takes several times as long and gains little on maps of ids.
-        Image.fromarray(ids).save(temporary, format="PNG", compress_level=1)
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=compress_level)

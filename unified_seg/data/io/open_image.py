@@ -3,6 +3,7 @@
 A file of a few kilobytes can claim more pixels than memory holds.
 """
 
+import errno
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from unified_seg.data.problems import MissingFileError, UnreadableError, UnsupportedError
 from unified_seg.hints import format_hint
+from unified_seg_files import check_regular, open_regular
 
 # Pillow warns from this number on: 9,459 x 9,459.
 DEFAULT_MAX_PIXELS = 89_478_485
@@ -49,12 +51,15 @@ def open_image(path: str | Path, formats: tuple[str, ...], decode: bool = True) 
     """
     get_max_pixels()  # tells Pillow, which has a limit too
     try:
+        check_regular(path)
         image = Image.open(path, formats=formats)
     except FileNotFoundError:
         raise MissingFileError(f"{path}: there is no such file") from None
     except Image.DecompressionBombError as error:
         raise UnreadableError(f"{path}: {error} {ADVICE}") from None
     except UNREADABLE as error:
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+            raise  # of this process, not of the file
         if (kind := _recognize(path)) not in (None, *formats):
             expected = ", ".join(formats)
             raise UnsupportedError(f"{path}: unsupported: a {kind} file, expected {expected}; convert it") from None
@@ -82,7 +87,7 @@ def check_pixels(path: str | Path, height: int, width: int) -> None:
 def _recognize(path: str | Path) -> str | None:
     """Return the format of a file by its first bytes; None: unknown."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             start = file.read(16)
     except OSError:
         return None

@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 from unified_seg.data.io.label_files import read_panoptic_ids
 from unified_seg.data.io.open_image import get_max_pixels
 from unified_seg.ops.id_maps import join_bytes
+from unified_seg_files import open_regular
 
 FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 # What a file of each format starts with; for PNG with the depth and the color type of its pixels.
@@ -32,7 +33,7 @@ def decode_plain_image(path: str | Path, format: str) -> np.ndarray | None:
         format: "BGR" or "RGB".
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             data = file.read()
         if not _is_plain(data):
             return None

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from unified_seg.data.problems import UnreadableError, UnsupportedError
+from unified_seg_files import open_regular
 
 Range = tuple[float, float]
 
@@ -90,7 +91,7 @@ def describe_layout(image: Image.Image) -> Layout:
 def read_tiff_layout(path: str | Path) -> Layout | None:
     """Return the layout of a TIFF, whatever its pixels are; None for another file."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             header = file.read(8)
             if header[:4] not in (b"II*\0", b"MM\0*", BIG_TIFF):
                 return None
@@ -199,7 +200,7 @@ def _read_tiff(path: Path, layout: Layout) -> np.ndarray | None:
     if len(offsets) != len(corners) or len(lengths) != len(corners):
         raise UnreadableError(f"{path}: {len(offsets)} strips or tiles, expected {len(corners)}")
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             for (plane, top, left), offset, length in zip(corners, offsets, lengths):
                 file.seek(offset)
                 data = file.read(length)

@@ -1,31 +1,34 @@
 """JSON, YAML and text files: read with one clear error, JSON written whole or not at all."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.problems import DataError, MissingFileError
+from unified_seg_files import YamlError, parse_yaml, read_bytes, write_text
+
+# Parsing takes a minute.
+MAX_YAML_BYTES = 64_000_000
 
 
-def read_text(path: Path, format: str = "text") -> str:
+def read_text(path: Path, format: str = "text", max_bytes: int | None = None) -> str:
     """Return the content of a UTF-8 file, without the byte order mark that it may start with.
 
     Args:
         path: the file.
         format: what it should be, for errors.
+        max_bytes: the largest size; None: any.
 
     Raises:
-        DataError: absent or unreadable; it names the file.
+        DataError: absent, unreadable, larger, or no regular file; it names the file.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bytes(path, max_bytes).decode("utf-8-sig")
     except FileNotFoundError:
         raise MissingFileError(f"{path}: there is no such file") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise DataError(f"{path}: not readable as {format}: {error.strerror}") from None
+    except ValueError as error:
         raise DataError(f"{path}: not readable as {format}: {error}") from None
 
 
@@ -37,7 +40,9 @@ def read_json(path: Path) -> Any:
     """
     try:
         return json.loads(read_text(path, "JSON"))
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers of thousands of digits
+        if isinstance(error, DataError):
+            raise
         raise DataError(f"{path}: not readable as JSON: {error}") from None
 
 
@@ -68,19 +73,7 @@ def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
         text = json.dumps(content, indent=indent, allow_nan=False)
     except ValueError as error:
         raise DataError(f"{path}: can't be written: {error}") from None
-    with write_atomically(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """A loader without aliases: a few lines of them can mean more than memory holds."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not read")
-        return super().compose_node(parent, index)
+    write_text(path, text + "\n", durable=True)
 
 
 def read_yaml(path: Path) -> Any:
@@ -90,6 +83,6 @@ def read_yaml(path: Path) -> Any:
         DataError: absent, unreadable, or not plain YAML; it names the file.
     """
     try:
-        return yaml.load(read_text(path, "plain YAML"), Loader=_PlainLoader)
-    except (yaml.YAMLError, RecursionError) as error:
+        return parse_yaml(read_text(path, "plain YAML", MAX_YAML_BYTES))
+    except YamlError as error:
         raise DataError(f"{path}: not readable as plain YAML: {error}") from None

@@ -9,7 +9,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, build_detection_test_loader, build_detection_train_loader
 
-from unified_seg.config import ConfigError
+from unified_seg.config.refused import check_refused
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.samplers import build_train_sampler
@@ -21,11 +21,10 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     """Return endless batches of DATASETS.TRAIN, without unreadable files, see `SkipUnreadable`.
 
     Raises:
-        ConfigError: MODEL.LOAD_PROPOSALS, or an invalid sampler, see `build_train_sampler`.
+        ConfigError: a refused value, such as MODEL.LOAD_PROPOSALS, or an invalid sampler, see `build_train_sampler`.
         DataError: see `load_training_records`.
     """
-    if cfg.MODEL.LOAD_PROPOSALS:
-        raise ConfigError("MODEL.LOAD_PROPOSALS must be False: precomputed proposals are not supported")
+    check_refused(cfg)
     records = DatasetFromList(load_training_records(cfg), copy=False)
     plain = UnifiedMapper(cfg, True)
     mapper = SkipUnreadable(plain, records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
@@ -41,7 +40,12 @@ def get_unreadable_list(cfg: CfgNode) -> Path:
 
 
 def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
-    """Return a loader of each record of a data set once, one a batch; an unreadable file is an error."""
+    """Return a loader of each record of a data set once, one a batch; an unreadable file is an error.
+
+    Raises:
+        ConfigError: a refused value: with MODEL.LOAD_PROPOSALS Detectron2's loader would unpickle a file.
+    """
+    check_refused(cfg)
     loader = build_detection_test_loader(cfg, dataset_name, mapper=UnifiedMapper(cfg, False))
     if cfg.DATALOADER.NUM_WORKERS and len(loader.dataset):
         load_compiled(partial(loader.dataset.__getitem__, 0))

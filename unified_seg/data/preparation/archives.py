@@ -12,8 +12,9 @@ from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
-from unified_seg.data.io.file_system import is_data_name, write_atomically
+from unified_seg.data.io.file_system import is_data_name
 from unified_seg.data.problems import DataError
+from unified_seg_files import write_atomically
 
 # Errors of the readers for damaged archives; zipfile raises RuntimeError for an encrypted one.
 BROKEN = (

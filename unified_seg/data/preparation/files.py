@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from unified_seg.data.io.file_system import write_atomically
+from unified_seg_files import write_atomically, write_text
 
 
 def write_names(path: Path, names: Sequence[str]) -> int:
@@ -17,15 +17,14 @@ def write_names(path: Path, names: Sequence[str]) -> int:
     text = "".join(f"{name}\n" for name in names)
     if path.is_file() and path.read_bytes() == text.encode():
         return 0
-    with write_atomically(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     return 1
 
 
 def link_or_copy(source: Path, target: Path) -> None:
     """Make a hard link to a file or, on file systems without hard links, a copy."""
     with write_atomically(target) as temporary:
-        temporary.unlink(missing_ok=True)
+        temporary.unlink()
         try:
             os.link(source, temporary)
         except OSError:

@@ -19,9 +19,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from unified_seg.data.io.file_system import write_atomically
+from unified_seg_files import get_cache_folder, write_atomically
 
-VARIABLE = "UNIFIED_SEG_CACHE"
 # Records whose result is one file: a changed file is read again together with those of its group.
 GROUP = 256
 # Coarser than the times of any file system (2 s on FAT), and than what clocks of file servers are apart.
@@ -34,13 +33,6 @@ LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
 Record = Mapping[str, Any]
 
 logger = logging.getLogger(__name__)
-
-
-def get_cache_folder() -> Path:
-    """Return the folder for what may be deleted at any time: UNIFIED_SEG_CACHE, else ~/.cache/unified_seg."""
-    if folder := os.environ.get(VARIABLE):
-        return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "unified_seg"
 
 
 def split_into_groups(records: Sequence[Record]) -> Iterator[list[Record]]:

@@ -1,12 +1,11 @@
 """The results.json of an evaluation."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.io.text_files import read_json, write_json
+from unified_seg.data.io.text_files import read_json, read_json_object, write_json
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.results.environment import get_versions, name_machine
 
@@ -37,16 +36,16 @@ def save_results(path: str | Path, results: Results, *, eval_s: float, weights: 
         earlier = read_json(path)
     except DataError:  # no such file, or a damaged one, which is replaced
         earlier = {}
-    if "train_s" in earlier and earlier.get("weights") == content["weights"]:
+    if isinstance(earlier, dict) and "train_s" in earlier and earlier.get("weights") == content["weights"]:
         content["train_s"] = earlier["train_s"]
     write_json(path, content)
     return content
 
 
 def add_to_results(path: str | Path, **values: Any) -> None:
-    """Add top-level entries, such as train_s, to an existing results.json."""
+    """Add top-level entries, such as train_s, to an existing results.json; raises DataError."""
     path = Path(path)
-    write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
+    write_json(path, {**read_json_object(path), **values})
 
 
 def _replace_nan(value: Any) -> Any:

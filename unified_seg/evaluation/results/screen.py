@@ -15,6 +15,7 @@ from unified_seg.evaluation.tables import (
     list_classes,
 )
 from unified_seg.words import join_some
+from unified_seg_files import escape_unprintable
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +125,7 @@ def describe_undefined(tasks: Tasks) -> str:
 def print_results(results: Results, notes: Mapping[str, Sequence[str]] | None = None) -> None:
     """Print `format_results`, and log it for the log file."""
     text = format_results(results, notes)
-    print(text)
+    print(escape_unprintable(text, keep="\n"))
     logger.debug("scores\n%s", text)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unified_seg_files import read_arrays
+
 MATRIX, NAMES = "confusion", "class_names"
 
 
@@ -30,10 +32,9 @@ def read_confusion(path: str | Path, class_names: Sequence[str] = ()) -> tuple[n
     if not path.is_file():
         raise ValueError(f"{path}: no such file; an evaluation writes inference/<data set>/sem_seg.npz")
     try:
-        # Unpickling could run code.
-        with np.load(path, allow_pickle=False) as file:
-            matrix, names = file[MATRIX], [str(name) for name in file[NAMES]]
-    except Exception as error:  # a damaged archive fails in more ways than zipfile, zlib and numpy list
+        matrix, found = read_arrays(path, [MATRIX, NAMES])
+        names = [str(name) for name in found]
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: must be an .npz file of an evaluation with {MATRIX} and {NAMES}: {error}") from None
     if matrix.shape != (len(names), len(names)) or matrix.dtype.kind not in "iuf":
         raise ValueError(

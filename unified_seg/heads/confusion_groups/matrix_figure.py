@@ -42,7 +42,7 @@ def draw_confusions(
     file = BytesIO()
     figure = make_figure(matrices, class_names, groups)
     figure.savefig(file, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.1, facecolor="white")
-    return np.array(Image.open(file).convert("RGB"))
+    return np.array(Image.open(file, formats=("PNG",)).convert("RGB"))
 
 
 def make_figure(

@@ -16,7 +16,9 @@ from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results, write_record
 from unified_seg.reporting.ablation.runs import Run, State
+from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.words import join_some
+from unified_seg_files import escape_unprintable
 
 LOG = "ablation_log.txt"
 LOG_TAIL_LINES = 25
@@ -64,9 +66,10 @@ class Executor:
         state = run.find_state()
         if state is State.DIFFERENT:
             renamed = run.set_aside()
-            tqdm.write(f"{run}: {run.folder} held another run, renamed to {renamed.name} ({_explain(run, renamed)})")
+            note = f"{run}: {run.folder} held another run, renamed to {renamed.name} ({_explain(run, renamed)})"
+            tqdm.write(escape_unprintable(note))
         earlier = read_record(run.folder) if state is State.INTERRUPTED else None
-        run.folder.mkdir(parents=True, exist_ok=True)
+        prepare_output_folder(run.folder)
         record = self._create_record(run, earlier)
         write_record(run.folder, record)
         started = time.monotonic()

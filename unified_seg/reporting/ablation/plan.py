@@ -1,4 +1,7 @@
-"""The plan of an ablation, projects/<project>/ablation.yaml, read and checked before anything runs."""
+"""The plan of an ablation, read and checked before anything runs.
+
+It is projects/<project>/ablation.yaml or, for other data, projects/<project>/<data>/ablation.yaml.
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from msgspec import Meta, Struct
 
+from unified_seg.data.io.file_system import resolve_below
+from unified_seg.data.io.text_files import read_yaml
 from unified_seg.data.io.typed_records import convert_record
-from unified_seg.data.problems import RecordError
+from unified_seg.data.problems import DataError, MissingFileError, RecordError
 from unified_seg.reporting.ablation.metrics import list_known_metrics
 from unified_seg.reporting.ablation.toyscapes_data import ToyscapesSpec
 from unified_seg.reporting.errors import ReportingError
@@ -18,6 +22,9 @@ from unified_seg.reporting.errors import ReportingError
 Metrics = Annotated[tuple[str, ...], Meta(min_length=1)]
 Seed = Annotated[int, Meta(ge=0)]
 Part = TypeVar("Part", bound=Struct)
+
+# A plan of others must not say where a run is written.
+CHOSEN_BY_THE_COMMAND = {"OUTPUT_DIR"}
 
 
 class Row(Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,11 +58,13 @@ class PlanKeys(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of an ablation.yaml.
 
     Attributes:
-        datasets: "val" -> the data set of the table; "heldout" -> the one for choices, reported in results.json alone.
+        datasets: "test" -> the data set of the table, "val" -> the one for choices, reported in results.json alone; or,
+            as Toyscapes' are called, "val" -> the data set of the table, "heldout" -> the one for choices.
         rows: in the order of the table, with the keys of `Row`.
         budget: config key -> value, the same for every row.
         seeds: used unless the command names others.
         toyscapes: the Toyscapes data of the data sets, with the keys of `ToyscapesSpec`; None: the user provides them.
+        images: data sets that the user provides -> their numbers of images, checked before the first run.
         metrics: of rows that name none.
     """
 
@@ -64,6 +73,7 @@ class PlanKeys(Struct, frozen=True, forbid_unknown_fields=True):
     budget: dict[str, Any] = {}
     seeds: Annotated[tuple[Seed, ...], Meta(min_length=1)] = (0, 1, 2)
     toyscapes: Any = None
+    images: dict[str, Annotated[int, Meta(ge=1)]] = {}
     metrics: Metrics = ("miou",)
 
 
@@ -72,8 +82,8 @@ class AblationPlan:
     """The plan of a project.
 
     Attributes:
-        project: the folder below projects/.
-        rows, datasets, budget, seeds, toyscapes: see `PlanKeys`.
+        project: the folder below projects/, such as "pspnet" or "pspnet/camvid".
+        rows, datasets, budget, seeds, toyscapes, images: see `PlanKeys`.
     """
 
     project: str
@@ -82,6 +92,18 @@ class AblationPlan:
     budget: Mapping[str, Any]
     seeds: tuple[int, ...]
     toyscapes: ToyscapesSpec | None
+    images: Mapping[str, int]
+
+    @property
+    def reported(self) -> str:
+        """The data set of the table."""
+        return self.datasets["test"] if "test" in self.datasets else self.datasets["val"]
+
+    @property
+    def choices(self) -> tuple[str, str] | None:
+        """The key and the name of the data set for choices; None without one."""
+        key = "val" if "test" in self.datasets else "heldout"
+        return (key, self.datasets[key]) if key in self.datasets else None
 
     def find_row(self, name: str) -> Row:
         """Return the row with this name or this folder name; raise ReportingError, which lists the rows, if none."""
@@ -110,7 +132,7 @@ def read_plan(path: Path, root: Path) -> AblationPlan:
     """Read and check an ablation.yaml.
 
     Args:
-        path: projects/<project>/ablation.yaml.
+        path: the ablation.yaml in projects/<project> or a folder of it.
         root: the root of the repository, to which config paths are relative.
 
     Raises:
@@ -118,17 +140,22 @@ def read_plan(path: Path, root: Path) -> AblationPlan:
             file, two rows of one name, an unknown base, baseline, kind or metric, bases in a circle.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = read_yaml(path)
+    except MissingFileError:
         raise ReportingError(f"{path}: no such file; a project's ablation is described there") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ReportingError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except DataError as error:
+        raise ReportingError(str(error)) from None
     try:
-        plan = _convert(content, project=path.parent.name)
+        plan = _convert(content, project=_name_project(path.parent, root))
         _check(plan, root)
     except ReportingError as error:
         raise ReportingError(f"{path}: {error}") from None
     return plan
+
+
+def _name_project(folder: Path, root: Path) -> str:
+    projects = root / "projects"
+    return folder.relative_to(projects).as_posix() if folder.is_relative_to(projects) else folder.name
 
 
 def _convert(content: Any, project: str) -> AblationPlan:
@@ -140,7 +167,7 @@ def _convert(content: Any, project: str) -> AblationPlan:
         with_default = {"metrics": keys.metrics, **entry} if isinstance(entry, dict) else entry
         rows.append(_convert_part(with_default, Row, where=f"row {name or number!r}: "))
     toyscapes = None if keys.toyscapes is None else _convert_part(keys.toyscapes, ToyscapesSpec, where="toyscapes: ")
-    return AblationPlan(project, tuple(rows), keys.datasets, keys.budget, keys.seeds, toyscapes)
+    return AblationPlan(project, tuple(rows), keys.datasets, keys.budget, keys.seeds, toyscapes, keys.images)
 
 
 def _convert_part(content: Any, kind: type[Part], where: str = "") -> Part:
@@ -152,10 +179,16 @@ def _convert_part(content: Any, kind: type[Part], where: str = "") -> Part:
 
 def _check(plan: AblationPlan, root: Path) -> None:
     """Check what the types do not express; raise ReportingError without the file's name."""
-    if not {"val"} <= plan.datasets.keys() <= {"val", "heldout"}:
-        raise ReportingError(f"datasets: expected val and perhaps heldout, got {', '.join(plan.datasets)}")
+    keys = set(plan.datasets)
+    if not keys & {"val", "test"} or not (keys <= {"test", "val"} or keys <= {"val", "heldout"}):
+        raise ReportingError(
+            f"datasets: expected test and val, val and heldout, or one of them alone, got {', '.join(keys)}"
+        )
     if len(set(plan.seeds)) != len(plan.seeds):
         raise ReportingError(f"seeds: expected different numbers, got {list(plan.seeds)}")
+    for part, keys in (("budget", plan.budget), *((f"row {row.name!r}", row.overrides) for row in plan.rows)):
+        if refused := sorted(keys.keys() & CHOSEN_BY_THE_COMMAND):
+            raise ReportingError(f"{part}: {refused[0]} can't be set, the ablation chooses it")
     known_metrics = list_known_metrics()
     names, slugs = {row.name for row in plan.rows}, [row.slug for row in plan.rows]
     for row in plan.rows:
@@ -171,7 +204,11 @@ def _check(plan: AblationPlan, root: Path) -> None:
         for key, other in (("base", row.base), ("baseline", row.baseline)):
             if other is not None and other not in names:
                 raise ReportingError(f"{where}: {key}: no row is called {other!r}")
-        if not (root / row.config).is_file():
+        try:
+            config = resolve_below(root, row.config)
+        except RecordError as error:
+            raise ReportingError(f"{where}: config: {error}") from None
+        if not config.is_file():
             raise ReportingError(f"{where}: config: {row.config} is not a file in {root}")
     _check_for_circles(plan)
 

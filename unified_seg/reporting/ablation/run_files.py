@@ -7,6 +7,7 @@ import msgspec
 
 from unified_seg.data.io.text_files import write_json
 from unified_seg.reporting.errors import ReportingError
+from unified_seg_files import read_bytes
 
 RECORD = "ablation_run.json"
 RESULTS = Path("inference") / "results.json"
@@ -56,8 +57,8 @@ class RunResults(msgspec.Struct):
 def read_record(folder: Path) -> RunRecord | None:
     """Return the record of the run in a folder; None without a complete one."""
     try:
-        return msgspec.json.decode((folder / RECORD).read_bytes(), type=RunRecord)
-    except (FileNotFoundError, msgspec.DecodeError):
+        return msgspec.json.decode(read_bytes(folder / RECORD), type=RunRecord)
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError):
         return None
 
 
@@ -74,6 +75,6 @@ def read_results(folder: Path) -> RunResults:
     """
     path = folder / RESULTS
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunResults)
-    except (OSError, msgspec.DecodeError) as error:
+        return msgspec.json.decode(read_bytes(path), type=RunResults)
+    except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
         raise ReportingError(f"{path}: not the results of an evaluation: {error}; evaluate the run again") from None

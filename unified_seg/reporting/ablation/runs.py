@@ -133,6 +133,7 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
     config = _flatten_compared(cfg, stages)
     # Another version of the data is another run, though the config names the same data set.
     config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None
+    config["images"] = dict(plan.images)
     trained = [stage.config for stage in stages[num_skipped_stages(stages) :]] if stages else [cfg]
     trainings = tuple((root / each.OUTPUT_DIR, each.SOLVER.MAX_ITER) for each in trained)
     return Run(row, seed, folder, base, tuple(overrides), config, trainings)

@@ -8,20 +8,23 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unified_seg.reporting.ablation.bootstrap import bootstrap_difference, compute_mean_iou
+from unified_seg.reporting.ablation.bootstrap import bootstrap_difference, compute_mean_iou, compute_mean_pq
 from unified_seg.reporting.ablation.metrics import METRICS, Metric, find_metric
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results
 from unified_seg.reporting.ablation.runs import Run, State
 from unified_seg.reporting.errors import ReportingError
+from unified_seg_files import read_arrays
 
-COUNTS = "sem_seg.npz"
-#: Of the two ways to compute mIoU, from sums of the same integers: a hundredth of what the table shows.
-MIOU_TOLERANCE = 1e-4
+#: The metrics whose differences have intervals: the file of the counts of each image, and the score of summed counts.
+COUNTS = {"miou": ("sem_seg.npz", compute_mean_iou), "pq": ("panoptic_seg.npz", compute_mean_pq)}
+#: Of the two ways to compute a score, from the same sums: a hundredth of what the table shows.
+TOLERANCE = 1e-4
 
 Scores = Mapping[str, float | None]
 
@@ -82,7 +85,11 @@ def summarize(plan: AblationPlan, runs: Sequence[Run], command: str) -> dict[str
         "machine": join_distinct(record.machine for record in records),
         "versions": {name: join_distinct(record.versions[name] for record in records) for name in packages},
         "toyscapes": toyscapes.version if toyscapes else None,
-        "data": {"datasets": dict(plan.datasets), "toyscapes": toyscapes.as_dict() if toyscapes else None},
+        "data": {
+            "datasets": dict(plan.datasets),
+            "toyscapes": toyscapes.as_dict() if toyscapes else None,
+            **({"images": dict(plan.images)} if plan.images else {}),
+        },
         "commit": join_distinct(record.commit for record in records),
         "budget": dict(plan.budget),
         "rows": [_summarize_row(plan, row, by_row) for row in plan.rows],
@@ -102,7 +109,7 @@ def _read_finished(run: Run) -> FinishedRun | None:
 
 def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[FinishedRun]]) -> dict[str, Any]:
     runs, metrics = by_row[row.name], _collect_metrics(plan)
-    dataset = plan.datasets["val"]
+    dataset = plan.reported
     iterations = sum(count for _, count in runs[0].run.trainings) if runs and row.kind == "train" else 0
     summary: dict[str, Any] = {
         "name": row.name,
@@ -119,8 +126,9 @@ def _summarize_row(plan: AblationPlan, row: Row, by_row: Mapping[str, list[Finis
         "levels": _collect_levels(runs, dataset),
         "train_s": [None if each.record.train_s is None else round(each.record.train_s, 1) for each in runs],
     }
-    if "heldout" in plan.datasets:
-        summary["heldout"] = _collect_scores(row, runs, metrics, plan.datasets["heldout"])
+    if plan.choices is not None:
+        key, chosen_on = plan.choices
+        summary[key] = _collect_scores(row, runs, metrics, chosen_on)
     if row.baseline is not None:
         summary["difference"] = _compare(runs, by_row[row.baseline], metrics, dataset)
     return summary
@@ -176,35 +184,44 @@ def _compare(
         gains = [score - before for score, before in scores if score is not None and before is not None]
         if len(gains) == len(pairs):
             difference[name] = {"mean": statistics.fmean(gains), "low": None, "high": None}
-    if "miou" in difference:
-        counts = [_read_paired_counts(each, other, dataset) for each, other in pairs]
+    for name in COUNTS.keys() & difference.keys():
+        files = [_find_counts(each, dataset, name) for pair in pairs for each in pair]
+        if name == "pq" and not all(file.is_file() for file in files):
+            continue  # runs of earlier versions have no counts of it
+        counts = [_read_paired_counts(each, other, dataset, name) for each, other in pairs]
         method_counts, baseline_counts = (np.stack(part) for part in zip(*counts))
-        interval = bootstrap_difference(method_counts, baseline_counts)
-        difference["miou"] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+        interval = bootstrap_difference(method_counts, baseline_counts, COUNTS[name][1])
+        difference[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
     return difference
 
 
-def _read_paired_counts(run: FinishedRun, other: FinishedRun, dataset: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (N, 3, K) counts of two runs, the images in one order."""
-    ids, counts = _read_counts(run, dataset)
-    other_ids, other_counts = _read_counts(other, dataset)
+def _find_counts(run: FinishedRun, dataset: str, metric: str) -> Path:
+    return run.run.folder / "inference" / dataset / COUNTS[metric][0]
+
+
+def _read_paired_counts(
+    run: FinishedRun, other: FinishedRun, dataset: str, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (N, 3 or 4, K) counts of two runs, the images in one order."""
+    ids, counts = _read_counts(run, dataset, metric)
+    other_ids, other_counts = _read_counts(other, dataset, metric)
     if sorted(ids) != sorted(other_ids):
         folders = f"{run.run.folder} and {other.run.folder}"
         raise ReportingError(f"{folders}: evaluated on different images of {dataset}; evaluate one of them again")
     return counts[np.argsort(ids)], other_counts[np.argsort(other_ids)]
 
 
-def _read_counts(run: FinishedRun, dataset: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (N,) ids of the images and their (N, 3, K) counts, see `bootstrap.py`."""
-    path = run.run.folder / "inference" / dataset / COUNTS
+def _read_counts(run: FinishedRun, dataset: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (N,) ids of the images and their (N, 3 or 4, K) counts, see `bootstrap.py`."""
+    path, compute = _find_counts(run, dataset, metric), COUNTS[metric][1]
     try:
-        with np.load(path, allow_pickle=False) as file:
-            ids, counts = file["image_ids"], file["per_image"]
-    except (OSError, KeyError, ValueError) as error:
+        ids, counts = read_arrays(path, ["image_ids", "per_image"])
+    except (OSError, ValueError) as error:
         raise ReportingError(f"{path}: not the counts of an evaluation: {error}; evaluate the run again") from None
-    from_counts, reported = float(compute_mean_iou(counts.sum(axis=0))), run.get_score(dataset, METRICS["miou"])
-    if reported is None or abs(from_counts - reported) > MIOU_TOLERANCE:
+    from_counts, reported = float(compute(counts.sum(axis=0))), run.get_score(dataset, METRICS[metric])
+    if reported is None or abs(from_counts - reported) > TOLERANCE:
         raise ReportingError(
-            f"{path}: its counts give mIoU {from_counts:.4f}, but results.json has {reported}; evaluate the run again"
+            f"{path}: its counts give {METRICS[metric].caption} {from_counts:.4f}, but results.json has {reported}; "
+            "evaluate the run again"
         )
     return ids, counts

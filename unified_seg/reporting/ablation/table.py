@@ -126,7 +126,10 @@ def _tabulate(columns: Mapping[str, Sequence[str]]) -> str:
 
 
 def _format_data(data: Mapping[str, Any]) -> str:
-    words = f"`{data['datasets']['val']}`"
+    datasets, images = data["datasets"], data.get("images", {})
+    words = f"`{datasets['test'] if 'test' in datasets else datasets['val']}`"
+    if images:
+        words += f"; images: {', '.join(f'{count} in `{name}`' for name, count in images.items())}"
     toyscapes = data["toyscapes"]
     if toyscapes is not None:
         words += (

@@ -9,6 +9,8 @@ from toyscapes import VERSION, generate
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.reporting.errors import ReportingError
 
+Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+
 
 class ToyscapesSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """The section `toyscapes` of an ablation.yaml: arguments of the generator.
@@ -22,10 +24,10 @@ class ToyscapesSpec(Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     preset: Annotated[str, Meta(pattern="^(demo|standard)$")]
-    size: Annotated[str, Meta(pattern=r"^\d+x\d+$")]
-    train: int
-    heldout: int
-    val: int
+    size: Annotated[str, Meta(pattern=r"^\d{1,5}x\d{1,5}$")]
+    train: Count
+    heldout: Count
+    val: Count
     seed: int
     version: str
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
-from unified_seg.data.problems import escape_unprintable
 from unified_seg.data.validation.dataset_statistics import ClassStatistics, Statistics
+from unified_seg_files import escape_unprintable
 
 _WIDTH = 5.2  # inches
 _HEIGHT = 3.2

@@ -7,7 +7,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader
 from tqdm import tqdm
 
-from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.problems import KINDS
 from unified_seg.data.validation.dataset_statistics import Statistics
 from unified_seg.data.validation.survey import Survey
@@ -15,6 +14,7 @@ from unified_seg.reporting.dataset_report.findings import compute_pixel_percent,
 from unified_seg.reporting.dataset_report.pictures import Picture, draw_pictures, encode_as_uri
 from unified_seg.reporting.dataset_report.plots import draw_statistics
 from unified_seg.reporting.dataset_report.samples import select_problem_samples, select_sound_samples
+from unified_seg_files import write_bytes
 
 TEMPLATE = "page.html.j2"
 #: Problems of a kind that the page lists.
@@ -35,9 +35,8 @@ def write_report(path: Path, surveys: Sequence[Survey]) -> None:
         problem_pictures = {kind: draw_pictures(samples, progress) for kind, samples in by_kind.items()}
         sound_pictures = [draw_pictures(samples, progress) for samples in sound]
     page = _render_page(surveys, problem_pictures, sound_pictures)
-    with write_atomically(path) as temporary:
-        # File names may hold bytes that are not valid Unicode.
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    # File names may hold bytes that are not valid Unicode.
+    write_bytes(path, page.encode("utf-8", "backslashreplace"))
 
 
 def _render_page(

@@ -1,0 +1,72 @@
+import pytest
+import torch
+from detectron2.config import CfgNode
+from detectron2.layers import ShapeSpec
+
+from unified_seg.config import ConfigError
+from unified_seg.heads import build_semantic_head
+from unified_seg.heads.pixel_loss import build_pixel_loss
+from unified_seg.heads.weighted_loss import WeightedCrossEntropy
+from unified_seg.meta_arch import build_model
+from unified_seg.ops.losses import mean_cross_entropy, weighted_cross_entropy
+
+CLASSES, IGNORE = 3, 255
+SHAPES = {f"p{level}": ShapeSpec(channels=32, stride=2**level) for level in range(2, 6)}
+
+
+@pytest.fixture
+def cfg(tiny_config: CfgNode) -> CfgNode:
+    tiny_config.MODEL.SEM_SEG_HEAD.NUM_CLASSES = CLASSES
+    return tiny_config
+
+
+def test_defaults_are_cross_entropy(cfg: CfgNode) -> None:
+    assert build_pixel_loss(cfg) is mean_cross_entropy
+
+
+def test_keys_reach_the_loss_of_a_head(cfg: CfgNode) -> None:
+    loss = cfg.MODEL.SEM_SEG_HEAD.LOSS
+    loss.CLASS_WEIGHTS, loss.FOCUS, loss.HARD_SHARE = [1.0, 0.5, 4.0], 2.0, 0.25
+    head = build_semantic_head(cfg, SHAPES)
+    logits, targets = torch.randn(2, CLASSES, 8, 8), torch.randint(0, CLASSES, (2, 8, 8))
+    weights = torch.tensor([1.0, 0.5, 4.0])
+    expected = weighted_cross_entropy(logits, targets, IGNORE, class_weights=weights, focus=2.0, hard_share=0.25)
+    torch.testing.assert_close(head.pixel_loss(logits, targets, IGNORE), expected)
+    assert not any("class_weights" in name for name in head.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("CLASS_WEIGHTS", [1.0, 2.0]),
+        ("CLASS_WEIGHTS", [1.0, -1.0, 1.0]),
+        ("CLASS_WEIGHTS", [0.0, 0.0, 0.0]),
+        ("CLASS_WEIGHTS", [1.0, float("nan"), 1.0]),
+        ("FOCUS", -1.0),
+        ("HARD_SHARE", 1.5),
+    ],
+)
+def test_invalid_values_name_the_key(cfg: CfgNode, key: str, value: object) -> None:
+    cfg.MODEL.SEM_SEG_HEAD.LOSS[key] = value
+    with pytest.raises(ValueError, match=key):
+        build_pixel_loss(cfg)
+
+
+def test_two_losses_are_an_error(cfg: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unified_seg.heads.confusion_groups.loss.read_configured_confusion", lambda _: torch.eye(3))
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FOCUS = 2.0
+    with pytest.raises(ValueError, match=r"ConfusionWeightedLoss.*WeightedCrossEntropy"):
+        build_pixel_loss(cfg)
+
+
+def test_other_meta_architectures_refuse_the_keys(cfg: CfgNode) -> None:
+    cfg.MODEL.META_ARCHITECTURE = "PanopticFPN"
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FOCUS = 2.0
+    with pytest.raises(ConfigError, match="FOCUS"):
+        build_model(cfg)
+
+
+def test_no_weights_are_all_one() -> None:
+    logits, targets = torch.randn(1, CLASSES, 4, 4), torch.randint(0, CLASSES, (1, 4, 4))
+    loss = WeightedCrossEntropy()(logits, targets, IGNORE)
+    torch.testing.assert_close(loss, mean_cross_entropy(logits, targets, IGNORE))

@@ -1,0 +1,95 @@
+"""What the fusion by evidence weighs: the semantic map with its confidence, and log-odds of both sources.
+
+(H, W) = the image, K = semantic ids, N = candidates.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unified_seg.fusion.steps import Candidates
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
+from unified_seg.structures.soft_masks import LEVELS, SoftMasks
+
+# Of a mask's level: the log-odds of the middle of its interval, so that no source is ever certain: -6.2 to 6.2.
+_MIDDLES = (np.arange(LEVELS) + 0.5) / LEVELS
+LOG_ODDS = np.log(_MIDDLES / (1 - _MIDDLES)).astype(np.float32)
+# The mean confidence of a component of labels that becomes an instance without a detection. Detectors miss few
+# objects of which the map is sure; below, most of such components are specks of a wrong label.
+FOUND_CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class SemanticEvidence:
+    """A semantic map that knows how sure it is.
+
+    Attributes:
+        labels: (H, W) integer semantic ids, or the table's ignore label.
+        confidences: (H, W) uint8, the probability p of the label's class as the level floor(256 p), at most 255.
+        category_confidences: (H, W) uint8, likewise of all classes of the label's category; for stuff, of all stuff.
+        cell: the side in pixels of what the map resolves: the stride of its head in pixels of this image.
+    """
+
+    labels: Tensor
+    confidences: Tensor
+    category_confidences: Tensor
+    cell: float
+
+    @classmethod
+    def from_map(cls, map: LogitMap | LogitEnsemble, labels: Tensor, table: ClassTable) -> Self:
+        """Read the confidence of labels (H, W) that are those of the map."""
+        confidences, category_confidences = map.levels(labels, torch.from_numpy(group_classes(table)))
+        return cls(labels, confidences, category_confidences, map.find_cell((labels.shape[0], labels.shape[1])))
+
+    @classmethod
+    def from_labels(cls, labels: Tensor) -> Self:
+        """Return a map of labels (H, W) that is certain everywhere, and resolves single pixels."""
+        certain = torch.full_like(labels, LEVELS - 1, dtype=torch.uint8)
+        return cls(labels, certain, certain, 1.0)
+
+
+def group_classes(table: ClassTable) -> np.ndarray:
+    """Return (K,) int64: 0 for stuff, from 1 a number of each category of things."""
+    categories = np.where(table.is_thing, table.category_of + 1, 0)
+    return np.unique(np.append(categories, 0), return_inverse=True)[1][:-1].astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The log-odds that a pixel adds for a candidate, by levels.
+
+    Attributes:
+        mask: (N, 256) float32, of the level of its mask.
+        map: (N, 256) float32, of the category confidence of a label of its category; on other labels with a minus.
+        limits: (N,) int64: how many pixels a candidate grows.
+        sure: (N,) int64: it names the class where the label's confidence is lower.
+    """
+
+    mask: np.ndarray
+    map: np.ndarray
+    limits: np.ndarray
+    sure: np.ndarray
+
+
+def weigh(masks: SoftMasks, candidates: Candidates, cell: float) -> Weights:
+    """Weigh the map's log-odds by how fine it is beside the mask: by the mask's share of the sum of both cells' areas.
+
+    Args:
+        masks: all given instances.
+        candidates: N of them.
+        cell: see `SemanticEvidence`.
+    """
+    order = candidates.order
+    areas = masks.cells.numpy().astype(np.float64)[order] ** 2
+    share = (areas / (areas + cell**2)).astype(np.float32)[:, None]
+    # A label of the category never speaks against it, even if the category has less than half of the probability.
+    return Weights(
+        mask=np.broadcast_to(LOG_ODDS, (len(order), LEVELS)),
+        map=share * np.maximum(LOG_ODDS, 0),
+        limits=np.maximum(np.rint(np.sqrt(areas)), 1).astype(np.int64),
+        sure=np.ceil(np.array([candidates.scores[index] for index in order]) * LEVELS - 0.5).astype(np.int64),
+    )

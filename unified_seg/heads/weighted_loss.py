@@ -1,0 +1,72 @@
+"""Cross-entropy with weights of classes, focus and mining of hard pixels, for any semantic head."""
+
+import math
+from collections.abc import Sequence
+from typing import Self
+
+import torch
+from detectron2.config import CfgNode
+from torch import Tensor, nn
+
+from unified_seg.heads.pixel_loss import PIXEL_LOSSES
+from unified_seg.ops.losses import weighted_cross_entropy
+
+
+@PIXEL_LOSSES.register()
+class WeightedCrossEntropy(nn.Module):
+    """`weighted_cross_entropy` with the options of MODEL.SEM_SEG_HEAD.LOSS.
+
+    Args:
+        class_weights: one for each class, finite and 0 or more, at least one above 0; empty: all 1.
+        focus: gamma of the focal loss, finite and 0 or more.
+        hard_share: the share of the pixels that is counted, in (0, 1].
+
+    Raises:
+        ValueError: another value.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: Sequence[float] = (), focus: float = 0.0, hard_share: float = 1.0):
+        super().__init__()
+        if not all(0 <= weight < math.inf for weight in class_weights) or (class_weights and not any(class_weights)):
+            raise ValueError(f"CLASS_WEIGHTS must be finite, 0 or more, and not all 0, got {list(class_weights)}")
+        if not 0 <= focus < math.inf:
+            raise ValueError(f"FOCUS must be finite and 0 or more, got {focus}")
+        if not 0 < hard_share <= 1:
+            raise ValueError(f"HARD_SHARE must be from 0 to 1, got {hard_share}")
+        self.focus = focus
+        self.hard_share = hard_share
+        # Not saved: a model that only predicts is built without it.
+        self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
+
+    def forward(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
+        return weighted_cross_entropy(
+            logits,
+            targets,
+            ignore_value,
+            class_weights=self.class_weights,
+            focus=self.focus,
+            hard_share=self.hard_share,
+        )
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode) -> Self | None:
+        """Build the loss of MODEL.SEM_SEG_HEAD.LOSS; None if its keys have their defaults.
+
+        Raises:
+            ValueError: an invalid value; another number of weights than classes.
+        """
+        head = cfg.MODEL.SEM_SEG_HEAD
+        weights, focus, hard_share = head.LOSS.CLASS_WEIGHTS, head.LOSS.FOCUS, head.LOSS.HARD_SHARE
+        if not weights and not focus and not hard_share:
+            return None
+        if weights and len(weights) != head.NUM_CLASSES:
+            raise ValueError(
+                f"MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS: must have a weight for each of the {head.NUM_CLASSES} "
+                f"classes, got {len(weights)}"
+            )
+        try:
+            return cls(weights, focus, hard_share or 1.0)
+        except ValueError as error:
+            raise ValueError(f"MODEL.SEM_SEG_HEAD.LOSS: {error}") from None
