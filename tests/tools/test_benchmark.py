@@ -72,6 +72,12 @@ def test_measurements_are_compared_formatted_and_saved(benchmark_tool, tmp_path)
     assert {"name", "ours_ms", "peer_ms", "ours_peak_mb", "peer_peak_mb", "peak_by"} <= read.keys()
 
 
+def test_the_published_command_is_the_one_that_measured(benchmark_tool):
+    words = ["pipeline", "--weights", "a b.pth", "--into", "x.md", "--json=y.json", "--repeats", "7"]
+    command = "python tools/benchmark.py pipeline --weights 'a b.pth' --repeats 7"
+    assert benchmark_tool.publish.format_command(words) == command
+
+
 def test_unequal_results_are_not_measured(benchmark_tool, monkeypatch):
     for name in ("take_turns", "peak_on_cpu"):
         monkeypatch.setattr(benchmark_tool.harness, name, lambda *_: pytest.fail("measured"))

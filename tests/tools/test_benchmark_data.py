@@ -68,4 +68,4 @@ def test_a_later_start_builds_the_records_of_the_peer(
     # What the new process runs, in this one.
     monkeypatch.setattr(sys, "argv", ["-c", str(small.data_files.make_folder() / small.start.NAME), "method"])
     exec(small.start.PROCESS, {})
-    assert capsys.readouterr().out.split()[-1] == "20" and in_process.with_memory is False
+    assert capsys.readouterr().out.split()[-1] == "20" and in_process.starts_anew

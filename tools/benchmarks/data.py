@@ -25,6 +25,7 @@ from torch.utils.data import SequentialSampler
 
 from unified_seg.config import get_config
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
+from unified_seg.data.pipeline.loaders import load_compiled
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg_cli import ToolParser
 
@@ -81,7 +82,7 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
                         peer=partial(prepare, **options, peer=True),
                         equal="images, labels" + (", classes and masks" if labels != "panoptic" else ""),
                         assert_equal=assert_equal_tensors,
-                        with_memory=prepare is not prepare_first_batch,
+                        starts_anew=prepare is prepare_first_batch,
                     )
                 )
     return comparisons
@@ -109,6 +110,7 @@ def prepare_loader(root: Path, name: str, labels: str, images: int, workers: int
 def prepare_first_batch(root: Path, name: str, labels: str, images: int, workers: int, peer: bool) -> Call:
     """Prepare the start of a loader, and its end after a batch."""
     mapper, records = make_mapper(root, name, labels, images, peer)
+    load_compiled(partial(mapper, records[0]))  # as `build_train_loader` does
     return partial(load_first_batch, mapper, records[:BATCH], workers)
 
 

@@ -22,6 +22,7 @@ from pycocotools import mask as mask_util
 
 from toyscapes import make_scene, render_scene
 from toyscapes.labels import encode_panoptic, make_label_maps
+from unified_seg.data.coco.masks import decode_rle
 from unified_seg.structures.class_table import ClassTable
 
 from .inputs import PRESET
@@ -145,7 +146,7 @@ def _annotate(mask: np.ndarray, info: Record, kind: Kind) -> Record:
         "category_id": info["category_id"],
         "iscrowd": info["iscrowd"],
         # A thin object without an outline of three points becomes a triangle.
-        "segmentation": mask_util.encode(np.asfortranarray(mask, dtype=np.uint8))
+        "segmentation": decode_rle(mask_util.encode(np.asfortranarray(mask, dtype=np.uint8)))
         if kind.crop
         else polygons or [[left, top, left + width, top, x, y]],
     }

@@ -42,7 +42,8 @@ class Comparison:
         peer: prepares the call of the peer.
         equal: the results that are equal, in words.
         assert_equal: called before the timing with the results of both; raises AssertionError if they differ.
-        with_memory: measure peak memory too, on a CPU in a process for each of the two.
+        starts_anew: each call starts processes of its own, so that no call must come before one that is timed, and the
+            memory of this process tells nothing.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Comparison:
     peer: Prepare
     equal: str
     assert_equal: Callable[[Any, Any], None]
-    with_memory: bool = True
+    starts_anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,12 +113,12 @@ def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> 
     method, peer = comparison.method(), comparison.peer()
     comparison.assert_equal(method(), peer())
     peaks: list[float | None] = [None, None]
-    kind = torch.device(device).type if comparison.with_memory else ""
+    kind = torch.device(device).type if not comparison.starts_anew else ""
     if kind == "cuda":
         peaks = [peak_on_cuda(call, device) for call in (method, peer)]
     elif kind == "cpu":
         peaks = [peak_on_cpu(side, threads) for side in (comparison.method, comparison.peer)]
-    method_times, peer_times = take_turns(method, peer, repeats, choose_clock(device))
+    method_times, peer_times = take_turns(method, peer, repeats, choose_clock(device), not comparison.starts_anew)
     method_ms, peer_ms = statistics.median(method_times), statistics.median(peer_times)
     return Measurement(
         name=comparison.name,
@@ -139,14 +140,14 @@ def measure(comparison: Comparison, device: str, repeats: int, threads: int) -> 
 
 
 def take_turns(
-    method: Call, peer: Call, repeats: int, clock: Callable[[Call], float]
+    method: Call, peer: Call, repeats: int, clock: Callable[[Call], float], untimed: bool = True
 ) -> tuple[list[float], list[float]]:
     """Time both, `repeats` calls of each, in the order method, peer, peer, method, method, peer, ...
 
     A drift of the machine (heat, other processes) then affects both alike. Each timed call follows an untimed call of
-    the same side, so that no side pays for returning the memory of the other.
+    the same side, so that no side pays for returning the memory of the other, unless `untimed` is False.
     """
-    for _ in range(WARM_UP_CALLS):
+    for _ in range(WARM_UP_CALLS if untimed else 0):
         method()
         peer()
     method_times: list[float] = []
@@ -154,7 +155,8 @@ def take_turns(
     for repeat in tqdm(range(repeats), unit="pair", desc="timing", leave=False):
         pair = [(method, method_times), (peer, peer_times)]
         for call, times in pair if repeat % 2 == 0 else reversed(pair):
-            call()
+            if untimed:
+                call()
             times.append(clock(call))
     return method_times, peer_times
 

@@ -76,7 +76,7 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
             peer=partial(prepare_process, root, args.records, peer=True),
             equal="the numbers of records",
             assert_equal=assert_equal_numbers,
-            with_memory=False,
+            starts_anew=True,
         ),
     ]
 

@@ -186,8 +186,8 @@ def _add_augmentation(cfg: CfgNode) -> None:
 def _add_solver(cfg: CfgNode) -> None:
     # "SGD", "ADAM" or "ADAMW". AdamW is faster from scratch.
     cfg.SOLVER.OPTIMIZER = "SGD"
-    # True: one kernel updates all parameters, on a CPU in a quarter of the time of ADAM and ADAMW and a little less
-    # than that of SGD; weights differ by rounding, so a run is repeated exactly only with the same value.
+    # True: one kernel updates all parameters, on a CPU in a fifth of the time of ADAM and ADAMW. Weights differ by
+    # rounding, so a run is repeated exactly only with the same value. Not with SOLVER.CLIP_GRADIENTS.
     cfg.SOLVER.FUSED = False
     # Multiplies the learning rate of everything but the pretrained backbone (of an FPN: its bottom_up). PSPNet's
     # released code has 10 for new heads on ImageNet weights; 1 from scratch, or if the heads are pretrained too.

@@ -1,9 +1,11 @@
 """Detectron2's loaders with `UnifiedMapper`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetFromList, build_detection_test_loader, build_detection_train_loader
 
@@ -24,8 +26,11 @@ def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
     """
     check_refused(cfg)
     records = DatasetFromList(load_training_records(cfg), copy=False)
-    mapper = SkipUnreadable(UnifiedMapper(cfg, True), records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
+    plain = UnifiedMapper(cfg, True)
+    mapper = SkipUnreadable(plain, records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
     sampler = build_train_sampler(cfg, records)
+    if cfg.DATALOADER.NUM_WORKERS:
+        load_compiled(partial(plain, records[0]))
     return build_detection_train_loader(cfg, dataset=records, mapper=mapper, sampler=sampler)
 
 
@@ -41,7 +46,24 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
         ConfigError: a refused value: with MODEL.LOAD_PROPOSALS Detectron2's loader would unpickle a file.
     """
     check_refused(cfg)
-    return build_detection_test_loader(cfg, dataset_name, mapper=UnifiedMapper(cfg, False))
+    loader = build_detection_test_loader(cfg, dataset_name, mapper=UnifiedMapper(cfg, False))
+    if cfg.DATALOADER.NUM_WORKERS and len(loader.dataset):
+        load_compiled(partial(loader.dataset.__getitem__, 0))
+    return loader
+
+
+def load_compiled(map_record: Callable[[], Any]) -> None:
+    """Map a record in this process, so that its workers have what is compiled; each would import numba, for seconds.
+
+    The random numbers stay as they were; errors are left to the workers.
+    """
+    state = np.random.get_state()
+    try:
+        map_record()
+    except DataError:
+        pass
+    finally:
+        np.random.set_state(state)
 
 
 def load_training_records(cfg: CfgNode) -> list[dict[str, Any]]:
