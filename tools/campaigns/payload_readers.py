@@ -20,7 +20,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
 from unified_seg.heads.confusion_groups.matrix import read_confusion
 from unified_seg.reporting.ablation.plan import read_plan
-from unified_seg.training.output_folder import prepare_output_folder
+from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg_files import get_cache_folder
 
 

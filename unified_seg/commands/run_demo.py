@@ -20,7 +20,7 @@ from unified_seg.data.io.text_files import write_json
 from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
-from unified_seg.training.output_folder import prepare_output_folder
+from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg.visualization import draw_comparison
 from unified_seg.visualization.canvas import write_picture
 

@@ -17,9 +17,8 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
 from unified_seg.inference.trained_model import load_trained_model
 from unified_seg.training.launch import launch
-from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.training.resume import check_resume, keep_value_range
-from unified_seg.training.run_setup import set_up_run
+from unified_seg.training.run_setup import prepare_output_folder, set_up_run
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
 from unified_seg_cli import run_tool

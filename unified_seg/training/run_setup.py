@@ -1,7 +1,10 @@
-"""The log, the config file and the random numbers of a run."""
+"""The folder of a run, its log, its config file and its random numbers."""
 
 import argparse
+import fnmatch
 import logging
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -12,7 +15,47 @@ from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
-from unified_seg.config import dump_config
+from unified_seg.config import ConfigError, dump_config
+from unified_seg_files import remove_leftovers, write_text
+
+# What Detectron2, TensorBoard and logs of processes open in place, so that a link with such a name would be followed.
+WRITTEN_IN_PLACE = (
+    "log.txt*",
+    "metrics.json",
+    "config.yaml",
+    "events.out.tfevents.*",
+    "unreadable.txt",
+    "ablation_log.txt",
+    "train_net.txt",
+)
+
+
+def prepare_output_folder(folder: str | Path) -> None:
+    """Create the folder of a run and check that it can be written to; remove what killed runs left half written.
+
+    Raises:
+        ConfigError: it can't be created or written to; or a file that is opened in place is a link, or no regular file.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = os.listdir(folder)
+    except OSError as error:
+        raise ConfigError(f"OUTPUT_DIR {folder}: {error.strerror}; choose another folder") from None
+    if not os.access(folder, os.W_OK | os.X_OK) or _is_read_only(folder):
+        raise ConfigError(f"OUTPUT_DIR {folder}: it can't be written to; choose another folder")
+    for name in names:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in WRITTEN_IN_PLACE):
+            mode = (folder / name).lstat().st_mode
+            if not stat.S_ISREG(mode):
+                kind = "a link" if stat.S_ISLNK(mode) else "no regular file"
+                raise ConfigError(f"OUTPUT_DIR {folder}: {name} is {kind}, to which nothing is written; remove it")
+    remove_leftovers(folder)
+
+
+def _is_read_only(folder: Path) -> bool:
+    """Return whether a file system takes no files, of which the permissions of a folder say nothing."""
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -45,7 +88,7 @@ def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     if comm.is_main_process():
         text = dump_config(cfg)
         logger.info(f"Running with full config:\n{text}")
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        write_text(folder / "config.yaml", text)
         logger.info(f"Full config saved to {folder / 'config.yaml'}")
 
     # Each process has another seed, so that their augmentations differ.

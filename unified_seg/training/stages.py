@@ -29,8 +29,8 @@ from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
-from unified_seg.training.output_folder import prepare_output_folder
 from unified_seg.training.resume import keep_value_range
+from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg.training.step import get_autocast_dtype
 from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
 from unified_seg_files import write_text

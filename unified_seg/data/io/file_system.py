@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 
 from unified_seg.data.problems import DataError, RecordError
-from unified_seg_files import write_atomically  # noqa: F401 (scripts of data sets import it from here)
 
 # Files and folders that systems and tools put beside data, in lower case: Windows, macOS, network drives, Python. Many
 # others are hidden, with a dot: ._a.png, .DS_Store, .ipynb_checkpoints.

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from unified_seg.data.io.file_system import write_atomically
 from unified_seg.data.io.parallel import map_in_parallel
+from unified_seg_files import write_atomically
 
 
 def write_images(

@@ -16,7 +16,7 @@ from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results, write_record
 from unified_seg.reporting.ablation.runs import Run, State
-from unified_seg.training.output_folder import prepare_output_folder
+from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg.words import join_some
 from unified_seg_files import escape_unprintable
 

@@ -186,8 +186,8 @@ def _check(plan: AblationPlan, root: Path) -> None:
         )
     if len(set(plan.seeds)) != len(plan.seeds):
         raise ReportingError(f"seeds: expected different numbers, got {list(plan.seeds)}")
-    for part, keys in (("budget", plan.budget), *((f"row {row.name!r}", row.overrides) for row in plan.rows)):
-        if refused := sorted(keys.keys() & CHOSEN_BY_THE_COMMAND):
+    for part, settings in (("budget", plan.budget), *((f"row {row.name!r}", row.overrides) for row in plan.rows)):
+        if refused := sorted(settings.keys() & CHOSEN_BY_THE_COMMAND):
             raise ReportingError(f"{part}: {refused[0]} can't be set, the ablation chooses it")
     known_metrics = list_known_metrics()
     names, slugs = {row.name for row in plan.rows}, [row.slug for row in plan.rows]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from unified_seg.config import ConfigError
-from unified_seg.training.output_folder import prepare_output_folder
+from unified_seg.training.run_setup import prepare_output_folder
 
 
 def test_folder_is_created_and_left_as_it_is(tmp_path: Path) -> None:
