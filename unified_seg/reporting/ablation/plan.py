@@ -179,10 +179,10 @@ def _convert_part(content: Any, kind: type[Part], where: str = "") -> Part:
 
 def _check(plan: AblationPlan, root: Path) -> None:
     """Check what the types do not express; raise ReportingError without the file's name."""
-    keys = set(plan.datasets)
-    if not keys & {"val", "test"} or not (keys <= {"test", "val"} or keys <= {"val", "heldout"}):
+    roles = set(plan.datasets)
+    if not roles & {"val", "test"} or not (roles <= {"test", "val"} or roles <= {"val", "heldout"}):
         raise ReportingError(
-            f"datasets: expected test and val, val and heldout, or one of them alone, got {', '.join(keys)}"
+            f"datasets: expected test and val, val and heldout, or one of them alone, got {', '.join(roles)}"
         )
     if len(set(plan.seeds)) != len(plan.seeds):
         raise ReportingError(f"seeds: expected different numbers, got {list(plan.seeds)}")
