@@ -157,10 +157,9 @@ def prepare_method(size: tuple[int, int], instances: int, device: str) -> Call:
 def prepare_evidence(size: tuple[int, int], instances: int, device: str) -> Call:
     street = make_street(size, instances, winding=True)
     confidences, categories = street.draw_confidences()
-    maps = (street.labels, confidences, categories)
     return partial(
         fuse_by_evidence,
-        SemanticEvidence(*(map.to(device) for map in maps), cell=4.0),
+        SemanticEvidence(street.labels.to(device), confidences.to(device), categories.to(device), cell=4.0),
         street.masks().to(device),
         SoftMasks.from_soft(street.soft_masks.to(device), street.boxes.to(device), size),
         street.thing_ids.to(device),
@@ -267,7 +266,7 @@ def assert_tensors_agree(
 ) -> None:
     """Assert that the tensor version, on a pretended device, has the maps of the method."""
     with PretendDevice():
-        tensors = prepare_evidence(size, instances, DEVICE)()
+        tensors = prepare_evidence(size, instances, str(DEVICE))()
         for name in ("labels", "kept", "thing_ids"):
             assert torch.equal(getattr(tensors, name).cpu(), getattr(method, name).cpu()), name
         assert torch.equal(tensors.panoptic.ids.cpu(), method.panoptic.ids.cpu()), "panoptic ids"

@@ -247,8 +247,9 @@ def _fuse_on_cpu(
 ) -> FusedPixels:
     """Run all steps on the CPU, and return the maps on the device of the labels."""
     device = semantic.labels.device
-    maps = (semantic.labels, semantic.confidences, semantic.category_confidences)
-    on_cpu = SemanticEvidence(*(map.cpu() for map in maps), semantic.cell)
+    on_cpu = SemanticEvidence(
+        semantic.labels.cpu(), semantic.confidences.cpu(), semantic.category_confidences.cpu(), semantic.cell
+    )
     fused = fuse_compiled(on_cpu, masks.cpu(), semantic_ids, weights, rules)
     ids = upload(fused.ids, device)
     return replace(fused, ids=ids, labels=upload(fused.labels, device), masks=share_masks(ids, fused.masks.windows))
