@@ -35,7 +35,12 @@ def first_comparison(benchmark_tool, part, *arguments):
     [
         (
             ["fusion", "--instances", "6"],
-            ["fusion, semantic-guided", "fusion, semantic-guided, RLE peer", "filling alone"],
+            [
+                "fusion, semantic-guided",
+                "fusion, semantic-guided, RLE peer",
+                *["fusion, by evidence"] * 2,
+                "filling alone",
+            ],
             "pixels to fill over",
         ),
         (["argmax"], ["label map, argmax(1)", "label map, max(1).indices"], "of its cells uniform"),
