@@ -7,7 +7,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from drawn_streets import METADATA, Streets, annotations_of, draw_street, perfect_output, run
 
 from unified_seg.config import get_config
-from unified_seg.data.io.label_files import read_panoptic_ids
+from unified_seg.data.io.plain_images import load_panoptic_ids
 from unified_seg.evaluation import build_evaluators
 
 NAME = "drawn_streets_build"
@@ -127,8 +127,8 @@ def test_panoptic_ground_truth_is_read_once(record: dict, tmp_path: Path, monkey
     """Three evaluators look at it."""
     read = []
     monkeypatch.setattr(
-        "unified_seg.data.coco.panoptic_segments.read_panoptic_ids",
-        lambda path: read.append(path) or read_panoptic_ids(path),
+        "unified_seg.evaluation.base.load_panoptic_ids",
+        lambda path: read.append(path) or load_panoptic_ids(path),
     )
     evaluators = build_evaluators(config(True, True), NAME, tmp_path)
     for _ in range(2):  # and once more in another evaluation (item 38)

@@ -10,6 +10,7 @@ from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation import check_cache, checks
 from unified_seg.data.validation.check_cache import CheckCache
+from unified_seg_files import cache
 
 TABLE = build_cityscapes_table()
 
@@ -17,7 +18,7 @@ TABLE = build_cityscapes_table()
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Five images at rest, in groups of two; the folder of results is empty."""
-    monkeypatch.setenv(check_cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     monkeypatch.setattr(check_cache, "GROUP", 2)
     made = []
     for index in range(5):
@@ -100,7 +101,7 @@ def test_a_damaged_or_unwritable_folder_only_costs_time(
         file.write_bytes(file.read_bytes()[:-9])
     assert check(records, monkeypatch)[1] == 5
     (tmp_path / "a file").write_text("")
-    monkeypatch.setenv(check_cache.VARIABLE, str(tmp_path / "a file"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "a file"))
     assert check(records, monkeypatch)[1] == 5
 
 
