@@ -106,7 +106,7 @@ def test_a_damaged_or_unwritable_folder_only_costs_time(
 
 
 def test_arrays_in_records_are_part_of_their_key(records: list[dict[str, Any]]) -> None:
-    cache = CheckCache("settings")
-    keys = [cache.compute_key([{**records[0], "annotations": [{"segmentation": np.arange(n)}]}]) for n in (6, 8, 6)]
+    results = CheckCache("settings")
+    keys = [results.compute_key([{**records[0], "annotations": [{"segmentation": np.arange(n)}]}]) for n in (6, 8, 6)]
     assert keys[0] == keys[2] != keys[1] and None not in keys
-    assert CheckCache("others").compute_key(records) != cache.compute_key(records)
+    assert CheckCache("others").compute_key(records) != results.compute_key(records)
