@@ -4,12 +4,15 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import update_wrapper
+from threading import RLock
 from typing import Any
 
 from unified_seg_files import get_cache_folder, make_private_folder
 
 # The folder of the machine code; by default one in the cache folder.
 VARIABLE = "UNIFIED_SEG_COMPILED"
+# Threads share the setting by which numba is told the folder; compiled functions compile those that they call.
+_COMPILING = RLock()
 
 
 class CompiledFunction:
@@ -26,7 +29,9 @@ class CompiledFunction:
     def compile(self) -> Callable[..., Any]:
         """Return numba's function, which other compiled functions can call."""
         if self._dispatcher is None:
-            self._dispatcher = _jit(self._function)
+            with _COMPILING:
+                if self._dispatcher is None:
+                    self._dispatcher = _jit(self._function)
         return self._dispatcher
 
 

@@ -45,15 +45,15 @@ def fuse_compiled(
     steps = compute_neighbor_steps(labels.shape[1] + 2, rules.connectivity)
     found = np.zeros((0, 2), dtype=np.int64)
     if num_things > in_region:
+        free = find_free_pixels(states)
         if kept:
             limits = np.array([1, *weights.limits[kept]], dtype=np.int64)
-            grow_framed(owners, states, find_free_pixels(states), steps, len(kept), limits)
-        remaining = find_free_pixels(states)
-        if len(remaining) and np.isfinite(rules.min_segment_area):
-            found = label_components(owners, states, remaining, labels, steps, len(kept), rules.min_segment_area)
-            is_sure = _drop_unsure(owners, confidences, len(kept), len(found), FOUND_CONFIDENCE * LEVELS)
-            found = found[is_sure]
-    return _write(labels, confidences, owners, kept, found, semantic_ids, weights, rules)
+            grow_framed(owners, states, free, steps, len(kept), limits)
+            free = free[states.ravel()[free] > 0]
+        if len(free) and np.isfinite(rules.min_segment_area):
+            found = label_components(owners, states, free, labels, steps, len(kept), rules.min_segment_area)
+            found = found[_drop_unsure(owners, free, confidences, len(kept), len(found), FOUND_CONFIDENCE * LEVELS)]
+    return _write(labels, starts, confidences, owners, kept, found, semantic_ids, weights, rules)
 
 
 def _claim_masks(
@@ -88,6 +88,7 @@ def _claim_masks(
 
 def _write(
     labels: np.ndarray,
+    starts: np.ndarray,
     confidences: np.ndarray,
     owners: np.ndarray,
     kept: list[int],
@@ -98,7 +99,7 @@ def _write(
 ) -> FusedPixels:
     """Number the instances that own pixels, and write the maps."""
     count = len(kept) + len(found)
-    areas, label_areas = _count_pixels(owners, labels, count, len(rules.region_of))
+    areas, label_areas = _count_pixels(owners, labels, starts, count, len(rules.region_of))
     # A candidate whose pixels all went to stronger ones is no instance.
     present = areas > 0
     numbers = np.cumsum(present)
@@ -111,7 +112,7 @@ def _write(
     ids = np.empty(labels.shape, dtype=np.int32)
     refined = labels.copy()
     windows = np.array([[labels.shape[1], labels.shape[0], 0, 0]] * (count + 1), dtype=np.int64).reshape(-1, 4)
-    _write_maps(owners, labels, confidences, numbers, semantic_of_owner, sure, stuff_ids, ids, refined, windows)
+    _write_maps(owners, labels, starts, confidences, numbers, semantic_of_owner, sure, stuff_ids, ids, refined, windows)
     return FusedPixels(
         ids=torch.from_numpy(ids),
         labels=torch.from_numpy(refined),
@@ -181,52 +182,53 @@ def _settle(owners: np.ndarray, states: np.ndarray, regions: np.ndarray) -> int:
 
 
 @compiled
-def _drop_unsure(owners: np.ndarray, confidences: np.ndarray, last_owner: int, count: int, least: float) -> np.ndarray:
+def _drop_unsure(
+    owners: np.ndarray, free: np.ndarray, confidences: np.ndarray, last_owner: int, count: int, least: float
+) -> np.ndarray:
     """Take the pixels of found instances whose mean level is below `least`, and number the others anew, in place.
 
     Args:
         owners: framed; the found instances are last_owner + 1 .. last_owner + count.
+        free: flat indices that contain all pixels of the found instances.
 
     Returns:
         (count,) bool, which of them stay.
     """
+    owner_of, width = owners.ravel(), owners.shape[1]
     sums = np.zeros(count, dtype=np.int64)
     areas = np.zeros(count, dtype=np.int64)
-    for y in range(confidences.shape[0]):
-        for x in range(confidences.shape[1]):
-            index = owners[y + 1, x + 1] - last_owner - 1
-            if index >= 0:
-                sums[index] += confidences[y, x]
-                areas[index] += 1
+    for pixel in free:
+        index = owner_of[pixel] - last_owner - 1
+        if index >= 0:
+            sums[index] += confidences[pixel // width - 1, pixel % width - 1]
+            areas[index] += 1
     stay = sums >= least * areas
-    new = np.zeros(count, dtype=np.int64)
-    last = last_owner
-    for index in range(count):
-        if stay[index]:
-            last += 1
-            new[index] = last
-    if last < last_owner + count:
-        for y in range(confidences.shape[0]):
-            for x in range(confidences.shape[1]):
-                index = owners[y + 1, x + 1] - last_owner - 1
-                if index >= 0:
-                    owners[y + 1, x + 1] = new[index]
+    numbers = np.cumsum(stay) + last_owner
+    for pixel in free:
+        index = owner_of[pixel] - last_owner - 1
+        if index >= 0:
+            owner_of[pixel] = numbers[index] if stay[index] else 0
     return stay
 
 
 @compiled
-def _count_pixels(owners: np.ndarray, labels: np.ndarray, count: int, num_labels: int) -> tuple[np.ndarray, np.ndarray]:
+def _count_pixels(
+    owners: np.ndarray, labels: np.ndarray, starts: np.ndarray, count: int, num_labels: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the pixels of each owner 1 .. count, and those of each label (and last of void) that have no owner."""
     areas = np.zeros(count + 1, dtype=np.int64)
     label_areas = np.zeros(num_labels + 1, dtype=np.int64)
-    for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            owner = owners[y + 1, x + 1]
-            if owner != 0:
-                areas[owner] += 1
+    width = labels.shape[1]
+    for run in range(len(starts) - 1):
+        y, x = divmod(starts[run], width)
+        label = labels[y, x]
+        ownerless = 0
+        for owner in owners[y + 1, x + 1 : x + 1 + starts[run + 1] - starts[run]]:
+            if owner == 0:
+                ownerless += 1
             else:
-                label = labels[y, x]
-                label_areas[label if 0 <= label < num_labels else num_labels] += 1
+                areas[owner] += 1
+        label_areas[label if 0 <= label < num_labels else num_labels] += ownerless
     return areas, label_areas
 
 
@@ -234,6 +236,7 @@ def _count_pixels(owners: np.ndarray, labels: np.ndarray, count: int, num_labels
 def _write_maps(
     owners: np.ndarray,
     labels: np.ndarray,
+    starts: np.ndarray,
     confidences: np.ndarray,
     numbers: np.ndarray,
     semantic_of_owner: np.ndarray,
@@ -243,18 +246,27 @@ def _write_maps(
     refined: np.ndarray,
     windows: np.ndarray,
 ) -> None:
-    """Write segment ids, the owners' classes where they are surer than the labels, and each owner's tight window."""
+    """Write segment ids, the owners' classes where they are surer than the labels, and each owner's tight window.
+
+    It visits runs of a label, and inside those runs of an owner.
+    """
+    width = labels.shape[1]
     void = len(stuff_ids) - 1
-    for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            owner = owners[y + 1, x + 1]
-            if owner == 0:
-                label = labels[y, x]
-                ids[y, x] = stuff_ids[label if 0 <= label < void else void]
-                continue
-            ids[y, x] = numbers[owner]
-            if confidences[y, x] < sure[owner]:
-                refined[y, x] = semantic_of_owner[owner]
-            window = windows[owner]
-            window[0], window[1] = min(window[0], x), min(window[1], y)
-            window[2], window[3] = max(window[2], x + 1), max(window[3], y + 1)
+    for run in range(len(starts) - 1):
+        y, x = divmod(starts[run], width)
+        last = x + starts[run + 1] - starts[run]
+        label = labels[y, x]
+        stuff_id = stuff_ids[label if 0 <= label < void else void]
+        while x < last:
+            owner, end = owners[y + 1, x + 1], x + 1
+            while end < last and owners[y + 1, end + 1] == owner:
+                end += 1
+            ids[y, x:end] = numbers[owner] if owner != 0 else stuff_id
+            if owner != 0:
+                for i in range(x, end):
+                    if confidences[y, i] < sure[owner]:
+                        refined[y, i] = semantic_of_owner[owner]
+                window = windows[owner]
+                window[0], window[1] = min(window[0], x), min(window[1], y)
+                window[2], window[3] = max(window[2], end), max(window[3], y + 1)
+            x = end
