@@ -36,7 +36,7 @@ def make_instances_from_segments(segments: np.ndarray, infos: Sequence[Record]) 
     top, bottom, left, right = extents[chosen, 1:].T
     places = torch.from_numpy(np.stack([np.zeros_like(chosen), chosen + 1], axis=1))
     return _make_instances(
-        SharedMasks(torch.from_numpy(segments)[None], places),
+        SharedMasks(torch.from_numpy(np.require(segments, requirements="W"))[None], places),
         np.stack([left, top, right, bottom], axis=1),
         [infos[i]["category_id"] for i in chosen.tolist()],
     )
