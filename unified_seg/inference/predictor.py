@@ -103,7 +103,7 @@ class Predictor:
         height, width = image.shape[:2]
         augmented = T.AugInput(self._to_input(image))
         self.augmentations(augmented)
-        tensor = torch.from_numpy(np.require(augmented.image.transpose(2, 0, 1), requirements="CW"))
+        tensor = torch.from_numpy(np.require(augmented.image.transpose(2, 0, 1), requirements=("C", "W")))
         return self.model([{"image": tensor, "height": height, "width": width}])[0]
 
     def _to_input(self, image: np.ndarray) -> np.ndarray:
