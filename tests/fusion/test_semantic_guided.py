@@ -1,7 +1,6 @@
 """`fuse_semantic_guided`: drawn maps for each step, and a plain reference, on the CPU and on a pretended device."""
 
 import math
-from dataclasses import asdict
 from unittest.mock import patch
 
 import numpy as np
@@ -9,7 +8,21 @@ import pytest
 import torch
 from benchmarks.pretend_device import DEVICE, PretendDevice
 from benchmarks.streets import make_street, unified_table
-from drawn_maps import CAR, PERSON, RIDER, SEPARATED, STREET, STREET_CLASSES, TRUCK, draw_map, draw_masks, make_table
+from drawn_maps import (
+    CAR,
+    PERSON,
+    RIDER,
+    SEPARATED,
+    STREET,
+    STREET_CLASSES,
+    STUFF_ONLY,
+    TABLES,
+    TRUCK,
+    draw_map,
+    draw_masks,
+    make_table,
+)
+from fusion_cases import assert_as_reference, assert_same, draw_blocks, draw_options
 from fusion_reference import reference_fusion
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,10 +32,6 @@ from unified_seg.fusion.region_sweeps import RegionSweeps
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
-
-THINGS_ONLY = make_table(("cat", 0, 0, "pet"), ("dog", 1, 1, "pet"))
-STUFF_ONLY = make_table(("a", 0, None, "a"), ("b", 1, None, "b"))
-TABLES = [STREET, SEPARATED, THINGS_ONLY, STUFF_ONLY]
 
 
 def fuse(
@@ -53,14 +62,6 @@ def run_both(*inputs: object) -> SemanticGuidedResult:
     with PretendDevice():
         assert_same(fuse_semantic_guided(*(each.to(DEVICE) for each in tensors), *others), result)
     return result
-
-
-def assert_same(actual: SemanticGuidedResult, expected: SemanticGuidedResult) -> None:
-    for name in ("labels", "thing_ids", "scores", "kept", "found"):
-        assert torch.equal(getattr(actual, name).cpu(), getattr(expected, name)), name
-    assert torch.equal(actual.panoptic.ids.cpu(), expected.panoptic.ids)
-    assert actual.panoptic.segments_info == expected.panoptic.segments_info
-    assert torch.equal(actual.masks.full().cpu(), expected.masks.full())
 
 
 def test_instance_keeps_its_mask_on_labels_of_its_category() -> None:
@@ -196,10 +197,8 @@ def cases(draw: st.DrawFn) -> tuple:
     """Draw inputs: maps of blocks with noise, and instances that overlap, nest, touch, or are empty."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     table = draw(st.sampled_from(TABLES))
-    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
-    block = draw(st.sampled_from([1, 3, 8]))
-    coarse = rng.integers(0, table.num_semantic, (height // block + 1, width // block + 1))
-    labels = np.kron(coarse, np.ones((block, block), dtype=np.int64))[:height, :width]
+    labels = draw_blocks(draw, rng, table, 40)
+    height, width = labels.shape
     noise = rng.random(labels.shape) < draw(st.sampled_from([0.0, 0.05]))
     labels = np.where(noise, rng.integers(0, table.num_semantic, labels.shape), labels)
     labels[rng.random(labels.shape) < draw(st.sampled_from([0.0, 0.02]))] = table.ignore_label
@@ -208,13 +207,7 @@ def cases(draw: st.DrawFn) -> tuple:
     for mask in masks:
         (top, bottom), (left, right) = np.sort(rng.integers(0, height + 1, 2)), np.sort(rng.integers(0, width + 1, 2))
         mask[top:bottom, left:right] = rng.random((bottom - top, right - left)) < rng.choice([0.5, 1.0])
-    options = SemanticGuidedOptions(
-        score_threshold=draw(st.sampled_from([0.0, 0.5])),
-        overlap_threshold=draw(st.sampled_from([0.0, 0.3, 0.5, 1.0])),
-        min_stuff_area=draw(st.sampled_from([0.0, 0.1])),
-        min_segment_area=draw(st.sampled_from([0.0, 0.01, 1.0])),
-        connectivity=draw(st.sampled_from([4, 8])),
-    )
+    options = draw_options(draw, [0.0, 0.3, 0.5, 1.0])
     return (
         torch.from_numpy(labels.astype(draw(st.sampled_from([np.uint8, np.int16, np.int64])))),
         BoxMasks.from_full(torch.from_numpy(masks)),
@@ -230,13 +223,10 @@ def cases(draw: st.DrawFn) -> tuple:
 def test_equals_the_plain_reference(case: tuple) -> None:
     labels, masks, things, scores, table, options = case
     ids, refined, segments = reference_fusion(
-        labels.numpy(), masks.full().numpy(), things.tolist(), scores.tolist(), table, **asdict(options)
+        labels.numpy(), masks.full().numpy(), things.tolist(), scores.tolist(), table, options
     )
     result = run_both(*case)
-    assert torch.equal(result.panoptic.ids, torch.from_numpy(ids).int())
-    assert torch.equal(result.labels, torch.from_numpy(refined))
-    without = ("id", "score")
-    assert [{k: v for k, v in s.items() if k not in without} for s in result.panoptic.segments_info] == segments
+    assert_as_reference(result, ids, refined, segments)
     assert_invariants(case, result)
 
 

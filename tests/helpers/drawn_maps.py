@@ -39,6 +39,8 @@ STREET_CLASSES = (
 )
 STREET = make_table(*STREET_CLASSES)
 PERSON, RIDER, CAR, TRUCK = range(4)  # thing ids
+THINGS_ONLY = make_table(("cat", 0, 0, "pet"), ("dog", 1, 1, "pet"))
+STUFF_ONLY = make_table(("a", 0, None, "a"), ("b", 1, None, "b"))
 #: As COCO separated: semantic id 0 is shared by all things.
 SEPARATED = make_table(
     ("person", 0, 0, "person"),
@@ -47,3 +49,4 @@ SEPARATED = make_table(
     ("sky", 2, None, "sky"),
     ("water", 3, None, "water"),
 )
+TABLES = [STREET, SEPARATED, THINGS_ONLY, STUFF_ONLY]

@@ -6,6 +6,7 @@ from itertools import count
 import numpy as np
 from fusion_reference import neighbors, reference_components
 
+from unified_seg.fusion.semantic_guided import SemanticGuidedOptions
 from unified_seg.structures.class_table import ClassTable
 
 
@@ -59,12 +60,7 @@ def reference_by_evidence(
     thing_ids: list[int],
     scores: list[float],
     table: ClassTable,
-    *,
-    score_threshold: float,
-    overlap_threshold: float,
-    min_stuff_area: float,
-    min_segment_area: float,
-    connectivity: int,
+    options: SemanticGuidedOptions,
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, object]]]:
     """Return panoptic ids, refined labels, and segments as (category_id, isthing, area, instance_id or None)."""
     semantic_of = [table.things[thing].semantic_id for thing in thing_ids]
@@ -83,7 +79,11 @@ def reference_by_evidence(
         }
         claimed = [pixel for pixel, value in evidence.items() if value > 0]
         taken = sum(strongest[pixel] > 0 for pixel in claimed)
-        if scores[i] < score_threshold or taken == len(claimed) or taken / len(claimed) > overlap_threshold:
+        if (
+            scores[i] < options.score_threshold
+            or taken == len(claimed)
+            or taken / len(claimed) > options.overlap_threshold
+        ):
             continue
         kept.append(i)
         for pixel in claimed:
@@ -93,7 +93,7 @@ def reference_by_evidence(
     regions = np.array([[category.get(int(label), 0) for label in row] for row in labels])
     own = np.array([0, *(category[semantic_of[i]] for i in kept)])[owners]
     passable = np.where((owners > 0) & (own != regions), 0, regions)
-    grown, distances = grow_with_distances(np.where(passable > 0, owners, 0), passable, connectivity)
+    grown, distances = grow_with_distances(np.where(passable > 0, owners, 0), passable, options.connectivity)
     limits = np.array([0, *(max(1, round(cells[i])) for i in kept)])
     reached = np.where(distances <= limits[grown], grown, 0)
     final = np.where(owners > 0, owners, reached)
@@ -101,11 +101,11 @@ def reference_by_evidence(
     names = [semantic_of[i] for i in kept]
     instances = [(table.things[thing_ids[i]].category_id, i, math.ceil(scores[i] * 256 - 0.5)) for i in kept]
     new_index = count(len(scores))
-    for component in reference_components(labels, (passable > 0) & (grown == 0), connectivity):
+    for component in reference_components(labels, (passable > 0) & (grown == 0), options.connectivity):
         semantic_id = int(labels[component[0]])
         named = [c for c in table.things if c.semantic_id == semantic_id]
         is_sure = sum(int(confidences[p]) for p in component) >= 0.9 * 256 * len(component)
-        if len(component) >= min_segment_area * labels.size and len(named) == 1 and is_sure:
+        if len(component) >= options.min_segment_area * labels.size and len(named) == 1 and is_sure:
             names.append(semantic_id)
             instances.append((named[0].category_id, next(new_index), 256))
             for pixel in component:
@@ -121,7 +121,7 @@ def reference_by_evidence(
             refined[(final == owner) & (confidences < sure)] = names[owner - 1]
     for semantic_id in range(table.num_semantic):
         stuff = (labels == semantic_id) & (final == 0)
-        if semantic_id not in category and stuff.any() and stuff.sum() >= min_stuff_area * labels.size:
+        if semantic_id not in category and stuff.any() and stuff.sum() >= options.min_stuff_area * labels.size:
             segments.append({"category_id": semantic_id, "isthing": False, "area": int(stuff.sum())})
             ids[stuff] = len(segments)
     return ids, refined, segments

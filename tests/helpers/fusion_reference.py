@@ -4,6 +4,7 @@ from itertools import count
 
 import numpy as np
 
+from unified_seg.fusion.semantic_guided import SemanticGuidedOptions
 from unified_seg.structures.class_table import ClassTable
 
 Pixel = tuple[int, int]
@@ -56,12 +57,7 @@ def reference_fusion(
     thing_ids: list[int],
     scores: list[float],
     table: ClassTable,
-    *,
-    score_threshold: float,
-    overlap_threshold: float,
-    min_stuff_area: float,
-    min_segment_area: float,
-    connectivity: int,
+    options: SemanticGuidedOptions,
 ) -> tuple[np.ndarray, np.ndarray, list[dict[str, object]]]:
     """Return panoptic ids, refined labels, and segments as (category_id, isthing, area, instance_id or None)."""
     things = {c.semantic_id for c in table.things}
@@ -77,22 +73,22 @@ def reference_fusion(
         own_category = category[table.things[thing_ids[i]].semantic_id]
         matched = masks[i] & (regions == 1 + table.categories.index(own_category))
         free = matched & (owners == 0)
-        if scores[i] < score_threshold or not free.any():
+        if scores[i] < options.score_threshold or not free.any():
             continue
-        if (matched.sum() - free.sum()) / matched.sum() > overlap_threshold:
+        if (matched.sum() - free.sum()) / matched.sum() > options.overlap_threshold:
             continue
         kept.append(i)
         owners[free] = len(kept)
     # 3. filling
-    owners = reference_grow(owners, regions, connectivity)
+    owners = reference_grow(owners, regions, options.connectivity)
     # 4. what cannot be reached
     semantic_of = [table.things[thing_ids[i]].semantic_id for i in kept]
     instances = [(table.things[thing_ids[i]].category_id, i) for i in kept]
     new_index = count(len(scores))
-    for component in reference_components(labels, (regions > 0) & (owners == 0), connectivity):
+    for component in reference_components(labels, (regions > 0) & (owners == 0), options.connectivity):
         semantic_id = int(labels[component[0]])
         named = [c for c in table.things if c.semantic_id == semantic_id]
-        if len(component) >= min_segment_area * labels.size and len(named) == 1:
+        if len(component) >= options.min_segment_area * labels.size and len(named) == 1:
             semantic_of.append(semantic_id)
             instances.append((named[0].category_id, next(new_index)))
             for pixel in component:
@@ -106,7 +102,7 @@ def reference_fusion(
         segments.append({"category_id": category_id, "isthing": True, "area": area, "instance_id": index})
     for semantic_id in range(table.num_semantic):
         stuff = labels == semantic_id
-        if semantic_id not in things and stuff.any() and stuff.sum() >= min_stuff_area * labels.size:
+        if semantic_id not in things and stuff.any() and stuff.sum() >= options.min_stuff_area * labels.size:
             ids[stuff] = len(segments) + 1
             area = int(stuff.sum())
             segments.append({"category_id": semantic_id, "isthing": False, "area": area})

@@ -80,7 +80,7 @@ def _finish(
         remaining = find_free_pixels(states)
         found = label_components(owners, states, remaining, semantic, steps, len(kept), rules.min_segment_area)
 
-    stuff = select_stuff(label_areas.tolist(), rules)
+    stuff = select_stuff(label_areas.tolist(), rules.region_of > 0, rules.min_stuff_area)
     semantic_of_owner = np.array([0, *(semantic_ids[candidate] for candidate in kept), *found[:, 0]], dtype=np.int64)
     stuff_ids = number_stuff(stuff, len(semantic_of_owner) - 1, rules)
     ids = np.empty((height, width), dtype=np.int32)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from unified_seg.fusion.claims import claim_pixels
 from unified_seg.fusion.input_checks import check_labels, check_shapes
-from unified_seg.fusion.steps import Candidates, Claims, Rules, select_candidates
+from unified_seg.fusion.steps import Candidates, Claims, Rules, number_stuff, select_candidates, select_stuff
 from unified_seg.ops.devices import upload
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
@@ -99,10 +99,10 @@ def _merge_one_by_one(
         claims.kept.append(position)
         claims.areas.append(free_area)
         ids[window][free] = len(claims.kept)
-    left = labels[ids == 0]
-    areas = torch.bincount(left[left != table.ignore_label].long(), minlength=table.num_semantic).tolist()
-    stuff = _select_stuff(areas, table, rules)
     free = ids == 0
+    left = labels[free]
+    areas = torch.bincount(left[left != table.ignore_label].long(), minlength=table.num_semantic).tolist()
+    stuff = select_stuff(areas, table.is_thing, rules.min_stuff_area)
     for number, (semantic_id, _) in enumerate(stuff, len(claims.kept) + 1):
         ids[free & (labels == semantic_id)] = number
     return Merged(ids, candidates, claims, stuff)
@@ -113,22 +113,14 @@ def _merge_at_once(
 ) -> Merged:
     """Merge on an accelerator, which is waited for once; see `claims`."""
     claimed = claim_pixels(labels, masks, thing_ids, scores, table, rules, void_region=1)
-    stuff = _select_stuff(claimed.free_areas, table, rules)
-    kept = len(claimed.claims.kept)
-    stuff_ids = np.zeros(table.num_semantic + 3, dtype=np.int64)  # by slot
-    stuff_ids[[semantic_id + 1 for semantic_id, _ in stuff]] = np.arange(kept + 1, kept + 1 + len(stuff))
+    stuff = select_stuff(claimed.free_areas, table.is_thing, rules.min_stuff_area)
+    stuff_ids = number_stuff(stuff, len(claimed.claims.kept), rules)
     height, width = labels.shape
     keys, slots = (each[:height, :width] for each in (claimed.keys, claimed.slots))
-    others = upload(stuff_ids, labels.device)[slots]
+    others = upload(np.array([0, *stuff_ids[:-1], 0, 0]), labels.device)[slots]
     # The owner with the number K + 3 is the first segment.
     ids = torch.where(keys == claimed.unreached, others, keys - (table.num_semantic + 2))
     return Merged(ids.int(), claimed.candidates, claimed.claims, stuff)
-
-
-def _select_stuff(free_areas: list[int], table: ClassTable, rules: Rules) -> list[tuple[int, int]]:
-    """Return (semantic id, area) of the stuff with enough pixels, from the pixels of each class without an instance."""
-    areas = enumerate(free_areas)
-    return [(k, area) for k, area in areas if area and not table.is_thing[k] and area >= rules.min_stuff_area]
 
 
 def _describe(merged: Merged) -> SegmentsInfo:

@@ -107,10 +107,10 @@ class FusedPixels:
     stuff: list[tuple[int, int]]
 
 
-def select_stuff(label_areas: list[int], rules: Rules) -> list[tuple[int, int]]:
+def select_stuff(label_areas: list[int], is_thing: np.ndarray, min_area: float) -> list[tuple[int, int]]:
     """Return (semantic id, area) of the stuff that is large enough for a segment, from the area of each semantic id."""
     areas = enumerate(label_areas)
-    return [(k, area) for k, area in areas if area and not rules.region_of[k] and area >= rules.min_stuff_area]
+    return [(k, area) for k, area in areas if area and not is_thing[k] and area >= min_area]
 
 
 def number_stuff(stuff: list[tuple[int, int]], num_instances: int, rules: Rules) -> np.ndarray:

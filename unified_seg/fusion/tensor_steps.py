@@ -81,7 +81,7 @@ def _write_maps(
 
     semantic_ids = candidates.semantic_ids
     semantic_of_owner = [*(semantic_ids[candidate] for candidate in kept), *found]
-    stuff = select_stuff(claimed.label_areas, rules)
+    stuff = select_stuff(claimed.label_areas, rules.region_of > 0, rules.min_stuff_area)
     stuff_ids = number_stuff(stuff, count, rules)
     # What a pixel becomes, by its slot or the number of its owner, which is larger.
     new_ids = [0, *stuff_ids[:-1], 0, 0, *range(1, count + 1)]

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from unified_seg.ops.compiled import compiled
 from unified_seg.ops.devices import upload
+from unified_seg.ops.levels import LEVELS, to_levels
 
 # Values of a stripe of resized logits: 10 MB, 64 rows of 19 classes at 2048 pixels.
 STRIPE_VALUES = 64 * 19 * 2048
@@ -117,7 +118,7 @@ def sample_levels(planes: Tensor, choice: Tensor, rows: Positions, columns: Posi
         rows, columns: H and W positions.
 
     Returns:
-        (H, W) uint8: floor(256 p), at most 255.
+        (H, W) uint8, see `levels`.
     """
     levels = torch.empty(choice.shape, dtype=torch.uint8, device=choice.device)
     if choice.device.type == "cpu":
@@ -133,7 +134,7 @@ def sample_levels(planes: Tensor, choice: Tensor, rows: Positions, columns: Posi
         )
         for row in (rows.first, rows.second)
     )
-    return (_between(top, bottom, rows.weight[:, None]) * 256).clamp_(max=255).to(torch.uint8)
+    return to_levels(_between(top, bottom, rows.weight[:, None]))
 
 
 def _between(first: Tensor, second: Tensor, weight: Tensor) -> Tensor:
@@ -248,7 +249,7 @@ def _interpolate_levels(
     levels: np.ndarray,
 ) -> None:
     """Write the interpolated level of the chosen plane at every pixel of `levels`; see `Positions`."""
-    sure = np.float32(255 / 256)
+    sure = np.float32((LEVELS - 1) / LEVELS)
     for y in range(levels.shape[0]):
         x = 0
         while x < levels.shape[1]:
@@ -259,13 +260,13 @@ def _interpolate_levels(
             a, b = planes[plane, top[y], first], planes[plane, top[y], second]
             c, d = planes[plane, bottom[y], first], planes[plane, bottom[y], second]
             if min(min(a, b), min(c, d)) >= sure:
-                levels[y, x:end] = 255
+                levels[y, x:end] = LEVELS - 1
             else:
                 for i in range(x, end):
                     upper = a + column_weight[i] * (b - a)
                     lower = c + column_weight[i] * (d - c)
                     value = upper + row_weight[y] * (lower - upper)
-                    levels[y, i] = min(int(value * np.float32(256)), 255)
+                    levels[y, i] = min(int(value * np.float32(LEVELS)), LEVELS - 1)
             x = end
 
 

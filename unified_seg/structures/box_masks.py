@@ -18,6 +18,7 @@ from unified_seg.structures.mask_maps import (
     OwnerMap,
     Window,
     group_by_size,
+    sample_stacks,
     sample_window,
 )
 
@@ -211,11 +212,7 @@ def _get_device(mask: Tensor | SharedMask) -> torch.device:
 def _stack_soft(soft: Tensor, boxes: Tensor, windows: Tensor) -> list[SharedMask]:
     """Sample soft masks on an accelerator, in few stacks."""
     masks: dict[int, SharedMask] = {}
-    for group in group_by_size(windows):
-        if len(group) < len(soft):
-            chosen = upload(group, soft.device)
-            stack = MaskStack.from_soft(soft[chosen], boxes[chosen], windows[group])
-        else:
-            stack = MaskStack.from_soft(soft, boxes, windows)
+    for group, planes in sample_stacks(soft, boxes, windows):
+        stack = MaskStack(planes >= MASK_THRESHOLD)
         masks.update({position: SharedMask(stack, index) for index, position in enumerate(group)})
     return [masks[i] for i in range(len(soft))]

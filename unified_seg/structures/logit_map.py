@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unified_seg.ops.devices import upload
+from unified_seg.ops.levels import to_levels
 from unified_seg.ops.resampling import (
     Positions,
     argmax_labels,
@@ -100,7 +101,7 @@ class LogitMap:
             groups: (K,) int64, the group of each class, from 0; on the CPU.
 
         Returns:
-            Two maps (H, W) uint8: probabilities p as floor(256 p), at most 255.
+            Two maps (H, W) uint8, see `ops.levels`.
         """
         size = (labels.shape[0], labels.shape[1])
         members = upload(F.one_hot(groups).T.float(), labels.device)
@@ -111,7 +112,7 @@ class LogitMap:
             probabilities = band.float().softmax(0)
             chosen = labels[start : start + len(rows)]
             start += len(rows)
-            sums = (members @ probabilities.flatten(1)).view(-1, *probabilities.shape[1:])
+            sums = _sum_groups(probabilities, members)
             parts[0].append(sample_levels(probabilities, chosen, rows, columns))
             parts[1].append(sample_levels(sums, group_of[chosen.long()], rows, columns))
         return _join(parts[0]), _join(parts[1])
@@ -192,9 +193,9 @@ class LogitEnsemble:
         for mean in self._means((labels.shape[0], labels.shape[1])):
             chosen = labels[start : start + mean.shape[1]].long()
             start += mean.shape[1]
-            sums = (members @ mean.flatten(1)).view(-1, *mean.shape[1:])
+            sums = _sum_groups(mean, members)
             for part, planes, choice in zip(parts, (mean, sums), (chosen, group_of[chosen])):
-                part.append((planes.gather(0, choice[None])[0] * 256).clamp_(max=255).to(torch.uint8))
+                part.append(to_levels(planes.gather(0, choice[None])[0]))
         return torch.cat(parts[0]), torch.cat(parts[1])
 
     def find_cell(self, output_size: Size) -> float:
@@ -213,6 +214,11 @@ class LogitEnsemble:
             for other in others:
                 mean += next(other).softmax(0)
             yield mean.div_(len(self.members))
+
+
+def _sum_groups(probabilities: Tensor, members: Tensor) -> Tensor:
+    """Return the probabilities (G, H, W) of groups of classes, of (K, H, W) and the members (G, K), 0 or 1."""
+    return (members @ probabilities.flatten(1)).view(-1, *probabilities.shape[1:])
 
 
 def _one_band(logits: Tensor) -> Bands:

@@ -41,11 +41,6 @@ class MaskStack:
             plane[: mask.shape[0], : mask.shape[1]] = mask
         return cls(planes)
 
-    @classmethod
-    def from_soft(cls, soft: Tensor, boxes: Tensor, windows: Tensor) -> "MaskStack":
-        """Sample soft masks in windows of the image, see `BoxMasks.from_soft` and `sample_planes`."""
-        return cls(sample_planes(soft, boxes, windows) >= MASK_THRESHOLD)
-
     @property
     def device(self) -> torch.device:
         return self.planes.device
@@ -96,6 +91,16 @@ class OwnerMap:
         missing = [size - side for side, size in zip(self.owners.shape, image_size)]
         owners = F.pad(self.owners, (0, missing[1], 0, missing[0])) if any(missing) else self.owners
         return owners == upload(torch.tensor(indices)[:, None, None], self.device)
+
+
+def sample_stacks(soft: Tensor, boxes: Tensor, windows: Tensor) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield groups of soft masks of similar size, and what `sample_planes` returns of them."""
+    for group in group_by_size(windows):
+        if len(group) < len(soft):
+            chosen = upload(group, soft.device)
+            yield group, sample_planes(soft[chosen], boxes[chosen], windows[group])
+        else:
+            yield group, sample_planes(soft, boxes, windows)
 
 
 def sample_planes(soft: Tensor, boxes: Tensor, windows: Tensor) -> Tensor:

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from unified_seg.ops.boxes import find_paste_windows
-from unified_seg.ops.devices import upload
+from unified_seg.ops.levels import LEVELS, to_levels
 from unified_seg.structures.box_masks import BoxMasks, SharedMask
-from unified_seg.structures.mask_maps import MaskStack, group_by_size, sample_planes, sample_window
-
-# A probability p is kept as the level floor(256 p), at most 255; from 128 on it is a half or more.
-LEVELS = 256
+from unified_seg.structures.mask_maps import MaskStack, sample_stacks, sample_window
 
 
 class SoftMasks:
@@ -55,13 +52,12 @@ class SoftMasks:
         cells = (areas / max(soft.shape[-2] * soft.shape[-1], 1)).sqrt()
         if soft.device.type == "cpu":
             each = zip(soft, boxes, windows.tolist(), strict=True)
-            planes = [_to_levels(sample_window(mask, box, window))[None] for mask, box, window in each]
+            planes = [to_levels(sample_window(mask, box, window))[None] for mask, box, window in each]
             return cls(windows, planes, [(index, 0) for index in range(len(planes))], cells, image_size)
         planes, places = [], {}
-        for group in group_by_size(windows):
-            chosen = upload(group, soft.device)
+        for group, sampled in sample_stacks(soft, boxes, windows):
             places.update({position: (len(planes), index) for index, position in enumerate(group)})
-            planes.append(_to_levels(sample_planes(soft[chosen], boxes[chosen], windows[group])))
+            planes.append(to_levels(sampled))
         return cls(windows, planes, [places[i] for i in range(len(windows))], cells, image_size)
 
     @classmethod
@@ -124,8 +120,3 @@ class SoftMasks:
             positions.append(position)
             planes.append(plane)
         return list(found.values())
-
-
-def _to_levels(probabilities: Tensor) -> Tensor:
-    """Return the levels of probabilities in [0, 1], as uint8."""
-    return (probabilities * LEVELS).clamp_(0, LEVELS - 1).byte()

@@ -1,14 +1,14 @@
 """`fuse_by_evidence`: hand-derived cases, and a plain reference, on the CPU and on a pretended device."""
 
-from dataclasses import asdict
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from benchmarks.pretend_device import DEVICE, PretendDevice
-from drawn_maps import CAR, PERSON, SEPARATED, STREET, TRUCK, draw_map, draw_masks, make_table
+from drawn_maps import CAR, PERSON, STREET, TABLES, TRUCK, draw_map, draw_masks
 from evidence_reference import reference_by_evidence
+from fusion_cases import assert_as_reference, assert_same, draw_blocks, draw_options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,9 +19,6 @@ from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGu
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.soft_masks import SoftMasks
 
-THINGS_ONLY = make_table(("cat", 0, 0, "pet"), ("dog", 1, 1, "pet"))
-STUFF_ONLY = make_table(("a", 0, None, "a"), ("b", 1, None, "b"))
-TABLES = [STREET, SEPARATED, THINGS_ONLY, STUFF_ONLY]
 KEEP_ALL = {"min_stuff_area": 0.0, "min_segment_area": 0.0}
 
 
@@ -37,14 +34,6 @@ def run_both(semantic: SemanticEvidence, *inputs: object) -> SemanticGuidedResul
         there = fuse_by_evidence(move(semantic, DEVICE), *(each.to(DEVICE) for each in inputs[:4]), *inputs[4:])
         assert_same(there, result)
     return result
-
-
-def assert_same(actual: SemanticGuidedResult, expected: SemanticGuidedResult) -> None:
-    assert torch.equal(actual.panoptic.ids.cpu(), expected.panoptic.ids)
-    assert actual.panoptic.segments_info == expected.panoptic.segments_info
-    for name in ("labels", "thing_ids", "scores", "kept", "found"):
-        assert torch.equal(getattr(actual, name).cpu(), getattr(expected, name)), name
-    assert torch.equal(actual.masks.full().cpu(), expected.masks.full())
 
 
 def make_soft(levels: np.ndarray, cells: list[float]) -> SoftMasks:
@@ -158,10 +147,8 @@ def cases(draw: st.DrawFn) -> tuple:
     """Draw inputs: maps of blocks with noise, confidences and soft masks that overlap, nest, touch, or are empty."""
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     table = draw(st.sampled_from(TABLES))
-    height, width = draw(st.integers(1, 24)), draw(st.integers(1, 24))
-    block = draw(st.sampled_from([1, 3, 8]))
-    coarse = rng.integers(0, table.num_semantic, (height // block + 1, width // block + 1))
-    labels = np.kron(coarse, np.ones((block, block), dtype=np.int64))[:height, :width]
+    labels = draw_blocks(draw, rng, table, 24)
+    height, width = labels.shape
     labels[rng.random(labels.shape) < draw(st.sampled_from([0.0, 0.05]))] = table.ignore_label
     confidences, categories = np.sort(rng.choice([20, 100, 127, 128, 160, 255], (2, height, width)), axis=0)
     count = draw(st.integers(0, 6)) if table.num_things else 0
@@ -169,13 +156,7 @@ def cases(draw: st.DrawFn) -> tuple:
     corners = np.sort(rng.uniform(-3, max(height, width) + 3, (count, 2, 2)), axis=1).clip(0, [width, height])
     boxes = torch.from_numpy(corners.reshape(count, 4).astype(np.float32))
     soft = torch.from_numpy(rng.choice([0.05, 0.45, 0.5, 0.8, 1.0], (count, side, side)).astype(np.float32))
-    options = SemanticGuidedOptions(
-        score_threshold=draw(st.sampled_from([0.0, 0.5])),
-        overlap_threshold=draw(st.sampled_from([0.0, 0.5, 1.0])),
-        min_stuff_area=draw(st.sampled_from([0.0, 0.1])),
-        min_segment_area=draw(st.sampled_from([0.0, 0.01, 1.0])),
-        connectivity=draw(st.sampled_from([4, 8])),
-    )
+    options = draw_options(draw, [0.0, 0.5, 1.0])
     semantic = SemanticEvidence(
         torch.from_numpy(labels.astype(draw(st.sampled_from([np.uint8, np.int16, np.int64])))),
         torch.from_numpy(confidences.astype(np.uint8)),
@@ -215,13 +196,10 @@ def test_equals_the_plain_reference(case: tuple) -> None:
         things.tolist(),
         scores.tolist(),
         table,
-        **asdict(options),
+        options,
     )
     result, moved = run_case(case)
-    assert torch.equal(result.panoptic.ids, torch.from_numpy(ids).int())
-    assert torch.equal(result.labels, torch.from_numpy(refined))
-    without = ("id", "score")
-    assert [{k: v for k, v in s.items() if k not in without} for s in result.panoptic.segments_info] == segments
+    assert_as_reference(result, ids, refined, segments)
     assert_same(moved, result)
     full, given_masks = result.masks.full(), BoxMasks.from_soft(soft, boxes, masks.image_size).full()
     for segment in result.panoptic.segments_info:

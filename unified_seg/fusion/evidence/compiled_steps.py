@@ -12,7 +12,8 @@ from unified_seg.fusion.evidence.inputs import FOUND_CONFIDENCE, SemanticEvidenc
 from unified_seg.fusion.region_growing import compute_neighbor_steps, find_free_pixels, grow_framed, label_components
 from unified_seg.fusion.steps import FusedPixels, Rules, number_stuff, select_stuff
 from unified_seg.ops.compiled import compiled
-from unified_seg.structures.soft_masks import LEVELS, SoftMasks
+from unified_seg.ops.levels import LEVELS
+from unified_seg.structures.soft_masks import SoftMasks
 
 
 def fuse_compiled(
@@ -107,7 +108,7 @@ def _write(
     kept_areas = areas[1:][present[1:]].tolist()
     semantic_of_owner = np.array([0, *(semantic_ids[candidate] for candidate in kept), *found[:, 0]], dtype=np.int64)
     sure = np.array([0, *weights.sure[kept], *[LEVELS] * len(found)], dtype=np.int64)
-    stuff = select_stuff(label_areas[:-1].tolist(), rules)
+    stuff = select_stuff(label_areas[:-1].tolist(), rules.region_of > 0, rules.min_stuff_area)
     stuff_ids = number_stuff(stuff, len(kept_areas), rules)
     ids = np.empty(labels.shape, dtype=np.int32)
     refined = labels.copy()

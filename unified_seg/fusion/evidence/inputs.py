@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from unified_seg.fusion.steps import Candidates
+from unified_seg.ops.levels import LEVELS
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitEnsemble, LogitMap
-from unified_seg.structures.soft_masks import LEVELS, SoftMasks
+from unified_seg.structures.soft_masks import SoftMasks
 
 # Of a mask's level: the log-odds of the middle of its interval, so that no source is ever certain: -6.2 to 6.2.
 _MIDDLES = (np.arange(LEVELS) + 0.5) / LEVELS

@@ -22,10 +22,11 @@ from unified_seg.fusion.region_sweeps import RegionSweeps
 from unified_seg.fusion.steps import Candidates, FusedPixels, Rules, number_stuff, select_candidates, select_stuff
 from unified_seg.fusion.tensor_steps import find_windows, read_extents, share_masks
 from unified_seg.ops.devices import upload
+from unified_seg.ops.levels import LEVELS
 from unified_seg.structures.box_masks import BoxMasks, SharedMask
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.mask_maps import MaskStack
-from unified_seg.structures.soft_masks import LEVELS, SoftMasks
+from unified_seg.structures.soft_masks import SoftMasks
 
 # Of a key that orders claims of a pixel: the strength above, the rank of the claimant below.
 RANKS = 2**16
@@ -222,7 +223,8 @@ def _write_maps(
     present = np.flatnonzero(areas)
 
     semantic_of_owner = [0, *(candidates.semantic_ids[candidate] for candidate in kept), *found]
-    stuff = select_stuff(read[num_found + 1 : num_found + 1 + num_labels].tolist(), rules)
+    label_areas = read[num_found + 1 : num_found + 1 + num_labels].tolist()
+    stuff = select_stuff(label_areas, rules.region_of > 0, rules.min_stuff_area)
     stuff_ids = number_stuff(stuff, len(present), rules)
     numbers = np.zeros(count + 1, dtype=np.int64)
     numbers[1 + present] = np.arange(1, len(present) + 1)
