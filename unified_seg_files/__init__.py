@@ -8,7 +8,7 @@
 - `plain_text`, `log_records`: names and values of others in what people read: a terminal, a table, a log.
 """
 
-from unified_seg_files.arrays import read_arrays
+from unified_seg_files.arrays import read_arrays, write_arrays
 from unified_seg_files.cache import get_cache_folder, make_private_folder
 from unified_seg_files.log_records import escape_log_records
 from unified_seg_files.plain_text import escape_cell, escape_unprintable
@@ -19,6 +19,7 @@ from unified_seg_files.writing import (
     remove_leftovers,
     write_atomically,
     write_bytes,
+    write_rows,
     write_text,
 )
 from unified_seg_files.yaml_text import YamlError, parse_yaml
@@ -38,7 +39,9 @@ __all__ = [
     "read_arrays",
     "read_bytes",
     "remove_leftovers",
+    "write_arrays",
     "write_atomically",
     "write_bytes",
+    "write_rows",
     "write_text",
 ]

@@ -1,12 +1,14 @@
-"""Reading of .npz files: arrays alone, up to a size that their headers say before memory is taken."""
+"""The .npz files of arrays alone; those of others are read up to a size that their headers say."""
 
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from unified_seg_files.reading import check_regular
+from unified_seg_files.writing import write_atomically
 
 #: Of all arrays of a file together, when they are unpacked.
 MAX_BYTES = 4 << 30
@@ -49,3 +51,13 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         raise ValueError(f"{name} claims {dtype} of shape {shape}, of which less is stored")
     with archive.open(entry) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def write_arrays(path: str | Path, **arrays: Any) -> None:
+    """Write a compressed .npz file of arrays, or of what numpy makes arrays of, by their names, at once.
+
+    Raises:
+        OSError: see `write_atomically`.
+    """
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **arrays)

@@ -4,12 +4,14 @@ A temporary file has a name that nobody can guess, is created by this process or
 a rename. So two processes never share one, and a link that somebody puts at the final name is replaced, not followed.
 """
 
+import csv
+import io
 import os
 import re
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -59,6 +61,13 @@ def write_bytes(path: str | Path, data: bytes, *, durable: bool = False) -> None
 def write_text(path: str | Path, text: str, *, durable: bool = False) -> None:
     """Write a UTF-8 file at once, see `write_atomically`; line ends stay as they are."""
     write_bytes(path, text.encode("utf-8"), durable=durable)
+
+
+def write_rows(path: str | Path, rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV at once, see `write_atomically`; names of others go through `escape_cell` first."""
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerows(rows)
+    write_text(path, lines.getvalue())
 
 
 def remove_leftovers(folder: str | Path) -> None:

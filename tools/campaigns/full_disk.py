@@ -50,7 +50,7 @@ class FullDisk(Campaign):
         resource.setrlimit(resource.RLIMIT_FSIZE, (draw.randrange(min(len(before), 100_000)), limits[1]))
         try:
             write(file, draw)
-            failure: str | None = "nothing was said"
+            failure: str | None = "there was no message"
         except Exception as error:
             is_said = isinstance(error, UserError) or describe_system_error(error) is not None
             failure = None if is_said and "\n" not in str(error) else f"{type(error).__name__}: {error}"

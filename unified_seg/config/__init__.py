@@ -5,7 +5,15 @@ from detectron2.config import CfgNode
 from unified_seg.config.compare import Change, dump_config, find_changes, load_dump
 from unified_seg.config.keys import add_unified_seg_config, get_config
 from unified_seg.config.overrides import check_overrides
-from unified_seg.config.reading import COMPACT, ConfigError, get_value, load_config, merge_file, set_value
+from unified_seg.config.reading import (
+    COMPACT,
+    ConfigError,
+    get_value,
+    load_config,
+    merge_file,
+    replace_values,
+    set_value,
+)
 from unified_seg.config.stages import Stage, make_inference_config, read_stages
 
 __all__ = [
@@ -25,5 +33,6 @@ __all__ = [
     "make_inference_config",
     "merge_file",
     "read_stages",
+    "replace_values",
     "set_value",
 ]

@@ -8,7 +8,7 @@ import copy
 import difflib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -238,6 +238,16 @@ def set_value(cfg: CfgNode, key: str, value: Any) -> None:
     for part in path:
         cfg = cfg[part]
     cfg[last] = value
+
+
+def replace_values(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
+    """Return a frozen copy of a config with other values of existing keys."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    for key, value in values.items():
+        set_value(cfg, key, value)
+    cfg.freeze()
+    return cfg
 
 
 def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
-from unified_seg.config import ConfigError, Stage, get_value, make_inference_config, read_stages, set_value
+from unified_seg.config import ConfigError, Stage, get_value, make_inference_config, read_stages, replace_values
 from unified_seg.config.refused import check_refused
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.alignment import common_classes
@@ -52,13 +52,9 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
     changed = {key: value for key, value in values.items() if get_value(cfg, key) != value}
     if cfg.is_frozen() and not changed:
         return cfg
-    resolved = cfg.clone()
-    resolved.defrost()
     for key, value in changed.items():
         logging.getLogger(__name__).debug(f"{key} {get_value(cfg, key)} -> {value}, from the data set")
-        set_value(resolved, key, value)
-    resolved.freeze()
-    return resolved
+    return replace_values(cfg, changed)
 
 
 def resolve_stages(cfg: CfgNode) -> list[Stage]:

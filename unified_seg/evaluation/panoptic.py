@@ -14,6 +14,7 @@ from unified_seg.evaluation.model_outputs import find_segment_class, read_panopt
 from unified_seg.evaluation.tables import format_class_table
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, Segment, compute_panoptic_scores, match_segments
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_files import write_arrays
 
 QUALITIES = ("PQ", "SQ", "RQ")
 
@@ -79,8 +80,7 @@ class PanopticEvaluator(PanopticGroundTruthEvaluator[PanopticMatches]):
         return {"panoptic_seg": result}
 
     def _save(self, items: dict[Any, PanopticMatches]) -> None:
-        self.output_folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(
+        write_arrays(
             self.output_folder / "panoptic_seg.npz",
             per_image=np.stack([np.stack([m.iou, m.tp, m.fp, m.fn]) for m in items.values()]),
             image_ids=np.array(list(items)),

@@ -16,7 +16,7 @@ from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Score
 from unified_seg.evaluation.model_outputs import read_labels
 from unified_seg.evaluation.tables import format_class_table
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix, merge_categories
-from unified_seg_files import write_atomically
+from unified_seg_files import write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -97,14 +97,13 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
         expected = sum(item.valid_pixels for item in items.values())
         if total.sum() != expected:
             raise ValueError(f"the confusion matrix has {total.sum()} pixels, but the ground truth {expected}")
-        with write_atomically(file) as temporary, temporary.open("wb") as opened:
-            np.savez_compressed(
-                opened,
-                confusion=total,
-                per_image=per_image,
-                image_ids=np.array(list(items)),
-                class_names=np.array(self.table.semantic_names),
-            )
+        write_arrays(
+            file,
+            confusion=total,
+            per_image=per_image,
+            image_ids=np.array(list(items)),
+            class_names=np.array(self.table.semantic_names),
+        )
         return total
 
     def _compute_scores(self, confusion: np.ndarray) -> Scores:

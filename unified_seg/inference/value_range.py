@@ -10,6 +10,7 @@ from detectron2.config import CfgNode
 
 from unified_seg.checkpoint import CheckpointError
 from unified_seg.checkpoint.run_state import read_trainer_state
+from unified_seg.config import replace_values
 
 # The entry in the state of the trainer, in checkpoints.
 VALUE_RANGE = "value_range"
@@ -17,11 +18,7 @@ VALUE_RANGE = "value_range"
 
 def set_value_range(cfg: CfgNode, values: Sequence[float]) -> CfgNode:
     """Return a frozen config with INPUT.DEFAULT_VALUE_RANGE."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.INPUT.DEFAULT_VALUE_RANGE = [float(value) for value in values]
-    cfg.freeze()
-    return cfg
+    return replace_values(cfg, {"INPUT.DEFAULT_VALUE_RANGE": [float(value) for value in values]})
 
 
 def adopt_value_range(cfg: CfgNode, checkpoint: Mapping[str, Any], source: str | Path = "") -> CfgNode:

@@ -92,8 +92,8 @@ def rescale_instances(
         keep_soft: return the soft masks too.
 
     Returns:
-        Instances of that size, without those with an empty box; `pred_masks` is a BoxMasks. Their soft masks, None if
-        there are none or they are not kept.
+        Instances of that size, without those with an empty box; `pred_masks` is a BoxMasks. And their soft masks, if
+        they have masks and these are kept, else None.
     """
     height, width = output_size
     scale_y, scale_x = height / instances.image_size[0], width / instances.image_size[1]

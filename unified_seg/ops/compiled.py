@@ -11,7 +11,7 @@ from unified_seg_files import get_cache_folder, make_private_folder
 
 # The folder of the machine code; by default one in the cache folder.
 VARIABLE = "UNIFIED_SEG_COMPILED"
-# Threads share the setting by which numba is told the folder; compiled functions compile those that they call.
+# Threads share numba's setting of the folder; compiled functions compile those that they call.
 _COMPILING = RLock()
 
 

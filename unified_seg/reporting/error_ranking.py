@@ -3,8 +3,6 @@
 N = images with ground truth, R = resamples.
 """
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -16,7 +14,7 @@ import numpy as np
 from scipy import stats
 from tabulate import tabulate
 
-from unified_seg_files import escape_cell, write_text
+from unified_seg_files import escape_cell, write_rows
 
 RESAMPLES = 2_000
 BATCH = 500  # resamples at a time, to bound the memory for data sets of thousands of images
@@ -114,14 +112,12 @@ def write_ranking(file: Path, ranked: Sequence[Ranked]) -> None:
     """
     has_ground_truth = any(measures.has_true_error for _, measures in ranked)
     columns = Measures._fields if has_ground_truth else Measures._fields[:-1]
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines)
-    writer.writerow(["rank", "file_name", *columns])
+    rows: list[list[object]] = [["rank", "file_name", *columns]]
     for rank, (record, measures) in enumerate(ranked, start=1):
         values = (getattr(measures, column) for column in columns)
         numbers = ["" if math.isnan(value) else f"{value:.6f}" for value in values]
-        writer.writerow([rank, escape_cell(record["file_name"]), *numbers])
-    write_text(file, lines.getvalue())
+        rows.append([rank, escape_cell(record["file_name"]), *numbers])
+    write_rows(file, rows)
 
 
 def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> dict[str, Any]:

@@ -65,12 +65,10 @@ def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     the config for a terminal, also in log.txt: here in a tenth of the time.
 
     Args:
-        cfg: a resolved config.
+        cfg: a resolved config; `prepare_output_folder` made its folder.
         args: the command line, with `config_file` and `eval_only`.
     """
-    rank, folder = comm.get_rank(), Path(cfg.OUTPUT_DIR)
-    if comm.is_main_process():
-        folder.mkdir(parents=True, exist_ok=True)
+    rank = comm.get_rank()
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="fvcore")
     setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)
     own = setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="unified_seg", abbrev_name="unified_seg")
@@ -88,8 +86,9 @@ def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     if comm.is_main_process():
         text = dump_config(cfg)
         logger.info(f"Running with full config:\n{text}")
-        write_text(folder / "config.yaml", text)
-        logger.info(f"Full config saved to {folder / 'config.yaml'}")
+        file = Path(cfg.OUTPUT_DIR) / "config.yaml"
+        write_text(file, text)
+        logger.info(f"Full config saved to {file}")
 
     # Each process has another seed, so that their augmentations differ.
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)

@@ -4,8 +4,6 @@ A callable returns the label maps of records, so the predictions may be those of
 or those of two models.
 """
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +19,7 @@ from unified_seg.visualization.canvas import write_picture
 from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, measure_change
 from unified_seg.visualization.overview import add_legend
 from unified_seg.visualization.sheet import Picture, make_grid
-from unified_seg_files import escape_cell, write_text
+from unified_seg_files import escape_cell, write_rows
 
 Record = dict[str, Any]
 #: Returns the label maps of each record, in order; it may predict several at once.
@@ -89,14 +87,12 @@ def write_csv(file: Path, changes: Sequence[RecordChange]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    lines = io.StringIO(newline="")
-    writer = csv.writer(lines)
-    writer.writerow(["image_id", "before", "after", "change"])
+    rows: list[list[object]] = [["image_id", "before", "after", "change"]]
     for record, change in changes:
         numbers = (f"{value:.4f}" for value in (change.before, change.after, change.gain))
-        writer.writerow([escape_cell(record["image_id"]), *numbers])
+        rows.append([escape_cell(record["image_id"]), *numbers])
     try:
-        write_text(file, lines.getvalue())
+        write_rows(file, rows)
     except OSError as error:
         raise WriteError.from_error(error, file) from None
 

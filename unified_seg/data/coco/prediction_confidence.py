@@ -21,7 +21,7 @@ from unified_seg.structures.soft_masks import SoftMasks
 
 # Of a record of the instance results: rows of probabilities inside its bbox.
 SOFT_MASK = "soft_mask"
-# The largest side of a soft mask, and of a map of probabilities beside an image.
+# The largest side of a soft mask.
 MAX_SIDE = 1024
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
-from unified_seg.config import ConfigError
+from unified_seg.config import ConfigError, replace_values
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
@@ -42,11 +42,7 @@ def set_class_weights(cfg: CfgNode) -> CfgNode:
     weights = weigh_by_frequency(np.array(counts).reshape(-1, table.num_semantic), loss.FREQUENCY_POWER)
     described = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(table.semantic_names, weights))
     logging.getLogger(__name__).info(f"weights of the classes in the loss: {described}")
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS = weights
-    cfg.freeze()
-    return cfg
+    return replace_values(cfg, {"MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS": weights})
 
 
 def weigh_by_frequency(counts: np.ndarray, power: float) -> list[float]:

@@ -17,7 +17,7 @@ from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Score
 from unified_seg.heads.error_correction.scores import THRESHOLDS, compute_scores, count_by_score, format_scores
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
-from unified_seg_files import write_atomically
+from unified_seg_files import write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +100,7 @@ class ErrorEvaluator(PerImageEvaluator[SparseCounts | None]):
             logger.info("errors: %d of %d images lack their maps; no scores", len(items) - len(found), len(items))
             return {}
         counts = self._total(found)
-        with write_atomically(file) as temporary, temporary.open("wb") as opened:
-            np.savez_compressed(opened, counts=counts, sources=list(SOURCES.values()), thresholds=self.thresholds)
+        write_arrays(file, counts=counts, sources=list(SOURCES.values()), thresholds=self.thresholds)
         scores = self._scores(counts)
         logger.info("%s", format_scores(scores))
         return {"errors": scores}

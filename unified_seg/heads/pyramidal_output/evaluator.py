@@ -18,7 +18,7 @@ from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Score
 from unified_seg.evaluation.tables import format_cell, format_class_table, format_table
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.class_table import ClassTable
-from unified_seg_files import write_atomically
+from unified_seg_files import write_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -82,9 +82,7 @@ class LevelEvaluator(PerImageEvaluator[SparseCounts | None]):
             return {}
         confusion = self._total(found)
         names = self.table.semantic_names
-        strides = np.array(self.strides)
-        with write_atomically(file) as temporary, temporary.open("wb") as opened:
-            np.savez_compressed(opened, confusion=confusion, strides=strides, class_names=np.array(names))
+        write_arrays(file, confusion=confusion, strides=np.array(self.strides), class_names=np.array(names))
         scores = self._scores(confusion)
         metrics = ["IoU", *(f"IoU_{stride}" for stride in self.strides)]
         logger.info("%s\n%s", format_scores(scores), format_class_table(scores, metrics))

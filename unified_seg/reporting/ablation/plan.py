@@ -97,7 +97,7 @@ class AblationPlan:
     @property
     def reported(self) -> str:
         """The data set of the table."""
-        return self.datasets["test"] if "test" in self.datasets else self.datasets["val"]
+        return choose_reported(self.datasets)
 
     @property
     def choices(self) -> tuple[str, str] | None:
@@ -126,6 +126,11 @@ class AblationPlan:
         for row in self.rows if names is None else [self.find_row(name) for name in names]:
             add(row)
         return ordered
+
+
+def choose_reported(datasets: Mapping[str, str]) -> str:
+    """Return the data set of the table, of the `datasets` of a plan."""
+    return datasets["test"] if "test" in datasets else datasets["val"]
 
 
 def read_plan(path: Path, root: Path) -> AblationPlan:

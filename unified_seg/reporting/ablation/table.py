@@ -17,6 +17,7 @@ from unified_seg.reporting.ablation.cells import (
     format_minutes,
 )
 from unified_seg.reporting.ablation.metrics import list_metrics
+from unified_seg.reporting.ablation.plan import choose_reported
 from unified_seg.reporting.readme import has_markers, replace_table
 
 #: Names of the tables' places in a README. Every ablation's README has the first; the others are optional.
@@ -127,7 +128,7 @@ def _tabulate(columns: Mapping[str, Sequence[str]]) -> str:
 
 def _format_data(data: Mapping[str, Any]) -> str:
     datasets, images = data["datasets"], data.get("images", {})
-    words = f"`{datasets['test'] if 'test' in datasets else datasets['val']}`"
+    words = f"`{choose_reported(datasets)}`"
     if images:
         words += f"; images: {', '.join(f'{count} in `{name}`' for name, count in images.items())}"
     toyscapes = data["toyscapes"]
