@@ -29,6 +29,7 @@ setup(
         "jinja2",
         "msgspec>=0.18",
         "pycocotools>=2.0.7",
+        "safetensors>=0.4.3",
         "tabulate",
         "tqdm",
     ],

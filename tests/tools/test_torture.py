@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 from campaigns import command
-from campaigns.campaign import Outcome, run_campaign, write_report
+from campaigns.campaign import Campaign, Outcome, run_campaign, write_report
 from campaigns.concurrency import Concurrency
+from campaigns.damaged_checkpoints import KINDS, Flips, Truncations
 from campaigns.full_disk import WRITERS, FullDisk
 from campaigns.hostile import PAYLOADS
 from campaigns.payloads import Payloads
@@ -29,6 +30,12 @@ def test_no_reader_sees_half_a_file(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
     outcome = run_campaign(FullDisk(), len(WRITERS), 0, tmp_path)
     assert outcome.failures == [] and set(outcome.counts) == set(WRITERS)
+
+
+@pytest.mark.parametrize("campaign", [Flips, Truncations])
+def test_damaged_checkpoints_are_found(campaign: type[Campaign], tmp_path: Path, forget_datasets: None) -> None:
+    outcome = run_campaign(campaign(), 2 * len(KINDS), 0, tmp_path)
+    assert outcome.failures == [] and set(outcome.counts) == set(KINDS)
 
 
 def test_a_watched_process_tells_what_is_wrong(tmp_path: Path) -> None:

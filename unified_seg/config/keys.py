@@ -197,6 +197,9 @@ def _add_solver(cfg: CfgNode) -> None:
     # Detectron2's DeepLab has this key too: a constant multiplier that replaces the schedule's very end, where lr
     # would vanish. 0 = the plain schedule.
     cfg.SOLVER.POLY_LR_CONSTANT_ENDING = 0.0
+    # Write the weights also as model_final.safetensors and model_best.safetensors, beside the .pth files: a format
+    # without pickles, which other programs read. Turn it on to publish weights; --resume needs the .pth files.
+    cfg.SOLVER.SAFETENSORS = False
     # With SOLVER.AMP.ENABLED: "float16" (with loss scaling; CUDA only) or "bfloat16" (Ampere and newer, and CPUs).
     cfg.SOLVER.AMP.PRECISION = "float16"
 

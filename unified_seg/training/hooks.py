@@ -98,7 +98,10 @@ class BestCheckpoint(HookBase):
         elif value > self.best:
             self.best = value
             state = {"model": unwrap(self.trainer.evaluated_model).state_dict(), "datasets": self.datasets}
-            write_checkpoint(self.path, {**state, **describe_training(self.trainer.cfg), self.metric: self.best})
+            state = {**state, **describe_training(self.trainer.cfg), self.metric: self.best}
+            write_checkpoint(self.path, state)
+            if self.trainer.cfg.SOLVER.SAFETENSORS:
+                write_checkpoint(self.path.with_suffix(".safetensors"), state)
             logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
 
     def _find_value(self, results: Mapping[str, Any]) -> float:

@@ -19,7 +19,7 @@ from detectron2.utils import comm
 from detectron2.utils.logger import log_first_n
 from torch import distributed, nn
 
-from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError, write_checkpoint
 from unified_seg.checkpoint.run_state import read_iterations, read_seconds
 from unified_seg.config import ConfigError, dump_config
 from unified_seg.config.stages import FINAL_WEIGHTS
@@ -105,6 +105,9 @@ class Trainer(DefaultTrainer):
             The results of the last evaluation; None on other processes than the first.
         """
         super().train()
+        if self.cfg.SOLVER.SAFETENSORS and comm.is_main_process():
+            weights = {"model": unwrap(self.evaluated_model).state_dict(), **describe_training(self.cfg)}
+            write_checkpoint(Path(self.cfg.OUTPUT_DIR, FINAL_WEIGHTS).with_suffix(".safetensors"), weights)
         results = getattr(self, "_last_eval_results", None)
         if comm.is_main_process() and results:
             weights = str(Path(self.cfg.OUTPUT_DIR) / FINAL_WEIGHTS)
