@@ -1,37 +1,47 @@
-"""Detectron2's loaders with `UnifiedMapper`."""
+"""The loaders of training and test images, with `UnifiedMapper`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from detectron2.config import CfgNode
-from detectron2.data import DatasetFromList, build_detection_test_loader, build_detection_train_loader
+from detectron2.data import DatasetFromList, build_detection_test_loader
+from detectron2.utils import comm
 
 from unified_seg.config.refused import check_refused
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.pipeline.mapper import UnifiedMapper
-from unified_seg.data.pipeline.samplers import build_train_sampler
 from unified_seg.data.pipeline.skip_unreadable import SkipUnreadable
+from unified_seg.data.pipeline.stream.batches import BatchStream
+from unified_seg.data.pipeline.stream.samplers import prepare_train_sampler
 from unified_seg.data.problems import DataError
 
 
-def build_train_loader(cfg: CfgNode) -> Iterable[list[dict[str, Any]]]:
+def build_train_loader(cfg: CfgNode) -> BatchStream:
     """Return endless batches of DATASETS.TRAIN, without unreadable files, see `SkipUnreadable`.
 
     Raises:
-        ConfigError: a refused value, such as MODEL.LOAD_PROPOSALS, or an invalid sampler, see `build_train_sampler`.
+        ConfigError: a refused value, such as MODEL.LOAD_PROPOSALS, or an invalid sampler, see `prepare_train_sampler`.
         DataError: see `load_training_records`.
     """
     check_refused(cfg)
     records = DatasetFromList(load_training_records(cfg), copy=False)
     plain = UnifiedMapper(cfg, True)
     mapper = SkipUnreadable(plain, records, get_unreadable_list(cfg), cfg.DATASETS.MAX_UNREADABLE)
-    sampler = build_train_sampler(cfg, records)
+    make_sampler = prepare_train_sampler(cfg, records)
     if cfg.DATALOADER.NUM_WORKERS:
         load_compiled(partial(plain, records[0]))
-    return build_detection_train_loader(cfg, dataset=records, mapper=mapper, sampler=sampler)
+    return BatchStream(
+        records,
+        mapper,
+        make_sampler,
+        seeds=[comm.shared_random_seed() for _ in range(2)],
+        batch_size=cfg.SOLVER.IMS_PER_BATCH // comm.get_world_size(),
+        by_aspect_ratio=cfg.DATALOADER.ASPECT_RATIO_GROUPING,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+    )
 
 
 def get_unreadable_list(cfg: CfgNode) -> Path:

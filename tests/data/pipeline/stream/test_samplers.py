@@ -8,10 +8,11 @@ from detectron2.data.samplers import RepeatFactorTrainingSampler
 
 from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.loaders import build_train_loader, load_training_records
-from unified_seg.data.pipeline.samplers import build_train_sampler
+from unified_seg.data.pipeline.stream.samplers import prepare_train_sampler
 from unified_seg.data.resolve import resolve_config
 
 THRESHOLD = 0.9
+SEEDS = (0, 1)
 
 
 def sample_by(cfg: CfgNode, name: str, detector: bool = True) -> CfgNode:
@@ -41,8 +42,8 @@ def test_instances_of_panoptic_segments_and_of_annotations_count_the_same(tiny_c
     coco = [{**record, "annotations": image} for record, image in zip(panoptic, things)]
     for record in coco:
         del record["segments_info"]
-    assert torch.equal(factors(build_train_sampler(cfg, panoptic)), by_hand)
-    assert torch.equal(factors(build_train_sampler(cfg, coco)), by_hand)
+    assert torch.equal(factors(prepare_train_sampler(cfg, panoptic)(SEEDS)), by_hand)
+    assert torch.equal(factors(prepare_train_sampler(cfg, coco)(SEEDS)), by_hand)
     assert len(next(iter(build_train_loader(cfg)))) == cfg.SOLVER.IMS_PER_BATCH
 
 
@@ -53,18 +54,18 @@ def test_without_a_detector_the_semantic_classes_count(tiny_config: CfgNode) -> 
     scenes = [["building", "car", "person"], ["car", "bicycle"], ["building"], ["building", "person"]]
     by_hand = expected([["sky", "road", *scene] for scene in scenes])
     assert by_hand.max() > 1
-    assert torch.equal(factors(build_train_sampler(cfg, records)), by_hand)
+    assert torch.equal(factors(prepare_train_sampler(cfg, records)(SEEDS)), by_hand)
     segments_only = [{k: v for k, v in record.items() if k != "sem_seg_file_name"} for record in records]
-    assert torch.equal(factors(build_train_sampler(cfg, segments_only)), by_hand)
+    assert torch.equal(factors(prepare_train_sampler(cfg, segments_only)(SEEDS)), by_hand)
     unreadable = [{**records[0], "sem_seg_file_name": "/nowhere.png"}, *records[1:]]
-    assert factors(build_train_sampler(cfg, unreadable))[0] == 1
+    assert factors(prepare_train_sampler(cfg, unreadable)(SEEDS))[0] == 1
 
 
 def test_images_without_instance_labels_have_those_of_their_semantic_label(tiny_config: CfgNode) -> None:
     cfg = sample_by(tiny_config, "RepeatFactorTrainingSampler")
     one, *others = load_training_records(cfg)
     semantic = {key: value for key, value in one.items() if key not in ("segments_info", "pan_seg_file_name")}
-    assert factors(build_train_sampler(cfg, [semantic, *others]))[0] > 1
+    assert factors(prepare_train_sampler(cfg, [semantic, *others])(SEEDS))[0] > 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Detectron2's samplers of training images, for every kind of ground truth."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,8 @@ Record = dict[str, Any]
 SAMPLERS = ("TrainingSampler", "RepeatFactorTrainingSampler", "RandomSubsetTrainingSampler")
 
 
-def build_train_sampler(cfg: CfgNode, records: Sequence[Record]) -> Sampler[int]:
-    """Build DATALOADER.SAMPLER_TRAIN.
+def prepare_train_sampler(cfg: CfgNode, records: Sequence[Record]) -> Callable[[Sequence[int]], Sampler[int]]:
+    """Return a function that makes DATALOADER.SAMPLER_TRAIN of two seeds: that of the order, and that of the subset.
 
     RepeatFactorTrainingSampler repeats images of rare classes: those of the instances in COCO's annotations or in
     panoptic segments; for a model without a detector, and for images without ground truth of instances, those in the
@@ -31,14 +31,16 @@ def build_train_sampler(cfg: CfgNode, records: Sequence[Record]) -> Sampler[int]
     """
     loader = cfg.DATALOADER
     if loader.SAMPLER_TRAIN == "TrainingSampler":
-        return TrainingSampler(len(records))
+        return lambda seeds: TrainingSampler(len(records), seed=seeds[0])
     if loader.SAMPLER_TRAIN == "RandomSubsetTrainingSampler":
         ratio = loader.RANDOM_SUBSET_RATIO
         if not (0 < ratio <= 1 and int(len(records) * ratio)):
             raise ConfigError(
                 f"DATALOADER.RANDOM_SUBSET_RATIO: must be in (0, 1] and leave an image of {len(records)}, got {ratio}"
             )
-        return RandomSubsetTrainingSampler(len(records), ratio)
+        return lambda seeds: RandomSubsetTrainingSampler(
+            len(records), ratio, seed_shuffle=seeds[0], seed_subset=seeds[1]
+        )
     if loader.SAMPLER_TRAIN != "RepeatFactorTrainingSampler":
         known = ", ".join(SAMPLERS)
         raise ConfigError(f"DATALOADER.SAMPLER_TRAIN: must be one of {known}, got {loader.SAMPLER_TRAIN!r}")
@@ -47,7 +49,7 @@ def build_train_sampler(cfg: CfgNode, records: Sequence[Record]) -> Sampler[int]
     # In the form of Detectron2's function, to which a class is any key.
     images = [{"annotations": [{"category_id": c} for c in _find_classes(r, has_detector, table)]} for r in records]
     factors = RepeatFactorTrainingSampler.repeat_factors_from_category_frequency(images, loader.REPEAT_THRESHOLD)
-    return RepeatFactorTrainingSampler(factors)
+    return lambda seeds: RepeatFactorTrainingSampler(factors, seed=seeds[0])
 
 
 def _find_classes(record: Record, has_detector: bool, table: ClassTable) -> set[Hashable]:
