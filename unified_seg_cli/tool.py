@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable
@@ -28,6 +29,20 @@ SYSTEM_ERRORS = {
     errno.ENOENT: ("No such file or directory", "it is missing, or was removed meanwhile"),
     errno.EIO: ("Input/output error", "check the disk"),
 }
+
+
+class Interrupted(SystemExit):
+    """The end of a tool by a signal, with the exit status that shells have for it.
+
+    Args:
+        number: of the signal.
+        message: for the user, who sees it on standard error.
+    """
+
+    def __init__(self, number: int, message: str):
+        super().__init__(message)
+        self.code = 128 + number
+        print(message, file=sys.stderr, flush=True)
 
 
 def run_command(module: str, args: Namespace, **options: Any) -> Any:
@@ -67,7 +82,7 @@ def run_tool(
     try:
         return run()
     except KeyboardInterrupt:
-        sys.exit(f"\n{interrupted}")
+        raise Interrupted(signal.SIGINT, f"\n{interrupted}") from None
     except Exception as error:
         # Imported here, because it takes PyTorch with it.
         errors = importlib.import_module("unified_seg.errors")
