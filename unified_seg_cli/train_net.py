@@ -1,7 +1,7 @@
 """Train and evaluate a config, with the command line that Detectron2 users know.
 
     python tools/train_net.py --config-file configs/toyscapes/unified_r18.yaml
-    python tools/train_net.py --config-file ... --resume
+    python tools/train_net.py --config-file ... --resume          (after an interruption; or --set-aside, to start anew)
     python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS output/toyscapes/unified_r18/model_final.pth
     python tools/train_net.py --config-file ... --num-gpus 8 SOLVER.BASE_LR 0.01
     torchrun --nproc-per-node 2 tools/train_net.py --config-file ...      (several processes, GPUs or not)
@@ -22,7 +22,11 @@ def parse_args(arguments: Sequence[str] | None, description: str | None = __doc_
     parser = ToolParser(description)
     add = parser.add_argument
     add("--config-file", default="", metavar="FILE", help="the config")
-    add("--resume", action="store_true", help="continue from the last checkpoint in OUTPUT_DIR, if there is one")
+    folder = parser.add_mutually_exclusive_group()
+    words = "continue from the last checkpoint in OUTPUT_DIR, if there is one"
+    folder.add_argument("--resume", action="store_true", help=words)
+    words = "move a run that is in OUTPUT_DIR into a folder below, and start a new one; nothing is deleted"
+    folder.add_argument("--set-aside", action="store_true", help=words)
     add("--eval-only", action="store_true", help="only evaluate MODEL.WEIGHTS on DATASETS.TEST")
     add("--num-gpus", type=int, default=1, metavar="N", help="GPUs on each machine; default: 1")
     add("--num-machines", type=int, default=1, metavar="N", help="machines; default: 1")

@@ -2,14 +2,16 @@
 
 import json
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
-from detectron2.engine import HookBase, default_argument_parser
+from detectron2.engine import HookBase
 from detectron2.utils import comm
 
 from unified_seg.training.launch import launch
 from unified_seg.training.run import setup
 from unified_seg.training.trainer import Trainer
+from unified_seg_cli.train_net import parse_args
 
 
 class Recorder(HookBase):
@@ -21,7 +23,11 @@ class Recorder(HookBase):
 
 
 def main(args):
-    cfg, _ = setup(args)
+    with ExitStack() as stack:
+        train(setup(args, stack)[0])
+
+
+def train(cfg):
     trainer = Trainer(cfg)
     recorder = Recorder()
     trainer.register_hooks([recorder] if comm.is_main_process() else [])
@@ -32,4 +38,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    launch(main, default_argument_parser().parse_args(sys.argv[1:]))
+    launch(main, parse_args(sys.argv[1:]))

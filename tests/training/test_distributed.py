@@ -8,11 +8,11 @@ import pytest
 import record_losses
 import torch.distributed.run
 from detectron2.data import MetadataCatalog
-from detectron2.engine import default_argument_parser
 from example_heads import remove_outside_keys
 from processes import run_ranks, run_script
 
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_cli.train_net import parse_args
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,7 +96,7 @@ def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tiny_dat
     assert [rank.returncode for rank in ranks] == [0, 0], ranks
     tiny_config.DATASETS.TRAIN = (tiny_dataset.train,)  # its name in this process
     command = ["--config-file", str(config_file()), "OUTPUT_DIR", str(tmp_path / "one")]
-    record_losses.main(default_argument_parser().parse_args(command))
+    record_losses.main(parse_args(command))
     one, two = (json.loads((tmp_path / name / "losses.json").read_text()) for name in ("one", "two"))
     assert (one["world_size"], two["world_size"]) == (1, 2)
     assert len(two["losses"]) == 6 and two["losses"][-1] < two["losses"][0]

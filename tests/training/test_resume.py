@@ -230,7 +230,33 @@ def test_the_config_of_the_checkpoint_counts_not_that_of_a_killed_resume(config:
 
 def test_a_run_without_checkpoint_starts_with_any_config(config: CfgNode) -> None:
     (Path(config.OUTPUT_DIR) / "last_checkpoint").unlink()
+    (Path(config.OUTPUT_DIR) / "model_final.pth").unlink()
     assert changes(config, "SOLVER.OPTIMIZER", "ADAMW", "MODEL.WEIGHTS", "/nowhere/w.pth") == []
+
+
+def test_weights_alone_start_at_iteration_0_with_a_warning(config: CfgNode, caplog: pytest.LogCaptureFixture) -> None:
+    """Item 14."""
+    torch.save({"model": saved(config)["model"]}, Path(config.OUTPUT_DIR) / "model_final.pth")
+    trainer = resume(config)
+    assert trainer.start_iter == 0
+    assert any("model_final.pth has weights alone" in text for text in caplog.messages)
+
+
+def test_checkpoints_of_earlier_versions_start_the_images_anew(
+    config: CfgNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(config, lambda state: state.pop("processes"))
+    config.SOLVER.MAX_ITER = ITERATIONS + 1
+    trainer = resume(config)
+    assert trainer.start_iter == ITERATIONS and trainer.data_loader.state_dict()["next"] == 0
+    assert any("which images come next" in text for text in caplog.messages)
+
+
+def test_another_number_of_processes_goes_on_after_the_images_that_were_taken(config: CfgNode) -> None:
+    one = saved(config)["processes"][0]
+    damage(config, lambda state: state.update(processes=[one, one]))
+    stream = resume(config).data_loader.state_dict()
+    assert stream == {**one["stream"], "next": 2 * one["stream"]["next"], "waiting": []}
 
 
 def test_best_score_on_other_test_sets_does_not_count(tmp_path: Path) -> None:
@@ -310,6 +336,9 @@ def damage(cfg: CfgNode, change: Any) -> None:
         lambda state: state["trainer"]["_trainer"]["optimizer"].update(state={0: {"momentum_buffer": "x"}}),
         lambda state: state["trainer"]["_trainer"]["optimizer"].update(state=[1]),
         lambda state: state.update(trainer=[]),
+        lambda state: state.update(processes=3),
+        lambda state: state.update(processes=[{"stream": {"next": "x"}}]),
+        lambda state: state["processes"][0].update(random={"torch": torch.zeros(3)}),
     ],
 )
 def test_junk_in_the_state_of_a_run_ends_in_one_line(config: CfgNode, change: Any) -> None:

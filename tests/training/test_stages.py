@@ -188,26 +188,41 @@ def test_killed_runs_resume_in_their_stage(finished: CfgNode, tiny_dataset, tmp_
     assert scores(killed)["train_s"] == pytest.approx(sum(seconds))
 
 
-def test_without_resume_an_earlier_run_is_forgotten(finished: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_run_needs_a_folder_of_its_own(finished: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
     old = [weights(folder) for folder in folders(finished)]
+    with pytest.raises(SystemExit, match=r"ConfigError: OUTPUT_DIR.*--resume.*--set-aside"):
+        run(arguments(finished, "SEED", "4"))
+    assert all((folder / "last_checkpoint").read_text() == "model_final.pth" for folder in folders(finished))
 
     def fail(self: Trainer) -> None:
         raise FloatingPointError("before the first checkpoint")
 
     monkeypatch.setattr(Trainer, "run_step", fail)
     with pytest.raises(FloatingPointError):
-        run(arguments(finished, "SEED", "4"))
+        run(arguments(finished, "--set-aside", "SEED", "4"))
     monkeypatch.undo()
-    # All files of the earlier run are still there, but this run does not resume from them.
+    # The earlier run is in a folder below, and this one does not resume from it.
     run(arguments(finished, "--resume", "SEED", "4"))
     for before, folder, iterations in zip(old, folders(finished), ITERATIONS):
         assert differing(before, weights(folder)) and checkpoint(folder)["iteration"] == iterations - 1
+    output = Path(finished.OUTPUT_DIR)
+    moved = [output / "earlier_run_1" / folder.relative_to(output) for folder in folders(finished)]
+    assert all(differing(before, weights(folder)) == set() for before, folder in zip(old, moved))
+    ids = {checkpoint(folder)["run"] for folder in folders(finished)}
+    assert len(ids) == 1 and ids.isdisjoint(checkpoint(folder)["run"] for folder in moved)
 
 
-def test_run_that_fails_to_start_leaves_the_earlier_one_resumable(finished: CfgNode) -> None:
-    with pytest.raises(SystemExit, match=r"/nowhere/w\.pth"):
-        run(arguments(finished, "MODEL.WEIGHTS", "/nowhere/w.pth"))
-    assert all((folder / "last_checkpoint").read_text() == "model_final.pth" for folder in folders(finished))
+@pytest.mark.parametrize("lost", ["base", "second/model_final.pth"])
+def test_a_stage_is_never_trained_again_after_a_later_one(finished: CfgNode, lost: str) -> None:
+    output = Path(finished.OUTPUT_DIR)
+    shutil.rmtree(output / lost) if lost == "base" else (output / lost).unlink()
+    for name in ("model_final.pth", "model_0000005.pth", "last_checkpoint"):
+        (output / name).unlink()
+    run(arguments(finished, "--resume"))
+    log = (output / "log.txt").read_text()
+    assert log.count("stage third (3 of 3): resumes from model_0000003.pth") == 1
+    assert log.count("stage base (1 of 3): trained before") == 1
+    assert not (output / lost).exists() and checkpoint(output)["iteration"] == ITERATIONS[-1] - 1
 
 
 def test_finished_run_is_evaluated_again_on_resume(finished: CfgNode) -> None:

@@ -205,6 +205,10 @@ def test_pictures_reach_tensorboard(tiny_config):
         (["DATASETS.TEST", "('unified_cityscapes_val',)"], "Error: .*cityscapes"),
         (["MODEL.DEVICE", "gpu"], r"MODEL\.DEVICE: .*gpu"),
         (["SOLVER.IMS_PER_BATCH", "0"], r"SOLVER\.IMS_PER_BATCH: .*0"),
+        (
+            ["SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "nrom"],
+            r"ConfigError: SOLVER\.CLIP_GRADIENTS\.CLIP_TYPE: .*value, norm.*'nrom'",
+        ),
     ],
 )
 def test_wrong_input_ends_a_run_in_one_line(tiny_config, options, message):

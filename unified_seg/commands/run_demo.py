@@ -65,7 +65,8 @@ def train(config: str | Path, overrides: list[str], output: Path) -> None:
         UserError: the training failed; the message has the end of its output.
     """
     prepare_output_folder(output)
-    command = [sys.executable, str(ROOT / "tools" / "train_net.py"), "--config-file", str(config), *overrides]
+    script = str(ROOT / "tools" / "train_net.py")
+    command = [sys.executable, script, "--config-file", str(config), "--set-aside", *overrides]
     log = output / "train_net.txt"
     with log.open("w") as file:
         result = subprocess.run(command, stdout=file)

@@ -3,7 +3,9 @@
 import itertools
 import logging
 import math
+import time
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
+from detectron2.engine.hooks import EvalHook
+from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from detectron2.utils.logger import log_first_n
 from tqdm import tqdm
@@ -19,9 +23,14 @@ from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_picture
 from unified_seg.inference.trained_model import describe_training
+from unified_seg.ops.random_numbers import get_random_state, set_random_state
+from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, has_value
+from unified_seg.training.lifecycle.signals import TrainingStopped
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
 
+# In metrics.json: how long the evaluation of an iteration took, which shows that it was done.
+EVALUATION_SECONDS = "eval_s"
 EXPECTED_METRIC = "expected a path such as sem_seg/mIoU, with several test sets <data set>/sem_seg/mIoU"
 
 logger = logging.getLogger(__name__)
@@ -43,6 +52,47 @@ class ProgressBar(HookBase):
 
     def after_train(self) -> None:
         self.bar.close()
+
+
+class Evaluation(EvalHook):
+    """Detectron2's hook, for runs that are interrupted and resumed.
+
+    An evaluation leaves the random numbers of the training as they are, since the checkpoint before it has them. A
+    signal ends it at once, and the resumed run does it again.
+    """
+
+    def before_train(self) -> None:
+        start = self.trainer.start_iter
+        is_due = 0 < start < self.trainer.max_iter and self._period > 0 and start % self._period == 0
+        file = Path(self.trainer.cfg.OUTPUT_DIR) / METRICS_FILE
+        # The first process alone knows, and all evaluate.
+        if comm.all_gather(is_due and not has_value(file, EVALUATION_SECONDS, start - 1))[0]:
+            self.trainer.storage.iter = start - 1
+            self._do_eval()
+            self.trainer.storage.iter = start
+
+    def after_train(self) -> None:
+        if self.trainer.iter >= self.trainer.max_iter:
+            with suppress(TrainingStopped):
+                self._do_eval()
+        del self._func  # it refers to the trainer
+
+    def _do_eval(self) -> None:
+        start, state = time.perf_counter(), get_random_state()
+        # Several processes wait for each other in it.
+        with self.trainer.signals.raised_at_once() if comm.get_world_size() == 1 else nullcontext():
+            super()._do_eval()
+        set_random_state(state)
+        self.trainer.storage.put_scalar(EVALUATION_SECONDS, time.perf_counter() - start, smoothing_hint=False)
+
+
+def leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested mappings without their values that are NaN."""
+    return {
+        key: leave_out_nan(value) if isinstance(value, Mapping) else value
+        for key, value in results.items()
+        if isinstance(value, Mapping) or not math.isnan(value)
+    }
 
 
 class BestCheckpoint(HookBase):
@@ -79,6 +129,7 @@ class BestCheckpoint(HookBase):
             if earlier.get("datasets", self.datasets) == self.datasets:
                 best = earlier.get(self.metric)
                 self.best = best if isinstance(best, float) and not math.isnan(best) else -math.inf
+        self._update()  # with an evaluation that the run had not finished
 
     def after_step(self) -> None:
         self._update()
@@ -97,8 +148,9 @@ class BestCheckpoint(HookBase):
             log_first_n(logging.WARNING, message, key="message")
         elif value > self.best:
             self.best = value
-            state = {"model": unwrap(self.trainer.evaluated_model).state_dict(), "datasets": self.datasets}
-            state = {**state, **describe_training(self.trainer.cfg), self.metric: self.best}
+            model = unwrap(self.trainer.evaluated_model).state_dict()
+            state: dict[str, Any] = {"model": model, "datasets": self.datasets, self.metric: self.best}
+            state |= describe_training(self.trainer.cfg)
             write_checkpoint(self.path, state)
             if self.trainer.cfg.SOLVER.SAFETENSORS:
                 write_checkpoint(self.path.with_suffix(".safetensors"), state)

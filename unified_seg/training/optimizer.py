@@ -8,7 +8,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.solver import LRMultiplier, WarmupParamScheduler
 from detectron2.solver import build_lr_scheduler as build_detectron2_scheduler
-from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from detectron2.solver.build import GradientClipType, get_default_optimizer_params, maybe_add_gradient_clipping
 from detectron2.utils import comm
 from detectron2.utils.logger import log_first_n
 from fvcore.common.param_scheduler import ParamScheduler
@@ -16,12 +16,15 @@ from torch import nn
 
 from unified_seg.config import ConfigError
 
+CLIP_TYPES = [each.value for each in GradientClipType]
+
 
 def check_solver(cfg: CfgNode) -> None:
     """Check the keys of SOLVER that would otherwise stop a training late; warn if the warm-up never ends.
 
     Raises:
-        ConfigError: iterations, batch size or period of checkpoints below 1; a batch that the processes can't share.
+        ConfigError: iterations, batch size or period of checkpoints below 1; a batch that the processes can't share;
+            an unknown type of clipping.
     """
     solver, processes = cfg.SOLVER, comm.get_world_size()
     for key in ("MAX_ITER", "IMS_PER_BATCH", "CHECKPOINT_PERIOD"):
@@ -30,6 +33,11 @@ def check_solver(cfg: CfgNode) -> None:
     if solver.IMS_PER_BATCH % processes:
         raise ConfigError(
             f"SOLVER.IMS_PER_BATCH: must be a multiple of the {processes} processes, got {solver.IMS_PER_BATCH}"
+        )
+    if solver.CLIP_GRADIENTS.ENABLED and solver.CLIP_GRADIENTS.CLIP_TYPE not in CLIP_TYPES:
+        raise ConfigError(
+            f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: must be one of {', '.join(CLIP_TYPES)}, got "
+            f"{solver.CLIP_GRADIENTS.CLIP_TYPE!r}"
         )
     if not 0 <= cfg.MODEL_EMA.DECAY < 1:
         raise ConfigError(f"MODEL_EMA.DECAY: must be in [0, 1), got {cfg.MODEL_EMA.DECAY}")

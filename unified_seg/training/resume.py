@@ -12,13 +12,14 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
-from unified_seg.checkpoint import read_checkpoint, read_last_checkpoint
+from unified_seg.checkpoint import read_checkpoint
 from unified_seg.checkpoint.run_state import read_config_text, read_iterations, read_trainer_state
 from unified_seg.config import Change, ConfigError, Stage, find_changes, get_value, load_dump, read_stages
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.hints import format_hint
 from unified_seg.inference.value_range import adopt_value_range
+from unified_seg.training.lifecycle.identity import find_checkpoint, has_checkpoints, is_final
 from unified_seg_files import read_bytes
 
 OTHER_START = "a resumed run continues with the weights of its checkpoint"
@@ -73,7 +74,7 @@ def check_resume(cfg: CfgNode) -> list[Change]:
     """
     stages = resolve_stages(cfg) or [Stage("", cfg, "")]
     before = _read_earlier_stages(cfg)
-    if not any(read_last_checkpoint(stage.config.OUTPUT_DIR) for stage in [*before.values(), *stages]):
+    if not any(has_checkpoints(stage.config.OUTPUT_DIR) for stage in [*before.values(), *stages]):
         return []
     if before and list(before) != [stage.name for stage in stages]:
         raise ConfigError(
@@ -103,11 +104,13 @@ def keep_value_range(cfg: CfgNode) -> CfgNode:
 
     It stays even if the training images have other values now, to which the weights do not belong.
     """
-    name = read_last_checkpoint(cfg.OUTPUT_DIR)
-    if not name:
-        return cfg
-    file = Path(cfg.OUTPUT_DIR) / name
-    return adopt_value_range(cfg, read_checkpoint(file, mmap=True), file)
+    found = find_checkpoint(cfg.OUTPUT_DIR)
+    return cfg if found is None else adopt_value_range(cfg, read_checkpoint(found.file, mmap=True), found.file)
+
+
+def list_stage_folders(cfg: CfgNode) -> list[str]:
+    """Return the names of the folders of stages below OUTPUT_DIR: of this config, and of the run that was there."""
+    return sorted({*map(str, cfg.SOLVER.STAGES), *filter(None, _read_earlier_stages(cfg))})
 
 
 def _read_earlier_stages(cfg: CfgNode) -> dict[str, Stage]:
@@ -127,9 +130,10 @@ def _read_earlier_stages(cfg: CfgNode) -> dict[str, Stage]:
 def _find_progress(stages: Sequence[Stage], number: int, before: Mapping[str, Stage]) -> _Progress:
     """Return the progress of a stage, given the stages of the run as it was started last."""
     stage, is_last = stages[number], number == len(stages) - 1
-    name = read_last_checkpoint(stage.config.OUTPUT_DIR)
-    if name:
-        checkpoint = Path(stage.config.OUTPUT_DIR) / name
+    found = find_checkpoint(stage.config.OUTPUT_DIR)
+    checkpoint: Path | None
+    if found is not None:
+        checkpoint = found.file
         state = read_checkpoint(checkpoint, mmap=True)
         trainer = read_trainer_state(state, checkpoint)
         iterations, saved = read_iterations(state, checkpoint), load_dump(read_config_text(trainer, checkpoint))
@@ -141,7 +145,7 @@ def _find_progress(stages: Sequence[Stage], number: int, before: Mapping[str, St
     changes = [change for change in find_changes(earlier, now) if not _is_no_choice(change)]
     if number:
         changes = [change for change in changes if not _is_result_of(stages[number - 1], change)]
-    is_complete = iterations == stage.config.SOLVER.MAX_ITER if is_last else name == FINAL_WEIGHTS
+    is_complete = iterations == stage.config.SOLVER.MAX_ITER if is_last else is_final(found)
     return _Progress(stage, checkpoint, iterations, is_complete, changes)
 
 

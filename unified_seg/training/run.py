@@ -4,6 +4,7 @@ import argparse
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,10 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
 from unified_seg.inference.trained_model import load_trained_model
 from unified_seg.training.launch import launch
-from unified_seg.training.resume import check_resume, keep_value_range
+from unified_seg.training.lifecycle.identity import check_unused, is_restarted, set_run_aside
+from unified_seg.training.lifecycle.lock import lock_folder
+from unified_seg.training.lifecycle.processes import call_in_first
+from unified_seg.training.resume import check_resume, keep_value_range, list_stage_folders
 from unified_seg.training.run_setup import prepare_output_folder, set_up_run
 from unified_seg.training.stages import run_stages
 from unified_seg.training.trainer import Trainer
@@ -50,17 +54,18 @@ def train_or_evaluate(args: argparse.Namespace) -> Any:
     """Train, in stages if the config has some, or evaluate.
 
     Raises:
-        UserError: the config, the data or the weights can't be used.
+        UserError: the config, the data or the weights can't be used; another process writes to OUTPUT_DIR.
     """
-    cfg, changes = setup(args)
-    if args.eval_only:
-        return evaluate(resolve_config(cfg, for_inference=True))
-    try:
-        return train(cfg, args.resume)
-    except CheckpointError as error:
-        if architecture := [str(change) for change in changes if change.key.startswith("MODEL.")]:
-            raise CheckpointError(f"{error}; changed since it was written: {'; '.join(architecture)}") from None
-        raise
+    with ExitStack() as stack:
+        cfg, resume, changes = setup(args, stack)
+        if args.eval_only:
+            return evaluate(resolve_config(cfg, for_inference=True))
+        try:
+            return train(cfg, resume)
+        except CheckpointError as error:
+            if architecture := [str(change) for change in changes if change.key.startswith("MODEL.")]:
+                raise CheckpointError(f"{error}; changed since it was written: {'; '.join(architecture)}") from None
+            raise
 
 
 def train(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
@@ -72,28 +77,53 @@ def train(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
     return trainer.train()
 
 
-def setup(args: argparse.Namespace) -> tuple[CfgNode, list[Change]]:
-    """Read and resolve the config, and set up logging.
+def setup(args: argparse.Namespace, stack: ExitStack) -> tuple[CfgNode, bool, list[Change]]:
+    """Read and resolve the config, take the folder of the run, and set up logging.
+
+    Args:
+        args: the command line.
+        stack: gives the folder back when it is closed.
 
     Returns:
-        The config, and what has changed in it since the checkpoint from which the run is going to be resumed.
+        The config; whether the run is resumed; and what has changed in the config since the checkpoint from which it
+        is going to be.
 
     Raises:
-        ConfigError: see `load_config`, `resolve_config`, `prepare_output_folder` and `check_resume`.
+        ConfigError: see `load_config`, `resolve_config`, `prepare_output_folder`, `lock_folder`, `check_unused` and
+            `check_resume`.
     """
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
     cfg = resolve_config(cfg)
-    if comm.is_main_process():
-        prepare_output_folder(cfg.OUTPUT_DIR)
-    # Before the config of the earlier run is overwritten.
-    changes = check_resume(cfg) if args.resume and not args.eval_only else []
-    warnings += [f"{change}; it takes effect from here on" for change in changes]
+    call_in_first(lambda: prepare_output_folder(cfg.OUTPUT_DIR))
+    call_in_first(lambda: stack.enter_context(lock_folder(cfg.OUTPUT_DIR)))
+    changes, resume = [], args.resume
+    if not args.eval_only:
+        resume = resume or comm.all_gather(is_restarted(cfg.OUTPUT_DIR))[0]
+        if resume:
+            # Before the config of the earlier run is overwritten.
+            changes = check_resume(cfg)
+            warnings += [f"{change}; it takes effect from here on" for change in changes]
+        else:
+            call_in_first(lambda: clear_folder(cfg, args.set_aside))
     set_up_run(cfg, args)
     for message in warnings:
         logger.warning(message)
-    return cfg, changes
+    return cfg, resume, changes
+
+
+def clear_folder(cfg: CfgNode, set_aside: bool) -> None:
+    """Make sure that a new run finds no files of another one in its folder.
+
+    Raises:
+        ConfigError: there is a run, which is not to be set aside.
+    """
+    stages = list_stage_folders(cfg)
+    if not set_aside:
+        check_unused(cfg.OUTPUT_DIR, stages)
+    elif (folder := set_run_aside(cfg.OUTPUT_DIR, stages)) is not None:
+        logger.warning(f"the earlier run in {cfg.OUTPUT_DIR} is now in {folder}")
 
 
 def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:

@@ -16,6 +16,7 @@ from detectron2.utils.env import seed_all_rng
 from detectron2.utils.logger import setup_logger
 
 from unified_seg.config import ConfigError, dump_config
+from unified_seg.training.lifecycle.identity import provide_run_id, read_run_id
 from unified_seg_files import remove_leftovers, write_text
 
 # What Detectron2, TensorBoard and logs of processes open in place, so that a link with such a name would be followed.
@@ -59,7 +60,7 @@ def _is_read_only(folder: Path) -> bool:
 
 
 def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """Set up loggers, log how the run was started, write config.yaml, and seed.
+    """Set up loggers, log how the run was started, write config.yaml and the id of the run, and seed.
 
     It does what Detectron2's `default_setup` does, which parses the whole config for each key that it reads and colors
     the config for a terminal, also in log.txt: here in a tenth of the time.
@@ -87,10 +88,15 @@ def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
         text = dump_config(cfg)
         logger.info(f"Running with full config:\n{text}")
         file = Path(cfg.OUTPUT_DIR) / "config.yaml"
-        write_text(file, text)
+        write_config(file, text, read_run_id(cfg.OUTPUT_DIR) if args.eval_only else provide_run_id(cfg.OUTPUT_DIR))
         logger.info(f"Full config saved to {file}")
 
     # Each process has another seed, so that their augmentations differ.
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     if not args.eval_only:
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+
+
+def write_config(file: Path, text: str, run_id: str) -> None:
+    """Write a config, with the id of its run, if it has one, as a comment."""
+    write_text(file, f"# run {run_id}\n{text}" if run_id else text)

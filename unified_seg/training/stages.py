@@ -4,6 +4,7 @@ import gc
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,7 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch import nn
 
-from unified_seg.checkpoint import (
-    Checkpointer,
-    CheckpointError,
-    forget_last_checkpoint,
-    read_checkpoint,
-    read_last_checkpoint,
-)
+from unified_seg.checkpoint import Checkpointer, CheckpointError, read_checkpoint
 from unified_seg.checkpoint.run_state import read_seconds, read_trainer_state
 from unified_seg.config import ConfigError, Stage, dump_config
 from unified_seg.config.refused import is_url
@@ -28,12 +23,13 @@ from unified_seg.data.resolve import resolve_stages
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
+from unified_seg.training.lifecycle.identity import find_checkpoint, is_final, provide_run_id
+from unified_seg.training.lifecycle.processes import call_in_first
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.resume import keep_value_range
-from unified_seg.training.run_setup import prepare_output_folder
+from unified_seg.training.run_setup import prepare_output_folder, write_config
 from unified_seg.training.step import get_autocast_dtype
 from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
-from unified_seg_files import write_text
 
 logger = logging.getLogger(__name__)
 
@@ -58,32 +54,46 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
         logger.warning(f"SOLVER.STAGES: {', '.join(unused)} of STAGES not used")
     check_stages(stages)
     num_skipped = num_skipped_stages(stages)
+    first, checkpoint = find_position(stages) if resume else (num_skipped, None)
     results = None
-    for number, stage in enumerate(stages, 1):
-        title, is_last = f"stage {stage.name} ({number} of {len(stages)})", number == len(stages)
-        checkpoint = read_last_checkpoint(stage.config.OUTPUT_DIR) if resume else ""
-        if number <= num_skipped:
+    for number, stage in enumerate(stages):
+        title = f"stage {stage.name} ({number + 1} of {len(stages)})"
+        if number < num_skipped:
             logger.info(f"{title}: not trained, the result is {stages[num_skipped - 1].result}")
-        elif checkpoint == FINAL_WEIGHTS and not is_last:
+        elif number < first:
             logger.info(f"{title}: trained before")
         else:
-            logger.info(f"{title}: {f'resumes from {checkpoint}' if checkpoint else 'starts from its beginning'}")
-            if not is_last:
-                if comm.is_main_process():
-                    prepare_output_folder(stage.config.OUTPUT_DIR)
-                _write_config(stage)
-            trainer = _make_trainer(stage, resume=bool(checkpoint))
-            if not checkpoint:
-                # Only now: if the run can't start, the earlier one can still be resumed.
-                _forget_checkpoints(stages[number - 1 :])
+            is_resumed = number == first and checkpoint is not None
+            logger.info(f"{title}: {f'resumes from {checkpoint}' if is_resumed else 'starts from its beginning'}")
+            if stage is not stages[-1]:
+                call_in_first(partial(_prepare_folder, stage, cfg.OUTPUT_DIR))
+            trainer = _make_trainer(stage, resume=is_resumed)
             results = trainer.train()
             # Its hooks refer to it; it must not keep its model on the GPU while the next stage is trained.
             del trainer
             gc.collect()
     if comm.is_main_process() and results:
-        seconds = sum(_read_train_seconds(stage) for stage in stages[num_skipped:])
-        add_to_results(get_results_file(stages[-1].config), train_s=seconds)
+        seconds = [_read_train_seconds(stage) for stage in stages[num_skipped:]]
+        if None not in seconds:
+            add_to_results(get_results_file(stages[-1].config), train_s=sum(filter(None, seconds)))
     return results
+
+
+def find_position(stages: Sequence[Stage]) -> tuple[int, str | None]:
+    """Return the number, from 0, of the stage at which a run goes on, and the name of its checkpoint, if it has one.
+
+    A stage that has a checkpoint shows that those before it are complete, whatever is left of their folders.
+
+    Raises:
+        CheckpointError: all checkpoints of that stage are damaged.
+    """
+    start = num_skipped_stages(stages)
+    for number in range(len(stages) - 1, start - 1, -1):
+        found = find_checkpoint(stages[number].config.OUTPUT_DIR)
+        if found is not None:
+            is_complete = is_final(found) and number < len(stages) - 1
+            return (number + 1, None) if is_complete else (number, found.file.name)
+    return start, None
 
 
 def check_stages(stages: Sequence[Stage]) -> None:
@@ -161,19 +171,14 @@ def _make_trainer(stage: Stage, resume: bool) -> Trainer:
     return trainer
 
 
-def _forget_checkpoints(stages: Sequence[Stage]) -> None:
-    """Make sure that these stages are not resumed from an earlier run; the weights stay where they are."""
-    if comm.is_main_process():
-        for stage in stages:
-            forget_last_checkpoint(stage.config.OUTPUT_DIR)
+def _prepare_folder(stage: Stage, folder_of_run: str) -> None:
+    folder = stage.config.OUTPUT_DIR
+    prepare_output_folder(folder)
+    run_id = provide_run_id(folder, provide_run_id(folder_of_run))
+    write_config(Path(folder) / "config.yaml", dump_config(stage.config), run_id)
 
 
-def _write_config(stage: Stage) -> None:
-    if comm.is_main_process():
-        write_text(Path(stage.config.OUTPUT_DIR) / "config.yaml", dump_config(stage.config))
-
-
-def _read_train_seconds(stage: Stage) -> float:
-    """Return the duration of the stage's training, over all its runs."""
+def _read_train_seconds(stage: Stage) -> float | None:
+    """Return the duration of the stage's training, over all its runs; None if its result is no longer there."""
     file = Path(stage.config.OUTPUT_DIR) / FINAL_WEIGHTS
-    return read_seconds(read_trainer_state(read_checkpoint(file, mmap=True), file), file)
+    return read_seconds(read_trainer_state(read_checkpoint(file, mmap=True), file), file) if file.is_file() else None

@@ -1,7 +1,8 @@
 """One training step, in full or mixed precision, on any device."""
 
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -10,11 +11,17 @@ from detectron2.engine import SimpleTrainer
 from torch import nn
 
 from unified_seg.config import ConfigError
+from unified_seg.errors import UserError
 from unified_seg.hints import format_hint
+from unified_seg.words import join_some
 
 # Of the classes of optimizers that Detectron2 makes for SOLVER.CLIP_GRADIENTS.
 CLIPPING_SUFFIX = "WithGradientClip"
 PRECISIONS = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class TrainingDiverged(UserError, FloatingPointError):
+    """A loss, a gradient or a weight is not finite; the message names it."""
 
 
 def get_autocast_dtype(cfg: CfgNode) -> torch.dtype | None:
@@ -58,21 +65,55 @@ class StepTrainer(SimpleTrainer):
         self.device_type = next(model.parameters()).device.type
         # bfloat16 has the range of float32; only float16 needs its gradients scaled.
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=precision is torch.float16)
+        self.batch: list[dict[str, Any]] | None = None  # of the step; None while it is loaded
 
     def run_step(self) -> None:
+        """Train on the next batch.
+
+        Raises:
+            TrainingDiverged: a loss or a gradient is not finite; the weights are those before the step.
+        """
         start = time.perf_counter()
-        data = next(self._data_loader_iter)
+        self.batch = None
+        self.batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
 
         with torch.autocast(self.device_type, dtype=self.precision, enabled=self.precision is not None):
-            losses = self.model(data)
+            losses = self.model(self.batch)
         self.optimizer.zero_grad()
         self.grad_scaler.scale(sum(losses.values())).backward()
 
-        # Raises on a loss that is not finite, before the optimizer can spoil the weights.
-        self._write_metrics(losses, data_time)
+        # All numbers of the step come from the device at once.
+        largest = self._find_largest_gradient()
+        numbers = torch.stack([loss.detach().float() for loss in losses.values()] + [largest]).cpu()
+        values = dict(zip(losses, numbers))
+        self._check_finite(values, numbers[-1])
+        self._write_metrics(values, data_time)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
+
+    def _find_largest_gradient(self) -> torch.Tensor:
+        """Return the largest absolute value of a gradient; 0 for scaled gradients, of which the scaler skips some."""
+        gradients = [parameter.grad for parameter in self._trained_parameters() if parameter.grad is not None]
+        if self.grad_scaler.is_enabled() or not gradients:
+            return torch.zeros((), device=self.device_type)
+        return torch.stack(torch._foreach_norm(gradients, math.inf)).max().float()
+
+    def _check_finite(self, losses: Mapping[str, torch.Tensor], largest_gradient: torch.Tensor) -> None:
+        """Raise TrainingDiverged with what is not finite, and with what the user needs to find the cause."""
+        faults = [f"{name} is {value.item()}" for name, value in losses.items() if not value.isfinite()]
+        if not faults and largest_gradient.isfinite():
+            return
+        if not faults:
+            named = zip(self._list_parameters(), self._trained_parameters())
+            faults = [f"the gradient of {name}" for name, parameter in named if not _is_finite(parameter.grad)]
+            faults = [f"{faults[0]} is not finite"]
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
+        files = join_some((str(each.get("file_name", "?")) for each in self.batch or ()), 8)
+        raise TrainingDiverged(
+            f"the training diverged at iteration={self.iter}: {', '.join(faults)} (learning rate {rate:g}; "
+            f"images: {files})"
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the optimizer, with the names of its parameters, and of the gradient scaler."""
@@ -106,7 +147,7 @@ class StepTrainer(SimpleTrainer):
         number_of = {name: number for number, name in enumerate(state_dict.get("parameters", names))}
         numbers = ((number, number_of.get(name)) for number, name in enumerate(names))
         own["state"] = {number: saved["state"][old] for number, old in numbers if old in saved["state"]}
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        parameters = self._trained_parameters()
         for number, values in own["state"].items():
             _check_shapes(values, parameters[number], names[number])
         self.optimizer.load_state_dict(own)
@@ -126,7 +167,14 @@ class StepTrainer(SimpleTrainer):
     def _list_parameters(self) -> list[str]:
         """Return the names of the optimizer's parameters, in the order of its groups."""
         name_of = {id(parameter): name for name, parameter in unwrap(self.model).named_parameters()}
-        return [name_of[id(parameter)] for group in self.optimizer.param_groups for parameter in group["params"]]
+        return [name_of[id(parameter)] for parameter in self._trained_parameters()]
+
+    def _trained_parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+
+def _is_finite(gradient: torch.Tensor | None) -> bool:
+    return gradient is None or bool(gradient.isfinite().all())
 
 
 def _check_shapes(values: dict[str, Any], parameter: nn.Parameter, name: str) -> None:

@@ -1,7 +1,6 @@
 """Training and evaluation of a config, on Detectron2's DefaultTrainer."""
 
 import logging
-import math
 import time
 import weakref
 from collections import OrderedDict
@@ -12,12 +11,13 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer, HookBase, TrainerBase
-from detectron2.engine.hooks import EvalHook
-from detectron2.evaluation import DatasetEvaluators
+from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
+from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
+from detectron2.utils.events import CommonMetricPrinter, EventWriter, TensorboardXWriter
 from detectron2.utils.logger import log_first_n
-from torch import distributed, nn
+from torch import nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError, write_checkpoint
 from unified_seg.checkpoint.run_state import read_iterations, read_seconds
@@ -42,15 +42,22 @@ from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
+from unified_seg.ops.random_numbers import set_random_state
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
-from unified_seg.training.hooks import BestCheckpoint, PictureSamples, ProgressBar
+from unified_seg.training.hooks import BestCheckpoint, Evaluation, PictureSamples, ProgressBar, leave_out_nan
+from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, read_process_state
+from unified_seg.training.lifecycle.identity import find_checkpoint, provide_run_id
+from unified_seg.training.lifecycle.loop import TrainingLoop
+from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, MetricsFile, drop_lines_from
+from unified_seg.training.lifecycle.processes import broadcast_buffers, distribute
+from unified_seg.training.lifecycle.signals import StopSignals
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import StepTrainer, get_autocast_dtype, unwrap
 
 logger = logging.getLogger(__name__)
 
 
-class Trainer(DefaultTrainer):
+class Trainer(TrainingLoop):
     """Detectron2's trainer with this project's data pipeline, mixed precision, checkpoints and evaluation.
 
     Args:
@@ -80,7 +87,12 @@ class Trainer(DefaultTrainer):
             required=get_required_weights(model),
             trainer=weakref.proxy(self),
         )
+        self.run_id = comm.all_gather(provide_run_id(cfg.OUTPUT_DIR) if comm.is_main_process() else "")[0]
+        self.signals = StopSignals()
+        self.checkpoints = CheckpointWriter(cfg.SOLVER.CHECKPOINT_PERIOD)
         self.start_iter = 0
+        self.resumed_from = ""  # the name of a checkpoint
+        self.random_state = None
         self.train_s = 0.0  # seconds in training steps, including the time that they wait for data
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
@@ -103,12 +115,17 @@ class Trainer(DefaultTrainer):
 
         Returns:
             The results of the last evaluation; None on other processes than the first.
+
+        Raises:
+            TrainingDiverged, TrainingStopped, ProcessLost: see `train_steps`.
         """
-        super().train()
+        self.train_steps()
         if self.cfg.SOLVER.SAFETENSORS and comm.is_main_process():
-            weights = {"model": unwrap(self.evaluated_model).state_dict(), **describe_training(self.cfg)}
-            write_checkpoint(Path(self.cfg.OUTPUT_DIR, FINAL_WEIGHTS).with_suffix(".safetensors"), weights)
+            state = {"model": unwrap(self.evaluated_model).state_dict(), **describe_training(self.cfg)}
+            write_checkpoint(Path(self.cfg.OUTPUT_DIR, FINAL_WEIGHTS).with_suffix(".safetensors"), state)
         results = getattr(self, "_last_eval_results", None)
+        if comm.is_main_process() and self.cfg.TEST.EXPECTED_RESULTS:
+            verify_results(self.cfg, results)
         if comm.is_main_process() and results:
             weights = str(Path(self.cfg.OUTPUT_DIR) / FINAL_WEIGHTS)
             add_to_results(get_results_file(self.cfg), train_s=self.train_s, weights=weights)
@@ -116,9 +133,10 @@ class Trainer(DefaultTrainer):
 
     def build_hooks(self) -> list[HookBase | None]:
         """Return Detectron2's hooks and those of this project; the writer stays last, to write their values too."""
-        hooks = super().build_hooks()
-        evaluation = EvalHook(self.cfg.TEST.EVAL_PERIOD, self._evaluate)
-        hooks = [evaluation if isinstance(hook, EvalHook) else hook for hook in hooks]
+        hooks = [hook for hook in super().build_hooks() if not isinstance(hook, PeriodicCheckpointer)]
+        # Checkpoints come before evaluations, which may fail or take long.
+        evaluation = next(number for number, hook in enumerate(hooks) if isinstance(hook, EvalHook))
+        hooks[evaluation : evaluation + 1] = [self.checkpoints, Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
         if not comm.is_main_process():
             return hooks
         added: list[HookBase] = [ProgressBar()]
@@ -128,27 +146,65 @@ class Trainer(DefaultTrainer):
             added.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
         return [*hooks[:-1], *added, hooks[-1]]
 
+    def build_writers(self) -> list[EventWriter]:
+        """Return Detectron2's writers; that of metrics.json opens the file only to add to it."""
+        file = Path(self.cfg.OUTPUT_DIR) / METRICS_FILE
+        return [
+            CommonMetricPrinter(self.max_iter),
+            MetricsFile(file, self.run_id),
+            TensorboardXWriter(self.cfg.OUTPUT_DIR),
+        ]
+
     def _evaluate(self) -> dict[str, Any]:
         """Evaluate, and return the scores for the curves and metrics.json, which can't hold undefined ones."""
         self._last_eval_results = self.test(self.cfg, self.evaluated_model)
-        return _leave_out_nan(self._last_eval_results or {})
+        return leave_out_nan(self._last_eval_results or {})
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """Resume from the last checkpoint in OUTPUT_DIR if there is one, else load MODEL.WEIGHTS.
+        """Resume from the newest good checkpoint of the run in OUTPUT_DIR if there is one, else load MODEL.WEIGHTS.
 
         Raises:
-            CheckpointError: as `Checkpointer.load` does; the resumed run had another model or optimizer.
+            CheckpointError: as `Checkpointer.load` and `find_checkpoint` do; the resumed run had another model or
+                optimizer.
             ConfigError: the resumed run has more iterations than SOLVER.MAX_ITER.
         """
-        is_resumed = resume and self.checkpointer.has_checkpoint()
-        self.checkpointer.complete = is_resumed
-        super().resume_or_load(resume)
-        if not is_resumed:
+        found = find_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
+        self.checkpointer.complete = found is not None
+        if found is None:
+            self.checkpointer.load(self.cfg.MODEL.WEIGHTS, checkpointables=[])
             self._load_average({})
+        else:
+            for reason in found.refused:
+                logger.warning(f"--resume: not from the newest checkpoint: {reason}")
+            self.iter = -1
+            rest = self.checkpointer.load(str(found.file))
+            self.resumed_from = found.file.name
+            self.start_iter = self.checkpoints.num_complete = self.iter + 1
+            if self.iter < 0:
+                logger.warning(f"--resume: {found.file} has weights alone, so the training starts at iteration 0")
+                self._load_average({})
+            self._load_processes(rest)
+        if resume and comm.is_main_process():
+            drop_lines_from(Path(self.cfg.OUTPUT_DIR) / METRICS_FILE, self.start_iter)
+
+    def _load_processes(self, checkpoint: Mapping[str, Any]) -> None:
+        """Let the images and the random numbers of this process go on where they stopped."""
+        state = read_process_state(checkpoint.get("processes"), comm.get_rank(), comm.get_world_size())
+        try:
+            if (stream := state.get("stream")) is not None and hasattr(self.data_loader, "load_state_dict"):
+                self.data_loader.load_state_dict(stream)
+            elif self.start_iter:
+                logger.warning("--resume: the checkpoint does not say which images come next: their order starts anew")
+            self.random_state = state.get("random")
+            if self.random_state is not None:
+                set_random_state(self.random_state)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"--resume: the state of a process is damaged: {error!r:.200}") from None
 
     def state_dict(self) -> dict[str, Any]:
         # Detectron2 0.6 would leave out the optimizer.
-        state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
+        state = {**TrainerBase.state_dict(self), "iteration": self.checkpoints.num_complete - 1}
+        state |= {"_trainer": self._trainer.state_dict(), "train_s": self.train_s}
         if self.average is not None:
             state["average"] = self.average.state_dict(unwrap(self.model))
         state["config"] = dump_config(self.cfg)
@@ -296,15 +352,6 @@ class Trainer(DefaultTrainer):
         return next(iter(results.values())) if len(results) == 1 else results, failures
 
 
-def _leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested mappings without their values that are NaN."""
-    return {
-        key: _leave_out_nan(value) if isinstance(value, Mapping) else value
-        for key, value in results.items()
-        if isinstance(value, Mapping) or not math.isnan(value)
-    }
-
-
 def get_required_weights(model: nn.Module) -> list[str]:
     """Return the names of the weights without which the model can't be trained, see `FreezableModel`."""
     return model.required_weights() if isinstance(model, FreezableModel) else []
@@ -313,23 +360,3 @@ def get_required_weights(model: nn.Module) -> list[str]:
 def get_results_file(cfg: CfgNode) -> Path:
     """Return the file of a run's evaluation results."""
     return Path(cfg.OUTPUT_DIR) / "inference" / "results.json"
-
-
-def broadcast_buffers(model: nn.Module) -> None:
-    """Give every process the buffers of the first one, which checkpoints hold.
-
-    Each process gathers BatchNorm statistics of its own, and would evaluate its images with them.
-    """
-    if comm.get_world_size() > 1:
-        for buffer in model.buffers():
-            distributed.broadcast(buffer, 0)
-
-
-def distribute(model: nn.Module) -> nn.Module:
-    """Wrap the model in DistributedDataParallel if there are several processes, on CUDA or on CPUs."""
-    if comm.get_world_size() == 1:
-        return model
-    on_gpu = next(model.parameters()).is_cuda
-    return nn.parallel.DistributedDataParallel(
-        model, device_ids=[torch.cuda.current_device()] if on_gpu else None, broadcast_buffers=False
-    )

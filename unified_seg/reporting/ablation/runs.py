@@ -18,6 +18,7 @@ from unified_seg.config.stages import num_skipped_stages
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record
 from unified_seg.reporting.errors import ReportingError
+from unified_seg.training.lifecycle.identity import holds_run
 
 CHECKPOINT = "model_final.pth"
 #: Keys whose change does not make another run: where it is written, and on how many processes it loads images.
@@ -28,7 +29,7 @@ class State(Enum):
     """The state of a run's folder."""
 
     ABSENT = "absent"
-    INTERRUPTED = "interrupted"  # with a checkpoint to resume from
+    INTERRUPTED = "interrupted"  # with a checkpoint to resume from, or killed before its first one
     DIFFERENT = "different"  # a run of another config or base: it is renamed, never resumed or deleted
     FINISHED = "finished"
 
@@ -71,8 +72,8 @@ class Run:
             return State.DIFFERENT
         if record.finished is not None and (self.folder / RESULTS).is_file():
             return State.FINISHED
-        can_resume = any(any(folder.glob("*.pth")) for folder, _ in self.trainings)
-        return State.INTERRUPTED if can_resume else State.ABSENT
+        has_begun = any(holds_run(folder) for folder, _ in self.trainings)
+        return State.INTERRUPTED if has_begun else State.ABSENT
 
     def list_differences(self, record: RunRecord) -> list[str]:
         """Return in words what differs between the recorded run and this one; nothing if they are the same run."""

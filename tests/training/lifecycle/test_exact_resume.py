@@ -1,0 +1,95 @@
+"""A run that is stopped and resumed ends as one that was not: weights, optimizer, random numbers, order of images."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from chain_model import chain_config
+from detectron2.config import CfgNode
+from detectron2.engine import HookBase
+from detectron2.utils.env import seed_all_rng
+
+from unified_seg.training.lifecycle.signals import TrainingStopped
+from unified_seg.training.trainer import Trainer
+
+ITERATIONS = 7
+
+
+class Recorder(HookBase):
+    """Notes the images of each step, and stops the training after one."""
+
+    def __init__(self, stop_after: int | None = None):
+        self.stop_after = stop_after
+        self.images: list[tuple[str, ...]] = []
+
+    def after_step(self) -> None:
+        batch = self.trainer._trainer.batch
+        self.images.append(tuple(Path(each["file_name"]).name for each in batch))
+        if self.trainer.iter + 1 == self.stop_after:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def config(tiny_config: CfgNode) -> CfgNode:
+    cfg = chain_config(tiny_config)
+    cfg.DATASETS.CHECK_LABELS, cfg.DATASETS.TEST = False, ()
+    cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD = 0.05, ITERATIONS, 100
+    cfg.INPUT.ROTATION.DEGREES, cfg.INPUT.ROTATION.PROB = 10.0, 0.5
+    return cfg
+
+
+def train(cfg: CfgNode, folder: Path, *, stop_after: int | None = None, resume: bool = False) -> list[tuple[str, ...]]:
+    """Train to the end, or until a signal after some iterations; return the images of each step."""
+    seed_all_rng(None if resume else cfg.SEED)
+    cfg.OUTPUT_DIR = str(folder)
+    trainer, recorder = Trainer(cfg), Recorder(stop_after)
+    trainer.resume_or_load(resume)
+    trainer.register_hooks([recorder])
+    if stop_after is None:
+        trainer.train()
+    else:
+        with pytest.raises(TrainingStopped) as stop:
+            trainer.train()
+        assert stop.value.code == 128 + signal.SIGTERM
+    return recorder.images
+
+
+def read_end(folder: Path) -> dict[str, Any]:
+    """Return what the last checkpoint holds, without times and ids."""
+    state = torch.load(folder / "model_final.pth", weights_only=True)
+    for key in ("run", "config"):
+        state.pop(key, None)
+    for key in ("train_s", "config"):
+        state["trainer"].pop(key)
+    return state
+
+
+def same(one: Any, other: Any) -> bool:
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "workers", "averaged"),
+    [
+        ("SGD", 0, False), ("ADAMW", 0, False), ("SGD", 1, False), ("ADAMW", 1, False),
+        ("SGD", 2, False), ("ADAMW", 2, False), ("SGD", 2, True), ("ADAMW", 0, True),
+    ],
+)  # fmt: skip
+def test_a_stopped_run_ends_as_one_that_was_not(
+    config: CfgNode, tmp_path: Path, optimizer: str, workers: int, averaged: bool
+) -> None:
+    config.SOLVER.OPTIMIZER, config.DATALOADER.NUM_WORKERS, config.MODEL_EMA.ENABLED = optimizer, workers, averaged
+    whole = train(config, tmp_path / "whole")
+    first = train(config, tmp_path / "parts", stop_after=3)
+    second = train(config, tmp_path / "parts", resume=True)
+    assert first + second == whole and len(set(whole)) > 1
+    one, other = read_end(tmp_path / "whole"), read_end(tmp_path / "parts")
+    assert {key for key in one if not same(one[key], other[key])} == set()

@@ -1,0 +1,136 @@
+"""Checkpoints of a run: the weights, and all that its processes need to go on exactly."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+from torch import nn
+
+from unified_seg.checkpoint import CheckpointError, forget_last_checkpoint
+from unified_seg.checkpoint.run_folder import PERIODIC_NAME, write_last_checkpoint
+from unified_seg.config.stages import FINAL_WEIGHTS
+from unified_seg.ops.random_numbers import get_random_state
+from unified_seg.training.step import TrainingDiverged, unwrap
+
+# A checkpoint whose weights gave a loss that many times that of the first step is one of a training that diverges.
+DIVERGED_FACTOR = 10.0
+DIVERGED_SUFFIX = ".diverged"
+
+logger = logging.getLogger(__name__)
+
+
+class CheckpointWriter(HookBase):
+    """A hook that writes a checkpoint every `period` iterations and model_final.pth at the end.
+
+    All processes have it: the first one writes the states of all.
+
+    Args:
+        period: in iterations.
+
+    Attributes:
+        num_complete: iterations of the run that are complete.
+        last_saved: the iteration of the last checkpoint that this process wrote; -1 before one.
+    """
+
+    def __init__(self, period: int):
+        self.period = period
+        self.num_complete = 0
+        self.last_saved = -1
+
+    def before_train(self) -> None:
+        self.num_complete = self.trainer.start_iter
+        # A run that was killed between its last step and model_final.pth has no step left that would write it.
+        if self.trainer.start_iter == self.trainer.max_iter and self.trainer.resumed_from != FINAL_WEIGHTS:
+            self._save(self.trainer.max_iter - 1, Path(FINAL_WEIGHTS).stem)
+
+    def after_step(self) -> None:
+        iteration = self.trainer.iter
+        self.num_complete = iteration + 1
+        if (iteration + 1) % self.period == 0:
+            self._save(iteration, f"model_{iteration:07d}")
+        if iteration + 1 == self.trainer.max_iter:
+            self._save(iteration, Path(FINAL_WEIGHTS).stem)
+
+    def save_last(self) -> None:
+        """Write a checkpoint of the last complete iteration, unless there is one."""
+        iteration = self.num_complete - 1
+        if iteration >= self.trainer.start_iter and iteration != self.last_saved:
+            self._save(iteration, f"model_{iteration:07d}")
+
+    def set_diverged_aside(self) -> str:
+        """Rename checkpoints of weights that had diverged already, so that nothing resumes from them.
+
+        Returns:
+            The checkpoint from which the run resumes now; "" if there is none.
+        """
+        folder, start = Path(self.trainer.cfg.OUTPUT_DIR), self.trainer.start_iter
+        history = self.trainer.storage.histories().get("total_loss")
+        losses = [] if history is None else history.values()
+        limit = DIVERGED_FACTOR * next((loss for loss, _ in losses if loss > 0), 0.0)
+        # The weights after iteration i gave the loss of iteration i + 1.
+        last_sound = max((iteration for loss, iteration in losses if loss <= limit), default=start)
+        numbers = {int(match[1]): file for file in folder.iterdir() if (match := PERIODIC_NAME.fullmatch(file.name))}
+        for number, file in numbers.items():
+            if number >= last_sound and number >= start:
+                file.rename(file.with_name(file.name + DIVERGED_SUFFIX))
+                logger.warning(f"{file}: its weights have diverged already; renamed, so that nothing resumes from them")
+        sound = [number for number in numbers if (folder / numbers[number].name).exists()]
+        if not sound:
+            forget_last_checkpoint(folder)
+            return ""
+        name = numbers[max(sound)].name
+        write_last_checkpoint(folder, name)
+        return name
+
+    def _save(self, iteration: int, name: str) -> None:
+        trainer = self.trainer
+        own = {"random": get_random_state(), "stream": get_stream_state(trainer.data_loader)}
+        states = comm.gather(own)
+        if comm.is_main_process():
+            check_finite(unwrap(trainer.evaluated_model), iteration)
+            trainer.checkpointer.save(name, iteration=iteration, run=trainer.run_id, processes=states)
+        self.last_saved = iteration
+
+
+def check_finite(model: nn.Module, iteration: int) -> None:
+    """Raise TrainingDiverged if a weight is not finite: such weights are never saved."""
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise TrainingDiverged(
+                f"the training diverged at iteration={iteration}: {name} has values that are not finite"
+            )
+
+
+def get_stream_state(loader: Any) -> dict[str, Any] | None:
+    """Return the position of a loader; None for one that has none, such as Detectron2's own."""
+    return loader.state_dict() if hasattr(loader, "state_dict") else None
+
+
+def read_process_state(states: Any, rank: int, num_processes: int) -> Mapping[str, Any]:
+    """Return what a process goes on with, of the states that a checkpoint has of all processes of its run.
+
+    If the run had another number of processes, the images go on after those that were taken, in the same order, and
+    each process has new random numbers.
+
+    Returns:
+        With "random" and "stream"; empty for a checkpoint of an earlier version, or one with weights alone.
+
+    Raises:
+        CheckpointError: the states are damaged.
+    """
+    if states is None:
+        return {}
+    try:
+        if len(states) == num_processes:
+            return states[rank]
+        streams = [state["stream"] for state in states]
+        if None in streams:
+            return {}
+        taken = sum(stream["next"] for stream in streams)
+        return {"stream": {**streams[0], "next": -(-taken // num_processes), "waiting": []}}
+    except (TypeError, LookupError, ValueError) as error:
+        raise CheckpointError(f"--resume: the states of the processes are damaged: {error!r:.200}") from None
