@@ -9,11 +9,13 @@ from campaigns.concurrency import Concurrency
 from campaigns.damaged_checkpoints import Flips, Truncations
 from campaigns.full_disk import FullDisk
 from campaigns.payloads import Payloads
+from campaigns.runs.kills import Kills, StagedKills
+from campaigns.runs.resumes import Resumes
 from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 
 CAMPAIGNS: dict[str, type[Campaign]] = {
-    each.name: each for each in (Payloads, Concurrency, FullDisk, Flips, Truncations)
+    each.name: each for each in (Payloads, Concurrency, FullDisk, Flips, Truncations, Kills, StagedKills, Resumes)
 }
 
 
