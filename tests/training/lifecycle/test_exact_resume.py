@@ -76,13 +76,11 @@ def same(one: Any, other: Any) -> bool:
     return one == other
 
 
+# The campaign "resumes" of tools/torture.py has more.
 @pytest.mark.parametrize(
     ("optimizer", "workers", "averaged"),
-    [
-        ("SGD", 0, False), ("ADAMW", 0, False), ("SGD", 1, False), ("ADAMW", 1, False),
-        ("SGD", 2, False), ("ADAMW", 2, False), ("SGD", 2, True), ("ADAMW", 0, True),
-    ],
-)  # fmt: skip
+    [("SGD", 0, False), ("ADAMW", 0, True), ("ADAMW", 1, False), ("SGD", 2, True)],
+)
 def test_a_stopped_run_ends_as_one_that_was_not(
     config: CfgNode, tmp_path: Path, optimizer: str, workers: int, averaged: bool
 ) -> None:

@@ -48,12 +48,14 @@ class CheckpointWriter(HookBase):
             self._save(self.trainer.max_iter - 1, Path(FINAL_WEIGHTS).stem)
 
     def after_step(self) -> None:
-        iteration = self.trainer.iter
-        self.num_complete = iteration + 1
-        if (iteration + 1) % self.period == 0:
-            self._save(iteration, f"model_{iteration:07d}")
-        if iteration + 1 == self.trainer.max_iter:
-            self._save(iteration, Path(FINAL_WEIGHTS).stem)
+        self.num_complete = self.trainer.iter + 1
+        if self.num_complete < self.trainer.max_iter:
+            self._save_periodic()
+
+    def save_end(self) -> None:
+        """Write the checkpoints of the last iteration, after its metrics are written: no later step writes those."""
+        self._save_periodic()
+        self._save(self.num_complete - 1, Path(FINAL_WEIGHTS).stem)
 
     def save_last(self) -> None:
         """Write a checkpoint of the last complete iteration, unless there is one."""
@@ -85,6 +87,10 @@ class CheckpointWriter(HookBase):
         name = numbers[max(sound)].name
         write_last_checkpoint(folder, name)
         return name
+
+    def _save_periodic(self) -> None:
+        if self.num_complete % self.period == 0:
+            self._save(self.num_complete - 1, f"model_{self.num_complete - 1:07d}")
 
     def _save(self, iteration: int, name: str) -> None:
         trainer = self.trainer
