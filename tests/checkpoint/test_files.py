@@ -13,13 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unified_seg.checkpoint import (
-    CheckpointError,
-    forget_last_checkpoint,
-    read_checkpoint,
-    read_last_checkpoint,
-    write_checkpoint,
-)
+from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 
 
 @pytest.mark.parametrize("mmap", [False, True])
@@ -49,15 +43,6 @@ def test_empty_file_is_named(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "m.pth", {})
     with pytest.raises(CheckpointError, match=r"m\.pth"):
         read_checkpoint(tmp_path / "m.pth")
-
-
-def test_last_checkpoint_is_read_and_forgotten(tmp_path: Path) -> None:
-    assert read_last_checkpoint(tmp_path) == ""
-    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
-    assert read_last_checkpoint(tmp_path) == "model_0000001.pth"
-    for _ in range(2):
-        forget_last_checkpoint(tmp_path)
-        assert read_last_checkpoint(tmp_path) == ""
 
 
 def write_compressed(path: Path) -> None:
@@ -121,29 +106,6 @@ def test_any_damage_is_a_checkpoint_error_or_harmless(data: st.DataObject, tmp_p
         read_checkpoint(file)
     except CheckpointError as error:
         assert "\n" not in str(error)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../m.pth",
-        "/etc/m.pth",
-        "a/m.pth",
-        "..",
-        "m.pkl",
-        "m\0.pth",
-        "link.pth",
-        ".hidden.pth",
-        "x" * 5000,
-        "\x1b[31m.pth",
-    ],
-)
-def test_last_checkpoint_names_only_a_file_of_its_folder(name: str, tmp_path: Path) -> None:
-    (tmp_path / "link.pth").symlink_to("/etc/passwd")
-    (tmp_path / "last_checkpoint").write_text(name)
-    with pytest.raises(CheckpointError, match=r"last_checkpoint: ") as error:
-        read_last_checkpoint(tmp_path)
-    assert "\x1b" not in str(error.value)
 
 
 def test_disk_without_space_is_said_and_the_older_file_stays(tmp_path: Path) -> None:

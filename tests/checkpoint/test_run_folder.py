@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from unified_seg.checkpoint import CheckpointError, find_newest_checkpoint, forget_last_checkpoint, write_checkpoint
-from unified_seg.checkpoint.run_folder import write_last_checkpoint
+from unified_seg.checkpoint.run_folder import read_last_checkpoint, write_last_checkpoint
 
 OLD, MIDDLE, NEW, FINAL = "model_0000001.pth", "model_0000003.pth", "model_0000005.pth", "model_final.pth"
 ITERATIONS = {OLD: 2, MIDDLE: 4, NEW: 6, FINAL: 6}
@@ -181,3 +181,35 @@ def test_files_of_earlier_versions_are_good(run: Path) -> None:
     (run / OLD).write_bytes((run / FINAL).read_bytes()[:-1])
     write_last_checkpoint(run, OLD)
     assert find(run) == (FINAL, 6)
+
+
+def test_last_checkpoint_is_read_and_forgotten(tmp_path: Path) -> None:
+    assert read_last_checkpoint(tmp_path) == ""
+    (tmp_path / "last_checkpoint").write_text("model_0000001.pth")
+    assert read_last_checkpoint(tmp_path) == "model_0000001.pth"
+    for _ in range(2):
+        forget_last_checkpoint(tmp_path)
+        assert read_last_checkpoint(tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../m.pth",
+        "/etc/m.pth",
+        "a/m.pth",
+        "..",
+        "m.pkl",
+        "m\0.pth",
+        "link.pth",
+        ".hidden.pth",
+        "x" * 5000,
+        "\x1b[31m.pth",
+    ],
+)
+def test_last_checkpoint_names_only_a_file_of_its_folder(name: str, tmp_path: Path) -> None:
+    (tmp_path / "link.pth").symlink_to("/etc/passwd")
+    (tmp_path / "last_checkpoint").write_text(name)
+    with pytest.raises(CheckpointError, match=r"last_checkpoint: ") as error:
+        read_last_checkpoint(tmp_path)
+    assert "\x1b" not in str(error.value)

@@ -8,10 +8,10 @@ import pytest
 from campaigns import command
 from campaigns.campaign import Campaign, Outcome, run_campaign, write_report
 from campaigns.concurrency import Concurrency
-from campaigns.damaged_checkpoints import KINDS, Flips, Truncations
 from campaigns.full_disk import WRITERS, FullDisk
 from campaigns.hostile import PAYLOADS
 from campaigns.payloads import Payloads
+from campaigns.runs.damaged_checkpoints import KINDS, Flips, Truncations
 from campaigns.watched_process import WatchedProcess
 
 ROOT = Path(__file__).parents[2]

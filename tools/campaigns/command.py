@@ -6,9 +6,9 @@ from pathlib import Path
 
 from campaigns.campaign import Campaign, run_campaign, write_report
 from campaigns.concurrency import Concurrency
-from campaigns.damaged_checkpoints import Flips, Truncations
 from campaigns.full_disk import FullDisk
 from campaigns.payloads import Payloads
+from campaigns.runs.damaged_checkpoints import Flips, Truncations
 from campaigns.runs.kills import Kills, StagedKills
 from campaigns.runs.resumes import Resumes
 from unified_seg.errors import UserError

@@ -1,6 +1,7 @@
 """Hostile and damaged checkpoints, names of checkpoints and confusion matrices."""
 
 import io
+import json
 import os
 import pickle
 import random
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from campaigns.hostile import Call, harm, mutate, payload, traversal
+from campaigns.hostile import Call, command, harm, mutate, payload, traversal
+from unified_seg.checkpoint import write_checkpoint
 
 
 @payload
@@ -37,6 +39,23 @@ def weights_damaged(draw: random.Random, inside: Path, outside: Path) -> tuple[s
     else:
         (inside / name).write_bytes(pickle.dumps({"model": {key: value.numpy() for key, value in weights.items()}}))
     (inside / name).write_bytes(mutate(draw, (inside / name).read_bytes()))
+    return "read_weights", name
+
+
+@payload
+def weights_in_safetensors(draw: random.Random, inside: Path, outside: Path) -> tuple[str, Any]:
+    name = draw.choice(["m.safetensors", "m.pth"])
+    if draw.random() < 0.5:
+        content = {"model": {"weight": torch.arange(64.0)}, "note": command(draw, outside)}
+        write_checkpoint(inside / "m.safetensors", content)
+        (inside / name).write_bytes(mutate(draw, (inside / "m.safetensors").read_bytes()))
+    else:
+        size = draw.choice([-1, 0, 4, 1 << 20, 1 << 62])
+        tensor = {"dtype": draw.choice(["F32", "F4", "X"]), "shape": [size, 1], "data_offsets": [0, max(size, 0) * 4]}
+        texts = {"unified_seg": draw.choice(["[" * 100_000, command(draw, outside)])}
+        header = json.dumps({command(draw, outside): tensor, "__metadata__": texts}).encode()
+        length = draw.choice([len(header), draw.randrange(1 << 63)])
+        (inside / name).write_bytes(length.to_bytes(8, "little") + header + bytes(16))
     return "read_weights", name
 
 

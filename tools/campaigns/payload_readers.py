@@ -7,7 +7,7 @@ from typing import Any
 from detectron2.config import get_cfg
 
 import unified_seg  # noqa: F401  (registration)
-from unified_seg.checkpoint import read_checkpoint, read_last_checkpoint
+from unified_seg.checkpoint import find_newest_checkpoint, read_checkpoint
 from unified_seg.checkpoint.downloads import fetch, name_in_cache
 from unified_seg.config import add_unified_seg_config, load_config
 from unified_seg.data.coco.categories import read_classes
@@ -43,8 +43,7 @@ def read_weights(folder: Path, name: str) -> None:
 
 
 def read_resumed(folder: Path, _: Any) -> None:
-    if name := read_last_checkpoint(folder):
-        read_checkpoint(folder / name)
+    find_newest_checkpoint(folder)
 
 
 def read_picture(folder: Path, name: str) -> None:

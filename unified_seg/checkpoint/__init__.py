@@ -2,12 +2,7 @@
 
 from unified_seg.checkpoint.checkpointer import Checkpointer
 from unified_seg.checkpoint.files import CheckpointError, read_checkpoint, write_checkpoint
-from unified_seg.checkpoint.run_folder import (
-    NewestCheckpoint,
-    find_newest_checkpoint,
-    forget_last_checkpoint,
-    read_last_checkpoint,
-)
+from unified_seg.checkpoint.run_folder import NewestCheckpoint, find_newest_checkpoint, forget_last_checkpoint
 
 __all__ = [
     "CheckpointError",
@@ -16,6 +11,5 @@ __all__ = [
     "find_newest_checkpoint",
     "forget_last_checkpoint",
     "read_checkpoint",
-    "read_last_checkpoint",
     "write_checkpoint",
 ]

@@ -19,7 +19,7 @@ from detectron2.utils.events import get_event_storage
 from detectron2.utils.logger import log_first_n
 from tqdm import tqdm
 
-from unified_seg.checkpoint import read_checkpoint, write_checkpoint
+from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_picture
 from unified_seg.inference.trained_model import describe_training
@@ -127,7 +127,11 @@ class BestCheckpoint(HookBase):
     def before_train(self) -> None:
         # The best score is read from the file of the best: checkpoints are written before evaluations.
         if self.trainer.start_iter > 0 and self.path.is_file():
-            earlier = read_checkpoint(self.path)
+            try:
+                earlier = read_checkpoint(self.path)
+            except CheckpointError as error:
+                logger.warning(f"TEST.BEST_CHECKPOINT_METRIC: the best score starts anew: {error}")
+                earlier = {}
             if earlier.get("datasets", self.datasets) == self.datasets:
                 best = earlier.get(self.metric)
                 self.best = best if isinstance(best, float) and not math.isnan(best) else -math.inf

@@ -1,1 +1,4 @@
-"""Campaigns that interrupt trainings: a tiny one, each try in a fork of a process that has imported the library."""
+"""Campaigns with a tiny training.
+
+It is interrupted, each try in a fork of a process that has imported the library, or its checkpoints are damaged.
+"""

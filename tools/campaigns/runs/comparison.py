@@ -22,7 +22,7 @@ def describe_difference(run: Path, expected: Path) -> str | None:
         if not (run / file).exists():
             return f"{file} is missing"
         one, other = (_without_own(read_checkpoint(each / file)) for each in (run, expected))
-        if (path := _find_difference(one, other)) is not None:
+        if (path := find_difference(one, other)) is not None:
             return f"{file}: {path} differs"
         if (fault := _check_metrics(run / folder / "metrics.json")) is not None:
             return fault
@@ -60,7 +60,7 @@ def _without_own(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _find_difference(one: Any, other: Any, path: str = "") -> str | None:
+def find_difference(one: Any, other: Any, path: str = "") -> str | None:
     """Return the path of the first value that is not the same to the last bit."""
     if isinstance(one, torch.Tensor):
         return None if isinstance(other, torch.Tensor) and torch.equal(one, other) else path
@@ -70,7 +70,7 @@ def _find_difference(one: Any, other: Any, path: str = "") -> str | None:
         pairs = ((str(number), *both) for number, both in enumerate(zip(one, other)))
     else:
         return None if one == other else path
-    return next((found for key, a, b in pairs if (found := _find_difference(a, b, f"{path}/{key}"))), None)
+    return next((found for key, a, b in pairs if (found := find_difference(a, b, f"{path}/{key}"))), None)
 
 
 def _check_metrics(file: Path) -> str | None:

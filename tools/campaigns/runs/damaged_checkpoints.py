@@ -4,6 +4,7 @@ A small run is trained once. In each try its last checkpoint is damaged, and the
 process, by what `tools/train_net.py --resume` calls.
 """
 
+import logging
 import random
 import re
 import shutil
@@ -14,30 +15,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.modeling import BACKBONE_REGISTRY
 
 from campaigns.campaign import Campaign
-from toyscapes.writing import generate
+from campaigns.runs.comparison import find_difference
+from campaigns.runs.tiny_run import CampaignBackbone, write_dataset
 from unified_seg import load_config
 from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from unified_seg.data.datasets.cityscapes import register_cityscapes_like
 from unified_seg.training.trainer import Trainer
 
-CONFIG = Path(__file__).resolve().parents[2] / "configs/toyscapes/unified_demo.yaml"
-DATASET = "unified_torture_train"
-SIZE = (64, 128)
-# The last checkpoint is that of 3 iterations, the older one that of 2.
-OVERRIDES = f"""
-DATASETS.TRAIN ('{DATASET}',) DATASETS.TEST () DATASETS.CHECK_LABELS False DATALOADER.NUM_WORKERS 0 MODEL.DEVICE cpu
-MODEL.MASK_ON False MODEL.PROPOSAL_GENERATOR.NAME '' MODEL.ROI_HEADS.NAME '' MODEL.PANOPTIC_FUSION.NAME ''
-MODEL.RESNETS.DEPTH 50 MODEL.RESNETS.WIDTH_PER_GROUP 8 MODEL.RESNETS.STEM_OUT_CHANNELS 16
-MODEL.RESNETS.RES2_OUT_CHANNELS 32 MODEL.FPN.OUT_CHANNELS 32 MODEL.SEM_SEG_HEAD.CONVS_DIM 32
-MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.BRANCH_DIM 32 INPUT.MIN_SIZE_TRAIN (64,) INPUT.MAX_SIZE_TRAIN 128
-SOLVER.IMS_PER_BATCH 2 SOLVER.MAX_ITER 3 SOLVER.CHECKPOINT_PERIOD 2 SEED 1
-"""
+# The last checkpoint is that of 3 iterations, the older one that of 2. Layers are wide, so that a file has 0.5 MB.
+OVERRIDES = ["SOLVER.MAX_ITER", "3", "SOLVER.CHECKPOINT_PERIOD", "2", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "64"]
 LAST, OLDER = "model_final.pth", "model_0000001.pth"
 # What is in the folder beside the damaged file.
-WITH_OLDER, LOST_NAME, ALONE = "older file", "older file, last_checkpoint lost", "no other file"
-# Files without a digest of this project's in a comment.
+WITH_OLDER, LOST_NAME, ALONE = "older file", "older file without last_checkpoint", "no other file"
+# Files that are only read.
 OF_OTHERS, SAFETENSORS = "file of torch.save", "safetensors"
 KINDS = (WITH_OLDER, LOST_NAME, ALONE, OF_OTHERS, SAFETENSORS)
 
@@ -51,10 +44,12 @@ class _DamagedCheckpoints(Campaign):
 
     @contextmanager
     def prepared(self, folder: Path) -> Iterator[None]:
-        data, self.run = folder / "data", folder / "run"
-        generate(data, counts={"train": 4, "heldout": 0, "val": 0}, size=SIZE, workers=1, progress=False)
-        register_cityscapes_like(DATASET, data, "train")
-        self.trainer = Trainer(load_config(CONFIG, [*OVERRIDES.split(), "OUTPUT_DIR", str(self.run)]))
+        write_dataset(folder)
+        if CampaignBackbone.__name__ not in BACKBONE_REGISTRY:
+            BACKBONE_REGISTRY.register(CampaignBackbone)
+        self.run = folder / "run"
+        before = set(DatasetCatalog.list())
+        self.trainer = Trainer(load_config(folder / "config.yaml", [*OVERRIDES, "OUTPUT_DIR", str(self.run)]))
         self.trainer.resume_or_load(resume=False)
         self.trainer.train()
         self.whole = {name: (self.run / name).read_bytes() for name in (LAST, OLDER)}
@@ -62,7 +57,16 @@ class _DamagedCheckpoints(Campaign):
         self.others = {OF_OTHERS: folder / "others.pth", SAFETENSORS: folder / "weights.safetensors"}
         torch.save(last, self.others[OF_OTHERS])
         write_checkpoint(self.others[SAFETENSORS], {"model": last["model"], "iteration": last["iteration"]})
-        yield
+        log = logging.getLogger("unified_seg")
+        level = log.level
+        log.setLevel(logging.ERROR)  # each try would log which file was not taken
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+            for name in set(DatasetCatalog.list()) - before:
+                DatasetCatalog.remove(name)
+                MetadataCatalog.remove(name)
 
     def attempt(self, seed: int, folder: Path) -> tuple[str, str | None]:
         draw = random.Random(seed)
@@ -88,7 +92,8 @@ class _DamagedCheckpoints(Campaign):
             found = read_checkpoint(file)
         except CheckpointError as error:
             return _check_message(error)
-        return None if _equal(found, expected) else "other content was read"
+        difference = find_difference(found, expected)
+        return None if difference is None else f"{difference} was read with another value"
 
     def _resume(self, kind: str, damaged: bytes, draw: random.Random) -> str | None:
         """Resume the run, whose last checkpoint is damaged."""
@@ -99,6 +104,11 @@ class _DamagedCheckpoints(Campaign):
         (self.run / "last_checkpoint").write_text(LAST)
         if kind == LOST_NAME:
             (self.run / "last_checkpoint").write_text(draw.choice(["", "model_0000007.pth"]))
+        model = self.trainer.evaluated_model
+        with torch.no_grad():  # of the try before
+            for value in model.parameters():
+                value.zero_()
+        self.trainer.start_iter = 0
         try:
             self.trainer.resume_or_load(resume=True)
         except CheckpointError as error:
@@ -107,8 +117,8 @@ class _DamagedCheckpoints(Campaign):
             return "resumed from a damaged file"
         if self.trainer.start_iter != 2:
             return f"resumed after {self.trainer.start_iter} iterations, expected 2"
-        same = _equal(dict(self.trainer.evaluated_model.state_dict()), dict(self.older["model"]))
-        return None if same else "other weights than those of the older file"
+        difference = find_difference(dict(model.state_dict()), dict(self.older["model"]))
+        return None if difference is None else f"{difference} is not that of the older file"
 
 
 class Flips(_DamagedCheckpoints):
@@ -151,14 +161,3 @@ class Truncations(_DamagedCheckpoints):
 
 def _check_message(error: CheckpointError) -> str | None:
     return None if "\n" not in str(error) else f"more than one line: {error}"
-
-
-def _equal(a: Any, b: Any) -> bool:
-    """Return whether nested containers hold the same values."""
-    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_equal(value, b[key]) for key, value in a.items())
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(map(_equal, a, b))
-    return bool(a == b)
