@@ -36,7 +36,6 @@ def config(tiny_config: CfgNode) -> CfgNode:
     cfg = chain_config(tiny_config)
     cfg.DATASETS.CHECK_LABELS, cfg.DATASETS.TEST = False, ()
     cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD = 0.05, ITERATIONS, 100
-    cfg.INPUT.ROTATION.DEGREES, cfg.INPUT.ROTATION.PROB = 10.0, 0.5
     return cfg
 
 
