@@ -56,13 +56,10 @@ def train(cfg: CfgNode, folder: Path, *, stop_after: int | None = None, resume: 
 
 
 def read_end(folder: Path) -> dict[str, Any]:
-    """Return what the last checkpoint holds, without times and ids."""
+    """Return what the last checkpoint holds, without the times and folders of the run."""
     state = torch.load(folder / "model_final.pth", weights_only=True)
-    for key in ("run", "config"):
-        state.pop(key, None)
-    for key in ("train_s", "config"):
-        state["trainer"].pop(key)
-    return state
+    trainer = {key: value for key, value in state["trainer"].items() if key not in ("train_s", "config")}
+    return {key: trainer if key == "trainer" else state[key] for key in ("model", "trainer", "iteration", "processes")}
 
 
 def same(one: Any, other: Any) -> bool:
