@@ -21,7 +21,7 @@ from torch import distributed, nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.checkpoint.run_state import read_iterations, read_seconds
-from unified_seg.config import ConfigError, dump_config
+from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets.alignment import share_records
 from unified_seg.data.pipeline.class_weights import set_class_weights
@@ -39,7 +39,7 @@ from unified_seg.evaluation import (
 )
 from unified_seg.hints import format_hint
 from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
-from unified_seg.inference.trained_model import describe_training
+from unified_seg.inference.training_description import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
@@ -148,7 +148,6 @@ class Trainer(DefaultTrainer):
         state = {**TrainerBase.state_dict(self), "_trainer": self._trainer.state_dict(), "train_s": self.train_s}
         if self.average is not None:
             state["average"] = self.average.state_dict(unwrap(self.model))
-        state["config"] = dump_config(self.cfg)
         return {**state, **describe_training(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
