@@ -177,7 +177,7 @@ class CityscapesInstanceWriter:
 
 def _paste_masks(masks: BoxMasks) -> Iterator[np.ndarray]:
     """Yield the masks as (H, W) bool."""
-    for window, mask in masks:
+    for window, mask in masks.crops():
         full = np.zeros(masks.image_size, dtype=bool)
         full[window] = mask.cpu().numpy()
         yield full
