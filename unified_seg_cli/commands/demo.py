@@ -1,10 +1,11 @@
 """Draw the predictions of a trained model on images or a video, with the command line of Detectron2's demo.
 
+    python tools/demo.py --weights output/demo/model_final.pth --input street.png --output drawn.png
+    python tools/demo.py --weights ... --input folder --output drawn/
+    python tools/demo.py --weights ... --dataset unified_toyscapes_val --output drawn/
+    python tools/demo.py --weights ... --video-input drive.mp4 --output drawn.mp4
     python tools/demo.py --config-file configs/toyscapes/unified_demo.yaml --input street.png --output drawn.png \\
-        --opts MODEL.WEIGHTS output/demo/model_final.pth
-    python tools/demo.py --config-file ... --input folder --output drawn/ --opts MODEL.WEIGHTS ...
-    python tools/demo.py --config-file ... --dataset unified_toyscapes_val --output drawn/ --opts MODEL.WEIGHTS ...
-    python tools/demo.py --config-file ... --video-input drive.mp4 --output drawn.mp4 --opts MODEL.WEIGHTS ...
+        --opts MODEL.WEIGHTS weights_without_config.pth
 
 A folder is drawn with its sub-folders. Images that can't be read are left out; they are listed at the end, and the exit
 code is then 1.
@@ -26,7 +27,7 @@ from unified_seg_cli.types import fraction
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = ToolParser(__doc__)
-    parser.add_config_file()
+    parser.add_model_source()
     source = parser.add_image_source()
     source.add_argument("--video-input", type=Path, metavar="FILE", help="a video in a format that OpenCV reads")
     parser.add_output("a folder, or a file for a single image or video", metavar="PATH")
