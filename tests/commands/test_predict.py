@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from detectron2.config import CfgNode
 from panopticapi.evaluation import pq_compute
+from processes import run_ranks
 from pycocotools.coco import COCO
 from random_model import random_state
 
@@ -24,6 +26,7 @@ from unified_seg.inference.training_description import describe_training
 from unified_seg_cli.commands import check_dataset, fuse_predictions
 from unified_seg_cli.commands.predict import KINDS, main
 
+ROOT = Path(__file__).parents[2]
 SIZES = {"a/street.png": (64, 128), "b/street.jpg": (50, 61), "top.png": (64, 128)}
 THRESHOLD = 0.05  # every score of a random model passes it
 
@@ -147,6 +150,16 @@ def test_a_killed_run_gives_the_same_files(weights: Path, images: Path, predicte
     before = (other / "semantic/top.png").stat().st_mtime_ns
     run(weights, images, other, "--save", *KINDS)
     assert (other / "semantic/top.png").stat().st_mtime_ns == before and read_tree(other) == expected
+
+
+def test_processes_share_the_images_and_join_the_results(
+    weights: Path, images: Path, predicted: Path, tmp_path: Path
+) -> None:
+    """On registered classes alone: the other processes know nothing of the data set of this one."""
+    words = ["--weights", weights, "--input", images, "--output", tmp_path / "two", "--confidence-threshold", THRESHOLD]
+    done = run_ranks(2, ROOT / "tools/predict.py", *words, "--save", *KINDS, env=dict(os.environ))
+    assert [each.returncode for each in done] == [0, 0], done[0].stderr + done[1].stderr
+    assert read_tree(tmp_path / "two") == read_tree(predicted)
 
 
 def test_new_images_are_added_and_other_settings_refused(weights: Path, images: Path, tmp_path: Path) -> None:

@@ -49,13 +49,15 @@ def find_source(args: argparse.Namespace, cfg: CfgNode) -> tuple[Source, ClassTa
     """Return the images, and the classes with the ids of their data set; None: those of the model.
 
     Raises:
-        DataError: no image. UserError: see `check_names`. ConfigError: see `load_for_model`.
+        DataError: no image.
+        UserError: two images with one name, or a video that can't be read.
+        ConfigError: the data set has other classes than the model.
     """
     table = None
     source: Source
     if args.video_input:
-        return VideoSource(args.video_input), None
-    if args.dataset:
+        source = VideoSource(args.video_input)
+    elif args.dataset:
         records, table = load_for_model(args.dataset, cfg)
         if not records:
             raise DataError(f"--dataset {args.dataset}: it has no records")
@@ -88,11 +90,12 @@ def build_writers(args: argparse.Namespace, table: ClassTable, tasks: list[str],
         DataError: classes that a format can't hold.
     """
     with_masks = "segm" in tasks
+    drawn = DRAWN_SCORE if args.confidence_threshold is None else args.confidence_threshold
     build: dict[str, Any] = {
         **WRITERS,
         "instances": partial(InstanceWriter, with_masks=with_masks),
         "json": partial(JsonWriter, with_masks=with_masks),
-        "pictures": lambda folder, _: PictureWriter(folder, predictor, args.confidence_threshold or DRAWN_SCORE),
+        "pictures": lambda folder, _: PictureWriter(folder, predictor, drawn),
     }
     for kind in args.save:
         if missing := [task for task in WRITERS[kind].needs if task not in tasks]:

@@ -47,4 +47,5 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("unified_seg.commands.predict", parse_args(arguments))
+    interrupted = "interrupted; the same command goes on where it stopped"
+    run_command("unified_seg.commands.predict", parse_args(arguments), interrupted=interrupted)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +68,12 @@ class PredictionRun:
         left_out = LeftOutFiles(max_left_out)
         log = FinishedLog(self.log_folder, comm.get_rank())
         comm.synchronize()  # all have read what is finished before one of them appends
-        todo = sum(1 for _ in self._list_own(log))
+        todo = sum(self._is_own(name, log) for name in self.source.names())
         if len(log) > 0 and comm.is_main_process():
             logging.getLogger(__name__).info(f"{self.folder}: {len(log)} images are finished already")
         finish = ImageFinisher(writers)
-        predicted = predictor.predict_all(self._list_own(log), lambda item: read_item(predictor, item), finish)
+        items = (item for item in self.source if self._is_own(item.name, log))
+        predicted = predictor.predict_all(items, lambda item: read_item(predictor, item), finish)
         show = None if comm.is_main_process() else True
         for item, future in tqdm(predicted, "predicting", todo, unit="img", disable=show):
             entry = None
@@ -93,19 +94,17 @@ class PredictionRun:
         left_out.raise_any(total + len(left_out.errors))
         return total
 
-    def _list_own(self, log: FinishedLog) -> Iterator[Item]:
-        """Yield the images of this process that are not finished; the hash of its name shares an image out."""
-        rank, processes = comm.get_rank(), comm.get_world_size()
-        for item in self.source:
-            if hash_name(item.name) % processes == rank and item.name not in log:
-                yield item
+    @staticmethod
+    def _is_own(name: str, log: FinishedLog) -> bool:
+        """Return whether this process is to predict an image: the hashes of names share the images out."""
+        return hash_name(name) % comm.get_world_size() == comm.get_rank() and name not in log
 
     def _join(self, writers: Sequence[Writer]) -> int:
         """Write the JSONs of all finished images, and return their number."""
         log = FinishedLog(self.log_folder)
         for writer in writers:
-            writer.join(lambda key: (entry[key] for entry in log.read(item.name for item in self.source)))
-        log.compact(item.name for item in self.source)
+            writer.join(lambda key: (entry[key] for entry in log.read(self.source.names())))
+        log.compact(self.source.names())
         return len(FinishedLog(self.log_folder))
 
     def _check_settings(self, settings: dict[str, Any]) -> None:

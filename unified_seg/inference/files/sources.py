@@ -3,8 +3,9 @@
 import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,13 +37,18 @@ class Item(NamedTuple):
         return remove_suffix(self.file_name)
 
 
-class Source(Protocol):
+class Source:
     """Images that can be read several times, in the same order."""
 
-    def __iter__(self) -> Iterator[Item]: ...
+    def __iter__(self) -> Iterator[Item]:
+        raise NotImplementedError
+
+    def names(self) -> Iterator[str]:
+        """Yield the name of each image, see `Item.name`."""
+        return (item.name for item in self)
 
 
-class FileSource:
+class FileSource(Source):
     """The image files that inputs name: images, folders with their sub-folders, patterns, or lists of paths (.txt).
 
     Names are relative to the folder of each input, or to the common folder of the images of a list. The id of an image
@@ -69,10 +75,11 @@ class FileSource:
 
     def _find_root(self, text: str) -> Path:
         path = Path(text).expanduser()
-        return find_common_folder(iterate_images(text)) if path.suffix == ".txt" else find_fixed_folder(path)
+        is_list = path.suffix == ".txt" and path.is_file()
+        return find_common_folder(iterate_images(text)) if is_list else find_fixed_folder(path)
 
 
-class RecordSource:
+class RecordSource(Source):
     """The images of a data set; names are relative to their common folder.
 
     Args:
@@ -88,7 +95,7 @@ class RecordSource:
             yield Item(PurePath(os.path.relpath(record["file_name"], self.root)).as_posix(), record["image_id"], record)
 
 
-class VideoSource:
+class VideoSource(Source):
     """The frames of a video, named <video>/<number of six digits>.png.
 
     Args:
@@ -100,8 +107,18 @@ class VideoSource:
 
     def __iter__(self) -> Iterator[Item]:
         for number, frame in enumerate(read_frames(self.video)):
-            name = f"{self.video.stem}/{number:06d}"
-            yield Item(f"{name}.png", name, frame)
+            yield Item(f"{self._make_name(number)}.png", self._make_name(number), frame)
+
+    def names(self) -> Iterator[str]:
+        return map(self._make_name, range(self._num_frames))
+
+    @cached_property
+    def _num_frames(self) -> int:
+        # Those that are read: the header of a video may be wrong.
+        return sum(1 for _ in read_frames(self.video))
+
+    def _make_name(self, number: int) -> str:
+        return f"{self.video.stem}/{number:06d}"
 
 
 def remove_suffix(name: str) -> str:
@@ -124,7 +141,7 @@ def check_names(source: Source) -> None:
         DataError: there is no image.
         UserError: two images have one name without suffix.
     """
-    hashes = array("Q", (hash_name(item.name) for item in source))
+    hashes = array("Q", map(hash_name, source.names()))
     if not hashes:
         raise DataError("--input: no image that is not in the folder of --output")
     values, counts = np.unique(np.frombuffer(hashes, dtype=np.uint64), return_counts=True)
