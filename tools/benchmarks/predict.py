@@ -108,7 +108,7 @@ def report(args: argparse.Namespace, machine: str) -> None:
     if args.json is not None:
         write_text(args.json, json.dumps(result, indent=1) + "\n")
     if args.plot is not None:
-        draw(args.plot, steady, machine)
+        plot(args.plot, steady, machine)
 
 
 def write_images(folder: Path, count: int, size: tuple[int, int]) -> None:
@@ -184,7 +184,7 @@ def hash_tree(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def draw(file: Path, samples: list[Sample], machine: str) -> None:
+def plot(file: Path, samples: list[Sample], machine: str) -> None:
     """Plot the memory over the number of finished images."""
     figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
     axes.plot([s.images for s in samples], [s.memory for s in samples], linewidth=1.2)

@@ -62,15 +62,16 @@ def describe_classes(metadata: Any) -> dict[str, Any]:
 
 
 def register_classes(values: Mapping[str, Any]) -> str:
-    """Register a data set without records that has the classes of `describe_classes`, and return its name.
+    """Register a data set without records that has the classes of `describe_classes`, perhaps from JSON.
 
-    The name depends on the classes alone: the same ones are registered once.
+    Returns:
+        Its name, which depends on the classes alone: the same ones are registered once.
 
     Raises:
         RecordError: a value of another type.
         ConfigError: classes that contradict each other.
     """
-    classes = to_builtins(convert_record(dict(values), ClassMetadata))
+    classes = to_builtins(convert_record(dict(values), ClassMetadata, str_keys=True))
     digest = hashlib.sha256(json.dumps(classes, sort_keys=True).encode()).hexdigest()
     name = f"classes_{digest[:12]}"
     if name not in DatasetCatalog.list():

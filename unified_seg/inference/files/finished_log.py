@@ -29,7 +29,7 @@ def hash_name(name: str) -> int:
 
 
 class FinishedLog:
-    """The log of a folder as it was when this object was made, which takes 20 bytes of memory for each image.
+    """The log of a folder as it was when this object was made, which takes 24 bytes of memory for each image.
 
     Args:
         folder: of the log.

@@ -15,7 +15,6 @@ from tqdm import tqdm
 from unified_seg.data.io.text_files import read_json_object, write_json
 from unified_seg.data.problems import DataError, WriteError
 from unified_seg.errors import UserError
-from unified_seg.hints import format_hint
 from unified_seg.inference.files.finished_log import FinishedLog, hash_name
 from unified_seg.inference.files.sources import Item, Source
 from unified_seg.inference.files.writers import PredictedImage, Writer
@@ -114,8 +113,8 @@ class PredictionRun:
             for key in settings:
                 if before.get(key) != settings[key]:
                     raise UserError(
-                        f"--output {self.folder}: holds results of another {key}; choose another folder, or start anew "
-                        f"after {format_hint('rm', '-r', self.log_folder)}"
+                        f"--output {self.folder}: holds results of another {key}; choose another folder, or delete "
+                        f"{self.log_folder} to start anew"
                     )
         write_json(file, settings)
 
