@@ -36,9 +36,11 @@ SIZE = (32, 32)
 SAVED = ("semantic", "panoptic", "instances", "json", "labelme")
 SECONDS = 0.25
 ROOT = Path(__file__).resolve().parents[2]
-# A narrow network, and few detections: the files of an image matter here, not its prediction.
+# A narrow network with few detections: the files of an image matter here, not its prediction.
 SMALL: dict[str, Any] = {
-    "MODEL.RESNETS.RES2_OUT_CHANNELS": 16,
+    "MODEL.RESNETS.DEPTH": 50,
+    "MODEL.RESNETS.WIDTH_PER_GROUP": 8,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS": 32,
     "MODEL.RESNETS.STEM_OUT_CHANNELS": 16,
     "MODEL.FPN.OUT_CHANNELS": 16,
     "MODEL.SEM_SEG_HEAD.CONVS_DIM": 16,
