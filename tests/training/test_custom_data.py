@@ -133,6 +133,7 @@ def test_detectron2s_own_trainer_trains_a_head_on_custom_data(
     trainer.train()
     assert trainer.iter == 2 and trainer.storage.latest()["loss_sem_seg"][0] > 0
     assert trainer.model.sem_seg_head.num_classes == 4
+    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
     with pytest.raises(UserError, match=r"build_train_loader.*docs/python\.md"):
         DefaultTrainer(names["resolve_config"](cfg)).train()
 
