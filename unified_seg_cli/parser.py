@@ -63,7 +63,10 @@ class ToolParser(argparse.ArgumentParser):
         """Add --input and --dataset, of which one is required; return their group."""
         group = self.add_mutually_exclusive_group(required=True)
         group.add_argument(
-            "--input", nargs="+", metavar="PATH", help="images, folders with their sub-folders, or quoted patterns"
+            "--input",
+            nargs="+",
+            metavar="PATH",
+            help="images, folders with their sub-folders, quoted patterns, or lists of paths (.txt)",
         )
         group.add_argument("--dataset", metavar="NAME", help="a registered data set; its ground truth is used if any")
         return group
