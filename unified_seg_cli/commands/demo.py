@@ -11,10 +11,11 @@ A folder is drawn with its sub-folders. Images that can't be read are left out; 
 code is then 1.
 
 Each picture shows the input beside the semantic, instance and panoptic predictions that the model makes; for a data
-set with ground truth, this and the pixels with a wrong class are below. Panels are added by some methods: SemanticGuidedFusion (MODEL.PANOPTIC_FUSION.NAME) shows semantic map and instances before and
-after the fusion; PyramidalOutputHead (MODEL.SEM_SEG_HEAD.NAME) shows the level that predicts each pixel and the cells
-that a level assigns to one class; ErrorCorrectionHead shows the semantic map before and after the correction, the
-error probability of each pixel and, for a data set with ground truth, the true errors.
+set with ground truth, this and the pixels with a wrong class are below. Some methods add panels: SemanticGuidedFusion
+(MODEL.PANOPTIC_FUSION.NAME) shows semantic map and instances before and after the fusion; PyramidalOutputHead
+(MODEL.SEM_SEG_HEAD.NAME) shows the level that predicts each pixel and the cells that a level assigns to one class;
+ErrorCorrectionHead shows the semantic map before and after the correction, the error probability of each pixel and,
+for a data set with ground truth, the true errors.
 """
 
 import argparse
