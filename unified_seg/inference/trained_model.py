@@ -5,9 +5,11 @@ from torch import nn
 
 from unified_seg.checkpoint import Checkpointer
 from unified_seg.inference.augmentation import add_test_augmentation
-from unified_seg.inference.training_description import check_training
+from unified_seg.inference.training_description import check_training, describe_training
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
+
+__all__ = ["describe_training", "load_trained_model"]
 
 
 def load_trained_model(cfg: CfgNode) -> tuple[CfgNode, nn.Module]:

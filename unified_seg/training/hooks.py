@@ -18,7 +18,7 @@ from tqdm import tqdm
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_picture
-from unified_seg.inference.training_description import describe_training
+from unified_seg.inference.trained_model import describe_training
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
 

@@ -39,7 +39,7 @@ from unified_seg.evaluation import (
 )
 from unified_seg.hints import format_hint
 from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
-from unified_seg.inference.training_description import describe_training
+from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
