@@ -32,6 +32,8 @@ from unified_seg.meta_arch import build_model
 from unified_seg_cli import ToolParser
 from unified_seg_files import write_atomically, write_text
 
+from .publish import format_command
+
 SIZE = (32, 32)
 SAVED = ("semantic", "panoptic", "instances", "json", "labelme")
 SECONDS = 0.25
@@ -101,6 +103,7 @@ def report(args: argparse.Namespace, machine: str) -> None:
         "killed_after_images": kills,
         "files_compared": len(whole),
         "machine": machine,
+        "command": format_command(args.words),
     }
     print(json.dumps(result, indent=1))
     if args.json is not None:
