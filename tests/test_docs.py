@@ -4,23 +4,28 @@ import contextlib
 import functools
 import importlib
 import io
+import json
 import re
 import runpy
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-import torch
 import yaml
 from detectron2.config import CfgNode
 from example_heads import import_example_heads
+from matplotlib import pyplot as plt
+from random_model import random_state
 
+from unified_seg.checkpoint import write_checkpoint
 from unified_seg.config import get_config
 from unified_seg.config.reading import REMOVED_KEYS
-from unified_seg.meta_arch import build_model
+from unified_seg.data.resolve import resolve_config
+from unified_seg.inference.training_description import describe_training
 
 import_example_heads()
 
@@ -221,16 +226,47 @@ def test_imports_in_python_blocks_work() -> None:
             exec("\n".join(imports), {})
 
 
-def test_program_in_readme_runs(tiny_config: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (program,) = find_code_blocks(read(ROOT / "README.md"), "python")
+@pytest.fixture
+def demo(
+    tiny_config: CfgNode, forget_datasets: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """The current folder has what the documents name: the config and the weights of the demo, and a picture."""
     config, weights = tmp_path / "configs/toyscapes/unified_demo.yaml", tmp_path / "output/demo/model_final.pth"
-    for file in (config, weights):
-        assert get_name(ROOT / file.relative_to(tmp_path)) in program
-        file.parent.mkdir(parents=True)
+    config.parent.mkdir(parents=True)
     config.write_text(tiny_config.dump())
-    torch.save({"model": build_model(tiny_config).state_dict()}, weights)
+    cfg = resolve_config(tiny_config)
+    write_checkpoint(weights, {"model": random_state(cfg), "trainer": describe_training(cfg)})
     street = np.random.default_rng(0).integers(0, 256, (64, 128, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "street.png"), street)
     monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    plt.close("all")
+
+
+def test_program_in_readme_runs(demo: Path) -> None:
+    (program,) = find_code_blocks(read(ROOT / "README.md"), "python")
     exec(program, {})
     assert cv2.imread("drawn.png").shape[1] >= 128
+
+
+def test_blocks_of_the_page_on_python_run_one_after_another(demo: Path) -> None:
+    text, _, _ = read(ROOT / "docs/python.md").partition("<!-- not run")
+    names: dict[str, Any] = {}
+    for block in find_code_blocks(text, "python"):
+        exec(block, names)
+    assert names["masks"].shape[1:] == (64, 128) and sum(names["shares"].values()) == pytest.approx(1)
+    assert (demo / "labels.png").is_file()
+
+
+def test_cells_of_the_notebook_run_one_after_another(demo: Path) -> None:
+    notebook = json.loads(read(ROOT / "docs/python.ipynb"))
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"] and cell["execution_count"] is None
+            exec("".join(cell["source"]), names)
+        else:
+            assert cell["cell_type"] == "markdown" and not {"outputs", "execution_count"} & cell.keys()
+    assert (demo / "predicted/panoptic.json").is_file()

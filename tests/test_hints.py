@@ -48,7 +48,7 @@ COMMANDS = {
 }
 #: Where the tests of the module run the hints.
 TESTED_ELSEWHERE = {
-    "unified_seg/config/reading.py:load_config": "tests/config/test_reading.py",
+    "unified_seg/config/reading.py:merge_overrides": "tests/config/test_reading.py",
     "unified_seg/training/resume.py:check_resume": "tests/training/test_resume.py",
     "unified_seg/training/resume.py:_late_change_error": "tests/training/test_resume.py",
     "unified_seg/training/resume.py:_hint_at_former_value": "tests/training/test_resume.py",

@@ -27,11 +27,26 @@ class ToolParser(argparse.ArgumentParser):
     def __init__(self, description: str | None = None, **options: Any):
         super().__init__(description=description, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self._negative_number_matcher = NEGATIVE_NUMBER
+        self._needs_model = False
 
     def add_config_file(self, help: str = "the config that the weights belong to", **options: Any) -> argparse.Action:
         """Add --config-file, required unless it has a default."""
         options.setdefault("required", "default" not in options)
         return self.add_argument("--config-file", metavar="FILE", help=help, **options)
+
+    def add_model_source(self) -> None:
+        """Add --weights and --config-file, of which `parse_args` requires one."""
+        weights = "weights with their config and classes, as a training writes them: a file, a URL or pypi://<name>"
+        self.add_argument("--weights", default="", metavar="FILE", help=weights)
+        config = "a config in place of that in the weights; older weights need one, or config.yaml beside them"
+        self.add_config_file(config, default="")
+        self._needs_model = True
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        parsed = super().parse_args(*args, **kwargs)
+        if self._needs_model and not parsed.weights and not parsed.config_file:
+            self.error("one of the arguments --weights --config-file is required")
+        return parsed
 
     def add_overrides(self) -> None:
         """Add --opts KEY VALUE ... and, at the end of the command line, KEY VALUE ...; both go to `opts`, in order."""
@@ -48,7 +63,10 @@ class ToolParser(argparse.ArgumentParser):
         """Add --input and --dataset, of which one is required; return their group."""
         group = self.add_mutually_exclusive_group(required=True)
         group.add_argument(
-            "--input", nargs="+", metavar="PATH", help="images, folders with their sub-folders, or quoted patterns"
+            "--input",
+            nargs="+",
+            metavar="PATH",
+            help="images, folders with their sub-folders, quoted patterns, or lists of paths (.txt)",
         )
         group.add_argument("--dataset", metavar="NAME", help="a registered data set; its ground truth is used if any")
         return group

@@ -70,14 +70,14 @@ def write_rows(path: str | Path, rows: Iterable[Iterable[object]]) -> None:
     write_text(path, lines.getvalue())
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove the temporary files that killed processes left in a folder more than an hour ago."""
+def remove_leftovers(folder: str | Path, seconds: float = SECONDS_TO_LEFTOVER) -> None:
+    """Remove the temporary files that killed processes left in a folder more than an hour ago, or so many seconds."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not TEMPORARY.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
                 continue
             with suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime > SECONDS_TO_LEFTOVER:
+                if time.time() - entry.stat(follow_symlinks=False).st_mtime >= seconds:
                     os.unlink(entry.path)
 
 

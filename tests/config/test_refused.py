@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 
 from unified_seg.commands import analyze_model
 from unified_seg.config import ConfigError, get_config, get_value, load_config, set_value
-from unified_seg.config.reading import _leaves
+from unified_seg.config.reading import list_leaves
 from unified_seg.config.refused import REFUSALS, check_refused
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader
 from unified_seg.data.resolve import resolve_config
@@ -55,7 +55,7 @@ def test_every_refused_key_has_a_case() -> None:
 
 def test_every_refused_key_exists_and_its_default_is_accepted() -> None:
     cfg = get_config()
-    assert set(REFUSALS) <= {key for key, _ in _leaves(cfg)}
+    assert set(REFUSALS) <= {key for key, _ in list_leaves(cfg)}
     check_refused(cfg)
 
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import torch
 from benchmarks.pretend_device import DEVICE, PretendDevice
+from detectron2.data.catalog import Metadata
+from detectron2.evaluation.coco_evaluation import instances_to_coco_json
 from detectron2.layers import paste_masks_in_image
 from detectron2.structures import Boxes, Instances
+from detectron2.utils.visualizer import ColorMode, Visualizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -89,10 +92,32 @@ def test_from_full_and_full_are_inverse(count: int, height: int, width: int, den
     masks = BoxMasks.from_full(full)
     assert torch.equal(masks.full(), full)
     assert torch.equal(masks.areas(), full.sum((1, 2)))
-    for (window, mask), whole in zip(masks, full, strict=True):
+    for (window, mask), whole in zip(masks.crops(), full, strict=True):
         assert torch.equal(whole[window], mask)
         # The window is tight: each of its borders has a pixel of the mask.
         assert not mask.numel() or all(edge.any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+
+
+def test_detectron2_reads_the_masks_of_instances_as_it_reads_a_tensor() -> None:
+    masks = three()
+    fields = {
+        "pred_boxes": Boxes(masks.windows.float()),
+        "scores": torch.rand(3),
+        "pred_classes": torch.tensor([0] * 3),
+    }
+    cropped, full = Instances(masks.image_size, **fields), Instances(masks.image_size, **fields)
+    cropped.pred_masks, full.pred_masks = masks, masks.full()
+    assert instances_to_coco_json(cropped, 7) == instances_to_coco_json(full, 7)
+    metadata = Metadata(thing_classes=["car"], thing_colors=[(9, 99, 199)])
+    drawn = []
+    for each in (cropped, full):
+        np.random.seed(0)  # of the jitter of colors
+        visualizer = Visualizer(np.zeros((6, 8, 3), np.uint8), metadata, instance_mode=ColorMode.SEGMENTATION)
+        drawn.append(visualizer.draw_instance_predictions(each).get_image())
+    assert np.array_equal(*drawn) and drawn[0].any()
+    both = Instances.cat([cropped, cropped[1:]])
+    assert torch.equal(torch.stack(list(both.pred_masks)), full.pred_masks[[0, 1, 2, 1, 2]])
+    assert np.array_equal(np.asarray(masks), full.pred_masks.numpy())
 
 
 def three() -> BoxMasks:

@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import tiny_model
 import yaml
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.engine import DefaultTrainer
 from panopticapi.utils import rgb2id
 from PIL import Image
 from pycocotools.coco import COCO
 from tiny_model import to_overrides
 
+from unified_seg.errors import UserError
+from unified_seg.inference import Predictor
 from unified_seg.training.run import run
 
 pytestmark = pytest.mark.usefixtures("forget_datasets")
@@ -95,6 +99,43 @@ def test_config_of_the_readme_trains_and_evaluates(scenes: Path, tmp_path: Path)
     evaluated = run([*arguments(config, tmp_path, "--eval-only"), *weights])
     for task in ("sem_seg", "panoptic_seg"):
         assert evaluated[task] == pytest.approx(trained[task], nan_ok=True)
+    # The weights predict without the config and the data.
+    scenes.rename(tmp_path / "moved")
+    forget("scenes_train")
+    predictor = Predictor.from_checkpoint(weights[1])
+    assert [(c.name, c.dataset_id, c.is_thing) for c in predictor.classes.classes] == [
+        ("sky", SKY, False), ("field", FIELD, False), ("barn $", BARN, True), ("tractor", TRACTOR, True)
+    ]  # fmt: skip
+    assert predictor(np.zeros((*SIZE, 3), np.uint8))["sem_seg_labels"].shape == SIZE
+
+
+def forget(name: str) -> None:
+    DatasetCatalog.remove(name)
+    MetadataCatalog.remove(name)
+
+
+def test_detectron2s_own_trainer_trains_a_head_on_custom_data(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/python.md says, with a small network; with Detectron2's mapper the error says what to do."""
+    text = (ROOT / "docs/python.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[-1]
+    *lines, train = program.strip().splitlines()
+    assert train == "Trainer(resolve_config(cfg)).train()"
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    cfg = names["cfg"]
+    cfg.merge_from_list([word for item in tiny_model.TINY.items() for word in item])
+    cfg.merge_from_list(["OUTPUT_DIR", str(tmp_path), "MODEL.WEIGHTS", "", *TINY[-6:]])
+    trainer = names["Trainer"](names["resolve_config"](cfg))
+    trainer.train()
+    assert trainer.iter == 2 and trainer.storage.latest()["loss_sem_seg"][0] > 0
+    assert trainer.model.sem_seg_head.num_classes == 4
+    cfg.MODEL.META_ARCHITECTURE = "SemanticSegmentor"
+    with pytest.raises(UserError, match=r"build_train_loader.*docs/python\.md"):
+        DefaultTrainer(names["resolve_config"](cfg)).train()
 
 
 ALONE = {

@@ -95,3 +95,13 @@ def test_values_are_read(read, text, value):
 def test_values_out_of_range_are_refused(read, text):
     with pytest.raises(ArgumentTypeError, match=f"got '{text}'"):
         read(text)
+
+
+def test_a_model_comes_from_weights_or_a_config(capsys):
+    parser = ToolParser()
+    parser.add_model_source()
+    assert parser.parse_args(["--weights", "a.pth"]).config_file == ""
+    assert parser.parse_args(["--config-file", "a.yaml"]).weights == ""
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+    assert "--weights --config-file" in capsys.readouterr().err

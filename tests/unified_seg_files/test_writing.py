@@ -102,6 +102,8 @@ def test_only_old_temporary_files_are_removed(tmp_path: Path) -> None:
     remove_leftovers(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(names[2:])
     remove_leftovers(tmp_path / "nowhere")
+    remove_leftovers(tmp_path, seconds=0)
+    assert {path.name for path in tmp_path.iterdir()} == {".c.tmp", "d.txt"}
 
 
 def test_nothing_is_deleted_through_links(tmp_path: Path) -> None:

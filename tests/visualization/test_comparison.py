@@ -3,7 +3,14 @@ import pytest
 import torch
 from PIL import Image
 
-from unified_seg.visualization.comparison import WRONG, draw_comparison, draw_ground_truth, make_error_panel
+from unified_seg.visualization.comparison import (
+    WRONG,
+    draw_comparison,
+    draw_ground_truth,
+    draw_with_ground_truth,
+    make_error_panel,
+)
+from unified_seg.visualization.ground_truth_outputs import read_ground_truth
 from unified_seg.visualization.overview import draw_panels
 
 
@@ -60,3 +67,19 @@ def test_comparison_accepts_both_forms_and_partial_outputs(record, compact, full
     assert np.array_equal(draw_comparison(record, compact, metadata), draw_comparison(record, full, metadata))
     only_instances = draw_comparison(record, {"instances": compact["instances"]}, metadata)
     assert only_instances.shape[1] == 2 * 512 + 4
+
+
+def test_ground_truth_and_wrong_pixels_are_below_the_predictions(image, record, compact, metadata, table) -> None:
+    wrong = compact["sem_seg_labels"].clone()
+    wrong[:8, :16] = 1
+    outputs = {**compact, "sem_seg_labels": wrong}
+    drawn = draw_with_ground_truth(image, outputs, metadata, read_ground_truth(record, table))
+    above = draw_panels(image, outputs, metadata, legend="none")
+    assert np.array_equal(drawn[: len(above), : above.shape[1]], above)
+    below = drawn[len(above) :]
+    # The last of the four pictures of ground truth has the wrong pixels in red.
+    red = (below.astype(int) - WRONG).__abs__().max(axis=-1) < 40
+    assert red.sum() > 8 * 16 * 8
+    assert len(below) > 2 * 4 * 64
+    alone = draw_with_ground_truth(image, {"instances": compact["instances"]}, metadata, {})
+    assert np.array_equal(alone, draw_panels(image, {"instances": compact["instances"]}, metadata))

@@ -287,7 +287,7 @@ def assert_equal_to_panopticapi(
 def assert_follows_rule(size: tuple[int, int], instances: int, method: SemanticGuidedResult) -> None:
     ids, classes = fuse_plainly(make_street(size, instances, winding=True), unified_table())
     assert_same_segments(method.panoptic.ids, method.panoptic.segments_info, ids, classes)
-    windows = list(method.masks)
+    windows = list(method.masks.crops())
     for info in method.panoptic.segments_info:
         if info["isthing"]:
             window, mask = windows[info["instance_id"]]

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,18 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from unified_seg import load_config
-from unified_seg.config import COMPACT, CfgNode
-from unified_seg.data.datasets.registration import dataset_classes
+from unified_seg.config import CfgNode
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES
-from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
+from unified_seg.inference.files.pictures import draw_prediction
+from unified_seg.inference.files.videos import iterate_frames, open_video
 from unified_seg.inference.images import LeftOutFiles, find_fixed_folder, find_records, make_writable
+from unified_seg.inference.training_description import load_model_config
 from unified_seg.visualization import draw_panels
 from unified_seg.visualization.canvas import write_picture
-from unified_seg_files import escape_unprintable, open_regular, write_atomically
+from unified_seg_files import escape_unprintable, write_atomically
 
 # Formats that OpenCV writes; .png is appended to other names.
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
@@ -33,15 +33,6 @@ OTHER_SUFFIXES = (".gif", ".pdf", ".svg", ".heic", ".avif", ".jp2", ".webm", ".w
 MEDIA_SUFFIXES = (*PICTURE_SUFFIXES, *IMAGE_SUFFIXES, *VIDEO_CODECS, *OTHER_SUFFIXES)
 DEFAULT_FRAME_RATE = 25.0
 MAX_FRAME_RATE = 1000.0
-# How the files of video containers start, at which byte. Playlists (HLS, concat, SDP) are text.
-VIDEO_SIGNATURES = (
-    (4, b"ftyp"), (4, b"moov"), (4, b"mdat"), (4, b"wide"), (4, b"free"), (4, b"skip"),
-    (0, b"RIFF"), (0, b"\x1a\x45\xdf\xa3"), (0, b"\0\0\x01"), (0, b"FLV"), (0, b"OggS"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"), (0, b"GIF8"), (0, b"DKIF"), (0, b"YUV4MPEG2"),
-)  # fmt: skip
-
-# MPEG transport streams are packets of so many bytes, each of which starts with a sign.
-TS_PACKET, TS_SIGN = 188, b"\x47"
 
 
 def setup(args: argparse.Namespace) -> CfgNode:
@@ -49,10 +40,10 @@ def setup(args: argparse.Namespace) -> CfgNode:
     # The detector drops the instances that are not drawn, so that the fusion does not use them either.
     scores = ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH"]
     overrides = [word for key in scores for word in (key, str(threshold))]
-    cfg = load_config(args.config_file, [*overrides, *args.opts], defaults=COMPACT)
-    if args.dataset:
-        cfg.DATASETS.TEST = (args.dataset,)
-    return resolve_config(cfg)
+    opts = [*overrides, *args.opts]
+    return resolve_config(
+        load_model_config(args.weights, opts, config_file=args.config_file, dataset=args.dataset), for_inference=True
+    )
 
 
 def names_a_file(output: Path, suffixes: Collection[str], option: str) -> bool:
@@ -118,7 +109,8 @@ def draw_images(
         return predictor.read(item[0]["file_name"])
 
     def draw(item: tuple[dict[str, Any], Path], image: np.ndarray, outputs: dict[str, Any]) -> str:
-        _draw_image(predictor, *item, image, outputs, threshold)
+        record, file = item
+        write_picture(file, draw_prediction(predictor, record, image, outputs, threshold))
         return _describe(outputs)
 
     left_out = LeftOutFiles()
@@ -127,24 +119,6 @@ def draw_images(
         with left_out.collect(record["file_name"]):
             tqdm.write(escape_unprintable(f"{record['file_name']} -> {file} ({future.result()})"))
     left_out.raise_any(len(records))
-
-
-def _draw_image(
-    predictor: Predictor,
-    record: dict[str, Any],
-    file: Path,
-    image: np.ndarray,
-    outputs: dict[str, Any],
-    threshold: float,
-) -> None:
-    """Draw the prediction for a record into its file."""
-    ground_truth = None
-    if "semantic_logit_maps" in outputs and has_semantic_ground_truth(record):
-        ground_truth = read_semantic_ground_truth(record, dataset_classes(predictor.metadata), size=image.shape[:2])
-    picture = draw_panels(
-        predictor.to_picture(image), outputs, predictor.metadata, threshold, ground_truth=ground_truth
-    )
-    write_picture(file, picture)
 
 
 def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) -> int:
@@ -171,17 +145,14 @@ def draw_video(predictor: Predictor, video: Path, file: Path, threshold: float) 
 
 def _draw_frames(predictor: Predictor, video: Path, file: Path, draw: Callable[..., np.ndarray]) -> int:
     """Draw all frames into a file that exists; return their number."""
-    check_video(video)
-    reader = cv2.VideoCapture(str(video))
+    reader = open_video(video)
     writer = None
     frames = 0
     try:
-        if not reader.isOpened():
-            raise UserError(f"--video-input {video}: OpenCV can't read it")
         total = int(reader.get(cv2.CAP_PROP_FRAME_COUNT))
         rate = reader.get(cv2.CAP_PROP_FPS)
         rate = rate if 0 < rate <= MAX_FRAME_RATE else DEFAULT_FRAME_RATE
-        drawn = predictor.predict_all(_frames(reader), lambda frame: frame, draw)
+        drawn = predictor.predict_all(iterate_frames(reader), lambda frame: frame, draw)
         for _, future in tqdm(drawn, "drawing", total if total > 0 else None, unit="frame", disable=None):
             picture = _pad_to_even(future.result())
             writer = writer or _open_writer(file, rate, picture)
@@ -192,31 +163,6 @@ def _draw_frames(predictor: Predictor, video: Path, file: Path, draw: Callable[.
         if writer is not None:
             writer.release()
     return frames
-
-
-def check_video(video: Path) -> None:
-    """Check that a file is a video by how it starts: a playlist would let OpenCV open other files and URLs.
-
-    Raises:
-        UserError: it is not, or it can't be read.
-    """
-    try:
-        with open_regular(video) as file:
-            start = file.read(TS_PACKET + 1)
-    except OSError as error:
-        raise UserError(f"--video-input {video}: {error.strerror}") from None
-    is_stream = start[:1] == start[TS_PACKET:] == TS_SIGN
-    if not is_stream and not any(start[at : at + len(sign)] == sign for at, sign in VIDEO_SIGNATURES):
-        known = "MP4, MOV, AVI, MKV, WebM, MPEG, FLV, WMV, Ogg"
-        raise UserError(f"--video-input {video}: not a video of a known container ({known})")
-
-
-def _frames(reader: Any) -> Iterator[np.ndarray]:
-    while True:
-        more, frame = reader.read()
-        if not more:
-            return
-        yield frame
 
 
 def _open_writer(file: Path, rate: float, picture: np.ndarray) -> Any:

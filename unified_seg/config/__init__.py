@@ -3,6 +3,7 @@
 from detectron2.config import CfgNode
 
 from unified_seg.config.compare import Change, dump_config, find_changes, load_dump
+from unified_seg.config.dumped import read_dump
 from unified_seg.config.keys import add_unified_seg_config, get_config
 from unified_seg.config.overrides import check_overrides
 from unified_seg.config.reading import (
@@ -11,6 +12,7 @@ from unified_seg.config.reading import (
     get_value,
     load_config,
     merge_file,
+    merge_overrides,
     replace_values,
     set_value,
 )
@@ -32,6 +34,8 @@ __all__ = [
     "load_dump",
     "make_inference_config",
     "merge_file",
+    "merge_overrides",
+    "read_dump",
     "read_stages",
     "replace_values",
     "set_value",

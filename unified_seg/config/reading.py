@@ -62,6 +62,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
     cfg.merge_from_list(list(defaults))
     if path:
         merge_file(cfg, path)
+    merge_overrides(cfg, overrides)
+    check_refused(cfg)
+    return cfg
+
+
+def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
+    """Merge KEY, VALUE, ... of a command line into `cfg`; raises ConfigError."""
     _check_words(overrides)
     standard = get_defaults()
     for key, text in zip(overrides[::2], overrides[1::2]):
@@ -69,8 +76,6 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
             continue
         _prepare_key(cfg, key, "command line")
         _set_typed(cfg, key, text, standard, f"command line: {key} {text}", partial(format_hint, key))
-    check_refused(cfg)
-    return cfg
 
 
 def _check_words(overrides: Sequence[str]) -> None:
@@ -96,14 +101,18 @@ def merge_file(cfg: CfgNode, path: str | Path) -> None:
     if not path.is_file():
         raise ConfigError(f"config file {path}: there is no such file")
     try:
-        values = _without_removed_keys(_read_with_base(path.resolve(), (), []), str(path))
+        merge_values(cfg, _read_with_base(path.resolve(), (), []), str(path))
     except RecursionError:
         raise ConfigError(f"{path}: too many levels of nesting") from None
+
+
+def merge_values(cfg: CfgNode, values: dict[str, Any], source: str) -> None:
+    """Merge nested values, as read from a source such as a file, into `cfg`; raises ConfigError."""
     defaults = get_defaults()
-    for key, value in _leaves(values):
-        _prepare_key(cfg, key, str(path))
+    for key, value in list_leaves(_without_removed_keys(values, source)):
+        _prepare_key(cfg, key, source)
         guess = partial(_format_yaml_hint, key.rpartition(".")[2])
-        _set_typed(cfg, key, value, defaults, f"{path}: {key}: {value}", guess)
+        _set_typed(cfg, key, value, defaults, f"{source}: {key}: {value}", guess)
 
 
 def _set_typed(
@@ -250,11 +259,11 @@ def replace_values(cfg: CfgNode, values: Mapping[str, Any]) -> CfgNode:
     return cfg
 
 
-def _leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def list_leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield the keys of nested values, such as SOLVER.MAX_ITER, with their values."""
     for key, value in values.items():
         if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from list_leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
@@ -306,7 +315,7 @@ def _check_key(cfg: CfgNode, key: str, source: str, prefix: str = "") -> None:
     node: Any = cfg
     for part in key.split("."):
         if not isinstance(node, CfgNode) or part not in node:
-            known = [name for name, _ in _leaves(cfg)]
+            known = [name for name, _ in list_leaves(cfg)]
             known = [RESULT, *(name for name in known if not name.startswith("STAGES."))] if prefix else known
             close = difflib.get_close_matches(key, known, n=1) or difflib.get_close_matches(key.upper(), known, n=1)
             hint = f"; did you mean {format_hint(prefix + close[0])}?" if close else ""

@@ -21,7 +21,6 @@ from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, empty_folder, make_file_stem
 from unified_seg.evaluation.model_outputs import read_instances
 from unified_seg.evaluation.tables import format_class_table
-from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg_files import write_text
 
@@ -164,23 +163,15 @@ class CityscapesInstanceWriter:
         stem = make_file_stem(record["image_id"])
         lines = []
         for i, (mask, thing_id, score) in enumerate(
-            zip(_paste_masks(instances.pred_masks), instances.pred_classes.tolist(), instances.scores.tolist())
+            zip(instances.pred_masks, instances.pred_classes.tolist(), instances.scores.tolist())
         ):
             label = name2label[self.table.things[thing_id].name]
             name = f"{stem}_{i}_{label.id}.png"
-            write_array_png(self.folder / name, mask)
+            write_array_png(self.folder / name, mask.numpy())
             lines.append(f"{name} {label.id} {score!r}\n")
         path = self.folder / f"{stem}_pred.txt"
         write_text(path, "".join(lines))
         return path
-
-
-def _paste_masks(masks: BoxMasks) -> Iterator[np.ndarray]:
-    """Yield the masks as (H, W) bool."""
-    for window, mask in masks:
-        full = np.zeros(masks.image_size, dtype=bool)
-        full[window] = mask.cpu().numpy()
-        yield full
 
 
 @contextlib.contextmanager

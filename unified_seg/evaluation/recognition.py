@@ -155,7 +155,7 @@ def match_detections(
     things = _find_objects(segments)
     result = np.full(len(things), NOT_DETECTED, dtype=np.int64)
     areas = np.array([segments[i].area for i in things], dtype=np.int64)
-    masks = list(detections.pred_masks)
+    masks = list(detections.pred_masks.crops())
     for i in detections.scores.argsort(descending=True, stable=True).tolist():
         if float(detections.scores[i]) < score_threshold or not things:
             break

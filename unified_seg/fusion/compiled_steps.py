@@ -113,7 +113,7 @@ def _claim_masks(
     """Let candidates own the free pixels of their masks, in place; return the kept ones and their areas."""
     kept: list[int] = []
     areas: list[int] = []
-    for candidate, ((rows, columns), mask) in enumerate(masks):
+    for candidate, ((rows, columns), mask) in enumerate(masks.crops()):
         framed = (slice(rows.start + 1, rows.stop + 1), slice(columns.start + 1, columns.stop + 1))
         area = _claim(
             owners[framed],

@@ -90,7 +90,7 @@ def _merge_one_by_one(
     candidates = select_candidates(thing_ids.tolist(), scores.tolist(), table, rules)
     ids = torch.zeros(labels.shape, dtype=torch.int32)
     claims = Claims([], [])
-    for position, (window, mask) in enumerate(masks[candidates.order]):
+    for position, (window, mask) in enumerate(masks[candidates.order].crops()):
         area = int(mask.sum())
         free = mask & (ids[window] == 0)
         free_area = int(free.sum())

@@ -15,6 +15,7 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unified_seg.errors import UserError
 from unified_seg.evaluation.base import PerImageEvaluator, Record, Scores
 from unified_seg.heads.inputs import Features, HeadInputs
 from unified_seg.heads.pixel_loss import PixelLoss
@@ -61,6 +62,10 @@ class EarlierPrediction(NamedTuple):
 
     name: str
     step: str
+
+
+class MissingTargetsError(UserError, ValueError):
+    """A head is trained on images without semantic labels."""
 
 
 Prediction = TypeVar("Prediction", bound=SemanticPrediction)
@@ -191,7 +196,11 @@ class SemanticHead(nn.Module, Generic[Prediction]):
         prediction = self.predict(HeadInputs(features))
         if self.training:
             if targets is None:
-                raise ValueError(f"{type(self).__name__} needs targets in training")
+                raise MissingTargetsError(
+                    f"{type(self).__name__} needs targets in training, but the batch has no `sem_seg`: Detectron2's "
+                    "mapper reads no panoptic PNGs; use `unified_seg.data.pipeline.loaders.build_train_loader`, as "
+                    "docs/python.md shows"
+                )
             return None, self.losses(prediction, targets)
         return self.upsample(prediction.logits), {}
 

@@ -17,7 +17,7 @@ from unified_seg.data.datasets.alignment import load_for_model
 from unified_seg.data.io.file_system import is_data_name, list_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES
 from unified_seg.data.problems import DataError, UnreadableError, WriteError
-from unified_seg_files import escape_unprintable
+from unified_seg_files import escape_unprintable, open_regular
 
 
 def find_records(inputs: Sequence[str] | None, dataset: str | None, cfg: CfgNode) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def find_records(inputs: Sequence[str] | None, dataset: str | None, cfg: CfgNode
 
 
 def find_images(inputs: Sequence[str]) -> list[Path]:
-    """Return the image files that files, folders with their sub-folders and patterns name, each once, in order.
+    """Return the image files that files, folders with their sub-folders, patterns and lists name, each once, in order.
 
     In folders and trees, and of patterns without a suffix, only files with a suffix of an image count, and no hidden
     files and files of systems.
@@ -53,24 +53,45 @@ def find_images(inputs: Sequence[str]) -> list[Path]:
     Raises:
         DataError: an input without images.
     """
-    found: list[Path] = []
-    for text in inputs:
-        path = Path(text).expanduser()
-        if path.is_dir():
-            matches = _keep_images(list_files(path))
-        elif path.is_file():  # before patterns: a name may hold brackets
-            matches = [path]
-        else:
-            root = find_fixed_folder(path)
-            pattern = Path(glob.escape(str(root)), path.relative_to(root))  # names of folders may hold brackets too
-            matches = [Path(p) for p in sorted(glob.glob(str(pattern), recursive=True))]
-            matches = [p for p in matches if p.is_file() and is_data_name(p.relative_to(root))]
-            if "**" in path.parts or not path.suffix:  # trees and folders hold other files too
-                matches = _keep_images(matches)
-        if not matches:
-            raise DataError(f"--input {text}: no image found (in folders: {', '.join(IMAGE_SUFFIXES)})")
-        found += matches
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(file for text in inputs for file in iterate_images(text)))
+
+
+def iterate_images(text: str) -> Iterator[Path]:
+    """Yield the image files that a file, a folder, a pattern or a list of paths (.txt) names; see `find_images`.
+
+    Relative paths in a list start at the folder of the list.
+
+    Raises:
+        DataError: no image.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        matches = _keep_images(list_files(path))
+    elif path.is_file():  # before patterns: a name may hold brackets
+        matches = _read_list(path) if path.suffix == ".txt" else iter([path])
+    else:
+        matches = _expand_pattern(path)
+    first = next(matches, None)
+    if first is None:
+        raise DataError(f"--input {text}: no image found (in folders: {', '.join(IMAGE_SUFFIXES)})")
+    yield first
+    yield from matches
+
+
+def _expand_pattern(path: Path) -> Iterator[Path]:
+    root = find_fixed_folder(path)
+    pattern = Path(glob.escape(str(root)), path.relative_to(root))  # names of folders may hold brackets too
+    matches = (Path(p) for p in sorted(glob.glob(str(pattern), recursive=True)))
+    matches = (p for p in matches if p.is_file() and is_data_name(p.relative_to(root)))
+    # Trees and folders hold other files too.
+    return _keep_images(matches) if "**" in path.parts or not path.suffix else matches
+
+
+def _read_list(path: Path) -> Iterator[Path]:
+    with open_regular(path) as file:
+        for line in file:
+            if name := os.fsdecode(line).strip():
+                yield path.parent / Path(name).expanduser()
 
 
 def find_fixed_folder(path: Path) -> Path:
@@ -78,8 +99,8 @@ def find_fixed_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def _keep_images(files: Iterable[Path]) -> list[Path]:
-    return [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+def _keep_images(files: Iterable[Path]) -> Iterator[Path]:
+    return (file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 # What can go wrong with one image while others are fine.
@@ -91,12 +112,16 @@ class LeftOutFiles:
 
     It goes on without them, and ends with an error that names them.
 
+    Args:
+        limit: how many are left out before `collect` raises; None: any number.
+
     Attributes:
         errors: one for each file, in order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self.errors: list[DataError] = []
+        self.limit = limit
 
     @contextmanager
     def collect(self, name: object = "") -> Iterator[None]:
@@ -104,6 +129,9 @@ class LeftOutFiles:
 
         Args:
             name: of the file, for errors without one.
+
+        Raises:
+            UnreadableError: more than the limit; with all of them.
         """
         try:
             yield
@@ -113,14 +141,18 @@ class LeftOutFiles:
             found = error if isinstance(error, DataError) else DataError(f"{name}: {type(error).__name__}: {error}")
             self.errors.append(found)
             tqdm.write(escape_unprintable(f"left out: {found}"), file=sys.stderr)
+            if self.limit is not None and len(self.errors) > self.limit:
+                raise UnreadableError(f"more than {self.limit} images can't be used:{self._list_causes()}") from None
 
     def raise_any(self, total: int) -> None:
         """Raise DataError with all files, of a number of files in total, if there is one."""
         if self.errors and total == 1:
             raise self.errors[0]
         if self.errors:
-            causes = "".join(f"\n  {escape_unprintable(error)}" for error in self.errors)
-            raise UnreadableError(f"{len(self.errors)} of {total} images were left out:{causes}")
+            raise UnreadableError(f"{len(self.errors)} of {total} images were left out:{self._list_causes()}")
+
+    def _list_causes(self) -> str:
+        return "".join(f"\n  {escape_unprintable(error)}" for error in self.errors)
 
 
 def make_writable(folder: Path) -> None:

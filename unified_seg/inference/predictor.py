@@ -1,6 +1,6 @@
 """A trained model on single images."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from detectron2.data.detection_utils import convert_PIL_to_numpy
 from PIL import Image
 
 from unified_seg.checkpoint import CheckpointError
+from unified_seg.data.datasets.alignment import model_classes
 from unified_seg.data.io.image_files import BANDS, convert_to_picture
 from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
@@ -22,6 +23,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.inference.pipeline import Stage, run_pipeline
 from unified_seg.inference.prediction_stage import prediction_stage
 from unified_seg.inference.trained_model import load_trained_model
+from unified_seg.inference.training_description import load_model_config
 
 Item = TypeVar("Item")
 
@@ -37,6 +39,7 @@ class Predictor:
 
     Attributes:
         metadata: of the training set, whose classes the model predicts.
+        classes: the same as a table: names, ids and colors.
         model: in inference mode; an AugmentedSegmentor with TEST.AUG.ENABLED.
         at_once: TEST.IMAGES_AT_ONCE.
 
@@ -51,9 +54,25 @@ class Predictor:
             raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to predict with")
         cfg, self.model = load_trained_model(cfg)
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
+        self.classes = model_classes(cfg)
         self.augmentations = build_augmentations(cfg, is_train=False)
         self.reader = ImageReader.from_config(cfg)
         self.at_once = cfg.TEST.IMAGES_AT_ONCE
+
+    @classmethod
+    def from_checkpoint(cls, weights: str | Path, overrides: Sequence[str] = ()) -> "Predictor":
+        """Create the predictor of a checkpoint, without the config file and the data of its training.
+
+        Args:
+            weights: a file, a URL or pypi://<name>, with the config and classes that a training writes into it. Those
+                of earlier versions need config.yaml beside them and the data sets that it names.
+            overrides: KEY, VALUE, KEY, VALUE ... such as ["MODEL.DEVICE", "cpu"]. Outputs are compact, unless
+                MODEL.UNIFIED.OUTPUT is "detectron2".
+
+        Raises:
+            CheckpointError, ConfigError: see `load_model_config` and the class.
+        """
+        return cls(load_model_config(str(weights), overrides))
 
     def read(self, path: str | Path) -> np.ndarray:
         """Return the image of a file as `__call__` takes it, with the range of values of the training.
@@ -89,7 +108,6 @@ class Predictor:
             first, last = Stage(lambda item: (item, read(item))), Stage(lambda triple: finish(*triple))
             yield from run_pipeline(items, first, predict, last)
 
-    @torch.no_grad()
     def __call__(self, image: np.ndarray) -> dict[str, Any]:
         """Return the model's outputs at the image's size, in the format of MODEL.UNIFIED.OUTPUT.
 
@@ -100,11 +118,22 @@ class Predictor:
         Raises:
             UnsupportedError: another number of channels than the model reads.
         """
+        return self.predict_batch([image])[0]
+
+    @torch.no_grad()
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[dict[str, Any]]:
+        """Return the model's outputs for several images at once, see `__call__`, which saves time on a GPU.
+
+        Images of different sizes are padded to the largest of them, so that predictions near their borders may change.
+        """
+        return self.model([self._make_input(image) for image in images])
+
+    def _make_input(self, image: np.ndarray) -> dict[str, Any]:
         height, width = image.shape[:2]
         augmented = T.AugInput(self._to_input(image))
         self.augmentations(augmented)
         tensor = torch.from_numpy(np.require(augmented.image.transpose(2, 0, 1), requirements=("C", "W")))
-        return self.model([{"image": tensor, "height": height, "width": width}])[0]
+        return {"image": tensor, "height": height, "width": width}
 
     def _to_input(self, image: np.ndarray) -> np.ndarray:
         """Return an image in INPUT.FORMAT."""

@@ -1,15 +1,15 @@
 """The model of a config with trained weights, and what its checkpoint says of its input and its classes."""
 
-from typing import Any
-
 from detectron2.config import CfgNode
 from torch import nn
 
 from unified_seg.checkpoint import Checkpointer
 from unified_seg.inference.augmentation import add_test_augmentation
-from unified_seg.inference.class_order import CLASS_NAMES, check_class_order
-from unified_seg.inference.value_range import VALUE_RANGE, adopt_value_range
+from unified_seg.inference.training_description import check_training, describe_training
+from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.meta_arch import build_model
+
+__all__ = ["describe_training", "load_trained_model"]
 
 
 def load_trained_model(cfg: CfgNode) -> tuple[CfgNode, nn.Module]:
@@ -28,11 +28,5 @@ def load_trained_model(cfg: CfgNode) -> tuple[CfgNode, nn.Module]:
     """
     model = build_model(cfg).eval()
     checkpoint = Checkpointer(model, complete=True).load(cfg.MODEL.WEIGHTS)
-    check_class_order(cfg, checkpoint)
+    check_training(cfg, checkpoint)
     return add_test_augmentation(adopt_value_range(cfg, checkpoint), model)
-
-
-def describe_training(cfg: CfgNode) -> dict[str, Any]:
-    """Return the entries of a checkpoint that `load_trained_model` reads, of the config of the training."""
-    names, values = cfg.MODEL.SEM_SEG_HEAD.CLASS_NAMES, cfg.INPUT.DEFAULT_VALUE_RANGE
-    return {CLASS_NAMES: list(names), VALUE_RANGE: list(values)}

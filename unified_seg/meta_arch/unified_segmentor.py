@@ -71,6 +71,10 @@ class UnifiedSegmentor(FreezableModel):
         memory_format: of the maps in the network and of the weights of convolutions.
         bfloat16: compute in bfloat16, on a CPU; outputs are float32.
 
+    Attributes:
+        keeps_logits: whether compact outputs have `semantic_logits`, the LogitMap or LogitEnsemble of the semantic map
+            before the fusion, for programs that read probabilities; False at first.
+
     Raises:
         ValueError: parts that do not go together.
     """
@@ -126,6 +130,7 @@ class UnifiedSegmentor(FreezableModel):
         divisibility = 1 if sem_seg_head is None else sem_seg_head.size_divisibility
         self.size_divisibility = math.lcm(max(backbone.size_divisibility, 1), divisibility)
         self.output_format = output_format
+        self.keeps_logits = False
         self.windows = _windows(window_size, window_overlap, self.size_divisibility)
         self.register_buffer("pixel_mean", torch.tensor(pixel_mean).float().view(-1, 1, 1), persistent=False)
         self.register_buffer("pixel_std", torch.tensor(pixel_std).float().view(-1, 1, 1), persistent=False)
@@ -266,12 +271,15 @@ class UnifiedSegmentor(FreezableModel):
     def finish(self, x: dict[str, Any], prediction: ImagePrediction) -> dict[str, Any]:
         """Return the outputs of an image; `x` is its element of the batch."""
         height, width = x["image"].shape[-2:]
-        return finish_image(
+        outputs = finish_image(
             prediction,
             output_size=(x.get("height", height), x.get("width", width)),
             fusion=self.panoptic_fusion,
             output_format=self.output_format,
         )
+        if self.keeps_logits and prediction.semantic is not None:
+            outputs["semantic_logits"] = prediction.semantic
+        return outputs
 
     def extract(self, batched_inputs: Batch) -> tuple[ImageList, dict[str, Tensor]]:
         """Normalize and pad the images, and run the backbone on them."""

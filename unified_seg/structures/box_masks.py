@@ -5,6 +5,7 @@ N = instances, (H, W) = the image that the boxes refer to.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ class SharedMask:
 class BoxMasks:
     """N binary masks, each stored inside its own window of an image.
 
-    It can be a field of Detectron2's `Instances` (length, indexing, `to`) instead of an (N, H, W) tensor.
+    It can be a field of Detectron2's `Instances` in place of an (N, H, W) tensor: length, indexing, `to`, `cat`,
+    iteration over the masks at full size, and `numpy.asarray` work as for one.
 
     Args:
         windows: (N, 4) int64, x0, y0, x1, y1 of each window in pixels, x1 and y1 exclusive, inside the image; kept on
@@ -127,10 +129,21 @@ class BoxMasks:
     def _list_windows(self) -> list[Window]:
         return [(x0, y0, x1, y1) for x0, y0, x1, y1 in self.windows.tolist()]
 
-    def __iter__(self) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+    def crops(self) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
         """Yield ((rows, columns) of the window, mask inside it)."""
         for (x0, y0, x1, y1), mask in zip(self._list_windows(), self.masks):
             yield (slice(y0, y1), slice(x0, x1)), mask
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield each mask (H, W) bool, one at a time, as Detectron2 reads masks; `crops` are much smaller."""
+        for window, mask in self.crops():
+            full = torch.zeros(self.image_size, dtype=torch.bool, device=self.device)
+            full[window] = mask
+            yield full
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return (N, H, W) bool, for Detectron2's Visualizer."""
+        return self.full().cpu().numpy().astype(dtype or bool, copy=False)
 
     def __getitem__(self, item: int | slice | Tensor | np.ndarray | Sequence[int]) -> "BoxMasks":
         if isinstance(item, slice):

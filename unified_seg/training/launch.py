@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -24,8 +25,9 @@ def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) 
     Raises:
         UserError: more GPUs are requested than there are.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return _run_under_torchrun(main, args)
+    if is_under_torchrun():
+        with join_torchrun(load_config(args.config_file, args.opts).MODEL.DEVICE):
+            return main(args)
     available = torch.cuda.device_count()
     if args.num_gpus > max(available, 1):
         config_file = ("--config-file", args.config_file) if args.config_file else ()
@@ -45,8 +47,24 @@ def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) 
     )
 
 
-def _run_under_torchrun(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
-    on_gpu = load_config(args.config_file, args.opts).MODEL.DEVICE.startswith("cuda")
+def is_under_torchrun() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+@contextmanager
+def join_torchrun(device: str) -> Iterator[None]:
+    """Let the processes that torchrun started work together, on GPUs or CPUs; without torchrun do nothing.
+
+    Args:
+        device: MODEL.DEVICE.
+
+    Raises:
+        UserError: torchrun started more processes than there are GPUs.
+    """
+    if not is_under_torchrun():
+        yield
+        return
+    on_gpu = device.startswith("cuda")
     if on_gpu:
         rank, available = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if rank >= available:
@@ -55,6 +73,6 @@ def _run_under_torchrun(main: Callable[[argparse.Namespace], Any], args: argpars
     # The first process checks all labels while the others wait.
     distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))
     try:
-        return main(args)
+        yield
     finally:
         distributed.destroy_process_group()

@@ -20,7 +20,7 @@ from torch import nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError, write_checkpoint
 from unified_seg.checkpoint.run_state import read_iterations, read_seconds
-from unified_seg.config import ConfigError, dump_config
+from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets.alignment import share_records
 from unified_seg.data.pipeline.class_weights import set_class_weights
@@ -191,7 +191,6 @@ class Trainer(TrainingLoop):
         state |= {"_trainer": self._trainer.state_dict(), "train_s": self.train_s}
         if self.average is not None:
             state["average"] = self.average.state_dict(unwrap(self.model))
-        state["config"] = dump_config(self.cfg)
         return {**state, **describe_training(self.cfg)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

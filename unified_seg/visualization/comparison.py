@@ -13,9 +13,9 @@ from unified_seg.data.problems import DataError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import VOID, PaintedSegment, to_canvas
 from unified_seg.visualization.ground_truth_outputs import read_ground_truth
-from unified_seg.visualization.overview import LegendMode, add_legend, draw_input, draw_panels
+from unified_seg.visualization.overview import LegendMode, add_legend, choose_columns, draw_input, draw_panels
 from unified_seg.visualization.panels import Panel, make_panels
-from unified_seg.visualization.sheet import Picture, make_grid
+from unified_seg.visualization.sheet import Picture, make_grid, stack_pictures
 
 WRONG = (225, 40, 40)
 
@@ -74,6 +74,39 @@ def draw_comparison(
     pictures = [draw_input(image), *(panel.draw(image) for panel in expected)]
     pictures += [errors, *(panel.draw(image) for panel in predictions)]
     return add_legend(make_grid(pictures, 1 + len(kinds)), [*expected, *predictions], table, "present")
+
+
+def draw_with_ground_truth(
+    image: np.ndarray,
+    outputs: Mapping[str, Any],
+    metadata: Any,
+    ground_truth: Mapping[str, Any],
+    confidence_threshold: float = 0.5,
+) -> np.ndarray:
+    """Draw what `draw_panels` draws and, below it, the ground truth of each prediction and the wrong pixels.
+
+    Args:
+        image, outputs, metadata, confidence_threshold: see `draw_panels`.
+        ground_truth: see `read_ground_truth`.
+
+    Returns:
+        (h, w, 3) uint8, RGB.
+
+    Raises:
+        ValueError: see `draw_panels`.
+    """
+    table = ClassTable.from_metadata(metadata)
+    labels = np.asarray(ground_truth["sem_seg_labels"]) if "sem_seg_labels" in ground_truth else None
+    sheet = draw_panels(image, outputs, metadata, confidence_threshold, legend="none", ground_truth=labels)
+    predicted = make_panels(outputs, table, confidence_threshold)
+    expected = {kind: panel for kind, panel in make_panels(ground_truth, table).items() if kind in predicted}
+    pictures = [panel.prefix("ground truth").draw(image) for panel in expected.values()]
+    if "semantic" in expected:
+        pictures.append(make_error_panel(expected["semantic"].ids, predicted["semantic"].ids).draw(image))
+    if pictures:
+        row = make_grid(pictures, choose_columns(len(pictures), is_wide=image.shape[1] > image.shape[0]))
+        sheet = stack_pictures([sheet, row])
+    return add_legend(sheet, [*predicted.values(), *expected.values()], table, "present")
 
 
 def make_error_panel(ground_truth: np.ndarray, predicted: np.ndarray) -> Panel:

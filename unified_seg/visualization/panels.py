@@ -194,7 +194,7 @@ def _paint_masks(ids: np.ndarray, masks: BoxMasks | torch.Tensor) -> None:
         masks = BoxMasks.from_full(masks.bool())
     if masks.image_size != ids.shape:
         raise ValueError(f"instance masks: expected {ids.shape} (H, W), got {masks.image_size}")
-    windows = list(masks)
+    windows = list(masks.crops())
     for i in np.argsort(-masks.areas().cpu().numpy(), kind="stable").tolist():
         window, mask = windows[i]
         ids[window][_to_numpy(mask)] = i + 1

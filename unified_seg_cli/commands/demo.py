@@ -1,19 +1,21 @@
 """Draw the predictions of a trained model on images or a video, with the command line of Detectron2's demo.
 
+    python tools/demo.py --weights output/demo/model_final.pth --input street.png --output drawn.png
+    python tools/demo.py --weights ... --input folder --output drawn/
+    python tools/demo.py --weights ... --dataset unified_toyscapes_val --output drawn/
+    python tools/demo.py --weights ... --video-input drive.mp4 --output drawn.mp4
     python tools/demo.py --config-file configs/toyscapes/unified_demo.yaml --input street.png --output drawn.png \\
-        --opts MODEL.WEIGHTS output/demo/model_final.pth
-    python tools/demo.py --config-file ... --input folder --output drawn/ --opts MODEL.WEIGHTS ...
-    python tools/demo.py --config-file ... --dataset unified_toyscapes_val --output drawn/ --opts MODEL.WEIGHTS ...
-    python tools/demo.py --config-file ... --video-input drive.mp4 --output drawn.mp4 --opts MODEL.WEIGHTS ...
+        --opts MODEL.WEIGHTS weights_without_config.pth
 
 A folder is drawn with its sub-folders. Images that can't be read are left out; they are listed at the end, and the exit
 code is then 1.
 
-Each picture shows the input beside the semantic, instance and panoptic predictions that the model makes. Panels are
-added by some methods: SemanticGuidedFusion (MODEL.PANOPTIC_FUSION.NAME) shows semantic map and instances before and
-after the fusion; PyramidalOutputHead (MODEL.SEM_SEG_HEAD.NAME) shows the level that predicts each pixel and the cells
-that a level assigns to one class; ErrorCorrectionHead shows the semantic map before and after the correction, the
-error probability of each pixel and, for a data set with ground truth, the true errors.
+Each picture shows the input beside the semantic, instance and panoptic predictions that the model makes; for a data
+set with ground truth, this and the pixels with a wrong class are below. Some methods add panels: SemanticGuidedFusion
+(MODEL.PANOPTIC_FUSION.NAME) shows semantic map and instances before and after the fusion; PyramidalOutputHead
+(MODEL.SEM_SEG_HEAD.NAME) shows the level that predicts each pixel and the cells that a level assigns to one class;
+ErrorCorrectionHead shows the semantic map before and after the correction, the error probability of each pixel and,
+for a data set with ground truth, the true errors.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from unified_seg_cli.types import fraction
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = ToolParser(__doc__)
-    parser.add_config_file()
+    parser.add_model_source()
     source = parser.add_image_source()
     source.add_argument("--video-input", type=Path, metavar="FILE", help="a video in a format that OpenCV reads")
     parser.add_output("a folder, or a file for a single image or video", metavar="PATH")

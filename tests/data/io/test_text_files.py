@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unified_seg.data.io.text_files import read_json, write_json
+from unified_seg.data.io.text_files import read_json, write_json, write_json_stream
 from unified_seg.data.problems import DataError
 
 
@@ -62,3 +62,17 @@ def test_invalid_json_is_named(tmp_path: Path, content: bytes):
 def test_absent_json_is_named(tmp_path: Path):
     with pytest.raises(DataError, match=r"a\.json: there is no such file"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_stream_of_entries_is_the_same_json(tmp_path: Path):
+    records = [{"id": 1, "name": "ü"}, {"id": 2}]
+    content = {"images": records, "annotations": [], "categories": [3]}
+    write_json(tmp_path / "list.json", content, indent=None)
+    streamed = {**content, "images": iter(records), "annotations": iter([])}
+    write_json_stream(tmp_path / "stream.json", streamed)
+    assert (tmp_path / "stream.json").read_bytes() == (tmp_path / "list.json").read_bytes()
+    write_json_stream(tmp_path / "entries.json", iter(records))
+    assert json.loads((tmp_path / "entries.json").read_text()) == records
+    with pytest.raises(DataError, match=r"stream\.json"):
+        write_json_stream(tmp_path / "stream.json", iter([math.nan]))
+    assert (tmp_path / "stream.json").read_bytes() == (tmp_path / "list.json").read_bytes()

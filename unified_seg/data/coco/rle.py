@@ -15,7 +15,7 @@ def encode_masks(masks: BoxMasks) -> list[Rle]:
     """Return COCO's compressed run lengths of each mask, equal to `pycocotools.mask.encode` of the full mask."""
     return [
         encode_window(mask.cpu().numpy(), rows.start, columns.start, masks.image_size)
-        for (rows, columns), mask in masks
+        for (rows, columns), mask in masks.crops()
     ]
 
 

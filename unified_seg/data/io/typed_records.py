@@ -77,7 +77,9 @@ class Notes:
             report(problem)
 
 
-def convert_record(record: Any, kind: type[Kind], notes: Notes | None = None, where: str = "") -> Kind:
+def convert_record(
+    record: Any, kind: type[Kind], notes: Notes | None = None, where: str = "", *, str_keys: bool = False
+) -> Kind:
     """Return a record as the type that declares it.
 
     Args:
@@ -86,12 +88,13 @@ def convert_record(record: Any, kind: type[Kind], notes: Notes | None = None, wh
         notes: accept values of another type whose meaning is plain, and count them here: null for an optional field,
             and 1.0 or "1" for the whole number 1. None: they are errors.
         where: the record, for the notes.
+        str_keys: keys that are numbers may be text, as JSON has them.
 
     Raises:
         RecordError: the first field that is missing, or of another type or range; in one line, without the file.
     """
     try:
-        return msgspec.convert(record, kind)
+        return msgspec.convert(record, kind, str_keys=str_keys)
     except msgspec.ValidationError as error:
         plain = None if notes is None else _convert_plainly(record, kind, notes, where)
         if plain is None:

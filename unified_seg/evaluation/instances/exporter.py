@@ -49,10 +49,12 @@ def write_results(folder: Path, table: ClassTable, detections: Mapping[Any, Sequ
     results = []
     for image_id, of_image in detections.items():
         for detection in of_image:
-            category_id = table.things[detection.thing_id].dataset_id
-            result = {"image_id": image_id, "category_id": category_id, "score": detection.score}
-            result["bbox"] = detection.box
-            if detection.mask is not None:
-                result["segmentation"] = detection.mask
-            results.append(result)
+            results.append(make_result(image_id, detection, table))
     write_json(folder / "coco_instances_results.json", results, indent=None)
+
+
+def make_result(image_id: Any, detection: Detection, table: ClassTable) -> Record:
+    """Return a detection as a record of COCO's result format."""
+    category_id = table.things[detection.thing_id].dataset_id
+    result = {"image_id": image_id, "category_id": category_id, "score": detection.score, "bbox": detection.box}
+    return result if detection.mask is None else {**result, "segmentation": detection.mask}

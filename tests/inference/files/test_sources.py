@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from unified_seg.data.problems import DataError
+from unified_seg.errors import UserError
+from unified_seg.inference.files.sources import FileSource, RecordSource, check_names
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b/x.jpg", "a.png", "b/c/x.jpg", "out/a.png", "notes.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def names(source: FileSource | RecordSource) -> list[str]:
+    return [item.file_name for item in source]
+
+
+def test_names_are_relative_to_the_inputs(folder: Path) -> None:
+    out = folder / "out"
+    assert names(FileSource([str(folder)], out)) == ["a.png", "b/x.jpg", "b/c/x.jpg"]
+    assert names(FileSource([f"{folder}/b/**"], out)) == ["c/x.jpg", "x.jpg"]
+    assert names(FileSource([f"{folder}/b/c/x.jpg", f"{folder}/a.png"], out)) == ["x.jpg", "a.png"]
+    assert [item.image_id for item in FileSource([str(folder / "b")], out)] == ["x", "c/x"]
+
+
+def test_lists_have_the_names_below_their_common_folder(folder: Path) -> None:
+    (folder / "list.txt").write_bytes(b"b/c/x.jpg\r\n\n" + str(folder / "b/x.jpg").encode())
+    assert names(FileSource([str(folder / "list.txt")], folder / "out")) == ["c/x.jpg", "x.jpg"]
+
+
+def test_records_have_their_ids_and_the_names_below_their_common_folder(folder: Path) -> None:
+    records = [{"file_name": str(folder / name), "image_id": i} for i, name in enumerate(["b/x.jpg", "b/c/x.jpg"])]
+    assert names(RecordSource(records)) == ["x.jpg", "c/x.jpg"]
+    assert [item.image_id for item in RecordSource(records)] == [0, 1]
+
+
+def test_equal_names_and_no_images_are_refused(folder: Path) -> None:
+    check_names(FileSource([str(folder)], folder / "out"))
+    (folder / "b/x.png").touch()
+    with pytest.raises(UserError, match=r"b/x\.jpg and .*b/x\.png would have the same results, b/x; 1 such"):
+        check_names(FileSource([str(folder)], folder / "out"))
+    with pytest.raises(DataError, match="--output"):
+        check_names(FileSource([str(folder / "out")], folder / "out"))
