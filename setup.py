@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=[name for package in PACKAGES for name in (package, f"{package}.*")]),
-    package_data={"unified_seg.reporting.dataset_report": ["*.html.j2"]},
+    package_data={"unified_seg.html_reports": ["*.j2", "*.css", "*.js", "*/*.j2"]},
     python_requires=">=3.11",
     # Detectron2 itself is not on PyPI: tools/install_detectron2.py (run by `make setup`) installs it.
     # The metadata of panopticapi excludes current numpy, with which it works: `make setup` ignores its dependencies.

@@ -111,6 +111,8 @@ def test_average_precision_is_compared(command, tmp_path, capsys):
     assert changes.keys() == {"bbox", "segm"}
     assert changes["segm"]["AP"].keys() == {"before", "after", "gain", "low", "high"}
     assert 0 <= changes["segm"]["AP"]["before"] < 5  # random weights
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<h1>Comparison of FPN and PSP</h1>" in page and "PSP − FPN, 95 % interval" in page
     summary, header, _, *rows = capsys.readouterr().out.splitlines()
     assert summary.startswith("2 of 2 images: ")
     assert header.split()[:2] == ["FPN", "PSP"] and rows[0].startswith("box AP ")
@@ -119,9 +121,28 @@ def test_average_precision_is_compared(command, tmp_path, capsys):
 def test_detectors_are_compared(command, tmp_path, capsys):
     boxes = ["MODEL.MASK_ON", False]
     main(command("--opts", *DETECTOR, "--after-opts", *boxes))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["average_precision.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["average_precision.json", "report.html"]
     assert json.loads((tmp_path / "out" / "average_precision.json").read_text()).keys() == {"bbox"}
     assert "box AP" in capsys.readouterr().out
+
+
+def test_three_models_are_compared(command, tmp_path, capsys):
+    config = str(tmp_path / "config.yaml")
+    third = ("--after", config, tmp_path / "before.pth", "--names", "A", "B", "C", "--opts", *DETECTOR)
+    main(command(*third))
+    headers = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if "95 % interval" in line]
+    assert headers == [["A", "B"], ["A", "C"]]
+    # The third model is the first one again.
+    changes = json.loads((tmp_path / "out" / "average_precision.json").read_text())
+    assert changes["segm"]["AP"]["gain"] == 0
+    assert "B − A, 95 % interval" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_overrides_belong_to_their_model(command):
+    again = ("--after", "c.yaml", "w.pth", "--after-opts", "SEED", 1, "--after-opts", "SEED", 2)
+    assert parse_args(command(*again)).after_opts == [["SEED", "1"], ["SEED", "2"]]
+    assert parse_args(command(*again[:3])).after_opts == [[], []]
+    assert parse_args(command(*again[3:])).after_opts == [["SEED", "1", "SEED", "2"]]
 
 
 def test_models_without_a_task_in_common_are_refused(command):
@@ -153,7 +174,15 @@ def test_errors_are_one_line(command, tmp_path):
         main(command())
 
 
-@pytest.mark.parametrize("arguments", [("--top", "0"), ("--names", "one")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--top", "0"),
+        ("--names", "one"),
+        ("--names", "one", "two", "three"),
+        ("--after-opts", "SEED", "1", "--after", "c.yaml", "w.pth"),
+    ],
+)
 def test_wrong_arguments_are_refused(command, arguments, capsys):
     with pytest.raises(SystemExit):
         parse_args(command(*arguments))

@@ -23,7 +23,6 @@ from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.label_files import read_label
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference import Predictor
-from unified_seg.meta_arch import build_model
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg_cli.commands.rank_by_error import main, parse_args
 
@@ -48,7 +47,7 @@ def read_ranking(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_data_set_is_ranked_and_compared_with_ground_truth(command, tiny_dataset, tmp_path, capsys):
-    main(command("--dataset", tiny_dataset.train, "--top", 3))
+    main(command("--dataset", tiny_dataset.train, "--top", 3, "--no-diversity"))
     rows = read_ranking(tmp_path / "out")
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
     predicted = [float(row["predicted_error"]) for row in rows]
@@ -82,9 +81,9 @@ def test_a_data_set_is_ranked_and_compared_with_ground_truth(command, tiny_datas
     difference = found["predicted_error"]["value"] - found["mean_entropy"]["value"]
     assert found["difference"]["value"] == pytest.approx(difference)
     assert "rank correlation with the true error over 4 images" in capsys.readouterr().out
-    # Three rows of four pictures of 512 x 256 under captions of their own and of the row, 4 pixels apart; a legend.
-    height, width = cv2.imread(str(tmp_path / "out" / "contact_sheet.png")).shape[:2]
-    assert width == 4 * 512 + 3 * 4 and 0 < height - (3 * (256 + 2 * 22) + 2 * 4) < 100
+    # Three tiles of four cells of 256 x 128 under captions of their own and of the tile, 4 pixels apart; a legend.
+    height, width = cv2.imread(str(tmp_path / "out" / "contact_sheet.jpg")).shape[:2]
+    assert width == 4 * 256 + 3 * 4 and 0 < height - (3 * (128 + 2 * 22) + 2 * 4) < 100
 
 
 @pytest.fixture
@@ -145,7 +144,7 @@ def test_the_most_wrong_image_comes_first(command, predictions, tmp_path, capsys
     assert summary["mean"].keys() == {"predicted_error", "predicted_error_share", "mean_entropy"}
     assert "correlation" not in capsys.readouterr().out
     # Three pictures in a row: there are no true errors.
-    assert cv2.imread(str(tmp_path / "out" / "contact_sheet.png")).shape[1] == 3 * 512 + 2 * 4
+    assert cv2.imread(str(tmp_path / "out" / "contact_sheet.jpg")).shape[1] == 3 * 256 + 2 * 4
 
 
 @pytest.fixture
@@ -223,23 +222,22 @@ def test_the_correlations_go_into_a_readme(command, predictions, gray_dataset, t
         main(command("--dataset", gray_dataset[0], "--into", readme))
 
 
-def test_large_images_are_small_on_the_sheet(command, predictions, gray_dataset, tmp_path):
+def test_large_images_fill_the_same_tiles(command, predictions, gray_dataset, tmp_path):
     model = rank_by_error.ErrorPredictor(rank_by_error.setup(parse_args(command("--dataset", gray_dataset[0]))))
     predictions |= {0: (0.2, 0.9, 0.9)}
     record = gray_dataset[1][0]
-    write_gray(tmp_path / "gray", 0, (700, 1300))
-    assert cv2.imwrite(record["sem_seg_file_name"], np.repeat(np.uint8([SKY, ROAD]), 350)[:, None].repeat(1300, 1))
+    write_gray(tmp_path / "gray", 0, (650, 1300))
+    assert cv2.imwrite(record["sem_seg_file_name"], np.repeat(np.uint8([SKY, ROAD]), 325)[:, None].repeat(1300, 1))
     with pytest.MonkeyPatch.context() as patch:
         fixed = model.predictor(np.zeros((1, 1, 3), np.uint8))
-        labels = torch.full((700, 1300), ROAD)
+        labels = torch.full((650, 1300), ROAD)
         patch.setattr(type(model.predictor), "__call__", lambda self, image: fixed | {"sem_seg_labels": labels})
-        ((_, future),) = model.draw_all([record])
-    row, _ = future.result()
-    # 700 x 1300 are 345 x 640; the last two pictures are error probabilities, dark and bright, and true errors.
-    assert row.shape == (345 + 22, 4 * 640 + 3 * 4, 3)
-    pictures = [row[22:, k * 644 : k * 644 + 640] for k in range(4)]
-    assert [pictures[2][100, column].tolist() for column in (10, 600)] == [[51, 0, 0], [230, 0, 0]]
-    assert [pictures[3][y, 300].tolist() for y in (10, 300)] == [[255, 0, 0], [0, 0, 0]]
+        ((_, future),) = model.draw_all([record], (128, 256))
+    pictures = [picture.pixels for picture in future.result()[0]]
+    # The last two are error probabilities, dark and bright, and true errors.
+    assert [picture.shape for picture in pictures] == [(128, 256, 3)] * 4
+    assert [pictures[2][60, column].tolist() for column in (10, 240)] == [[51, 0, 0], [230, 0, 0]]
+    assert [pictures[3][y, 100].tolist() for y in (10, 100)] == [[255, 0, 0], [0, 0, 0]]
 
 
 def test_the_last_stage_of_a_config_is_used(command, predictions, tmp_path):
@@ -265,13 +263,46 @@ def test_windows_and_augmentation_are_refused(command, tiny_dataset, opts, messa
         main(command("--dataset", tiny_dataset.val, opts=opts))
 
 
-def test_a_model_without_an_error_branch_is_refused(command, correcting_config, tiny_dataset, tmp_path):
-    head = correcting_config.MODEL.SEM_SEG_HEAD
+def use_plain_head(config: CfgNode, folder: Path) -> None:
+    """Replace the model of a command by one without an error branch."""
+    head = config.MODEL.SEM_SEG_HEAD
     head.NAME = head.ERROR_CORRECTION.BASE
-    (tmp_path / "config.yaml").write_text(correcting_config.dump())
-    torch.save({"model": build_model(resolve_config(correcting_config)).state_dict()}, tmp_path / "model.pth")
-    with pytest.raises(SystemExit, match=r"ConfigError: MODEL.SEM_SEG_HEAD.NAME: ASPRefinementHead predicts no errors"):
-        main(command("--dataset", tiny_dataset.val))
+    write_random_model(config, folder)
+
+
+@pytest.mark.parametrize("opts", [(), ("TEST.WINDOW.SIZE", 64)])
+def test_a_model_without_an_error_branch_ranks_by_entropy(
+    command, correcting_config, tiny_dataset, tmp_path, capsys, opts
+):
+    use_plain_head(correcting_config, tmp_path)
+    main(command("--dataset", tiny_dataset.train, "--top", 2, opts=opts))
+    rows = read_ranking(tmp_path / "out")
+    assert rows[0].keys() == {"rank", "file_name", "mean_entropy", "true_error"}
+    entropies = [float(row["mean_entropy"]) for row in rows]
+    # Two of the four, the most unsure one among them, come first; then the others.
+    assert entropies[0] == max(entropies) and entropies[:2] == sorted(entropies[:2], reverse=True)
+    words = [*command(opts=opts)[-2 - len(opts) :], "MODEL.UNIFIED.OUTPUT", "detectron2"]
+    cfg = load_config(tmp_path / "config.yaml", words)
+    logits = Predictor(resolve_config(cfg))(read_image(rows[0]["file_name"]))["sem_seg"]
+    probabilities = logits.softmax(0)
+    expected = -(probabilities * probabilities.log()).sum(0).mean() / math.log(19)
+    assert entropies[0] == pytest.approx(float(expected), abs=2e-6)
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["rank_correlation"]["predicted_error"]["value"] is None
+    assert summary["mean"].keys() == {"mean_entropy", "true_error"}
+    printed = capsys.readouterr().out
+    assert "ranked by entropy" in printed and "predicted error" not in printed
+
+
+def test_a_detector_ranks_by_the_scores_of_its_detections(tiny_config, tiny_dataset, tmp_path):
+    cfg = tiny_config
+    cfg.MODEL.SEM_SEG_HEAD.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
+    config, weights = write_random_model(cfg, tmp_path)
+    words = ["--config-file", config, "--output", tmp_path / "out", "--dataset", tiny_dataset.val]
+    main([str(word) for word in [*words, "--opts", "MODEL.WEIGHTS", weights]])
+    rows = read_ranking(tmp_path / "out")
+    assert rows[0].keys() == {"rank", "file_name", "mean_entropy"} and len(rows) == 2
+    assert (tmp_path / "out" / "contact_sheet.jpg").is_file()
 
 
 def test_errors_are_one_line(command, tiny_dataset, tmp_path):
@@ -311,4 +342,4 @@ def test_a_name_that_is_no_text_does_not_lose_the_ranking(command, tiny_dataset,
     main(command("--input", folder))
     names = {Path(row["file_name"]).name for row in read_ranking(tmp_path / "out")}
     assert names == {"plain.png", r"=strange \udcff.png"}
-    assert (tmp_path / "out" / "contact_sheet.png").is_file() and (tmp_path / "out" / "summary.json").is_file()
+    assert (tmp_path / "out" / "contact_sheet.jpg").is_file() and (tmp_path / "out" / "summary.json").is_file()

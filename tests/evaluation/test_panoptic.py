@@ -101,6 +101,22 @@ def test_same_base_name_in_two_folders_is_scored(streets: Streets):
     assert evaluate(streets, records, [perfect_output(scene) for scene in scenes])["PQ"] == 100
 
 
+def test_kinds_of_errors_and_sizes_are_written(streets: Streets):
+    scene = draw_street()
+    record = streets.add("street", scene)
+    ids, infos = perfect_output(scene)["panoptic_seg"]
+    infos = [info | {"category_id": 0} if info["id"] == 26000 else info for info in infos]  # car A is called a person
+    evaluate(streets, [record], [{"panoptic_seg": (ids, infos)}])
+    written = np.load(streets.folder / "out/segments.npz")
+    errors = dict(zip(written["kinds"].tolist(), written["errors"].tolist()))
+    # False negatives and false positives of road, sky, person, car.
+    assert errors.pop("wrong class") == [[0, 0, 0, 1], [0, 0, 1, 0]]
+    assert not np.any(list(errors.values())) and written["errors_per_image"].tolist() == [[2, 0, 0, 0, 0, 0]]
+    sizes = dict(zip(written["areas"].tolist(), written["iou"].tolist()))
+    assert sizes == {2504: 1, 3956: 1, 300: 1, 600: 0, 320: 1}
+    assert written["classes"][written["areas"].tolist().index(600)] == CAR
+
+
 def test_writes_its_counts_alone_and_starts_no_process(
     streets: Streets, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -111,8 +127,8 @@ def test_writes_its_counts_alone_and_starts_no_process(
     record = streets.add("street", scene)
     written_by_the_test = {Path(record[key]) for key in record if key.endswith("_file_name")}
     evaluate(streets, [record], [perfect_output(scene)])
-    counts = streets.folder / "out/panoptic_seg.npz"
-    assert set(streets.folder.rglob("*.*")) - set(before) == {*written_by_the_test, counts}
+    counts = {streets.folder / "out" / name for name in ("panoptic_seg.npz", "segments.npz")}
+    assert set(streets.folder.rglob("*.*")) - set(before) == written_by_the_test | counts
     assert capfd.readouterr() == ("", "")
 
 
@@ -208,9 +224,10 @@ def test_counts_of_each_image_are_written(streets: Streets):
 def test_quality_above_100_is_an_error(streets: Streets):
     record = streets.add("street", draw_street())
     evaluator = PanopticEvaluator(streets.table, [record], streets.folder / "out")
-    matches = evaluator.score_image(record, perfect_output(draw_street()))
+    item = evaluator.score_image(record, perfect_output(draw_street()))
+    doubled = item._replace(matches=replace(item.matches, iou=2 * item.matches.iou))
     with pytest.raises(ValueError, match=r"in \[0, 100\]"):
-        evaluator.summarize({"street": replace(matches, iou=2 * matches.iou)})
+        evaluator.summarize({"street": doubled})
 
 
 def test_scores_of_void_alone_are_nan(streets: Streets):

@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from unified_seg.reporting.error_ranking import Measures, RankComparison, compare_rankings, write_ranking
+from unified_seg.reporting.error_ranking import (
+    Measures,
+    RankComparison,
+    compare_rankings,
+    describe,
+    summarize,
+    write_ranking,
+)
 
 
 def compare(error, entropy, true_error, resamples: int = 100) -> RankComparison:
@@ -88,3 +95,15 @@ def test_names_of_others_are_no_formulas_and_end_nothing(tmp_path: Path) -> None
     rows = (tmp_path / "r.csv").read_text().splitlines()[1:]
     cells = [row.split(",")[1] for row in rows]
     assert cells == ["'=HYPERLINK(1)", "'+1.png", "'-1.png", "'@x.png", r"a\udcff\x1b[2J.png"]
+
+
+def test_without_predicted_errors_the_entropy_is_compared_and_written(tmp_path: Path) -> None:
+    ranked = [({"file_name": f"{i}.png"}, Measures(math.nan, math.nan, 0.1 * i, 0.1 * i)) for i in range(4)]
+    comparison = compare_rankings(ranked)
+    assert comparison is not None and math.isnan(comparison.predicted_error.value)
+    assert comparison.mean_entropy.value == pytest.approx(1)
+    assert "predicted" not in describe(comparison, 4, predicts_errors=False)
+    write_ranking(tmp_path / "r.csv", ranked)
+    assert (tmp_path / "r.csv").read_text().splitlines()[0] == "rank,file_name,mean_entropy,true_error"
+    assert summarize(ranked, comparison)["mean"].keys() == {"mean_entropy", "true_error"}
+    assert [measures.uncertainty for _, measures in ranked] == pytest.approx([0, 0.1, 0.2, 0.3])

@@ -26,7 +26,7 @@ from pycocotools.cocoeval import COCOeval
 from unified_seg.data.coco.rle import encode_window
 from unified_seg.evaluation.base import Scores
 from unified_seg.evaluation.instances.average_precision import compute_average_precision, match_instances
-from unified_seg.evaluation.instances.diagnosis import diagnose, find_label_errors
+from unified_seg.evaluation.instances.diagnosis import diagnose, find_label_errors, inspect_images
 from unified_seg.evaluation.instances.objects import Detection, GroundTruthInstance, ImageInstances
 from unified_seg_cli import ToolParser
 
@@ -128,7 +128,7 @@ def prepare_diagnosis(threads: int, *given: Any) -> Call:
 def diagnose_all(matches: hotcoco.COCOeval, images: Sequence[ImageInstances], class_names: Sequence[str]) -> float:
     """Do what InstanceEvaluator does after the average precision; return AP50."""
     records = [{"image_id": i, "file_name": f"{i}.png"} for i in range(len(images))]
-    find_label_errors(matches, images, records, class_names)
+    find_label_errors(inspect_images(matches), images, records, class_names)
     return diagnose(matches, images, class_names)[1]["AP50"]
 
 

@@ -14,8 +14,8 @@ from unified_seg.data.problems import KINDS, Problem
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.dataset_statistics import ClassStatistics
 from unified_seg.data.validation.survey import Survey, convert_surveys_to_json, survey_datasets
-from unified_seg.reporting.dataset_report.findings import compute_pixel_percent, describe_verdict, group_problems
-from unified_seg.reporting.dataset_report.report import write_report
+from unified_seg.html_reports.dataset.findings import compute_pixel_percent, describe_verdict, group_problems
+from unified_seg.html_reports.dataset.report import write_report
 from unified_seg_files import escape_unprintable
 
 

@@ -1,8 +1,10 @@
-"""Draw where the semantic maps of two models differ most."""
+"""Compare trained models: a page of their scores and errors, and where their semantic maps differ most."""
 
 import argparse
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +18,11 @@ from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import has_instances
-from unified_seg.evaluation import list_tasks
+from unified_seg.evaluation import IndependentEvaluators, build_evaluators, list_tasks
 from unified_seg.evaluation.instances.comparison import InstanceComparison, describe_changes, format_changes
 from unified_seg.evaluation.model_outputs import get_label_map
+from unified_seg.html_reports.evaluation.files import read_evaluation
+from unified_seg.html_reports.evaluation.report import EvaluatedDataset, write_report
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
@@ -26,67 +30,100 @@ from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
 from unified_seg_files import escape_unprintable
 
-SIDES = ("before", "after")
 Record = dict[str, Any]
 
 
 class Model(NamedTuple):
-    """One of the two models, with its resolved config and its classes."""
+    """One of the models, with its resolved config and its classes."""
 
     predictor: Predictor
     cfg: CfgNode
     classes: ClassTable
 
 
-def load_side(args: argparse.Namespace, side: str) -> Model:
-    """Load one of the two models.
+def load_model(dataset: str, option: str, files: tuple[str, str], overrides: Sequence[str]) -> Model:
+    """Load one of the models.
+
+    Args:
+        dataset: to compare on.
+        option: of the command line, for errors.
+        files: config and weights.
+        overrides: of the config.
 
     Raises:
         CheckpointError: the weights can't be used.
         ConfigError: the config can't be used, or its classes differ from those of the data set; the message names the
-            side.
+            option.
     """
-    config, weights = getattr(args, side)
+    config, weights = files
     try:
-        overrides = [*args.opts, *getattr(args, f"{side}_opts"), "MODEL.WEIGHTS", weights]
-        cfg = load_config(config, overrides, defaults=COMPACT)
-        cfg.DATASETS.TEST = (args.dataset,)
+        cfg = load_config(config, [*overrides, "MODEL.WEIGHTS", weights], defaults=COMPACT)
+        cfg.DATASETS.TEST = (dataset,)
         cfg = resolve_config(cfg)
         return Model(Predictor(cfg), cfg, model_classes(cfg))
     except ConfigError as error:
-        raise ConfigError(f"--{side} {config}: {error}") from None
+        raise ConfigError(f"{option} {config}: {error}") from None
 
 
-class Pair:
-    """Two models on the images of a data set.
+def load_models(args: argparse.Namespace) -> list[Model]:
+    """Load the baseline and the models to compare with it; raises what `load_model` raises."""
+    before = load_model(args.dataset, "--before", args.before, [*args.opts, *args.before_opts])
+    others = zip(args.after, args.after_opts, strict=True)
+    return [before, *(load_model(args.dataset, "--after", model, [*args.opts, *opts]) for model, opts in others)]
+
+
+class Comparison:
+    """Models on the images of a data set.
 
     Args:
-        predictors: before and after.
+        predictors: of the models, the baseline first.
         table: the classes of the data set.
+        evaluators: of each model.
         instances: collects the instances of each image; None if they are not compared.
     """
 
-    def __init__(self, predictors: Sequence[Predictor], table: ClassTable, instances: InstanceComparison | None):
+    def __init__(
+        self,
+        predictors: Sequence[Predictor],
+        table: ClassTable,
+        evaluators: Sequence[IndependentEvaluators],
+        instances: InstanceComparison | None,
+    ):
         self.predictors = predictors
         self.table = table
+        self.evaluators = evaluators
         self.instances = instances
+        self._evaluated: set[Any] = set()
+        for evaluator in evaluators:
+            evaluator.reset()
 
     def predict(self, records: Sequence[Record]) -> Iterator[tuple[Record, list[dict[str, Any]]]]:
-        """Yield each record with the outputs of both models for its image; several images are predicted at once."""
+        """Yield each record with the outputs of all models for its image; several images are predicted at once.
+
+        An image is evaluated the first time; later ones are for its pictures.
+        """
         for steps in zip(*(_predict_all(predictor, records) for predictor in self.predictors), strict=True):
             record, outputs = steps[0][0], [future.result() for _, future in steps]
-            if self.instances is not None:
-                self.instances.add(record, outputs)
+            if record["image_id"] not in self._evaluated:
+                self._evaluated.add(record["image_id"])
+                for evaluator, output in zip(self.evaluators, outputs):
+                    evaluator.process([record], [output])
+                if self.instances is not None:
+                    self.instances.add(record, outputs)
             yield record, outputs
 
+    def predict_outputs(self, records: Sequence[Record]) -> Iterator[list[dict[str, Any]]]:
+        """Yield the outputs of all models for each record."""
+        return (outputs for _, outputs in self.predict(records))
+
     def label_maps(self, records: Sequence[Record]) -> Iterator[LabelMaps]:
-        """Yield the ground truth of each record and the semantic maps of both models.
+        """Yield the ground truth of each record and the semantic maps of the first and the last model.
 
         Raises:
             DataError: see `read_semantic_ground_truth`.
         """
         for record, outputs in self.predict(records):
-            before, after = map(semantic_labels, outputs)
+            before, after = semantic_labels(outputs[0]), semantic_labels(outputs[-1])
             yield LabelMaps(read_semantic_ground_truth(record, self.table, size=before.shape), before, after)
 
 
@@ -103,43 +140,56 @@ def semantic_labels(outputs: dict[str, Any]) -> np.ndarray:
     return labels.cpu().numpy()
 
 
-def find_tasks(args: argparse.Namespace, models: Sequence[Model], record: Record) -> set[str]:
-    """Return the tasks that both models predict and the data set has ground truth for: sem_seg, bbox, segm.
+def find_tasks(dataset: str, models: Sequence[Model], record: Record) -> set[str]:
+    """Return the tasks that all models predict and the data set has ground truth for: sem_seg, bbox, segm.
 
     Raises:
         ConfigError: there is none.
     """
-    before, after = (set(list_tasks(model.cfg)) for model in models)
+    predicted = [set(list_tasks(model.cfg)) for model in models]
     labeled = {"sem_seg"} if has_semantic_ground_truth(record) else set()
     labeled |= {"bbox", "segm"} if has_instances(record) else set()
-    if not (found := before & after & labeled):
-        one, other, known = (", ".join(sorted(tasks)) or "nothing" for tasks in (before, after, labeled))
+    if not (found := labeled.intersection(*predicted)):
+        *lists, known = (", ".join(sorted(tasks)) or "nothing" for tasks in (*predicted, labeled))
         raise ConfigError(
-            f"--before, --after: nothing to compare: the models predict {one} and {other}, and {args.dataset!r} has "
+            f"--before, --after: nothing to compare: the models predict {' and '.join(lists)}, and {dataset!r} has "
             f"ground truth of {known}"
         )
     return found
 
 
 def run(args: argparse.Namespace) -> None:
-    before, after = models = [load_side(args, side) for side in SIDES]
-    if not have_same_ids(before.classes, after.classes):
+    models = load_models(args)
+    if not all(have_same_ids(models[0].classes, model.classes) for model in models[1:]):
         raise ConfigError("--before, --after: the models have different classes, or the same in another order")
-    records, table = load_with_classes(args.dataset, before.classes)
+    records, table = load_with_classes(args.dataset, models[0].classes)
     if not records:
         raise ConfigError(f"--dataset: the data set {args.dataset!r} has no records")
-    tasks = find_tasks(args, models, records[0])
+    tasks = find_tasks(args.dataset, models, records[0])
     make_writable(args.output)
     limits = [model.cfg.TEST.DETECTIONS_PER_IMAGE for model in models]
     instances = InstanceComparison(table, "segm" in tasks, limits) if "bbox" in tasks else None
-    pair = Pair([model.predictor for model in models], table, instances)
-    if "sem_seg" in tasks:
-        summary = write_changes(args.output, pair.label_maps, records, table, names=tuple(args.names), top=args.top)
-        print(f"{summary}: {args.output}")
-    else:
-        for _ in tqdm(pair.predict(records), "predicting", len(records), unit="img", disable=None):
-            pass
-    if instances is not None:
-        changes = instances.compute()
-        write_json(args.output / "average_precision.json", describe_changes(changes))
-        print(escape_unprintable(format_changes(changes, args.names), keep="\n"))
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [Path(temporary) / str(index) for index in range(len(models))]
+        evaluators = [build_evaluators(m.cfg, args.dataset, folder) for m, folder in zip(models, folders)]
+        comparison = Comparison([model.predictor for model in models], table, evaluators, instances)
+        if "sem_seg" in tasks:
+            names = (args.names[0], args.names[-1])
+            summary = write_changes(args.output, comparison.label_maps, records, table, names=names, top=args.top)
+            print(f"{summary}: {args.output}")
+        else:
+            for _ in tqdm(comparison.predict(records), "predicting", len(records), unit="img", disable=None):
+                pass
+        changes = instances.compute() if instances is not None else []
+        if changes:
+            write_json(args.output / "average_precision.json", describe_changes(changes[-1]))
+        for name, of_model in zip(args.names[1:], changes):
+            print(escape_unprintable(format_changes(of_model, (args.names[0], name)), keep="\n"))
+        evaluated = [
+            read_evaluation(name, evaluator.evaluate(), folder)
+            for name, evaluator, folder in zip(args.names, evaluators, folders)
+        ]
+        dataset = EvaluatedDataset(args.dataset, records, table, evaluated, comparison.predict_outputs, changes)
+        weights = ", ".join(model.cfg.MODEL.WEIGHTS for model in models)
+        write_report(args.output / "report.html", f"Comparison of {' and '.join(args.names)}", weights, [dataset])
+    print(f"The report is {args.output / 'report.html'}")

@@ -1,10 +1,12 @@
 """Convert annotations, and say what was left out."""
 
 import argparse
+from collections.abc import Mapping
 
 from unified_seg.data.conversion.colors_to_ids import convert_colors
 from unified_seg.data.conversion.instances_to_panoptic import convert_to_panoptic
 from unified_seg.data.conversion.labelme_to_instances import convert_labelme
+from unified_seg.data.conversion.labelme_to_panoptic import convert_labelme_to_panoptic
 from unified_seg.data.io.open_image import set_max_pixels
 
 
@@ -46,6 +48,40 @@ def run_colors(args: argparse.Namespace) -> None:
 
 
 def run_labelme(args: argparse.Namespace) -> None:
+    if args.output.suffix == ".json":
+        run_labelme_instances(args)
+    else:
+        run_labelme_panoptic(args)
+
+
+def run_labelme_panoptic(args: argparse.Namespace) -> None:
+    made = convert_labelme_to_panoptic(
+        args.input,
+        args.output,
+        classes_file=args.classes,
+        stuff=args.stuff,
+        image_root=args.images,
+        val_share=args.val_share,
+        skip_shapes=args.skip_shapes,
+        workers=args.workers,
+    )
+    images = ", ".join(f"{count} images {split}".strip() for split, count in made.images.items())
+    print(f"{images}, {made.segments} segments: {args.output}")
+    if made.hidden:
+        print(f"{made.hidden} instances without a visible pixel were left out")
+    if made.void:
+        print(f"{made.void:.1%} of the pixels are in no shape: void")
+    print_skipped(made.skipped)
+
+
+def print_skipped(skipped: Mapping[str, int]) -> None:
+    """Print how many shapes without an area were left out, by type."""
+    if skipped:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(skipped.items()))
+        print(f"{sum(skipped.values())} shapes without an area were left out: {kinds}")
+
+
+def run_labelme_instances(args: argparse.Namespace) -> None:
     made = convert_labelme(
         args.input,
         args.output,
@@ -57,9 +93,7 @@ def run_labelme(args: argparse.Namespace) -> None:
     print(f"{made.images} images, {made.instances} instances of {made.classes} classes: {args.output}")
     if made.hidden:
         print(f"{made.hidden} instances without a pixel in their image were left out")
-    if made.skipped:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(made.skipped.items()))
-        print(f"{sum(made.skipped.values())} shapes without an area were left out: {kinds}")
+    print_skipped(made.skipped)
     if made.ignored:
         print(f"{made.ignored} images have regions __ignore__: crowds of every class, neither right nor wrong")
 

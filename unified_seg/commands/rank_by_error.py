@@ -1,20 +1,22 @@
-"""Rank images by the error that a model predicts for them."""
+"""Rank images by how wrong or unsure a model is about them."""
 
 import argparse
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
+from unified_seg.config.heads import nested_heads
 from unified_seg.data.datasets.registration import dataset_classes
-from unified_seg.data.io.image_files import read_picture
+from unified_seg.data.io.image_files import read_image_size, read_picture
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -23,6 +25,9 @@ from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import LeftOutFiles, find_records, make_writable
+from unified_seg.meta_arch.pooled_features import POOLED_FEATURES, add_pooled_features
+from unified_seg.reporting.contact_sheet import arrange_tiles, choose_cell, fit_into_cell, make_tile, write_jpeg
+from unified_seg.reporting.diversity import choose_diverse
 from unified_seg.reporting.error_ranking import (
     Measures,
     Ranked,
@@ -34,14 +39,13 @@ from unified_seg.reporting.error_ranking import (
 )
 from unified_seg.reporting.readme import read_with_markers, replace_table
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.structures.logit_map import LogitMap
-from unified_seg.visualization import Picture, add_legend, make_grid
-from unified_seg.visualization.canvas import to_canvas, write_picture
+from unified_seg.visualization import Picture, add_legend
 from unified_seg.visualization.panels import Panel, make_panels
 from unified_seg_files import escape_unprintable
 
 MARKERS = "ranking"  # the table in a README
-SHEET_WIDTH = 640  # largest width of a picture on the contact sheet, in pixels
+MAX_SHEET_BYTES = 2_000_000
+ERROR_HEAD = "ErrorCorrectionHead"
 
 Record = dict[str, Any]
 Size = tuple[int, int]
@@ -51,22 +55,42 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """Read the config of the model.
 
     Raises:
-        ConfigError: the config can't be used, or its predictions have no maps of error probabilities.
+        ConfigError: the config can't be used, or its error branch can't be used with it.
     """
     cfg = make_inference_config(load_config(args.config_file, args.opts))
     cfg.defrost()
+    predicts_errors = ERROR_HEAD in nested_heads(cfg)
     for key, is_on in (("TEST.AUG.ENABLED", cfg.TEST.AUG.ENABLED), ("TEST.WINDOW.SIZE", cfg.TEST.WINDOW.SIZE)):
-        if is_on:
+        if is_on and predicts_errors:
             off = "False" if key == "TEST.AUG.ENABLED" else "0"
             raise ConfigError(f"{key}: must be {off}, errors are only predicted for a whole image in a single view")
-    cfg.MODEL.UNIFIED.OUTPUT = "compact"
+    # The compact output has the error probabilities, the other one the logits of all classes.
+    cfg.MODEL.UNIFIED.OUTPUT = "compact" if predicts_errors else "detectron2"
     if args.dataset:
         cfg.DATASETS.TEST = (args.dataset,)
     return resolve_config(cfg)
 
 
+class Uncertainty(NamedTuple):
+    """What a model knows of its own errors in an image.
+
+    Attributes:
+        map: (H, W) in [0, 1], where the model may be wrong; None of a detector alone.
+        name: of the map, for captions.
+        predicted_error, predicted_error_share, mean_entropy: see `Measures`.
+        labels: (H, W) the semantic ids whose errors are meant; None of a detector alone.
+    """
+
+    map: np.ndarray | None
+    name: str
+    predicted_error: float
+    predicted_error_share: float
+    mean_entropy: float
+    labels: np.ndarray | None
+
+
 class ErrorPredictor:
-    """A trained model that predicts the errors of its semantic map.
+    """A trained model that predicts the errors of its semantic map, or whose entropy tells where it is unsure.
 
     Raises:
         CheckpointError, ConfigError: see `Predictor`.
@@ -74,107 +98,157 @@ class ErrorPredictor:
 
     def __init__(self, cfg: CfgNode):
         self.predictor = Predictor(cfg)
-        self.head = cfg.MODEL.SEM_SEG_HEAD.NAME
+        self.predicts_errors = ERROR_HEAD in nested_heads(cfg)
         self.threshold = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD
         self.table: ClassTable = dataset_classes(self.predictor.metadata)
+        add_pooled_features(self.predictor.model)
 
-    def measure_all(self, records: Sequence[Record]) -> Iterator[tuple[Record, Future[Measures]]]:
+    def measure_all(self, records: Sequence[Record]) -> Iterator[tuple[Record, Future[tuple[Measures, Any]]]]:
         """Yield each record with a future of `measure`; see `Predictor.predict_all`."""
         return self.predictor.predict_all(records, self._read, self.measure)
 
-    def draw_all(self, records: Sequence[Record]) -> Iterator[tuple[Record, Future[tuple[np.ndarray, Panel]]]]:
+    def draw_all(self, records: Sequence[Record], cell: Size) -> Iterator[tuple[Record, Future[Any]]]:
         """Yield each record with a future of `draw`; see `Predictor.predict_all`."""
-        return self.predictor.predict_all(records, self._read, self.draw)
+        return self.predictor.predict_all(
+            records, self._read, lambda record, image, outputs: self.draw(record, image, outputs, cell)
+        )
 
-    def measure(self, record: Record, image: np.ndarray, outputs: Mapping[str, Any]) -> Measures:
-        """Return the predicted and the true error of one image.
+    def measure(
+        self, record: Record, image: np.ndarray, outputs: Mapping[str, Any]
+    ) -> tuple[Measures, np.ndarray | None]:
+        """Return the predicted and the true error of one image, and its pooled features if the model has some.
 
         Raises:
-            ConfigError: the model predicts no errors.
             DataError: a ground truth that can't be used, or a prediction that is not finite.
         """
-        maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
-        probability = maps["error"].probability(size)
-        wrong, labeled = self.find_errors(record, maps, size)
-        measures = Measures(
-            predicted_error=float(maps["error_unbalanced"].probability(size).mean()),
-            predicted_error_share=float((probability > self.threshold).float().mean()),
-            mean_entropy=float(maps["uncorrected"].entropy(size).mean()),
-            true_error=float(wrong.sum() / labeled.sum()) if labeled.any() else math.nan,
+        size = (image.shape[0], image.shape[1])
+        found = self.find_uncertainty(record, outputs, size)
+        wrong, labeled = self.find_errors(record, found, size)
+        true_error = float(wrong.sum() / labeled.sum()) if labeled.any() else math.nan
+        features = outputs.get(POOLED_FEATURES)
+        return (
+            Measures(found.predicted_error, found.predicted_error_share, found.mean_entropy, true_error),
+            None if features is None else features.cpu().numpy(),
         )
-        if not all(map(math.isfinite, measures[:-1])):
-            raise DataError(f"{record['file_name']}: the model predicts logits that are not finite")
-        return measures
 
-    def draw(self, record: Record, image: np.ndarray, outputs: Mapping[str, Any]) -> tuple[np.ndarray, Panel]:
-        """Draw the image, the prediction, the error probability and, with ground truth, the true errors in a row.
+    def find_uncertainty(self, record: Record, outputs: Mapping[str, Any], size: Size) -> Uncertainty:
+        """Return what the outputs of an image tell of its errors.
+
+        Raises:
+            DataError: a prediction is not finite.
+        """
+        if self.predicts_errors:
+            maps = outputs["semantic_logit_maps"]
+            probability = maps["error"].probability(size)
+            found = Uncertainty(
+                map=probability.cpu().numpy(),
+                name="error probability",
+                predicted_error=float(maps["error_unbalanced"].probability(size).mean()),
+                predicted_error_share=float((probability > self.threshold).float().mean()),
+                mean_entropy=float(maps["uncorrected"].entropy(size).mean()),
+                labels=maps["uncorrected"].labels(size).cpu().numpy(),
+            )
+        elif "sem_seg" in outputs:
+            entropy = compute_entropy(outputs["sem_seg"])
+            labels = outputs["sem_seg"].argmax(dim=0).cpu().numpy()
+            found = Uncertainty(entropy.cpu().numpy(), "entropy", math.nan, math.nan, float(entropy.mean()), labels)
+        else:
+            scores = outputs["instances"].scores.double()
+            entropy = compute_entropy(torch.stack([scores, 1 - scores]).clamp(min=1e-9).log())
+            mean = float(entropy.mean()) if len(scores) else 0.0
+            found = Uncertainty(None, "entropy", math.nan, math.nan, mean, None)
+        numbers = [found.mean_entropy]
+        numbers += [found.predicted_error, found.predicted_error_share] if self.predicts_errors else []
+        if not all(map(math.isfinite, numbers)):
+            raise DataError(f"{record['file_name']}: the model predicts logits that are not finite")
+        return found
+
+    def draw(
+        self, record: Record, image: np.ndarray, outputs: Mapping[str, Any], cell: Size
+    ) -> tuple[list[Picture], Panel]:
+        """Draw the image, the prediction, where the model is unsure and, with ground truth, the true errors.
 
         Returns:
-            (h, w, 3) uint8 RGB, and the panel of the prediction for the legend.
+            The pictures, each of the size of a cell, and the panel of the prediction for the legend.
         """
-        maps, size = self._maps(outputs), (image.shape[0], image.shape[1])
-        labels = get_label_map(outputs)
-        assert labels is not None
-        small = {"sem_seg_labels": _shrink(labels.cpu().numpy(), cv2.INTER_NEAREST)}
-        panel = make_panels(small, self.table)["semantic"]
-        picture = _shrink(read_picture(record["file_name"]))
-        probability = _shrink(maps["error"].probability(size).cpu().numpy())
-        pictures = [
-            Picture(to_canvas(picture), f"input {size[1]}×{size[0]}"),
-            panel.draw(picture),
-            Picture(draw_probability(probability), "error probability: black 0, red 1"),
-        ]
-        wrong, labeled = self.find_errors(record, maps, size)
+        size = (image.shape[0], image.shape[1])
+        found = self.find_uncertainty(record, outputs, size)
+        picture = read_picture(record["file_name"])
+        panels = make_panels(_keep_plain(outputs), self.table)
+        panel = panels["semantic"] if "semantic" in panels else panels["instances"]
+        drawn = {f"input {size[1]}×{size[0]}": picture, panel.caption: panel.draw(picture).pixels}
+        if found.map is not None:
+            drawn[f"{found.name}: black 0, red 1"] = draw_probability(found.map)
+        wrong, labeled = self.find_errors(record, found, size)
         if labeled.any():
-            true = _shrink(draw_true_errors(wrong, labeled))
-            pictures.append(Picture(true, "true errors before correction; white: unlabeled"))
-        return make_grid(pictures, len(pictures)), panel
+            drawn["true errors" + (" before correction" if self.predicts_errors else "")] = draw_true_errors(
+                wrong, labeled
+            )
+        return [Picture(fit_into_cell(pixels, cell), caption) for caption, pixels in drawn.items()], panel
 
-    def find_errors(self, record: Record, maps: Mapping[str, LogitMap], size: Size) -> tuple[np.ndarray, np.ndarray]:
-        """Return two (H, W) bool maps: pixels that are wrong before correction, and labeled pixels."""
-        if not has_semantic_ground_truth(record):
+    def find_errors(self, record: Record, found: Uncertainty, size: Size) -> tuple[np.ndarray, np.ndarray]:
+        """Return two (H, W) bool maps: pixels that are wrong, before a correction, and labeled pixels."""
+        if found.labels is None or not has_semantic_ground_truth(record):
             return np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
         ground_truth = read_semantic_ground_truth(record, self.table, size=size)
         labeled = ground_truth != self.table.ignore_label
-        return labeled & (maps["uncorrected"].labels(size).cpu().numpy() != ground_truth), labeled
+        return labeled & (found.labels != ground_truth), labeled
 
     def _read(self, record: Record) -> np.ndarray:
         return self.predictor.read(record["file_name"])
 
-    def _maps(self, outputs: Mapping[str, Any]) -> Mapping[str, LogitMap]:
-        maps = outputs.get("semantic_logit_maps", {})
-        if not {"error", "error_unbalanced", "uncorrected"} <= maps.keys():
-            raise ConfigError(
-                f"MODEL.SEM_SEG_HEAD.NAME: {self.head or 'no head'} predicts no errors, use ErrorCorrectionHead"
-            )
-        return maps
+
+def compute_entropy(logits: Tensor) -> Tensor:
+    """Return the entropy of the softmax over the first axis as a share of the largest one, log K: (K, ...) -> (...)."""
+    return torch.special.entr(logits.softmax(0)).sum(0) / math.log(max(len(logits), 2))
+
+
+def _keep_plain(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the semantic map, or without one the instances."""
+    labels = get_label_map(outputs)
+    return {"instances": outputs["instances"]} if labels is None else {"sem_seg_labels": labels}
+
+
+def put_diverse_first(ranked: Sequence[Ranked], features: Sequence[np.ndarray | None], count: int) -> list[Ranked]:
+    """Return the images in another order: first `count` of the first ones that are not alike, see `choose_diverse`.
+
+    Both parts stay in their order. Without features nothing changes.
+    """
+    known = [each for each in features if each is not None]
+    if not known or len(known) < len(ranked):
+        return list(ranked)
+    chosen = set(choose_diverse(np.stack(known), count))
+    return [each for is_first in (True, False) for i, each in enumerate(ranked) if (i in chosen) == is_first]
 
 
 def draw_sheet(file: Path, model: ErrorPredictor, ranked: Sequence[Ranked], left_out: LeftOutFiles) -> None:
-    """Draw a row for each of the ranked images; `left_out` gets those that can't be drawn.
+    """Draw an equal tile for each of the ranked images; `left_out` gets those that can't be drawn.
 
     Raises:
         DataError: the file can't be written.
     """
+    records = [record for record, _ in ranked]
+    cell = choose_cell([read_image_size(record["file_name"]) for record in records])
     rows, panels = [], []
-    drawn = tqdm(model.draw_all([record for record, _ in ranked]), "drawing", len(ranked), unit="img", disable=None)
+    drawn = tqdm(model.draw_all(records, cell), "drawing", len(ranked), unit="img", disable=None)
     for rank, ((record, measures), (_, future)) in enumerate(zip(ranked, drawn, strict=True), start=1):
-        row, panel = None, None
+        pictures: list[Picture] = []
         with left_out.collect(record["file_name"]):
-            row, panel = future.result()
-        if row is None or panel is None:
-            continue
-        caption = (
-            f"{rank}. {escape_unprintable(record['file_name'])}: predicted error {100 * measures.predicted_error:.2f} %"
-        )
-        if measures.has_true_error:
-            caption += f", true error {100 * measures.true_error:.2f} %"
-        rows.append(Picture(row, caption))
-        panels.append(panel)
+            pictures, panel = future.result()
+            panels.append(panel)
+        if pictures:
+            rows.append((pictures, _describe_tile(rank, record, measures)))
     if not rows:
         return
-    sheet = add_legend(make_grid(rows, 1), panels, model.table, "present")
-    write_picture(file, sheet)
+    num_cells = max(len(pictures) for pictures, _ in rows)
+    sheet = arrange_tiles([make_tile(pictures, caption, num_cells) for pictures, caption in rows])
+    write_jpeg(file, add_legend(sheet, panels, model.table, "present"), MAX_SHEET_BYTES)
+
+
+def _describe_tile(rank: int, record: Record, measures: Measures) -> str:
+    what = "entropy" if math.isnan(measures.predicted_error) else "predicted error"
+    caption = f"{rank}. {escape_unprintable(Path(record['file_name']).name)}: {what} {100 * measures.uncertainty:.2f} %"
+    return caption + (f", true error {100 * measures.true_error:.2f} %" if measures.has_true_error else "")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -187,28 +261,25 @@ def run(args: argparse.Namespace) -> None:
     measured, left_out = [], LeftOutFiles()
     for record, future in tqdm(model.measure_all(records), "predicting", len(records), unit="img", disable=None):
         with left_out.collect(record["file_name"]):
-            measured.append((record, future.result()))
+            measured.append((record, *future.result()))
     if not measured:
         left_out.raise_any(len(records))
-    ranked = sorted(measured, key=lambda item: -item[1].predicted_error)
+    measured.sort(key=lambda item: -item[1].uncertainty)
+    ranked: list[Ranked] = [(record, measures) for record, measures, _ in measured]
+    if args.diversity:
+        ranked = put_diverse_first(ranked, [features for *_, features in measured], args.top)
     write_ranking(args.output / "ranking.csv", ranked)
-    draw_sheet(args.output / "contact_sheet.png", model, ranked[: args.top], left_out)
+    draw_sheet(args.output / "contact_sheet.jpg", model, ranked[: args.top], left_out)
     comparison = compare_rankings(ranked)
     summary = summarize(ranked, comparison)
     source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}
     write_json(args.output / "summary.json", {**source, "threshold": model.threshold, **summary})
-    print(f"{len(ranked)} images ranked: {args.output}")
+    by = "predicted error" if model.predicts_errors else "entropy"
+    print(f"{len(ranked)} images ranked by {by}: {args.output}")
     if comparison is not None:
-        images = summary["images_with_truth"]
-        print(describe(comparison, images))
+        known = (comparison, summary["images_with_truth"], model.predicts_errors)
+        print(describe(*known))
         if args.into is not None:
-            replace_table(args.into, MARKERS, format_table(comparison, images, args.dataset, args.config_file))
+            table = format_table(*known, dataset=args.dataset, config_file=args.config_file)
+            replace_table(args.into, MARKERS, table)
     left_out.raise_any(len(records))
-
-
-def _shrink(picture: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
-    """Shrink a picture to at most SHEET_WIDTH."""
-    height, width = picture.shape[:2]
-    if width <= SHEET_WIDTH:
-        return picture
-    return cv2.resize(picture, (SHEET_WIDTH, max(1, round(height * SHEET_WIDTH / width))), interpolation=interpolation)

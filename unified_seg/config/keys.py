@@ -45,6 +45,10 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     # "cityscapes_instances" (for the benchmark's server). They need no ground truth.
     cfg.TEST.EXPORT = []
 
+    # Write inference/report.html after the last evaluation of a training and with --eval-only: scores, errors and the
+    # worst images on one page. It takes seconds; turn it off for many short runs.
+    cfg.TEST.REPORT = True
+
     # Keep the weights of the best evaluation as model_best.pth: a metric such as "sem_seg/mIoU", "segm/AP" or
     # "panoptic_seg/PQ" (with several test sets "dataset/sem_seg/mIoU"). Needs TEST.EVAL_PERIOD; "" keeps none.
     cfg.TEST.BEST_CHECKPOINT_METRIC = ""

@@ -1,4 +1,4 @@
-"""A ranking of images by predicted error: its files, and its rank correlation with the ranking by true error.
+"""A ranking of images by predicted error or entropy: its files, and its rank correlation with that by true error.
 
 N = images with ground truth, R = resamples.
 """
@@ -26,9 +26,11 @@ class Measures(NamedTuple):
     """The columns of ranking.csv for an image, all in [0, 1].
 
     Attributes:
-        predicted_error: mean error probability of the pixels.
-        predicted_error_share: share of the pixels whose error probability is above ERROR_CORRECTION.THRESHOLD.
-        mean_entropy: mean softmax entropy of the prediction before correction, as a share of the largest entropy.
+        predicted_error: mean error probability of the pixels; NaN of a model that predicts no errors.
+        predicted_error_share: share of the pixels whose error probability is above ERROR_CORRECTION.THRESHOLD; NaN as
+            well.
+        mean_entropy: mean softmax entropy of the prediction before correction, as a share of the largest entropy; of a
+            detector alone that of the scores of its detections.
         true_error: share of the labeled pixels that are wrong before correction; NaN without ground truth.
     """
 
@@ -40,6 +42,11 @@ class Measures(NamedTuple):
     @property
     def has_true_error(self) -> bool:
         return not math.isnan(self.true_error)
+
+    @property
+    def uncertainty(self) -> float:
+        """What images are ranked by: the predicted error or, of a model that predicts none, the entropy."""
+        return self.mean_entropy if math.isnan(self.predicted_error) else self.predicted_error
 
 
 #: A record and its measures.
@@ -83,6 +90,7 @@ def compare_rankings(ranked: Sequence[Ranked], resamples: int = RESAMPLES) -> Ra
     if not known:
         return None
     error, _, entropy, true_error = np.array(known).T
+    error = np.nan_to_num(error, nan=0.0)  # without a prediction all are equal, and there is no correlation
     scores = (error, entropy, true_error)
     values, bounds = np.full(3, np.nan), np.full((2, 3), np.nan)
     if len(known) > 1:
@@ -105,13 +113,12 @@ def _correlate(error: np.ndarray, entropy: np.ndarray, true_error: np.ndarray, a
 
 
 def write_ranking(file: Path, ranked: Sequence[Ranked]) -> None:
-    """Write a line for each image, in the given order, with true_error if any image has ground truth.
+    """Write a line for each image, in the given order, with the measures that any image has.
 
     Raises:
         OSError: the file can't be written.
     """
-    has_ground_truth = any(measures.has_true_error for _, measures in ranked)
-    columns = Measures._fields if has_ground_truth else Measures._fields[:-1]
+    columns = _list_known(ranked)
     rows: list[list[object]] = [["rank", "file_name", *columns]]
     for rank, (record, measures) in enumerate(ranked, start=1):
         values = (getattr(measures, column) for column in columns)
@@ -122,7 +129,8 @@ def write_ranking(file: Path, ranked: Sequence[Ranked]) -> None:
 
 def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> dict[str, Any]:
     """Return the numbers of summary.json, with null for undefined ones."""
-    means: dict[str, float] = {name: fmean(getattr(m, name) for _, m in ranked) for name in Measures._fields[:-1]}
+    known = [name for name in _list_known(ranked) if name != "true_error"]
+    means: dict[str, float] = {name: fmean(getattr(m, name) for _, m in ranked) for name in known}
     true_errors = [m.true_error for _, m in ranked if m.has_true_error]
     summary: dict[str, Any] = {"images": len(ranked), "images_with_truth": len(true_errors), "mean": means}
     if comparison is not None:
@@ -134,20 +142,36 @@ def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> di
     return summary
 
 
-def describe(comparison: RankComparison, images: int) -> str:
-    """Format the comparison in one line."""
-    words = ("predicted error", "softmax entropy", "difference")
-    parts = [f"{word} {interval}" for word, interval in zip(words, comparison)]
+def _list_known(ranked: Sequence[Ranked]) -> list[str]:
+    """Return the measures that any image has."""
+    return [name for i, name in enumerate(Measures._fields) if not all(math.isnan(m[i]) for _, m in ranked)]
+
+
+def describe(comparison: RankComparison, images: int, predicts_errors: bool) -> str:
+    """Format the comparison in one line.
+
+    Args:
+        comparison: see `compare_rankings`.
+        images: with ground truth.
+        predicts_errors: whether the model does; else the entropy is the only ranking.
+    """
+    parts = [f"{words} {interval}" for words, interval in _name_intervals(comparison, predicts_errors)]
     return f"rank correlation with the true error over {images} images, 95 % interval: {', '.join(parts)}"
 
 
-def format_table(comparison: RankComparison, images: int, dataset: str, config_file: str) -> str:
-    """Format the comparison as Markdown, with its source."""
-    words = ("predicted error", "mean softmax entropy", "difference")
-    lines = [[word, str(interval)] for word, interval in zip(words, comparison)]
+def format_table(
+    comparison: RankComparison, images: int, predicts_errors: bool, *, dataset: str, config_file: str
+) -> str:
+    """Format the comparison as Markdown, with its source; see `describe`."""
+    lines = [[words, str(interval)] for words, interval in _name_intervals(comparison, predicts_errors)]
     headers = ["ranked by", "rank correlation with the true error"]
     table = tabulate(lines, headers, tablefmt="github", disable_numparse=True)
     return (
         f"{table}\n\n- {images} images of `{dataset}`, `{Path(config_file).as_posix()}`; in brackets the "
         "95 % bootstrap interval over the images."
     )
+
+
+def _name_intervals(comparison: RankComparison, predicts_errors: bool) -> list[tuple[str, Interval]]:
+    named = list(zip(("predicted error", "mean softmax entropy", "difference"), comparison))
+    return named if predicts_errors else named[1:2]

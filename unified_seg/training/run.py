@@ -16,6 +16,7 @@ from unified_seg.checkpoint import CheckpointError
 from unified_seg.config import COMPACT, Change, check_overrides, load_config
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import EvaluationError
+from unified_seg.html_reports.evaluation.evaluated_config import report_evaluation
 from unified_seg.inference.trained_model import load_trained_model
 from unified_seg.training.launch import launch
 from unified_seg.training.lifecycle.identity import check_unused, is_restarted, set_run_aside
@@ -137,6 +138,8 @@ def evaluate(cfg: CfgNode) -> OrderedDict[str, Any]:
         raise CheckpointError("MODEL.WEIGHTS is empty: there is nothing to evaluate")
     cfg, model = load_trained_model(cfg)
     results, failures = Trainer.evaluate(cfg, model)
+    if comm.is_main_process():
+        report_evaluation(cfg, model, results)
     if failures:
         raise EvaluationError(f"{'; '.join(failures)}; all other scores and exports are in {cfg.OUTPUT_DIR}/inference")
     if comm.is_main_process():

@@ -37,6 +37,7 @@ from unified_seg.evaluation import (
     save_results,
 )
 from unified_seg.hints import format_hint
+from unified_seg.html_reports.evaluation.evaluated_config import report_evaluation
 from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
@@ -127,6 +128,7 @@ class Trainer(TrainingLoop):
         if comm.is_main_process() and results:
             weights = str(Path(self.cfg.OUTPUT_DIR) / FINAL_WEIGHTS)
             add_to_results(get_results_file(self.cfg), train_s=self.train_s, weights=weights)
+            report_evaluation(self.cfg, self.evaluated_model, results)
         return results
 
     def build_hooks(self) -> list[HookBase | None]:

@@ -9,9 +9,11 @@ Label images with a color for each class, to PNGs of class ids and classes.yaml:
 
     python tools/convert_dataset.py colors --input SegmentationClass/ --legend label_colors.txt --output labels/
 
-Annotations of labelme, to one COCO instance JSON:
+Annotations of labelme, to one COCO instance JSON; or, with stuff, to a folder of panoptic, semantic and instance files
+and classes.yaml, in two splits if that is wanted:
 
     python tools/convert_dataset.py labelme --input drawn/ --output instances.json
+    python tools/convert_dataset.py labelme --input drawn/ --classes classes.yaml --val-share 0.2 --output converted/
 
 In the panoptic format, things come from the instances and stuff from the semantic maps. If instances overlap, the
 smaller one is in front; crowds are behind all others, and all crowds of a class become one segment. Pixels of a thing
@@ -35,7 +37,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     add_panoptic(commands.add_parser("panoptic", help="convert instances and semantic maps to COCO's panoptic format"))
     add_colors(commands.add_parser("colors", help="convert color images to PNGs of class ids"))
     add_labelme(commands.add_parser("labelme", help="convert files of labelme to COCO's instance format"))
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.command == "labelme" and args.output.suffix == ".json" and (args.stuff or args.val_share):
+        parser.error("--stuff and --val-share need a folder as --output, not a .json file")
+    return args
 
 
 def add_panoptic(parser: ToolParser) -> None:
@@ -71,14 +76,32 @@ def add_colors(parser: ToolParser) -> None:
 def add_labelme(parser: ToolParser) -> None:
     add = parser.add_argument
     add("--input", type=Path, required=True, metavar="FOLDER", help="the JSON files of labelme, in subfolders too")
-    parser.add_output("the JSON file to write", metavar="FILE")
+    parser.add_output("the JSON file of instances to write (.json); or a folder, for things and stuff", metavar="PATH")
     add("--classes", type=Path, metavar="FILE", help="YAML or JSON of the classes; default: the labels that occur")
+    stuff = "without --classes, the labels that are stuff; the others are things. With a folder as --output"
+    add("--stuff", nargs="+", default=[], metavar="LABEL", help=stuff)
+    share = (
+        "about this share of the images becomes a split of its own, for validation: the names end in _train and _val. "
+        "The name of an image decides, so that it stays where it is when more are labeled. With a folder as --output"
+    )
+    add("--val-share", type=share_value, default=0.0, metavar="SHARE", help=share)
     images = "the folder of the images, IMAGES in DATASETS.CUSTOM; default: that of the JSON files"
     add("--images", type=Path, metavar="FOLDER", help=images)
     skip = "leave out and count shapes without an area: points, lines, line strips; default: they are an error"
     add("--skip-shapes", action="store_true", help=skip)
     parser.add_workers()
     parser.add_max_pixels()
+
+
+def share_value(text: str) -> float:
+    """Read a number in (0, 1)."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number in (0, 1), got {text!r}")
+    return value
 
 
 def channel_value(text: str) -> int:

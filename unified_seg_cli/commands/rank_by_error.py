@@ -1,22 +1,26 @@
-"""Rank images by the error that a model predicts for them, to choose which images to label next.
+"""Rank images by how wrong or unsure a model is about them, to choose which images to label next.
 
     python tools/rank_by_error.py --config-file config.yaml --input 'unlabeled/*.jpg' --output output/ranking \\
         --opts MODEL.WEIGHTS output/corrected/model_final.pth
     python tools/rank_by_error.py --config-file config.yaml --dataset unified_toyscapes_val --output ... --opts ...
 
-The model needs a head that predicts its errors (MODEL.SEM_SEG_HEAD.NAME ErrorCorrectionHead). The folder gets
-ranking.csv, with one line for each image, highest predicted error first:
+A model with a head that predicts its errors (ErrorCorrectionHead) ranks by these, any other one by its entropy. The
+folder gets ranking.csv, with one line for each image:
 
     predicted_error        mean error probability of the pixels, after undoing the balance of right and wrong pixels in
-                           the loss of the error branch
-    predicted_error_share  share of the pixels whose error probability is above ERROR_CORRECTION.THRESHOLD
-    mean_entropy           mean softmax entropy of the prediction before correction, as a share of the largest entropy:
-                           the usual ranking without an error branch
+                           the loss of the error branch; of a model that predicts its errors
+    predicted_error_share  share of the pixels whose error probability is above ERROR_CORRECTION.THRESHOLD; likewise
+    mean_entropy           mean softmax entropy of the prediction before correction, as a share of the largest entropy;
+                           of a detector alone the mean entropy of the scores of its detections
     true_error             share of the labeled pixels that are wrong before correction, with ground truth
 
-It also gets contact_sheet.png, the first images with their predictions and error probabilities, and summary.json. With
-ground truth, the summary has the rank correlations (Spearman) of predicted_error and mean_entropy with true_error;
---into puts them into a README.
+The first --top images are those to label next. So that near-duplicates do not fill them, they are chosen among the
+first 4 * --top: none is like another by the features of the backbone (greedy k-center). The other images follow. Both
+parts have the highest number first. --no-diversity ranks by the number alone.
+
+It also gets contact_sheet.jpg, the first images with their predictions and where the model is unsure in tiles of one
+size, of at most 2 MB, and summary.json. With ground truth, the summary has the rank correlations (Spearman) of
+predicted_error and mean_entropy with true_error; --into puts them into a README.
 """
 
 import argparse
@@ -31,7 +35,9 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_config_file()
     parser.add_image_source()
     parser.add_output()
-    parser.add_count("--top", "images on the contact sheet", default=12)
+    parser.add_count("--top", "images to label next, which are on the contact sheet", default=12)
+    alike = "let images that are alike be among the first ones"
+    parser.add_argument("--no-diversity", dest="diversity", action="store_false", help=alike)
     into = "a README; the rank correlations go between its markers 'ranking'"
     parser.add_argument("--into", type=Path, metavar="README", help=into)
     parser.add_overrides()

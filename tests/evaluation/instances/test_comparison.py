@@ -78,9 +78,9 @@ def test_instances_are_collected_by_image(streets: Streets):
     nothing = {"instances": instances_of(np.zeros((0, *SIZE), dtype=bool), [], [])}
     comparison = InstanceComparison(streets.table, with_masks=True, max_detections=(100, -1))
     for record, scene in zip(records, scenes):
-        for _ in range(2):  # the second time is left out
+        for _ in range(2):  # the second time replaces the first
             comparison.add(record, (nothing, perfect_output(scene)))
-    changes = comparison.compute()
+    (changes,) = comparison.compute()
     assert changes.keys() == {"bbox", "segm"}
     assert (changes["segm"]["AP"].before, changes["segm"]["AP"].after) == (0, pytest.approx(100))
     described = json.loads(json.dumps(describe_changes(changes), allow_nan=False))
@@ -98,6 +98,6 @@ def test_one_image_has_no_interval(streets: Streets):
     record = streets.add("street", draw_street())
     comparison = InstanceComparison(streets.table, with_masks=False, max_detections=(100, 100))
     comparison.add(record, [perfect_output(draw_street())] * 2)
-    changes = comparison.compute()
+    (changes,) = comparison.compute()
     assert changes.keys() == {"bbox"} and math.isnan(changes["bbox"]["AP"].margin)
     assert "box AP" in format_changes(changes, ("FPN", "PSP"))

@@ -9,7 +9,7 @@ from drawn_streets import CAR_A, CAR_B, SIZE, WALKER, Streets, draw_street, inst
 
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.instances.average_precision import match_instances
-from unified_seg.evaluation.instances.diagnosis import diagnose, find_label_errors
+from unified_seg.evaluation.instances.diagnosis import count_per_image, diagnose, find_label_errors, inspect_images
 from unified_seg.evaluation.instances.objects import Detection, GroundTruthInstance, ImageInstances
 
 NAMES = ["person", "car"]
@@ -51,6 +51,21 @@ def test_kinds_of_errors(images: list[ImageInstances]):
     assert scores["Miss"] == pytest.approx(100 * 50 / 101 / 2)
 
 
+def test_precision_over_recall(images: list[ImageInstances]):
+    _, details = diagnose(match_instances(images, "bbox", NAMES), images, NAMES)
+    curves = details["precision_recall"]
+    assert curves["recall"] == pytest.approx([i / 100 for i in range(101)])
+    assert np.mean(curves["AP50"]) == pytest.approx(details["AP50"] / 100)
+    # See the numbers above: both classes, then persons alone, of which one of two is found.
+    assert curves["AP50"][:26] == [1] * 26 and curves["AP50"][26:51] == [0.7] * 25 and set(curves["AP50"][51:]) == {0}
+
+
+def test_images_are_counted_with_confident_detections(images: list[ImageInstances]):
+    inspected = inspect_images(match_instances(images, "bbox", NAMES))
+    # Of the first image the last right detection has a score below 0.5; four detections are wrong.
+    assert count_per_image(inspected, images).tolist() == [[1, 4, 4], [1, 0, 0], [0, 0, 0]]
+
+
 def test_calibration(images: list[ImageInstances]):
     scores, details = diagnose(match_instances(images, "bbox", NAMES), images, NAMES)
     # Two right detections are in one bin, with a mean score of 0.97; five others have bins of their own.
@@ -72,7 +87,7 @@ def test_scores_outside_0_to_1_have_no_calibration(images: list[ImageInstances],
 
 def test_possible_label_errors(images: list[ImageInstances]):
     records = [{"image_id": name, "file_name": f"{name}.png"} for name in ("first", "second", "third")]
-    found = find_label_errors(match_instances(images, "bbox", NAMES), images, records, NAMES)
+    found = find_label_errors(inspect_images(match_instances(images, "bbox", NAMES)), images, records, NAMES)
     common = {"image_id": "first", "file_name": "first.png"}
     assert found == [
         common

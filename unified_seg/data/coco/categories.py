@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from detectron2.utils.colormap import colormap
 from detectron2.utils.logger import log_first_n
 from msgspec import Struct
@@ -14,6 +15,7 @@ from unified_seg.data.io.text_files import read_json, read_yaml
 from unified_seg.data.io.typed_records import Flag, Json, Notes, convert_record, iterate_records
 from unified_seg.data.problems import DataError, RecordError
 from unified_seg.structures.class_table import ClassTable, SegmentClass
+from unified_seg_files import write_text
 
 # #rgb, #rrggbb, and perhaps two digits of opacity.
 HEX_COLOR = re.compile(
@@ -272,3 +274,9 @@ def to_coco_categories(classes: Iterable[SegmentClass]) -> list[Json]:
         category = {"id": c.dataset_id, "name": c.name, "isthing": int(c.is_thing), "color": list(c.color)}
         categories.append(category if c.category == c.name else {**category, "supercategory": c.category})
     return categories
+
+
+def write_classes(path: Path, classes: Iterable[SegmentClass]) -> None:
+    """Write classes as a YAML file, of which `read_classes` makes the same; raises OSError."""
+    content = to_coco_categories(classes)
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None))

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import yaml
 
-from unified_seg.data.coco.categories import to_coco_categories
+from unified_seg.data.coco.categories import write_classes
 from unified_seg.data.conversion.legends import Color, read_legend
 from unified_seg.data.conversion.paths import check_apart, find_files
 from unified_seg.data.io.image_files import IMAGE_FORMATS, IMAGE_SUFFIXES, read_image
@@ -21,8 +20,6 @@ from unified_seg.data.io.open_image import open_image
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.problems import DataError
 from unified_seg.hints import format_hint
-from unified_seg.structures.class_table import SegmentClass
-from unified_seg_files import write_text
 
 LOSSY_FORMATS = ("JPEG", "WEBP")
 # Pillow's modes with 8 bits a channel: grayscale, palettes and alpha channels included.
@@ -76,7 +73,7 @@ def convert_colors(
     values = tuple(legend.values.items())
     convert = partial(_convert_file, values=values, tolerance=tolerance, unknown=unknown)
     counts = map_in_parallel(convert, list(outputs.items()), workers, "colors to ids")
-    _write_classes(output / "classes.yaml", legend.classes)
+    write_classes(output / "classes.yaml", legend.classes)
     lacking = [file for file, (_, pixels) in zip(files, counts) if pixels]
     return Summary(
         files=len(files),
@@ -175,9 +172,3 @@ def _describe_unknown_color(colors: np.ndarray, lacking: np.ndarray) -> str:
     where = f"{count} pixels, first at row {row}, column {column}"
     void = f"{format_hint('--unknown', 255)} makes such pixels void"
     return f"the color {tuple(color.tolist())} is not in the legend: {where}; {void}"
-
-
-def _write_classes(path: Path, classes: Sequence[SegmentClass]) -> None:
-    write_text(
-        path, yaml.safe_dump(to_coco_categories(classes), sort_keys=False, allow_unicode=True, default_flow_style=None)
-    )

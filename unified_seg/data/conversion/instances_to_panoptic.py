@@ -142,7 +142,11 @@ def convert_to_panoptic(
 
 
 def draw_panoptic(
-    labels: np.ndarray, instances: Sequence[Instance], table: ClassTable, order: str = "area"
+    labels: np.ndarray,
+    instances: Sequence[Instance],
+    table: ClassTable,
+    order: str = "area",
+    ignored: np.ndarray | None = None,
 ) -> Panoptic:
     """Draw instances over the stuff of a semantic map.
 
@@ -155,6 +159,7 @@ def draw_panoptic(
         instances: N; the k-th has the segment id k, counted from 1, a crowd that of the first crowd of its class.
         table: the classes; a stuff class has the segment id N + 1 + its semantic id.
         order: of ORDERS.
+        ignored: (H, W) bool, pixels that are void whatever is drawn there.
 
     Raises:
         DataError: an invalid mask, see `convert_to_rle`.
@@ -172,6 +177,8 @@ def draw_panoptic(
     for index in sorted(range(len(instances)), key=lambda i: (not instances[i].is_crowd, -areas[i], i)):
         rows, columns, mask = decode_window(rles[index])
         ids[rows, columns][mask] = segment_ids[index]
+    if ignored is not None:
+        ids[ignored] = 0
     segments = _describe_segments(ids, {**classes, **stuff}, set(crowds.values()))
     visible = {segment["id"] for segment in segments}
     hidden = len(classes.keys() - visible)

@@ -101,6 +101,33 @@ def convert_labelme(
         DataError: the first thing that is wrong, with file, record and cause.
     """
     check_apart([output], [source, classes_file])
+    drawn = read_folder(source, image_root, skip_shapes=skip_shapes, workers=workers)
+    table = read_classes(classes_file) if classes_file else _make_classes(source, drawn)
+    _check_labels(drawn, table, classes_file)
+    content = make_instance_json(drawn, table)
+    write_json(output, content, indent=None)
+    visible = sum(bool(instance.area) for image in drawn for instance in image.instances)
+    return Summary(
+        images=len(drawn),
+        instances=visible,
+        hidden=sum(len(image.instances) for image in drawn) - visible,
+        classes=len(content["categories"]),
+        ignored=sum(image.drawing.ignored is not None for image in drawn),
+        skipped=dict(sum((image.drawing.skipped for image in drawn), Counter())),
+    )
+
+
+def read_folder(
+    source: Path, image_root: Path | None, *, skip_shapes: bool = False, workers: int = 1
+) -> list[DrawnImage]:
+    """Return the labelme files of a folder, sorted by name; values of an unusual type are logged.
+
+    Args:
+        source, image_root, skip_shapes, workers: see `convert_labelme`.
+
+    Raises:
+        DataError: see `read_labelme`; or two files of one image.
+    """
     files = find_files(source, (".json",))
     read = partial(read_labelme, root=image_root or source, skip_shapes=skip_shapes)
     drawn = map_in_parallel(read, files, workers, "labelme")
@@ -109,14 +136,23 @@ def convert_labelme(
     for file, image in zip(files, drawn):
         notes.merge(image.notes, file.relative_to(source).as_posix())
     notes.tell(source)
-    table = read_classes(classes_file) if classes_file else _make_classes(source, drawn)
-    category_ids = _match_labels(drawn, table, classes_file)
+    return drawn
+
+
+def make_instance_json(drawn: Sequence[DrawnImage], table: ClassTable) -> Json:
+    """Return the things of drawings in COCO's instance format; the ids of images count from 1 in their order.
+
+    Args:
+        drawn: the images.
+        table: the classes, with all labels.
+    """
+    category_ids = {cls.name: cls.dataset_id for cls in table.things}
     images: list[Json] = []
     annotations: list[Json] = []
     for image_id, image in enumerate(drawn, start=1):
         height, width = image.size
         images.append({"id": image_id, "file_name": image.file_name, "height": height, "width": width})
-        for instance in (one for one in image.instances if one.area):
+        for instance in (one for one in image.instances if one.area and one.label in category_ids):
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_ids[instance.label]}
             annotations.append({**annotation, **_describe_mask(instance), "iscrowd": 0})
         ignored = image.drawing.ignored
@@ -125,17 +161,7 @@ def convert_labelme(
         for category_id in category_ids.values():
             annotation = {"id": len(annotations) + 1, "image_id": image_id, "category_id": category_id}
             annotations.append({**annotation, **_describe_mask(ignored), "iscrowd": 1, "ignore": 1})
-    categories = to_coco_categories(table.things)
-    write_json(output, {"images": images, "annotations": annotations, "categories": categories}, indent=None)
-    visible = sum(bool(instance.area) for image in drawn for instance in image.instances)
-    return Summary(
-        images=len(images),
-        instances=visible,
-        hidden=sum(len(image.instances) for image in drawn) - visible,
-        classes=len(categories),
-        ignored=sum(image.drawing.ignored is not None for image in drawn),
-        skipped=dict(sum((image.drawing.skipped for image in drawn), Counter())),
-    )
+    return {"images": images, "annotations": annotations, "categories": to_coco_categories(table.things)}
 
 
 def _describe_mask(instance: DrawnInstance) -> Json:
@@ -199,12 +225,14 @@ def _make_classes(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
     return build_class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
 
 
-def _match_labels(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> dict[str, int]:
-    """Return the category id of each label."""
+def _check_labels(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> None:
+    """Raise DataError for a label that is no thing."""
     classes = {cls.name: cls for cls in table.classes}
     for instance in (instance for image in drawn for instance in image.instances):
         if instance.label not in classes:
             raise DataError(f"{instance.where}: unknown label {instance.label!r}, which is not in {classes_file}")
         if not classes[instance.label].is_thing:
-            raise DataError(f"{instance.where}: label {instance.label!r} is stuff in {classes_file}; expected a thing")
-    return {cls.name: cls.dataset_id for cls in table.things}
+            raise DataError(
+                f"{instance.where}: label {instance.label!r} is stuff in {classes_file}; expected a thing, or a folder "
+                "as --output, which gets the stuff too"
+            )

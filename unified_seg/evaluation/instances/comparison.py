@@ -46,12 +46,12 @@ class ScoreChange(NamedTuple):
 
 
 class InstanceComparison:
-    """The instances of two models on the same images, collected image by image.
+    """The instances of two or more models on the same images, collected image by image.
 
     Args:
-        table: the classes of both models.
-        with_masks: whether both models predict masks.
-        max_detections: of each of the two models, see `InstanceEvaluator`.
+        table: the classes of the models.
+        with_masks: whether all models predict masks.
+        max_detections: of each of the models, the baseline first, see `InstanceEvaluator`.
     """
 
     def __init__(self, table: ClassTable, with_masks: bool, max_detections: Sequence[int]):
@@ -59,36 +59,37 @@ class InstanceComparison:
         self.with_masks = with_masks
         self.max_detections = max_detections
         self._ground_truth = PanopticGroundTruth(table)
-        self._items: dict[Any, tuple[ImageInstances, ImageInstances]] = {}
+        self._items: dict[Any, list[ImageInstances]] = {}
 
     def add(self, record: Record, outputs: Sequence[Output]) -> None:
-        """Add the outputs of both models for an image, unless it was added before.
+        """Add the outputs of all models for an image.
 
         Raises:
             DataError, ValueError: see `read_gt_instances` and `read_detections`.
         """
-        if record["image_id"] in self._items:
-            return
         expected = read_gt_instances(record, self._ground_truth, self.with_masks)
-        before, after = (
+        self._items[record["image_id"]] = [
             ImageInstances(expected, read_detections(record, output, self.table, self.with_masks), None)
             for output in outputs
-        )
-        self._items[record["image_id"]] = before, after
+        ]
 
-    def compute(self) -> dict[str, dict[str, ScoreChange]]:
-        """Return the changes of "bbox" and, with masks, of "segm", see `compare_average_precision`."""
+    def compute(self) -> list[dict[str, dict[str, ScoreChange]]]:
+        """Return, for each model but the first, the changes from the first of "bbox" and, with masks, of "segm".
+
+        See `compare_average_precision`.
+        """
         names = [c.name for c in self.table.things]
         sides = list(zip(*self._items.values()))
-        # Those of both models, whose averages would else be over different classes.
+        # Those of all models, whose averages would else be over different classes.
         thing_ids = find_classes([image for images in sides for image in images])
-        changes = {}
+        changes: list[dict[str, dict[str, ScoreChange]]] = [{} for _ in sides[1:]]
         for task in ("bbox", "segm") if self.with_masks else ("bbox",):
-            before, after = (
+            before, *others = (
                 match_instances(images, task, names, find_limit(images, limit), thing_ids)
                 for images, limit in zip(sides, self.max_detections)
             )
-            changes[task] = compare_average_precision(before, after, names)
+            for of_model, after in zip(changes, others):
+                of_model[task] = compare_average_precision(before, after, names)
         return changes
 
 
@@ -135,8 +136,8 @@ def format_changes(changes: Mapping[str, Mapping[str, ScoreChange]], names: Sequ
     """Return a table of the scores of all classes and their intervals.
 
     Args:
-        changes: see `InstanceComparison.compute`.
-        names: of the two models.
+        changes: of one model, see `InstanceComparison.compute`.
+        names: of the baseline and of this model.
     """
     rows = []
     for task, of_task in changes.items():

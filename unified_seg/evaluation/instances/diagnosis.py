@@ -1,5 +1,7 @@
 """What costs average precision: kinds of errors, scores that mislead, and labels that the detections contradict.
 
+N = images.
+
 Sources: Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors (2020), sections 2.2 and 2.3; Guo
 et al., On Calibration of Modern Neural Networks (2017), section 2. Both by hotcoco.
 """
@@ -9,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import hotcoco
+import numpy as np
 
 from unified_seg.evaluation.base import Record, Scores
 from unified_seg.evaluation.instances.objects import ImageInstances
@@ -17,8 +20,8 @@ MATCH_IOU = 0.5
 BACKGROUND_IOU = 0.1
 #: TIDE's kinds of errors.
 KINDS = ("Cls", "Loc", "Both", "Dupe", "Bkg", "Miss")
-#: A detection with a lower score does not speak against a label.
-LABEL_ERROR_SCORE = 0.5
+#: A detection with a lower score does not speak against a label, and is not counted in an image.
+CONFIDENT_SCORE = 0.5
 
 
 def diagnose(
@@ -34,9 +37,9 @@ def diagnose(
     Returns:
         Cls, Loc, Both, Dupe, Bkg and Miss, the points that AP50 would gain without these errors, and ECE, the expected
         calibration error in percent; and a description for a JSON file with also the number of errors of each kind, the
-        bins of the calibration, and its error by class. As in TIDE, Miss takes missed objects out of the ground truth,
-        so that a class that is missed altogether gains nothing. ECE is NaN without detections that count, and if a
-        score is not in [0, 1].
+        curves of precision over recall, the bins of the calibration, and its error by class. As in TIDE, Miss takes
+        missed objects out of the ground truth, so that a class that is missed altogether gains nothing. ECE is NaN
+        without detections that count, and if a score is not in [0, 1].
     """
     errors = matches.tide_errors(pos_thr=MATCH_IOU, bg_thr=BACKGROUND_IOU)
     scores = {kind: 100 * errors["delta_ap"][kind] for kind in KINDS}
@@ -48,8 +51,56 @@ def diagnose(
         "background_iou": BACKGROUND_IOU,
         "AP50": 100 * errors["ap_base"],
         "errors": {kind: {"AP50_lost": scores[kind], "number": errors["counts"][kind]} for kind in KINDS},
+        "precision_recall": compute_curves(matches),
         "calibration": calibration,
     }
+
+
+def compute_curves(matches: hotcoco.COCOeval) -> dict[str, list[float]]:
+    """Compute precision over recall, the mean over the classes with ground truth; AP50 is the mean of its curve.
+
+    Args:
+        matches: see `match_instances`.
+
+    Returns:
+        "recall", and "AP50" and "AP75", the precision at these IoU thresholds; each with 101 values in [0, 1].
+    """
+    if matches.eval is None:
+        matches.accumulate()
+    assert matches.eval is not None
+    precision = np.ma.masked_less(matches.eval["precision"][:, :, :, 0, -1], 0)  # (IoU threshold, recall, class)
+    thresholds = np.array(matches.params.iou_thrs)
+    curves = {"recall": np.array(matches.params.rec_thrs)}
+    for name, threshold in (("AP50", 0.5), ("AP75", 0.75)):
+        curves[name] = precision[np.isclose(thresholds, threshold)][0].mean(axis=1).filled(0)
+    return {name: [round(float(value), 6) for value in values] for name, values in curves.items()}
+
+
+def inspect_images(matches: hotcoco.COCOeval) -> dict[str, Any]:
+    """Return what hotcoco knows of single detections and objects, for the functions below."""
+    return matches.image_diagnostics(iou_thr=MATCH_IOU, score_thr=CONFIDENT_SCORE)
+
+
+def count_per_image(inspected: dict[str, Any], images: Sequence[ImageInstances]) -> np.ndarray:
+    """Count true positives, false positives and false negatives of each image at an IoU of 1/2.
+
+    Args:
+        inspected: see `inspect_images`.
+        images: those of the matches. Detections with a score below 0.5 are left out.
+
+    Returns:
+        (N, 3) int64.
+    """
+    counts = np.zeros((len(images), 3), dtype=np.int64)
+    number = 0
+    for row, image in zip(counts, images):
+        for detection in image.detections:
+            number += 1
+            if detection.score >= CONFIDENT_SCORE:
+                status = inspected["dt_status"].get(number)
+                row[:2] += status == "tp", status == "fp"
+        row[2] = sum(not each.is_crowd for each in image.ground_truth) - row[0]
+    return counts
 
 
 def _calibrate(
@@ -82,7 +133,7 @@ def _calibrate(
 
 
 def find_label_errors(
-    matches: hotcoco.COCOeval,
+    inspected: dict[str, Any],
     images: Sequence[ImageInstances],
     records: Sequence[Record],
     class_names: Sequence[str],
@@ -90,7 +141,7 @@ def find_label_errors(
     """List labels that may be wrong or missing, since a detection with a score of at least 0.5 contradicts them.
 
     Args:
-        matches: see `match_instances`.
+        inspected: see `inspect_images`.
         images: those of the matches.
         records: of the images.
         class_names: by thing id.
@@ -102,7 +153,7 @@ def find_label_errors(
     """
     detections = [(image, each) for image, item in enumerate(images) for each in item.detections]
     result = []
-    for error in matches.image_diagnostics(iou_thr=MATCH_IOU, score_thr=LABEL_ERROR_SCORE)["label_errors"]:
+    for error in inspected["label_errors"]:
         image, detection = detections[error["dt_id"] - 1]
         labeled = error["gt_category_id"]
         result.append(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import hotcoco
+import numpy as np
 
 from unified_seg.data.coco.masks import check_masks
 from unified_seg.data.io.text_files import write_json
@@ -25,14 +26,16 @@ from unified_seg.evaluation.instances.average_precision import (
     find_limit,
     match_instances,
 )
-from unified_seg.evaluation.instances.diagnosis import diagnose, find_label_errors
+from unified_seg.evaluation.instances.diagnosis import count_per_image, diagnose, find_label_errors, inspect_images
 from unified_seg.evaluation.instances.exporter import write_results
 from unified_seg.evaluation.instances.objects import ImageInstances, read_detections, read_gt_instances
 from unified_seg.evaluation.tables import format_class_table
 from unified_seg.hints import format_hint
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_files import write_arrays
 
 DIAGNOSIS_FILE = "instance_errors.json"
+COUNTS_FILE = "instances.npz"
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +48,8 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
 
     Scores of "errors_segm", or "errors_bbox" without masks, are what `diagnose` returns; data sets without instances
     have none. The evaluator also writes coco_instances_results.json, in COCO's result format, and instance_errors.json:
-    numbers of errors, calibration, and labels that may be wrong, see `diagnose` and `find_label_errors`.
+    numbers of errors, calibration, and labels that may be wrong, see `diagnose` and `find_label_errors`; and
+    instances.npz: `per_image` (N, 3), see `count_per_image`, and `image_ids` (N,).
 
     Args:
         table: the classes.
@@ -100,7 +104,8 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         for name, scores in results.items():
             table = format_class_table(scores, ("AP",))
             logger.info("%s average precision by class, of up to %d detections per image:\n%s", name, limit, table)
-        (self.output_folder / DIAGNOSIS_FILE).unlink(missing_ok=True)
+        for file in (DIAGNOSIS_FILE, COUNTS_FILE):
+            (self.output_folder / file).unlink(missing_ok=True)
         if not math.isnan(results[task]["AP"]):
             results[f"errors_{task}"] = self._diagnose(matches, items)
         return results
@@ -110,7 +115,10 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         names, images = [c.name for c in self.table.things], list(items.values())
         scores, details = diagnose(matches, images, names)
         records = [self.records[image_id] for image_id in items]
-        suspects = find_label_errors(matches, images, records, names)
+        inspected = inspect_images(matches)
+        suspects = find_label_errors(inspected, images, records, names)
+        per_image = count_per_image(inspected, images)
+        write_arrays(self.output_folder / COUNTS_FILE, per_image=per_image, image_ids=np.array(list(items)))
         write_json(self.output_folder / DIAGNOSIS_FILE, {**details, "possible_label_errors": suspects})
         return scores
 

@@ -2,7 +2,7 @@
 
 Source: Kirillov et al., Panoptic Segmentation (2019), section 4, with the rules of panopticapi.
 
-(H, W) = an image, C = classes.
+(H, W) = an image, C = classes, G = segments of the ground truth, P = predicted segments.
 """
 
 from collections import Counter
@@ -52,6 +52,46 @@ class PanopticMatches:
         return PanopticMatches(self.iou + other.iou, self.tp + other.tp, self.fp + other.fp, self.fn + other.fn)
 
 
+@dataclass(frozen=True)
+class SegmentPairs:
+    """The segments of an image, how much those of the ground truth and the predicted ones overlap, and which match.
+
+    Attributes:
+        gt_classes, predicted_classes: (G,) and (P,) int64, class indices.
+        gt_areas, predicted_areas: (G,) and (P,) int64, pixels.
+        common: (G, P) int64, pixels of the intersection.
+        iou: (G, P) float64, intersection over union.
+        matched: (G, P) bool; at most one in each row and column.
+        missed: (G,) bool, the false negatives.
+        wrong: (P,) bool, the false positives.
+    """
+
+    gt_classes: np.ndarray
+    predicted_classes: np.ndarray
+    gt_areas: np.ndarray
+    predicted_areas: np.ndarray
+    common: np.ndarray
+    iou: np.ndarray
+    matched: np.ndarray
+    missed: np.ndarray
+    wrong: np.ndarray
+
+    @property
+    def same_class(self) -> np.ndarray:
+        """(G, P) bool."""
+        return np.equal.outer(self.gt_classes, self.predicted_classes)
+
+    def count(self, num_classes: int) -> PanopticMatches:
+        """Count matches and errors by class."""
+        matched_gt = self.gt_classes[np.nonzero(self.matched)[0]]
+        return PanopticMatches(
+            iou=np.bincount(matched_gt, weights=self.iou[self.matched], minlength=num_classes),
+            tp=np.bincount(matched_gt, minlength=num_classes),
+            fp=np.bincount(self.predicted_classes[self.wrong], minlength=num_classes),
+            fn=np.bincount(self.gt_classes[self.missed], minlength=num_classes),
+        )
+
+
 class Quality(NamedTuple):
     """Panoptic, segmentation and recognition quality in [0, 1]; all NaN without any segment."""
 
@@ -84,6 +124,24 @@ def match_segments(
 ) -> PanopticMatches:
     """Match the predicted segments of one image to the ground truth, and count matches and errors.
 
+    Args:
+        gt_ids, gt_segments, predicted_ids, predicted_segments: see `pair_segments`.
+        num_classes: C.
+
+    Raises:
+        ValueError: see `pair_segments`.
+    """
+    return pair_segments(gt_ids, gt_segments, predicted_ids, predicted_segments).count(num_classes)
+
+
+def pair_segments(
+    gt_ids: np.ndarray,
+    gt_segments: Sequence[Segment],
+    predicted_ids: np.ndarray,
+    predicted_segments: Sequence[Segment],
+) -> SegmentPairs:
+    """Match the predicted segments of one image to the ground truth.
+
     Two segments match if their classes are equal and their intersection over union is above 1/2; void pixels of the
     ground truth are left out of the union. Crowds neither match nor count as false negatives. A predicted segment
     without a match is no false positive if more than half of it lies on void and on crowds of its class.
@@ -96,7 +154,6 @@ def match_segments(
         gt_segments: one for each id of the map except 0.
         predicted_ids: (H, W), any integer type, 0 = void.
         predicted_segments: one for each id of the map except 0, without crowds.
-        num_classes: C.
 
     Raises:
         ValueError: the maps differ in size, or the segments are not those of the map; the message names the map and
@@ -107,20 +164,21 @@ def match_segments(
     predicted_classes = np.array([s.cls for s in predicted_segments], dtype=np.int64)
     same_class = np.equal.outer(gt_classes, predicted_classes)
     common, on_void = overlap[1:, 1:], overlap[0, 1:]
-    predicted_areas = overlap[:, 1:].sum(axis=0)
-    union = overlap[1:].sum(axis=1)[:, None] + predicted_areas - common - on_void
+    gt_areas, predicted_areas = overlap[1:].sum(axis=1), overlap[:, 1:].sum(axis=0)
+    union = gt_areas[:, None] + predicted_areas - common - on_void
     iou = common / union  # every segment has pixels, so no union is empty
     matched = same_class & (iou > 0.5) & (crowd == 0)[:, None]
-
-    missed = ~matched.any(axis=1) & (crowd == 0)
     ignored_area = on_void + np.where(same_class & (crowd == 1)[:, None], common, 0).sum(axis=0)
-    wrong = ~matched.any(axis=0) & (ignored_area / predicted_areas <= 0.5)
-    matched_gt = gt_classes[np.nonzero(matched)[0]]
-    return PanopticMatches(
-        iou=np.bincount(matched_gt, weights=iou[matched], minlength=num_classes),
-        tp=np.bincount(matched_gt, minlength=num_classes),
-        fp=np.bincount(predicted_classes[wrong], minlength=num_classes),
-        fn=np.bincount(gt_classes[missed], minlength=num_classes),
+    return SegmentPairs(
+        gt_classes=gt_classes,
+        predicted_classes=predicted_classes,
+        gt_areas=gt_areas,
+        predicted_areas=predicted_areas,
+        common=common,
+        iou=iou,
+        matched=matched,
+        missed=~matched.any(axis=1) & (crowd == 0),
+        wrong=~matched.any(axis=0) & (ignored_area / predicted_areas <= 0.5),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.reporting.ablation.bootstrap import bootstrap_difference, compute_mean_iou, compute_mean_pq
+from unified_seg.ops.metrics.bootstrap import bootstrap_difference, compute_mean_iou, compute_mean_pq
 from unified_seg.reporting.ablation.metrics import METRICS, Metric, find_metric
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results

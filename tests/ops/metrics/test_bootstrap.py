@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unified_seg.ops.metrics.bootstrap import bootstrap_difference, compute_mean_iou, compute_mean_pq
 from unified_seg.ops.metrics.confusion import compute_semantic_scores
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, compute_panoptic_scores
-from unified_seg.reporting.ablation.bootstrap import bootstrap_difference, compute_mean_iou, compute_mean_pq
 
 
 def counts(*images: tuple[int, int, int]) -> np.ndarray:

@@ -1,25 +1,23 @@
 """The report of a survey of data sets: one HTML page that needs no other file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader
 from tqdm import tqdm
 
 from unified_seg.data.problems import KINDS
 from unified_seg.data.validation.dataset_statistics import Statistics
 from unified_seg.data.validation.survey import Survey
-from unified_seg.reporting.dataset_report.findings import compute_pixel_percent, describe_verdict, group_problems
-from unified_seg.reporting.dataset_report.pictures import Picture, draw_pictures, encode_as_uri
-from unified_seg.reporting.dataset_report.plots import draw_statistics
-from unified_seg.reporting.dataset_report.samples import select_problem_samples, select_sound_samples
-from unified_seg_files import write_bytes
+from unified_seg.html_reports.dataset.findings import compute_pixel_percent, describe_verdict, group_problems
+from unified_seg.html_reports.dataset.pictures import draw_pictures
+from unified_seg.html_reports.dataset.plots import draw_statistics
+from unified_seg.html_reports.dataset.samples import select_problem_samples, select_sound_samples
+from unified_seg.html_reports.page import UNKNOWN, Picture, encode_svg, write_page
 
-TEMPLATE = "page.html.j2"
+TEMPLATE = "dataset/page.html.j2"
 #: Problems of a kind that the page lists.
 MAX_LISTED = 200
-UNKNOWN = "–"
 
 
 def write_report(path: Path, surveys: Sequence[Survey]) -> None:
@@ -34,21 +32,10 @@ def write_report(path: Path, surveys: Sequence[Survey]) -> None:
     with tqdm(total=total, desc="drawing", unit="img", disable=None) as progress:
         problem_pictures = {kind: draw_pictures(samples, progress) for kind, samples in by_kind.items()}
         sound_pictures = [draw_pictures(samples, progress) for samples in sound]
-    page = _render_page(surveys, problem_pictures, sound_pictures)
-    # File names may hold bytes that are not valid Unicode.
-    write_bytes(path, page.encode("utf-8", "backslashreplace"))
-
-
-def _render_page(
-    surveys: Sequence[Survey],
-    problem_pictures: Mapping[str, list[Picture]],
-    sound_pictures: Sequence[list[Picture]],
-) -> str:
-    loader = PackageLoader("unified_seg.reporting", "dataset_report")
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = lambda value: UNKNOWN if value is None else f"{value:,}"
     has_errors, has_warnings = (any(getattr(s, f"num_{what}") for s in surveys) for what in ("errors", "warnings"))
-    return environment.get_template(TEMPLATE).render(
+    write_page(
+        path,
+        TEMPLATE,
         verdict=describe_verdict(surveys),
         severity="error" if has_errors else "warning" if has_warnings else "good",
         max_listed=MAX_LISTED,
@@ -67,10 +54,7 @@ def _render_page(
             {
                 "survey": survey,
                 "rows": _list_class_rows(survey.statistics),
-                "plots": [
-                    Picture(encode_as_uri("svg+xml", svg.encode()), title)
-                    for title, svg in draw_statistics(survey.statistics).items()
-                ],
+                "plots": [Picture(encode_svg(svg), title) for title, svg in draw_statistics(survey.statistics).items()],
                 "pictures": pictures,
             }
             for survey, pictures in zip(surveys, sound_pictures)

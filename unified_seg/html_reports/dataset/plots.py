@@ -1,26 +1,18 @@
 """Plots of the statistics of a data set, as SVG documents."""
 
-import io
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, NullFormatter
 
 from unified_seg.data.validation.dataset_statistics import ClassStatistics, Statistics
+from unified_seg.html_reports.figures import BLUE, HEIGHT, ORANGE, WIDTH, add_axes, draw_figures
 from unified_seg_files import escape_unprintable
 
-_WIDTH = 5.2  # inches
-_HEIGHT = 3.2
 _ROW = 0.19  # inches, height of a class's bar
-# Two of the colors of Okabe and Ito (2008), which most color-blind people can tell apart.
-_BLUE, _ORANGE = "#0072b2", "#d55e00"
-# Text stays text instead of outlines; the fixed salt makes the same numbers give the same bytes.
-_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "unified_seg", "font.size": 9}
 
 
 def draw_statistics(statistics: Statistics) -> dict[str, str]:
@@ -45,23 +37,7 @@ def draw_statistics(statistics: Statistics) -> dict[str, str]:
             lambda: _draw_per_image(statistics.instances_per_image, statistics.classes_per_image),
         ),
     }
-    with matplotlib.rc_context(_STYLE):
-        return {title: _to_svg(draw()) for title, (has_data, draw) in plots.items() if has_data}
-
-
-def _to_svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def _add_axes(figure: Figure, rows: int = 1, columns: int = 1) -> list[Axes]:
-    axes = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-    for each in axes:
-        each.spines[["top", "right"]].set_visible(False)
-        each.grid(color="0.9", linewidth=0.6)
-        each.set_axisbelow(True)
-    return axes
+    return draw_figures({title: draw for title, (has_data, draw) in plots.items() if has_data})
 
 
 def _make_logarithmic(axes: Axes) -> None:
@@ -82,9 +58,9 @@ def _draw_frequencies(classes: Sequence[ClassStatistics]) -> Figure:
         "instances": [c.instances or 0 for c in classes],
     }
     shown = {what: counts for what, counts in values.items() if any(counts)}
-    figure = Figure(figsize=(_WIDTH * len(shown), max(1.5, _ROW * len(classes) + 0.6)))
+    figure = Figure(figsize=(WIDTH * len(shown), max(1.5, _ROW * len(classes) + 0.6)))
     places = np.arange(len(classes))
-    for axes, (what, counts) in zip(_add_axes(figure, columns=len(shown)), shown.items()):
+    for axes, (what, counts) in zip(add_axes(figure, columns=len(shown)), shown.items()):
         colors = [tuple(channel / 255 for channel in c.color) for c in classes]
         axes.barh(places, counts, color=colors, edgecolor="0.4", linewidth=0.4)
         _make_logarithmic(axes)
@@ -100,11 +76,11 @@ def _draw_frequencies(classes: Sequence[ClassStatistics]) -> Figure:
 
 def _draw_image_sizes(sizes: dict[tuple[int, int], int]) -> Figure:
     """Draw a dot for each size; its area is proportional to the number of images."""
-    figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    (axes,) = _add_axes(figure)
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    (axes,) = add_axes(figure)
     heights, widths = zip(*sizes)
     counts = np.array(list(sizes.values()))
-    axes.scatter(widths, heights, s=12 + 300 * counts / counts.max(), color=_BLUE, alpha=0.6, linewidth=0)
+    axes.scatter(widths, heights, s=12 + 300 * counts / counts.max(), color=BLUE, alpha=0.6, linewidth=0)
     axes.set_xlim(0, 1.15 * max(widths))
     axes.set_ylim(0, 1.25 * max(heights))
     axes.set_xlabel("width (pixels)")
@@ -117,11 +93,11 @@ def _draw_image_sizes(sizes: dict[tuple[int, int], int]) -> Figure:
 
 
 def _draw_instance_sides(heights: np.ndarray, widths: np.ndarray) -> Figure:
-    figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    (axes,) = _add_axes(figure)
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    (axes,) = add_axes(figure)
     largest = max(heights.max(), widths.max(), 2)
     edges = np.geomspace(1, largest, 33).tolist()
-    for what, sides, color in (("height", heights, _BLUE), ("width", widths, _ORANGE)):
+    for what, sides, color in (("height", heights, BLUE), ("width", widths, ORANGE)):
         axes.hist(np.maximum(sides, 1), edges, histtype="step", linewidth=1.6, color=color, label=what)
     _make_logarithmic(axes)
     axes.set_xlabel("side of the box (pixels)")
@@ -131,10 +107,10 @@ def _draw_instance_sides(heights: np.ndarray, widths: np.ndarray) -> Figure:
 
 
 def _draw_per_image(instances: Sequence[int], classes: Sequence[int]) -> Figure:
-    figure = Figure(figsize=(_WIDTH, _HEIGHT))
-    (axes,) = _add_axes(figure)
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    (axes,) = add_axes(figure)
     edges = (np.arange(max([*instances, *classes]) + 2) - 0.5).tolist()
-    for what, counts, color in (("instances", instances, _BLUE), ("classes", classes, _ORANGE)):
+    for what, counts, color in (("instances", instances, BLUE), ("classes", classes, ORANGE)):
         if counts:
             axes.hist(counts, edges, histtype="step", linewidth=1.6, color=color, label=what)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

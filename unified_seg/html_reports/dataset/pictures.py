@@ -3,16 +3,13 @@
 H, W = size of the image.
 """
 
-import base64
-import io
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from detectron2.data import MetadataCatalog
-from PIL import Image
 from tqdm import tqdm
 
 from unified_seg.data.coco.panoptic_segments import read_segments
@@ -20,26 +17,12 @@ from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError, Problem
 from unified_seg.data.validation.checks import check_record
-from unified_seg.reporting.dataset_report.samples import Record, Sample
+from unified_seg.html_reports.dataset.samples import Record, Sample
+from unified_seg.html_reports.page import Picture, encode_jpeg
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.comparison import draw_ground_truth
 from unified_seg.visualization.ground_truth_outputs import read_ground_truth
 from unified_seg.visualization.overview import draw_panels
-
-#: Wider pictures are shrunk to this width in pixels.
-MAX_WIDTH = 1000
-
-
-class Picture(NamedTuple):
-    """A picture of the page.
-
-    Attributes:
-        source: a data URI, so that the page needs no other file.
-        caption: below the picture.
-    """
-
-    source: str
-    caption: str
 
 
 def draw_pictures(samples: Sequence[Sample], progress: tqdm) -> list[Picture]:
@@ -53,7 +36,7 @@ def draw_pictures(samples: Sequence[Sample], progress: tqdm) -> list[Picture]:
     for sample in samples:
         with suppress(ValueError):  # of which DataError is one
             drawn = draw_sample(sample, MetadataCatalog.get(sample.dataset))
-            pictures.append(Picture(encode_as_uri("jpeg", _encode_jpeg(drawn)), sample.caption))
+            pictures.append(Picture(encode_jpeg(drawn), sample.caption))
         progress.update()
     return pictures
 
@@ -109,20 +92,6 @@ def read_sound_ground_truth(record: Record, table: ClassTable) -> dict[str, Any]
         sound = [a for a in record["annotations"] if _is_sound({**image, "annotations": [a]}, table)]
         ground_truth |= read_ground_truth({**image, "annotations": sound}, table)
     return ground_truth
-
-
-def encode_as_uri(image_type: str, content: bytes) -> str:
-    """Return a data URI of an image whose MIME type is image/<image_type>."""
-    return f"data:image/{image_type};base64,{base64.b64encode(content).decode()}"
-
-
-def _encode_jpeg(picture: np.ndarray) -> bytes:
-    image = Image.fromarray(picture)
-    if image.width > MAX_WIDTH:
-        image = image.resize((MAX_WIDTH, round(image.height * MAX_WIDTH / image.width)), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=88)
-    return buffer.getvalue()
 
 
 def _ignore(problem: Problem) -> None:

@@ -1,0 +1,189 @@
+"""Plots of an evaluation, as SVG documents; several models are drawn into one plot.
+
+K = classes.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
+from scipy.spatial.distance import squareform
+
+from unified_seg.html_reports.evaluation.files import EvaluatedModel, SemanticCounts
+from unified_seg.html_reports.figures import COLORS, HEIGHT, WIDTH, add_axes, draw_figures
+from unified_seg_files import escape_unprintable
+
+# With more classes the cells of a confusion matrix have no room for numbers.
+_MOST_NUMBERED = 30
+_LINES = ("-", "--", ":", "-.")
+_MARKERS = "os^Dv"
+
+
+def draw_evaluation(
+    models: Sequence[EvaluatedModel], image_scores: Mapping[str, Sequence[float]], caption: str
+) -> dict[str, str]:
+    """Draw what the models have of: image scores, segments by size, precision over recall, calibration.
+
+    Args:
+        models: at least one.
+        image_scores: of all images, by the name of the model, in percent.
+        caption: what the image scores are.
+    """
+    figures: dict[str, Callable[[], Figure]] = {}
+    if any(image_scores.values()):
+        figures[f"Images by their {caption}"] = lambda: _draw_histogram(image_scores, caption)
+    if any(m.panoptic is not None and len(m.panoptic.areas) for m in models):
+        figures["Segments found, by their area in the ground truth"] = lambda: _draw_sizes(models)
+    if any(m.instances is not None for m in models):
+        figures["Precision over recall of instances, the mean over the classes"] = lambda: _draw_curves(models)
+    if any(m.instances is not None and m.instances.diagnosis["calibration"] for m in models):
+        title = "Calibration of the scores: below the diagonal they promise too much"
+        figures[title] = lambda: _draw_calibration(models)
+    return draw_figures(figures)
+
+
+def draw_confusion(counts: SemanticCounts, title: str) -> dict[str, str]:
+    """Draw the confusion matrix with confused classes beside each other, see `order_by_confusion`, by its title."""
+    return draw_figures({title: lambda: _draw_confusion(counts)})
+
+
+def order_by_confusion(confusion: np.ndarray) -> list[int]:
+    """Return the K classes in an order in which those that are confused often are neighbors.
+
+    It is the order of the leaves of an average-linkage clustering, in which the distance of two classes is 1 - the
+    share of their pixels that are taken for each other.
+    """
+    if len(confusion) < 3:
+        return list(range(len(confusion)))
+    rates = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    distance = 1 - (rates + rates.T) / 2
+    np.fill_diagonal(distance, 0)
+    condensed = squareform(np.clip(distance, 0, 1), checks=False)
+    return leaves_list(optimal_leaf_ordering(linkage(condensed, "average"), condensed)).tolist()
+
+
+def _draw_histogram(image_scores: Mapping[str, Sequence[float]], caption: str) -> Figure:
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    (axes,) = add_axes(figure)
+    edges = np.linspace(0, 100, 21).tolist()
+    for (name, scores), color, line in zip(image_scores.items(), cycle(COLORS), cycle(_LINES)):
+        values = [score for score in scores if not math.isnan(score)]
+        if len(image_scores) == 1:
+            axes.hist(values, edges, color=color, edgecolor="white", linewidth=0.6)
+        else:
+            label = escape_unprintable(name)
+            axes.hist(values, edges, histtype="step", color=color, linestyle=line, linewidth=1.6, label=label)
+    axes.set_xlim(0, 100)
+    axes.set_xlabel(f"{caption} of the image, %")
+    axes.set_ylabel("images")
+    _add_legend(figure, len(image_scores))
+    return figure
+
+
+def _draw_sizes(models: Sequence[EvaluatedModel]) -> Figure:
+    """Draw the share of the segments that are found, by powers of four of their area."""
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    (axes,) = add_axes(figure)
+    for model, color, marker in zip(models, cycle(COLORS), cycle(_MARKERS)):
+        if model.panoptic is None or not len(model.panoptic.areas):
+            continue
+        level = np.floor(np.log2(np.maximum(model.panoptic.areas, 1)) / 2).astype(int)
+        number = np.bincount(level)
+        found = np.bincount(level, weights=model.panoptic.iou > 0)
+        shown = np.flatnonzero(number)
+        label = escape_unprintable(model.name)
+        axes.plot(shown, 100 * found[shown] / number[shown], color=color, marker=marker, label=label)
+        if len(models) == 1:
+            for x in shown.tolist():
+                offset = (0, 6) if found[x] < 0.85 * number[x] else (0, -14)
+                point = (x, 100 * found[x] / number[x])
+                axes.annotate(f"{number[x]:,}", point, offset, textcoords="offset points", ha="center", size=7)
+        axes.set_xticks(shown, [f"{2**x}²" for x in shown.tolist()])
+    axes.set_ylim(0, 105)
+    axes.set_xlabel("at least this area (pixels)" + ("; numbers: segments" if len(models) == 1 else ""))
+    axes.set_ylabel("found, %")
+    _add_legend(figure, len(models))
+    return figure
+
+
+def _draw_curves(models: Sequence[EvaluatedModel]) -> Figure:
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    (axes,) = add_axes(figure)
+    for model, color in zip(models, cycle(COLORS)):
+        if model.instances is None:
+            continue
+        curves = model.instances.diagnosis["precision_recall"]
+        for (metric, words), line in zip((("AP50", "IoU 0.5"), ("AP75", "IoU 0.75")), _LINES):
+            label = words if len(models) == 1 else f"{escape_unprintable(model.name)}, {words}"
+            axes.plot(curves["recall"], curves[metric], color=color, linestyle=line, label=label)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    _add_legend(figure, 2)
+    return figure
+
+
+def _draw_calibration(models: Sequence[EvaluatedModel]) -> Figure:
+    figure = Figure(figsize=(WIDTH, HEIGHT))
+    (axes,) = add_axes(figure)
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    for model, color, marker in zip(models, cycle(COLORS), cycle(_MARKERS)):
+        calibration = model.instances.diagnosis["calibration"] if model.instances is not None else None
+        if not calibration:
+            continue
+        score, precision = ([each[key] for each in calibration["bins"]] for key in ("mean_score", "precision"))
+        axes.plot(score, precision, color=color, marker=marker, label=escape_unprintable(model.name))
+        if len(models) == 1:
+            largest = max(each["detections"] for each in calibration["bins"])
+            for each in calibration["bins"]:
+                low, high = each["score"]
+                height = 0.25 * each["detections"] / largest
+                axes.bar((low + high) / 2, height, 0.9 * (high - low), color="0.85", zorder=0)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("score of the detection" + ("; gray: how many detections" if len(models) == 1 else ""))
+    axes.set_ylabel("share that is right")
+    _add_legend(figure, len(models))
+    return figure
+
+
+def _add_legend(figure: Figure, num_entries: int) -> None:
+    (axes,) = figure.axes
+    if num_entries > 1:
+        for text in axes.legend(frameon=False, fontsize=8).get_texts():
+            text.set_parse_math(False)  # dollar signs in names start no formula
+
+
+def _draw_confusion(counts: SemanticCounts) -> Figure:
+    occurs = (counts.confusion.sum(axis=0) + counts.confusion.sum(axis=1)) > 0
+    chosen = np.flatnonzero(occurs)
+    confusion = counts.confusion[np.ix_(chosen, chosen)]
+    order = order_by_confusion(confusion)
+    names = [escape_unprintable(counts.class_names[i]) for i in chosen[order].tolist()]
+    labeled = confusion.sum(axis=1, keepdims=True)
+    percent = (
+        100 * np.divide(confusion, labeled, out=np.zeros(confusion.shape), where=labeled > 0)[np.ix_(order, order)]
+    )
+    side = min(12.0, max(2.5, 0.32 * len(names)))
+    figure = Figure(figsize=(side, side))
+    axes = figure.subplots()
+    norm = PowerNorm(0.4, 0, 100)  # a linear scale would hide the few percent beside the diagonal
+    axes.imshow(percent, cmap="Blues", norm=norm, interpolation="nearest")
+    size = min(8.0, 72 * side / max(1, len(names)))
+    # Dollar signs in names start no formula.
+    axes.set_xticks(range(len(names)), names, rotation=90, size=size, parse_math=False)
+    axes.set_yticks(range(len(names)), names, size=size, parse_math=False)
+    axes.tick_params(length=0)
+    axes.set_xlabel("prediction")
+    axes.set_ylabel("ground truth")
+    if len(names) <= _MOST_NUMBERED:
+        for row, column in np.argwhere(np.rint(percent) > 0):
+            value = percent[row, column]
+            color = "white" if norm(value) > 0.71 else "black"
+            axes.text(column, row, f"{value:.0f}", size=7, color=color, ha="center", va="center")
+    return figure
