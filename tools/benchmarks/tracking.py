@@ -60,7 +60,7 @@ def prepare_step(config_file: Path, device: str, size: tuple[int, int], batch: i
         records = DatasetFromList(images, copy=False, serialize=False)
         sampler = TrainingSampler(batch, seed=SEED)
         loader = build_detection_train_loader(records, mapper=dict, sampler=sampler, total_batch_size=batch)
-        return partial(run_step, SimpleTrainer(model, loader, optimizer), lambda: 0)
+        return start(SimpleTrainer(model, loader, optimizer), lambda: 0)
     stream = BatchStream(
         images,
         dict,
@@ -71,7 +71,14 @@ def prepare_step(config_file: Path, device: str, size: tuple[int, int], batch: i
         num_workers=0,
     )
     signals = StopSignals()
-    return partial(run_step, StepTrainer(model, stream, optimizer), lambda: share_signal(signals.number))
+    return start(StepTrainer(model, stream, optimizer), lambda: share_signal(signals.number))
+
+
+def start(trainer: SimpleTrainer, look_for_signals: Any) -> Call:
+    """Return the call of a step; the loaders have started, for which Detectron2's draws a random number."""
+    call = partial(run_step, trainer, look_for_signals)
+    call()
+    return call
 
 
 def run_step(trainer: SimpleTrainer, look_for_signals: Any) -> dict[str, float]:
