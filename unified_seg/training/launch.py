@@ -14,6 +14,7 @@ from torch import distributed
 from unified_seg.config import load_config
 from unified_seg.errors import UserError
 from unified_seg.hints import format_hint
+from unified_seg.training.lifecycle.processes import init_processes
 
 
 def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) -> Any:
@@ -71,7 +72,7 @@ def join_torchrun(device: str) -> Iterator[None]:
             raise UserError(f"MODEL.DEVICE is cuda: torchrun starts more processes than there are GPUs ({available})")
         torch.cuda.set_device(rank)
     # The first process checks all labels while the others wait.
-    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))
+    init_processes("nccl" if on_gpu else "gloo", timeout=timedelta(hours=2))
     try:
         yield
     finally:

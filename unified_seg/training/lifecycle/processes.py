@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 
 import torch
 from detectron2.utils import comm
 from torch import distributed, nn
+from torch.distributed.rendezvous import rendezvous
 
 from unified_seg.errors import UserError
 
@@ -15,6 +17,16 @@ LOST_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "glo
 
 class ProcessLost(UserError, RuntimeError):
     """Another process of the run has ended, so that this one can't go on."""
+
+
+def init_processes(backend: str, timeout: timedelta) -> None:
+    """Let the processes that torchrun has started meet.
+
+    torchrun may keep its store when it starts them again; the addresses of those that have ended must not be found.
+    """
+    store, rank, count = next(rendezvous("env://", timeout=timeout))
+    store = distributed.PrefixStore(f"start_{_count_restarts()}", store)
+    distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=timeout)
 
 
 def distribute(model: nn.Module) -> nn.Module:
@@ -77,4 +89,8 @@ def get_torchrun_job() -> str:
 
 def is_elastic_restart() -> bool:
     """Return whether torchrun has started this process again, after a process of the run had failed."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    return _count_restarts() > 0
+
+
+def _count_restarts() -> int:
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
