@@ -25,8 +25,9 @@ from unified_seg import load_config
 from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from unified_seg.training.trainer import Trainer
 
-# The last checkpoint is that of 3 iterations, the older one that of 2. Layers are wide, so that a file has 0.5 MB.
-OVERRIDES = ["SOLVER.MAX_ITER", "3", "SOLVER.CHECKPOINT_PERIOD", "2", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "64"]
+# The last checkpoint is that of 3 iterations, the older one that of 2. Layers are wide: much of a file stays when a
+# block of it is zeroed.
+OVERRIDES = ["SOLVER.MAX_ITER", "3", "SOLVER.CHECKPOINT_PERIOD", "2", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "256"]
 LAST, OLDER = "model_final.pth", "model_0000001.pth"
 # What is in the folder beside the damaged file.
 WITH_OLDER, LOST_NAME, ALONE = "older file", "older file without last_checkpoint", "no other file"
