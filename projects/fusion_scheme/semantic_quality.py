@@ -8,7 +8,8 @@
 The maps are the predicted one, the ground truth, and the ground truth as a perfect head of stride 2, 4 and 8 could
 predict it: its classes averaged over cells of that size, and upsampled bilinearly. What mask AP and PQ lose from one
 stride to the next is lost to resolution alone. The score-order merge, which leaves masks unchanged, is scored on the
-same maps. The folder gets semantic_quality.json and semantic_quality.png.
+same maps. The fusion by evidence takes the averaged classes as probabilities. The folder gets semantic_quality.json and
+semantic_quality.png.
 """
 
 import argparse
@@ -38,14 +39,19 @@ from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.fusion import PanopticFusion, build_panoptic_fusion
+from unified_seg.fusion import FusionResult, PanopticFusion, Probabilities, build_panoptic_fusion
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
+from unified_seg.structures.panoptic_map import PanopticMap
 from unified_seg_cli import run_tool
 
-FUSIONS = {"ScoreOrderFusion": "score-order merge", "SemanticGuidedFusion": "semantic-guided fusion"}
+FUSIONS = {
+    "ScoreOrderFusion": "score-order merge",
+    "SemanticGuidedFusion": "semantic-guided fusion",
+    "EvidenceFusion": "fusion by evidence",
+}
 STRIDES = (8, 4, 2, 1)
 PREDICTED = "predicted"
 SCORES = (("mIoU", "sem_seg", "mIoU"), ("mask AP", "segm", "AP"), ("PQ", "panoptic_seg", "PQ"))
@@ -55,17 +61,33 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return create_parser(__doc__).parse_args(arguments)
 
 
-def coarsen(labels: torch.Tensor, stride: int, table: ClassTable) -> torch.Tensor:
-    """Return the (H, W) labels as a perfect head of this stride could predict them."""
-    if stride == 1:
-        return labels
+class InputsOfFusion(PanopticFusion):
+    """Keeps what a model's fusion is given, as `labels`, `instances` and `probabilities`, and fuses nothing."""
+
+    needs_probabilities = True
+
+    def __call__(
+        self, labels: torch.Tensor, instances: Instances, probabilities: Probabilities | None = None
+    ) -> FusionResult:
+        assert probabilities is not None  # the config has masks
+        self.labels, self.instances, self.probabilities = labels, instances, probabilities
+        return FusionResult(PanopticMap(torch.zeros_like(labels, dtype=torch.int32), []), labels, instances)
+
+
+def coarsen(labels: torch.Tensor, stride: int, table: ClassTable) -> tuple[torch.Tensor, LogitMap]:
+    """Return the (H, W) labels as a perfect head of this stride could predict them, and the shares of classes in cells.
+
+    Void pixels, which aren't scored, have any class.
+    """
     void = table.num_semantic
     one_hot = F.one_hot(torch.where(labels == table.ignore_label, void, labels).long(), void + 1)
     # Cells at the right and lower border average over their pixels inside the image.
-    shares = F.avg_pool2d(one_hot.movedim(-1, 0)[None].float(), stride, ceil_mode=True, count_include_pad=False)[0]
+    known = one_hot[..., :void].movedim(-1, 0)[None].float()
+    shares = F.avg_pool2d(known, stride, ceil_mode=True, count_include_pad=False)[0]
     size = (labels.shape[0], labels.shape[1])
-    coarse = LogitMap.from_logits(shares, stride, size).labels(size)
-    return torch.where(coarse == void, table.ignore_label, coarse.int())
+    tiny = torch.finfo(torch.float32).tiny
+    logits = LogitMap.from_logits(shares.clamp(min=tiny).log(), stride, size)  # whose softmax are the shares
+    return LogitMap.from_logits(shares, stride, size).labels(size), logits
 
 
 def create_evaluators(table: ClassTable, records: list[dict[str, Any]], folder: str) -> list[PerImageEvaluator[Any]]:
@@ -77,13 +99,13 @@ def create_evaluators(table: ClassTable, records: list[dict[str, Any]], folder: 
     return evaluators
 
 
-def fuse(fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, table: ClassTable) -> dict[str, Any]:
+def fuse(
+    fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, probabilities: Probabilities
+) -> dict[str, Any]:
     """Return a model's output, as evaluators take it, for a semantic map (H, W) and detections."""
-    result = fusion(labels, instances)
-    # Evaluators skip pixels that are void in the ground truth, so any class will do there.
-    semantic = torch.where(result.labels == table.ignore_label, 0, result.labels)
+    result = fusion(labels, instances, probabilities)
     panoptic = (result.panoptic.ids, result.panoptic.segments_info)
-    return {"sem_seg_labels": semantic, "instances": result.instances, "panoptic_seg": panoptic}
+    return {"sem_seg_labels": result.labels, "instances": result.instances, "panoptic_seg": panoptic}
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
@@ -106,7 +128,8 @@ def draw_curves(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
 
 def run(args: argparse.Namespace) -> None:
     make_writable(args.output)
-    predictor = Predictor(read_config(args, "MODEL.PANOPTIC_FUSION.NAME", ""))
+    predictor = Predictor(read_config(args))
+    given = predictor.model.panoptic_fusion = InputsOfFusion()
     records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
     if missing := [r for r in records if "pan_seg_file_name" not in r]:
         raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
@@ -118,11 +141,15 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         scored = {(kind, name): create_evaluators(table, records, folder) for kind in maps for name in FUSIONS}
         for record in tqdm(records, desc="fusing", unit="img", disable=None):
-            outputs = predictor(predictor.read(record["file_name"]))
-            ground_truth = torch.from_numpy(read_semantic_ground_truth(record, table))
-            labels = [outputs["sem_seg_labels"].cpu(), *(coarsen(ground_truth, stride, table) for stride in STRIDES)]
+            predictor(predictor.read(record["file_name"]))
+            ground_truth = torch.from_numpy(read_semantic_ground_truth(record, table)).to(given.labels.device)
+            sources = [
+                (given.labels, given.probabilities.semantic),
+                *(coarsen(ground_truth, stride, table) for stride in STRIDES),
+            ]
             for (kind, name), each in scored.items():
-                output = fuse(fusions[name], labels[maps.index(kind)], outputs["instances"].to("cpu"), table)
+                labels, logits = sources[maps.index(kind)]
+                output = fuse(fusions[name], labels, given.instances, Probabilities(logits, given.probabilities.masks))
                 for evaluator in each:
                     evaluator.process([record], [output])
         for (kind, name), each in scored.items():

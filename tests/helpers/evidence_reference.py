@@ -34,6 +34,12 @@ def reference_evidence(
     return of_mask + of_map if category.get(label) == category[semantic] else of_mask - of_map
 
 
+def reference_limit(mask_cell: float, map_cell: float) -> int:
+    """Return how many pixels an instance grows: a cell, or as far as a certain map outweighs half a unit a cell."""
+    share = mask_cell**2 / (mask_cell**2 + map_cell**2)
+    return math.floor(mask_cell * max(1, share * float(log_odds(255)) / 0.5))
+
+
 def grow_with_distances(owners: np.ndarray, regions: np.ndarray, connectivity: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the nearest owner of each pixel, by levels, and its distance; 0 = none."""
     owners, distances, distance = owners.copy(), np.zeros(owners.shape, dtype=int), 0
@@ -94,7 +100,7 @@ def reference_by_evidence(
     own = np.array([0, *(category[semantic_of[i]] for i in kept)])[owners]
     passable = np.where((owners > 0) & (own != regions), 0, regions)
     grown, distances = grow_with_distances(np.where(passable > 0, owners, 0), passable, options.connectivity)
-    limits = np.array([0, *(max(1, round(cells[i])) for i in kept)])
+    limits = np.array([0, *(reference_limit(cells[i], map_cell) for i in kept)])
     reached = np.where(distances <= limits[grown], grown, 0)
     final = np.where(owners > 0, owners, reached)
     # 4. what nobody reaches

@@ -258,18 +258,23 @@ def test_coarse_maps_lose_what_is_thinner_than_half_a_cell(semantic_quality):
     labels = torch.zeros(8, 8, dtype=torch.uint8)
     labels[:, 3] = 5  # one pixel wide: a quarter of a cell of 4, gone; half of a cell of 2
     labels[:, 4:] = 7
-    assert torch.equal(semantic_quality.coarsen(labels, 1, table), labels)
-    at_4 = semantic_quality.coarsen(labels, 4, table)
+    same, certain = semantic_quality.coarsen(labels, 1, table)
+    assert torch.equal(same, labels)
+    assert certain.confidence((8, 8)).min() > 1 - 1e-6
+    at_4, logits = semantic_quality.coarsen(labels, 4, table)
     assert set(at_4.unique().tolist()) == {0, 7}
+    # A quarter of the left cells has the thin class.
+    shares = logits.logits((8, 8)).softmax(0)
+    assert shares[[0, 5, 7], 0, 0].tolist() == pytest.approx([0.75, 0.25, 0])
     labels[:4] = table.ignore_label
-    assert (semantic_quality.coarsen(labels, 2, table)[:3] == table.ignore_label).all()
+    assert semantic_quality.coarsen(labels, 2, table)[0].max() < table.num_semantic
 
 
-def test_semantic_quality_scores_every_map_with_both_fusions(semantic_quality, run_folder, tiny_dataset, tmp_path):
+def test_semantic_quality_scores_every_map_with_all_fusions(semantic_quality, run_folder, tiny_dataset, tmp_path):
     words = ["--config-file", run_folder / "config.yaml", "--dataset", tiny_dataset.val, "--output", tmp_path]
     semantic_quality.main([str(word) for word in (*words, "--opts", "MODEL.WEIGHTS", run_folder / "model_final.pth")])
     rows = json.loads((tmp_path / "semantic_quality.json").read_text())["rows"]
-    assert len(rows) == 10
+    assert len(rows) == 15
     assert cv2.imread(str(tmp_path / "semantic_quality.png")) is not None
     scores = {(row["map"], row["fusion"]): row for row in rows}
     # Without a detection the fusion leaves the ground truth unchanged.

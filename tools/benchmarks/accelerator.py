@@ -140,7 +140,7 @@ def train(device: str) -> None:
         "--size",
         "256x512",
     ]
-    run = [sys.executable, "tools/train_net.py", "--config-file", str(CONFIG), "MODEL.DEVICE", device]
-    run += [*TRAINING, *TRAINING_SIZES, "OUTPUT_DIR", str(data.parents[1] / "run")]
+    run = [sys.executable, "tools/train_net.py", "--config-file", str(CONFIG), "--set-aside"]
+    run += ["MODEL.DEVICE", device, *TRAINING, *TRAINING_SIZES, "OUTPUT_DIR", str(data.parents[1] / "run")]
     subprocess.run(make, cwd=ROOT, check=True)
     subprocess.run(["env", f"DETECTRON2_DATASETS={data.parent}", *run], cwd=ROOT, check=True)

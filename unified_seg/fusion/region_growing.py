@@ -91,8 +91,8 @@ def grow_framed(
         free: see `find_free_pixels`.
         steps: see `compute_neighbor_steps`.
         last_owner: the owners are 1 .. last_owner.
-        limits: (last_owner + 1,) int64, at least 1: a pixel whose nearest owner is farther than this many steps has the
-            state of an owned one, but stays without an owner. Empty: no limits.
+        limits: (last_owner + 1,) int64: a pixel whose nearest owner is farther than this many steps has the state of an
+            owned one, but stays without an owner. Empty: no limits.
 
     Returns:
         (last_owner + 1,) int64: how many pixels each owner gained.
@@ -118,8 +118,11 @@ def grow_framed(
     # If the first level of a queue is sorted by owner every level is, so the first owner to arrive is the smallest.
     queue = np.empty(free.size, dtype=np.int32)
     place = np.cumsum(gained) - gained
+    if limits.size:
+        gained[limits == 0] = 0
     for pixel, owner in zip(pixels[:count], best_owners[:count]):
-        owner_of[pixel] = owner
+        # Beyond its limit an owner is negative until the queue is done.
+        owner_of[pixel] = -owner if limits.size and limits[owner] == 0 else owner
         state_of[pixel] = -state_of[pixel]
         queue[place[owner]] = pixel
         place[owner] += 1
@@ -136,7 +139,6 @@ def grow_framed(
             other = pixel + step
             if state_of[other] == region:
                 state_of[other] = -region
-                # Beyond its limit an owner is negative until the queue is done.
                 if owner < 0 or (limits.size and distance >= limits[owner]):
                     owner_of[other] = -abs(owner)
                 else:
@@ -145,7 +147,7 @@ def grow_framed(
                 queue[tail] = other
                 tail += 1
     if limits.size:
-        for pixel in queue[count:tail]:
+        for pixel in queue[:tail]:
             if owner_of[pixel] < 0:
                 owner_of[pixel] = 0
     return gained

@@ -62,9 +62,10 @@ class Evaluation(EvalHook):
     """
 
     def before_train(self) -> None:
-        start = self.trainer.start_iter
+        start, cfg = self.trainer.start_iter, self.trainer.cfg
         is_due = 0 < start < self.trainer.max_iter and self._period > 0 and start % self._period == 0
-        file = Path(self.trainer.cfg.OUTPUT_DIR) / METRICS_FILE
+        is_due = is_due and len(cfg.DATASETS.TEST) > 0
+        file = Path(cfg.OUTPUT_DIR) / METRICS_FILE
         # The first process alone knows, and all evaluate.
         if comm.all_gather(is_due and not has_value(file, EVALUATION_SECONDS, start - 1))[0]:
             self.trainer.storage.iter = start - 1
@@ -83,7 +84,8 @@ class Evaluation(EvalHook):
         with self.trainer.signals.raised_at_once() if comm.get_world_size() == 1 else nullcontext():
             super()._do_eval()
         set_random_state(state)
-        self.trainer.storage.put_scalar(EVALUATION_SECONDS, time.perf_counter() - start, smoothing_hint=False)
+        if self.trainer.cfg.DATASETS.TEST:
+            self.trainer.storage.put_scalar(EVALUATION_SECONDS, time.perf_counter() - start, smoothing_hint=False)
 
 
 def leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
             logger.info(f"{title}: {f'resumes from {checkpoint}' if is_resumed else 'starts from its beginning'}")
             if stage is not stages[-1]:
                 call_in_first(partial(_prepare_folder, stage, cfg.OUTPUT_DIR))
-            trainer = _make_trainer(stage, resume=is_resumed)
+            trainer = _make_trainer(stage, resume)
             results = trainer.train()
             # Its hooks refer to it; it must not keep its model on the GPU while the next stage is trained.
             del trainer

@@ -4,7 +4,6 @@ import logging
 import time
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +41,9 @@ from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
-from unified_seg.ops.random_numbers import set_random_state
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.hooks import BestCheckpoint, Evaluation, PictureSamples, ProgressBar, leave_out_nan
-from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, read_process_state
+from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, load_process_state
 from unified_seg.training.lifecycle.identity import find_checkpoint, provide_run_id
 from unified_seg.training.lifecycle.loop import TrainingLoop
 from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, MetricsFile, drop_lines_from
@@ -183,23 +181,9 @@ class Trainer(TrainingLoop):
             if self.iter < 0:
                 logger.warning(f"--resume: {found.file} has weights alone, so the training starts at iteration 0")
                 self._load_average({})
-            self._load_processes(rest)
+            self.random_state = load_process_state(rest, self.data_loader)
         if resume and comm.is_main_process():
             drop_lines_from(Path(self.cfg.OUTPUT_DIR) / METRICS_FILE, self.start_iter)
-
-    def _load_processes(self, checkpoint: Mapping[str, Any]) -> None:
-        """Let the images and the random numbers of this process go on where they stopped."""
-        state = read_process_state(checkpoint.get("processes"), comm.get_rank(), comm.get_world_size())
-        try:
-            if (stream := state.get("stream")) is not None and hasattr(self.data_loader, "load_state_dict"):
-                self.data_loader.load_state_dict(stream)
-            elif self.start_iter:
-                logger.warning("--resume: the checkpoint does not say which images come next: their order starts anew")
-            self.random_state = state.get("random")
-            if self.random_state is not None:
-                set_random_state(self.random_state)
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"--resume: the state of a process is damaged: {error!r:.200}") from None
 
     def state_dict(self) -> dict[str, Any]:
         # Detectron2 0.6 would leave out the optimizer.

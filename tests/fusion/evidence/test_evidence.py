@@ -110,11 +110,19 @@ def test_a_pixel_goes_to_the_strongest_evidence() -> None:
 
 def test_growth_ends_one_cell_from_the_mask() -> None:
     mask = [[[0.9, 0.1, 0.1, 0.1, 0.1]]]
-    for cell, ids in ((1.0, "11000"), (2.0, "11100"), (2.6, "11110")):
+    for cell, ids in ((0.9, "10000"), (1.0, "11000"), (2.0, "11100"), (2.6, "11100")):
         # The map is so coarse that the mask alone decides.
         result = fuse("44444", mask, [CAR], [0.9], cells=[cell], cell=100.0)
         assert torch.equal(result.panoptic.ids, draw_map(ids, torch.int32)), cell
         assert torch.equal(result.labels, draw_map("44444", torch.uint8))
+
+
+def test_growth_goes_as_far_as_a_fine_map_carries() -> None:
+    # A weight of 1 / (1 + 1.5^2) = 0.31: 0.31 * 6.24 = 1.92 outweighs a mask that falls by 0.5 in each cell of 1 pixel
+    # for 3.8 cells. No pixel is claimed beside the first: the map adds 0.31 * log(0.9 / 0.1) = 0.68 to the mask's -2.2.
+    mask = [[[0.9, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]]]
+    result = fuse("4444444", mask, [CAR], [0.9], cells=[1.0], cell=1.5)
+    assert torch.equal(result.panoptic.ids, draw_map("1111000", torch.int32))
 
 
 def test_what_nobody_reaches_is_found_if_the_map_is_sure() -> None:
@@ -126,8 +134,8 @@ def test_what_nobody_reaches_is_found_if_the_map_is_sure() -> None:
 
 
 def test_masks_that_are_certain_keep_their_pixels() -> None:
-    labels = draw_map("0444", torch.uint8)
-    masks = draw_masks(["1100"], (1, 4))
+    labels = draw_map("0444444444", torch.uint8)
+    masks = draw_masks(["1100000000"], (1, 10))
     result = run_both(
         SemanticEvidence.from_labels(labels),
         masks,
@@ -137,8 +145,9 @@ def test_masks_that_are_certain_keep_their_pixels() -> None:
         STREET,
         SemanticGuidedOptions(**KEEP_ALL),
     )
-    # The car has the pixels of its mask, and one more by growth. The label of the first is surer than the car's score.
-    assert torch.equal(result.panoptic.ids, draw_map("1110", torch.int32))
+    # The car has the pixels of its mask, and six more by growth: 0.5 * 6.24 / 0.5 cells of a pixel. The label of the
+    # first is surer than the car's score.
+    assert torch.equal(result.panoptic.ids, draw_map("1111111100", torch.int32))
     assert torch.equal(result.labels, labels)
 
 

@@ -36,7 +36,6 @@ def config(tiny_config: CfgNode) -> CfgNode:
     cfg = chain_config(tiny_config)
     cfg.DATASETS.CHECK_LABELS, cfg.DATASETS.TEST = False, ()
     cfg.SOLVER.BASE_LR, cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD = 0.05, ITERATIONS, 100
-    cfg.INPUT.ROTATION.DEGREES, cfg.INPUT.ROTATION.PROB = 10.0, 0.5
     return cfg
 
 
@@ -57,13 +56,10 @@ def train(cfg: CfgNode, folder: Path, *, stop_after: int | None = None, resume: 
 
 
 def read_end(folder: Path) -> dict[str, Any]:
-    """Return what the last checkpoint holds, without times and ids."""
+    """Return what the last checkpoint holds, without the times and folders of the run."""
     state = torch.load(folder / "model_final.pth", weights_only=True)
-    for key in ("run", "config"):
-        state.pop(key, None)
-    for key in ("train_s", "config"):
-        state["trainer"].pop(key)
-    return state
+    trainer = {key: value for key, value in state["trainer"].items() if key not in ("train_s", "config")}
+    return {key: trainer if key == "trainer" else state[key] for key in ("model", "trainer", "iteration", "processes")}
 
 
 def same(one: Any, other: Any) -> bool:
@@ -76,13 +72,11 @@ def same(one: Any, other: Any) -> bool:
     return one == other
 
 
+# The campaign "resumes" of tools/torture.py has more.
 @pytest.mark.parametrize(
     ("optimizer", "workers", "averaged"),
-    [
-        ("SGD", 0, False), ("ADAMW", 0, False), ("SGD", 1, False), ("ADAMW", 1, False),
-        ("SGD", 2, False), ("ADAMW", 2, False), ("SGD", 2, True), ("ADAMW", 0, True),
-    ],
-)  # fmt: skip
+    [("SGD", 0, False), ("ADAMW", 0, True), ("ADAMW", 1, False), ("SGD", 2, True)],
+)
 def test_a_stopped_run_ends_as_one_that_was_not(
     config: CfgNode, tmp_path: Path, optimizer: str, workers: int, averaged: bool
 ) -> None:

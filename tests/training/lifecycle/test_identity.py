@@ -1,11 +1,13 @@
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
 from unified_seg.checkpoint import write_checkpoint
-from unified_seg.config import ConfigError
+from unified_seg.config import ConfigError, load_config
 from unified_seg.training.lifecycle.identity import (
     check_unused,
     find_checkpoint,
@@ -14,6 +16,7 @@ from unified_seg.training.lifecycle.identity import (
     read_run_id,
     set_run_aside,
 )
+from unified_seg_cli.train_net import parse_args
 
 
 def write_run(folder: Path, run_id: str | None, name: str = "model_0000004.pth") -> None:
@@ -57,8 +60,11 @@ def test_a_used_folder_is_refused_until_its_run_is_set_aside(tmp_path: Path, nam
     file.write_text("{}")
     for other in ("config.yaml", "log.txt", "run.json", "mine.txt", "start.pth"):
         (tmp_path / other).write_text("x")
-    with pytest.raises(ConfigError, match=rf"OUTPUT_DIR.*{name}.*--resume.*OUTPUT_DIR.*--set-aside"):
+    with pytest.raises(ConfigError, match=rf"OUTPUT_DIR.*{name}") as error:
         check_unused(tmp_path, ["base"])
+    hints = [parse_args(shlex.split(hint)) for hint in re.findall("`([^`]+)`", str(error.value))]
+    assert hints[0].resume and hints[2].set_aside
+    check_unused(load_config("", hints[1].opts).OUTPUT_DIR)
     folder = set_run_aside(tmp_path, ["base"])
     assert folder == tmp_path / "earlier_run_1" and (folder / name).read_text() == "{}"
     assert (folder / "config.yaml").exists() and (folder / "run.json").exists()

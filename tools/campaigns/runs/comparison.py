@@ -9,8 +9,9 @@ import torch
 from campaigns.runs.tiny_run import EVENTS, PERIOD, STAGE_ITERATIONS, STAGES
 from unified_seg.checkpoint import read_checkpoint
 
-# What differs between two equal runs: their ids, folders and times.
-OWN = {"run", "config", "train_s"}
+# What two runs without a difference share, but for what differs between them by itself: their folders and times.
+COMPARED = ("model", "trainer", "iteration", "processes")
+OWN = {"config", "train_s"}
 
 
 def describe_difference(run: Path, expected: Path) -> str | None:
@@ -21,7 +22,7 @@ def describe_difference(run: Path, expected: Path) -> str | None:
             continue
         if not (run / file).exists():
             return f"{file} is missing"
-        one, other = (_without_own(read_checkpoint(each / file)) for each in (run, expected))
+        one, other = (_select_compared(read_checkpoint(each / file)) for each in (run, expected))
         if (path := find_difference(one, other)) is not None:
             return f"{file}: {path} differs"
         if (fault := _check_metrics(run / folder / "metrics.json")) is not None:
@@ -54,10 +55,9 @@ def read_events(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _without_own(state: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_own(value) if isinstance(value, dict) else value for key, value in state.items() if key not in OWN
-    }
+def _select_compared(state: dict[str, Any]) -> dict[str, Any]:
+    trainer = {key: value for key, value in state["trainer"].items() if key not in OWN}
+    return {**{key: state[key] for key in COMPARED}, "trainer": trainer}
 
 
 def find_difference(one: Any, other: Any, path: str = "") -> str | None:

@@ -41,8 +41,9 @@ def fuse_by_evidence(
        positive. An instance is dropped if no such pixel is free, or if more than `overlap_threshold` of them are
        claimed by instances before it. A pixel goes to the strongest evidence; of equal ones to the higher score.
     3. Foreground (labels that are things) without an owner goes to the geodesically nearest owner of its category,
-       along pixels of that category, but not farther than one cell of the owner's mask, at least a pixel: so far the
-       mask may be wrong.
+       along pixels of that category, but not too far: a cell of the owner's mask, by which the mask may be wrong; or,
+       for a fine map, as far as its evidence carries. That of a mask falls by FALL_PER_CELL in each cell beyond its
+       outline, and a map that is certain has weight * 6.2. Distances are whole pixels.
     4. Connected components of one label that no owner reaches, at any distance, become instances of their own ("found")
        if they are large enough and the map is sure of them, by a mean confidence of FOUND_CONFIDENCE.
     5. A stuff class is one segment if its pixels without an owner are enough, else void. So are things without an

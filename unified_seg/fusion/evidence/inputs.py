@@ -19,6 +19,8 @@ from unified_seg.structures.soft_masks import SoftMasks
 # Of a mask's level: the log-odds of the middle of its interval, so that no source is ever certain: -6.2 to 6.2.
 _MIDDLES = (np.arange(LEVELS) + 0.5) / LEVELS
 LOG_ODDS = np.log(_MIDDLES / (1 - _MIDDLES)).astype(np.float32)
+# By how much the log-odds of a mask fall in each of its cells beyond its outline, where it predicts nothing.
+FALL_PER_CELL = 0.5
 # The mean confidence of a component of labels that becomes an instance without a detection. Detectors miss few
 # objects of which the map is sure; below, most of such components are specks of a wrong label.
 FOUND_CONFIDENCE = 0.9
@@ -79,18 +81,22 @@ class Weights:
 def weigh(masks: SoftMasks, candidates: Candidates, cell: float) -> Weights:
     """Weigh the map's log-odds by how fine it is beside the mask: by the mask's share of the sum of both cells' areas.
 
+    A candidate grows by a cell of its mask, by which the mask may be wrong, or farther: as far as the log-odds of a map
+    that is certain outweigh those of the mask.
+
     Args:
         masks: all given instances.
         candidates: N of them.
         cell: see `SemanticEvidence`.
     """
     order = candidates.order
-    areas = masks.cells.numpy().astype(np.float64)[order] ** 2
-    share = (areas / (areas + cell**2)).astype(np.float32)[:, None]
+    cells = masks.cells.numpy().astype(np.float64)[order]
+    shares = cells**2 / (cells**2 + cell**2)
+    limits = cells * np.maximum(shares * LOG_ODDS[-1] / FALL_PER_CELL, 1)
     # A label of the category never speaks against it, even if the category has less than half of the probability.
     return Weights(
         mask=np.broadcast_to(LOG_ODDS, (len(order), LEVELS)),
-        map=share * np.maximum(LOG_ODDS, 0),
-        limits=np.maximum(np.rint(np.sqrt(areas)), 1).astype(np.int64),
+        map=shares.astype(np.float32)[:, None] * np.maximum(LOG_ODDS, 0),
+        limits=np.floor(limits).astype(np.int64),
         sure=np.ceil(np.array([candidates.scores[index] for index in order]) * LEVELS - 0.5).astype(np.int64),
     )

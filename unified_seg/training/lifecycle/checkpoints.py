@@ -13,7 +13,7 @@ from torch import nn
 from unified_seg.checkpoint import CheckpointError, forget_last_checkpoint
 from unified_seg.checkpoint.run_folder import PERIODIC_NAME, write_last_checkpoint
 from unified_seg.config.stages import FINAL_WEIGHTS
-from unified_seg.ops.random_numbers import get_random_state
+from unified_seg.ops.random_numbers import get_random_state, set_random_state
 from unified_seg.training.step import TrainingDiverged, unwrap
 
 # A checkpoint whose weights gave a loss that many times that of the first step is one of a training that diverges.
@@ -48,12 +48,14 @@ class CheckpointWriter(HookBase):
             self._save(self.trainer.max_iter - 1, Path(FINAL_WEIGHTS).stem)
 
     def after_step(self) -> None:
-        iteration = self.trainer.iter
-        self.num_complete = iteration + 1
-        if (iteration + 1) % self.period == 0:
-            self._save(iteration, f"model_{iteration:07d}")
-        if iteration + 1 == self.trainer.max_iter:
-            self._save(iteration, Path(FINAL_WEIGHTS).stem)
+        self.num_complete = self.trainer.iter + 1
+        if self.num_complete < self.trainer.max_iter:
+            self._save_periodic()
+
+    def save_end(self) -> None:
+        """Write the checkpoints of the last iteration, after its metrics are written: no later step writes those."""
+        self._save_periodic()
+        self._save(self.num_complete - 1, Path(FINAL_WEIGHTS).stem)
 
     def save_last(self) -> None:
         """Write a checkpoint of the last complete iteration, unless there is one."""
@@ -86,6 +88,10 @@ class CheckpointWriter(HookBase):
         write_last_checkpoint(folder, name)
         return name
 
+    def _save_periodic(self) -> None:
+        if self.num_complete % self.period == 0:
+            self._save(self.num_complete - 1, f"model_{self.num_complete - 1:07d}")
+
     def _save(self, iteration: int, name: str) -> None:
         trainer = self.trainer
         own = {"random": get_random_state(), "stream": get_stream_state(trainer.data_loader)}
@@ -110,27 +116,45 @@ def get_stream_state(loader: Any) -> dict[str, Any] | None:
     return loader.state_dict() if hasattr(loader, "state_dict") else None
 
 
-def read_process_state(states: Any, rank: int, num_processes: int) -> Mapping[str, Any]:
-    """Return what a process goes on with, of the states that a checkpoint has of all processes of its run.
+def load_process_state(checkpoint: Mapping[str, Any], loader: Any) -> Mapping[str, Any] | None:
+    """Let the loader of this process go on with the image at which the run stopped.
 
     If the run had another number of processes, the images go on after those that were taken, in the same order, and
     each process has new random numbers.
 
+    Args:
+        checkpoint: without the weights.
+        loader: of this process.
+
     Returns:
-        With "random" and "stream"; empty for a checkpoint of an earlier version, or one with weights alone.
+        The random numbers with which the process goes on; None for a checkpoint that has none for it.
 
     Raises:
-        CheckpointError: the states are damaged.
+        CheckpointError: the states of the processes are damaged.
     """
+    try:
+        state = _select_state(checkpoint.get("processes"))
+        stream = state.get("stream")
+        if stream is not None and hasattr(loader, "load_state_dict"):
+            loader.load_state_dict(stream)
+        elif "iteration" in checkpoint:
+            logger.warning("--resume: the checkpoint does not say which images come next: their order starts anew")
+        if (numbers := state.get("random")) is not None:
+            set_random_state(numbers)
+        return numbers
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"--resume: the state of a process is damaged: {error!r:.200}") from None
+
+
+def _select_state(states: Any) -> Mapping[str, Any]:
+    """Return the state of this process, of those of all processes of a run; see `load_process_state`."""
     if states is None:
         return {}
-    try:
-        if len(states) == num_processes:
-            return states[rank]
-        streams = [state["stream"] for state in states]
-        if None in streams:
-            return {}
-        taken = sum(stream["next"] for stream in streams)
-        return {"stream": {**streams[0], "next": -(-taken // num_processes), "waiting": []}}
-    except (TypeError, LookupError, ValueError) as error:
-        raise CheckpointError(f"--resume: the states of the processes are damaged: {error!r:.200}") from None
+    count = comm.get_world_size()
+    if len(states) == count:
+        return states[comm.get_rank()]
+    streams = [state["stream"] for state in states]
+    if None in streams:
+        return {}
+    taken = sum(stream["next"] for stream in streams)
+    return {"stream": {**streams[0], "next": -(-taken // count), "waiting": []}}

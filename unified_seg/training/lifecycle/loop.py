@@ -56,6 +56,11 @@ class TrainingLoop(DefaultTrainer):
         if self.signals.number:
             raise TrainingStopped(self.signals.number)
 
+    def after_step(self) -> None:
+        super().after_step()
+        if self.iter + 1 == self.max_iter:
+            self.checkpoints.save_end()
+
     def _loop(self) -> None:
         try:
             if self.random_state is not None:
