@@ -25,11 +25,12 @@ from unified_seg import load_config
 from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from unified_seg.training.trainer import Trainer
 
-# The last checkpoint is that of 3 iterations, the older one that of 2. Layers are wide, so that a file has 0.5 MB.
+# The last checkpoint is that of 3 iterations, the older one that of 2. Layers are wider than in the other campaigns, so
+# that a zeroed block is a smaller part of the file.
 OVERRIDES = ["SOLVER.MAX_ITER", "3", "SOLVER.CHECKPOINT_PERIOD", "2", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "64"]
 LAST, OLDER = "model_final.pth", "model_0000001.pth"
 # What is in the folder beside the damaged file.
-WITH_OLDER, LOST_NAME, ALONE = "older file", "older file without last_checkpoint", "no other file"
+WITH_OLDER, LOST_NAME, ALONE = "older file", "older file, last_checkpoint lost", "no other file"
 # Files that are only read.
 OF_OTHERS, SAFETENSORS = "file of torch.save", "safetensors"
 KINDS = (WITH_OLDER, LOST_NAME, ALONE, OF_OTHERS, SAFETENSORS)
