@@ -72,6 +72,7 @@ def configs(monkeypatch) -> list[CfgNode]:
 
     monkeypatch.setattr(compare_models, "Predictor", Stub)
     monkeypatch.setattr(compare_models, "list_tasks", lambda cfg: ["sem_seg"])
+    monkeypatch.setattr(compare_models, "write_report", lambda *_: None)  # takes seconds; other tests write it
     return built
 
 

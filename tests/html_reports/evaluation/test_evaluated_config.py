@@ -14,18 +14,18 @@ from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer
 
 
-def test_training_and_evaluation_write_it_unless_it_is_off(tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_training_and_evaluation_write_it(tiny_config: CfgNode, tmp_path: Path) -> None:
     config, weights = write_random_model(tiny_config, tmp_path)
     report = Path(tiny_config.OUTPUT_DIR) / "inference" / "report.html"
-    run(["--config-file", str(config), "--eval-only", "MODEL.WEIGHTS", str(weights)])
-    assert not report.exists()
     run(["--config-file", str(config), "--eval-only", "MODEL.WEIGHTS", str(weights), "TEST.REPORT", "True"])
     assert f"{weights} on " in report.read_text()
     run(["--config-file", str(config), "SOLVER.MAX_ITER", "1", "TEST.REPORT", "True"])
     assert "model_final.pth on " in report.read_text()
 
 
-def test_an_error_is_a_line_of_the_log(tiny_config: CfgNode, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_a_line_of_the_log_and_off_is_off(
+    tiny_config: CfgNode, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tiny_config.TEST.REPORT = True
     tiny_config.MODEL.WEIGHTS = str(write_random_model(tiny_config, tmp_path)[1])
     cfg, model = load_trained_model(resolve_config(tiny_config, for_inference=True))
@@ -33,6 +33,9 @@ def test_an_error_is_a_line_of_the_log(tiny_config: CfgNode, tmp_path: Path, cap
     folder = Path(cfg.OUTPUT_DIR) / "inference"
     (folder / cfg.DATASETS.TEST[0] / "segments.npz").unlink()
     with caplog.at_level(logging.WARNING):
+        report_evaluation(cfg, model, results)
+        cfg.defrost()
+        cfg.TEST.REPORT = False
         report_evaluation(cfg, model, results)
     assert not (folder / "report.html").exists()
     (line,) = [record.getMessage() for record in caplog.records if "report.html" in record.getMessage()]
