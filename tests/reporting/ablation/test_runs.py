@@ -61,7 +61,7 @@ def test_run_interrupted_in_its_first_stage_is_resumed(tmp_path):
     record_of(run)
     assert run.find_state() is State.ABSENT
     (run.folder / "first").mkdir()
-    (run.folder / "first" / "model_0000001.pth").touch()
+    (run.folder / "first" / "model_0000001.pth").write_bytes(b"weights")
     assert run.find_state() is State.INTERRUPTED
     assert "--resume" in run.build_command("python", Path("t.py"), resume=True)
 

@@ -26,9 +26,10 @@ class ForkServer:
 
     def __init__(self, module: str, folder: Path):
         self.folder = folder
-        context = multiprocessing.get_context("fork")
+        # A new process, not a fork: PyTorch can't compute gradients in a fork of a process that has done so.
+        context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, self._connection, module, folder))
+        self._process = context.Process(target=_serve, args=(other, module, folder))
         self._process.start()
         other.close()
         self._connection.recv()  # when it is prepared
@@ -47,8 +48,7 @@ class ForkServer:
         self._process.join()
 
 
-def _serve(connection: Connection, end_of_parent: Connection, name: str, folder: Path) -> None:
-    end_of_parent.close()  # so that this process ends with its parent
+def _serve(connection: Connection, name: str, folder: Path) -> None:
     module = importlib.import_module(name)
     module.prepare(folder)
     connection.send(None)
