@@ -49,6 +49,8 @@ class ForkServer:
 
 
 def _serve(connection: Connection, name: str, folder: Path) -> None:
+    # Workers of loaders are forks again: a spawned process would spawn its own.
+    multiprocessing.set_start_method("fork", force=True)
     module = importlib.import_module(name)
     module.prepare(folder)
     connection.send(None)
