@@ -104,6 +104,15 @@ def test_file_without_fitting_weights_is_named(tmp_path: Path, content: Any, det
         Checkpointer(model()).load(write(tmp_path / "other.pth", content))
 
 
+@pytest.mark.parametrize(
+    "content", [{"model": None}, {"model": [1, 2]}, {1: torch.zeros(1)}, {"model": {1: torch.zeros(1)}}, {"blobs": 5}]
+)
+def test_content_that_is_no_state_dict_is_named(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "odd.pth")
+    with pytest.raises(CheckpointError, match=r"odd\.pth"):
+        Checkpointer(nn.Linear(2, 2)).load(str(tmp_path / "odd.pth"))
+
+
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere\.pth: there is no such file"):
         Checkpointer(model()).load(str(tmp_path / "nowhere.pth"))

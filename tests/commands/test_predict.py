@@ -233,3 +233,11 @@ def test_a_format_of_what_the_model_does_not_predict_is_refused(
     run(weights, images, tmp_path / "out", "--save", "json", "labelme")
     assert read_label(tmp_path / "out/error/top.png").shape == (64, 128)
     assert read_json(tmp_path / "out/labelme/top.json")["imagePath"] == "../../images/top.png"
+
+
+def test_an_image_that_has_changed_is_predicted_again(predicted: Path, weights: Path, images: Path) -> None:
+    assert cv2.imwrite(str(images / "top.png"), np.zeros((32, 80, 3), dtype=np.uint8))
+    run(weights, images, predicted, "--save", *KINDS)
+    assert read_label(predicted / "semantic/top.png").shape == (32, 80)
+    image = read_json(predicted / "panoptic.json")["images"][0]
+    assert (image["height"], image["width"]) == (32, 80)

@@ -101,7 +101,11 @@ class Checkpointer(DetectionCheckpointer):
         self._load_model({"model": dict(weights)})
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        return as_checkpoint(read_checkpoint(filename))
+        checkpoint = as_checkpoint(read_checkpoint(filename))
+        weights = checkpoint["model"]
+        if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+            raise CheckpointError(f"weights {filename}: expected names with tensors, got {weights!r:.80}")
+        return checkpoint
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         matched_by_suffix = checkpoint.get("matching_heuristics", False)

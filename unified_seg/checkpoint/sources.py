@@ -44,7 +44,8 @@ def as_checkpoint(content: dict[str, Any]) -> dict[str, Any]:
 def _is_caffe2(content: Mapping[str, Any]) -> bool:
     """Whether this is from the model zoo of Caffe2, whose ImageNet weights have no "blobs"."""
     arrays = content.get("blobs", content)
-    return "model" not in content and any(isinstance(value, np.ndarray) for value in arrays.values())
+    is_named = "model" not in content and isinstance(arrays, Mapping)
+    return is_named and any(isinstance(value, np.ndarray) for value in arrays.values())
 
 
 def _without_momentum(content: Mapping[str, Any]) -> dict[str, Any]:

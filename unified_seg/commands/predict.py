@@ -75,7 +75,7 @@ def describe_settings(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Any]:
     cfg.defrost()
     cfg.MODEL.WEIGHTS = cfg.MODEL.DEVICE = ""
     return {
-        "input": args.dataset or str(args.video_input or "") or args.input,
+        "input": args.dataset or [str(Path(each).expanduser().absolute()) for each in args.input or [args.video_input]],
         "save": sorted(set(args.save)),
         "weights": hash_file(Path(fetch(weights) if is_url(weights) else weights)),
         "config": {key: dump_config(cfg[key]) for key in ("MODEL", "INPUT", "TEST")},

@@ -119,9 +119,14 @@ class Trainer(TrainingLoop):
             TrainingDiverged, TrainingStopped, ProcessLost: see `train_steps`.
         """
         self.train_steps()
-        if self.cfg.SOLVER.SAFETENSORS and comm.is_main_process():
-            state = {"model": unwrap(self.evaluated_model).state_dict(), **describe_training(self.cfg)}
-            write_checkpoint(Path(self.cfg.OUTPUT_DIR, FINAL_WEIGHTS).with_suffix(".safetensors"), state)
+        if comm.is_main_process():
+            file = Path(self.cfg.OUTPUT_DIR, FINAL_WEIGHTS).with_suffix(".safetensors")
+            if self.cfg.SOLVER.SAFETENSORS:
+                write_checkpoint(
+                    file, {"model": unwrap(self.evaluated_model).state_dict(), **describe_training(self.cfg)}
+                )
+            elif file.is_file():
+                logger.warning(f"{file}: its weights are older than those of {FINAL_WEIGHTS}; set SOLVER.SAFETENSORS")
         results = getattr(self, "_last_eval_results", None)
         if comm.is_main_process() and self.cfg.TEST.EXPECTED_RESULTS:
             verify_results(self.cfg, results)

@@ -46,3 +46,11 @@ def test_a_line_that_was_cut_off_does_not_count(tmp_path_factory: pytest.TempPat
     log = FinishedLog(folder)
     expected = content[:length].count(b"\n")
     assert len(log) == expected and [entry["name"] for entry in log.read("abc")] == list("abc"[:expected])
+
+
+def test_damaged_lines_do_not_count(tmp_path: Path) -> None:
+    write(tmp_path, ["a", "b"])
+    (file,) = tmp_path.iterdir()
+    first, second = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"junk\n" + first[:10] + b"\n" + second)
+    assert [entry["name"] for entry in FinishedLog(tmp_path).read("ab")] == ["b"]

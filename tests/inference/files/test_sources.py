@@ -45,3 +45,22 @@ def test_equal_names_and_no_images_are_refused(folder: Path) -> None:
         check_names(FileSource([str(folder)], folder / "out"))
     with pytest.raises(DataError, match="--output"):
         check_names(FileSource([str(folder / "out")], folder / "out"))
+
+
+def test_results_below_the_inputs_are_none_also_by_a_link(folder: Path, tmp_path: Path) -> None:
+    (folder / "link").symlink_to(folder / "out")
+    assert "out/a.png" not in names(FileSource([str(folder)], folder / "link"))
+
+
+def test_an_image_that_is_named_twice_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"a\.png is named twice"):
+        check_names(FileSource([str(folder / "a.png")] * 2, folder / "out"))
+
+
+def test_keys_tell_a_file_from_another_one_of_its_name(folder: Path) -> None:
+    source = FileSource([str(folder / "a.png")], folder / "elsewhere")
+    before = list(source.iterate_keys())
+    assert before == list(source.iterate_keys())
+    (folder / "a.png").write_bytes(b"new")
+    other = list(FileSource([str(folder / "out/a.png")], folder / "elsewhere").iterate_keys())
+    assert len({*before, *source.iterate_keys(), *other}) == 3

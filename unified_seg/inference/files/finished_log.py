@@ -7,6 +7,7 @@ a kill cut off has no end and does not count.
 
 import hashlib
 import json
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from unified_seg_files import write_atomically
 COMPLETE = "finished.jsonl"
 # A line starts with the hash of the name, so that the rest need not be parsed to know which images are finished.
 HASH_DIGITS = 16
+LINE_START = re.compile(rb"[0-9a-f]{%d} \{" % HASH_DIGITS)
 
 
 def hash_name(name: str) -> int:
@@ -54,7 +56,7 @@ class FinishedLog:
         """Note that an image is finished.
 
         Args:
-            name: of the image.
+            name: of the image, or any text that tells it from others.
             entry: JSON in one line.
 
         Raises:
@@ -100,7 +102,7 @@ class FinishedLog:
             with path.open("rb") as file:
                 place = 0
                 for line in file:
-                    if line.endswith(b"\n"):
+                    if line.endswith(b"\n") and LINE_START.match(line):
                         hashes.append(int(line[:HASH_DIGITS], 16))
                         places.extend((number, place))
                     place += len(line)

@@ -67,11 +67,11 @@ class PredictionRun:
         left_out = LeftOutFiles(max_left_out)
         log = FinishedLog(self.log_folder, comm.get_rank())
         comm.synchronize()  # all have read what is finished before one of them appends
-        todo = sum(self._is_own(name, log) for name in self.source.names())
+        todo = sum(self._is_own(key, log) for key in self.source.iterate_keys())
         if len(log) > 0 and comm.is_main_process():
             logging.getLogger(__name__).info(f"{self.folder}: {len(log)} images are finished already")
         finish = ImageFinisher(writers)
-        items = (item for item in self.source if self._is_own(item.name, log))
+        items = (item for item in self.source if self._is_own(item.key, log))
         predicted = predictor.predict_all(items, lambda item: read_item(predictor, item), finish)
         show = None if comm.is_main_process() else True
         for item, future in tqdm(predicted, "predicting", todo, unit="img", disable=show):
@@ -79,7 +79,7 @@ class PredictionRun:
             with left_out.collect(item.file_name):
                 entry = future.result()
             if entry is not None:
-                log.append(item.name, entry)
+                log.append(item.key, entry)
         log.close()
         left_out.errors = [error for errors in comm.gather(left_out.errors) for error in errors]
         if not comm.is_main_process():
@@ -94,16 +94,16 @@ class PredictionRun:
         return total
 
     @staticmethod
-    def _is_own(name: str, log: FinishedLog) -> bool:
-        """Return whether this process is to predict an image: the hashes of names share the images out."""
-        return hash_name(name) % comm.get_world_size() == comm.get_rank() and name not in log
+    def _is_own(key: str, log: FinishedLog) -> bool:
+        """Return whether this process is to predict an image: the hashes of keys share the images out."""
+        return hash_name(key) % comm.get_world_size() == comm.get_rank() and key not in log
 
     def _join(self, writers: Sequence[Writer]) -> int:
         """Write the JSONs of all finished images, and return their number."""
         log = FinishedLog(self.log_folder)
         for writer in writers:
-            writer.join(lambda key: (entry[key] for entry in log.read(self.source.names())))
-        log.compact(self.source.names())
+            writer.join(lambda key: (entry[key] for entry in log.read(self.source.iterate_keys())))
+        log.compact(self.source.iterate_keys())
         return len(FinishedLog(self.log_folder))
 
     def _check_settings(self, settings: dict[str, Any]) -> None:

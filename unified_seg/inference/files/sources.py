@@ -25,16 +25,23 @@ class Item(NamedTuple):
         image_id: in the JSONs.
         source: the record with the path of the image as `file_name`, and perhaps ground truth; or a frame (H, W, 3) BGR
             of a video.
+        version: of the file, see `find_version`.
     """
 
     file_name: str
     image_id: Any
     source: dict[str, Any] | np.ndarray
+    version: str
 
     @property
     def name(self) -> str:
         """The path without its suffix, by which results are named."""
         return remove_suffix(self.file_name)
+
+    @property
+    def key(self) -> str:
+        """What tells it from other images and from earlier ones of its name."""
+        return make_key(self.name, self.version)
 
 
 class Source:
@@ -46,6 +53,10 @@ class Source:
     def names(self) -> Iterator[str]:
         """Yield the name of each image, see `Item.name`."""
         return (item.name for item in self)
+
+    def iterate_keys(self) -> Iterator[str]:
+        """Yield the key of each image, see `Item.key`."""
+        return (item.key for item in self)
 
 
 class FileSource(Source):
@@ -61,17 +72,17 @@ class FileSource(Source):
 
     def __init__(self, inputs: Sequence[str], left_out: Path):
         self.inputs = inputs
-        self.left_out = Path(os.path.abspath(left_out))
+        self.left_out = Path(os.path.realpath(left_out))
 
     def __iter__(self) -> Iterator[Item]:
         for text in self.inputs:
             root = self._find_root(text)
-            inside = self.left_out.is_relative_to(os.path.abspath(root))
+            inside = self.left_out.is_relative_to(os.path.realpath(root))
             for file in iterate_images(text):
-                if inside and Path(os.path.abspath(file)).is_relative_to(self.left_out):
+                if inside and Path(os.path.realpath(file)).is_relative_to(self.left_out):
                     continue
                 name = PurePath(os.path.relpath(file, root)).as_posix()
-                yield Item(name, remove_suffix(name), {"file_name": str(file)})
+                yield Item(name, remove_suffix(name), {"file_name": str(file)}, find_version(file))
 
     def _find_root(self, text: str) -> Path:
         path = Path(text).expanduser()
@@ -92,7 +103,8 @@ class RecordSource(Source):
 
     def __iter__(self) -> Iterator[Item]:
         for record in self.records:
-            yield Item(PurePath(os.path.relpath(record["file_name"], self.root)).as_posix(), record["image_id"], record)
+            name = PurePath(os.path.relpath(record["file_name"], self.root)).as_posix()
+            yield Item(name, record["image_id"], record, find_version(record["file_name"]))
 
 
 class VideoSource(Source):
@@ -104,13 +116,17 @@ class VideoSource(Source):
 
     def __init__(self, video: Path):
         self.video = video
+        self._version = find_version(video)
 
     def __iter__(self) -> Iterator[Item]:
         for number, frame in enumerate(read_frames(self.video)):
-            yield Item(f"{self._make_name(number)}.png", self._make_name(number), frame)
+            yield Item(f"{self._make_name(number)}.png", self._make_name(number), frame, self._version)
 
     def names(self) -> Iterator[str]:
         return map(self._make_name, range(self._num_frames))
+
+    def iterate_keys(self) -> Iterator[str]:
+        return (make_key(name, self._version) for name in self.names())
 
     @cached_property
     def _num_frames(self) -> int:
@@ -119,6 +135,20 @@ class VideoSource(Source):
 
     def _make_name(self, number: int) -> str:
         return f"{self.video.stem}/{number:06d}"
+
+
+def make_key(name: str, version: str) -> str:
+    return f"{name}\0{version}"
+
+
+def find_version(file: str | os.PathLike[str]) -> str:
+    """Return the path of a file with its size and time of change; the path alone if it can't be read."""
+    path = os.path.abspath(file)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path
+    return f"{path}\0{status.st_size}\0{status.st_mtime_ns}"
 
 
 def remove_suffix(name: str) -> str:
@@ -148,6 +178,8 @@ def check_names(source: Source) -> None:
     twice = set(values[counts > 1].tolist())
     if twice:
         first, second, *_ = (item for item in source if hash_name(item.name) in twice)
+        if first.key == second.key:
+            raise UserError(f"--input: {_describe(first)} is named twice; {len(twice)} such images")
         raise UserError(
             f"--input: {_describe(first)} and {_describe(second)} would have the same results, {second.name}; "
             f"{len(twice)} such names"
