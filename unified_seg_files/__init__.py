@@ -12,7 +12,7 @@ from unified_seg_files.arrays import read_arrays, write_arrays
 from unified_seg_files.cache import get_cache_folder, make_private_folder
 from unified_seg_files.log_records import escape_log_records
 from unified_seg_files.plain_text import escape_cell, escape_unprintable
-from unified_seg_files.reading import check_regular, open_regular, read_bytes
+from unified_seg_files.reading import check_regular, hash_file, open_regular, read_bytes
 from unified_seg_files.writing import (
     delete_files,
     delete_tree,
@@ -33,6 +33,7 @@ __all__ = [
     "escape_log_records",
     "escape_unprintable",
     "get_cache_folder",
+    "hash_file",
     "make_private_folder",
     "open_regular",
     "parse_yaml",

@@ -1,10 +1,11 @@
 """Reading of regular files: a FIFO would block for ever, and a device has no end."""
 
 import errno
+import hashlib
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 NOT_REGULAR = "not a regular file, but a FIFO, socket or device"
 
@@ -23,7 +24,7 @@ def check_regular(path: str | Path) -> None:
         raise OSError(errno.EINVAL, NOT_REGULAR, str(path))
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file to read bytes; the caller closes it.
 
     Raises:
@@ -57,3 +58,9 @@ def read_bytes(path: str | Path, max_bytes: int | None = None) -> bytes:
     if max_bytes is not None and len(data) > max_bytes:
         raise OSError(errno.EFBIG, f"larger than the limit of {max_bytes:,} bytes", str(path))
     return data
+
+
+def hash_file(path: str | Path) -> str:
+    """Return the SHA-256 of a regular file, in hexadecimal digits; raises OSError as `open_regular` does."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

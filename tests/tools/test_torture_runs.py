@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from campaigns.campaign import run_campaign
-from campaigns.runs import comparison, kills, resumes
+from campaigns.runs import comparison, kills, resumes, served
 from campaigns.runs.fork_server import ForkServer
 
 
@@ -14,8 +14,7 @@ def _one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     server = ForkServer("campaigns.runs.tiny_run", tmp_path_factory.mktemp("shared"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ForkServer, "stop", lambda self: None)
-        for module in (kills, resumes):
-            patch.setattr(module, "ForkServer", lambda module, folder: server)
+        patch.setattr(served, "ForkServer", lambda module, folder: server)
         yield
     server.stop()
 

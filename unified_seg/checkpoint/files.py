@@ -4,7 +4,6 @@ Reading a file runs nothing that it contains. `torch.load` and Detectron2 would 
 damaged is found before it is used, see `integrity`.
 """
 
-import hashlib
 import pickle
 import re
 import shutil
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from unified_seg.checkpoint.integrity import DamagedError, append_digest, check_archive, check_sizes
 from unified_seg.checkpoint.safetensors_files import SUFFIX, is_safetensors, read_safetensors, write_safetensors
 from unified_seg.errors import UserError
-from unified_seg_files import escape_unprintable, open_regular, write_atomically
+from unified_seg_files import escape_unprintable, hash_file, open_regular, write_atomically
 
 # The globals that a pickled dictionary of numpy arrays (Detectron2's model zoo) refers to.
 ARRAY_GLOBALS = {
@@ -100,8 +99,7 @@ def check_digest(url: str, file: str) -> None:
     expected = DIGEST_IN_URL.fullmatch(url)
     if expected is None:
         return
-    with open(file, "rb") as opened:
-        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    digest = hash_file(file)
     if not digest.startswith(expected[1]):
         raise CheckpointError(
             f"weights {url}: the URL promises SHA-256 {expected[1]}..., {file} has {digest}; delete the file to "

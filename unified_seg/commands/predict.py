@@ -17,13 +17,14 @@ from unified_seg.evaluation import list_tasks
 from unified_seg.inference import Predictor
 from unified_seg.inference.files.labelme import LabelmeWriter
 from unified_seg.inference.files.pictures import PictureWriter
-from unified_seg.inference.files.prediction_run import PredictionRun, hash_file
+from unified_seg.inference.files.prediction_run import PredictionRun
 from unified_seg.inference.files.sources import FileSource, RecordSource, Source, VideoSource, check_names
 from unified_seg.inference.files.writers import InstanceWriter, JsonWriter, PanopticWriter, SemanticWriter, Writer
 from unified_seg.inference.training_description import load_model_config
 from unified_seg.meta_arch import UnifiedSegmentor
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.training.launch import join_torchrun
+from unified_seg_files import hash_file
 
 WRITERS: dict[str, type[Writer]] = {
     "semantic": SemanticWriter,
@@ -77,7 +78,7 @@ def describe_settings(args: argparse.Namespace, cfg: CfgNode) -> dict[str, Any]:
     return {
         "input": args.dataset or [str(Path(each).expanduser().absolute()) for each in args.input or [args.video_input]],
         "save": sorted(set(args.save)),
-        "weights": hash_file(Path(fetch(weights) if is_url(weights) else weights)),
+        "weights": hash_file(fetch(weights) if is_url(weights) else weights),
         "config": {key: dump_config(cfg[key]) for key in ("MODEL", "INPUT", "TEST")},
     }
 

@@ -18,7 +18,7 @@ from detectron2.utils.events import CommonMetricPrinter, EventWriter, Tensorboar
 from detectron2.utils.logger import log_first_n
 from torch import nn
 
-from unified_seg.checkpoint import Checkpointer, CheckpointError, write_checkpoint
+from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.checkpoint.run_state import read_iterations, read_seconds
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
@@ -120,13 +120,7 @@ class Trainer(TrainingLoop):
         """
         self.train_steps()
         if comm.is_main_process():
-            file = Path(self.cfg.OUTPUT_DIR, FINAL_WEIGHTS).with_suffix(".safetensors")
-            if self.cfg.SOLVER.SAFETENSORS:
-                write_checkpoint(
-                    file, {"model": unwrap(self.evaluated_model).state_dict(), **describe_training(self.cfg)}
-                )
-            elif file.is_file():
-                logger.warning(f"{file}: its weights are older than those of {FINAL_WEIGHTS}; set SOLVER.SAFETENSORS")
+            self.checkpoints.write_safetensors()
         results = getattr(self, "_last_eval_results", None)
         if comm.is_main_process() and self.cfg.TEST.EXPECTED_RESULTS:
             verify_results(self.cfg, results)

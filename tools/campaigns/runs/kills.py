@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from campaigns.campaign import Campaign
 from campaigns.runs.comparison import describe_difference, describe_loss
-from campaigns.runs.fork_server import ForkServer
+from campaigns.runs.served import ServedCampaign, read_end
 from campaigns.runs.tiny_run import ITERATIONS, KILLED, PERIOD
 
 MOST_KILLS = 3  # of a try
@@ -19,7 +18,7 @@ SAVES = ITERATIONS // PERIOD + 1
 SECONDS_OF_SAVE, SECONDS_OF_RUN = 0.03, 1.5
 
 
-class Kills(Campaign):
+class Kills(ServedCampaign):
     """Each try: a training that is killed up to three times and resumed each time, until it is complete."""
 
     name: ClassVar[str] = "kills"
@@ -32,30 +31,25 @@ class Kills(Campaign):
 
     @contextmanager
     def prepared(self, folder: Path) -> Iterator[None]:
-        self.server = ForkServer("campaigns.runs.tiny_run", folder / "shared")
-        try:
+        with super().prepared(folder):
             shared = self.server.folder
             self.settings, self.whole = shared / self.config, shared / self.name
-            status = self.server.call("train", shared / "whole.txt", self.settings, self.whole, [], {})
-            if status:
+            if status := self.train(shared / "whole.txt", self.settings, self.whole):
                 raise RuntimeError(f"a training without interruptions ends with {status}: {read_end(shared)}")
             yield
-        finally:
-            self.server.stop()
 
     def attempt(self, seed: int, folder: Path) -> tuple[str, str | None]:
         draw = random.Random(seed)
         run, log = folder / "run", folder / "run.txt"
         kind = ""
         for _ in range(draw.randint(1, MOST_KILLS)):
-            status = self.server.call("train", log, self.settings, run, [], draw_plan(draw, seed % 4 > 0))
+            status = self.train(log, self.settings, run, plan=draw_plan(draw, seed % 4 > 0))
             if status == 0:
                 break  # it was complete before the kill
             if status != -signal.SIGKILL:
                 return kind, f"ends with {status} instead of a kill: {read_end(folder)}"
             kind = max(kind, read_kind(run))  # "while saving" is the last in the alphabet
-        status = self.server.call("train", log, self.settings, run, [], {})
-        if status:
+        if status := self.train(log, self.settings, run):
             return kind, f"resumed, it ends with {status}: {read_end(folder)}"
         return kind or "complete before the kill", describe_loss(run) or describe_difference(run, self.whole)
 
@@ -86,9 +80,3 @@ def read_kind(run: Path) -> str:
     kind = file.read_text()
     file.unlink()
     return kind
-
-
-def read_end(folder: Path) -> str:
-    """Return the last lines of what trainings have printed."""
-    text = "".join(file.read_text(errors="replace") for file in sorted(folder.glob("*.txt")))
-    return " | ".join(text.splitlines()[-3:])[-600:]

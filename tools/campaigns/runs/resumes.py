@@ -2,15 +2,11 @@
 
 import random
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from campaigns.campaign import Campaign
 from campaigns.runs.comparison import describe_difference
-from campaigns.runs.fork_server import ForkServer
-from campaigns.runs.kills import read_end
+from campaigns.runs.served import ServedCampaign, read_end
 from campaigns.runs.tiny_run import ITERATIONS
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -27,7 +23,7 @@ SETTINGS = {
 }
 
 
-class Resumes(Campaign):
+class Resumes(ServedCampaign):
     """Each try: a training that stops after a random step, saves, and is resumed; the settings take turns."""
 
     name: ClassVar[str] = "resumes"
@@ -37,14 +33,6 @@ class Resumes(Campaign):
     )
     default: ClassVar[int] = 50 * len(SETTINGS)
 
-    @contextmanager
-    def prepared(self, folder: Path) -> Iterator[None]:
-        self.server = ForkServer("campaigns.runs.tiny_run", folder / "shared")
-        try:
-            yield
-        finally:
-            self.server.stop()
-
     def attempt(self, seed: int, folder: Path) -> tuple[str, str | None]:
         draw = random.Random(seed)
         kind = list(SETTINGS)[seed % len(SETTINGS)]
@@ -53,12 +41,12 @@ class Resumes(Campaign):
         words.append(str(averaged))
         config, whole = self.server.folder / "config.yaml", self.server.folder / kind
         run, log = folder / "run", folder / "run.txt"
-        if not whole.exists() and (status := self.server.call("train", log, config, whole, words, {})):
+        if not whole.exists() and (status := self.train(log, config, whole, words)):
             return kind, f"without a signal it ends with {status}: {read_end(folder)}"
         number = draw.choice(SIGNALS)
         plan = {"signal": int(number), "after": draw.randint(1, ITERATIONS - 1)}
-        if (status := self.server.call("train", log, config, run, words, plan)) != 128 + number:
+        if (status := self.train(log, config, run, words, plan)) != 128 + number:
             return kind, f"{number.name} after {plan['after']} steps: it ends with {status}: {read_end(folder)}"
-        if status := self.server.call("train", log, config, run, words, {}):
+        if status := self.train(log, config, run, words):
             return kind, f"resumed after {plan['after']} steps, it ends with {status}: {read_end(folder)}"
         return kind, describe_difference(run, whole)

@@ -72,18 +72,21 @@ class FinishedLog:
             self._opened.close()
             self._opened = None
 
-    def read(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
-        """Yield the entries of those names that are finished, in their order."""
-        for line in self._read_lines(names):
-            yield json.loads(line[HASH_DIGITS + 1 :])
+    def compact(self, names: Iterable[str]) -> int:
+        """Write one file with the lines of these names in their order, in place of all files that were read.
 
-    def compact(self, names: Iterable[str]) -> None:
-        """Write one file with the lines of these names in their order, in place of all files that were read."""
+        Returns:
+            The number of lines.
+        """
+        count = 0
         with write_atomically(self.folder / COMPLETE) as temporary, temporary.open("wb") as file:
-            file.writelines(self._read_lines(names))
+            for line in self._read_lines(names):
+                file.write(line)
+                count += 1
         for part in self._files:
             if part.name != COMPLETE:
                 part.unlink()
+        return count
 
     def _read_lines(self, names: Iterable[str]) -> Iterator[bytes]:
         with ExitStack() as stack:
@@ -113,3 +116,10 @@ class FinishedLog:
         value = np.uint64(hash_name(name))
         index = int(np.searchsorted(self._hashes, value))
         return index if index < len(self._hashes) and self._hashes[index] == value else None
+
+
+def read_complete(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a log after `FinishedLog.compact`, in the order of the images."""
+    with (folder / COMPLETE).open("rb") as file:
+        for line in file:
+            yield json.loads(line[HASH_DIGITS + 1 :])

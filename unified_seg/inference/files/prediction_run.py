@@ -1,6 +1,5 @@
 """Prediction of many images into files, in one process or several, which goes on where a killed run stopped."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from tqdm import tqdm
 from unified_seg.data.io.text_files import read_json_object, write_json
 from unified_seg.data.problems import DataError, WriteError
 from unified_seg.errors import UserError
-from unified_seg.inference.files.finished_log import FinishedLog, hash_name
+from unified_seg.inference.files.finished_log import FinishedLog, hash_name, read_complete
 from unified_seg.inference.files.sources import Item, Source
 from unified_seg.inference.files.writers import PredictedImage, Writer
 from unified_seg.inference.images import LeftOutFiles, make_writable
@@ -100,11 +99,10 @@ class PredictionRun:
 
     def _join(self, writers: Sequence[Writer]) -> int:
         """Write the JSONs of all finished images, and return their number."""
-        log = FinishedLog(self.log_folder)
+        total = FinishedLog(self.log_folder).compact(self.source.iterate_keys())
         for writer in writers:
-            writer.join(lambda key: (entry[key] for entry in log.read(self.source.iterate_keys())))
-        log.compact(self.source.iterate_keys())
-        return len(FinishedLog(self.log_folder))
+            writer.join(lambda key: (entry[key] for entry in read_complete(self.log_folder)))
+        return total
 
     def _check_settings(self, settings: dict[str, Any]) -> None:
         file = self.log_folder / SETTINGS
@@ -154,9 +152,3 @@ class ImageFinisher:
 
 def read_item(predictor: Predictor, item: Item) -> np.ndarray:
     return item.source if isinstance(item.source, np.ndarray) else predictor.read(item.source["file_name"])
-
-
-def hash_file(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -10,9 +10,10 @@ from detectron2.engine import HookBase
 from detectron2.utils import comm
 from torch import nn
 
-from unified_seg.checkpoint import CheckpointError, forget_last_checkpoint
+from unified_seg.checkpoint import CheckpointError, forget_last_checkpoint, write_checkpoint
 from unified_seg.checkpoint.run_folder import PERIODIC_NAME, write_last_checkpoint
 from unified_seg.config.stages import FINAL_WEIGHTS
+from unified_seg.inference.trained_model import describe_training
 from unified_seg.ops.random_numbers import get_random_state, set_random_state
 from unified_seg.training.step import TrainingDiverged, unwrap
 
@@ -62,6 +63,16 @@ class CheckpointWriter(HookBase):
         iteration = self.num_complete - 1
         if iteration >= self.trainer.start_iter and iteration != self.last_saved:
             self._save(iteration, f"model_{iteration:07d}")
+
+    def write_safetensors(self) -> None:
+        """With SOLVER.SAFETENSORS, write the final weights as safetensors too; else warn of an older file."""
+        cfg = self.trainer.cfg
+        file = Path(cfg.OUTPUT_DIR, FINAL_WEIGHTS).with_suffix(".safetensors")
+        if cfg.SOLVER.SAFETENSORS:
+            model = unwrap(self.trainer.evaluated_model)
+            write_checkpoint(file, {"model": model.state_dict(), **describe_training(cfg)})
+        elif file.is_file():
+            logger.warning(f"{file}: its weights are older than those of {FINAL_WEIGHTS}; set SOLVER.SAFETENSORS")
 
     def set_diverged_aside(self) -> str:
         """Rename checkpoints of weights that had diverged already, so that nothing resumes from them.
