@@ -2,7 +2,14 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-PACKAGES = ("toyscapes", "unified_seg", "unified_seg_cli", "unified_seg_files")
+PACKAGES = (
+    "toyscapes",
+    "unified_seg",
+    "unified_seg_arrays",
+    "unified_seg_cli",
+    "unified_seg_files",
+    "unified_seg_runtime",
+)
 
 setup(
     name="unified_seg",
@@ -36,6 +43,8 @@ setup(
     extras_require={
         # Any package with cv2 works: opencv-python, conda's opencv, or this
         "opencv": ["opencv-python-headless"],
+        # tools/export.py: graphs in ONNX, and what runs them
+        "export": ["onnx", "onnxruntime>=1.17"],
         # HRNet and other backbones of timm
         "timm": ["timm>=1.0"],
         # Cityscapes' instance AP, and its class list, which Toyscapes uses
@@ -43,10 +52,13 @@ setup(
         # datasets/prepare_coco_stuff10k.py reads MATLAB files of version 7.3
         "coco-stuff": ["h5py"],
         "dev": [
+            "fastapi",
             "h5py",
             "hypothesis",
             "import-linter>=2.17",
             "mypy",
+            "onnx",
+            "onnxruntime>=1.17",
             "pytest",
             "pytest-xdist",
             "ruff",

@@ -4,7 +4,7 @@
 - `writing`: files appear whole or not at all, and no link is followed.
 - `cache`: the cache folder, and folders of the user's own.
 - `arrays`: .npz files.
-- `yaml_text`: YAML of plain values, with limits.
+- `yaml_text`: YAML of plain values, with limits; not imported here, since it needs PyYAML.
 - `plain_text`, `log_records`: names and values of others in what people read: a terminal, a table, a log.
 """
 
@@ -22,10 +22,8 @@ from unified_seg_files.writing import (
     write_rows,
     write_text,
 )
-from unified_seg_files.yaml_text import YamlError, parse_yaml
 
 __all__ = [
-    "YamlError",
     "check_regular",
     "delete_files",
     "delete_tree",
@@ -36,7 +34,6 @@ __all__ = [
     "hash_file",
     "make_private_folder",
     "open_regular",
-    "parse_yaml",
     "read_arrays",
     "read_bytes",
     "remove_leftovers",

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from unified_seg.fusion.region_growing import compute_neighbor_steps, find_free_pixels, grow_regions, label_components
+from unified_seg.fusion.region_growing import grow_regions
 from unified_seg.fusion.region_sweeps import grow_by_sweeps, label_components_by_sweeps
+from unified_seg_arrays.fusion.region_growing import compute_neighbor_steps, find_free_pixels, label_components
 
 GROW = [grow_regions, grow_by_sweeps]
 

@@ -3,8 +3,7 @@ import time
 import pytest
 import yaml
 
-from unified_seg_files import YamlError, parse_yaml
-from unified_seg_files.yaml_text import MAX_DEPTH
+from unified_seg_files.yaml_text import MAX_DEPTH, YamlError, parse_yaml
 
 
 def nested_aliases(levels: int, width: int = 10) -> str:

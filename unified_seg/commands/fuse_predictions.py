@@ -29,11 +29,11 @@ from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.fusion.evidence import SemanticEvidence, fuse_by_evidence
-from unified_seg.fusion.evidence.inputs import group_classes
 from unified_seg.fusion.score_order import merge_by_score
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.panoptic_map import PanopticMap
+from unified_seg_arrays.fusion.evidence_weights import group_classes
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
-from unified_seg_files import YamlError, parse_yaml
+from unified_seg_files.yaml_text import YamlError, parse_yaml
 
 # Written in C, where PyYAML has it.
 YamlDumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -20,7 +20,8 @@ from unified_seg.config.keys import get_config, get_defaults
 from unified_seg.config.refused import ConfigError, check_refused
 from unified_seg.config.values import accepts, convert, describe, suggest
 from unified_seg.hints import format_hint
-from unified_seg_files import parse_yaml, read_bytes
+from unified_seg_files import read_bytes
+from unified_seg_files.yaml_text import parse_yaml
 
 BASE_KEY = "_BASE_"
 MAX_BYTES = 4_000_000

@@ -20,11 +20,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unified_seg.fusion.input_checks import check_labels
-from unified_seg.fusion.steps import Candidates, Claims, Rules, select_candidates
-from unified_seg.ops.compiled import compiled
 from unified_seg.ops.devices import upload
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
+from unified_seg_arrays.compiled import compiled
+from unified_seg_arrays.fusion.steps import Candidates, Claims, Rules, select_candidates
 
 # A pattern has 64 bits: one for each mask of a block, one for pixels that are already owned, and the slot.
 MASKS, OWNED_BIT, SLOT_BIT = 47, 47, 48
@@ -70,7 +70,7 @@ def claim_pixels(
     The arguments are those of `fuse_semantic_guided`; `void_region` is the region of pixels without a label.
 
     Raises:
-        ValueError: see `check_inputs`.
+        ValueError: see `input_checks`.
     """
     slots = number_slots(labels, table.num_semantic, rules.ignore_label)
     slot_regions = np.array([0, *rules.region_of, 0, void_region], dtype=np.int64)

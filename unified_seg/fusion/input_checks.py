@@ -1,6 +1,10 @@
-"""Checks of what every fusion is given."""
+"""Checks of what every fusion is given.
 
-import math
+They raise ValueError: an input has another shape or type, a mask does not fit its window, or an id is not in the class
+table. `select_candidates` checks the scores and the thing ids.
+
+(H, W) = the image, N = masks.
+"""
 
 import torch
 from torch import Tensor
@@ -9,27 +13,8 @@ from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 
 
-def check_inputs(labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable) -> None:
-    """Check inputs that are invalid for any fusion.
-
-    Args:
-        labels: (H, W) integer semantic ids, or the table's ignore label.
-        masks: N masks.
-        thing_ids: (N,) int64.
-        scores: (N,).
-        table: the classes.
-
-    Raises:
-        ValueError: an input has another shape or type, a mask does not fit its window, a score is not finite, or an
-            id is not in the table.
-    """
-    check_shapes(labels, masks, thing_ids, scores)
-    check_values(thing_ids.tolist(), scores.tolist(), table)
-    check_labels(labels, table)
-
-
 def check_shapes(labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Tensor) -> None:
-    """Do the part of `check_inputs` that reads no values of tensors."""
+    """Check what can be checked without reading values of tensors, for which an accelerator would be waited for."""
     if labels.dim() != 2 or labels.is_floating_point() or not labels.numel():
         raise ValueError(f"labels: expected a non-empty map (H, W) of integers, got {labels.dtype} {_shape(labels)}")
     if masks.image_size != _shape(labels):
@@ -40,14 +25,6 @@ def check_shapes(labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Ten
             f"{len(scores)}"
         )
     _check_windows(masks)
-
-
-def check_values(thing_ids: list[int], scores: list[float], table: ClassTable) -> None:
-    """Do the part of `check_inputs` that reads ids and scores."""
-    if invalid := [score for score in scores if not math.isfinite(score)]:
-        raise ValueError(f"scores must be finite, got {invalid}")
-    if outside := sorted({i for i in thing_ids if not 0 <= i < table.num_things}):
-        raise ValueError(f"thing_ids: {outside} are not in the class table, which has {table.num_things} things")
 
 
 def _check_windows(masks: BoxMasks) -> None:
@@ -62,7 +39,7 @@ def _check_windows(masks: BoxMasks) -> None:
 
 
 def check_labels(labels: Tensor, table: ClassTable) -> None:
-    """Do the part of `check_inputs` that reads the labels."""
+    """Check that labels (H, W) are semantic ids, or the ignore label."""
     lowest, highest = (int(bound) for bound in torch.aminmax(labels))
     if lowest >= 0 and highest < table.num_semantic:
         return

@@ -6,7 +6,6 @@ numbers; the default options are this project's.
 (H, W) = the image, N = given instances, F = instances found by the semantic map alone.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,44 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.fusion.compiled_steps import fuse_compiled
+from unified_seg.fusion.array_masks import FusedTensors, to_arrays, to_tensors
 from unified_seg.fusion.input_checks import check_labels, check_shapes
-from unified_seg.fusion.region_growing import check_connectivity
-from unified_seg.fusion.steps import Candidates, FusedPixels, Rules, select_candidates
 from unified_seg.fusion.tensor_steps import fuse_tensors
 from unified_seg.ops.devices import upload
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
-from unified_seg.structures.panoptic_map import PanopticMap, SegmentsInfo
-
-
-@dataclass(frozen=True)
-class SemanticGuidedOptions:
-    """Options of `fuse_semantic_guided`; areas are fractions of the image.
-
-    Attributes:
-        score_threshold: instances with a lower score take no part, in [0, 1].
-        overlap_threshold: an instance is dropped if more than this fraction of it is already assigned, in [0, 1].
-        min_stuff_area: smaller stuff becomes void, in [0, 1].
-        min_segment_area: smaller foreground that no instance reaches is not found, in [0, 1].
-        connectivity: 4 or 8 neighbors, for region growing and connected components.
-
-    Raises:
-        ValueError: an option is out of range.
-    """
-
-    score_threshold: float = 0.5
-    overlap_threshold: float = 0.5
-    min_stuff_area: float = 0.002
-    min_segment_area: float = 0.0005
-    connectivity: int = 4
-
-    def __post_init__(self) -> None:
-        for name in ("score_threshold", "overlap_threshold", "min_stuff_area", "min_segment_area"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {value}")
-        check_connectivity(self.connectivity)
+from unified_seg.structures.panoptic_map import PanopticMap
+from unified_seg_arrays.fusion.options import SemanticGuidedOptions, make_rules
+from unified_seg_arrays.fusion.semantic_guided import fuse_compiled
+from unified_seg_arrays.fusion.steps import Candidates, collect_instances, select_candidates
 
 
 @dataclass(frozen=True)
@@ -83,7 +54,7 @@ def fuse_semantic_guided(
     thing_ids: Tensor,
     scores: Tensor,
     table: ClassTable,
-    options: SemanticGuidedOptions = SemanticGuidedOptions(),
+    options: SemanticGuidedOptions | None = None,
 ) -> SemanticGuidedResult:
     """Take the classes from the instances and their outlines from the semantic map.
 
@@ -105,67 +76,38 @@ def fuse_semantic_guided(
         thing_ids: (N,) int64 thing ids.
         scores: (N,).
         table: the classes; their categories define which classes may exchange pixels.
-        options: thresholds.
+        options: thresholds; by default those of `SemanticGuidedOptions`.
 
     Raises:
-        ValueError: see `check_inputs`.
+        ValueError: see `input_checks`.
     """
     check_shapes(labels, masks, thing_ids, scores)
-    rules = make_rules(options, table, labels.numel())
+    rules = make_rules(options or SemanticGuidedOptions(), table, labels.numel())
     if labels.device.type == "cpu":
         check_labels(labels, table)
         candidates = select_candidates(thing_ids.tolist(), scores.tolist(), table, rules)
-        fused = fuse_compiled(labels, masks[candidates.order], candidates.semantic_ids, rules)
+        chosen = to_arrays(masks[candidates.order])
+        fused = to_tensors(fuse_compiled(labels.contiguous().numpy(), chosen, candidates.semantic_ids, rules))
     else:
         candidates, fused = fuse_tensors(labels, masks, thing_ids, scores, table, rules)
     return collect_result(fused, candidates, masks, thing_ids, scores, table)
 
 
-def make_rules(options: SemanticGuidedOptions, table: ClassTable, num_pixels: int) -> Rules:
-    label_identifies_thing = len(set(table.thing_to_semantic.tolist())) == table.num_things
-    return Rules(
-        region_of=(table.category_of + 1) * table.is_thing,
-        ignore_label=table.ignore_label,
-        score_threshold=options.score_threshold,
-        overlap_threshold=options.overlap_threshold,
-        min_segment_area=options.min_segment_area * num_pixels if label_identifies_thing else math.inf,
-        min_stuff_area=options.min_stuff_area * num_pixels,
-        connectivity=options.connectivity,
-    )
-
-
 def collect_result(
-    fused: FusedPixels, candidates: Candidates, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable
+    fused: FusedTensors, candidates: Candidates, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable
 ) -> SemanticGuidedResult:
     """Return all instances, those that take no part included, and the segments."""
     device = fused.ids.device
-    given, num_found = len(masks), len(fused.found)
-    kept = [candidates.order[position] for position in fused.kept]
-    found_things = table.semantic_to_thing[fused.found]
-    things = [*candidates.thing_ids, *found_things.tolist()]
-    all_scores = [*candidates.scores, *[0.0] * num_found]
-    segment_instances = [*kept, *range(given, given + num_found)]
-    segments: SegmentsInfo = [
-        {"id": i, "isthing": True, "category_id": things[index], "area": area, "score": all_scores[index]}
-        | {"instance_id": index}
-        for i, (index, area) in enumerate(zip(segment_instances, fused.areas), start=1)
-    ]
-    for semantic_id, area in fused.stuff:
-        segments.append({"id": len(segments) + 1, "isthing": False, "category_id": semantic_id, "area": area})
-
-    # The refined masks, which follow the given ones, in place of those of the kept instances.
-    sources = np.arange(given + num_found)
-    sources[segment_instances] = given + np.arange(len(segment_instances))
-    is_kept = np.isin(np.arange(len(sources)), segment_instances)
-    if num_found:
-        thing_ids = torch.cat([thing_ids, upload(found_things.astype(np.int64), device)])
+    collected = collect_instances(fused, candidates, table)
+    if num_found := len(fused.found):
+        thing_ids = torch.cat([thing_ids, upload(collected.thing_ids, device)])
         scores = F.pad(scores, (0, num_found))
     return SemanticGuidedResult(
-        panoptic=PanopticMap(fused.ids, segments),
+        panoptic=PanopticMap(fused.ids, collected.segments_info),
         labels=fused.labels,
-        masks=BoxMasks.cat([masks, fused.masks])[sources],
+        masks=BoxMasks.cat([masks, fused.masks])[collected.sources],
         thing_ids=thing_ids,
         scores=scores,
-        kept=upload(is_kept, device),
-        found=upload(np.arange(len(sources)) >= given, device),
+        kept=upload(collected.kept, device),
+        found=upload(np.arange(len(collected.sources)) >= len(masks), device),
     )

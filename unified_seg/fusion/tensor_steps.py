@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from unified_seg.fusion.array_masks import FusedTensors
 from unified_seg.fusion.claims import ClaimedPixels, claim_pixels
-from unified_seg.fusion.compiled_steps import finish_compiled
 from unified_seg.fusion.region_sweeps import RegionSweeps
-from unified_seg.fusion.steps import Candidates, FusedPixels, Rules, number_stuff, select_stuff
 from unified_seg.ops.devices import upload
 from unified_seg.structures.box_masks import BoxMasks, SharedMask
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.mask_maps import OwnerMap
+from unified_seg_arrays.fusion.semantic_guided import finish_compiled
+from unified_seg_arrays.fusion.steps import Candidates, Rules, number_stuff, select_stuff
 
 # Instances whose masks are measured together: 64 full masks.
 MEASURED = 64
@@ -29,11 +30,11 @@ MEASURED = 64
 
 def fuse_tensors(
     labels: Tensor, masks: BoxMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable, rules: Rules
-) -> tuple[Candidates, FusedPixels]:
+) -> tuple[Candidates, FusedTensors]:
     """Run the steps on the device of `labels`; see `fuse_semantic_guided` for the arguments.
 
     Raises:
-        ValueError: see `check_inputs`.
+        ValueError: see `input_checks`.
     """
     claimed = claim_pixels(labels, masks, thing_ids, scores, table, rules)
     kept, slots = len(claimed.claims.kept), claimed.slots
@@ -66,7 +67,7 @@ def fuse_tensors(
 
 def _write_maps(
     labels: Tensor, claimed: ClaimedPixels, owners: Tensor, found_order: Tensor, num_found: int, rules: Rules
-) -> FusedPixels:
+) -> FusedTensors:
     """Return the result of settled owners: (H + 1, W + 1) int64, numbers.
 
     Args:
@@ -89,7 +90,7 @@ def _write_maps(
     height, width = labels.shape
     source = torch.maximum(owners, slots)[:height, :width]
     ids = upload(torch.tensor(new_ids, dtype=torch.int32), device)[source]
-    return FusedPixels(
+    return FusedTensors(
         ids=ids,
         labels=upload(torch.tensor(new_labels).to(labels.dtype), device)[source],
         kept=kept,
@@ -132,7 +133,7 @@ def share_masks(ids: Tensor, windows: np.ndarray | Tensor) -> BoxMasks:
     return BoxMasks(torch.as_tensor(windows), masks, (ids.shape[0], ids.shape[1]), ids.device)
 
 
-def _finish_on_cpu(labels: Tensor, claimed: ClaimedPixels, rules: Rules) -> FusedPixels:
+def _finish_on_cpu(labels: Tensor, claimed: ClaimedPixels, rules: Rules) -> FusedTensors:
     """Grow and write the maps on the CPU, and return them on the device of the labels."""
     height, width = labels.shape
     keys = claimed.keys[:height, :width]
@@ -140,11 +141,10 @@ def _finish_on_cpu(labels: Tensor, claimed: ClaimedPixels, rules: Rules) -> Fuse
     numbers = torch.where(keys < claimed.unreached, keys - first, 0).clamp_(min=0)
     # One copy for both maps.
     read = torch.stack([numbers.int(), labels.int()]).cpu()
-    fused = finish_compiled(
-        read[1].to(labels.dtype), read[0].numpy(), claimed.claims, claimed.candidates.semantic_ids, rules
-    )
+    given = read[1].to(labels.dtype).numpy()
+    fused = finish_compiled(given, read[0].numpy(), claimed.claims, claimed.candidates.semantic_ids, rules)
     ids = upload(fused.ids, labels.device)
-    return FusedPixels(
+    return FusedTensors(
         ids=ids,
         labels=upload(fused.labels, labels.device),
         kept=fused.kept,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unified_seg.ops.compiled import compiled
+from unified_seg_arrays.compiled import compiled
 
 
 class UnknownIdsError(ValueError):

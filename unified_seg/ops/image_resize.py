@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from unified_seg.ops.compiled import compiled
+from unified_seg_arrays.compiled import compiled
 
 # Pillow's fixed-point numbers: a sum of 8-bit values times weights fits into 32 bits.
 PRECISION_BITS = 32 - 8 - 2

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-LEVELS = 256
+from unified_seg_arrays.levels import LEVELS
 
 
 def to_levels(probabilities: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from unified_seg.ops.compiled import compiled
+from unified_seg_arrays.compiled import compiled
 
 # Steps of an edge in a pixel, and the one before the center of the pixel.
 STEPS, BEFORE_CENTER = 5, 2

@@ -1,11 +1,12 @@
 """A panoptic segmentation."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
-SegmentsInfo = list[dict[str, Any]]
+from unified_seg_arrays.fusion.steps import SegmentsInfo
+
+__all__ = ["PanopticMap", "SegmentsInfo"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from unified_seg.data.problems import DataError, MissingFileError
-from unified_seg_files import YamlError, parse_yaml, read_bytes, write_atomically, write_text
+from unified_seg_files import read_bytes, write_atomically, write_text
+from unified_seg_files.yaml_text import YamlError, parse_yaml
 
 # Parsing takes a minute.
 MAX_YAML_BYTES = 64_000_000

@@ -9,8 +9,8 @@ from detectron2.layers import ROIAlign
 from detectron2.structures import BitMasks
 from torch import Tensor
 
-from unified_seg.ops.compiled import compiled
 from unified_seg.ops.devices import upload
+from unified_seg_arrays.compiled import compiled
 
 
 class SharedMasks(BitMasks):

@@ -10,15 +10,18 @@ theory.
 import torch
 from torch import Tensor
 
-from unified_seg.fusion.evidence.compiled_steps import fuse_compiled
-from unified_seg.fusion.evidence.inputs import SemanticEvidence, weigh
+from unified_seg.fusion.array_masks import to_tensors
+from unified_seg.fusion.evidence.inputs import SemanticEvidence, to_level_arrays
 from unified_seg.fusion.evidence.tensor_steps import fuse_tensors
 from unified_seg.fusion.input_checks import check_labels, check_shapes
-from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGuidedResult, collect_result, make_rules
-from unified_seg.fusion.steps import select_candidates
+from unified_seg.fusion.semantic_guided import SemanticGuidedResult, collect_result
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.soft_masks import SoftMasks
+from unified_seg_arrays.fusion.evidence import fuse_compiled
+from unified_seg_arrays.fusion.evidence_weights import weigh
+from unified_seg_arrays.fusion.options import SemanticGuidedOptions, make_rules
+from unified_seg_arrays.fusion.steps import select_candidates
 
 
 def fuse_by_evidence(
@@ -60,7 +63,7 @@ def fuse_by_evidence(
         options: thresholds; by default those of `SemanticGuidedOptions`.
 
     Raises:
-        ValueError: see `check_inputs`; maps or masks of different sizes.
+        ValueError: see `input_checks`; maps or masks of different sizes.
     """
     labels = semantic.labels
     check_shapes(labels, masks, thing_ids, scores)
@@ -69,8 +72,9 @@ def fuse_by_evidence(
     if labels.device.type == "cpu":
         check_labels(labels, table)
         candidates = select_candidates(thing_ids.tolist(), scores.tolist(), table, rules)
-        weights = weigh(soft_masks, candidates, semantic.cell)
-        fused = fuse_compiled(semantic, soft_masks[candidates.order], candidates.semantic_ids, weights, rules)
+        weights = weigh(soft_masks.cells.numpy(), candidates, semantic.cell)
+        chosen = to_level_arrays(soft_masks[candidates.order])
+        fused = to_tensors(fuse_compiled(semantic.to_arrays(), chosen, candidates.semantic_ids, weights, rules))
     else:
         candidates, fused = fuse_tensors(semantic, soft_masks, thing_ids, scores, table, rules)
     return collect_result(fused, candidates, masks, thing_ids, scores, table)

@@ -14,12 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unified_seg.fusion.array_masks import FusedTensors, to_tensors
 from unified_seg.fusion.claims import claim_pixels, number_slots
-from unified_seg.fusion.evidence.compiled_steps import fuse_compiled
-from unified_seg.fusion.evidence.inputs import FOUND_CONFIDENCE, SemanticEvidence, Weights, weigh
+from unified_seg.fusion.evidence.inputs import SemanticEvidence, to_level_arrays
 from unified_seg.fusion.input_checks import check_labels
 from unified_seg.fusion.region_sweeps import RegionSweeps
-from unified_seg.fusion.steps import Candidates, FusedPixels, Rules, number_stuff, select_candidates, select_stuff
 from unified_seg.fusion.tensor_steps import find_windows, read_extents, share_masks
 from unified_seg.ops.devices import upload
 from unified_seg.ops.levels import LEVELS
@@ -27,6 +26,9 @@ from unified_seg.structures.box_masks import BoxMasks, SharedMask
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.mask_maps import MaskStack
 from unified_seg.structures.soft_masks import SoftMasks
+from unified_seg_arrays.fusion.evidence import fuse_compiled
+from unified_seg_arrays.fusion.evidence_weights import FOUND_CONFIDENCE, Weights, weigh
+from unified_seg_arrays.fusion.steps import Candidates, Rules, number_stuff, select_candidates, select_stuff
 
 # Of a key that orders claims of a pixel: the strength above, the rank of the claimant below.
 RANKS = 2**16
@@ -34,17 +36,17 @@ RANKS = 2**16
 
 def fuse_tensors(
     semantic: SemanticEvidence, masks: SoftMasks, thing_ids: Tensor, scores: Tensor, table: ClassTable, rules: Rules
-) -> tuple[Candidates, FusedPixels]:
+) -> tuple[Candidates, FusedTensors]:
     """Run the steps on the device of `semantic`; see `fuse_by_evidence` for the arguments.
 
     Raises:
-        ValueError: see `check_inputs`.
+        ValueError: see `input_checks`.
     """
     read = torch.cat([thing_ids.double(), scores.double()]).tolist()
     things, all_scores = [int(thing) for thing in read[: len(thing_ids)]], read[len(thing_ids) :]
     check_labels(semantic.labels, table)
     candidates = select_candidates(things, all_scores, table, rules)
-    weights = weigh(masks, candidates, semantic.cell)
+    weights = weigh(masks.cells.numpy(), candidates, semantic.cell)
     masks = masks[candidates.order]
     owners, kept = _claim_pixels(semantic, masks, candidates, weights, thing_ids, scores, table, rules)
     grown = _grow(semantic, owners, kept, candidates, weights, rules)
@@ -207,7 +209,7 @@ def _write_maps(
     candidates: Candidates,
     weights: Weights,
     rules: Rules,
-) -> FusedPixels:
+) -> FusedTensors:
     """Number the instances that own pixels, and write the maps."""
     labels, owners, device = semantic.labels, grown.owners, semantic.labels.device
     height, width = labels.shape
@@ -233,7 +235,7 @@ def _write_maps(
     number, name, sure = upload(tables.astype(np.int64), device)[:, owners].unbind(0)
     of_label = upload(np.array([0, *stuff_ids[:-1], 0, 0]), device)[slots[:height, :width]]
     ids = torch.where(owners > 0, number, of_label).int()
-    return FusedPixels(
+    return FusedTensors(
         ids=ids,
         labels=torch.where(semantic.confidences < sure, name, labels.long()).to(labels.dtype),
         kept=[candidate for candidate, area in zip(kept, areas) if area],
@@ -246,12 +248,13 @@ def _write_maps(
 
 def _fuse_on_cpu(
     semantic: SemanticEvidence, masks: SoftMasks, semantic_ids: list[int], weights: Weights, rules: Rules
-) -> FusedPixels:
+) -> FusedTensors:
     """Run all steps on the CPU, and return the maps on the device of the labels."""
     device = semantic.labels.device
     on_cpu = SemanticEvidence(
         semantic.labels.cpu(), semantic.confidences.cpu(), semantic.category_confidences.cpu(), semantic.cell
     )
-    fused = fuse_compiled(on_cpu, masks.cpu(), semantic_ids, weights, rules)
+    chosen = to_level_arrays(masks.cpu())
+    fused = to_tensors(fuse_compiled(on_cpu.to_arrays(), chosen, semantic_ids, weights, rules))
     ids = upload(fused.ids, device)
     return replace(fused, ids=ids, labels=upload(fused.labels, device), masks=share_masks(ids, fused.masks.windows))

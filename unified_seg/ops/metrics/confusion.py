@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from unified_seg.ops.compiled import compiled
+from unified_seg_arrays.compiled import compiled
 
 
 @dataclass(frozen=True)

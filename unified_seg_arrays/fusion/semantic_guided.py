@@ -1,63 +1,58 @@
-"""The semantic-guided fusion's steps as compiled loops, for the CPU.
+"""The steps of `unified_seg.fusion.semantic_guided` as compiled loops.
 
 (H, W) = the image, K = semantic ids, N = candidates, M = instances of the result. A *framed* map has a frame of one
 pixel around it; see `region_growing` for framed maps and the states of their pixels.
 """
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from unified_seg.fusion.region_growing import (
+from unified_seg_arrays.compiled import compiled
+from unified_seg_arrays.fusion.region_growing import (
     NO_LIMITS,
     compute_neighbor_steps,
     find_free_pixels,
     grow_framed,
     label_components,
 )
-from unified_seg.fusion.steps import Claims, FusedPixels, Rules, number_stuff, select_stuff
-from unified_seg.ops.compiled import compiled
-from unified_seg.structures.box_masks import BoxMasks
+from unified_seg_arrays.fusion.steps import Claims, FusedArrays, Rules, WindowMasks, number_stuff, select_stuff
 
 
-def fuse_compiled(labels: Tensor, masks: BoxMasks, semantic_ids: list[int], rules: Rules) -> FusedPixels:
-    """Run the steps on the CPU.
+def fuse_compiled(labels: np.ndarray, masks: WindowMasks, semantic_ids: list[int], rules: Rules) -> FusedArrays:
+    """Run the steps.
 
     Args:
-        labels: (H, W) integer semantic ids, or the ignore label.
+        labels: (H, W) contiguous integer semantic ids, or the ignore label.
         masks: N candidates, by falling score.
         semantic_ids: N semantic ids of the candidates.
         rules: thresholds and regions.
     """
-    semantic = labels.contiguous().numpy()
-    starts = find_run_starts(semantic)
-    owners, states = allocate_maps(semantic, len(masks), rules)
-    label_areas = mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
+    starts = find_run_starts(labels)
+    owners, states = allocate_maps(labels, len(masks), rules)
+    label_areas = mark_regions(labels, starts, rules.region_of, rules.ignore_label, states)[:-1]
     kept, areas = _claim_masks(owners, states, masks, semantic_ids, rules)
-    return _finish(semantic, starts, label_areas, owners, states, Claims(kept, areas), semantic_ids, rules)
+    return _finish(labels, starts, label_areas, owners, states, Claims(kept, areas), semantic_ids, rules)
 
 
 def finish_compiled(
-    labels: Tensor, owners: np.ndarray, claims: Claims, semantic_ids: list[int], rules: Rules
-) -> FusedPixels:
-    """Run the steps after the claims on the CPU.
+    labels: np.ndarray, owners: np.ndarray, claims: Claims, semantic_ids: list[int], rules: Rules
+) -> FusedArrays:
+    """Run the steps after the claims.
 
     Args:
         labels, semantic_ids, rules: see `fuse_compiled`.
         owners: (H, W) integer, the number of the kept candidate that owns a pixel, from 1; 0 = no owner.
         claims: the candidates that own pixels.
     """
-    semantic = labels.contiguous().numpy()
-    starts = find_run_starts(semantic)
-    framed, states = allocate_maps(semantic, len(semantic_ids), rules)
-    label_areas = mark_regions(semantic, starts, rules.region_of, rules.ignore_label, states)[:-1]
+    starts = find_run_starts(labels)
+    framed, states = allocate_maps(labels, len(semantic_ids), rules)
+    label_areas = mark_regions(labels, starts, rules.region_of, rules.ignore_label, states)[:-1]
     framed[1:-1, 1:-1] = owners
     np.negative(states, out=states, where=framed > 0)
-    return _finish(semantic, starts, label_areas, framed, states, claims, semantic_ids, rules)
+    return _finish(labels, starts, label_areas, framed, states, claims, semantic_ids, rules)
 
 
 def _finish(
-    semantic: np.ndarray,
+    labels: np.ndarray,
     starts: np.ndarray,
     label_areas: np.ndarray,
     owners: np.ndarray,
@@ -65,9 +60,9 @@ def _finish(
     claims: Claims,
     semantic_ids: list[int],
     rules: Rules,
-) -> FusedPixels:
+) -> FusedArrays:
     """Grow the claimed regions, find further instances, and write the maps; `owners` and `states` are framed."""
-    height, width = semantic.shape
+    height, width = labels.shape
     kept, areas = claims.kept, claims.areas
     free = int(label_areas[rules.region_of > 0].sum()) - sum(areas)
     steps = compute_neighbor_steps(width + 2, rules.connectivity)
@@ -78,18 +73,18 @@ def _finish(
     found = np.zeros((0, 2), dtype=np.int64)
     if free and np.isfinite(rules.min_segment_area):
         remaining = find_free_pixels(states)
-        found = label_components(owners, states, remaining, semantic, steps, len(kept), rules.min_segment_area)
+        found = label_components(owners, states, remaining, labels, steps, len(kept), rules.min_segment_area)
 
     stuff = select_stuff(label_areas.tolist(), rules.region_of > 0, rules.min_stuff_area)
     semantic_of_owner = np.array([0, *(semantic_ids[candidate] for candidate in kept), *found[:, 0]], dtype=np.int64)
     stuff_ids = number_stuff(stuff, len(semantic_of_owner) - 1, rules)
     ids = np.empty((height, width), dtype=np.int32)
-    refined = semantic.copy()
+    refined = labels.copy()
     windows = np.array([[width, height, 0, 0]] * len(semantic_of_owner), dtype=np.int64).reshape(-1, 4)
-    _write_maps(owners, semantic, starts, rules.region_of, semantic_of_owner, stuff_ids, ids, refined, windows)
-    return FusedPixels(
-        ids=torch.from_numpy(ids),
-        labels=torch.from_numpy(refined),
+    _write_maps(owners, labels, starts, rules.region_of, semantic_of_owner, stuff_ids, ids, refined, windows)
+    return FusedArrays(
+        ids=ids,
+        labels=refined,
         kept=kept,
         found=found[:, 0].tolist(),
         areas=[*areas, *found[:, 1].tolist()],
@@ -108,17 +103,17 @@ def allocate_maps(labels: np.ndarray, num_candidates: int, rules: Rules) -> tupl
 
 
 def _claim_masks(
-    owners: np.ndarray, states: np.ndarray, masks: BoxMasks, semantic_ids: list[int], rules: Rules
+    owners: np.ndarray, states: np.ndarray, masks: WindowMasks, semantic_ids: list[int], rules: Rules
 ) -> tuple[list[int], list[int]]:
     """Let candidates own the free pixels of their masks, in place; return the kept ones and their areas."""
     kept: list[int] = []
     areas: list[int] = []
-    for candidate, ((rows, columns), mask) in enumerate(masks.crops()):
-        framed = (slice(rows.start + 1, rows.stop + 1), slice(columns.start + 1, columns.stop + 1))
+    for candidate, ((x0, y0, x1, y1), mask) in enumerate(zip(masks.windows.tolist(), masks.planes)):
+        framed = (slice(y0 + 1, y1 + 1), slice(x0 + 1, x1 + 1))
         area = _claim(
             owners[framed],
             states[framed],
-            np.ascontiguousarray(mask.numpy()),
+            np.ascontiguousarray(mask),
             rules.region_of[semantic_ids[candidate]],
             len(kept) + 1,
             rules.overlap_threshold,
@@ -129,14 +124,13 @@ def _claim_masks(
     return kept, areas
 
 
-def crop_masks(owners: np.ndarray, windows: np.ndarray) -> BoxMasks:
+def crop_masks(owners: np.ndarray, windows: np.ndarray) -> WindowMasks:
     """Return the masks of owners 1 .. M of a framed map, in their windows (M, 4)."""
-    # Cropped by numpy: torch takes several times as long for windows of a larger map.
     masks = [
-        torch.from_numpy(owners[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1] == owner)
+        owners[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1] == owner
         for owner, (x0, y0, x1, y1) in enumerate(windows.tolist(), start=1)
     ]
-    return BoxMasks(torch.from_numpy(windows), masks, (owners.shape[0] - 2, owners.shape[1] - 2))
+    return WindowMasks(windows, masks)
 
 
 def find_run_starts(labels: np.ndarray) -> np.ndarray:

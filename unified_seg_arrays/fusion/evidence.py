@@ -1,41 +1,58 @@
-"""The steps of the fusion by evidence as compiled loops, for the CPU.
+"""The steps of `unified_seg.fusion.evidence` as compiled loops.
 
-(H, W) = the image, K = semantic ids, N = candidates, M = instances of the result. See `fusion.compiled_steps` for
-framed maps, and `fusion.region_growing` for the states of their pixels.
+(H, W) = the image, K = semantic ids, N = candidates, M = instances of the result. See `semantic_guided` for framed
+maps, and `region_growing` for the states of their pixels.
 """
 
-import numpy as np
-import torch
+from typing import NamedTuple
 
-from unified_seg.fusion.compiled_steps import allocate_maps, crop_masks, find_run_starts, mark_regions
-from unified_seg.fusion.evidence.inputs import FOUND_CONFIDENCE, SemanticEvidence, Weights
-from unified_seg.fusion.region_growing import compute_neighbor_steps, find_free_pixels, grow_framed, label_components
-from unified_seg.fusion.steps import FusedPixels, Rules, number_stuff, select_stuff
-from unified_seg.ops.compiled import compiled
-from unified_seg.ops.levels import LEVELS
-from unified_seg.structures.soft_masks import SoftMasks
+import numpy as np
+
+from unified_seg_arrays.compiled import compiled
+from unified_seg_arrays.fusion.evidence_weights import FOUND_CONFIDENCE, Weights
+from unified_seg_arrays.fusion.region_growing import (
+    compute_neighbor_steps,
+    find_free_pixels,
+    grow_framed,
+    label_components,
+)
+from unified_seg_arrays.fusion.semantic_guided import allocate_maps, crop_masks, find_run_starts, mark_regions
+from unified_seg_arrays.fusion.steps import FusedArrays, Rules, WindowMasks, number_stuff, select_stuff
+from unified_seg_arrays.levels import LEVELS
+
+
+class EvidenceMaps(NamedTuple):
+    """A semantic map that knows how sure it is; contiguous.
+
+    Attributes:
+        labels: (H, W) integer semantic ids, or the ignore label.
+        confidences: (H, W) uint8, the level of the label's class.
+        category_confidences: (H, W) uint8, the level of all classes of the label's category.
+    """
+
+    labels: np.ndarray
+    confidences: np.ndarray
+    category_confidences: np.ndarray
 
 
 def fuse_compiled(
-    semantic: SemanticEvidence, masks: SoftMasks, semantic_ids: list[int], weights: Weights, rules: Rules
-) -> FusedPixels:
-    """Run the steps on the CPU.
+    semantic: EvidenceMaps, masks: WindowMasks, semantic_ids: list[int], weights: Weights, rules: Rules
+) -> FusedArrays:
+    """Run the steps.
 
     Args:
         semantic: the semantic map.
-        masks: N candidates, by falling score.
+        masks: the levels of N candidates, by falling score.
         semantic_ids: N semantic ids of the candidates.
         weights: of the candidates.
         rules: thresholds and regions.
     """
-    labels = semantic.labels.contiguous().numpy()
-    confidences = semantic.confidences.contiguous().numpy()
+    labels, confidences, categories = semantic
     starts = find_run_starts(labels)
     owners, states = allocate_maps(labels, len(masks), rules)
     label_areas = mark_regions(labels, starts, rules.region_of, rules.ignore_label, states)
     num_things = int(label_areas[:-1][rules.region_of > 0].sum())
 
-    categories = semantic.category_confidences.contiguous().numpy()
     if label_areas[-1]:
         # A void label says nothing, as a category with half of the probability.
         categories = np.where(labels == rules.ignore_label, np.uint8(LEVELS // 2 - 1), categories)
@@ -61,7 +78,7 @@ def _claim_masks(
     owners: np.ndarray,
     states: np.ndarray,
     categories: np.ndarray,
-    masks: SoftMasks,
+    masks: WindowMasks,
     semantic_ids: list[int],
     weights: Weights,
     rules: Rules,
@@ -69,13 +86,13 @@ def _claim_masks(
     """Give each pixel to the candidate with the strongest evidence, in place; return the candidates that own pixels."""
     strengths = np.zeros(categories.shape, dtype=np.float32)
     kept: list[int] = []
-    for candidate, (x0, y0, x1, y1) in enumerate(masks.windows.tolist()):
+    for candidate, ((x0, y0, x1, y1), levels) in enumerate(zip(masks.windows.tolist(), masks.planes)):
         is_kept = _claim(
             owners[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1],
             states[y0 + 1 : y1 + 1, x0 + 1 : x1 + 1],
             categories[y0:y1, x0:x1],
             strengths[y0:y1, x0:x1],
-            np.ascontiguousarray(masks.levels(candidate).numpy()),
+            np.ascontiguousarray(levels),
             weights.mask[candidate],
             weights.map[candidate],
             rules.region_of[semantic_ids[candidate]],
@@ -97,7 +114,7 @@ def _write(
     semantic_ids: list[int],
     weights: Weights,
     rules: Rules,
-) -> FusedPixels:
+) -> FusedArrays:
     """Number the instances that own pixels, and write the maps."""
     count = len(kept) + len(found)
     areas, label_areas = _count_pixels(owners, labels, starts, count, len(rules.region_of))
@@ -114,13 +131,13 @@ def _write(
     refined = labels.copy()
     windows = np.array([[labels.shape[1], labels.shape[0], 0, 0]] * (count + 1), dtype=np.int64).reshape(-1, 4)
     _write_maps(owners, labels, starts, confidences, numbers, semantic_of_owner, sure, stuff_ids, ids, refined, windows)
-    return FusedPixels(
-        ids=torch.from_numpy(ids),
-        labels=torch.from_numpy(refined),
+    return FusedArrays(
+        ids=ids,
+        labels=refined,
         kept=[candidate for candidate, is_present in zip(kept, present[1:]) if is_present],
         found=found[:, 0].tolist(),
         areas=kept_areas,
-        masks=crop_masks(owners, windows[1:])[np.flatnonzero(present[1:])],
+        masks=crop_masks(owners, windows[1:]).select(np.flatnonzero(present[1:]).tolist()),
         stuff=stuff,
     )
 
