@@ -132,7 +132,7 @@ def join_members(base: Tensor, predictions: Iterable[tuple[Tensor, Sequence[int]
         classes = upload(list(group), base.device)
         members = logits.to(base.dtype).log_softmax(1)[:, 1:]
         joint = torch.logaddexp(total[:, classes], members) if rule == "sum" else total[:, classes] + members
-        total[:, classes] = joint
+        total.index_copy_(1, classes, joint)  # an assignment would be exported for a single size
         num_experts[list(group)] += 1  # torch reads a tuple as one index for each dimension
     num_experts = upload(num_experts.to(base.dtype), base.device).view(1, -1, 1, 1)
     return (total - num_experts.log() if rule == "sum" else total / num_experts).log_softmax(1)

@@ -221,7 +221,9 @@ def assign_levels(unity: Sequence[Tensor], strides: Sequence[int], threshold: fl
     for level in reversed(range(len(unity))):
         factor = strides[level] // strides[-1]
         cells = levels.unflatten(2, (-1, factor)).unflatten(1, (-1, factor))
-        cells.masked_fill_(_is_unity(unity[level], threshold)[:, :, None, :, None], level)
+        # Not in place: exporters to ONNX lose what is written to a view.
+        cells = cells.masked_fill(_is_unity(unity[level], threshold)[:, :, None, :, None], level)
+        levels = cells.flatten(3).flatten(1, 2)
     return levels
 
 
