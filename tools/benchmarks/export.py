@@ -70,7 +70,7 @@ def export(cfg: CfgNode, folder: Path, size: tuple[int, int]) -> Path:
     cfg.MODEL.WEIGHTS = str(weights)
     (scene,) = toyscapes_batch(size, 1, SEED, "BGR")
     images = [("the scene", scene["image"].permute(1, 2, 0).numpy())]
-    export_model(Predictor(cfg), cfg, folder / "exported", images=images)
+    export_model(Predictor(cfg), cfg, folder / "exported", images)
     return folder / "exported"
 
 

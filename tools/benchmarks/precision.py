@@ -20,7 +20,7 @@ from unified_seg.commands.export import OVERRIDES
 from unified_seg.data.pipeline.loaders import build_test_loader
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import build_evaluators
-from unified_seg.export import export_model
+from unified_seg.export import GraphForm, export_model
 from unified_seg.export.exported_model import ExportedModel
 from unified_seg.export.precision import PRECISIONS
 from unified_seg.inference import Predictor
@@ -60,7 +60,7 @@ def report(args: argparse.Namespace, machine: str) -> None:
         rows.append({"graph": "PyTorch", **evaluate(cfg, predictor.model, args.dataset, Path(temporary) / "torch")})
         for precision in PRECISIONS:
             folder = Path(temporary) / precision
-            export_model(predictor, cfg, folder, precision=precision, images=images)
+            export_model(predictor, cfg, folder, images, GraphForm(precision=precision))
             exported = RuntimePredictor(folder, threads=args.threads)
             scores = evaluate(cfg, ExportedModel(exported), args.dataset, folder / "scores")
             size = (folder / exported.form.graph).stat().st_size / 1e6

@@ -7,7 +7,7 @@ import numpy as np
 
 from toyscapes import make_scene, render_scene
 from unified_seg.data.resolve import resolve_config
-from unified_seg.export import export_model
+from unified_seg.export import GraphForm, export_model
 from unified_seg.export.verification import Differences
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import iterate_images
@@ -52,14 +52,6 @@ def run(args: argparse.Namespace) -> None:
     cfg = resolve_config(cfg, for_inference=True)
     predictor = Predictor(cfg)
     images = find_images(args, predictor)
-    found = export_model(
-        predictor,
-        cfg,
-        args.output,
-        format=args.format,
-        size=args.size,
-        batch=args.batch,
-        precision=args.precision,
-        images=images,
-    )
+    form = GraphForm(args.format, args.size, args.batch, args.precision)
+    found = export_model(predictor, cfg, args.output, images, form)
     print(f"{args.output}: differences from the model on {len(images)} images: {describe(found)}")

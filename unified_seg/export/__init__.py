@@ -2,5 +2,6 @@
 
 from unified_seg.export.errors import ExportError, UnsupportedExportError
 from unified_seg.export.folder import export_model
+from unified_seg.export.form import GraphForm
 
-__all__ = ["ExportError", "UnsupportedExportError", "export_model"]
+__all__ = ["ExportError", "GraphForm", "UnsupportedExportError", "export_model"]

@@ -218,12 +218,12 @@ def assign_levels(unity: Sequence[Tensor], strides: Sequence[int], threshold: fl
         raise ValueError(f"levels of the strides {list(strides)} have the shapes {expected[:-1]}, got {shapes}")
     # Every cell gets the finest level, then each coarser level overrides those before it: each cell has one level.
     levels = torch.full(expected[-1], len(unity), dtype=torch.int64, device=unity[0].device)
+    row, column = (torch.arange(length, device=levels.device) for length in expected[-1][1:])
     for level in reversed(range(len(unity))):
         factor = strides[level] // strides[-1]
-        cells = levels.unflatten(2, (-1, factor)).unflatten(1, (-1, factor))
-        # Not in place: exporters to ONNX lose what is written to a view.
-        cells = cells.masked_fill(_is_unity(unity[level], threshold)[:, :, None, :, None], level)
-        levels = cells.flatten(3).flatten(1, 2)
+        # Not into a view of the cells: exporters to ONNX lose what is written to one.
+        is_unity = _is_unity(unity[level], threshold).index_select(1, row // factor).index_select(2, column // factor)
+        levels = levels.masked_fill(is_unity, level)
     return levels
 
 
