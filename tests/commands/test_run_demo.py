@@ -36,6 +36,7 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: main(["--output", str(tmp_path / "out"), *arguments])
 
 
+@pytest.mark.end_to_end
 def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
     run("--train", "4", "--val", "3", "SOLVER.MAX_ITER", "2", *to_overrides(TINY))
     scores = json.loads((tmp_path / "out" / "results.json").read_text())
