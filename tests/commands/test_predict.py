@@ -169,26 +169,27 @@ def test_new_images_are_added_and_other_settings_refused(weights: Path, images: 
 
 
 def test_deleted_files_are_written_again_and_those_of_images_that_are_gone_listed(
-    predicted: Path, weights: Path, images: Path, capsys: pytest.CaptureFixture[str]
+    weights: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    expected = read_tree(predicted)
-    for name in ("semantic/top.png", "confidence/a/street.png"):
-        (predicted / name).unlink()
-    untouched = (predicted / "semantic/b/street.png").stat().st_mtime_ns
-    run(weights, images, predicted, "--save", *KINDS)
-    assert read_tree(predicted) == expected and (predicted / "semantic/b/street.png").stat().st_mtime_ns == untouched
+    out, kinds = tmp_path / "out", ("--save", "json", "panoptic")
+    run(weights, images, out, *kinds)
+    expected = read_tree(out)
+    for name in ("panoptic/top.png", "confidence/a/street.png"):
+        (out / name).unlink()
+    untouched = (out / "json/b/street.json").stat().st_mtime_ns
+    run(weights, images, out, *kinds)
+    assert read_tree(out) == expected and (out / "json/b/street.json").stat().st_mtime_ns == untouched
 
     (images / "a/street.png").unlink()
-    run(weights, images, predicted, "--save", *KINDS)
-    outdated = (predicted / "outdated.txt").read_text().splitlines()
-    folders = {"confidence": "png", "json": "json", "labelme": "json", "panoptic": "png", "pictures": "jpg"}
-    assert outdated == [f"{folder}/a/street.{suffix}" for folder, suffix in {**folders, "semantic": "png"}.items()]
+    run(weights, images, out, *kinds)
+    outdated = (out / "outdated.txt").read_text().splitlines()
+    assert outdated == ["confidence/a/street.png", "json/a/street.json", "panoptic/a/street.png"]
     assert "outdated.txt" in capsys.readouterr().err
-    assert len(read_json(predicted / "panoptic.json")["images"]) == 2
+    assert len(read_json(out / "panoptic.json")["images"]) == 2
     for name in outdated:
-        (predicted / name).unlink()
-    run(weights, images, predicted, "--save", *KINDS)
-    assert not (predicted / "outdated.txt").exists()
+        (out / name).unlink()
+    run(weights, images, out, *kinds)
+    assert not (out / "outdated.txt").exists()
 
 
 def test_a_second_process_is_refused(weights: Path, images: Path, tmp_path: Path) -> None:

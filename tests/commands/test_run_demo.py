@@ -65,6 +65,7 @@ def test_a_wrong_key_is_named_before_anything_is_made(run, tmp_path):
     assert not (tmp_path / "datasets").exists()
 
 
+@pytest.mark.end_to_end
 def test_a_training_that_fails_shows_why(run, capfd):
     with pytest.raises(SystemExit, match=r"the training failed, see .*train_net\.txt"):
         run("--train", "4", "--val", "2", "MODEL.SEM_SEG_HEAD.NAME", "NoHead")

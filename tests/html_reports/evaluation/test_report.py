@@ -148,6 +148,7 @@ def test_models_are_side_by_side_with_intervals(drawn: tuple[Streets, list[Scene
     assert "Largest" not in page.text  # from the first to the last nothing changes
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
 class TestInBrowser:
     """What only a browser can tell."""
