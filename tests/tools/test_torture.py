@@ -23,6 +23,7 @@ def test_payloads_of_every_kind_do_nothing(tmp_path: Path) -> None:
     assert outcome.failures == [] and set(outcome.counts) == set(PAYLOADS)
 
 
+@pytest.mark.end_to_end
 def test_no_reader_sees_half_a_file(tmp_path: Path) -> None:
     outcome = run_campaign(Concurrency(), 6, 0, tmp_path)
     assert outcome.failures == [] and outcome.tried == 6
