@@ -21,6 +21,7 @@ from unified_seg.export.precision import convert_graph
 from unified_seg.export.predict_program import write_program
 from unified_seg.export.verification import Differences, compare
 from unified_seg.inference import Predictor
+from unified_seg.meta_arch.kept_logits import keep_logits
 from unified_seg_files import hash_file, write_text
 from unified_seg_runtime import Description, draw_prediction
 from unified_seg_runtime import Predictor as RuntimePredictor
@@ -89,6 +90,7 @@ def check_output(output: Path) -> None:
 
 
 def make_parent(output: Path) -> Path:
+    """Create the folder of a path, if need be, and return it."""
     output.absolute().parent.mkdir(parents=True, exist_ok=True)
     return output.absolute().parent
 
@@ -101,16 +103,12 @@ def verify(
 ) -> list[Differences]:
     """Compare predictions; raises ExportError if they must be exact and are not."""
     differences = []
-    model = predictor.model
-    model.keeps_logits = True  # type: ignore[assignment]
-    try:
+    with keep_logits(predictor.model):
         for name, image in images:
             found = compare(exported(to_runtime(predictor, image)), predictor(image))
             if is_exact:
                 found.check(name)
             differences.append(found)
-    finally:
-        model.keeps_logits = False  # type: ignore[assignment]
     return differences
 
 

@@ -2,7 +2,10 @@
 
 from unified_seg_runtime import Description
 
-PREDICT = '''"""Predict images with the model of this folder: python predict.py photo.jpg ...; needs {packages}."""
+PREDICT = '''"""Predict images: python predict.py photo.jpg ...
+
+It needs {packages}.
+"""
 
 import sys
 from pathlib import Path
