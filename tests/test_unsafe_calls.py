@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("unified_seg", "unified_seg_cli", "unified_seg_files", "toyscapes", "datasets", "projects")
+PACKAGES = (
+    "unified_seg",
+    "unified_seg_arrays",
+    "unified_seg_cli",
+    "unified_seg_files",
+    "unified_seg_runtime",
+    "toyscapes",
+    "datasets",
+    "projects",
+)
 FILES = sorted(file for package in PACKAGES for file in (ROOT / package).rglob("*.py"))
 UNSAFE_MODULES = {
     "pickle",
