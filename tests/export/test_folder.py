@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from detectron2.config import CfgNode
+from nested_heads import EVERYTHING, HEADS, set_head
 from tiny_predictors import draw_images, make_panoptic, make_predictor, make_semantic
 
 from unified_seg.export import ExportError, GraphForm, UnsupportedExportError, export_model, folder
@@ -27,21 +28,27 @@ def make_named(*sizes: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
     return [(f"image {index}", image) for index, image in enumerate(draw_images(*sizes))]
 
 
-def test_folder_predicts_without_torch_what_the_model_predicts(tiny_config: CfgNode, tmp_path: Path) -> None:
+def test_folder_predicts_what_the_model_predicts(tiny_config: CfgNode, tmp_path: Path) -> None:
     predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
     output, images = tmp_path / "exported", make_named((64, 128), (50, 70))
     found = export_model(predictor, cfg, output, images)
     assert max(each.boxes for each in found) < 1e-3 and not any(each.missing for each in found)
-    exported = Predictor(output)
-    example = read_image(output / "example.png")
+    exported, example = Predictor(output), read_image(output / "example.png")
     picture = draw_prediction(example, exported(example), exported.classes)
     assert np.array_equal(picture, read_image(output / "expected.png"))
     assert len((output / "predict.py").read_text().splitlines()) <= 25
+
+
+@pytest.mark.end_to_end
+def test_folder_predicts_without_torch(tiny_config: CfgNode, tmp_path: Path) -> None:
+    predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
+    output = tmp_path / "exported"
+    export_model(predictor, cfg, output, make_named((64, 128)))
     # With the packages of this checkout, which are compiled.
     command = [sys.executable, "-c", WITHOUT_TORCH, str(output), str(output / "example.png"), "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert np.array_equal(read_image(tmp_path / "example_prediction.png"), picture)
+    assert np.array_equal(read_image(tmp_path / "example_prediction.png"), read_image(output / "expected.png"))
 
 
 @pytest.mark.end_to_end
@@ -68,6 +75,16 @@ def test_folder_predicts_in_an_environment_of_four_packages(tiny_config: CfgNode
     command = [python, "-m", "unified_seg_runtime", ".", "example.png", "--output", str(tmp_path)]
     subprocess.run(command, cwd=output, check=True, env={"HOME": str(tmp_path)})
     assert np.array_equal(read_image(tmp_path / "example_prediction.png"), read_image(output / "expected.png"))
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("name", [*HEADS, "everything"])
+def test_each_head_predicts_the_same_on_20_images(name: str, tiny_config: CfgNode, tmp_path: Path) -> None:
+    with_detector = name == "everything"
+    cfg = make_panoptic(tiny_config) if with_detector else make_semantic(tiny_config)
+    predictor, cfg = make_predictor(set_head(cfg, EVERYTHING if with_detector else HEADS[name]), tmp_path)
+    images = make_named(*((64 + 5 * index, 160 - 4 * index) for index in range(20)))
+    assert len(export_model(predictor, cfg, tmp_path / "exported", images)) == 20
 
 
 @pytest.mark.end_to_end
