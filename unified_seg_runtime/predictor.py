@@ -65,12 +65,14 @@ def open_onnx(path: Path, format: str, threads: int = 0) -> Network:
     """Return a graph in ONNX as a function.
 
     Raises:
-        FolderError: another format, or a graph that onnxruntime can't run.
+        FolderError: another format, onnxruntime is missing, or it can't run the graph.
     """
     if format != "onnx":
         raise FolderError(f"{path}: a graph of the format {format} needs PyTorch; give `network`, or export to onnx")
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except ImportError:
+        raise FolderError(f"{path}: onnxruntime runs this graph; pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

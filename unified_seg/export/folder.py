@@ -23,7 +23,7 @@ from unified_seg.export.verification import Differences, compare
 from unified_seg.inference import Predictor
 from unified_seg.meta_arch.kept_logits import keep_logits
 from unified_seg_files import hash_file, write_text
-from unified_seg_runtime import Description, draw_prediction
+from unified_seg_runtime import Description, FolderError, draw_prediction
 from unified_seg_runtime import Predictor as RuntimePredictor
 from unified_seg_runtime.folder import CHECKSUMS, DESCRIPTION
 
@@ -73,7 +73,10 @@ def export_model(
         write_runtime(folder, description)
         write_checksums(folder)
         runner = None if form.format == "onnx" else open_torch_graph(graph, form.format, description.outputs)
-        exported = RuntimePredictor(folder, runner)
+        try:
+            exported = RuntimePredictor(folder, runner)
+        except FolderError as error:
+            raise ExportError(str(error)) from error
         differences = verify(predictor, exported, images, is_exact=form.precision == "float32")
         write_example(folder, predictor, exported, images[0][1])
         write_checksums(folder)
