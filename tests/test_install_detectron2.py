@@ -31,6 +31,7 @@ def test_release_is_pinned_by_hash() -> None:
     assert installer.SHA256 == "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
 
 
+@pytest.mark.end_to_end
 def test_installed_detectron2_is_kept(tmp_path: Path) -> None:
     import detectron2
 
