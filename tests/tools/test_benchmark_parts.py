@@ -48,7 +48,7 @@ def first_comparison(benchmark_tool, part, *arguments):
         (["argmax"], ["label map, argmax(1)", "label map, max(1).indices"], "of its cells uniform"),
         (
             ["post", "--instances", "6"],
-            ["postprocessing, ScoreOrderFusion", "postprocessing, SemanticGuidedFusion"],
+            [f"postprocessing, {name}" for name in ("ScoreOrderFusion", "SemanticGuidedFusion", "EvidenceFusion")],
             "6 instances with soft 28x28 masks",
         ),
         (
