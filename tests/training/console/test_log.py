@@ -2,7 +2,6 @@
 
 import logging
 import re
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +15,12 @@ logger = logging.getLogger("unified_seg.test")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Path]:
-    """The folder of a run whose logging is set up; the handlers of other runs are put back afterwards."""
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """The folder of a run; the loggers have no handlers, and those of other tests come back afterwards."""
     names = (*LOGGERS, "py.warnings")
     before = {name: logging.getLogger(name).handlers[:] for name in names}
     for name in names:
         logging.getLogger(name).handlers.clear()
-    set_up_logging(str(tmp_path), 0)
     memory.take()
     yield tmp_path
     memory.take()
@@ -34,6 +32,7 @@ def folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Path]
 def test_log_file_has_everything_and_the_console_what_a_reader_waits_for(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    set_up_logging(str(folder), 0)
     logger.debug("tables")
     logger.info("the whole config")
     logger.info("the plan", extra=ON_CONSOLE)
@@ -48,12 +47,14 @@ def test_log_file_has_everything_and_the_console_what_a_reader_waits_for(
 
 def test_setting_up_again_adds_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     set_up_logging(str(folder), 0)
+    set_up_logging(str(folder), 0)
     logger.info("once", extra=ON_CONSOLE)
     assert capsys.readouterr().out == "once\n"
     assert (folder / "log.txt").read_text().count("once") == 1
 
 
 def test_warnings_are_kept_once_until_they_are_taken(folder: Path) -> None:
+    set_up_logging(str(folder), 0)
     for text in ("a", "b", "a"):
         logging.getLogger("detectron2.test").warning(text)
     logger.error("an error ends the training anyway")
@@ -61,15 +62,7 @@ def test_warnings_are_kept_once_until_they_are_taken(folder: Path) -> None:
     assert memory.take() == []
 
 
-def test_other_processes_have_no_console(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    own = logging.getLogger("unified_seg")
-    before = own.handlers[:]
-    own.handlers.clear()
-    try:
-        set_up_logging(str(tmp_path), 1)
-        logger.info("hello", extra=ON_CONSOLE)
-        assert capsys.readouterr().out == "" and "hello" in (tmp_path / "log.txt.rank1").read_text()
-        assert not any(getattr(handler, "stream", None) is sys.stdout for handler in own.handlers)
-    finally:
-        logging.captureWarnings(False)
-        own.handlers[:] = before
+def test_other_processes_have_no_console(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    set_up_logging(str(folder), 1)
+    logger.info("hello", extra=ON_CONSOLE)
+    assert capsys.readouterr().out == "" and "hello" in (folder / "log.txt.rank1").read_text()
