@@ -3,7 +3,6 @@
 import ast
 import base64
 import hashlib
-import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -12,18 +11,9 @@ from types import ModuleType
 
 import pytest
 
+from unified_seg_cli import install_detectron2 as installer
+
 SCRIPT = Path(__file__).parent.parent / "tools/install_detectron2.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("install_detectron2", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-installer = load()
 
 
 def test_release_is_pinned_by_hash() -> None:
