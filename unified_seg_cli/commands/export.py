@@ -1,8 +1,8 @@
 """Export a trained model as a graph, in a folder that predicts without PyTorch and Detectron2.
 
-    python tools/export.py --weights output/demo/model_final.pth --output exported
-    python tools/export.py --weights ... --output exported --size 512x1024
-    python tools/export.py --weights ... --output exported --format torch_export --input photos/
+    unified-seg export --weights output/demo/model_final.pth --output exported
+    unified-seg export --weights ... --output exported --size 512x1024
+    unified-seg export --weights ... --output exported --format torch_export --input photos/
 
     python exported/predict.py photo.jpg            (with numpy, numba, Pillow and onnxruntime alone)
 
