@@ -1,4 +1,4 @@
-"""Cross-entropy with weights of classes, focus and mining of hard pixels, for any semantic head."""
+"""Cross-entropy with weights of classes, focus and mining of hard pixels, and Dice, for any semantic head."""
 
 import math
 from collections.abc import Sequence
@@ -9,17 +9,18 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from unified_seg.heads.pixel_loss import PIXEL_LOSSES
-from unified_seg.ops.losses import weighted_cross_entropy
+from unified_seg.ops.losses import dice_loss, weighted_cross_entropy
 
 
 @PIXEL_LOSSES.register()
 class WeightedCrossEntropy(nn.Module):
-    """`weighted_cross_entropy` with the options of MODEL.SEM_SEG_HEAD.LOSS.
+    """`weighted_cross_entropy`, and `dice_loss` beside it, with the options of MODEL.SEM_SEG_HEAD.LOSS.
 
     Args:
         class_weights: one for each class, finite and 0 or more, at least one above 0; empty: all 1.
         focus: gamma of the focal loss, finite and 0 or more.
         hard_share: the share of the pixels that is counted, in (0, 1].
+        dice: the weight of the Dice loss, finite and 0 or more.
 
     Raises:
         ValueError: another value.
@@ -27,7 +28,9 @@ class WeightedCrossEntropy(nn.Module):
 
     class_weights: Tensor | None
 
-    def __init__(self, class_weights: Sequence[float] = (), focus: float = 0.0, hard_share: float = 1.0):
+    def __init__(
+        self, class_weights: Sequence[float] = (), focus: float = 0.0, hard_share: float = 1.0, dice: float = 0.0
+    ):
         super().__init__()
         if not all(0 <= weight < math.inf for weight in class_weights) or (class_weights and not any(class_weights)):
             raise ValueError(f"CLASS_WEIGHTS must be finite, 0 or more, and not all 0, got {list(class_weights)}")
@@ -35,13 +38,16 @@ class WeightedCrossEntropy(nn.Module):
             raise ValueError(f"FOCUS must be finite and 0 or more, got {focus}")
         if not 0 < hard_share <= 1:
             raise ValueError(f"HARD_SHARE must be from 0 to 1, got {hard_share}")
+        if not 0 <= dice < math.inf:
+            raise ValueError(f"DICE must be finite and 0 or more, got {dice}")
         self.focus = focus
         self.hard_share = hard_share
+        self.dice = dice
         # Not saved: a model that only predicts is built without it.
         self.register_buffer("class_weights", torch.tensor(class_weights) if class_weights else None, persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
-        return weighted_cross_entropy(
+        loss = weighted_cross_entropy(
             logits,
             targets,
             ignore_value,
@@ -49,6 +55,7 @@ class WeightedCrossEntropy(nn.Module):
             focus=self.focus,
             hard_share=self.hard_share,
         )
+        return loss + self.dice * dice_loss(logits, targets, ignore_value) if self.dice else loss
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Self | None:
@@ -59,7 +66,7 @@ class WeightedCrossEntropy(nn.Module):
         """
         head = cfg.MODEL.SEM_SEG_HEAD
         weights, focus, hard_share = head.LOSS.CLASS_WEIGHTS, head.LOSS.FOCUS, head.LOSS.HARD_SHARE
-        if not weights and not focus and not hard_share:
+        if not (weights or focus or hard_share or head.LOSS.DICE):
             return None
         if weights and len(weights) != head.NUM_CLASSES:
             raise ValueError(
@@ -67,6 +74,6 @@ class WeightedCrossEntropy(nn.Module):
                 f"classes, got {len(weights)}"
             )
         try:
-            return cls(weights, focus, hard_share or 1.0)
+            return cls(weights, focus, hard_share or 1.0, head.LOSS.DICE)
         except ValueError as error:
             raise ValueError(f"MODEL.SEM_SEG_HEAD.LOSS: {error}") from None
