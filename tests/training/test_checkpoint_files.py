@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from unified_seg.checkpoint import read_checkpoint, write_checkpoint
 from unified_seg.config import dump_config
-from unified_seg.training.hooks import BestCheckpoint
+from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.run import run
 
 FINAL = "model_final.pth"

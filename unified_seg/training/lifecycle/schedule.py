@@ -1,0 +1,104 @@
+"""The iterations of a run: SOLVER.EPOCHS as iterations, and the periods and the warm-up that follow from them."""
+
+import logging
+import math
+from typing import Any
+
+from detectron2.config import CfgNode
+
+from unified_seg.config import ConfigError, replace_values
+from unified_seg.config.keys import AUTO, DEFAULT_WARMUP_ITERS
+from unified_seg.data.pipeline.loaders import load_training_records
+from unified_seg.data.resolve import resolve_stages
+from unified_seg.evaluation import list_tasks
+
+# By default a run is evaluated this often, but not more often than every so many iterations; a run that is shorter than
+# two periods, only at its end.
+NUM_EVALUATIONS = 10
+MIN_EVAL_PERIOD = 500
+# The warm-up by default is at most this share of the run.
+MAX_WARMUP_SHARE = 0.1
+# The metric of the best checkpoint by default: that of the first task that the model has.
+BEST_METRICS = {"panoptic_seg": "PQ", "sem_seg": "mIoU", "segm": "AP", "bbox": "AP"}
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_schedule(cfg: CfgNode) -> CfgNode:
+    """Return the config with numbers of iterations in place of epochs and fractions, and of keys that are AUTO.
+
+    In a config with stages each stage gets its own numbers, as keys of STAGES.<name>. A config that has no such keys
+    is returned as it is.
+
+    Args:
+        cfg: a resolved config.
+
+    Raises:
+        ConfigError: epochs, or a fraction of SOLVER.STEP_FRACTIONS, out of range; invalid stages.
+        DataError: with epochs, as `load_training_records` does.
+    """
+    stages = resolve_stages(cfg)
+    if not stages:
+        return replace_values(cfg, values) if (values := _compute_values(cfg)) else cfg
+    cfg = cfg.clone()
+    cfg.defrost()
+    for stage in stages:
+        for key, value in _compute_values(stage.config).items():
+            _set_in_stage(cfg.STAGES[stage.name], key, value)
+    cfg.freeze()
+    return cfg
+
+
+def _compute_values(cfg: CfgNode) -> dict[str, Any]:
+    """Return the keys that get another value; see `resolve_schedule`."""
+    solver, values = cfg.SOLVER, {}
+    iterations = solver.MAX_ITER
+    if solver.EPOCHS:
+        if not 0 < solver.EPOCHS < math.inf:
+            raise ConfigError(f"SOLVER.EPOCHS: must be a number above 0, or 0 for SOLVER.MAX_ITER, got {solver.EPOCHS}")
+        images = len(load_training_records(cfg))
+        iterations = math.ceil(solver.EPOCHS * images / max(solver.IMS_PER_BATCH, 1))
+        logger.info(f"SOLVER.EPOCHS: {solver.EPOCHS:g} epochs of {images} images are {iterations} iterations")
+        values |= {"SOLVER.MAX_ITER": iterations, "SOLVER.EPOCHS": 0.0}
+    if solver.STEP_FRACTIONS:
+        if not all(0 < fraction < 1 for fraction in solver.STEP_FRACTIONS):
+            raise ConfigError(f"SOLVER.STEP_FRACTIONS: must be in (0, 1), got {list(solver.STEP_FRACTIONS)}")
+        steps = tuple(round(fraction * iterations) for fraction in sorted(solver.STEP_FRACTIONS))
+        values |= {"SOLVER.STEPS": steps, "SOLVER.STEP_FRACTIONS": []}
+    if solver.WARMUP_ITERS == AUTO:
+        values["SOLVER.WARMUP_ITERS"] = min(DEFAULT_WARMUP_ITERS, int(MAX_WARMUP_SHARE * iterations))
+    return values | _compute_periods(cfg, iterations)
+
+
+def _compute_periods(cfg: CfgNode, iterations: int) -> dict[str, Any]:
+    """Return what is AUTO of the evaluations during the training, the pictures and the best checkpoint."""
+    values: dict[str, Any] = {}
+    period = cfg.TEST.EVAL_PERIOD
+    if period == AUTO:
+        period = max(-(-iterations // NUM_EVALUATIONS), MIN_EVAL_PERIOD)
+        if not cfg.DATASETS.TEST or iterations < 2 * period:
+            period = 0
+        values["TEST.EVAL_PERIOD"] = period
+    is_evaluated = bool(cfg.DATASETS.TEST) and 0 < period < iterations
+    if cfg.VIS_PERIOD == AUTO:
+        values["VIS_PERIOD"] = period if is_evaluated else 0
+    if cfg.TEST.BEST_CHECKPOINT_METRIC == "auto":
+        values["TEST.BEST_CHECKPOINT_METRIC"] = _choose_metric(cfg) if is_evaluated else ""
+    return values
+
+
+def _choose_metric(cfg: CfgNode) -> str:
+    predicted = list_tasks(cfg)
+    task = next((task for task in BEST_METRICS if task in predicted), None)
+    if task is None:
+        return ""
+    metric = f"{task}/{BEST_METRICS[task]}"
+    return metric if len(cfg.DATASETS.TEST) == 1 else f"{cfg.DATASETS.TEST[0]}/{metric}"
+
+
+def _set_in_stage(node: CfgNode, key: str, value: Any) -> None:
+    """Set a key of a stage, which may lack it."""
+    *path, last = key.split(".")
+    for part in path:
+        node = node.setdefault(part, CfgNode())
+    node[last] = value
