@@ -61,7 +61,7 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     cfg.VIS_PERIOD = AUTO
     # Keep the weights of the best evaluation as model_best.pth: a metric such as "sem_seg/mIoU", "segm/AP" or
     # "panoptic_seg/PQ" (with several test sets "dataset/sem_seg/mIoU"). "auto": PQ, mIoU or AP, the first that the
-    # model has, if it is evaluated during the training; "" keeps none. Set it if another score matters to you.
+    # first test set has, if it is evaluated during the training; "" keeps none. Set it if another score matters to you.
     cfg.TEST.BEST_CHECKPOINT_METRIC = "auto"
 
 

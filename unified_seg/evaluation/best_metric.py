@@ -1,4 +1,4 @@
-"""The check of TEST.BEST_CHECKPOINT_METRIC before a training: is it a score that the evaluation is going to have?"""
+"""TEST.BEST_CHECKPOINT_METRIC, the score of an evaluation that counts: its choice and its check before a training."""
 
 import difflib
 
@@ -7,12 +7,25 @@ from detectron2.config import CfgNode
 from unified_seg.config import ConfigError
 from unified_seg.config.heads import earlier_predictions, score_tables
 from unified_seg.data.datasets.alignment import load_for_model
-from unified_seg.evaluation.build import list_tasks
+from unified_seg.evaluation.build import list_scored_tasks, list_tasks
 from unified_seg.evaluation.panoptic import QUALITIES
 from unified_seg.structures.class_table import ClassTable
 
+# Of "auto": the metric of the first task that the model and the test set have.
+AUTO_METRICS = {"panoptic_seg": "PQ", "sem_seg": "mIoU", "segm": "AP", "bbox": "AP"}
 # Tasks with other scores, which are not checked here.
 OTHER_TASKS = ("cityscapes_instances", "errors_bbox", "errors_segm", "recognition")
+
+
+def choose_metric(cfg: CfgNode) -> str:
+    """Return TEST.BEST_CHECKPOINT_METRIC, and in place of "auto" a score of the first test set, "" if it has none."""
+    metric = cfg.TEST.BEST_CHECKPOINT_METRIC
+    if metric != "auto" or not cfg.DATASETS.TEST:
+        return "" if metric == "auto" else metric
+    name = cfg.DATASETS.TEST[0]
+    scored = list_scored_tasks(cfg, name)
+    found = [f"{task}/{score}" for task, score in AUTO_METRICS.items() if task in scored]
+    return "" if not found else found[0] if len(cfg.DATASETS.TEST) == 1 else f"{name}/{found[0]}"
 
 
 def check_metric(cfg: CfgNode) -> None:
@@ -25,7 +38,7 @@ def check_metric(cfg: CfgNode) -> None:
         ConfigError: there is no such data set, task or metric; the message lists those that there are.
     """
     metric = cfg.TEST.BEST_CHECKPOINT_METRIC
-    if not metric or not cfg.DATASETS.TEST:
+    if metric in ("", "auto") or not cfg.DATASETS.TEST:
         return
     names = list(cfg.DATASETS.TEST)
     path = metric.split("/", 2 if len(names) > 1 else 1)

@@ -57,11 +57,6 @@ def check_solver(cfg: CfgNode) -> None:
         raise ConfigError(f"SOLVER.KEEP_CHECKPOINTS: must be 0 or more, got {solver.KEEP_CHECKPOINTS}")
     if solver.EARLY_STOPPING.PATIENCE < 0:
         raise ConfigError(f"SOLVER.EARLY_STOPPING.PATIENCE: must be 0 or more, got {solver.EARLY_STOPPING.PATIENCE}")
-    if solver.EARLY_STOPPING.PATIENCE and not (cfg.TEST.BEST_CHECKPOINT_METRIC and cfg.TEST.EVAL_PERIOD > 0):
-        raise ConfigError(
-            "SOLVER.EARLY_STOPPING.PATIENCE: there is no score to watch; set TEST.EVAL_PERIOD, below SOLVER.MAX_ITER "
-            f"{solver.MAX_ITER}, and TEST.BEST_CHECKPOINT_METRIC"
-        )
     if not 0 <= cfg.MODEL_EMA.DECAY < 1:
         raise ConfigError(f"MODEL_EMA.DECAY: must be in [0, 1), got {cfg.MODEL_EMA.DECAY}")
     if cfg.MODEL_EMA.ENABLED and cfg.TEST.PRECISE_BN.ENABLED:

@@ -45,7 +45,7 @@ from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.hooks import Evaluation, PictureSamples, ProgressBar, leave_out_nan
-from unified_seg.training.lifecycle.best_score import BestCheckpoint, EarlyStopping
+from unified_seg.training.lifecycle.best_score import BestCheckpoint, EarlyStopping, find_metric
 from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, load_process_state
 from unified_seg.training.lifecycle.identity import find_checkpoint, provide_run_id
 from unified_seg.training.lifecycle.loop import TrainingLoop
@@ -146,8 +146,7 @@ class Trainer(TrainingLoop):
         # Checkpoints come before evaluations, which may fail or take long.
         position = next(number for number, hook in enumerate(hooks) if isinstance(hook, EvalHook))
         evaluation: list[HookBase] = [self.checkpoints, Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
-        metric, tasks = self.cfg.TEST.BEST_CHECKPOINT_METRIC, list_tasks(self.cfg)
-        stopping = self.cfg.SOLVER.EARLY_STOPPING
+        metric, tasks, stopping = find_metric(self.cfg), list_tasks(self.cfg), self.cfg.SOLVER.EARLY_STOPPING
         if stopping.PATIENCE:
             evaluation.append(EarlyStopping(metric, stopping.PATIENCE, stopping.MIN_DELTA, tasks))
         hooks[position : position + 1] = evaluation

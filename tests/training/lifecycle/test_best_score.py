@@ -14,7 +14,6 @@ from torch import nn
 from unified_seg.config import ConfigError
 from unified_seg.training.lifecycle.best_score import EarlyStopping, read_scores
 from unified_seg.training.lifecycle.signals import TrainingStopped
-from unified_seg.training.optimizer import check_solver
 from unified_seg.training.trainer import Trainer
 
 # Of the evaluations after 2, 4, ... iterations. With a patience of 2 the one after 10 is the last.
@@ -121,7 +120,7 @@ def test_scores_are_read_with_those_that_are_undefined(tmp_path: Path) -> None:
 def test_patience_needs_a_score(config: CfgNode) -> None:
     config.TEST.BEST_CHECKPOINT_METRIC = ""
     with pytest.raises(ConfigError, match=r"SOLVER\.EARLY_STOPPING\.PATIENCE: .*TEST\.EVAL_PERIOD"):
-        check_solver(config)
+        ScriptedTrainer(config)
 
 
 def test_only_the_last_checkpoints_are_kept(config: CfgNode) -> None:

@@ -6,19 +6,40 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from detectron2.config import CfgNode
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 from detectron2.utils.logger import log_first_n
 
 from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
+from unified_seg.evaluation import choose_metric
 from unified_seg.inference.trained_model import describe_training
 from unified_seg.training.lifecycle.metrics_file import EVALUATION_SECONDS, METRICS_FILE, read_lines
+from unified_seg.training.lifecycle.schedule import is_evaluated_before_end
 from unified_seg.training.step import unwrap
 
 EXPECTED_METRIC = "expected a path such as sem_seg/mIoU, with several test sets <data set>/sem_seg/mIoU"
 
 logger = logging.getLogger(__name__)
+
+
+def find_metric(cfg: CfgNode) -> str:
+    """Return the metric of the best weights and of early stopping; "" if there is none.
+
+    Raises:
+        ConfigError: early stopping without a metric, or without an evaluation before the end.
+    """
+    is_watched = is_evaluated_before_end(cfg, cfg.TEST.EVAL_PERIOD, cfg.SOLVER.MAX_ITER)
+    metric = cfg.TEST.BEST_CHECKPOINT_METRIC
+    if metric == "auto":
+        metric = choose_metric(cfg) if is_watched else ""
+    if cfg.SOLVER.EARLY_STOPPING.PATIENCE and not (metric and is_watched):
+        raise ConfigError(
+            "SOLVER.EARLY_STOPPING.PATIENCE: there is no score to watch; set TEST.EVAL_PERIOD, below SOLVER.MAX_ITER "
+            f"{cfg.SOLVER.MAX_ITER}, and TEST.BEST_CHECKPOINT_METRIC"
+        )
+    return metric
 
 
 def find_score(results: Mapping[str, Any], metric: str, tasks: Collection[str]) -> float:

@@ -10,7 +10,6 @@ from unified_seg.config import ConfigError, replace_values
 from unified_seg.config.keys import AUTO, DEFAULT_WARMUP_ITERS
 from unified_seg.data.pipeline.loaders import load_training_records
 from unified_seg.data.resolve import resolve_stages
-from unified_seg.evaluation import list_tasks
 
 # By default a run is evaluated this often, but not more often than every so many iterations; a run that is shorter than
 # two periods, only at its end.
@@ -18,8 +17,6 @@ NUM_EVALUATIONS = 10
 MIN_EVAL_PERIOD = 500
 # The warm-up by default is at most this share of the run.
 MAX_WARMUP_SHARE = 0.1
-# The metric of the best checkpoint by default: that of the first task that the model has.
-BEST_METRICS = {"panoptic_seg": "PQ", "sem_seg": "mIoU", "segm": "AP", "bbox": "AP"}
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +68,7 @@ def _compute_values(cfg: CfgNode) -> dict[str, Any]:
 
 
 def _compute_periods(cfg: CfgNode, iterations: int) -> dict[str, Any]:
-    """Return what is AUTO of the evaluations during the training, the pictures and the best checkpoint."""
+    """Return what is AUTO of the evaluations during the training and of the pictures."""
     values: dict[str, Any] = {}
     period = cfg.TEST.EVAL_PERIOD
     if period == AUTO:
@@ -79,21 +76,14 @@ def _compute_periods(cfg: CfgNode, iterations: int) -> dict[str, Any]:
         if not cfg.DATASETS.TEST or iterations < 2 * period:
             period = 0
         values["TEST.EVAL_PERIOD"] = period
-    is_evaluated = bool(cfg.DATASETS.TEST) and 0 < period < iterations
     if cfg.VIS_PERIOD == AUTO:
-        values["VIS_PERIOD"] = period if is_evaluated else 0
-    if cfg.TEST.BEST_CHECKPOINT_METRIC == "auto":
-        values["TEST.BEST_CHECKPOINT_METRIC"] = _choose_metric(cfg) if is_evaluated else ""
+        values["VIS_PERIOD"] = period if is_evaluated_before_end(cfg, period, iterations) else 0
     return values
 
 
-def _choose_metric(cfg: CfgNode) -> str:
-    predicted = list_tasks(cfg)
-    task = next((task for task in BEST_METRICS if task in predicted), None)
-    if task is None:
-        return ""
-    metric = f"{task}/{BEST_METRICS[task]}"
-    return metric if len(cfg.DATASETS.TEST) == 1 else f"{cfg.DATASETS.TEST[0]}/{metric}"
+def is_evaluated_before_end(cfg: CfgNode, period: int, iterations: int) -> bool:
+    """Return whether a training is evaluated before its last iteration."""
+    return bool(cfg.DATASETS.TEST) and 0 < period < iterations
 
 
 def _set_in_stage(node: CfgNode, key: str, value: Any) -> None:
