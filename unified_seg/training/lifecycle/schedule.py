@@ -1,6 +1,5 @@
 """The iterations of a run: SOLVER.EPOCHS as iterations, and the periods and the warm-up that follow from them."""
 
-import logging
 import math
 from typing import Any
 
@@ -17,8 +16,6 @@ NUM_EVALUATIONS = 10
 MIN_EVAL_PERIOD = 500
 # The warm-up by default is at most this share of the run.
 MAX_WARMUP_SHARE = 0.1
-
-logger = logging.getLogger(__name__)
 
 
 def resolve_schedule(cfg: CfgNode) -> CfgNode:
@@ -55,7 +52,6 @@ def _compute_values(cfg: CfgNode) -> dict[str, Any]:
             raise ConfigError(f"SOLVER.EPOCHS: must be a number above 0, or 0 for SOLVER.MAX_ITER, got {solver.EPOCHS}")
         images = len(load_training_records(cfg))
         iterations = math.ceil(solver.EPOCHS * images / max(solver.IMS_PER_BATCH, 1))
-        logger.info(f"SOLVER.EPOCHS: {solver.EPOCHS:g} epochs of {images} images are {iterations} iterations")
         values |= {"SOLVER.MAX_ITER": iterations, "SOLVER.EPOCHS": 0.0}
     if solver.STEP_FRACTIONS:
         if not all(0 < fraction < 1 for fraction in solver.STEP_FRACTIONS):
