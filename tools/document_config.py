@@ -6,6 +6,7 @@
 The comments are those of unified_seg/config/keys.py and of unified_seg/heads/<method>/keys.py; a test compares.
 """
 
+import argparse
 import ast
 import re
 import sys
@@ -108,6 +109,7 @@ def _escape(text: str) -> str:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     from unified_seg.reporting.readme import replace_table  # imports PyTorch
 
     replace_table(PAGE, TABLE, write_tables())
