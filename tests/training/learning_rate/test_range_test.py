@@ -46,11 +46,12 @@ def test_steepest_rate_is_below_the_one_at_which_descent_diverges(curvature: flo
 
 
 def test_groups_keep_the_ratio_of_their_rates() -> None:
-    model = nn.ParameterList([nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))])
-    model.forward = lambda batch: {"loss": model[0].sum() + model[1].sum()}  # type: ignore[method-assign]
-    groups = [{"params": [model[0]], "lr": 0.1}, {"params": [model[1]], "lr": 1.0}]
+    model = Parabola(1.0)
+    model.other = nn.Parameter(torch.ones(3))
+    model.forward = lambda batch: {"loss": model.weight.sum() + model.other.sum()}
+    groups = [{"params": [model.weight], "lr": 0.1}, {"params": [model.other], "lr": 1.0}]
     run_range_test(StepTrainer(model, repeat([{}]), torch.optim.SGD(groups, lr=0.1)), 0.1, 0.01, 0.01, num_steps=1)
-    assert model[0].item() == pytest.approx(1 - 0.01) and model[1].item() == pytest.approx(1 - 0.1)
+    assert model.weight.tolist() == pytest.approx([1 - 0.01] * 3) and model.other.tolist() == pytest.approx([0.9] * 3)
 
 
 def test_a_loss_that_never_falls_has_no_good_rate() -> None:
