@@ -1,10 +1,10 @@
-"""Hooks of the training loop: progress bar, evaluation, pictures for TensorBoard."""
+"""Hooks of the training loop: progress bar, evaluation, metrics, pictures for TensorBoard."""
 
 import itertools
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
-from detectron2.engine.hooks import EvalHook
+from detectron2.engine.hooks import EvalHook, PeriodicWriter
 from detectron2.utils import comm
-from detectron2.utils.events import get_event_storage
+from detectron2.utils.events import EventWriter, get_event_storage
 from tqdm import tqdm
 
 from unified_seg.data.io.image_files import read_picture
@@ -90,6 +90,28 @@ class Evaluation(EvalHook):
         set_random_state(state)
         if self.trainer.cfg.DATASETS.TEST:
             self.trainer.storage.put_scalar(EVALUATION_SECONDS, time.perf_counter() - start, smoothing_hint=False)
+
+
+class MetricsWriter(PeriodicWriter):
+    """Detectron2's hook, which also writes the scores of each evaluation at once.
+
+    A run that is killed then does no evaluation again, and early stopping knows all scores.
+
+    Args:
+        writers: see `PeriodicWriter`.
+        eval_period: iterations between evaluations; 0: none before the end.
+    """
+
+    def __init__(self, writers: Sequence[EventWriter], eval_period: int):
+        super().__init__(writers)
+        self._eval_period = eval_period
+
+    def after_step(self) -> None:
+        if self._eval_period > 0 and (self.trainer.iter + 1) % self._eval_period == 0:
+            for writer in self._writers:
+                writer.write()
+        else:
+            super().after_step()
 
 
 def leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
-from unified_seg.training.hooks import Evaluation, PictureSamples, ProgressBar, leave_out_nan
+from unified_seg.training.hooks import Evaluation, MetricsWriter, PictureSamples, ProgressBar, leave_out_nan
 from unified_seg.training.lifecycle.best_score import BestCheckpoint, EarlyStopping, find_metric
 from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, load_process_state
 from unified_seg.training.lifecycle.identity import find_checkpoint, provide_run_id
@@ -157,7 +157,7 @@ class Trainer(TrainingLoop):
             added.append(BestCheckpoint(metric, self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, tasks))
         if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
             added.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
-        return [*hooks[:-1], *added, hooks[-1]]
+        return [*hooks[:-1], *added, MetricsWriter(hooks[-1]._writers, self.cfg.TEST.EVAL_PERIOD)]
 
     def build_writers(self) -> list[EventWriter]:
         """Return the writers of the log, of metrics.json and metrics.csv, and those of SOLVER.WRITERS."""
