@@ -193,7 +193,7 @@ class EarlyStopping(_ScoreHook):
     def _count(self, score: float) -> None:
         if score > self.best + self.min_delta:
             self.best, self.num_without_rise = score, 0
-        else:
+        elif self.best > -math.inf:  # else the metric was another one so far
             self.num_without_rise += 1
 
 
