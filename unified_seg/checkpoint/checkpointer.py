@@ -232,7 +232,9 @@ def describe_loading(model: nn.Module, incompatible: Any, source: str) -> str:
         return f"weights {source}: all {len(names)} tensors of the model are loaded"
     loaded, added, dropped = (_count_by_part(each) for each in (names - new, new, left_out))
     parts = dict.fromkeys(part for each in (loaded, added, dropped) for part in sorted(each))
-    rows = [(part, *(each[part] or "" for each in (loaded, added, dropped))) for part in parts]
+    rows: list[tuple[object, ...]] = [
+        (part, *(each[part] or "" for each in (loaded, added, dropped))) for part in parts
+    ]
     rows.append(("total", *(each.total() for each in (loaded, added, dropped))))
     table = tabulate(rows, headers=["tensors of", "loaded", "new", "left out of the file"], tablefmt="simple")
     lines = [f"{name}: {file} in the file, {own} in the model" for name, (file, own) in sorted(shapes.items())]

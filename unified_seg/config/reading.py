@@ -9,7 +9,7 @@ import difflib
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,10 @@ def _read_with_base(path: Path, above: tuple[Path, ...], found: list[Path]) -> d
     for key, value in find_replaced(dict(list_leaves(own)), path):
         *parents, last = key.split(".")
         if dict(list_leaves(merged)).get(key):
-            reduce(dict.__getitem__, parents, own)[last] = value
+            node = own
+            for part in parents:
+                node = node[part]
+            node[last] = value
     _merge(merged, own)
     return merged
 

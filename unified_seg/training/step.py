@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -87,11 +87,11 @@ class StepTrainer(SimpleTrainer):
         """
         start = time.perf_counter()
         self.batch = None
-        self.batch = next(self._data_loader_iter)
+        self.batch = batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
 
         self.optimizer.zero_grad()
-        losses = self._compute_gradients(self.batch)
+        losses = self._compute_gradients(batch)
 
         # All numbers of the step come from the device at once.
         largest = self._find_largest_gradient()
@@ -112,11 +112,16 @@ class StepTrainer(SimpleTrainer):
         totals: dict[str, torch.Tensor] = {}
         for number, (part, weight) in enumerate(zip(parts, self._weigh_parts(parts)), 1):
             # The processes exchange their gradients once, with the last part.
-            is_early = isinstance(self.model, nn.parallel.DistributedDataParallel) and number < count
-            with self.model.no_sync() if is_early else nullcontext(), part_of_batch(weight):
+            with self._keep_gradients(number < count), part_of_batch(weight):
                 losses = self._backpropagate(part, count)
             totals = {name: totals.get(name, 0) + loss / count for name, loss in losses.items()}
         return totals
+
+    def _keep_gradients(self, in_process: bool) -> AbstractContextManager[None]:
+        """Return a context in which gradients stay in their process, if there are several and it is asked for."""
+        if in_process and isinstance(self.model, nn.parallel.DistributedDataParallel):
+            return self.model.no_sync()
+        return nullcontext()
 
     def _backpropagate(self, images: Sequence[dict[str, Any]], divisor: int) -> dict[str, torch.Tensor]:
         """Add the gradients of the images' losses, divided by a number; return the losses, not divided."""

@@ -45,7 +45,8 @@ def resolve_schedule(cfg: CfgNode) -> CfgNode:
 
 def _compute_values(cfg: CfgNode) -> dict[str, Any]:
     """Return the keys that get another value; see `resolve_schedule`."""
-    solver, values = cfg.SOLVER, {}
+    solver = cfg.SOLVER
+    values: dict[str, Any] = {}
     iterations = solver.MAX_ITER
     if solver.EPOCHS:
         if not 0 < solver.EPOCHS < math.inf:

@@ -132,7 +132,8 @@ class ClassMap:
         Segments of one stuff class become one, and those without a class void: `replaced_segments` has the new id of
         each id in the PNG that changes, 0 for void; see `replace_segments`.
         """
-        made, values_of = [], {}
+        mapped: list[Record] = []
+        values_of: dict[int, dict[int, int]] = {}
         for record in records:
             new = dict(record)
             if (values := record.get("sem_seg_values")) is not None:
@@ -143,8 +144,8 @@ class ClassMap:
                 new |= self._map_segments(record["segments_info"])
             if "annotations" in record:
                 new["annotations"] = [made for each in record["annotations"] for made in self._map_annotation(each)]
-            made.append(new)
-        return made
+            mapped.append(new)
+        return mapped
 
     @cached_property
     def _semantic_ids(self) -> dict[int, int]:
