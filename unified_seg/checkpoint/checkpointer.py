@@ -230,12 +230,10 @@ def describe_loading(model: nn.Module, incompatible: Any, source: str) -> str:
     left_out = [*incompatible.unexpected_keys, *shapes]
     if not new and not left_out:
         return f"weights {source}: all {len(names)} tensors of the model are loaded"
-    loaded, added, dropped = (_count_by_part(each) for each in (names - new, new, left_out))
-    parts = dict.fromkeys(part for each in (loaded, added, dropped) for part in sorted(each))
-    rows: list[tuple[object, ...]] = [
-        (part, *(each[part] or "" for each in (loaded, added, dropped))) for part in parts
-    ]
-    rows.append(("total", *(each.total() for each in (loaded, added, dropped))))
+    counts = [_count_by_part(each) for each in (names - new, new, left_out)]
+    parts = dict.fromkeys(part for each in counts for part in sorted(each))
+    rows: list[list[object]] = [[part, *(each[part] or "" for each in counts)] for part in parts]
+    rows.append(["total", *(each.total() for each in counts)])
     table = tabulate(rows, headers=["tensors of", "loaded", "new", "left out of the file"], tablefmt="simple")
     lines = [f"{name}: {file} in the file, {own} in the model" for name, (file, own) in sorted(shapes.items())]
     more = [f"and {len(lines) - MAX_SHAPES} more"] if len(lines) > MAX_SHAPES else []
