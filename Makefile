@@ -2,7 +2,7 @@
 # is used as it is (see tools/setup_env.py).
 PYTHON = $(shell python3 tools/setup_env.py --which)
 
-.PHONY: demo demo-photos test lint bench setup
+.PHONY: demo demo-photos test test-all lint bench setup
 
 setup:
 	@python3 tools/setup_env.py
@@ -19,7 +19,11 @@ demo-photos: setup
 output/demo/model_final.pth:
 	$(MAKE) demo
 
+# The unit suite, in minutes; `make test-all` also runs what starts programs and trains.
 test: setup
+	$(PYTHON) -m pytest -n auto --dist loadfile -m "not end_to_end"
+
+test-all: setup
 	$(PYTHON) -m pytest -n auto --dist loadfile
 
 lint: setup

@@ -1,6 +1,7 @@
 """Loading: what fits a model, by which names, and which files are refused."""
 
 import hashlib
+import os
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -116,6 +117,24 @@ def test_content_that_is_no_state_dict_is_named(tmp_path: Path, content: Any) ->
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere\.pth: there is no such file"):
         Checkpointer(model()).load(str(tmp_path / "nowhere.pth"))
+
+
+def test_a_path_that_is_no_regular_file_is_described(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.pth")
+    with pytest.raises(CheckpointError, match=r"fifo\.pth: not a regular file, but a FIFO"):
+        Checkpointer(model()).load(str(tmp_path / "fifo.pth"))
+    with pytest.raises(CheckpointError, match=r": a folder; name a file, such as .*model_final\.pth"):
+        Checkpointer(model()).load(str(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool, torch.int8])
+def test_weights_that_are_not_floating_point_are_named(tmp_path: Path, dtype: torch.dtype) -> None:
+    state = model().state_dict()
+    # A tensor that the model does not have may be of any type.
+    content = {**state, "second.weight": state["second.weight"].to(dtype), "other": torch.ones(2, dtype=dtype)}
+    with pytest.raises(CheckpointError, match=rf"m\.pth: second\.weight is a tensor of {dtype}"):
+        Checkpointer(model()).load(write(tmp_path / "m.pth", content))
+    assert_loads(write(tmp_path / "m.pth", {**content, "second.weight": state["second.weight"]}), state)
 
 
 def test_fine_tuning_takes_what_fits_and_evaluation_needs_all(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from unified_seg.checkpoint.efficientnet_weights import is_efficientnet_lite
 from unified_seg.checkpoint.files import read_checkpoint
 from unified_seg.checkpoint.pypi_weights import WHEELS, Wheel
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

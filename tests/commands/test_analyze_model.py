@@ -9,6 +9,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
+from random_model import write_result_of_training
 from torch import nn
 
 from unified_seg.commands import analyze_model
@@ -113,6 +114,13 @@ def test_a_semantic_model_is_counted_without_a_detector(command, capsys):
     main(command("--random", "--num-images", 1, "--tasks", "flop", "parameter", opts=opts))
     report = capsys.readouterr().out
     assert "sem_seg_head" in report and "roi_heads" not in report
+
+
+def test_a_checkpoint_is_counted_without_its_config_file(tiny_config, tiny_dataset, tmp_path, capsys, forget_datasets):
+    weights = write_result_of_training(tiny_config, tmp_path)
+    words = ["--weights", str(weights), "--num-images", "1", "--tasks", "activation"]
+    main([*words, "--dataset", tiny_dataset.val])
+    assert f"the first 1 images of {tiny_dataset.val}" in capsys.readouterr().out
 
 
 def test_named_weights_must_exist(command):

@@ -259,7 +259,7 @@ def test_an_ambiguous_flat_name_is_refused(fuse, files):
         fuse()
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_files_are_the_results_of_the_function(tmp_path, data):
     """Random labels and boxes: PNG, JSON and refined files are `fuse_semantic_guided`'s result, id for id."""

@@ -12,17 +12,15 @@ import cv2
 import numpy as np
 import pytest
 from detectron2.config import CfgNode
+from held_lock import end_process, hold_lock
 from panopticapi.evaluation import pq_compute
 from processes import run_ranks
 from pycocotools.coco import COCO
-from random_model import random_state
+from random_model import write_result_of_training
 
-from unified_seg.checkpoint import write_checkpoint
 from unified_seg.commands import predict
 from unified_seg.data.coco.categories import read_categories
 from unified_seg.data.io.label_files import read_label, read_panoptic_ids
-from unified_seg.data.resolve import resolve_config
-from unified_seg.inference.training_description import describe_training
 from unified_seg_cli.commands import check_dataset, fuse_predictions
 from unified_seg_cli.commands.predict import KINDS, main
 
@@ -43,14 +41,8 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def weights(tiny_config: CfgNode, tmp_path: Path, forget_datasets: None) -> Path:
-    return write_weights(tiny_config, tmp_path)
-
-
-def write_weights(cfg: CfgNode, folder: Path) -> Path:
-    cfg.TEST.IMAGES_AT_ONCE = 1
-    cfg = resolve_config(cfg)
-    write_checkpoint(folder / "model_final.pth", {"model": random_state(cfg), "trainer": describe_training(cfg)})
-    return folder / "model_final.pth"
+    tiny_config.TEST.IMAGES_AT_ONCE = 1
+    return write_result_of_training(tiny_config, tmp_path)
 
 
 def run(weights: Path, images: Path, output: Path, *more: object) -> None:
@@ -151,6 +143,7 @@ def test_a_killed_run_gives_the_same_files(weights: Path, images: Path, predicte
     assert (other / "semantic/top.png").stat().st_mtime_ns == before and read_tree(other) == expected
 
 
+@pytest.mark.end_to_end
 def test_processes_share_the_images_and_join_the_results(
     weights: Path, images: Path, predicted: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +166,41 @@ def test_new_images_are_added_and_other_settings_refused(weights: Path, images: 
     for change in (["--save", "semantic"], ["--save", "panoptic", "--opts", "TEST.DETECTIONS_PER_IMAGE", "5"]):
         with pytest.raises(SystemExit, match=r"--output .*out: .*another"):
             run(weights, images, tmp_path / "out", *change)
+
+
+def test_deleted_files_are_written_again_and_those_of_images_that_are_gone_listed(
+    weights: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, kinds = tmp_path / "out", ("--save", "json", "panoptic")
+    run(weights, images, out, *kinds)
+    expected = read_tree(out)
+    for name in ("panoptic/top.png", "confidence/a/street.png"):
+        (out / name).unlink()
+    untouched = (out / "json/b/street.json").stat().st_mtime_ns
+    run(weights, images, out, *kinds)
+    assert read_tree(out) == expected and (out / "json/b/street.json").stat().st_mtime_ns == untouched
+
+    (images / "a/street.png").unlink()
+    run(weights, images, out, *kinds)
+    outdated = (out / "outdated.txt").read_text().splitlines()
+    assert outdated == ["confidence/a/street.png", "json/a/street.json", "panoptic/a/street.png"]
+    assert "outdated.txt" in capsys.readouterr().err
+    assert len(read_json(out / "panoptic.json")["images"]) == 2
+    for name in outdated:
+        (out / name).unlink()
+    run(weights, images, out, *kinds)
+    assert not (out / "outdated.txt").exists()
+
+
+def test_a_second_process_is_refused(weights: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    process = hold_lock(tmp_path / "out")
+    try:
+        with pytest.raises(SystemExit, match=rf"--output .*process {process} .*`--output [^`]*out_2`"):
+            run(weights, images, tmp_path / "out", "--save", "semantic")
+    finally:
+        end_process(process)
+    assert not (tmp_path / "out/log").exists()
 
 
 def test_damaged_images_are_left_out_listed_and_limited(weights: Path, images: Path, tmp_path: Path) -> None:
@@ -226,7 +254,7 @@ def test_a_video_is_predicted_frame_by_frame(weights: Path, tmp_path: Path) -> N
 def test_a_format_of_what_the_model_does_not_predict_is_refused(
     correcting_config: CfgNode, images: Path, tmp_path: Path, forget_datasets: None
 ) -> None:
-    weights = write_weights(correcting_config, tmp_path)
+    weights = write_result_of_training(correcting_config, tmp_path)
     with pytest.raises(SystemExit, match=r"--save panoptic: .*sem_seg"):
         run(weights, images, tmp_path / "out", "--save", "panoptic")
     # A model that predicts its errors has a map of them, and labelme gets its semantic map.

@@ -14,7 +14,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from random_model import write_random_model
+from random_model import write_random_model, write_result_of_training
 from scipy.stats import spearmanr
 
 from unified_seg.commands import rank_by_error
@@ -292,6 +292,18 @@ def test_a_model_without_an_error_branch_ranks_by_entropy(
     assert summary["mean"].keys() == {"mean_entropy", "true_error"}
     printed = capsys.readouterr().out
     assert "ranked by entropy" in printed and "predicted error" not in printed
+
+
+def test_a_checkpoint_ranks_without_its_config_file(
+    command, correcting_config, tiny_dataset, tmp_path, forget_datasets
+):
+    source = ("--dataset", tiny_dataset.train, "--top", 2)
+    main(command(*source))
+    expected = read_ranking(tmp_path / "out")
+    weights = write_result_of_training(correcting_config, tmp_path)
+    main([str(word) for word in ["--weights", weights, *source, "--output", tmp_path / "other"]])
+    assert read_ranking(tmp_path / "other") == expected
+    assert json.loads((tmp_path / "other/summary.json").read_text())["config"] is None
 
 
 def test_a_detector_ranks_by_the_scores_of_its_detections(tiny_config, tiny_dataset, tmp_path):

@@ -36,6 +36,7 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: main(["--output", str(tmp_path / "out"), *arguments])
 
 
+@pytest.mark.end_to_end
 def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
     run("--train", "4", "--val", "3", "SOLVER.MAX_ITER", "2", *to_overrides(TINY))
     scores = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -64,6 +65,7 @@ def test_a_wrong_key_is_named_before_anything_is_made(run, tmp_path):
     assert not (tmp_path / "datasets").exists()
 
 
+@pytest.mark.end_to_end
 def test_a_training_that_fails_shows_why(run, capfd):
     with pytest.raises(SystemExit, match=r"the training failed, see .*train_net\.txt"):
         run("--train", "4", "--val", "2", "MODEL.SEM_SEG_HEAD.NAME", "NoHead")

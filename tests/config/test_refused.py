@@ -113,7 +113,10 @@ def test_analyze_model_unpickles_no_proposals(tiny_dataset: Any, tmp_path: Path)
     words = ["DATASETS.TRAIN", f"('{tiny_dataset.train}',)", "DATASETS.TEST", f"('{tiny_dataset.val}',)"]
     for key in ("MODEL.LOAD_PROPOSALS", "DATASETS.PROPOSAL_FILES_TEST"):
         words += [key, str(get_value(cfg, key))]
-    args = analyze_model_cli.parse_args(["--config-file", "", "--tasks", "flop", "--opts", *words])
+    (tmp_path / "empty.yaml").touch()
+    args = analyze_model_cli.parse_args(
+        ["--config-file", str(tmp_path / "empty.yaml"), "--tasks", "flop", "--opts", *words]
+    )
     with pytest.raises(ConfigError, match=r"MODEL\.LOAD_PROPOSALS"):
         analyze_model.run(args)
     assert not proof.exists()

@@ -74,6 +74,7 @@ def test_wrong_numbers_are_named(
     assert set(data.download.outputs) < data.files().keys()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", ["ade20k", "cityscapes"])
 def test_several_processes_write_the_same(name: str, prepared: Callable[..., Any], tmp_path: Path) -> None:
     data = prepared(name)
@@ -84,6 +85,7 @@ def test_several_processes_write_the_same(name: str, prepared: Callable[..., Any
         assert (parallel / file).read_bytes() == (data.root / file).read_bytes(), file
 
 
+@pytest.mark.end_to_end
 def test_it_is_a_command(prepared: Callable[..., Any], tmp_path: Path) -> None:
     data = prepared("coco_stuff10k")
     root = data.download.put(tmp_path / "coco/coco_stuff_10k")
@@ -94,6 +96,7 @@ def test_it_is_a_command(prepared: Callable[..., Any], tmp_path: Path) -> None:
     assert len(list(root.glob("annotations_detectron2/*/*.png"))) == 3
 
 
+@pytest.mark.end_to_end
 @every_data_set
 def test_it_trains_and_is_scored(
     name: str, prepared: Callable[..., Any], registered: Callable[..., tuple[str, str]], tiny_config: CfgNode

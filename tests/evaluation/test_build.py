@@ -122,6 +122,7 @@ def test_one_pass_gives_all_scores(record: dict, tmp_path: Path):
         "panoptic_seg.npz",
         "segments.npz",
         "sem_seg.npz",
+        "sem_seg_confidence.npz",
     ]
 
 

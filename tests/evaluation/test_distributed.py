@@ -6,6 +6,8 @@ import pytest
 from processes import run_script
 from two_processes import EVALUATORS, draw
 
+pytestmark = pytest.mark.end_to_end
+
 TASKS = {
     "sem_seg", "sem_seg_unfused", "bbox", "segm", "segm_unfused", "errors_segm", "cityscapes_instances", "panoptic_seg",
     "recognition",

@@ -3,11 +3,14 @@
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import torch
 from detectron2.config import CfgNode
 from torch import Tensor
 
 from unified_seg.training.run import run
+
+pytestmark = pytest.mark.end_to_end
 
 OWN_PARTS = ["subnets", "error_branch", "detail_branch"]
 

@@ -45,6 +45,7 @@ def test_keys_reach_the_loss_of_a_head(cfg: CfgNode) -> None:
         ("FOCUS", -1.0),
         ("HARD_SHARE", 1.5),
         ("DICE", -1.0),
+        ("UNDO_WEIGHTS", 0.5),  # of no weights
     ],
 )
 def test_invalid_values_name_the_key(cfg: CfgNode, key: str, value: object) -> None:
@@ -78,3 +79,26 @@ def test_no_weights_are_all_one() -> None:
     logits, targets = torch.randn(1, CLASSES, 4, 4), torch.randint(0, CLASSES, (1, 4, 4))
     loss = WeightedCrossEntropy()(logits, targets, IGNORE)
     torch.testing.assert_close(loss, mean_cross_entropy(logits, targets, IGNORE))
+
+
+@pytest.mark.parametrize("undo", [0.0, 0.5, 1.0])
+def test_weights_are_undone_in_the_predictions(undo: float) -> None:
+    # Of ten pixels with the same logits z, class i has 10 p_i. Their loss is, but for a factor,
+    # sum_i p_i w_i * -log softmax(z + u log w)_i. Its gradient is 0 where softmax(z + u log w) is p_i w_i, but for a
+    # factor: where softmax(z) is p_i w_i ** (1 - u).
+    counts, weights = torch.tensor([6, 3, 1]), torch.tensor([0.5, 1.0, 3.0])
+    targets = torch.arange(CLASSES).repeat_interleave(counts)[None, None]
+    pixel = (counts / 10 * weights ** (1 - undo)).log().requires_grad_()
+    logits = pixel[None, :, None, None].expand(1, CLASSES, 1, 10)
+    WeightedCrossEntropy(weights.tolist(), undo_weights=undo)(logits, targets, IGNORE).backward()
+    torch.testing.assert_close(pixel.grad, torch.zeros(CLASSES))
+
+
+def test_class_of_weight_0_has_no_offset() -> None:
+    loss = WeightedCrossEntropy([0.0, 1.0, 2.0], undo_weights=1.0)
+    assert loss(torch.zeros(1, CLASSES, 1, 1), torch.ones(1, 1, 1, dtype=torch.long), IGNORE).isfinite()
+
+
+def test_more_than_the_weights_cannot_be_undone() -> None:
+    with pytest.raises(ValueError, match="UNDO_WEIGHTS"):
+        WeightedCrossEntropy([1.0, 2.0, 3.0], undo_weights=1.5)

@@ -7,8 +7,10 @@ from detectron2.config import CfgNode
 from detectron2.modeling import build_model
 from torch import Tensor
 
+from unified_seg.checkpoint import write_checkpoint
 from unified_seg.config import dump_config
 from unified_seg.data.resolve import resolve_config
+from unified_seg.inference.training_description import describe_training
 
 _STATES: dict[tuple[str, int], dict[str, Tensor]] = {}
 
@@ -29,3 +31,10 @@ def write_random_model(cfg: CfgNode, folder: Path) -> tuple[Path, Path]:
     config.write_text(dump_config(cfg))
     torch.save({"model": random_state(cfg)}, weights)
     return config, weights
+
+
+def write_result_of_training(cfg: CfgNode, folder: Path) -> Path:
+    """Write a checkpoint with random weights that says of its training what a checkpoint says; return its path."""
+    cfg = resolve_config(cfg)
+    write_checkpoint(folder / "model_final.pth", {"model": random_state(cfg), "trainer": describe_training(cfg)})
+    return folder / "model_final.pth"

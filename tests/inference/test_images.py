@@ -107,3 +107,9 @@ def test_errors_of_one_file_are_collected_and_of_all_files_raised(capsys: pytest
         raise WriteError.from_error(OSError(errno.ENAMETOOLONG, "too long"), "c.png")
     with pytest.raises(DataError, match="4 of 9 images"):
         left_out.raise_any(9)
+
+
+def test_a_list_that_is_not_text_is_named_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("a.png\nb.png\n".encode("utf-16"))
+    with pytest.raises(DataError, match=r"list\.txt: line 1 .*UTF-8"):
+        find_images([str(tmp_path / "list.txt")])

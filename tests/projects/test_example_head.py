@@ -57,6 +57,7 @@ def run_folder(tiny_dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out"
 
 
+@pytest.mark.end_to_end
 def test_training_ends_with_scores_of_the_wrapper(run_folder: Path) -> None:
     content = json.loads((run_folder / "inference" / "results.json").read_text())
     scores = content["results"]["unified_toyscapes_demo_val"]
@@ -70,6 +71,7 @@ def test_training_ends_with_scores_of_the_wrapper(run_folder: Path) -> None:
     assert f"expected calibration error, %: ECE uncalibrated {calibration['ECE uncalibrated']:.2f}" in printed
 
 
+@pytest.mark.end_to_end
 def test_confidence_is_drawn_beside_both_predictions(run_folder: Path) -> None:
     overrides = ["MODEL.WEIGHTS", str(run_folder / "model_final.pth"), "MODEL.UNIFIED.OUTPUT", "compact"]
     predictor = Predictor(load_config(run_folder / "config.yaml", overrides))

@@ -134,6 +134,7 @@ def quality_command(run_folder, tiny_dataset, tmp_path):
     return build
 
 
+@pytest.mark.end_to_end
 def test_every_checkpoint_is_scored_once(detector_quality, quality_command, run_folder, tmp_path, monkeypatch):
     detector_quality.main(quality_command())
     file = tmp_path / "quality" / "detector_quality.json"
@@ -270,6 +271,7 @@ def test_coarse_maps_lose_what_is_thinner_than_half_a_cell(semantic_quality):
     assert semantic_quality.coarsen(labels, 2, table)[0].max() < table.num_semantic
 
 
+@pytest.mark.end_to_end
 def test_semantic_quality_scores_every_map_with_all_fusions(semantic_quality, run_folder, tiny_dataset, tmp_path):
     words = ["--config-file", run_folder / "config.yaml", "--dataset", tiny_dataset.val, "--output", tmp_path]
     semantic_quality.main([str(word) for word in (*words, "--opts", "MODEL.WEIGHTS", run_folder / "model_final.pth")])

@@ -33,6 +33,7 @@ def streets(tiny_dataset: Any, tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.end_to_end
 @pytest.mark.usefixtures("forget_datasets")
 def test_the_loop_labels_and_trains(
     loop: ModuleType, streets: Path, tiny_config: CfgNode, tiny_dataset: Any, tmp_path: Path, capsys: Any

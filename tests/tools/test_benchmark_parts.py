@@ -30,6 +30,7 @@ def first_comparison(benchmark_tool, part, *arguments):
     return args.command.make_comparisons(args)[0]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("command", "names", "words"),
     [
@@ -46,7 +47,7 @@ def first_comparison(benchmark_tool, part, *arguments):
         (["argmax"], ["label map, argmax(1)", "label map, max(1).indices"], "of its cells uniform"),
         (
             ["post", "--instances", "6"],
-            ["postprocessing, ScoreOrderFusion", "postprocessing, SemanticGuidedFusion"],
+            [f"postprocessing, {name}" for name in ("ScoreOrderFusion", "SemanticGuidedFusion", "EvidenceFusion")],
             "6 instances with soft 28x28 masks",
         ),
         (
@@ -92,6 +93,7 @@ def test_a_readme_without_markers_is_refused_before_measuring(benchmark_tool, tm
         benchmark_tool.benchmark.main(["argmax", "--size", "96x192", "--into", str(TOOLS / "benchmark.py")])
 
 
+@pytest.mark.end_to_end
 def test_memory_of_compiled_loops_is_that_of_a_later_call(benchmark_tool):
     """A process of its own prepares, and compiles before it measures: 4 MB of an array, not numba's 90 MB."""
     memory = benchmark_tool.memory

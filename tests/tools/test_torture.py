@@ -17,11 +17,13 @@ from campaigns.watched_process import WatchedProcess
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.end_to_end
 def test_payloads_of_every_kind_do_nothing(tmp_path: Path) -> None:
     outcome = run_campaign(Payloads(), 2 * len(PAYLOADS), 0, tmp_path)
     assert outcome.failures == [] and set(outcome.counts) == set(PAYLOADS)
 
 
+@pytest.mark.end_to_end
 def test_no_reader_sees_half_a_file(tmp_path: Path) -> None:
     outcome = run_campaign(Concurrency(), 6, 0, tmp_path)
     assert outcome.failures == [] and outcome.tried == 6
@@ -38,6 +40,7 @@ def test_damaged_checkpoints_are_found(campaign: type[Campaign], tmp_path: Path,
     assert outcome.failures == [] and set(outcome.counts) == set(KINDS)
 
 
+@pytest.mark.end_to_end
 def test_a_watched_process_tells_what_is_wrong(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

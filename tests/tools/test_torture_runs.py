@@ -8,6 +8,8 @@ from campaigns.campaign import run_campaign
 from campaigns.runs import comparison, kills, resumes, served
 from campaigns.runs.fork_server import ForkServer
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

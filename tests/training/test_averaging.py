@@ -93,6 +93,7 @@ def differ(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return any(not torch.equal(value, other[name]) for name, value in one.items())
 
 
+@pytest.mark.end_to_end
 def test_average_is_evaluated_saved_and_resumed(config: CfgNode, tmp_path: Path) -> None:
     whole = train(config, ITERATIONS)
     state = whole["trainer"]["average"]
@@ -113,6 +114,7 @@ def test_average_is_evaluated_saved_and_resumed(config: CfgNode, tmp_path: Path)
     assert "average" not in plain["trainer"]
 
 
+@pytest.mark.end_to_end
 def test_average_can_be_turned_off_and_on(config: CfgNode) -> None:
     first = train(config, 2)
     config.MODEL_EMA.ENABLED = False

@@ -10,10 +10,13 @@ from detectron2.config import CfgNode
 from example_heads import remove_outside_keys
 from safetensors.torch import load_file
 
-from unified_seg.checkpoint import read_checkpoint, write_checkpoint
+from unified_seg.checkpoint import files, read_checkpoint, write_checkpoint
+from unified_seg.checkpoint.integrity import check_archive
 from unified_seg.config import dump_config
 from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.run import run
+
+pytestmark = pytest.mark.end_to_end
 
 FINAL = "model_final.pth"
 
@@ -74,6 +77,20 @@ def test_a_damaged_end_is_written_again(
     assert after["iteration"] == 3 and after["model"].keys() == before.keys()
     if iterations == 4:
         assert all(torch.equal(value, before[name]) for name, value in after["model"].items())
+
+
+def test_a_resumed_run_reads_its_checkpoint_as_a_whole_once(
+    config: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+
+    def check(file: str) -> None:
+        checked.append(Path(file).name)
+        check_archive(file)
+
+    monkeypatch.setattr(files, "check_archive", check)
+    run(arguments(config, tmp_path, "--resume"))
+    assert checked.count(FINAL) == 1
 
 
 def test_a_run_without_a_good_file_does_not_start_anew(config: CfgNode, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
 from unified_seg.training.run import run
 
-pytestmark = pytest.mark.usefixtures("forget_datasets")
+pytestmark = [pytest.mark.usefixtures("forget_datasets"), pytest.mark.end_to_end]
 
 ROOT = Path(__file__).parents[2]
 SIZE = (64, 96)

@@ -14,6 +14,8 @@ from processes import run_ranks, run_script
 from unified_seg.structures.class_table import ClassTable
 from unified_seg_cli.train_net import parse_args
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parents[2]
 
 

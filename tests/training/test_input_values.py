@@ -55,6 +55,7 @@ def write_config(fields: Path, images: str = "images") -> Path:
     return config
 
 
+@pytest.mark.end_to_end
 def test_the_range_of_the_training_images_is_used_and_kept(fields: Path, load_script: Any) -> None:
     config = write_config(fields)
     run(["--config-file", str(config), *TINY, *SEMANTIC])
@@ -79,6 +80,7 @@ def test_the_range_of_the_training_images_is_used_and_kept(fields: Path, load_sc
     assert "DEFAULT_VALUE_RANGE was" not in (output / "log.txt").read_text()
 
 
+@pytest.mark.end_to_end
 def test_bands_are_trained_on_and_evaluated(fields: Path, load_script: Any) -> None:
     (fields / "bands").mkdir()
     for name in "ab":

@@ -19,6 +19,8 @@ from unified_seg.training.resume import check_resume
 from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer
 
+pytestmark = pytest.mark.end_to_end
+
 ITERATIONS = 4
 #: The names of Detectron2's and of this project's schedules, with keys that make them differ from a constant.
 SCHEDULES = {

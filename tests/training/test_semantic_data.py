@@ -13,6 +13,8 @@ from unified_seg.data.datasets.ade20k import register_ade20k
 from unified_seg.data.datasets.voc import register_voc
 from unified_seg.training.run import run
 
+pytestmark = pytest.mark.end_to_end
+
 NAMES = ["2007_000001", "2007_000002"]
 
 

@@ -21,6 +21,8 @@ from unified_seg.training.stages import run_stages
 from unified_seg.training.step import unwrap
 from unified_seg.training.trainer import Trainer
 
+pytestmark = pytest.mark.end_to_end
+
 INTERRUPT = Path(__file__).parents[1] / "helpers/interrupt_stages.py"
 BASE_PARTS = ["backbone", "sem_seg_head.base"]
 ITERATIONS = (4, 5, 6)

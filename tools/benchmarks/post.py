@@ -2,11 +2,10 @@
 
 The method is finish_image with compact output, timed with each fusion. The peer is the postprocessing of PanopticFPN:
 logits resized by a factor of four, sem_seg_postprocess, detector_postprocess, combine_semantic_and_instance_outputs.
-The semantic-guided fusion also matches, fills, and refines labels and masks, which the peer does not.
+The semantic-guided fusion and the one by evidence also match, fill, and refine labels and masks; the peer does not.
 
 The score-order fusion uses the label convention of the peer (0 = all things, 12 classes), so that both panoptic maps
-are comparable. The semantic-guided fusion uses the 19 classes of Cityscapes; the peer takes the first of them for all
-things.
+are comparable. The others use the 19 classes of Cityscapes; the peer takes the first of them for all things.
 """
 
 import argparse
@@ -20,7 +19,7 @@ from detectron2.structures import Boxes, Instances
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.fusion import PanopticFusion, ScoreOrderFusion, SemanticGuidedFusion
+from unified_seg.fusion import EvidenceFusion, PanopticFusion, ScoreOrderFusion, SemanticGuidedFusion
 from unified_seg.meta_arch.outputs import finish_image
 from unified_seg.meta_arch.predictions import ImagePrediction
 from unified_seg.structures.logit_map import LogitMap
@@ -42,40 +41,47 @@ def add_arguments(parser: ToolParser) -> None:
 def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
     """Return a comparison for each fusion; raises UserError for a size that is not a multiple of the stride."""
     check_size(args.size, STRIDE)
+    before_fusion = ("masks and labels before the fusion, but for ties", assert_equal_before_fusion)
     return [
-        _comparison(args, True, "masks, labels but for ties, segments of the panoptic maps", assert_equal_results),
-        _comparison(args, False, "masks and labels before the fusion, but for ties", assert_equal_before_fusion),
+        _comparison(
+            args, ScoreOrderFusion, "masks, labels but for ties, segments of the panoptic maps", assert_equal_results
+        ),
+        _comparison(args, SemanticGuidedFusion, *before_fusion),
+        _comparison(args, EvidenceFusion, *before_fusion),
     ]
 
 
-def _comparison(args: argparse.Namespace, separate: bool, equal: str, assert_equal: Callable[..., None]) -> Comparison:
+def _comparison(
+    args: argparse.Namespace, fusion: type[PanopticFusion], equal: str, assert_equal: Callable[..., None]
+) -> Comparison:
+    separate = fusion is ScoreOrderFusion
     table = separated_table() if separate else unified_table()
-    given = (args.size, args.instances, args.device, separate)
+    given = (args.size, args.instances, args.device)
     return Comparison(
-        name=f"postprocessing, {'ScoreOrderFusion' if separate else 'SemanticGuidedFusion'}",
+        name=f"postprocessing, {fusion.__name__}",
         against=PEER,
         inputs=f"a synthetic street (seed {SEED}), {args.size[0]}x{args.size[1]}: logits of {table.num_semantic} "
         f"classes at stride {STRIDE}, {args.instances} instances with soft 28x28 masks",
-        method=partial(prepare_method, *given),
-        peer=partial(prepare_peer, *given),
+        method=partial(prepare_method, *given, fusion),
+        peer=partial(prepare_peer, *given, separate),
         equal=equal,
-        assert_equal=partial(assert_equal, *given),
+        assert_equal=assert_equal,
     )
 
 
-def prepare_method(size: tuple[int, int], instances: int, device: str, separate: bool) -> Call:
-    """Prepare postprocessing with the score-order fusion if `separate`, else with the semantic-guided fusion."""
-    fusion: PanopticFusion
+def prepare_method(size: tuple[int, int], instances: int, device: str, fusion: type[PanopticFusion]) -> Call:
+    """Prepare postprocessing with a fusion."""
+    separate = fusion is ScoreOrderFusion
     if separate:
-        fusion = ScoreOrderFusion(class_table=separated_table(), stuff_area_limit=_stuff_area_limit(size))
+        built = ScoreOrderFusion(class_table=separated_table(), stuff_area_limit=_stuff_area_limit(size))
     else:
-        fusion = SemanticGuidedFusion(class_table=unified_table())
+        built = fusion(class_table=unified_table())
     logits, found = _head_outputs(size, instances, device, separate)
     return partial(
         finish_image,
         ImagePrediction(LogitMap.from_logits(logits, STRIDE, size), found),
         output_size=size,
-        fusion=fusion,
+        fusion=built,
         output_format="compact",
     )
 
@@ -114,9 +120,7 @@ def _stuff_area_limit(size: tuple[int, int]) -> int:
     return size[0] * size[1] // 512
 
 
-def assert_equal_results(
-    size: tuple[int, int], instances: int, device: str, separate: bool, method: dict[str, Any], peer: dict[str, Any]
-) -> None:
+def assert_equal_results(method: dict[str, Any], peer: dict[str, Any]) -> None:
     ties = _assert_equal_parts(method, peer)
     peer_ids, peer_infos = peer["panoptic_seg"]
     classes = {info["id"]: (info["isthing"], info["category_id"]) for info in peer_infos}
@@ -125,9 +129,7 @@ def assert_equal_results(
     assert_same_segments(ids, infos, peer_ids.cpu().numpy(), classes, leave_out=ties.cpu().numpy())
 
 
-def assert_equal_before_fusion(
-    size: tuple[int, int], instances: int, device: str, separate: bool, method: dict[str, Any], peer: dict[str, Any]
-) -> None:
+def assert_equal_before_fusion(method: dict[str, Any], peer: dict[str, Any]) -> None:
     _assert_equal_parts(method["unfused"], peer)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from unified_seg.checkpoint import pypi_weights  # noqa: F401 (registers pypi://)
 from unified_seg.checkpoint.downloads import fetch
-from unified_seg.checkpoint.files import CheckpointError, read_checkpoint, write_checkpoint
+from unified_seg.checkpoint.files import CheckpointError, check_is_file, read_checkpoint, write_checkpoint
 from unified_seg.checkpoint.integrity import find_not_finite
 from unified_seg.checkpoint.run_folder import find_newest_checkpoint, write_last_checkpoint
 from unified_seg.checkpoint.sources import as_checkpoint
@@ -57,23 +57,30 @@ class Checkpointer(DetectionCheckpointer):
         self.complete = complete
         self.required = frozenset(required)
         self._source = ""
+        self._is_checked = False
 
-    def load(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def load(self, path: str, *args: Any, is_checked: bool = False, **kwargs: Any) -> dict[str, Any]:
         """Load a local file, a URL or pypi://<name>, see `DetectionCheckpointer.load`.
+
+        Args:
+            path: of the weights.
+            args, kwargs: see `DetectionCheckpointer.load`.
+            is_checked: see `read_checkpoint`.
 
         Raises:
             CheckpointError: the file is missing, damaged, differs from the digest in its URL, or is not a checkpoint;
                 none of its weights fits the model, or, with `complete`, not all, or not all that are `required`; one
-                is NaN or infinite; it holds a ResNet of another depth, or another EfficientNet.
+                is NaN or infinite, or not a floating-point number; it holds a ResNet of another depth, or another
+            EfficientNet.
         """
         if not path and self.required:
             raise CheckpointError(
                 f"MODEL.WEIGHTS is empty: {len(self.required)} parameters and buffers that SOLVER.TRAIN_PARTS freezes "
                 f"must come from weights, for example {min(self.required)}"
             )
-        if path and not is_url(path) and not Path(path).is_file():
-            raise CheckpointError(f"weights {path}: there is no such file")
-        self._source = path
+        if path and not is_url(path):
+            check_is_file(path)
+        self._source, self._is_checked = path, is_checked
         local = str(fetch(path)) if is_url(path) else path
         return super().load(local, *args, **kwargs)
 
@@ -109,11 +116,19 @@ class Checkpointer(DetectionCheckpointer):
         self._load_model({"model": dict(weights)})
 
     def _load_file(self, filename: str) -> dict[str, Any]:
-        checkpoint = as_checkpoint(read_checkpoint(filename))
+        checkpoint = as_checkpoint(read_checkpoint(filename, is_checked=self._is_checked))
         weights = checkpoint["model"]
         if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
             raise CheckpointError(f"weights {filename}: expected names with tensors, got {weights!r:.80}")
         return checkpoint
+
+    def _convert_ndarray_to_tensor(self, state_dict: dict[str, Any]) -> None:
+        super()._convert_ndarray_to_tensor(state_dict)
+        # Here their names are those of the model, and PyTorch would drop imaginary parts and take False for 0.
+        for name, value in self.model.state_dict().items():
+            found = state_dict.get(name)
+            if found is not None and value.is_floating_point() and not found.is_floating_point():
+                raise ValueError(f"{name} is a tensor of {found.dtype}, expected floating-point numbers")
 
     def _load_model(self, checkpoint: dict[str, Any]) -> Any:
         matched_by_suffix = checkpoint.get("matching_heuristics", False)

@@ -19,6 +19,7 @@ from unified_seg.checkpoint.integrity import DamagedError, append_digest, check_
 from unified_seg.checkpoint.safetensors_files import SUFFIX, is_safetensors, read_safetensors, write_safetensors
 from unified_seg.errors import UserError
 from unified_seg_files import escape_unprintable, hash_file, open_regular, write_atomically
+from unified_seg_files.reading import NOT_REGULAR
 
 # The globals that a pickled dictionary of numpy arrays (Detectron2's model zoo) refers to.
 ARRAY_GLOBALS = {
@@ -37,19 +38,39 @@ class CheckpointError(UserError, RuntimeError):
     """A weight file that can't be used; the message names it."""
 
 
-def read_checkpoint(file: str | Path, *, mmap: bool = False) -> dict[str, Any]:
+def check_is_file(path: str | Path, where: str = "weights") -> None:
+    """Check that a path is that of a regular file.
+
+    Args:
+        path: of weights.
+        where: the option or key that names it, for the message.
+
+    Raises:
+        CheckpointError: nothing is there, or a folder, FIFO, socket or device.
+    """
+    path = Path(path)
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise CheckpointError(f"{where} {path}: a folder; name a file, such as {path / 'model_final.pth'}")
+    raise CheckpointError(f"{where} {path}: {NOT_REGULAR if path.exists() else 'there is no such file'}")
+
+
+def read_checkpoint(file: str | Path, *, mmap: bool = False, is_checked: bool = False) -> dict[str, Any]:
     """Read a file of tensors (PyTorch, safetensors) or, if its name ends in .pkl, of numpy arrays (the model zoo's).
 
     Args:
         file: a local file.
         mmap: leave tensors on the disk until they are used; for readers of a few values of a PyTorch file.
+        is_checked: the file was read before; its digest, for which it is read as a whole, is not compared again.
 
     Raises:
-        CheckpointError: the file can't be read, is damaged (see `integrity`), holds anything but arrays and plain
-            containers, or no dictionary, or claims more memory than its size.
+        CheckpointError: there is no such file; it can't be read, is damaged (see `integrity`), holds anything but
+            arrays and plain containers, or no dictionary, or claims more memory than its size.
     """
+    check_is_file(file)
     try:
-        loaded = _read(file, mmap)
+        loaded = _read(file, mmap, is_checked)
         check_sizes(loaded)
     except DamagedError as error:
         raise CheckpointError(f"weights {file}: damaged: {error}; copy or download it again") from None
@@ -61,13 +82,14 @@ def read_checkpoint(file: str | Path, *, mmap: bool = False) -> dict[str, Any]:
     return loaded
 
 
-def _read(file: str | Path, mmap: bool) -> Any:
+def _read(file: str | Path, mmap: bool, is_checked: bool) -> Any:
     if str(file).endswith(".pkl"):
         with open_regular(file) as opened:
             return _ArrayUnpickler(opened, encoding="latin1").load()
     if is_safetensors(file):
         return read_safetensors(file)
-    check_archive(file)
+    if not is_checked:
+        check_archive(file)
     return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
 
 

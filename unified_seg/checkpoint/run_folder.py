@@ -35,6 +35,10 @@ class NewestCheckpoint(NamedTuple):
     iterations: int
     refused: tuple[str, ...] = ()
 
+    def read(self) -> dict[str, Any]:
+        """Return its content, with tensors that stay on the disk until they are used."""
+        return read_checkpoint(self.file, mmap=True, is_checked=True)
+
 
 def find_newest_checkpoint(
     folder: str | Path, is_of_run: Callable[[Mapping[str, Any]], bool] = lambda state: True

@@ -17,11 +17,11 @@ from tabulate import tabulate
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from unified_seg import load_config
 from unified_seg.checkpoint import Checkpointer
 from unified_seg.data.pipeline.loaders import build_test_loader
 from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
+from unified_seg.inference.training_description import load_model_config
 
 # detectron2.utils.analysis wraps the same counters, but in Detectron2 0.6 importing it needs Caffe2.
 COUNTERS = {
@@ -152,9 +152,9 @@ def build(cfg: CfgNode, required: bool) -> nn.Module:
 
 def run(args: argparse.Namespace) -> None:
     overrides = ["DATALOADER.NUM_WORKERS", "0", *args.opts]
-    cfg = load_config(args.config_file, overrides, defaults=["MODEL.UNIFIED.OUTPUT", "compact"])
+    cfg = load_model_config(args.weights, overrides, config_file=args.config_file, dataset=args.dataset)
     cfg = resolve_config(cfg, for_inference=True)
-    model = build(cfg, required="MODEL.WEIGHTS" in args.opts)
+    model = build(cfg, required=bool(args.weights) or "MODEL.WEIGHTS" in args.opts)
     for task in args.tasks:
         if task == "structure":
             print(model)

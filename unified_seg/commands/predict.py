@@ -1,6 +1,7 @@
 """Predict images into files."""
 
 import argparse
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,13 @@ from unified_seg.inference.files.pictures import PictureWriter
 from unified_seg.inference.files.prediction_run import PredictionRun
 from unified_seg.inference.files.sources import FileSource, RecordSource, Source, VideoSource, check_names
 from unified_seg.inference.files.writers import InstanceWriter, JsonWriter, PanopticWriter, SemanticWriter, Writer
+from unified_seg.inference.images import make_writable
 from unified_seg.inference.training_description import load_model_config
-from unified_seg.meta_arch import UnifiedSegmentor
+from unified_seg.meta_arch.kept_logits import keep_logits
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.training.launch import join_torchrun
+from unified_seg.training.lifecycle.lock import lock_folder
+from unified_seg.training.lifecycle.processes import call_in_first
 from unified_seg_files import hash_file
 
 WRITERS: dict[str, type[Writer]] = {
@@ -106,13 +110,13 @@ def build_writers(args: argparse.Namespace, table: ClassTable, tasks: list[str],
 
 def run(args: argparse.Namespace) -> None:
     cfg = setup(args)
-    with join_torchrun(cfg.MODEL.DEVICE):
+    with join_torchrun(cfg.MODEL.DEVICE), ExitStack() as stack:
+        call_in_first(lambda: make_writable(args.output))
+        call_in_first(lambda: stack.enter_context(lock_folder(args.output, "--output")))
         source, table = find_source(args, cfg)
         predictor = Predictor(cfg)
         if "json" in args.save:
-            for module in predictor.model.modules():
-                if isinstance(module, UnifiedSegmentor):
-                    module.keeps_logits = True
+            stack.enter_context(keep_logits(predictor.model))
         table = table or predictor.classes
         writers = build_writers(args, table, list_tasks(cfg), predictor)
         prediction = PredictionRun(args.output, source, describe_settings(args, cfg))

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from unified_seg import load_config
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
 from unified_seg.config.heads import nested_heads
 from unified_seg.data.datasets.registration import dataset_classes
@@ -25,6 +24,7 @@ from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import LeftOutFiles, find_records, make_writable
+from unified_seg.inference.training_description import load_model_config
 from unified_seg.meta_arch.pooled_features import POOLED_FEATURES, add_pooled_features
 from unified_seg.reporting.contact_sheet import arrange_tiles, choose_cell, fit_into_cell, make_tile, write_jpeg
 from unified_seg.reporting.diversity import choose_diverse
@@ -55,9 +55,11 @@ def setup(args: argparse.Namespace) -> CfgNode:
     """Read the config of the model.
 
     Raises:
+        CheckpointError: weights that can't be read, or without a config.
         ConfigError: the config can't be used, or its error branch can't be used with it.
     """
-    cfg = make_inference_config(load_config(args.config_file, args.opts))
+    cfg = load_model_config(args.weights, args.opts, config_file=args.config_file, dataset=args.dataset)
+    cfg = make_inference_config(cfg)
     cfg.defrost()
     predicts_errors = ERROR_HEAD in nested_heads(cfg)
     for key, is_on in (("TEST.AUG.ENABLED", cfg.TEST.AUG.ENABLED), ("TEST.WINDOW.SIZE", cfg.TEST.WINDOW.SIZE)):
@@ -66,8 +68,6 @@ def setup(args: argparse.Namespace) -> CfgNode:
             raise ConfigError(f"{key}: must be {off}, errors are only predicted for a whole image in a single view")
     # The compact output has the error probabilities, the other one the logits of all classes.
     cfg.MODEL.UNIFIED.OUTPUT = "compact" if predicts_errors else "detectron2"
-    if args.dataset:
-        cfg.DATASETS.TEST = (args.dataset,)
     return resolve_config(cfg)
 
 
@@ -272,7 +272,7 @@ def run(args: argparse.Namespace) -> None:
     draw_sheet(args.output / "contact_sheet.jpg", model, ranked[: args.top], left_out)
     comparison = compare_rankings(ranked)
     summary = summarize(ranked, comparison)
-    source = {"config": args.config_file, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}
+    source = {"config": args.config_file or None, "weights": cfg.MODEL.WEIGHTS, "dataset": args.dataset}
     write_json(args.output / "summary.json", {**source, "threshold": model.threshold, **summary})
     by = "predicted error" if model.predicts_errors else "entropy"
     print(f"{len(ranked)} images ranked by {by}: {args.output}")
@@ -280,6 +280,7 @@ def run(args: argparse.Namespace) -> None:
         known = (comparison, summary["images_with_truth"], model.predicts_errors)
         print(describe(*known))
         if args.into is not None:
-            table = format_table(*known, dataset=args.dataset, config_file=args.config_file)
+            model_file = args.config_file or cfg.MODEL.WEIGHTS
+            table = format_table(*known, dataset=args.dataset, model_file=model_file)
             replace_table(args.into, MARKERS, table)
     left_out.raise_any(len(records))

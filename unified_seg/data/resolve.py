@@ -7,6 +7,7 @@ from typing import Any
 from detectron2.config import CfgNode
 
 from unified_seg.config import ConfigError, Stage, get_value, make_inference_config, read_stages, replace_values
+from unified_seg.config.ranges import check_ranges
 from unified_seg.config.refused import check_refused
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.alignment import common_classes
@@ -30,13 +31,14 @@ def resolve_config(cfg: CfgNode, *, for_inference: bool = False) -> CfgNode:
         A frozen config.
 
     Raises:
-        ConfigError: INPUT keys that do not fit MODEL.PIXEL_MEAN; no training set, an unknown one, data sets whose
-            classes differ, an invalid entry of DATASETS.CUSTOM; for inference also invalid stages.
+        ConfigError: a number out of its range; INPUT keys that do not fit MODEL.PIXEL_MEAN; no training set, an unknown
+            one, data sets whose classes differ, an invalid entry of DATASETS.CUSTOM; for inference also invalid stages.
         DataError: an invalid file of classes.
     """
     if for_inference:
         cfg = make_inference_config(cfg)
     check_refused(cfg)  # again, for configs that Detectron2 read
+    check_ranges(cfg)
     ImageReader.from_config(cfg)  # raises ConfigError for channels and ranges that do not fit
     set_max_pixels(cfg.INPUT.MAX_PIXELS)
     register_custom(cfg.DATASETS.CUSTOM, get_datasets_root(), cfg.DATASETS.TRAIN)

@@ -4,6 +4,7 @@ K = classes; N = images; H, W = an image.
 """
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,25 @@ import numpy as np
 from unified_seg.config.heads import earlier_predictions
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, find_semantic_file, read_semantic_ground_truth
 from unified_seg.data.problems import DataError
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, check_unfused
+from unified_seg.evaluation.base import (
+    Output,
+    PerImageEvaluator,
+    Record,
+    Scores,
+    SparseCounts,
+    check_unfused,
+    sum_counts,
+)
+from unified_seg.evaluation.confidence import count_confidences
 from unified_seg.evaluation.model_outputs import read_labels
 from unified_seg.evaluation.tables import format_class_table
+from unified_seg.ops.levels import LEVELS
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix, merge_categories
 from unified_seg_files import write_arrays
+
+#: The key of an image's item with the counts of `count_confidences`, and of the file with those of all images.
+CONFIDENCE = "confidence"
+CONFIDENCE_FILE = "sem_seg_confidence.npz"
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +48,8 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
 
     For each of these tasks it also writes a file <task>.npz: `confusion` (K, K) int64, rows ground truth, columns
     prediction; `per_image` (N, 3, K) int64: pixels of each class in the intersection, the ground truth and the
-    prediction, of labeled pixels; `image_ids` (N,); `class_names` (K,).
+    prediction, of labeled pixels; `image_ids` (N,); `class_names` (K,). If the outputs have logits, the file
+    sem_seg_confidence.npz has `counts` (256, 2), see `count_confidences`.
 
     Args:
         table: the classes.
@@ -53,6 +69,9 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
             except ValueError as error:
                 raise DataError(f"{find_semantic_file(record)}: {error}") from None
             result[task] = SparseCounts.from_array(confusion, valid_pixels)
+        confidences = count_confidences(output, ground_truth, self.table.ignore_label)
+        if confidences is not None:
+            result[CONFIDENCE] = SparseCounts.from_array(confidences, valid_pixels)
         return result
 
     def summarize(self, items: dict[Any, dict[str, SparseCounts]]) -> dict[str, Scores]:
@@ -75,7 +94,14 @@ class SemanticEvaluator(PerImageEvaluator[dict[str, SparseCounts]]):
             if task == "sem_seg":
                 self.notes = [self._describe_void(of_task)]
             logger.info("%s by class:\n%s", task, format_class_table(results[task], ("IoU", "ACC")))
+        self._save_confidences([item[CONFIDENCE] for item in items.values() if CONFIDENCE in item])
         return results
+
+    def _save_confidences(self, items: Sequence[SparseCounts]) -> None:
+        file = self.output_folder / CONFIDENCE_FILE
+        file.unlink(missing_ok=True)
+        if items:
+            write_arrays(file, counts=sum_counts(items, (LEVELS, 2)))
 
     def _describe_void(self, items: dict[Any, SparseCounts]) -> str:
         """Return a line with the share of the pixels that have no class in the ground truth, and log it."""

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from unified_seg.inference.pipeline import Stage, run_pipeline
 from unified_seg.inference.prediction_stage import prediction_stage
+from unified_seg.meta_arch.kept_logits import keep_logits
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,11 @@ def evaluate_on_dataset(
         model = model.module  # the same weights on each process, and nothing to exchange
     evaluator.reset()
     start = time.perf_counter()
-    with inference_context(model), prediction_stage(lambda batch: (batch, model(batch)), model, at_once) as predict:
+    with (
+        inference_context(model),
+        keep_logits(model),
+        prediction_stage(lambda batch: (batch, model(batch)), model, at_once) as predict,
+    ):
         score = Stage(torch.no_grad()(lambda pair: evaluator.process(*pair)))
         steps = run_pipeline(loader, predict, score)
         for _, future in tqdm(steps, title, len(loader), unit="img", disable=None if show_progress else True):

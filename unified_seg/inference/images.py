@@ -62,7 +62,7 @@ def iterate_images(text: str) -> Iterator[Path]:
     Relative paths in a list start at the folder of the list.
 
     Raises:
-        DataError: no image.
+        DataError: no image, or a list that is not text.
     """
     path = Path(text).expanduser()
     if path.is_dir():
@@ -89,7 +89,9 @@ def _expand_pattern(path: Path) -> Iterator[Path]:
 
 def _read_list(path: Path) -> Iterator[Path]:
     with open_regular(path) as file:
-        for line in file:
+        for number, line in enumerate(file, start=1):
+            if b"\0" in line:
+                raise DataError(f"--input {path}: line {number} has a NUL byte: write one path a line, as UTF-8 text")
             if name := os.fsdecode(line).strip():
                 yield path.parent / Path(name).expanduser()
 

@@ -160,14 +160,14 @@ def describe(comparison: RankComparison, images: int, predicts_errors: bool) -> 
 
 
 def format_table(
-    comparison: RankComparison, images: int, predicts_errors: bool, *, dataset: str, config_file: str
+    comparison: RankComparison, images: int, predicts_errors: bool, *, dataset: str, model_file: str
 ) -> str:
     """Format the comparison as Markdown, with its source; see `describe`."""
     lines = [[words, str(interval)] for words, interval in _name_intervals(comparison, predicts_errors)]
     headers = ["ranked by", "rank correlation with the true error"]
     table = tabulate(lines, headers, tablefmt="github", disable_numparse=True)
     return (
-        f"{table}\n\n- {images} images of `{dataset}`, `{Path(config_file).as_posix()}`; in brackets the "
+        f"{table}\n\n- {images} images of `{dataset}`, `{Path(model_file).as_posix()}`; in brackets the "
         "95 % bootstrap interval over the images."
     )
 

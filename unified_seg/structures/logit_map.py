@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -33,6 +35,19 @@ Size = tuple[int, int]
 Bands = Iterator[tuple[int, Tensor]]
 
 
+class LogitSample(NamedTuple):
+    """Logits at some cells, and the pixels of the output in whose middle these cells are.
+
+    Attributes:
+        logits: (K, r, c).
+        rows, columns: (r,) and (c,) int64.
+    """
+
+    logits: Tensor
+    rows: np.ndarray
+    columns: np.ndarray
+
+
 @dataclass(frozen=True)
 class LogitMap:
     """Logits of an image on the grid of the network's input.
@@ -44,6 +59,7 @@ class LogitMap:
         stride: input pixels per pixel of the logits.
         input_size: height and width of the network's input, without the padding at its right and bottom.
         mirrored: whether the network's input was the image flipped horizontally.
+        held: all logits (K, h, w); None if they are predicted each time they are read.
     """
 
     bands: Callable[[], Bands]
@@ -51,12 +67,13 @@ class LogitMap:
     stride: int
     input_size: Size
     mirrored: bool = False
+    held: Tensor | None = None
 
     @classmethod
     def from_logits(cls, logits: Tensor, stride: int, input_size: Size, mirrored: bool = False) -> "LogitMap":
         """Create the map of logits (K, h, w)."""
         grid_size = (logits.shape[1], logits.shape[2])
-        return cls(partial(_one_band, logits), grid_size, stride, input_size, mirrored)
+        return cls(partial(_one_band, logits), grid_size, stride, input_size, mirrored, logits)
 
     @classmethod
     def from_windows(cls, predict: Predict, windows: SlidingWindows, stride: int, input_size: Size) -> "LogitMap":
@@ -116,6 +133,21 @@ class LogitMap:
             parts[0].append(sample_levels(probabilities, chosen, rows, columns))
             parts[1].append(sample_levels(sums, group_of[chosen.long()], rows, columns))
         return _join(parts[0]), _join(parts[1])
+
+    def sample(self, output_size: Size, limit: int) -> LogitSample | None:
+        """Return the logits of evenly spaced cells, at most so many; None if that needs a prediction, or of a mirrored
+        input.
+        """
+        if self.held is None or self.mirrored:
+            return None
+        seen = [min(-(-side // self.stride), cells) for side, cells in zip(self.input_size, self.grid_size)]
+        step = max(1, math.ceil(math.sqrt(seen[0] * seen[1] / limit)))
+        rows, columns = (np.arange(step // 2, cells, step) for cells in seen)
+        pixels = [
+            np.minimum((cells + 0.5) * self.stride * length / side, length - 1).astype(np.int64)
+            for cells, length, side in zip((rows, columns), output_size, self.input_size)
+        ]
+        return LogitSample(self.held[:, step // 2 : seen[0] : step, step // 2 : seen[1] : step], *pixels)
 
     def find_cell(self, output_size: Size) -> float:
         """Return the side of a cell of the logits in pixels of the output."""

@@ -12,14 +12,13 @@ from detectron2.config import CfgNode
 from detectron2.engine import DefaultTrainer
 from detectron2.utils import comm
 
-from unified_seg.checkpoint import read_checkpoint
 from unified_seg.checkpoint.run_state import read_config_text, read_iterations, read_trainer_state
 from unified_seg.config import Change, ConfigError, Stage, find_changes, get_value, load_dump, read_stages
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.hints import format_hint
 from unified_seg.inference.value_range import adopt_value_range
-from unified_seg.training.lifecycle.identity import find_checkpoint, has_checkpoints, is_final
+from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, has_checkpoints, is_final
 from unified_seg_files import read_bytes
 
 OTHER_START = "a resumed run continues with the weights of its checkpoint"
@@ -58,11 +57,12 @@ class _Progress:
     changes: list[Change]
 
 
-def check_resume(cfg: CfgNode) -> list[Change]:
+def check_resume(cfg: CfgNode, find: FindCheckpoint = find_checkpoint) -> list[Change]:
     """Compare a config with those of the checkpoints from which its run is going to be resumed.
 
     Args:
         cfg: a resolved config.
+        find: finds the checkpoint of a folder.
 
     Returns:
         The changes that take effect; none if there is no checkpoint, so that the run starts from its beginning.
@@ -82,7 +82,8 @@ def check_resume(cfg: CfgNode) -> list[Change]:
             f"the weights of the one before; set {format_hint('SOLVER.STAGES', [*filter(None, before)])}, or start "
             f"another run without --resume: {_hint_at_other_folder(cfg)}"
         )
-    progress = [_find_progress(stages, number, before) for number in range(num_skipped_stages(stages), len(stages))]
+    numbers = range(num_skipped_stages(stages), len(stages))
+    progress = [_find_progress(stages, number, before, find) for number in numbers]
     effective: dict[str, Change] = {}
     late: list[tuple[_Progress, Change]] = []
     for stage in progress:
@@ -99,13 +100,13 @@ def check_resume(cfg: CfgNode) -> list[Change]:
     return list(effective.values())
 
 
-def keep_value_range(cfg: CfgNode) -> CfgNode:
+def keep_value_range(cfg: CfgNode, find: FindCheckpoint) -> CfgNode:
     """Return the config with the range of values of the checkpoint from which its run resumes, if INPUT has none.
 
     It stays even if the training images have other values now, to which the weights do not belong.
     """
-    found = find_checkpoint(cfg.OUTPUT_DIR)
-    return cfg if found is None else adopt_value_range(cfg, read_checkpoint(found.file, mmap=True), found.file)
+    found = find(cfg.OUTPUT_DIR)
+    return cfg if found is None else adopt_value_range(cfg, found.read(), found.file)
 
 
 def list_stage_folders(cfg: CfgNode) -> list[str]:
@@ -127,14 +128,16 @@ def _read_earlier_stages(cfg: CfgNode) -> dict[str, Stage]:
     return {stage.name: stage for stage in stages}
 
 
-def _find_progress(stages: Sequence[Stage], number: int, before: Mapping[str, Stage]) -> _Progress:
+def _find_progress(
+    stages: Sequence[Stage], number: int, before: Mapping[str, Stage], find: FindCheckpoint
+) -> _Progress:
     """Return the progress of a stage, given the stages of the run as it was started last."""
     stage, is_last = stages[number], number == len(stages) - 1
-    found = find_checkpoint(stage.config.OUTPUT_DIR)
+    found = find(stage.config.OUTPUT_DIR)
     checkpoint: Path | None
     if found is not None:
         checkpoint = found.file
-        state = read_checkpoint(checkpoint, mmap=True)
+        state = found.read()
         trainer = read_trainer_state(state, checkpoint)
         iterations, saved = read_iterations(state, checkpoint), load_dump(read_config_text(trainer, checkpoint))
     else:

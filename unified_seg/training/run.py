@@ -5,7 +5,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from detectron2.config import CfgNode
@@ -19,7 +19,13 @@ from unified_seg.evaluation import EvaluationError
 from unified_seg.html_reports.evaluation.evaluated_config import report_evaluation
 from unified_seg.inference.trained_model import load_trained_model
 from unified_seg.training.launch import launch
-from unified_seg.training.lifecycle.identity import check_unused, is_restarted, set_run_aside
+from unified_seg.training.lifecycle.identity import (
+    FindCheckpoint,
+    check_unused,
+    find_checkpoint,
+    is_restarted,
+    set_run_aside,
+)
 from unified_seg.training.lifecycle.lock import lock_folder
 from unified_seg.training.lifecycle.processes import call_in_first
 from unified_seg.training.lifecycle.schedule import resolve_schedule
@@ -58,33 +64,37 @@ def train_or_evaluate(args: argparse.Namespace) -> Any:
     Raises:
         UserError: the config, the data or the weights can't be used; another process writes to OUTPUT_DIR.
     """
+    find = cache(find_checkpoint)
     with ExitStack() as stack:
-        cfg, resume, changes = setup(args, stack)
+        cfg, resume, changes = setup(args, stack, find)
         if args.eval_only:
             return evaluate(resolve_config(cfg, for_inference=True))
         try:
-            return train(cfg, resume)
+            return train(cfg, resume, find)
         except CheckpointError as error:
             if architecture := [str(change) for change in changes if change.key.startswith("MODEL.")]:
                 raise CheckpointError(f"{error}; changed since it was written: {'; '.join(architecture)}") from None
             raise
 
 
-def train(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
+def train(cfg: CfgNode, resume: bool, find: FindCheckpoint) -> OrderedDict[str, Any] | None:
     """Train, in stages if the config has some."""
     if cfg.SOLVER.STAGES:
-        return run_stages(cfg, resume=resume)
-    trainer = Trainer(keep_value_range(cfg) if resume else cfg)
-    trainer.resume_or_load(resume=resume)
+        return run_stages(cfg, resume, find)
+    trainer = Trainer(keep_value_range(cfg, find) if resume else cfg)
+    trainer.resume_or_load(resume, find)
     return trainer.train()
 
 
-def setup(args: argparse.Namespace, stack: ExitStack) -> tuple[CfgNode, bool, list[Change]]:
+def setup(
+    args: argparse.Namespace, stack: ExitStack, find: FindCheckpoint = find_checkpoint
+) -> tuple[CfgNode, bool, list[Change]]:
     """Read and resolve the config, take the folder of the run, and set up logging.
 
     Args:
         args: the command line.
         stack: gives the folder back when it is closed.
+        find: finds the checkpoint of a folder.
 
     Returns:
         The config; whether the run is resumed; and what has changed in the config since the checkpoint from which it
@@ -105,7 +115,7 @@ def setup(args: argparse.Namespace, stack: ExitStack) -> tuple[CfgNode, bool, li
         resume = resume or comm.all_gather(is_restarted(cfg.OUTPUT_DIR))[0]
         if resume:
             # Before the config of the earlier run is overwritten.
-            changes = check_resume(cfg)
+            changes = check_resume(cfg, find)
             warnings += [f"{change}; it takes effect from here on" for change in changes]
         else:
             call_in_first(lambda: clear_folder(cfg, args.set_aside))

@@ -14,7 +14,8 @@ from detectron2.utils import comm
 from detectron2.utils.env import seed_all_rng
 from torch import nn
 
-from unified_seg.checkpoint import Checkpointer, CheckpointError, read_checkpoint
+from unified_seg.checkpoint import Checkpointer, read_checkpoint
+from unified_seg.checkpoint.files import check_is_file
 from unified_seg.checkpoint.run_state import read_seconds, read_trainer_state
 from unified_seg.config import ConfigError, Stage, dump_config
 from unified_seg.config.refused import is_url
@@ -23,7 +24,7 @@ from unified_seg.data.resolve import resolve_stages
 from unified_seg.evaluation import add_to_results
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
-from unified_seg.training.lifecycle.identity import find_checkpoint, is_final, provide_run_id
+from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, is_final, provide_run_id
 from unified_seg.training.lifecycle.processes import call_in_first
 from unified_seg.training.lifecycle.schedule import resolve_schedule
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
@@ -35,13 +36,14 @@ from unified_seg.training.trainer import Trainer, get_required_weights, get_resu
 logger = logging.getLogger(__name__)
 
 
-def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
+def run_stages(cfg: CfgNode, resume: bool, find: FindCheckpoint = find_checkpoint) -> OrderedDict[str, Any] | None:
     """Train the stages of SOLVER.STAGES one after another.
 
     Args:
         cfg: a full config.
         resume: continue from the stage and the checkpoint at which an earlier run was interrupted; otherwise every
             stage starts from its beginning. Stages up to the last one that has a RESULT are never trained.
+        find: finds the checkpoint of a folder.
 
     Returns:
         The results of the last stage's evaluation; None on other processes than the first.
@@ -55,7 +57,7 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
         logger.warning(f"SOLVER.STAGES: {', '.join(unused)} of STAGES not used")
     check_stages(stages)
     num_skipped = num_skipped_stages(stages)
-    first, checkpoint = find_position(stages) if resume else (num_skipped, None)
+    first, checkpoint = find_position(stages, find) if resume else (num_skipped, None)
     results = None
     for number, stage in enumerate(stages):
         title = f"stage {stage.name} ({number + 1} of {len(stages)})"
@@ -68,7 +70,7 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
             logger.info(f"{title}: {f'resumes from {checkpoint}' if is_resumed else 'starts from its beginning'}")
             if stage is not stages[-1]:
                 call_in_first(partial(_prepare_folder, stage, cfg.OUTPUT_DIR))
-            trainer = _make_trainer(stage, resume)
+            trainer = _make_trainer(stage, resume, find)
             results = trainer.train()
             # Its hooks refer to it; it must not keep its model on the GPU while the next stage is trained.
             del trainer
@@ -80,7 +82,7 @@ def run_stages(cfg: CfgNode, resume: bool) -> OrderedDict[str, Any] | None:
     return results
 
 
-def find_position(stages: Sequence[Stage]) -> tuple[int, str | None]:
+def find_position(stages: Sequence[Stage], find: FindCheckpoint) -> tuple[int, str | None]:
     """Return the number, from 0, of the stage at which a run goes on, and the name of its checkpoint, if it has one.
 
     A stage that has a checkpoint shows that those before it are complete, whatever is left of their folders.
@@ -90,7 +92,7 @@ def find_position(stages: Sequence[Stage]) -> tuple[int, str | None]:
     """
     start = num_skipped_stages(stages)
     for number in range(len(stages) - 1, start - 1, -1):
-        found = find_checkpoint(stages[number].config.OUTPUT_DIR)
+        found = find(stages[number].config.OUTPUT_DIR)
         if found is not None:
             is_complete = is_final(found) and number < len(stages) - 1
             return (number + 1, None) if is_complete else (number, found.file.name)
@@ -107,8 +109,8 @@ def check_stages(stages: Sequence[Stage]) -> None:
         CheckpointError: a RESULT that does not exist; frozen parts that the model of the stage before lacks.
     """
     for stage in stages:
-        if stage.result and not is_url(stage.result) and not Path(stage.result).is_file():
-            raise CheckpointError(f"STAGES.{stage.name}.RESULT: {stage.result}: there is no such file")
+        if stage.result and not is_url(stage.result):
+            check_is_file(stage.result, f"STAGES.{stage.name}.RESULT:")
     models = [_build_model(stage) for stage in stages]
     _check_order(stages, models)
     first, *later = stages[num_skipped_stages(stages) :]
@@ -163,12 +165,12 @@ def _check_order(stages: Sequence[Stage], models: Sequence[nn.Module]) -> None:
         raise ConfigError(f"SOLVER.STAGES: out of order: {outdated[min(outdated)]}")
 
 
-def _make_trainer(stage: Stage, resume: bool) -> Trainer:
+def _make_trainer(stage: Stage, resume: bool, find: FindCheckpoint) -> Trainer:
     if stage.config.SEED >= 0:
         # The result is the same whether the stages before were trained in this process or in another.
         seed_all_rng(stage.config.SEED + comm.get_rank())
-    trainer = Trainer(keep_value_range(stage.config) if resume else stage.config)
-    trainer.resume_or_load(resume)
+    trainer = Trainer(keep_value_range(stage.config, find) if resume else stage.config)
+    trainer.resume_or_load(resume, find)
     return trainer
 
 

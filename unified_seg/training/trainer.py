@@ -47,7 +47,7 @@ from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.hooks import Evaluation, MetricsWriter, PictureSamples, ProgressBar, leave_out_nan
 from unified_seg.training.lifecycle.best_score import BestCheckpoint, EarlyStopping, find_metric
 from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, load_process_state
-from unified_seg.training.lifecycle.identity import find_checkpoint, provide_run_id
+from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, provide_run_id
 from unified_seg.training.lifecycle.loop import TrainingLoop
 from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, MetricsFile, drop_lines_from
 from unified_seg.training.lifecycle.processes import broadcast_buffers, distribute
@@ -173,15 +173,19 @@ class Trainer(TrainingLoop):
         self._last_eval_results = self.test(self.cfg, self.evaluated_model)
         return leave_out_nan(self._last_eval_results or {})
 
-    def resume_or_load(self, resume: bool = True) -> None:
+    def resume_or_load(self, resume: bool = True, find: FindCheckpoint = find_checkpoint) -> None:
         """Resume from the newest good checkpoint of the run in OUTPUT_DIR if there is one, else load MODEL.WEIGHTS.
+
+        Args:
+            resume: whether to look for a checkpoint.
+            find: finds it.
 
         Raises:
             CheckpointError: as `Checkpointer.load` and `find_checkpoint` do; the resumed run had another model or
                 optimizer.
             ConfigError: the resumed run has more iterations than SOLVER.MAX_ITER.
         """
-        found = find_checkpoint(self.cfg.OUTPUT_DIR) if resume else None
+        found = find(self.cfg.OUTPUT_DIR) if resume else None
         self.checkpointer.complete = found is not None
         if found is None:
             self.checkpointer.load(self.cfg.MODEL.WEIGHTS, checkpointables=[])
@@ -190,7 +194,7 @@ class Trainer(TrainingLoop):
             for reason in found.refused:
                 logger.warning(f"--resume: not from the newest checkpoint: {reason}")
             self.iter = -1
-            rest = self.checkpointer.load(str(found.file))
+            rest = self.checkpointer.load(str(found.file), is_checked=True)
             self.resumed_from = found.file.name
             self.start_iter = self.checkpoints.num_complete = self.iter + 1
             if self.iter < 0:

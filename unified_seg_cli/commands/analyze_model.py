@@ -1,11 +1,11 @@
 """Print the parameters, multiply-adds and activations of each part of a model, or its structure.
 
     python tools/analyze_model.py --tasks parameter flop --config-file configs/toyscapes/unified_demo.yaml
-    python tools/analyze_model.py --tasks flop activation --num-images 20 --config-file ... \\
-        MODEL.WEIGHTS output/demo/model_final.pth
+    python tools/analyze_model.py --tasks flop activation --weights output/demo/model_final.pth \\
+        --dataset unified_toyscapes_val --num-images 20
 
-The work of a detector depends on what it finds, so the counts are averages over the first images of DATASETS.TEST, or
-over random images of the test size if that data set is not on disk or with --random.
+The work of a detector depends on what it finds, so the counts are averages over the first images of --dataset, or of
+the config's DATASETS.TEST; or over random images of the test size if there is none on disk, or with --random.
 """
 
 import argparse
@@ -19,7 +19,8 @@ TASKS = ("flop", "activation", "parameter", "structure")
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = ToolParser(__doc__)
     parser.add_argument("--tasks", choices=TASKS, nargs="+", required=True)
-    parser.add_config_file("the config of the model")
+    parser.add_model_source()
+    parser.add_dataset("a registered data set with images to count on", default=None)
     num_images = parser.add_count("--num-images", "images to average the counts over", default=10)
     parser.add_alias("--num-inputs", num_images)
     parser.add_alias("-n", num_images)

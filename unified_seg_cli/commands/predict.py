@@ -16,8 +16,9 @@
     pictures   pictures/<name>.jpg, as tools/demo.py draws them
     labelme    labelme/<name>.json, polygons to correct by hand
 
-The same command again goes on where it was stopped. Images that can't be read are left out; they are listed at the end
-and in left_out.txt, and the exit code is then 1. See docs/inference.md.
+The same command again goes on where it was stopped, and predicts images again whose files were deleted; outdated.txt
+lists files of images that are gone. Images that can't be read are left out; they are listed at the end and in
+left_out.txt, and the exit code is then 1. See docs/inference.md.
 """
 
 import argparse

@@ -1,8 +1,7 @@
 """Rank images by how wrong or unsure a model is about them, to choose which images to label next.
 
-    python tools/rank_by_error.py --config-file config.yaml --input 'unlabeled/*.jpg' --output output/ranking \\
-        --opts MODEL.WEIGHTS output/corrected/model_final.pth
-    python tools/rank_by_error.py --config-file config.yaml --dataset unified_toyscapes_val --output ... --opts ...
+    python tools/rank_by_error.py --weights output/corrected/model_final.pth --input unlabeled/ --output output/ranking
+    python tools/rank_by_error.py --weights ... --dataset unified_toyscapes_val --output output/ranking
 
 A model with a head that predicts its errors (ErrorCorrectionHead) ranks by these, any other one by its entropy. The
 folder gets ranking.csv, with one line for each image:
@@ -32,7 +31,7 @@ from unified_seg_cli import ToolParser, run_command
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = ToolParser(__doc__)
-    parser.add_config_file()
+    parser.add_model_source()
     parser.add_image_source()
     parser.add_output()
     parser.add_count("--top", "images to label next, which are on the contact sheet", default=12)

@@ -210,7 +210,7 @@ contents = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(contents | st.fixed_dictionaries({}, optional={"size": st.just([6, 8]) | contents, "counts": contents}))
 def test_any_json_gives_a_mask_or_an_error(segmentation: Any):
     try:

@@ -14,6 +14,7 @@ from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer
 
 
+@pytest.mark.end_to_end
 def test_training_and_evaluation_write_it(tiny_config: CfgNode, tmp_path: Path) -> None:
     config, weights = write_random_model(tiny_config, tmp_path)
     report = Path(tiny_config.OUTPUT_DIR) / "inference" / "report.html"

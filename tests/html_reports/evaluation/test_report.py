@@ -119,9 +119,10 @@ def test_page_shows_scores_errors_and_images(report: Path) -> None:
         "AP50 lost",
     ):
         assert words in page.text, words
-    # Nine images with four pictures each, the confusion matrix, and four plots.
+    # Nine images with four pictures each, the confusion matrix, and five plots.
     kinds = [source.partition(";")[0].removeprefix("data:image/") for source in page.sources]
-    assert kinds.count("jpeg") == 9 * 4 and kinds.count("svg+xml") == 1 + 4
+    assert kinds.count("jpeg") == 9 * 4 and kinds.count("svg+xml") == 1 + 5
+    assert any(text.startswith("Calibration of the semantic map") for text in page.alternatives)
     # The best images are perfect.
     assert page.text.count("PQ 100.00 %") == 3 and page.text.count("no error") == 3
 
@@ -147,6 +148,7 @@ def test_models_are_side_by_side_with_intervals(drawn: tuple[Streets, list[Scene
     assert "Largest" not in page.text  # from the first to the last nothing changes
 
 
+@pytest.mark.end_to_end
 @pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed")
 class TestInBrowser:
     """What only a browser can tell."""

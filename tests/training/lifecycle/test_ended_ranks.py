@@ -14,6 +14,8 @@ from processes import run_ranks
 
 from unified_seg.config import dump_config
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def config(tiny_config: CfgNode, tiny_dataset, tmp_path: Path) -> CfgNode:

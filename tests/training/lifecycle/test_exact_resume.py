@@ -14,6 +14,8 @@ from detectron2.utils.env import seed_all_rng
 from unified_seg.training.lifecycle.signals import TrainingStopped
 from unified_seg.training.trainer import Trainer
 
+pytestmark = pytest.mark.end_to_end
+
 ITERATIONS = 7
 
 

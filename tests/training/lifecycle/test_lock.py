@@ -6,28 +6,11 @@ from pathlib import Path
 
 import pytest
 from detectron2.config import CfgNode
+from held_lock import end_process, hold_lock
 
 from unified_seg.config import ConfigError, dump_config
 from unified_seg.training.lifecycle.lock import lock_folder
 from unified_seg.training.run import run
-
-
-def hold_lock(folder: Path) -> int:
-    """Return the process that has the lock of a folder."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with lock_folder(folder):
-            os.write(writer, b"x")
-            time.sleep(60)
-        os._exit(0)
-    os.read(reader, 1)
-    return child
-
-
-def kill(process: int) -> None:
-    os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
 
 
 def test_a_second_process_is_refused_and_the_first_one_named(tmp_path: Path) -> None:
@@ -40,7 +23,7 @@ def test_a_second_process_is_refused_and_the_first_one_named(tmp_path: Path) -> 
         with lock_folder(hint):
             pass
     finally:
-        kill(process)
+        end_process(process)
     # The lock of a killed process is gone.
     with lock_folder(tmp_path):
         assert str(os.getpid()) in (tmp_path / "run.lock").read_text()
@@ -61,7 +44,7 @@ def test_children_of_a_killed_process_do_not_hold_its_lock(tmp_path: Path) -> No
             os.write(writer, str(worker).encode())
             time.sleep(60)
     worker = int(os.read(reader, 20))
-    kill(child)
+    end_process(child)
     try:
         with lock_folder(tmp_path):
             pass
@@ -78,7 +61,7 @@ def test_nothing_runs_beside_a_training_in_its_folder(tmp_path: Path, tiny_confi
         with pytest.raises(SystemExit, match=rf"ConfigError: OUTPUT_DIR.*process {process} "):
             run(["--config-file", str(tmp_path / "run.yaml"), *flags])
     finally:
-        kill(process)
+        end_process(process)
     assert [file.name for file in Path(tiny_config.OUTPUT_DIR).iterdir()] == ["run.lock"]
 
 

@@ -9,14 +9,13 @@ from io import BytesIO
 from itertools import product
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from unified_seg.evaluation.confusion_axes import COLORS, NORM, draw_percentages, name_classes
 from unified_seg.heads.confusion_groups.matrix import compute_rates
 
 MOST_NUMBERED = 40  # classes; the cells of more are too small for numbers
@@ -29,9 +28,6 @@ _SMALLEST_SIDE = 300  # pixels of a matrix, so that the title fits above few cla
 _GAP = 30  # pixels between matrices
 _BAR = 16  # pixels, the width of the color bar
 _LETTER = 10  # pixels of a letter of a title, at most, on average
-# Of 0 to 100 %. A linear scale would hide the few percent of confusion beside the diagonal.
-_NORM = PowerNorm(0.4, 0, 100)
-_COLORS = colormaps["Blues"].with_extremes(bad="0.9")
 _OUTLINES = ("tab:red", "tab:green", "tab:orange", "tab:purple", "tab:brown", "tab:pink", "tab:olive", "tab:cyan")
 
 
@@ -76,14 +72,17 @@ def make_figure(
         if confusion.shape != (size, size):
             raise ValueError(f"{title}: the confusion matrix of {size} classes must be square, got {confusion.shape}")
         axes = figure.add_axes((index * (side + _GAP) / width, 0, side / width, 1))
-        _draw_matrix(axes, 100 * compute_rates(confusion)[np.ix_(order, order)])
+        percent = 100 * compute_rates(confusion)[np.ix_(order, order)]
+        _draw_matrix(axes, percent)
         names = [class_names[label] for label in order] if side >= size * _NAMED else []
-        _name_classes(axes, names, with_rows=index == 0)
+        name_classes(axes, names, 9 if len(names) <= MOST_NUMBERED else 7, with_rows=index == 0)
+        if np.isnan(percent).all(axis=1).any():
+            axes.set_xlabel("prediction; hatched: not in the ground truth")
         for number, group in enumerate(groups):
             _outline(axes, [order.index(label) for label in group], _OUTLINES[number % len(_OUTLINES)])
         axes.set_title(textwrap.fill(title, side // _LETTER), fontsize=11, parse_math=False)
     bar = figure.add_axes((1 - _BAR / width, 0, _BAR / width, 1))
-    figure.colorbar(ScalarMappable(_NORM, _COLORS), cax=bar, ticks=[0, 1, 2, 5, 10, 20, 50, 100], format="%d %%")
+    figure.colorbar(ScalarMappable(NORM, COLORS), cax=bar, ticks=[0, 1, 2, 5, 10, 20, 50, 100], format="%d %%")
     return figure
 
 
@@ -99,28 +98,10 @@ def order_by_group(groups: Sequence[Iterable[int]], num_classes: int) -> list[in
 
 
 def _draw_matrix(axes: Axes, percent: np.ndarray) -> None:
-    axes.imshow(percent, cmap=_COLORS, norm=_NORM, aspect="auto", interpolation="nearest")
-    absent = np.isnan(percent).all(axis=1)
-    for row in np.flatnonzero(absent):
+    draw_percentages(axes, percent, number_size=8 if len(percent) <= MOST_NUMBERED else 0)
+    for row in np.flatnonzero(np.isnan(percent).all(axis=1)):
         corner = (-0.5, row - 0.5)
         axes.add_patch(Rectangle(corner, len(percent), 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0))
-    axes.set_xlabel("prediction" + ("; hatched: not in the ground truth" if absent.any() else ""))
-    if len(percent) > MOST_NUMBERED:
-        return
-    for row, column in np.argwhere(np.rint(np.nan_to_num(percent)) > 0):
-        value = percent[row, column]
-        color = "white" if _NORM(value) > 0.71 else "black"  # the one with more contrast
-        axes.text(column, row, f"{value:.0f}", size=8, color=color, ha="center", va="center")
-
-
-def _name_classes(axes: Axes, names: Sequence[str], with_rows: bool) -> None:
-    places, size = range(len(names)), 9 if len(names) <= MOST_NUMBERED else 7
-    # No formulas: a name may have a dollar sign.
-    axes.set_xticks(places, names, rotation=90, size=size, parse_math=False)
-    axes.set_yticks(places, names if with_rows else [], size=size, parse_math=False)
-    axes.tick_params(length=0)
-    if with_rows:
-        axes.set_ylabel("ground truth")
 
 
 def _outline(axes: Axes, places: Sequence[int], color: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from unified_seg.data.io.text_files import read_json_object
 from unified_seg.evaluation.instances.evaluator import COUNTS_FILE, DIAGNOSIS_FILE
+from unified_seg.evaluation.semantic import CONFIDENCE_FILE
 from unified_seg_files import read_arrays
 
 Tasks = Mapping[str, Mapping[str, float]]  # task -> metric -> percent
@@ -27,12 +28,14 @@ class SemanticCounts:
         per_image: (N, 3, K) int64, pixels in the intersection, the ground truth and the prediction.
         image_ids: N.
         class_names: K.
+        confidences: (256, 2) int64, see `count_confidences`; None if the outputs had no logits.
     """
 
     confusion: np.ndarray
     per_image: np.ndarray
     image_ids: list[Any]
     class_names: list[str]
+    confidences: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,9 @@ def read_evaluation(name: str, tasks: Tasks, folder: Path) -> EvaluatedModel:
     if "sem_seg" in tasks:
         arrays = ("confusion", "per_image", "image_ids", "class_names")
         confusion, per_image, ids, names = read_arrays(folder / "sem_seg.npz", arrays)
-        semantic = SemanticCounts(confusion, per_image, ids.tolist(), names.tolist())
+        file = folder / CONFIDENCE_FILE
+        confidences = read_arrays(file, ("counts",))[0] if file.is_file() else None
+        semantic = SemanticCounts(confusion, per_image, ids.tolist(), names.tolist(), confidences)
     if "panoptic_seg" in tasks:
         per_image, ids, names = read_arrays(folder / "panoptic_seg.npz", ("per_image", "image_ids", "class_names"))
         errors, classes, areas, iou = read_arrays(folder / "segments.npz", ("errors", "classes", "areas", "iou"))

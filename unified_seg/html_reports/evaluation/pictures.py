@@ -95,7 +95,7 @@ def draw_case(record: Record, outputs: Sequence[Output], names: Sequence[str], t
     for name, output, pixels, caption in zip(names, outputs, drawn[1:], captions[1:]):
         pictures.append(_encode(pixels, caption))
         found = _name_errors(kind, record, ground_truth, output, table)
-        title = f"{name}: errors" if len(names) > 1 else "errors, numbered as below"
+        title = f"{name}: errors" if len(names) > 1 else "errors, numbered as above"
         pictures.append(_encode(_draw_errors(small, found[:MAX_NAMED], found[MAX_NAMED:]), title))
         texts = [error.text for error in found[:MAX_NAMED]]
         errors.append(Errors(name, count_kinds(found), texts, len(found) - len(texts)))

@@ -5,16 +5,18 @@ K = classes.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import cycle
 
 import numpy as np
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
 from scipy.spatial.distance import squareform
 
+from unified_seg.evaluation.confusion_axes import draw_percentages, name_classes
 from unified_seg.html_reports.evaluation.files import EvaluatedModel, SemanticCounts
 from unified_seg.html_reports.figures import COLORS, HEIGHT, WIDTH, add_axes, draw_figures
+from unified_seg.ops.metrics.calibration import Bin, bin_levels, compute_calibration_error
 from unified_seg_files import escape_unprintable
 
 # With more classes the cells of a confusion matrix have no room for numbers.
@@ -40,9 +42,13 @@ def draw_evaluation(
         figures["Segments found, by their area in the ground truth"] = lambda: _draw_sizes(models)
     if any(m.instances is not None for m in models):
         figures["Precision over recall of instances, the mean over the classes"] = lambda: _draw_curves(models)
-    if any(m.instances is not None and m.instances.diagnosis["calibration"] for m in models):
-        title = "Calibration of the scores: below the diagonal they promise too much"
-        figures[title] = lambda: _draw_calibration(models)
+    for what, title, find_bins in (
+        ("detection", "Calibration of detections", _bin_scores),
+        ("pixel", "Calibration of the semantic map", _bin_confidences),
+    ):
+        bins_of = {model.name: bins for model in models if (bins := find_bins(model))}
+        if bins_of:
+            figures[f"{title}: below the diagonal it promises too much"] = partial(_draw_calibration, bins_of, what)
     return draw_figures(figures)
 
 
@@ -128,27 +134,43 @@ def _draw_curves(models: Sequence[EvaluatedModel]) -> Figure:
     return figure
 
 
-def _draw_calibration(models: Sequence[EvaluatedModel]) -> Figure:
+def _bin_scores(model: EvaluatedModel) -> list[Bin]:
+    """Return the bins of the scores of detections."""
+    calibration = model.instances.diagnosis["calibration"] if model.instances is not None else None
+    bins = calibration["bins"] if calibration else []
+    return [Bin(*each["score"], each["mean_score"], each["precision"], each["detections"]) for each in bins]
+
+
+def _bin_confidences(model: EvaluatedModel) -> list[Bin]:
+    """Return the bins of the confidences of pixels."""
+    counts = model.semantic.confidences if model.semantic is not None else None
+    return [] if counts is None else bin_levels(counts)
+
+
+def _draw_calibration(bins_of: Mapping[str, Sequence[Bin]], what: str) -> Figure:
+    """Draw how often predictions of a confidence are right.
+
+    Args:
+        bins_of: by the name of the model; with one model also how many predictions are in each.
+        what: has the confidence, such as "pixel".
+    """
     figure = Figure(figsize=(WIDTH, HEIGHT))
     (axes,) = add_axes(figure)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    for model, color, marker in zip(models, cycle(COLORS), cycle(_MARKERS)):
-        calibration = model.instances.diagnosis["calibration"] if model.instances is not None else None
-        if not calibration:
-            continue
-        score, precision = ([each[key] for each in calibration["bins"]] for key in ("mean_score", "precision"))
-        axes.plot(score, precision, color=color, marker=marker, label=escape_unprintable(model.name))
-        if len(models) == 1:
-            largest = max(each["detections"] for each in calibration["bins"])
-            for each in calibration["bins"]:
-                low, high = each["score"]
-                height = 0.25 * each["detections"] / largest
-                axes.bar((low + high) / 2, height, 0.9 * (high - low), color="0.85", zorder=0)
+    for (name, bins), color, marker in zip(bins_of.items(), cycle(COLORS), cycle(_MARKERS)):
+        label = f"{escape_unprintable(name)}, expected error {100 * compute_calibration_error(bins):.1f} %"
+        confidences, accuracies = [each.confidence for each in bins], [each.accuracy for each in bins]
+        axes.plot(confidences, accuracies, color=color, marker=marker, label=label)
+        if len(bins_of) == 1:
+            largest = max(each.number for each in bins)
+            for each in bins:
+                width = 0.9 * (each.high - each.low)
+                axes.bar((each.low + each.high) / 2, 0.25 * each.number / largest, width, color="0.85", zorder=0)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("score of the detection" + ("; gray: how many detections" if len(models) == 1 else ""))
+    axes.set_xlabel(f"confidence of the {what}" + (f"; gray: how many {what}s" if len(bins_of) == 1 else ""))
     axes.set_ylabel("share that is right")
-    _add_legend(figure, len(models))
+    _add_legend(figure, 2)
     return figure
 
 
@@ -172,18 +194,7 @@ def _draw_confusion(counts: SemanticCounts) -> Figure:
     side = min(12.0, max(2.5, 0.32 * len(names)))
     figure = Figure(figsize=(side, side))
     axes = figure.subplots()
-    norm = PowerNorm(0.4, 0, 100)  # a linear scale would hide the few percent beside the diagonal
-    axes.imshow(percent, cmap="Blues", norm=norm, interpolation="nearest")
-    size = min(8.0, 72 * side / max(1, len(names)))
-    # Dollar signs in names start no formula.
-    axes.set_xticks(range(len(names)), names, rotation=90, size=size, parse_math=False)
-    axes.set_yticks(range(len(names)), names, size=size, parse_math=False)
-    axes.tick_params(length=0)
-    axes.set_xlabel("prediction")
-    axes.set_ylabel("ground truth")
-    if len(names) <= _MOST_NUMBERED:
-        for row, column in np.argwhere(np.rint(percent) > 0):
-            value = percent[row, column]
-            color = "white" if norm(value) > 0.71 else "black"
-            axes.text(column, row, f"{value:.0f}", size=7, color=color, ha="center", va="center")
+    draw_percentages(axes, percent, number_size=7 if len(names) <= _MOST_NUMBERED else 0)
+    axes.set_aspect("equal")
+    name_classes(axes, names, min(8.0, 72 * side / max(1, len(names))))
     return figure

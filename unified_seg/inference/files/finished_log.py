@@ -40,7 +40,7 @@ class FinishedLog:
 
     def __init__(self, folder: Path, rank: int = 0):
         self.folder = folder
-        self._files = sorted(folder.glob("*.jsonl"))
+        self._files = sorted(folder.glob("*.jsonl"), key=lambda file: (file.name != COMPLETE, file.name))
         self._hashes, self._places = self._read()
         starts = 1 + max((int(file.stem.split("-")[0]) for file in self._files if file.name != COMPLETE), default=0)
         self._own = folder / f"{starts:04d}-{rank:04d}.jsonl"
@@ -99,7 +99,7 @@ class FinishedLog:
                     yield opened[number].readline()
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return (N,) the hashes of finished names, ascending, and (N, 2) the file and the place of each line."""
+        """Return (N,) the hashes of finished names, ascending, and (N, 2) the file and the place of their last line."""
         hashes, places = array("Q"), array("q")
         for number, path in enumerate(self._files):
             with path.open("rb") as file:
@@ -109,8 +109,17 @@ class FinishedLog:
                         hashes.append(int(line[:HASH_DIGITS], 16))
                         places.extend((number, place))
                     place += len(line)
-        found, first = np.unique(np.frombuffer(hashes, dtype=np.uint64), return_index=True)
-        return found, np.frombuffer(places, dtype=np.int64).reshape(-1, 2)[first]
+        found, last = np.unique(np.frombuffer(hashes, dtype=np.uint64)[::-1], return_index=True)
+        return found, np.frombuffer(places, dtype=np.int64).reshape(-1, 2)[::-1][last]
+
+    def read_any(self) -> dict[str, Any]:
+        """Return the entry of one image; {} if none is finished."""
+        if not len(self):
+            return {}
+        number, place = self._places[0]
+        with self._files[number].open("rb") as file:
+            file.seek(place)
+            return parse_entry(file.readline())
 
     def _find(self, name: str) -> int | None:
         value = np.uint64(hash_name(name))
@@ -121,5 +130,8 @@ class FinishedLog:
 def read_complete(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the entries of a log after `FinishedLog.compact`, in the order of the images."""
     with (folder / COMPLETE).open("rb") as file:
-        for line in file:
-            yield json.loads(line[HASH_DIGITS + 1 :])
+        yield from map(parse_entry, file)
+
+
+def parse_entry(line: bytes) -> dict[str, Any]:
+    return json.loads(line[HASH_DIGITS + 1 :])

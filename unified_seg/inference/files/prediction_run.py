@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from unified_seg.data.io.text_files import read_json_object, write_json
 from unified_seg.data.problems import DataError, WriteError
 from unified_seg.errors import UserError
 from unified_seg.inference.files.finished_log import FinishedLog, hash_name, read_complete
-from unified_seg.inference.files.sources import Item, Source
+from unified_seg.inference.files.result_files import ResultFiles
+from unified_seg.inference.files.sources import Item, Source, get_name
 from unified_seg.inference.files.writers import PredictedImage, Writer
 from unified_seg.inference.images import LeftOutFiles, make_writable
 from unified_seg.inference.predictor import Predictor
 from unified_seg_files import escape_unprintable, remove_leftovers, write_text
 
-LOG, SETTINGS, LEFT_OUT = "log", "settings.json", "left_out.txt"
+LOG, SETTINGS, LEFT_OUT, OUTDATED = "log", "settings.json", "left_out.txt", "outdated.txt"
+# The entry of an image in the log: the folders with its files, and their suffixes.
+SUFFIXES = "suffixes"
 
 
 class PredictionRun:
@@ -50,7 +54,9 @@ class PredictionRun:
         comm.synchronize()
 
     def predict(self, predictor: Predictor, writers: Sequence[Writer], max_left_out: int) -> int:
-        """Predict the images that are not finished, and write the JSONs of all images.
+        """Predict the images that are not finished or whose files are gone, and write the JSONs of all images.
+
+        Files of images that are no longer in the source, or can no longer be read, stay; outdated.txt lists them.
 
         Args:
             predictor: the model.
@@ -65,12 +71,17 @@ class PredictionRun:
         """
         left_out = LeftOutFiles(max_left_out)
         log = FinishedLog(self.log_folder, comm.get_rank())
+        files = ResultFiles(self.folder, log.read_any().get(SUFFIXES, {}))
+
+        def is_todo(key: str) -> bool:
+            return is_own(key) and not (key in log and files.has_all(get_name(key)))
+
+        todo = sum(map(is_todo, self.source.iterate_keys()))
         comm.synchronize()  # all have read what is finished before one of them appends
-        todo = sum(self._is_own(key, log) for key in self.source.iterate_keys())
         if len(log) > 0 and comm.is_main_process():
             logging.getLogger(__name__).info(f"{self.folder}: {len(log)} images are finished already")
         finish = ImageFinisher(writers)
-        items = (item for item in self.source if self._is_own(item.key, log))
+        items = (item for item in self.source if is_todo(item.key))
         predicted = predictor.predict_all(items, lambda item: read_item(predictor, item), finish)
         show = None if comm.is_main_process() else True
         for item, future in tqdm(predicted, "predicting", todo, unit="img", disable=show):
@@ -84,22 +95,21 @@ class PredictionRun:
         if not comm.is_main_process():
             return 0
         total = self._join(writers)
-        if left_out.errors:
-            causes = [f"{escape_unprintable(error)}\n" for error in left_out.errors]
-            write_text(self.folder / LEFT_OUT, "".join(causes))
-        else:
-            (self.folder / LEFT_OUT).unlink(missing_ok=True)
+        write_list(self.folder / LEFT_OUT, left_out.errors)
         left_out.raise_any(total + len(left_out.errors))
         return total
 
-    @staticmethod
-    def _is_own(key: str, log: FinishedLog) -> bool:
-        """Return whether this process is to predict an image: the hashes of keys share the images out."""
-        return hash_name(key) % comm.get_world_size() == comm.get_rank() and key not in log
-
     def _join(self, writers: Sequence[Writer]) -> int:
-        """Write the JSONs of all finished images, and return their number."""
-        total = FinishedLog(self.log_folder).compact(self.source.iterate_keys())
+        """Write outdated.txt and the JSONs of all finished images, and return their number."""
+        log = FinishedLog(self.log_folder)
+        files = ResultFiles(self.folder, log.read_any().get(SUFFIXES, {}))
+        finished = (get_name(key) for key in self.source.iterate_keys() if key in log)
+        others = sorted(files.find_others(finished))
+        write_list(self.folder / OUTDATED, others)
+        if others:
+            note = f"{len(others)} files are of images that are gone or were left out: {self.folder / OUTDATED}"
+            tqdm.write(escape_unprintable(note), file=sys.stderr)
+        total = log.compact(self.source.iterate_keys())
         for writer in writers:
             writer.join(lambda key: (entry[key] for entry in read_complete(self.log_folder)))
         return total
@@ -143,11 +153,25 @@ class ImageFinisher:
         try:
             for writer in self.writers:
                 entry.update(writer.write(predicted))
+            entry[SUFFIXES] = {folder: suffix for writer in self.writers for folder, suffix in writer.suffixes.items()}
             return json.dumps(entry, allow_nan=False)
         except OSError as error:
             raise WriteError.from_error(error, f"{item.file_name}: its results") from None
         except ValueError as error:
             raise error if isinstance(error, DataError) else DataError(f"{item.file_name}: {error}") from None
+
+
+def write_list(file: Path, lines: Sequence[object]) -> None:
+    """Write a file with these lines; remove it if there are none."""
+    if lines:
+        write_text(file, "".join(f"{escape_unprintable(line)}\n" for line in lines))
+    else:
+        file.unlink(missing_ok=True)
+
+
+def is_own(key: str) -> bool:
+    """Return whether this process is to predict an image: the hashes of keys share the images out."""
+    return hash_name(key) % comm.get_world_size() == comm.get_rank()
 
 
 def read_item(predictor: Predictor, item: Item) -> np.ndarray:

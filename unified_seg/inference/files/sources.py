@@ -141,6 +141,11 @@ def make_key(name: str, version: str) -> str:
     return f"{name}\0{version}"
 
 
+def get_name(key: str) -> str:
+    """Return the name of the image of a key, see `Item.name`."""
+    return key.partition("\0")[0]
+
+
 def find_version(file: str | os.PathLike[str]) -> str:
     """Return the path of a file with its size and time of change; the path alone if it can't be read."""
     path = os.path.abspath(file)

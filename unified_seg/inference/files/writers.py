@@ -68,6 +68,8 @@ class Writer:
     def __init__(self, folder: Path, table: ClassTable):
         self.folder = folder
         self.table = table
+        #: The folders to which it has written, with the suffix of the files there.
+        self.suffixes: dict[str, str] = {}
 
     def write(self, predicted: PredictedImage) -> Json:
         """Write the files of an image, and return its entries of joined JSONs by key.
@@ -83,6 +85,7 @@ class Writer:
 
     def find_path(self, kind: str, item: Item, suffix: str) -> Path:
         """Return the path <kind>/<name><suffix> of an image; raises RecordError if it leads out of the folder."""
+        self.suffixes[kind] = suffix
         return resolve_output_below(self.folder / kind, f"{item.name}{suffix}")
 
 

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,10 @@ WRITTEN = (
     "inference",
     RUN_FILE,
 )
+
+
+#: Returns what `find_checkpoint` returns for a folder; a run passes one on that remembers it.
+FindCheckpoint = Callable[[str], NewestCheckpoint | None]
 
 
 def read_run_id(folder: str | Path) -> str:

@@ -1,4 +1,4 @@
-"""One process at a time writes to the folder of a run."""
+"""One process at a time writes to the folder of a run or of predictions."""
 
 import json
 import logging
@@ -22,22 +22,27 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def lock_folder(folder: str | Path) -> Iterator[None]:
-    """Keep other processes from training or evaluating in the folder of a run.
+def lock_folder(folder: str | Path, option: str = "OUTPUT_DIR") -> Iterator[None]:
+    """Keep other processes from training, evaluating or predicting in a folder.
 
     The lock is the system's, which ends with the process, however it ends; the file only says who has it. It is a lock
     of this process alone: workers of a killed training, which live on for seconds, do not hold it.
+
+    Args:
+        folder: exists.
+        option: the config key or option that names it, for messages.
 
     Raises:
         ConfigError: another process has the lock, or the file is a link or no regular file.
     """
     folder = Path(folder)
-    descriptor = _open(folder)
+    where = f"{option} {folder}"
+    descriptor = _open(folder / LOCK_FILE, where)
     try:
-        if not _try_lock(descriptor):
+        if not _try_lock(descriptor, where):
             raise ConfigError(
-                f"OUTPUT_DIR {folder}: {_describe_owner(descriptor)} writes there; wait for its end, or choose another "
-                f"folder, such as {format_hint('OUTPUT_DIR', folder.with_name(f'{folder.name}_2'))}"
+                f"{where}: {_describe_owner(descriptor)} writes there; wait for its end, or choose another folder, "
+                f"such as {format_hint(option, folder.with_name(f'{folder.name}_2'))}"
             )
         since = datetime.now().astimezone().isoformat(timespec="seconds")
         owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "command": shlex.join(sys.argv)}
@@ -49,19 +54,19 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open(folder: Path) -> int:
+def _open(file: Path, where: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(folder / LOCK_FILE, flags, 0o666)
+        descriptor = os.open(file, flags, 0o666)
     except OSError as error:
-        raise ConfigError(f"OUTPUT_DIR {folder}: {LOCK_FILE} can't be opened: {error.strerror}; remove it") from None
+        raise ConfigError(f"{where}: {LOCK_FILE} can't be opened: {error.strerror}; remove it") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ConfigError(f"OUTPUT_DIR {folder}: {LOCK_FILE} is no regular file; remove it")
+        raise ConfigError(f"{where}: {LOCK_FILE} is no regular file; remove it")
     return descriptor
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, where: str) -> bool:
     """Return whether this process got the lock, or the system has none."""
     try:
         import fcntl  # Unix alone
@@ -72,7 +77,7 @@ def _try_lock(descriptor: int) -> bool:
     except (BlockingIOError, PermissionError):
         return False
     except OSError as error:
-        logger.warning(f"the file system of OUTPUT_DIR has no locks ({error.strerror}): start no second run there")
+        logger.warning(f"{where}: its file system has no locks ({error.strerror}): start no second run there")
     return True
 
 
