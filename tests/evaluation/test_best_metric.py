@@ -25,7 +25,7 @@ def test_metric_fits_the_ground_truth(tiny_config: CfgNode, monkeypatch: pytest.
     name = tiny_config.DATASETS.TEST[0]
     keys = ("pan_seg_file_name", "segments_info")
     records = [{k: v for k, v in record.items() if k not in keys} for record in DatasetCatalog.get(name)]
-    monkeypatch.setitem(DatasetCatalog, name, lambda: records)
+    monkeypatch.setattr(DatasetCatalog, "get", lambda _: records)
     assert choose_metric(resolve_config(tiny_config)) == "sem_seg/mIoU"
 
 
