@@ -19,6 +19,7 @@ from unified_seg.data.resolve import resolve_stages
 from unified_seg.hints import format_hint
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, has_checkpoints, is_final
+from unified_seg.training.lifecycle.schedule import resolve_schedule
 from unified_seg_files import read_bytes
 
 OTHER_START = "a resumed run continues with the weights of its checkpoint"
@@ -72,6 +73,7 @@ def check_resume(cfg: CfgNode, find: FindCheckpoint = find_checkpoint) -> list[C
             trainings that are complete would read.
         CheckpointError: a checkpoint that can't be read.
     """
+    cfg = resolve_schedule(cfg)  # as the configs of checkpoints are
     stages = resolve_stages(cfg) or [Stage("", cfg, "")]
     before = _read_earlier_stages(cfg)
     if not any(has_checkpoints(stage.config.OUTPUT_DIR) for stage in [*before.values(), *stages]):
