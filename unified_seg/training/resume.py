@@ -14,6 +14,7 @@ from detectron2.utils import comm
 
 from unified_seg.checkpoint.run_state import read_config_text, read_iterations, read_trainer_state
 from unified_seg.config import Change, ConfigError, Stage, find_changes, get_value, load_dump, read_stages
+from unified_seg.config.keys import AUTO
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.hints import format_hint
@@ -35,6 +36,8 @@ FIXED_KEYS = {
 }
 # Of the config.yaml of an earlier run.
 MAX_CONFIG_BYTES = 4_000_000
+# Keys whose values may follow from the length of the run.
+AUTO_KEYS = ("SOLVER.WARMUP_ITERS", "TEST.EVAL_PERIOD", "VIS_PERIOD")
 # Keys that have no effect on a complete training, which is only evaluated again.
 TRAINING_KEYS = ("SOLVER.", "MODEL_EMA.", "DATASETS.TRAIN")
 
@@ -155,7 +158,13 @@ def _find_progress(
 
 
 def _is_no_choice(change: Change) -> bool:
-    """Return whether a change is none of the user's: a folder that was moved, the range of values that was found."""
+    """Return whether a change is none of the user's.
+
+    It is that of a folder that was moved, of the range of values that was found, or of a key that follows from the
+    length of the run.
+    """
+    if change.key in AUTO_KEYS and AUTO in (change.before, change.now):
+        return True
     return change.key == "OUTPUT_DIR" or (change.key == "INPUT.DEFAULT_VALUE_RANGE" and not change.now)
 
 
