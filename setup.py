@@ -69,6 +69,8 @@ setup(
         "cityscapes": ["cityscapesscripts>=2.2"],
         # datasets/prepare_coco_stuff10k.py reads MATLAB files of version 7.3
         "coco-stuff": ["h5py"],
+        # Curves in Weights & Biases and MLflow: SOLVER.WRITERS
+        "trackers": ["mlflow-skinny", "wandb"],
         "dev": [
             "fastapi",
             "h5py",

@@ -62,6 +62,7 @@ TESTED_ELSEWHERE = {
     "unified_seg/meta_arch/unified_segmentor.py:from_config": "above, by __init__",
     "unified_seg/training/lifecycle/identity.py:check_unused": "tests/training/lifecycle/test_identity.py",
     "unified_seg/training/lifecycle/lock.py:lock_folder": "tests/training/lifecycle/test_lock.py",
+    "unified_seg/training/learning_rate/command.py:run": "tests/training/learning_rate/test_range_test.py",
     "unified_seg/training/lifecycle/loop.py:_raise_for_user": "tests/training/lifecycle/test_divergence.py",
     "unified_seg/training/trainer.py:load_state_dict": "tests/training/test_trainer.py",
     "unified_seg/data/preparation/command.py:check_counts": "tests/datasets/test_prepare_all.py",

@@ -37,6 +37,7 @@ COMMANDS = {
     "convert": Command("commands.convert_dataset"),
     "check": Command("commands.check_dataset"),
     "visualize": Command("commands.visualize_data"),
+    "find-lr": Command("commands.find_lr"),
     "train": Command("train_net"),
     "eval": Command("train_net", ("--eval-only",), "Evaluate weights on the test sets of a config: train --eval-only."),
     "demo": Command("commands.demo"),

@@ -287,3 +287,23 @@ def test_digest_of_other_publishers_is_not_checked(tmp_path: Path, monkeypatch: 
     url = "https://example.org/weights/net-20260101.pth"
     cache_download(monkeypatch, tmp_path, url, model().state_dict())
     Checkpointer(model(), complete=True).load(url)
+
+
+def test_one_table_says_what_was_loaded_new_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = {**model().state_dict(), "third.weight": torch.zeros(2)}
+    state["second.weight"] = torch.zeros(5, 3)
+    path = write(tmp_path / "m.pth", {"model": state})
+    with caplog.at_level("INFO"):
+        Checkpointer(model()).load(path)
+    (message,) = (record.getMessage() for record in caplog.records if record.name.startswith("unified_seg"))
+    rows = {line.split()[0]: line.split()[1:] for line in message.splitlines() if line.strip()}
+    assert rows["first"] == ["2"] and rows["second"] == ["1", "1", "1"] and rows["third"] == ["1"]
+    assert rows["total"] == ["3", "1", "2"]
+    assert "second.weight: (5, 3) in the file, (1, 3) in the model" in message
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+    caplog.clear()
+    path = write(tmp_path / "whole.pth", {"model": model().state_dict()})
+    with caplog.at_level("INFO"):
+        Checkpointer(model()).load(path)
+    assert "all 4 tensors" in caplog.text

@@ -8,7 +8,7 @@ from unified_seg.heads import build_semantic_head
 from unified_seg.heads.pixel_loss import build_pixel_loss
 from unified_seg.heads.weighted_loss import WeightedCrossEntropy
 from unified_seg.meta_arch import build_model
-from unified_seg.ops.losses import mean_cross_entropy, weighted_cross_entropy
+from unified_seg.ops.losses import dice_loss, mean_cross_entropy, weighted_cross_entropy
 
 CLASSES, IGNORE = 3, 255
 SHAPES = {f"p{level}": ShapeSpec(channels=32, stride=2**level) for level in range(2, 6)}
@@ -44,6 +44,7 @@ def test_keys_reach_the_loss_of_a_head(cfg: CfgNode) -> None:
         ("CLASS_WEIGHTS", [1.0, float("nan"), 1.0]),
         ("FOCUS", -1.0),
         ("HARD_SHARE", 1.5),
+        ("DICE", -1.0),
         ("UNDO_WEIGHTS", 0.5),  # of no weights
     ],
 )
@@ -65,6 +66,13 @@ def test_other_meta_architectures_refuse_the_keys(cfg: CfgNode) -> None:
     cfg.MODEL.SEM_SEG_HEAD.LOSS.FOCUS = 2.0
     with pytest.raises(ConfigError, match="FOCUS"):
         build_model(cfg)
+
+
+def test_dice_is_added_with_its_weight(cfg: CfgNode) -> None:
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.DICE = 0.5
+    logits, targets = torch.randn(2, CLASSES, 8, 8), torch.randint(0, CLASSES, (2, 8, 8))
+    expected = mean_cross_entropy(logits, targets, IGNORE) + 0.5 * dice_loss(logits, targets, IGNORE)
+    torch.testing.assert_close(build_pixel_loss(cfg)(logits, targets, IGNORE), expected)
 
 
 def test_no_weights_are_all_one() -> None:

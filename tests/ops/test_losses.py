@@ -9,7 +9,7 @@ from losses_of_two_processes import IGNORE, example, uneven_batch
 from processes import run_script
 from torch.nn import functional as F
 
-from unified_seg.ops.losses import mean_binary_cross_entropy, mean_cross_entropy, weighted_cross_entropy
+from unified_seg.ops.losses import dice_loss, mean_binary_cross_entropy, mean_cross_entropy, weighted_cross_entropy
 
 SCRIPT = Path(__file__).parents[1] / "helpers/losses_of_two_processes.py"
 
@@ -117,3 +117,28 @@ def test_scaled_logits_give_the_loss_of_torch(weight: float) -> None:
     logits, targets = example(1)
     expected = F.cross_entropy(logits * weight, targets, ignore_index=IGNORE)
     torch.testing.assert_close(mean_cross_entropy(logits * weight, targets, IGNORE), expected)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 999), st.floats(0, 0.9))
+def test_dice_is_its_formula_over_the_classes_that_occur(seed: int, ignored: float) -> None:
+    logits, targets = example(seed, ignored=ignored)
+    targets[targets == 1] = 0  # a class that does not occur
+    probabilities, valid = logits.softmax(1), targets != IGNORE
+    each = []
+    for number in range(logits.shape[1]):
+        truth, predicted = (targets == number).float(), probabilities[:, number] * valid
+        if truth.any():
+            each.append(1 - 2 * (truth * predicted).sum() / (predicted.square().sum() + truth.sum()))
+    torch.testing.assert_close(dice_loss(logits, targets, IGNORE), torch.stack(each).mean())
+
+
+def test_dice_ranges_from_right_to_wrong() -> None:
+    targets = torch.tensor([[[0, 0, 1, 2]]])
+    sure = 40.0 * F.one_hot(targets, 3).permute(0, 3, 1, 2).float()
+    assert dice_loss(sure, targets, IGNORE).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(sure, (targets + 1) % 3, IGNORE).item() == pytest.approx(1, abs=1e-6)
+    logits = torch.randn(1, 3, 1, 4, requires_grad=True)
+    loss = dice_loss(logits, torch.full((1, 1, 4), IGNORE), IGNORE)
+    loss.backward()
+    assert loss.item() == 0 and not logits.grad.any()

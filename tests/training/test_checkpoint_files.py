@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from unified_seg.checkpoint import files, read_checkpoint, write_checkpoint
 from unified_seg.checkpoint.integrity import check_archive
 from unified_seg.config import dump_config
-from unified_seg.training.hooks import BestCheckpoint
+from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.run import run
 
 pytestmark = pytest.mark.end_to_end

@@ -61,7 +61,9 @@ def config_file(tiny_config, tiny_dataset, tmp_path):
     return write
 
 
-def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tiny_dataset, tmp_path):
+def test_two_processes_that_split_their_batches_have_the_losses_of_one(
+    config_file, tiny_config, tiny_dataset, tmp_path
+):
     # Semantic only, no augmentation, GN: nothing but the split of the batch differs. The four training images have
     # different shares of ignored pixels, so averaging within each process first would give other losses: of PSP's own
     # logits the one weighted by confusion, of its auxiliary ones cross-entropy.
@@ -91,8 +93,7 @@ def test_two_processes_have_the_losses_of_one(config_file, tiny_config, tiny_dat
         record_losses.__file__,
         "--config-file",
         config_file(),
-        "OUTPUT_DIR",
-        tmp_path / "two",
+        *("OUTPUT_DIR", tmp_path / "two", "SOLVER.ACCUMULATION_STEPS", 2),
         env={"DETECTRON2_DATASETS": str(tmp_path / "datasets")},
     )
     assert [rank.returncode for rank in ranks] == [0, 0], ranks

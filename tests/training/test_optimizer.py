@@ -219,3 +219,56 @@ def test_schedule_and_resume_keep_the_factor(optimizer, tmp_path):
 def test_factor_that_is_not_positive_is_an_error(factor):
     with pytest.raises(ConfigError, match=rf"SOLVER\.NEW_LAYERS_LR_FACTOR: .*{factor}"):
         build_optimizer(config(NEW_LAYERS_LR_FACTOR=factor), Net())
+
+
+@pytest.mark.parametrize("name", ["SGD", "ADAMW"])
+def test_full_model_clipping_limits_the_norm_over_all_parameters(name):
+    cfg = config(OPTIMIZER=name, BASE_LR=0.1)
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED, cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = True, "full_model"
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_VALUE = 0.5
+    torch.manual_seed(0)
+    clipped, reference = nn.Linear(3, 4), nn.Linear(3, 4)
+    reference.load_state_dict(clipped.state_dict())
+    own = build_optimizer(cfg, clipped)
+    cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+    plain = build_optimizer(cfg, reference)
+    for _ in range(3):
+        for model, optimizer in ((clipped, own), (reference, plain)):
+            optimizer.zero_grad()
+            (7 * model(torch.ones(2, 3))).square().sum().backward()
+            if optimizer is plain:
+                assert nn.utils.clip_grad_norm_(model.parameters(), 0.5) > 0.5
+            optimizer.step()
+    for one, other in zip(clipped.parameters(), reference.parameters()):
+        torch.testing.assert_close(one, other)
+    norms = [parameter.grad.norm() for parameter in clipped.parameters()]
+    assert torch.stack(norms).norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_factors_of_modules_multiply_their_rates():
+    model = Net()
+    factors = [["head", 0.5], ["head.1", 3.0], ["backbone.0.bias", 0.25]]
+    found = by_parameter(model, build_optimizer(config(LR_FACTORS=factors, NEW_LAYERS_LR_FACTOR=10.0), model))
+    assert {name: rate for name, (rate, _) in found.items()} == {
+        "backbone.0.weight": 1.0,
+        "backbone.0.bias": 0.25,
+        "backbone.1.weight": 1.0,
+        "backbone.1.bias": 1.0,
+        "head.0.weight": 5.0,
+        "head.0.bias": 5.0,
+        "head.1.weight": 30.0,  # of the factors that fit the last one holds
+        "head.1.bias": 30.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ([["heads", 2.0]], r"LR_FACTORS: .*'heads'; did you mean head\?"),
+        ([["head", 0.0]], r"LR_FACTORS: head: .*0"),
+        ([["head"]], r"LR_FACTORS: expected"),
+    ],
+)
+def test_wrong_factors_of_modules_are_errors(factors, message):
+    with pytest.raises(ConfigError, match=message):
+        build_optimizer(config(LR_FACTORS=factors), Net())

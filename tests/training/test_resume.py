@@ -14,7 +14,7 @@ from example_heads import remove_outside_keys
 
 from unified_seg.config import ConfigError, dump_config, load_config
 from unified_seg.data.resolve import resolve_config, resolve_stages
-from unified_seg.training.hooks import BestCheckpoint
+from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.resume import check_resume
 from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from detectron2.data import MetadataCatalog
 
 from unified_seg.config import CfgNode, ConfigError, dump_config
-from unified_seg.training.hooks import BestCheckpoint
+from unified_seg.evaluation import list_tasks
+from unified_seg.evaluation.best_metric import list_metrics
+from unified_seg.structures.class_table import ClassTable
+from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer
 
@@ -44,10 +48,15 @@ def test_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
     assert {"sem_seg", "bbox", "segm", "errors_segm", "panoptic_seg", "cityscapes_instances", "recognition"} == set(
         tasks
     )
+    table = ClassTable.from_metadata(MetadataCatalog.get(tiny_config.DATASETS.TEST[0]))
+    for task in list_tasks(tiny_config):
+        assert list(tasks[task]) == list_metrics(task, table)
     assert first["train_s"] > 0 and first["eval_s"] > 0
     log = (folder / "log.txt").read_text()
     assert f"Scores are in {folder / 'inference'}" in log and "Cityscapes AP" in log
-    assert {"config.yaml", "log.txt", "metrics.json", "last_checkpoint"} <= {p.name for p in folder.iterdir()}
+    assert {"config.yaml", "log.txt", "metrics.json", "metrics.csv", "last_checkpoint"} <= {
+        p.name for p in folder.iterdir()
+    }
 
     evaluated = run(arguments(tiny_config, "--eval-only", "MODEL.WEIGHTS", str(folder / "model_final.pth")))
     assert scores(folder)["results"] == first["results"] and scores(folder)["train_s"] == first["train_s"]
@@ -212,6 +221,9 @@ def test_pictures_reach_tensorboard(tiny_config):
         (["DATASETS.TEST", "('unified_cityscapes_val',)"], "Error: .*cityscapes"),
         (["MODEL.DEVICE", "gpu"], r"MODEL\.DEVICE: .*gpu"),
         (["SOLVER.IMS_PER_BATCH", "0"], r"SOLVER\.IMS_PER_BATCH: .*0"),
+        (["TEST.BEST_CHECKPOINT_METRIC", "sem_seg/mIuO"], r"BEST_CHECKPOINT_METRIC: .*'mIuO'.*mIoU, .*IoU-<class>"),
+        (["TEST.BEST_CHECKPOINT_METRIC", "sem_sge/mIoU"], r"BEST_CHECKPOINT_METRIC: .*'sem_sge'.*panoptic_seg"),
+        (["TEST.BEST_CHECKPOINT_METRIC", "mIoU"], r"BEST_CHECKPOINT_METRIC: 'mIoU' is no path"),
         (
             ["SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_TYPE", "nrom"],
             r"ConfigError: SOLVER\.CLIP_GRADIENTS\.CLIP_TYPE: .*value, norm.*'nrom'",

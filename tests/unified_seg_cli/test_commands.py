@@ -23,6 +23,7 @@ REQUIRED = {
     "check_dataset": "--config-file c.yaml --output out",
     "compare_models": "--before a.yaml a.pth --after b.yaml b.pth --dataset d --output out",
     "demo": "--config-file c.yaml --dataset d --output out",
+    "find_lr": "--config-file c.yaml --output out",
     "rank_by_error": "--config-file c.yaml --dataset d --output out",
     "run_demo": "--output out",
     "visualize_data": "--source annotation --config-file c.yaml --output out",

@@ -22,6 +22,7 @@ from torch import nn
 
 from unified_seg.data.io.text_files import write_json
 from unified_seg.evaluation.model_outputs import read_instances, read_labels, read_panoptic
+from unified_seg.fusion import SemanticGuidedFusion
 from unified_seg.fusion.score_order import merge_by_score
 from unified_seg.fusion.semantic_guided import SemanticGuidedResult, fuse_semantic_guided
 from unified_seg.reporting.readme import replace_table
@@ -111,7 +112,7 @@ def list_parts(size: tuple[int, int], instances: int) -> Iterator[Part]:
     yield Part("masks pasted into their boxes", partial(prepare_masks, size, instances), None, assert_same_masks)
     yield Part(
         name="postprocessing, SemanticGuidedFusion",
-        method=lambda device: post.prepare_method(size, instances, device, separate=False),
+        method=lambda device: post.prepare_method(size, instances, device, SemanticGuidedFusion),
         peer=lambda device: post.prepare_peer(size, instances, device, separate=False),
     )
     yield Part("outputs read by the evaluators", partial(prepare_reading, size, instances))
@@ -180,7 +181,7 @@ def prepare_masks(size: tuple[int, int], instances: int, device: str) -> Call:
 
 def prepare_reading(size: tuple[int, int], instances: int, device: str) -> Call:
     """Prepare what the evaluators of semantic maps, instances and panoptic maps read of one image."""
-    outputs = post.prepare_method(size, instances, device, separate=False)()
+    outputs = post.prepare_method(size, instances, device, SemanticGuidedFusion)()
     record = {"image_id": "street", "height": size[0], "width": size[1]}
 
     def read() -> None:

@@ -30,6 +30,8 @@ from .logits import STRIDE, assert_equal_but_for_ties, logits_of
 from .plain_fusion import OVERLAP_THRESHOLD, SCORE_THRESHOLD, assert_same_segments
 from .streets import SEED, make_street, separated, separated_table, unified_table
 
+FusionClass = type[ScoreOrderFusion] | type[SemanticGuidedFusion] | type[EvidenceFusion]
+
 SIZE = (1024, 2048)
 PEER = "Detectron2's postprocessing in PanopticFPN"
 
@@ -52,7 +54,7 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 
 def _comparison(
-    args: argparse.Namespace, fusion: type[PanopticFusion], equal: str, assert_equal: Callable[..., None]
+    args: argparse.Namespace, fusion: FusionClass, equal: str, assert_equal: Callable[..., None]
 ) -> Comparison:
     separate = fusion is ScoreOrderFusion
     table = separated_table() if separate else unified_table()
@@ -69,9 +71,10 @@ def _comparison(
     )
 
 
-def prepare_method(size: tuple[int, int], instances: int, device: str, fusion: type[PanopticFusion]) -> Call:
+def prepare_method(size: tuple[int, int], instances: int, device: str, fusion: FusionClass) -> Call:
     """Prepare postprocessing with a fusion."""
     separate = fusion is ScoreOrderFusion
+    built: PanopticFusion
     if separate:
         built = ScoreOrderFusion(class_table=separated_table(), stuff_area_limit=_stuff_area_limit(size))
     else:

@@ -1,11 +1,14 @@
 """Detectron2's checkpointer with strict rules about what fits a model."""
 
+import logging
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from detectron2.checkpoint import DetectionCheckpointer
+from tabulate import tabulate
 from torch import Tensor, nn
 
 from unified_seg.checkpoint import pypi_weights  # noqa: F401 (registers pypi://)
@@ -22,6 +25,11 @@ FIRST_OF_BLOCK = re.compile(r"(?:^|\.)(res\d)\.\d+\.conv1\.weight$")
 FROZEN_BY = "(SOLVER.TRAIN_PARTS, MODEL.BACKBONE.FREEZE_AT)"
 # DistributedDataParallel's name for its model.
 DISTRIBUTED_PREFIX = "module."
+# Parts of the model in the table of what was loaded are so many levels of names deep: "backbone.bottom_up".
+LEVELS = 2
+MAX_SHAPES = 8
+
+logger = logging.getLogger(__name__)
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -145,6 +153,10 @@ class Checkpointer(DetectionCheckpointer):
         self._check_required(incompatible)
         return incompatible
 
+    def _log_incompatible_keys(self, incompatible: Any) -> None:
+        """Log one table in place of a warning for each kind of difference."""
+        logger.info(describe_loading(self.model, incompatible, self._source))
+
     def _check_architecture(self, incompatible: Any) -> None:
         """Refuse weights of which none fits a parameter."""
         names = {name for name, _ in self.model.named_parameters()}
@@ -214,6 +226,39 @@ def rename_older_keys(model: nn.Module, weights: dict[str, Any]) -> None:
     for name, module in model.named_modules():
         if hasattr(module, "rename_older_keys"):
             module.rename_older_keys(weights, f"{name}." if name else "")  # type: ignore[operator]
+
+
+def describe_loading(model: nn.Module, incompatible: Any, source: str) -> str:
+    """Return a table of the tensors that were loaded, that are new and that were left out, by part of the model.
+
+    Args:
+        model: after loading.
+        incompatible: names as Detectron2's checkpointer returns them: `missing_keys`, `unexpected_keys`, and
+            `incorrect_shapes` with (name, shape in the file, shape in the model).
+        source: the file.
+
+    Returns:
+        A single line if nothing is new or left out.
+    """
+    shapes = {name: (tuple(file), tuple(own)) for name, file, own in incompatible.incorrect_shapes}
+    names = set(model.state_dict())
+    new = names & {*incompatible.missing_keys, *shapes}
+    left_out = [*incompatible.unexpected_keys, *shapes]
+    if not new and not left_out:
+        return f"weights {source}: all {len(names)} tensors of the model are loaded"
+    counts = [_count_by_part(each) for each in (names - new, new, left_out)]
+    parts = dict.fromkeys(part for each in counts for part in sorted(each))
+    rows: list[list[object]] = [[part, *(each[part] or "" for each in counts)] for part in parts]
+    rows.append(["total", *(each.total() for each in counts)])
+    table = tabulate(rows, headers=["tensors of", "loaded", "new", "left out of the file"], tablefmt="simple")
+    lines = [f"{name}: {file} in the file, {own} in the model" for name, (file, own) in sorted(shapes.items())]
+    more = [f"and {len(lines) - MAX_SHAPES} more"] if len(lines) > MAX_SHAPES else []
+    other = ["Other shapes, so left out and new:", *lines[:MAX_SHAPES], *more] if lines else []
+    return "\n".join([f"weights {source}:", table, *other])
+
+
+def _count_by_part(names: Iterable[str]) -> Counter[str]:
+    return Counter(".".join(name.split(".")[:-1][:LEVELS]) or name for name in names)
 
 
 def _describe_shapes(entry: tuple[str, tuple[int, ...], tuple[int, ...]]) -> str:

@@ -12,6 +12,11 @@ from detectron2.projects.deeplab import add_deeplab_config
 
 from unified_seg.config.heads import registered_heads
 
+# The value of a key whose number of iterations follows from the length of the run.
+AUTO = -1
+# Detectron2's warm-up, if it is not more than a tenth of the run.
+DEFAULT_WARMUP_ITERS = 1000
+
 
 def add_unified_seg_config(cfg: CfgNode) -> None:
     """Add this project's keys, with their defaults, to Detectron2's."""
@@ -49,9 +54,15 @@ def add_unified_seg_config(cfg: CfgNode) -> None:
     # worst images on one page. It takes seconds; turn it off for many short runs.
     cfg.TEST.REPORT = True
 
+    # Iterations from one evaluation during the training to the next. -1: a tenth of the run, at least 500, and in runs
+    # below 1000 only at the end, as 0 always does. Raise it if evaluations take a large share of the time.
+    cfg.TEST.EVAL_PERIOD = AUTO
+    # Iterations from one drawing of predictions for TensorBoard to the next. -1: with the evaluations; 0: none.
+    cfg.VIS_PERIOD = AUTO
     # Keep the weights of the best evaluation as model_best.pth: a metric such as "sem_seg/mIoU", "segm/AP" or
-    # "panoptic_seg/PQ" (with several test sets "dataset/sem_seg/mIoU"). Needs TEST.EVAL_PERIOD; "" keeps none.
-    cfg.TEST.BEST_CHECKPOINT_METRIC = ""
+    # "panoptic_seg/PQ" (with several test sets "dataset/sem_seg/mIoU"). "auto": PQ, mIoU or AP, the first that the
+    # first test set has, if it is evaluated during the training; "" keeps none. Set it if another score matters to you.
+    cfg.TEST.BEST_CHECKPOINT_METRIC = "auto"
 
 
 def _add_model(cfg: CfgNode) -> None:
@@ -74,6 +85,9 @@ def _add_model(cfg: CfgNode) -> None:
     # Count only this share of a batch's pixels, those with the largest loss, as DeepLab's hard pixel mining (0.2) does;
     # 0 = all. For long trainings, and not while labels have many errors.
     cfg.MODEL.SEM_SEG_HEAD.LOSS.HARD_SHARE = 0.0
+    # Weight of the Dice loss, which is added: each class counts the same, however few pixels it has; 0 = off. For a few
+    # classes of very different size, such as lesions.
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.DICE = 0.0
 
     # An empty name leaves a part out: MODEL.PROPOSAL_GENERATOR.NAME and MODEL.ROI_HEADS.NAME (the detector),
     # MODEL.SEM_SEG_HEAD.NAME, MODEL.PANOPTIC_FUSION.NAME. NUM_CLASSES of both heads comes from the data set.
@@ -108,7 +122,7 @@ def _add_model(cfg: CfgNode) -> None:
     # MODEL.PANOPTIC_FPN.COMBINE.{OVERLAP_THRESH, INSTANCES_CONFIDENCE_THRESH} as Detectron2 does; the merge also
     # STUFF_AREA_LIMIT there (in pixels: 4096 suits 1024x2048, make it smaller with the images).
     cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    # The keys below are those of the first two; the paper gives no numbers. Areas are fractions of the image.
+    # Of the first two fusions, as the two keys below; the paper gives no numbers. Areas are fractions of the image.
     # Stuff of a smaller area becomes void; 0.002 is Detectron2's 4096 pixels at 1024x2048. Lower it if small stuff
     # matters (such as single poles).
     cfg.MODEL.PANOPTIC_FUSION.MIN_STUFF_AREA = 0.002
@@ -146,10 +160,10 @@ def _add_backbones(cfg: CfgNode) -> None:
 
 
 def _add_input(cfg: CfgNode) -> None:
-    # Detectron2's INPUT.FORMAT: "BGR", "RGB" and "YUV-BT.601" with three values in MODEL.PIXEL_MEAN and PIXEL_STD, "L"
-    # (gray) with one, "RGBA" with four; "BANDS" reads the channels of the files as they are, as many as there are
-    # values, such as TIFFs of 12 bands.
-
+    # "BGR", "RGB" and "YUV-BT.601" with three values in MODEL.PIXEL_MEAN and PIXEL_STD, "L" (gray) with one, "RGBA"
+    # with four; "BANDS" reads the channels of the files as they are, as many as there are values, such as TIFFs of 12
+    # bands.
+    cfg.INPUT.FORMAT = "BGR"
     # Lowest and highest value of images with more than 8 bits, such as [0, 4095] of a camera with 12 bits in files of
     # 16, or [-1024, 3071]: they become 0 and 255. []: what a file declares (TIFF's SMinSampleValue and SMaxSampleValue
     # or BitsPerSample), else DEFAULT_VALUE_RANGE. Set it if what files declare is wrong.
@@ -197,13 +211,47 @@ def _add_augmentation(cfg: CfgNode) -> None:
 def _add_solver(cfg: CfgNode) -> None:
     # "SGD", "ADAM" or "ADAMW". AdamW is faster from scratch.
     cfg.SOLVER.OPTIMIZER = "SGD"
+    # Length of the training in epochs, in place of MAX_ITER: how often each training image is read. 0: MAX_ITER. In one
+    # file or command line only one of both can be given. Use it if the number of your images changes.
+    cfg.SOLVER.EPOCHS = 0.0
+    # Where WarmupMultiStepLR lowers the learning rate, as fractions of the run, such as [0.67, 0.89]; empty: the
+    # iterations of SOLVER.STEPS.
+    cfg.SOLVER.STEP_FRACTIONS = []
+    # Iterations in which the learning rate rises to BASE_LR. -1: 1000, at most a tenth of the run.
+    cfg.SOLVER.WARMUP_ITERS = AUTO
+    # Process the images of a batch in so many parts, one after another, and add up their gradients before the step: the
+    # result of the whole batch (but for BatchNorm's statistics) in the memory of a part. IMS_PER_BATCH, learning rate
+    # and iterations stay. Raise it if a batch does not fit into memory.
+    cfg.SOLVER.ACCUMULATION_STEPS = 1
+    cfg.SOLVER.EARLY_STOPPING = CfgNode()
+    # Stop when TEST.BEST_CHECKPOINT_METRIC has not risen in so many evaluations; 0: never. For trainings of unknown
+    # length on few images; model_best.pth has the best weights.
+    cfg.SOLVER.EARLY_STOPPING.PATIENCE = 0
+    # A rise of the metric counts if it is larger than this, in the unit of the metric (percent).
+    cfg.SOLVER.EARLY_STOPPING.MIN_DELTA = 0.0
+    # Delete all but the last so many checkpoints of SOLVER.CHECKPOINT_PERIOD; 0 keeps all. model_best.pth,
+    # model_final.pth and the checkpoint from which a run was resumed stay. For large models on small disks; 2 or more,
+    # so that a training that diverges can go back.
+    cfg.SOLVER.KEEP_CHECKPOINTS = 0
+    # Where the curves go beside metrics.json and metrics.csv: "tensorboard", "wandb" (Weights & Biases), "mlflow".
+    # Packages of the last two are installed by you: pip install wandb, pip install mlflow.
+    cfg.SOLVER.WRITERS = ["tensorboard"]
     # True: one kernel updates all parameters, on a CPU in a fifth of the time of ADAM and ADAMW. Weights differ by
     # rounding, so a run is repeated exactly only with the same value. Not with SOLVER.CLIP_GRADIENTS.
     cfg.SOLVER.FUSED = False
     # Multiplies the learning rate of everything but the pretrained backbone (of an FPN: its bottom_up). PSPNet's
     # released code has 10 for new heads on ImageNet weights; 1 from scratch, or if the heads are pretrained too.
     cfg.SOLVER.NEW_LAYERS_LR_FACTOR = 1.0
-    # LR_SCHEDULER_NAME may also be "WarmupPolyLR" (the papers' "poly") or "WarmupLinearLR" (poly of power 1).
+    # Factors of the learning rate of single modules, by their paths in the printed model: [["backbone", 0.1]]. Of those
+    # that contain a parameter the last one holds. For fine-tuning; 0 is not allowed, TRAIN_PARTS freezes.
+    cfg.SOLVER.LR_FACTORS = []
+    # With CLIP_GRADIENTS.ENABLED: "value" limits each number of a gradient to CLIP_VALUE, "norm" the norm of each
+    # parameter, "full_model" the norm over all parameters, as papers on transformers do.
+    cfg.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = "value"
+    # Detectron2's WarmupMultiStepLR and WarmupCosineLR, or "WarmupPolyLR" (the papers' "poly") or "WarmupLinearLR"
+    # (poly of power 1).
+    cfg.SOLVER.LR_SCHEDULER_NAME = "WarmupMultiStepLR"
+    # Of WarmupPolyLR: the rate falls by (1 - share of the run) ** power.
     cfg.SOLVER.POLY_LR_POWER = 0.9
     # Detectron2's DeepLab has this key too: a constant multiplier that replaces the schedule's very end, where lr
     # would vanish. 0 = the plain schedule.

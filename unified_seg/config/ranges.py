@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from detectron2.config import CfgNode
 
+from unified_seg.config.keys import AUTO
 from unified_seg.config.reading import get_value
 from unified_seg.config.refused import ConfigError
 
@@ -27,6 +28,7 @@ class Range(NamedTuple):
 
 FINITE = Range(lambda value: True, "finite")
 FROM_0 = Range(lambda value: value >= 0, "0 or more")
+FROM_0_OR_AUTO = Range(lambda value: value == AUTO or value >= 0, "0 or more, or -1")
 FROM_1 = Range(lambda value: value >= 1, "1 or more")
 ABOVE_0 = Range(lambda value: value > 0, "above 0")
 SHARE = Range(lambda value: 0 <= value <= 1, "in [0, 1]")
@@ -62,7 +64,7 @@ RANGES = {
     "SOLVER.BASE_LR": FROM_0,
     "SOLVER.MOMENTUM": BELOW_1,
     "SOLVER.WARMUP_FACTOR": FROM_0,
-    "SOLVER.WARMUP_ITERS": FROM_0,
+    "SOLVER.WARMUP_ITERS": FROM_0_OR_AUTO,
     "SOLVER.WEIGHT_DECAY": FROM_0,
     "SOLVER.WEIGHT_DECAY_NORM": FROM_0,
     "TEST.IMAGES_AT_ONCE": FROM_0,

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from detectron2.config import CfgNode
 
+from unified_seg.config.alternatives import find_replaced
 from unified_seg.config.keys import get_config, get_defaults
 from unified_seg.config.locate import ROOT, SCHEME, locate_config, suggest_config
 from unified_seg.config.refused import ConfigError, check_refused
@@ -73,7 +74,9 @@ def merge_overrides(cfg: CfgNode, overrides: Sequence[str]) -> None:
     """Merge KEY, VALUE, ... of a command line into `cfg`; raises ConfigError."""
     _check_words(overrides)
     standard = get_defaults()
-    for key, text in zip(overrides[::2], overrides[1::2]):
+    given = {key: decode_value(text) for key, text in zip(overrides[::2], overrides[1::2])}
+    replaced = [(key, str(value)) for key, value in find_replaced(given, "command line") if get_value(cfg, key)]
+    for key, text in [*zip(overrides[::2], overrides[1::2]), *replaced]:
         if _is_removed(key, decode_value(text), "command line"):
             continue
         _prepare_key(cfg, key, "command line")
@@ -199,7 +202,15 @@ def _read_with_base(path: Path, above: tuple[Path, ...], found: list[Path]) -> d
         if target in (path, *above):
             raise ConfigError(f"{path}: {BASE_KEY} {base} leads back to itself")
         _merge(merged, _read_with_base(target, (path, *above), found))
-    _merge(merged, _with_string_keys(values))
+    own = _with_string_keys(values)
+    for key, value in find_replaced(dict(list_leaves(own)), path):
+        *parents, last = key.split(".")
+        if dict(list_leaves(merged)).get(key):
+            node = own
+            for part in parents:
+                node = node[part]
+            node[last] = value
+    _merge(merged, own)
     return merged
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from detectron2.config import CfgNode
 
+from unified_seg.config.alternatives import find_replaced
+from unified_seg.config.compare import flatten
 from unified_seg.config.heads import training_keys
 from unified_seg.config.keys import get_config
 from unified_seg.config.reading import RESULT, ConfigError, get_value, set_value
@@ -50,6 +52,8 @@ def read_stages(cfg: CfgNode) -> list[Stage]:
         config.STAGES, config.SOLVER.STAGES = CfgNode(new_allowed=True), []
         own = cfg.STAGES[name]
         _update(config, {key: value for key, value in own.items() if key != RESULT})
+        for key, value in find_replaced(dict(flatten(own)), f"STAGES.{name}"):
+            set_value(config, key, value)
         if stages:
             if "WEIGHTS" in own.get("MODEL", {}):
                 instead = format_hint(f"STAGES.{stages[-1].name}.RESULT", own.MODEL.WEIGHTS)

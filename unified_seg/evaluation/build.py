@@ -64,6 +64,13 @@ def list_tasks(cfg: CfgNode) -> list[str]:
     return [task for kind, task in TASKS.items() if kind in predicted]
 
 
+def list_scored_tasks(cfg: CfgNode, dataset_name: str) -> list[str]:
+    """Return the tasks of `list_tasks` for which a data set has ground truth."""
+    records, _ = load_for_model(dataset_name, cfg)
+    kinds = _predicted_kinds(cfg) & _find_scored_kinds(records[0]) if records else set()
+    return [task for kind, task in TASKS.items() if kind in kinds]
+
+
 def _find_scored_kinds(record: Record) -> set[str]:
     """Return the kinds of predictions for which a record has ground truth."""
     kinds = {"semantic"} if has_semantic_ground_truth(record) else set()

@@ -1,4 +1,4 @@
-"""Cross-entropy with weights of classes, focus and mining of hard pixels, for any semantic head."""
+"""Cross-entropy with weights of classes, focus and mining of hard pixels, and Dice, for any semantic head."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from detectron2.config import CfgNode
 from torch import Tensor, nn
 
 from unified_seg.heads.pixel_loss import PIXEL_LOSSES
-from unified_seg.ops.losses import weighted_cross_entropy
+from unified_seg.ops.losses import dice_loss, weighted_cross_entropy
 
 
 @PIXEL_LOSSES.register()
 class WeightedCrossEntropy(nn.Module):
-    """`weighted_cross_entropy` with the options of MODEL.SEM_SEG_HEAD.LOSS.
+    """`weighted_cross_entropy`, and `dice_loss` beside it, with the options of MODEL.SEM_SEG_HEAD.LOSS.
 
     Args:
         class_weights: one for each class, finite and 0 or more, at least one above 0; empty: all 1.
@@ -24,6 +24,7 @@ class WeightedCrossEntropy(nn.Module):
             head predict rare classes too often: at the minimum its softmax is p_i w_i, but for a factor, for a class
             of true probability p_i. With 1 it is p_i, and rare classes still have large gradients while they are
             learned. The offsets follow Menon et al., Long-tail Learning via Logit Adjustment (2021), eq. 11.
+        dice: the weight of the Dice loss, finite and 0 or more.
 
     Raises:
         ValueError: another value.
@@ -38,6 +39,7 @@ class WeightedCrossEntropy(nn.Module):
         focus: float = 0.0,
         hard_share: float = 1.0,
         undo_weights: float = 0.0,
+        dice: float = 0.0,
     ):
         super().__init__()
         if not all(0 <= weight < math.inf for weight in class_weights) or (class_weights and not any(class_weights)):
@@ -48,8 +50,11 @@ class WeightedCrossEntropy(nn.Module):
             raise ValueError(f"HARD_SHARE must be from 0 to 1, got {hard_share}")
         if not 0 <= undo_weights <= 1:
             raise ValueError(f"UNDO_WEIGHTS must be from 0 to 1, got {undo_weights}")
+        if not 0 <= dice < math.inf:
+            raise ValueError(f"DICE must be finite and 0 or more, got {dice}")
         self.focus = focus
         self.hard_share = hard_share
+        self.dice = dice
         # Not saved: a model that only predicts is built without it.
         weights = torch.tensor(class_weights) if class_weights else None
         self.register_buffer("class_weights", weights, persistent=False)
@@ -58,7 +63,7 @@ class WeightedCrossEntropy(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
-        return weighted_cross_entropy(
+        loss = weighted_cross_entropy(
             logits if self.offsets is None else logits.float() + self.offsets[:, None, None],
             targets,
             ignore_value,
@@ -66,6 +71,7 @@ class WeightedCrossEntropy(nn.Module):
             focus=self.focus,
             hard_share=self.hard_share,
         )
+        return loss + self.dice * dice_loss(logits, targets, ignore_value) if self.dice else loss
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> Self | None:
@@ -78,7 +84,7 @@ class WeightedCrossEntropy(nn.Module):
         weights, focus, hard_share = head.LOSS.CLASS_WEIGHTS, head.LOSS.FOCUS, head.LOSS.HARD_SHARE
         if head.LOSS.UNDO_WEIGHTS and not weights and not head.LOSS.FREQUENCY_POWER:
             raise ValueError("MODEL.SEM_SEG_HEAD.LOSS.UNDO_WEIGHTS: needs FREQUENCY_POWER or CLASS_WEIGHTS")
-        if not weights and not focus and not hard_share:
+        if not (weights or focus or hard_share or head.LOSS.DICE):
             return None
         if weights and len(weights) != head.NUM_CLASSES:
             raise ValueError(
@@ -86,6 +92,6 @@ class WeightedCrossEntropy(nn.Module):
                 f"classes, got {len(weights)}"
             )
         try:
-            return cls(weights, focus, hard_share or 1.0, head.LOSS.UNDO_WEIGHTS)
+            return cls(weights, focus, hard_share or 1.0, head.LOSS.UNDO_WEIGHTS, head.LOSS.DICE)
         except ValueError as error:
             raise ValueError(f"MODEL.SEM_SEG_HEAD.LOSS: {error}") from None

@@ -1,10 +1,16 @@
 """Pixel losses, averaged over the valid pixels of all processes."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, distributed
 from torch.nn import functional as F
+
+# See `part_of_batch`.
+_part_weight: ContextVar[Tensor | float] = ContextVar("part_weight", default=1.0)
 
 
 def mean_cross_entropy(logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
@@ -68,6 +74,33 @@ def weighted_cross_entropy(
     return global_mean(weighted.sum(), weights.sum())
 
 
+def dice_loss(logits: Tensor, targets: Tensor, ignore_value: int) -> Tensor:
+    """Compute the soft Dice loss, averaged over the classes in the targets: 1 - 2 sum(p t) / (sum(p^2) + sum(t)).
+
+    p is the softmax of the logits and t is 1 in the pixels of a class; the sums run over the valid pixels of this
+    process's images. A class counts the same however many pixels it has. Source: Milletari et al., V-Net (2016),
+    section 3, with one term for each class.
+
+    Args:
+        logits: (N, K, H, W), any float type; the loss is computed in float32.
+        targets: (N, H, W) int64, classes or `ignore_value`.
+        ignore_value: the label of pixels without a class.
+
+    Returns:
+        A scalar in [0, 1]; 0 with a zero gradient if every pixel is ignored.
+    """
+    probabilities = logits.float().softmax(dim=1)
+    valid = targets != ignore_value
+    classes = targets.where(valid, 0).flatten()
+    right = (probabilities.gather(1, targets.where(valid, 0)[:, None])[:, 0] * valid).flatten()
+    overlap = right.new_zeros(logits.shape[1]).scatter_add(0, classes, right)
+    count = right.new_zeros(logits.shape[1]).scatter_add(0, classes, valid.flatten().to(right.dtype))
+    squares = (probabilities.square() * valid[:, None]).sum(dim=(0, 2, 3))
+    occurs = count > 0
+    each = torch.where(occurs, 1 - 2 * overlap / (squares + count).clamp(min=torch.finfo(count.dtype).tiny), 0)
+    return each.sum() / occurs.sum().clamp(min=1)
+
+
 def mean_binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Compute the binary cross-entropy, averaged over all valid cells of the global batch; see `mean_cross_entropy`.
 
@@ -84,11 +117,27 @@ def mean_binary_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     return global_mean(torch.where(valid, each, 0).sum(), valid.sum())
 
 
+@contextmanager
+def part_of_batch(weight: Tensor | float) -> Iterator[None]:
+    """Let `global_mean` compute the share of a part of a batch in the mean over the whole batch.
+
+    Args:
+        weight: the part's share of the valid pixels of the batch, times the number of parts, over which the caller
+            averages.
+    """
+    token = _part_weight.set(weight)
+    try:
+        yield
+    finally:
+        _part_weight.reset(token)
+
+
 def global_mean(total: Tensor, count: Tensor) -> Tensor:
     """Compute this process's share of a mean over all processes.
 
     DistributedDataParallel averages gradients over W processes. With total_i / (sum of counts / W) in each process
-    that average is (sum of totals) / (sum of counts), which one process would compute on the whole batch.
+    that average is (sum of totals) / (sum of counts), which one process would compute on the whole batch. A part of a
+    batch counts by its share of the valid pixels, see `part_of_batch`.
 
     Args:
         total: scalar, the sum over this process's items.
@@ -100,4 +149,4 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
         distributed.all_reduce(count)
         processes = distributed.get_world_size()
     # Without any item the total is 0, and stays 0.
-    return total * processes / count.clamp(min=torch.finfo(count.dtype).tiny)
+    return total * processes * _part_weight.get() / count.clamp(min=torch.finfo(count.dtype).tiny)

@@ -1,10 +1,10 @@
-"""Hooks of the training loop: evaluation, best checkpoint, pictures for TensorBoard."""
+"""Hooks of the training loop: evaluation, metrics, pictures for TensorBoard."""
 
 import itertools
 import logging
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,17 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import HookBase
-from detectron2.engine.hooks import EvalHook
+from detectron2.engine.hooks import EvalHook, PeriodicWriter
 from detectron2.utils import comm
-from detectron2.utils.events import get_event_storage
-from detectron2.utils.logger import log_first_n
+from detectron2.utils.events import EventWriter, get_event_storage
 
-from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
-from unified_seg.config import ConfigError
 from unified_seg.data.io.image_files import read_picture
-from unified_seg.inference.trained_model import describe_training
-from unified_seg.ops.random_numbers import get_random_state, set_random_state
-from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, has_value
+from unified_seg.data.problems import DataError
+from unified_seg.ops.random_numbers import get_random_state, keep_random_numbers, set_random_state
+from unified_seg.training.lifecycle.metrics_file import EVALUATION_SECONDS, METRICS_FILE, has_value
 from unified_seg.training.lifecycle.signals import TrainingStopped
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
-from unified_seg.words import ON_CONSOLE
-
-# In metrics.json: how long the evaluation of an iteration took, which shows that it was done.
-EVALUATION_SECONDS = "eval_s"
-EXPECTED_METRIC = "expected a path such as sem_seg/mIoU, with several test sets <data set>/sem_seg/mIoU"
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +35,8 @@ class Evaluation(EvalHook):
     signal ends it at once, and the resumed run does it again.
     """
 
+    _num_complete = -1  # iterations at the last evaluation
+
     def before_train(self) -> None:
         start, cfg = self.trainer.start_iter, self.trainer.cfg
         is_due = 0 < start < self.trainer.max_iter and self._period > 0 and start % self._period == 0
@@ -52,10 +46,19 @@ class Evaluation(EvalHook):
         if comm.all_gather(is_due and not has_value(file, EVALUATION_SECONDS, start - 1))[0]:
             self.trainer.storage.iter = start - 1
             self._do_eval()
+            self._num_complete = start
             self.trainer.storage.iter = start
 
+    def after_step(self) -> None:
+        super().after_step()
+        next_iteration = self.trainer.iter + 1
+        if self._period > 0 and next_iteration % self._period == 0 and next_iteration != self.trainer.max_iter:
+            self._num_complete = next_iteration
+
     def after_train(self) -> None:
-        if self.trainer.iter >= self.trainer.max_iter:
+        # A training that stops early was evaluated just now.
+        is_new = self._num_complete != self.trainer.max_iter
+        if self.trainer.iter >= self.trainer.max_iter and is_new:
             with suppress(TrainingStopped):
                 self._do_eval()
         del self._func  # it refers to the trainer
@@ -70,6 +73,28 @@ class Evaluation(EvalHook):
             self.trainer.storage.put_scalar(EVALUATION_SECONDS, time.perf_counter() - start, smoothing_hint=False)
 
 
+class MetricsWriter(PeriodicWriter):
+    """Detectron2's hook, which also writes the scores of each evaluation at once.
+
+    A run that is killed then does no evaluation again, and early stopping knows all scores.
+
+    Args:
+        writers: see `PeriodicWriter`.
+        eval_period: iterations between evaluations; 0: none before the end.
+    """
+
+    def __init__(self, writers: Sequence[EventWriter], eval_period: int):
+        super().__init__(writers)
+        self._eval_period = eval_period
+
+    def after_step(self) -> None:
+        if self._eval_period > 0 and (self.trainer.iter + 1) % self._eval_period == 0:
+            for writer in self._writers:
+                writer.write()
+        else:
+            super().after_step()
+
+
 def leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested mappings without their values that are NaN."""
     return {
@@ -77,86 +102,6 @@ def leave_out_nan(results: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in results.items()
         if isinstance(value, Mapping) or not math.isnan(value)
     }
-
-
-class BestCheckpoint(HookBase):
-    """A hook that keeps the weights of the best evaluation so far as model_best.pth.
-
-    The file holds weights alone; `last_checkpoint`, from which a run resumes, is not changed. A score that is NaN, or
-    whose task has no scores since its ground truth is missing or its evaluator failed, is never the best.
-
-    Args:
-        metric: its path in the results, "task/metric" or "dataset/task/metric"; larger is better.
-        folder: of the file.
-        datasets: the test sets; the best score on others does not count when a run is resumed.
-        tasks: those that the model predicts, which an evaluation may lack.
-
-    Raises:
-        ConfigError: the evaluation has no such metric or data set.
-    """
-
-    def __init__(self, metric: str, folder: str, datasets: Sequence[str] = (), tasks: Collection[str] = ()):
-        start, separator, _ = metric.partition("/")
-        if not separator or (len(datasets) > 1 and start not in datasets):
-            raise ConfigError(f"TEST.BEST_CHECKPOINT_METRIC: {EXPECTED_METRIC}, got {metric!r}")
-        self.metric = metric
-        self.datasets = list(datasets)
-        self.tasks = tasks
-        self.path = Path(folder) / "model_best.pth"
-        self.best = -math.inf
-        self._seen: object = None
-
-    def before_train(self) -> None:
-        # The best score is read from the file of the best: checkpoints are written before evaluations.
-        if self.trainer.start_iter > 0 and self.path.is_file():
-            try:
-                earlier = read_checkpoint(self.path)
-            except CheckpointError as error:
-                logger.warning(f"TEST.BEST_CHECKPOINT_METRIC: the best score starts anew: {error}")
-                earlier = {}
-            if earlier.get("datasets", self.datasets) == self.datasets:
-                best = earlier.get(self.metric)
-                self.best = best if isinstance(best, float) and not math.isnan(best) else -math.inf
-        self._update()  # with an evaluation that the run had not finished
-
-    def after_step(self) -> None:
-        self._update()
-
-    def after_train(self) -> None:
-        self._update()
-
-    def _update(self) -> None:
-        results = getattr(self.trainer, "_last_eval_results", None)
-        if results is None or results is self._seen:
-            return
-        self._seen = results
-        value = self._find_value(results)
-        if math.isnan(value):
-            message = f"TEST.BEST_CHECKPOINT_METRIC: {self.metric} is undefined, so {self.path.name} stays as it is"
-            log_first_n(logging.WARNING, message, key="message")
-        elif value > self.best:
-            self.best = value
-            model = unwrap(self.trainer.evaluated_model).state_dict()
-            state: dict[str, Any] = {"model": model, "datasets": self.datasets, self.metric: self.best}
-            state |= describe_training(self.trainer.cfg)
-            write_checkpoint(self.path, state)
-            if self.trainer.cfg.SOLVER.SAFETENSORS:
-                write_checkpoint(self.path.with_suffix(".safetensors"), state)
-            logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}", extra=ON_CONSOLE)
-
-    def _find_value(self, results: Mapping[str, Any]) -> float:
-        """Return the score of the metric; NaN if its task has no scores."""
-        value: Any = results
-        *parents, last = self.metric.split("/")
-        for part in parents:
-            value = value.get(part) if isinstance(value, Mapping) else None
-        if value is None and parents and parents[-1] in self.tasks:
-            return math.nan
-        if not isinstance(value, Mapping) or last not in value:
-            raise ConfigError(
-                f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {self.metric!r}; {EXPECTED_METRIC}"
-            )
-        return float(value[last])
 
 
 class PictureSamples(HookBase):
@@ -171,14 +116,23 @@ class PictureSamples(HookBase):
     def __init__(self, cfg: CfgNode, loader: Any, count: int = 4):
         self.period = cfg.VIS_PERIOD
         self.metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
-        self.samples = [batch[0] for batch in itertools.islice(loader, count)]
+        samples = (batch[0] for batch in itertools.islice(loader, count))
+        self.samples = [sample for sample in samples if self._can_be_drawn(sample["file_name"])]
+
+    def _can_be_drawn(self, file: str) -> bool:
+        try:
+            read_picture(file)
+            return True
+        except DataError as error:  # such as floats of an unknown range
+            logger.info(f"VIS_PERIOD: not drawn: {error}")
+            return False
 
     def after_step(self) -> None:
-        if (self.trainer.iter + 1) % self.period:
+        if (self.trainer.iter + 1) % self.period or not self.samples:
             return
         model = unwrap(self.trainer.evaluated_model)
         model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), keep_random_numbers():
             outputs = model(self.samples)
         model.train()
         for index, (sample, output) in enumerate(zip(self.samples, outputs)):

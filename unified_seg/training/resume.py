@@ -14,11 +14,13 @@ from detectron2.utils import comm
 
 from unified_seg.checkpoint.run_state import read_config_text, read_iterations, read_trainer_state
 from unified_seg.config import Change, ConfigError, Stage, find_changes, get_value, load_dump, read_stages
+from unified_seg.config.keys import AUTO
 from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.data.resolve import resolve_stages
 from unified_seg.hints import format_hint
 from unified_seg.inference.value_range import adopt_value_range
 from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, has_checkpoints, is_final
+from unified_seg.training.lifecycle.schedule import resolve_schedule
 from unified_seg_files import read_bytes
 
 OTHER_START = "a resumed run continues with the weights of its checkpoint"
@@ -34,6 +36,8 @@ FIXED_KEYS = {
 }
 # Of the config.yaml of an earlier run.
 MAX_CONFIG_BYTES = 4_000_000
+# Keys whose values may follow from the length of the run.
+AUTO_KEYS = ("SOLVER.WARMUP_ITERS", "TEST.EVAL_PERIOD", "VIS_PERIOD")
 # Keys that have no effect on a complete training, which is only evaluated again.
 TRAINING_KEYS = ("SOLVER.", "MODEL_EMA.", "DATASETS.TRAIN")
 
@@ -72,6 +76,7 @@ def check_resume(cfg: CfgNode, find: FindCheckpoint = find_checkpoint) -> list[C
             trainings that are complete would read.
         CheckpointError: a checkpoint that can't be read.
     """
+    cfg = resolve_schedule(cfg)  # as the configs of checkpoints are
     stages = resolve_stages(cfg) or [Stage("", cfg, "")]
     before = _read_earlier_stages(cfg)
     if not any(has_checkpoints(stage.config.OUTPUT_DIR) for stage in [*before.values(), *stages]):
@@ -153,7 +158,13 @@ def _find_progress(
 
 
 def _is_no_choice(change: Change) -> bool:
-    """Return whether a change is none of the user's: a folder that was moved, the range of values that was found."""
+    """Return whether a change is none of the user's.
+
+    It is that of a folder that was moved, of the range of values that was found, or of a key that follows from the
+    length of the run.
+    """
+    if change.key in AUTO_KEYS and AUTO in (change.before, change.now):
+        return True
     return change.key == "OUTPUT_DIR" or (change.key == "INPUT.DEFAULT_VALUE_RANGE" and not change.now)
 
 

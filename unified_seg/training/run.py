@@ -28,6 +28,7 @@ from unified_seg.training.lifecycle.identity import (
 )
 from unified_seg.training.lifecycle.lock import lock_folder
 from unified_seg.training.lifecycle.processes import call_in_first
+from unified_seg.training.lifecycle.schedule import resolve_schedule
 from unified_seg.training.resume import check_resume, keep_value_range, list_stage_folders
 from unified_seg.training.run_setup import prepare_output_folder, set_up_run
 from unified_seg.training.stages import run_stages
@@ -106,7 +107,7 @@ def setup(
     cfg = load_config(args.config_file, args.opts, defaults=COMPACT)
     names = [str(name) for name in cfg.SOLVER.STAGES]
     warnings = check_overrides(cfg, args.opts, names[-1:] if args.eval_only else names)
-    cfg = resolve_config(cfg)
+    cfg = resolve_config(cfg) if args.eval_only else resolve_schedule(resolve_config(cfg))
     call_in_first(lambda: prepare_output_folder(cfg.OUTPUT_DIR))
     call_in_first(lambda: stack.enter_context(lock_folder(cfg.OUTPUT_DIR)))
     changes, resume = [], args.resume

@@ -23,6 +23,7 @@ from unified_seg_files import remove_leftovers, write_text
 WRITTEN_IN_PLACE = (
     "log.txt*",
     "metrics.json",
+    "metrics.csv",
     "config.yaml",
     "events.out.tfevents.*",
     "unreadable.txt",

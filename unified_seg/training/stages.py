@@ -26,6 +26,7 @@ from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.meta_arch.build import check_device
 from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, is_final, provide_run_id
 from unified_seg.training.lifecycle.processes import call_in_first
+from unified_seg.training.lifecycle.schedule import resolve_schedule
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.resume import keep_value_range
 from unified_seg.training.run_setup import prepare_output_folder, write_config
@@ -52,7 +53,7 @@ def run_stages(cfg: CfgNode, resume: bool, find: FindCheckpoint = find_checkpoin
         ConfigError, CheckpointError, DataError: before anything is trained, as `resolve_stages`, `check_stages` and
             `Trainer` do.
     """
-    stages = resolve_stages(cfg)
+    stages = resolve_stages(resolve_schedule(cfg))
     if unused := sorted(cfg.STAGES.keys() - {stage.name for stage in stages}):
         logger.warning(f"SOLVER.STAGES: {', '.join(unused)} of STAGES not used")
     check_stages(stages)

@@ -2,17 +2,20 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer
-from torch import nn
+from detectron2.utils import comm
+from torch import distributed, nn
 
 from unified_seg.config import ConfigError
 from unified_seg.errors import UserError
 from unified_seg.hints import format_hint
+from unified_seg.ops.losses import part_of_batch
 from unified_seg.words import join_some
 
 # Of the classes of optimizers that Detectron2 makes for SOLVER.CLIP_GRADIENTS.
@@ -44,13 +47,18 @@ def get_autocast_dtype(cfg: CfgNode) -> torch.dtype | None:
 
 
 class StepTrainer(SimpleTrainer):
-    """Detectron2's SimpleTrainer with autocast on any device; Detectron2's own AMPTrainer needs CUDA.
+    """Detectron2's SimpleTrainer with autocast on any device, and with accumulation of gradients.
+
+    Detectron2's own AMPTrainer needs CUDA.
 
     Args:
         model: returns a dict of losses in training.
         data_loader: endless batches.
         optimizer: over the model's parameters.
         precision: the autocast type, None for full precision.
+        accumulation_steps: parts of equal size into which a batch is split. They are processed one after another, and
+            their gradients are added up before the step of the optimizer.
+        ignore_value: the semantic label of pixels without a class.
     """
 
     def __init__(
@@ -59,9 +67,13 @@ class StepTrainer(SimpleTrainer):
         data_loader: Iterable[Any],
         optimizer: torch.optim.Optimizer,
         precision: torch.dtype | None = None,
+        accumulation_steps: int = 1,
+        ignore_value: int = 255,
     ):
         super().__init__(model, data_loader, optimizer)
         self.precision = precision
+        self.accumulation_steps = accumulation_steps
+        self.ignore_value = ignore_value
         self.device_type = next(model.parameters()).device.type
         # bfloat16 has the range of float32; only float16 needs its gradients scaled.
         self.grad_scaler = torch.amp.GradScaler(self.device_type, enabled=precision is torch.float16)
@@ -75,22 +87,58 @@ class StepTrainer(SimpleTrainer):
         """
         start = time.perf_counter()
         self.batch = None
-        self.batch = next(self._data_loader_iter)
+        self.batch = batch = next(self._data_loader_iter)
         data_time = time.perf_counter() - start
 
-        with torch.autocast(self.device_type, dtype=self.precision, enabled=self.precision is not None):
-            losses = self.model(self.batch)
         self.optimizer.zero_grad()
-        self.grad_scaler.scale(sum(losses.values())).backward()
+        losses = self._compute_gradients(batch)
 
         # All numbers of the step come from the device at once.
         largest = self._find_largest_gradient()
-        numbers = torch.stack([loss.detach().float() for loss in losses.values()] + [largest]).cpu()
+        numbers = torch.stack([*losses.values(), largest]).cpu()
         values = dict(zip(losses, numbers))
         self._check_finite(values, numbers[-1])
         self._write_metrics(values, data_time)
         self.grad_scaler.step(self.optimizer)
         self.grad_scaler.update()
+
+    def _compute_gradients(self, batch: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Add the gradients of a batch to those of the parameters; return its losses, without their graphs."""
+        count = self.accumulation_steps
+        if count == 1:
+            return self._backpropagate(batch, 1)
+        size = len(batch) // count
+        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+        totals: dict[str, torch.Tensor] = {}
+        for number, (part, weight) in enumerate(zip(parts, self._weigh_parts(parts)), 1):
+            # The processes exchange their gradients once, with the last part.
+            with self._keep_gradients(number < count), part_of_batch(weight):
+                losses = self._backpropagate(part, count)
+            totals = {name: totals.get(name, 0) + loss / count for name, loss in losses.items()}
+        return totals
+
+    def _keep_gradients(self, in_process: bool) -> AbstractContextManager[None]:
+        """Return a context in which gradients stay in their process, if there are several and it is asked for."""
+        if in_process and isinstance(self.model, nn.parallel.DistributedDataParallel):
+            return self.model.no_sync()
+        return nullcontext()
+
+    def _backpropagate(self, images: Sequence[dict[str, Any]], divisor: int) -> dict[str, torch.Tensor]:
+        """Add the gradients of the images' losses, divided by a number; return the losses, not divided."""
+        with torch.autocast(self.device_type, dtype=self.precision, enabled=self.precision is not None):
+            losses = self.model(images)
+        total = sum(losses.values())
+        self.grad_scaler.scale(total if divisor == 1 else total / divisor).backward()
+        return {name: loss.detach().float() for name, loss in losses.items()}
+
+    def _weigh_parts(self, parts: Sequence[Sequence[dict[str, Any]]]) -> Sequence[torch.Tensor | float]:
+        """Return the weight of each part for `part_of_batch`, from the labeled pixels of all processes."""
+        labels = [[image["sem_seg"] for image in part if "sem_seg" in image] for part in parts]
+        counts = [sum(int((label != self.ignore_value).sum()) for label in part) for part in labels]
+        pixels = torch.tensor(counts, dtype=torch.float64, device=self.device_type)
+        if comm.get_world_size() > 1:
+            distributed.all_reduce(pixels)
+        return (pixels * len(parts) / pixels.sum().clamp(min=1)).float().unbind()
 
     def _find_largest_gradient(self) -> torch.Tensor:
         """Return the largest absolute value of a gradient; 0 for scaled gradients, of which the scaler skips some."""

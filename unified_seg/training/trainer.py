@@ -14,7 +14,7 @@ from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
-from detectron2.utils.events import CommonMetricPrinter, EventWriter, TensorboardXWriter
+from detectron2.utils.events import CommonMetricPrinter, EventWriter
 from detectron2.utils.logger import log_first_n
 from torch import nn
 
@@ -31,6 +31,7 @@ from unified_seg.evaluation import (
     IndependentEvaluators,
     add_to_results,
     build_evaluators,
+    check_metric,
     describe_undefined,
     list_tasks,
     print_results,
@@ -45,15 +46,18 @@ from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.console.plan import describe_plan
 from unified_seg.training.console.progress import Progress, is_in_training, show_next_step
-from unified_seg.training.hooks import BestCheckpoint, Evaluation, PictureSamples, leave_out_nan
+from unified_seg.training.hooks import Evaluation, MetricsWriter, PictureSamples, leave_out_nan
+from unified_seg.training.lifecycle.best_score import BestCheckpoint, EarlyStopping, find_metric
 from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, load_process_state
 from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, provide_run_id
 from unified_seg.training.lifecycle.loop import TrainingLoop
 from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, MetricsFile, drop_lines_from
 from unified_seg.training.lifecycle.processes import broadcast_buffers, distribute
+from unified_seg.training.lifecycle.schedule import resolve_schedule
 from unified_seg.training.lifecycle.signals import StopSignals
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import StepTrainer, get_autocast_dtype, unwrap
+from unified_seg.training.writers import build_writers, check_writers
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +72,9 @@ class Trainer(TrainingLoop):
     @share_records()
     def __init__(self, cfg: CfgNode):
         TrainerBase.__init__(self)
-        cfg = resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size()))
+        cfg = resolve_schedule(resolve_config(DefaultTrainer.auto_scale_workers(cfg, comm.get_world_size())))
         check_solver(cfg)
+        check_writers(cfg)
         cfg = self.set_class_weights(cfg)
         model = self.build_model(cfg)
         cfg = self.check_data(cfg)
@@ -79,7 +84,12 @@ class Trainer(TrainingLoop):
         optimizer = self.build_optimizer(cfg, model)
         self.average = WeightAverage(model, cfg.MODEL_EMA.DECAY) if cfg.MODEL_EMA.ENABLED else None
         self._trainer = StepTrainer(
-            distribute(model), self.build_train_loader(cfg), optimizer, precision=get_autocast_dtype(cfg)
+            distribute(model),
+            self.build_train_loader(cfg),
+            optimizer,
+            precision=get_autocast_dtype(cfg),
+            accumulation_steps=cfg.SOLVER.ACCUMULATION_STEPS,
+            ignore_value=cfg.MODEL.SEM_SEG_HEAD.IGNORE_VALUE,
         )
         self.scheduler = self.build_lr_scheduler(cfg, optimizer)
         self.checkpointer = Checkpointer(
@@ -90,7 +100,7 @@ class Trainer(TrainingLoop):
         )
         self.run_id = comm.all_gather(provide_run_id(cfg.OUTPUT_DIR) if comm.is_main_process() else "")[0]
         self.signals = StopSignals()
-        self.checkpoints = CheckpointWriter(cfg.SOLVER.CHECKPOINT_PERIOD)
+        self.checkpoints = CheckpointWriter(cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.KEEP_CHECKPOINTS)
         self.start_iter = 0
         self.resumed_from = ""  # the name of a checkpoint
         self.random_state = None
@@ -139,24 +149,28 @@ class Trainer(TrainingLoop):
         """Return Detectron2's hooks and those of this project; the writer stays last, to write their values too."""
         hooks = [hook for hook in super().build_hooks() if not isinstance(hook, PeriodicCheckpointer)]
         # Checkpoints come before evaluations, which may fail or take long.
-        evaluation = next(number for number, hook in enumerate(hooks) if isinstance(hook, EvalHook))
-        hooks[evaluation : evaluation + 1] = [self.checkpoints, Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        position = next(number for number, hook in enumerate(hooks) if isinstance(hook, EvalHook))
+        evaluation: list[HookBase] = [self.checkpoints, Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
+        metric, tasks, stopping = find_metric(self.cfg), list_tasks(self.cfg), self.cfg.SOLVER.EARLY_STOPPING
+        if stopping.PATIENCE:
+            evaluation.append(EarlyStopping(metric, stopping.PATIENCE, stopping.MIN_DELTA, tasks))
+        hooks[position : position + 1] = evaluation
         if not comm.is_main_process():
             return hooks
         added: list[HookBase] = [Progress(self.plan)]
-        if metric := self.cfg.TEST.BEST_CHECKPOINT_METRIC:
-            added.append(BestCheckpoint(metric, self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, list_tasks(self.cfg)))
+        if metric:
+            added.append(BestCheckpoint(metric, self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, tasks))
         if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
             added.append(PictureSamples(self.cfg, self.build_test_loader(self.cfg, self.cfg.DATASETS.TEST[0])))
-        return [*hooks[:-1], *added, hooks[-1]]
+        return [*hooks[:-1], *added, MetricsWriter(hooks[-1]._writers, self.cfg.TEST.EVAL_PERIOD)]
 
     def build_writers(self) -> list[EventWriter]:
-        """Return Detectron2's writers; that of metrics.json opens the file only to add to it."""
+        """Return the writers of the log, of metrics.json and metrics.csv, and those of SOLVER.WRITERS."""
         file = Path(self.cfg.OUTPUT_DIR) / METRICS_FILE
         return [
             CommonMetricPrinter(self.max_iter),
             MetricsFile(file, self.run_id),
-            TensorboardXWriter(self.cfg.OUTPUT_DIR),
+            *build_writers(self.cfg, self.run_id),
         ]
 
     def _evaluate(self) -> dict[str, Any]:
@@ -265,6 +279,7 @@ class Trainer(TrainingLoop):
         value_range = None
         if comm.is_main_process():
             value_range = check_datasets(cfg)
+            check_metric(cfg)
             for name in cfg.DATASETS.TEST:
                 cls.build_evaluator(cfg, name)
         value_range = comm.all_gather(value_range)[0]

@@ -13,7 +13,7 @@ from pycocotools import mask as mask_util
 from torch import Tensor
 
 from unified_seg.data.coco.masks import convert_to_rle, name_annotation
-from unified_seg.data.io.label_files import check_size, read_panoptic_ids
+from unified_seg.data.io.label_files import check_size, read_panoptic_ids, replace_segments
 from unified_seg.data.io.semantic_labels import has_semantic_ground_truth, read_semantic_ground_truth
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
@@ -41,7 +41,8 @@ def read_ground_truth(record: Mapping[str, Any], table: ClassTable) -> dict[str,
     if "annotations" in record:
         ground_truth["instances"] = _convert_annotations(record["annotations"], size)
     if "pan_seg_file_name" in record:
-        ids = check_size(read_panoptic_ids(record["pan_seg_file_name"]), size, record["pan_seg_file_name"])
+        file = record["pan_seg_file_name"]
+        ids = replace_segments(check_size(read_panoptic_ids(file), size, file), record)
         ground_truth["panoptic_seg"] = (torch.from_numpy(ids), record["segments_info"])
         if "annotations" not in record and table.num_things:
             ground_truth["instances"] = _convert_segments(ids, record["segments_info"])

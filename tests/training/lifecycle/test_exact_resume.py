@@ -76,12 +76,14 @@ def same(one: Any, other: Any) -> bool:
 
 # The campaign "resumes" of tools/torture.py has more.
 @pytest.mark.parametrize(
-    ("optimizer", "workers", "averaged"),
-    [("SGD", 0, False), ("ADAMW", 0, True), ("ADAMW", 1, False), ("SGD", 2, True)],
+    ("optimizer", "workers", "averaged", "parts"),
+    [("SGD", 0, False, 2), ("ADAMW", 0, True, 1), ("ADAMW", 1, False, 1), ("SGD", 2, True, 2)],
 )
 def test_a_stopped_run_ends_as_one_that_was_not(
-    config: CfgNode, tmp_path: Path, optimizer: str, workers: int, averaged: bool
+    config: CfgNode, tmp_path: Path, optimizer: str, workers: int, averaged: bool, parts: int
 ) -> None:
+    config.SOLVER.ACCUMULATION_STEPS = parts
+    config.SOLVER.CLIP_GRADIENTS.ENABLED, config.SOLVER.CLIP_GRADIENTS.CLIP_TYPE = parts > 1, "full_model"
     config.SOLVER.OPTIMIZER, config.DATALOADER.NUM_WORKERS, config.MODEL_EMA.ENABLED = optimizer, workers, averaged
     whole = train(config, tmp_path / "whole")
     first = train(config, tmp_path / "parts", stop_after=3)

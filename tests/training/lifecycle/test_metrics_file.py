@@ -44,6 +44,22 @@ def test_the_file_is_opened_by_the_first_write_and_has_the_id(tmp_path: Path) ->
     assert has_value(file, "accuracy", 10) and not has_value(file, "accuracy", 11)
 
 
+def test_the_table_has_a_column_for_each_metric_and_follows_a_resumed_run(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.json"
+    expected = "iteration,loss\n19,3.0\n39,2.0\n", "iteration,loss,score\n19,3.0,\n39,1.5,\n59,1.0,7.0\n"
+    for start, values, text in ((0, [3.0, 2.0], expected[0]), (20, [1.5, 1.0], expected[1])):
+        drop_lines_from(file, start)
+        writer = MetricsFile(file, "a" * 16)
+        with EventStorage(start) as storage:
+            for number, loss in enumerate(values):
+                storage.iter = start + 20 * number + 19
+                storage.put_scalar("loss", loss, smoothing_hint=False)
+                if storage.iter == 59:
+                    storage.put_scalar("score", 7.0, smoothing_hint=False)
+                writer.write()
+        assert (tmp_path / "metrics.csv").read_text() == text
+
+
 def test_a_file_of_junk_becomes_empty(tmp_path: Path) -> None:
     file = tmp_path / "metrics.json"
     file.write_bytes(b'\xff\n[1]\n{"iteration": "x"}\n{"loss": 1}\n')

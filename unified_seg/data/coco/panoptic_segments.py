@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unified_seg.data.io.label_files import check_size, read_panoptic_ids
+from unified_seg.data.io.label_files import check_size, read_panoptic_ids, replace_segments
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.ops.id_maps import UnknownIdsError, format_ids, measure_segments
 from unified_seg.structures.class_table import ClassTable, SegmentClass
@@ -43,7 +43,7 @@ def read_segments(
 
     Args:
         record: with `pan_seg_file_name`, `segments_info`, `height` and `width`; perhaps `left_out_segments`, ids of
-            segments that are reported already, None for one that can't be read.
+            segments that are reported already, None for one that can't be read, and `replaced_segments`.
         table: the classes.
         report: gets the problems; a wrong segment is left out.
         read: reads the PNG.
@@ -56,7 +56,7 @@ def read_segments(
             default report, segments of the PNG and of segments_info differ, an id occurs twice, or a class is unknown.
     """
     file_name = record["pan_seg_file_name"]
-    ids = check_size(read(file_name), (record["height"], record["width"]), file_name)
+    ids = replace_segments(check_size(read(file_name), (record["height"], record["width"]), file_name), record)
     infos = record.get("segments_info")
     if infos is None:
         raise DataError(f"{file_name}: its record has no segments_info")

@@ -1,6 +1,8 @@
 """Reading and writing maps of ids: label files and COCO's panoptic PNGs. Every error names the file."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,6 +28,22 @@ def read_label(path: str | Path) -> np.ndarray:
         if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
             raise DataError(f"{path}: a label map has one channel of ids, got a {image.mode} image")
         return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
+
+
+def replace_segments(ids: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:
+    """Return a panoptic map in which the ids of the record's `replaced_segments` have their new values.
+
+    Args:
+        ids: (H, W), as read.
+        record: a class map may have merged segments and made some void.
+    """
+    replaced = record.get("replaced_segments")
+    if not replaced:
+        return ids
+    known = np.array(sorted(replaced), dtype=ids.dtype)
+    values = np.array([replaced[i] for i in known.tolist()], dtype=ids.dtype)
+    place = np.searchsorted(known, ids).clip(max=len(known) - 1)
+    return np.where(known[place] == ids, values[place], ids)
 
 
 def read_panoptic_ids(path: str | Path) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from unified_seg.data.io.label_files import check_size, read_label, read_panoptic_ids
+from unified_seg.data.io.label_files import check_size, read_label, read_panoptic_ids, replace_segments
 from unified_seg.data.problems import DataError, Problem, Report, raise_error
 from unified_seg.ops.id_maps import UnknownIdsError, format_ids, replace_ids
 from unified_seg.structures.class_table import IGNORE_LABEL, ClassTable
@@ -161,7 +161,8 @@ def read_semantic_ground_truth(
             to_semantic[list(values)] = list(values.values())
             return to_semantic_ids(pixels, to_semantic, file, report, table.ignore_label)
         return _check_ids(pixels, table, file, report)
-    return convert_segments_to_classes(check_size(read_panoptic_ids(file), size, file), record, table)
+    ids = replace_segments(check_size(read_panoptic_ids(file), size, file), record)
+    return convert_segments_to_classes(ids, record, table)
 
 
 def _check_ids(pixels: np.ndarray, table: ClassTable, file: str, report: Report) -> np.ndarray:

@@ -15,7 +15,7 @@ from detectron2.data import transforms as T
 from unified_seg.config import ConfigError
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_reader import ImageReader
-from unified_seg.data.io.label_files import check_size
+from unified_seg.data.io.label_files import check_size, replace_segments
 from unified_seg.data.io.plain_images import load_panoptic_ids
 from unified_seg.data.io.semantic_labels import find_segment_classes, number_segments, read_semantic_ground_truth
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
@@ -124,7 +124,7 @@ class UnifiedMapper:
         instances = self.with_instances and "annotations" not in record
         if not (file and (semantic or instances)):
             return None
-        ids = check_size(load_panoptic_ids(file), (record["height"], record["width"]), file)
+        ids = replace_segments(check_size(load_panoptic_ids(file), (record["height"], record["width"]), file), record)
         classes = find_segment_classes(record, self.class_table) if semantic else None
         numbers = number_segments(ids, record, ignore_unknown=not semantic)
         return _Segments(numbers, classes, self.class_table.ignore_label)

@@ -11,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from unified_seg.config import CfgNode, ConfigError, Stage, load_config, read_stages
+from unified_seg.config import CfgNode, ConfigError, Stage, get_value, load_config, read_stages
 from unified_seg.config.compare import describe_differences, flatten
 from unified_seg.config.heads import nested_heads, wrapper_nodes
 from unified_seg.config.stages import num_skipped_stages
@@ -23,6 +23,8 @@ from unified_seg.training.lifecycle.identity import holds_run
 CHECKPOINT = "model_final.pth"
 #: Keys whose change does not make another run: where it is written, and on how many processes it loads images.
 NOT_COMPARED = ("OUTPUT_DIR", "DATALOADER.NUM_WORKERS")
+#: An ablation compares the ends of trainings: by default it does not evaluate or draw before.
+DEFAULTS: dict[str, Any] = {"TEST.EVAL_PERIOD": 0, "TEST.BEST_CHECKPOINT_METRIC": "", "VIS_PERIOD": 0}
 
 
 class State(Enum):
@@ -127,10 +129,12 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
     for key, value in settings.items():
         overrides += [key, _format_override(value)]
     try:
-        cfg = load_config(root / row.config, overrides)
+        defaults = [word for item in DEFAULTS.items() for word in item]
+        cfg = load_config(root / row.config, overrides, defaults)
         stages = read_stages(cfg)
     except ConfigError as error:
         raise ReportingError(f"projects/{plan.project}/ablation.yaml: row {row.name!r}: {error}") from None
+    overrides += [word for key in DEFAULTS for word in (key, _format_override(get_value(cfg, key)))]
     config = _flatten_compared(cfg, stages)
     # Another version of the data is another run, though the config names the same data set.
     config["toyscapes"] = plan.toyscapes.as_dict() if plan.toyscapes is not None else None

@@ -31,20 +31,25 @@ class CheckpointWriter(HookBase):
 
     Args:
         period: in iterations.
+        num_kept: the number of periodic checkpoints that stay; 0: all.
 
     Attributes:
         num_complete: iterations of the run that are complete.
         last_saved: the iteration of the last checkpoint that this process wrote; -1 before one.
     """
 
-    def __init__(self, period: int):
+    def __init__(self, period: int, num_kept: int = 0):
         self.period = period
+        self.num_kept = num_kept
         self.num_complete = 0
         self.last_saved = -1
 
     def before_train(self) -> None:
         self.num_complete = self.trainer.start_iter
-        # A run that was killed between its last step and model_final.pth has no step left that would write it.
+
+    def save_missing_end(self) -> None:
+        """Write model_final.pth if no step is left that would write it."""
+        # A run that was killed between its last step and model_final.pth, or one that has stopped early.
         if self.trainer.start_iter == self.trainer.max_iter and self.trainer.resumed_from != FINAL_WEIGHTS:
             self._save(self.trainer.max_iter - 1, Path(FINAL_WEIGHTS).stem)
 
@@ -100,8 +105,19 @@ class CheckpointWriter(HookBase):
         return name
 
     def _save_periodic(self) -> None:
-        if self.num_complete % self.period == 0:
+        if self.num_complete % self.period == 0 and self.last_saved != self.num_complete - 1:
             self._save(self.num_complete - 1, f"model_{self.num_complete - 1:07d}")
+            if self.num_kept and comm.is_main_process():
+                self._delete_older()
+
+    def _delete_older(self) -> None:
+        """Delete periodic checkpoints, up to this iteration, but the last ones and the one that the run began with."""
+        folder = Path(self.trainer.cfg.OUTPUT_DIR)
+        numbers = {int(match[1]): file for file in folder.iterdir() if (match := PERIODIC_NAME.fullmatch(file.name))}
+        earlier = sorted(number for number in numbers if number < self.num_complete)
+        for number in earlier[: -self.num_kept]:
+            if numbers[number].name != self.trainer.resumed_from:
+                numbers[number].unlink()
 
     def _save(self, iteration: int, name: str) -> None:
         trainer = self.trainer

@@ -17,7 +17,7 @@ from unified_seg.checkpoint.run_folder import LAST_CHECKPOINT
 from unified_seg.config import ConfigError
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.hints import format_hint
-from unified_seg.training.lifecycle.metrics_file import METRICS_FILE
+from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, TABLE_FILE
 from unified_seg.training.lifecycle.processes import get_torchrun_job, is_elastic_restart
 from unified_seg.words import join_some
 from unified_seg_files import read_bytes, write_text
@@ -31,6 +31,7 @@ EVIDENCE = (*CHECKPOINTS, METRICS_FILE)
 # What a run writes into its folder, beside the folders of its stages.
 WRITTEN = (
     *EVIDENCE,
+    TABLE_FILE,
     "model_*.pth.*",
     "model_*.safetensors",
     "config.yaml",

@@ -1,5 +1,6 @@
 """The loop over the steps of a training, which ends well: after a signal, after a loss that is not finite."""
 
+import itertools
 import logging
 import signal
 from collections.abc import Mapping
@@ -66,7 +67,9 @@ class TrainingLoop(DefaultTrainer):
             if self.random_state is not None:
                 set_random_state(self.random_state)
             self.before_train()
-            for iteration in range(self.start_iter, self.max_iter):
+            self.checkpoints.save_missing_end()
+            # A hook may lower `max_iter` to stop early.
+            for iteration in itertools.takewhile(lambda i: i < self.max_iter, itertools.count(self.start_iter)):
                 self.iter = iteration
                 self.before_step()
                 self.run_step()

@@ -1,19 +1,27 @@
-"""metrics.json, a line of JSON for each time that metrics are written."""
+"""metrics.json, a line of JSON for each time that metrics are written, and metrics.csv, the same as a table."""
 
+import csv
 import json
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from detectron2.utils.events import JSONWriter, get_event_storage
 
-from unified_seg_files import read_bytes, write_bytes
+from unified_seg_files import read_bytes, write_bytes, write_rows
 
 METRICS_FILE = "metrics.json"
+TABLE_FILE = "metrics.csv"
+# How long the evaluation of an iteration took, which shows that it was done.
+EVALUATION_SECONDS = "eval_s"
 MAX_BYTES = 1 << 30
 
 
 class MetricsFile(JSONWriter):
     """Detectron2's writer of metrics.json, which opens the file when it writes first and adds the id of the run.
+
+    It writes metrics.csv beside it, with a column for each metric.
 
     Args:
         path: of the file; lines are appended.
@@ -25,6 +33,7 @@ class MetricsFile(JSONWriter):
         self.run_id = run_id
         self._window_size = window_size
         self._last_write = -1
+        self._columns: list[str] = []  # of the table, once it is written
 
     def write(self) -> None:
         lines: dict[int, dict[str, float]] = {}
@@ -40,6 +49,22 @@ class MetricsFile(JSONWriter):
         )
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text)
+        self._write_table([{**values, "iteration": iteration} for iteration, values in sorted(lines.items())])
+
+    def _write_table(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Add lines to the table; with a new metric, and for the first time in a process, write all of it anew."""
+        file = self.path.with_name(TABLE_FILE)
+        if self._columns and not {name for line in lines for name in line} - set(self._columns):
+            with file.open("a", encoding="utf-8", newline="") as opened:
+                csv.writer(opened, lineterminator="\n").writerows(self._make_rows(lines))
+            return
+        lines = list(read_lines(self.path))
+        names = {name for line in lines for name in line} - {"iteration", "run"}
+        self._columns = ["iteration", *sorted(names)]
+        write_rows(file, [self._columns, *self._make_rows(lines)])
+
+    def _make_rows(self, lines: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+        return [[line.get(name, "") for name in self._columns] for line in lines]
 
     def close(self) -> None:
         """Do nothing: the file is open only while it is written to."""
@@ -55,10 +80,16 @@ def drop_lines_from(path: Path, iteration: int) -> None:
         write_bytes(path, kept)
 
 
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of metrics.json that are not damaged."""
+    for line in read_bytes(path, MAX_BYTES).splitlines() if path.is_file() else []:
+        if math.isfinite(_read_iteration(line)):
+            yield json.loads(line)
+
+
 def has_value(path: Path, name: str, iteration: int) -> bool:
     """Return whether metrics.json has a value of that name for an iteration."""
-    lines = read_bytes(path, MAX_BYTES).splitlines() if path.is_file() else []
-    return any(_read_iteration(line) == iteration and name in json.loads(line) for line in lines)
+    return any(line["iteration"] == iteration and name in line for line in read_lines(path))
 
 
 def _read_iteration(line: bytes) -> float:

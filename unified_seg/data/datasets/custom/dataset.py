@@ -1,4 +1,4 @@
-"""Custom data sets, registered from the config: DATASETS.CUSTOM lists their folders and files.
+"""Custom data sets: DATASETS.CUSTOM lists their folders and files.
 
 The keys of an entry are those of `CustomEntry`; relative paths start at DETECTRON2_DATASETS. docs/data.md has examples.
 """
@@ -17,6 +17,7 @@ from unified_seg.config import ConfigError
 from unified_seg.data.coco.categories import build_class_table, read_classes, remove_root_category
 from unified_seg.data.coco.instance_format import load_coco_instances
 from unified_seg.data.coco.panoptic_format import load_coco_panoptic
+from unified_seg.data.datasets.custom.class_map import ClassMap, ClassMapEntry
 from unified_seg.data.datasets.registration import dataset_classes, register_dataset
 from unified_seg.data.datasets.semantic_folder import load_image_folder, load_semantic_folder
 from unified_seg.data.io.semantic_labels import WIDE_VOID, PixelValues
@@ -53,6 +54,8 @@ class CustomEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     # Values of the semantic PNGs that are void, or a single one; [] for none. By default 255, or 65535 if 255 is the id
     # of a class.
     IGNORE: int | tuple[int, ...] | None = None
+    # Classes to merge, rename, drop or ignore.
+    CLASS_MAP: ClassMapEntry = ClassMapEntry()
 
 
 class CustomDataset(NamedTuple):
@@ -68,6 +71,7 @@ class CustomDataset(NamedTuple):
     semantic_ending: str
     classes: Path | None
     ignore: tuple[int, ...] | None
+    class_map: ClassMapEntry = ClassMapEntry()
 
     @classmethod
     def from_entry(cls, entry: Any, root: Path) -> "CustomDataset":
@@ -104,10 +108,14 @@ class CustomDataset(NamedTuple):
             values.SEMANTIC_ENDING,
             classes,
             (values.IGNORE,) if isinstance(values.IGNORE, int) else values.IGNORE,
+            values.CLASS_MAP,
         )
 
     def read_table(self) -> ClassTable | None:
-        """Return the classes; None if the data set has images alone, without classes; raises DataError."""
+        """Return the classes of the files; None if the data set has images alone, without classes; raises DataError.
+
+        Those of the data set are the ones that `map_classes` makes of them.
+        """
         if self.classes is None:
             return None
         if self.classes not in (self.panoptic, self.instances):
@@ -117,16 +125,31 @@ class CustomDataset(NamedTuple):
             return None
         return build_class_table(self.classes, remove_root_category(self.classes, content))
 
+    def map_classes(self, table: ClassTable | None) -> ClassMap:
+        """Return the mapping of the classes of the files, by CLASS_MAP; raises ConfigError."""
+        where = f"DATASETS.CUSTOM: {self.name}"
+        if table is None:
+            raise ConfigError(f"{where}: CLASS_MAP: the data set has no classes of its own")
+        return ClassMap.from_entry(self.class_map, table, where)
+
     def load(self, report: Report = raise_error, table: ClassTable | None = None) -> list[Record]:
-        """Return the records, in the order of the images.
+        """Return the records, in the order of the images, with the classes of CLASS_MAP if there is one.
 
         Args:
             report: gets the problems; a wrong record is left out.
-            table: the classes, if they have been read already.
+            table: the classes of the files, if they have been read already.
 
         Raises:
             DataError: an unusable file or folder; and, by the default report, the first wrong record.
+            ConfigError: see `map_classes`.
         """
+        if not self.class_map:
+            return self._load(report, table)
+        mapping = self.map_classes(table or self.read_table())
+        return mapping.map_records(self._load(report, mapping.source))
+
+    def _load(self, report: Report, table: ClassTable | None) -> list[Record]:
+        """Return the records with the classes of the files, see `load`."""
         how_to_get = f"DATASETS.CUSTOM {self.name!r} names it"
         if self.panoptic is None and self.instances is None and self.semantic is None:
             return load_image_folder(self.images, how_to_get, image_ending=self.image_ending, report=report)
@@ -197,10 +220,12 @@ def register_custom(entries: Sequence[Any], root: Path, train: Sequence[str] = (
                 continue
             raise ConfigError(f"DATASETS.CUSTOM: {dataset.name!r} is the name of another data set")
         table = dataset.read_table()
-        if table is None:
-            without_classes.append(dataset)
+        if dataset.class_map:
+            _register(dataset, table, dataset.map_classes(table).table)
+        elif table is not None:
+            _register(dataset, table, table)
         else:
-            _register(dataset, table)
+            without_classes.append(dataset)
     for dataset in without_classes:
         known = [name for name in train if name != dataset.name and name in DatasetCatalog.list()]
         if not known:
@@ -208,12 +233,14 @@ def register_custom(entries: Sequence[Any], root: Path, train: Sequence[str] = (
             raise ConfigError(
                 f"DATASETS.CUSTOM: {dataset.name}: {cause}; images alone need CLASSES, or another set in DATASETS.TRAIN"
             )
-        _register(dataset, dataset_classes(MetadataCatalog.get(known[0])))
+        classes = dataset_classes(MetadataCatalog.get(known[0]))
+        _register(dataset, classes, classes)
 
 
-def _register(dataset: CustomDataset, table: ClassTable) -> None:
+def _register(dataset: CustomDataset, table: ClassTable | None, classes: ClassTable) -> None:
+    """Register a data set with the classes of its files and those that CLASS_MAP makes of them."""
     try:
-        register_dataset(dataset.name, partial(dataset.load, table=table), table, custom=dataset)
+        register_dataset(dataset.name, partial(dataset.load, table=table), classes, custom=dataset)
     except ValueError as error:
         raise DataError(f"{dataset.classes or dataset.name}: {error}") from None
 
