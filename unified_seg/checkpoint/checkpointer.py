@@ -19,6 +19,7 @@ from unified_seg.checkpoint.run_folder import find_newest_checkpoint, write_last
 from unified_seg.checkpoint.sources import as_checkpoint
 from unified_seg.config.refused import is_url
 from unified_seg.hints import format_hint
+from unified_seg.words import ON_CONSOLE
 
 # The first convolution of each residual block, by Detectron2's names.
 FIRST_OF_BLOCK = re.compile(r"(?:^|\.)(res\d)\.\d+\.conv1\.weight$")
@@ -155,7 +156,7 @@ class Checkpointer(DetectionCheckpointer):
 
     def _log_incompatible_keys(self, incompatible: Any) -> None:
         """Log one table in place of a warning for each kind of difference."""
-        logger.info(describe_loading(self.model, incompatible, self._source))
+        logger.info(describe_loading(self.model, incompatible, self._source), extra=ON_CONSOLE)
 
     def _check_architecture(self, incompatible: Any) -> None:
         """Refuse weights of which none fits a parameter."""
