@@ -50,7 +50,9 @@ class Positions:
 
 def compute_positions(length: int, input_length: int, stride: int, cells: int) -> Positions:
     """Compute the positions of the rows (or columns) of an output, see `find_positions`."""
-    return Positions(*(torch.from_numpy(each) for each in find_positions(length, input_length, stride, cells)))
+    # Sizes are tensors while a model is traced.
+    positions = find_positions(int(length), int(input_length), stride, int(cells))
+    return Positions(*map(torch.from_numpy, positions))
 
 
 def sample_logits(logits: Tensor, rows: Positions, columns: Positions) -> Tensor:

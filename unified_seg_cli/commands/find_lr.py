@@ -1,6 +1,6 @@
 """Find a learning rate: train a few steps with rising rates and draw the losses.
 
-    python tools/find_lr.py --config-file configs/toyscapes/unified_demo.yaml --output output/find_lr
+    unified-seg find-lr --config-file configs/toyscapes/unified_demo.yaml --output output/find_lr
 
 Takes MODEL.WEIGHTS, data, batch size and optimizer of the config, and writes lr_curve.png and lr_curve.csv. The rate at
 which the loss falls fastest is a good one to begin with, for SOLVER.BASE_LR; one at which it rises is too high.

@@ -244,7 +244,7 @@ def config(tiny_config: CfgNode) -> CfgNode:
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("GROUPS", [], r"GROUPS: is empty; tools/confusion_groups\.py"),
+        ("GROUPS", [], r"GROUPS: is empty; `unified-seg groups`"),
         ("GROUPS", None, r"GROUPS: is empty"),
         ("GROUPS", [["car", "road"], ["rider"], ["road", "car"]], r"GROUPS: two groups have the same classes"),
         ("GROUPS", [["car"], []], r"group 2: is empty"),

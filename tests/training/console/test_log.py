@@ -22,6 +22,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     for name in names:
         logging.getLogger(name).handlers.clear()
     memory.take()
+    logging.captureWarnings(False)  # of a test before: it would keep pytest's way of showing them
     yield tmp_path
     memory.take()
     logging.captureWarnings(False)
