@@ -42,6 +42,14 @@ setup(
         "cityscapes": ["cityscapesscripts>=2.2"],
         # datasets/prepare_coco_stuff10k.py reads MATLAB files of version 7.3
         "coco-stuff": ["h5py"],
+        # `make docs`
+        "docs": [
+            "markdown-it-py",
+            "mermaid-render>=0.14",
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.8,<10",
+            "mkdocstrings[python]>=1",
+        ],
         "dev": [
             "h5py",
             "hypothesis",
