@@ -1,21 +1,39 @@
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
+ROOT = Path(__file__).resolve().parent
 PACKAGES = ("toyscapes", "unified_seg", "unified_seg_cli", "unified_seg_files")
+CONFIGS = ("configs/**/*.yaml", "projects/*/configs/*.yaml", "projects/confusion_groups/toyscapes/groups.json")
+
+
+class BuildWithConfigs(build_py):
+    """Copies the configs into the package; unified_seg/config/locate.py finds them there and in a checkout."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for file in sorted(path for pattern in CONFIGS for path in ROOT.glob(pattern)):
+            target = Path(self.build_lib, "unified_seg", "shipped", file.relative_to(ROOT))
+            self.mkpath(str(target.parent))
+            self.copy_file(str(file), str(target))
+
 
 setup(
     name="unified_seg",
     version="0.1.0",
     description="Unified semantic, instance and panoptic segmentation on Detectron2",
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=[name for package in PACKAGES for name in (package, f"{package}.*")]),
     package_data={"unified_seg.html_reports": ["*.j2", "*.css", "*.js", "*/*.j2"]},
+    cmdclass={"build_py": BuildWithConfigs},
+    entry_points={"console_scripts": ["unified-seg = unified_seg_cli.main:main"]},
     python_requires=">=3.11",
-    # Detectron2 itself is not on PyPI: tools/install_detectron2.py (run by `make setup`) installs it.
-    # The metadata of panopticapi excludes current numpy, with which it works: `make setup` ignores its dependencies.
+    # Detectron2 itself is not on PyPI: `unified-seg setup` installs it, and what is in the first three extras.
     install_requires=[
         "torch>=2.5",
         "torchvision",

@@ -26,6 +26,8 @@ from unified_seg.config import get_config
 from unified_seg.config.reading import REMOVED_KEYS
 from unified_seg.data.resolve import resolve_config
 from unified_seg.inference.training_description import describe_training
+from unified_seg_cli.main import COMMANDS
+from unified_seg_cli.main import main as run_unified_seg
 
 import_example_heads()
 
@@ -188,17 +190,21 @@ def test_options_in_prose_exist() -> None:
 
 
 def find_commands(text: str) -> Iterator[tuple[str, str, list[str]]]:
-    """Yield script, subcommand or "", and options of each command in a code block or a table."""
+    """Yield script or `unified-seg <name>`, subcommand or "", and options of each command in code blocks and tables."""
     lines = "\n".join([*find_code_blocks(text, "bash"), *find_inline_code(text)]).replace("\\\n", " ").splitlines()
     for line in lines:
-        if match := re.match(r"python3? ((?:tools|projects|datasets)/[\w/]+\.py)(?: ([a-z][\w-]*)(?= |$))?(.*)", line):
+        if match := re.match(rf"(?:python3? )?({SCRIPT})(?: ([a-z][\w-]*)(?= |$))?(.*)", line):
             script, command, rest = match.groups()
             yield script, command or "", re.findall(r"(?<= )--[a-z][a-z-]*", f" {rest}")
 
 
+SCRIPT = r"(?:tools|projects|datasets)/[\w/]+\.py|unified-seg [a-z][a-z-]*"
+
+
 def find_all_commands() -> set[tuple[str, str]]:
     named = {(script, command) for file in DOCUMENTS for script, command, _ in find_commands(read(file))}
-    return named | {(get_name(tool), "") for tool in ROOT.glob("tools/*.py")}
+    scripts = {(get_name(tool), "") for tool in ROOT.glob("tools/*.py")}
+    return named | scripts | {(f"unified-seg {name}", "") for name in COMMANDS}
 
 
 @functools.cache
@@ -209,7 +215,10 @@ def read_help(script: str, command: str) -> frozenset[str]:
     sys.path.insert(0, str((ROOT / script).parent))
     try:
         with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-            runpy.run_path(str(ROOT / script), run_name="__main__")
+            if script.startswith("unified-seg "):
+                run_unified_seg([script.split()[1], *sys.argv[1:]])
+            else:
+                runpy.run_path(str(ROOT / script), run_name="__main__")
     finally:
         sys.argv, sys.path[:] = before, path
         for name in set(sys.modules) - modules:

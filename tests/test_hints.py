@@ -29,6 +29,9 @@ FOLDERS = ("unified_seg", "tools", "datasets", "projects")
 
 #: Where commands are named that need a network, root rights or the archives of data sets. The scripts exist.
 COMMANDS = {
+    "unified_seg/checkpoint/downloads.py:WITHOUT_WEIGHTS",
+    "unified_seg/commands/convert_dataset.py:run_labelme_panoptic",
+    "unified_seg/training/console/progress.py:show_next_step",
     "datasets/prepare_cityscapes.py:check_scripts",
     "unified_seg/backbones/timm_network.py:__init__",
     "unified_seg/checkpoint/pypi_weights.py:_explain",
@@ -48,6 +51,8 @@ COMMANDS = {
 }
 #: Where the tests of the module run the hints.
 TESTED_ELSEWHERE = {
+    "unified_seg/checkpoint/checkpointer.py:load": "tests/training/test_trainer.py",
+    "unified_seg/config/reading.py:_hint_at_config": "tests/config/test_locate.py",
     "unified_seg/config/reading.py:merge_overrides": "tests/config/test_reading.py",
     "unified_seg/training/resume.py:check_resume": "tests/training/test_resume.py",
     "unified_seg/training/resume.py:_late_change_error": "tests/training/test_resume.py",

@@ -3,7 +3,6 @@
 import ast
 import base64
 import hashlib
-import importlib.util
 import subprocess
 import sys
 import zipfile
@@ -12,18 +11,9 @@ from types import ModuleType
 
 import pytest
 
+from unified_seg_cli import install_detectron2 as installer
+
 SCRIPT = Path(__file__).parent.parent / "tools/install_detectron2.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("install_detectron2", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-installer = load()
 
 
 def test_release_is_pinned_by_hash() -> None:
@@ -31,6 +21,7 @@ def test_release_is_pinned_by_hash() -> None:
     assert installer.SHA256 == "5d2e9e51e523ec72f6a31cca04b0a515492e9514b773a3d134cedc0677170b29"
 
 
+@pytest.mark.end_to_end
 def test_installed_detectron2_is_kept(tmp_path: Path) -> None:
     import detectron2
 

@@ -22,7 +22,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-INPUTS = [ROOT / "setup.py", ROOT / "tools" / "install_detectron2.py", Path(__file__).resolve()]
+CLI = ROOT / "unified_seg_cli"
+INPUTS = [ROOT / "setup.py", CLI / "install_detectron2.py", CLI / "set_up.py", Path(__file__).resolve()]
 
 
 def main() -> None:
@@ -74,17 +75,14 @@ def set_up(python: Path) -> None:
         pip(python, "torch", "torchvision")
     if not has(python, "setuptools"):
         pip(python, "setuptools")
-    run(python, ROOT / "tools" / "install_detectron2.py")
-    # There are several packages of OpenCV, which overwrite each other: keep the installed one.
-    extras = "cityscapes,timm,dev" if has(python, "cv2") else "cityscapes,timm,dev,opencv"
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text(pins(python, "torch", "torchvision"))
-        pip(python, "--no-build-isolation", "--editable", f"{ROOT}[{extras}]", "--constraint", str(constraints))
+        pip(python, "--no-build-isolation", "--editable", f"{ROOT}[dev]", "--constraint", str(constraints))
+    run(python, "-m", "unified_seg_cli", "setup")
+    # The tests compare with panopticapi, whose metadata excludes current numpy, with which it works.
     if not has(python, "panopticapi"):
         pip(python, "--no-deps", "panopticapi-lite")
-    print("  compiling", flush=True)
-    run(python, "-W", "ignore", "-m", "unified_seg.inference.warm_up")
     stamp.write_text(state)
     print(f"the environment is ready; to use it: source {python.parent / 'activate'}")
 

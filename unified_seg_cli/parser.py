@@ -1,11 +1,11 @@
 """One parser for all tools, with the options that several tools have: they mean and are spelled the same everywhere."""
 
 import argparse
-import os
 import re
 from pathlib import Path
 from typing import Any
 
+from unified_seg_cli.cores import count_allowed_cores
 from unified_seg_cli.types import positive_int, worker_count
 
 # argparse takes -1e-5 for an option. With this pattern it is a value of a config key, as -1 and -0.5 are.
@@ -80,8 +80,8 @@ class ToolParser(argparse.ArgumentParser):
 
     def add_workers(self) -> None:
         """Add --workers, the number of processes."""
-        help = "processes, 0 or 1 to work in this one alone; default: one for each CPU"
-        self.add_argument("--workers", type=worker_count, default=os.cpu_count() or 1, metavar="N", help=help)
+        help = "processes, 0 or 1 to work in this one alone; default: one for each core"
+        self.add_argument("--workers", type=worker_count, default=count_allowed_cores(), metavar="N", help=help)
 
     def add_count(self, name: str, help: str, **options: Any) -> argparse.Action:
         """Add an option that is a whole number of at least 1, such as --top."""

@@ -4,6 +4,7 @@ import errno
 import importlib
 import signal
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -11,6 +12,9 @@ from typing import Any, TypeVar
 from unified_seg_files import escape_log_records, escape_unprintable
 
 Result = TypeVar("Result")
+
+# Packages that `unified-seg setup` installs, without which nothing works.
+NEEDED = ("detectron2", "cv2")
 
 # By number: how PyTorch's message of the error reads, and what to do.
 SYSTEM_ERRORS = {
@@ -79,11 +83,16 @@ def run_tool(
         SystemExit: on UserError, on one of `also`, on an error of the system and on Ctrl-C.
     """
     escape_log_records()
+    if not sys.warnoptions:
+        # Packages warn their own developers of their future at each import; a training writes them to log.txt.
+        warnings.simplefilter("ignore", FutureWarning)
     try:
         return run()
     except KeyboardInterrupt:
         raise Interrupted(signal.SIGINT, f"\n{interrupted}") from None
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (package := (error.name or "").partition(".")[0]) in NEEDED:
+            sys.exit(f"{package} is not installed; `unified-seg setup` installs it, see docs/install.md")
         # Imported here, because it takes PyTorch with it.
         errors = importlib.import_module("unified_seg.errors")
         if isinstance(error, (errors.UserError, *also)):

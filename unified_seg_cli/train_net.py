@@ -1,10 +1,10 @@
 """Train and evaluate a config, with the command line that Detectron2 users know.
 
-    python tools/train_net.py --config-file configs/toyscapes/unified_r18.yaml
-    python tools/train_net.py --config-file ... --resume          (after an interruption; or --set-aside, to start anew)
-    python tools/train_net.py --config-file ... --eval-only MODEL.WEIGHTS output/toyscapes/unified_r18/model_final.pth
-    python tools/train_net.py --config-file ... --num-gpus 8 SOLVER.BASE_LR 0.01
-    torchrun --nproc-per-node 2 tools/train_net.py --config-file ...      (several processes, GPUs or not)
+    unified-seg train --config-file configs/toyscapes/unified_r18.yaml
+    unified-seg train --config-file ... --resume          (after an interruption; or --set-aside, to start anew)
+    unified-seg train --config-file ... --eval-only MODEL.WEIGHTS output/toyscapes/unified_r18/model_final.pth
+    unified-seg train --config-file ... --num-gpus 8 SOLVER.BASE_LR 0.01
+    torchrun --nproc-per-node 2 -m unified_seg_cli train --config-file ...      (several processes, GPUs or not)
 
 Results go to OUTPUT_DIR: model_final.pth, metrics.json, TensorBoard events, inference/results.json.
 """

@@ -78,6 +78,11 @@ def command(tiny_config, tmp_path):
     return build
 
 
+# Tracing a detector takes seconds.
+NO_DETECTOR = ["MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
+
+
+@pytest.mark.end_to_end
 def test_every_task_reports_every_part(command, capsys):
     main(command("--num-images", 1, "--tasks", "flop", "activation", "parameter", "structure"))
     report = capsys.readouterr().out
@@ -94,7 +99,7 @@ def test_without_a_data_set_on_disk_images_are_random(command, capsys):
     DatasetCatalog.register("unified_test_absent", absent)
     MetadataCatalog.get("unified_test_absent").set(**build_cityscapes_table().to_metadata())
     try:
-        opts = ["DATASETS.TEST", "('unified_test_absent',)"]
+        opts = ["DATASETS.TEST", "('unified_test_absent',)", *NO_DETECTOR]
         main(command("--num-images", 1, "--tasks", "flop", opts=opts))
     finally:
         DatasetCatalog.remove("unified_test_absent")
@@ -110,13 +115,13 @@ def test_a_small_data_set_is_averaged_completely(tiny_config, tiny_dataset):
 
 
 def test_a_semantic_model_is_counted_without_a_detector(command, capsys):
-    opts = ["MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
-    main(command("--random", "--num-images", 1, "--tasks", "flop", "parameter", opts=opts))
+    main(command("--random", "--num-images", 1, "--tasks", "flop", "parameter", opts=NO_DETECTOR))
     report = capsys.readouterr().out
     assert "sem_seg_head" in report and "roi_heads" not in report
 
 
 def test_a_checkpoint_is_counted_without_its_config_file(tiny_config, tiny_dataset, tmp_path, capsys, forget_datasets):
+    tiny_config.merge_from_list(NO_DETECTOR)
     weights = write_result_of_training(tiny_config, tmp_path)
     words = ["--weights", str(weights), "--num-images", "1", "--tasks", "activation"]
     main([*words, "--dataset", tiny_dataset.val])

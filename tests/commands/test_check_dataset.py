@@ -74,6 +74,7 @@ def test_errors_are_printed_and_written(
     )
 
 
+@pytest.mark.end_to_end
 def test_warnings_are_errors_if_strict(
     check: Check, tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,7 @@ def test_label_maps_are_read_from_either_output():
     assert compare_models.semantic_labels({"sem_seg_labels": torch.tensor([[0, 1]])}).tolist() == [[0, 1]]
 
 
+@pytest.mark.end_to_end
 def test_average_precision_is_compared(command, tmp_path, capsys):
     """Both semantic maps and instances; the images of the sheets are predicted again, but count once."""
     main(command("--top", 1, "--names", "FPN", "PSP"))
@@ -127,6 +128,7 @@ def test_detectors_are_compared(command, tmp_path, capsys):
     assert "box AP" in capsys.readouterr().out
 
 
+@pytest.mark.end_to_end
 def test_three_models_are_compared(command, tmp_path, capsys):
     config = str(tmp_path / "config.yaml")
     third = ("--after", config, tmp_path / "before.pth", "--names", "A", "B", "C", "--opts", *DETECTOR)

@@ -124,6 +124,7 @@ def test_files_have_the_names_of_the_images_and_the_official_readers_read_them(
     assert not end.value.code, capsys.readouterr().out
 
 
+@pytest.mark.end_to_end
 def test_a_killed_run_gives_the_same_files(weights: Path, images: Path, predicted: Path, tmp_path: Path) -> None:
     expected = read_tree(predicted)
     other = tmp_path / "other"
@@ -263,6 +264,7 @@ def test_a_format_of_what_the_model_does_not_predict_is_refused(
     assert read_json(tmp_path / "out/labelme/top.json")["imagePath"] == "../../images/top.png"
 
 
+@pytest.mark.end_to_end
 def test_an_image_that_has_changed_is_predicted_again(predicted: Path, weights: Path, images: Path) -> None:
     assert cv2.imwrite(str(images / "top.png"), np.zeros((32, 80, 3), dtype=np.uint8))
     run(weights, images, predicted, "--save", *KINDS)

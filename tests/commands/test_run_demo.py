@@ -20,9 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 def run_without_imports(command: list[str], stdout: TextIO) -> CompletedProcess[str]:
     """Run a script as `subprocess.run` does, in a process that has imported PyTorch already."""
-    python, *arguments = command
-    assert python == sys.executable
-    done = run_script(*arguments)
+    assert command[:4] == [sys.executable, "-m", "unified_seg_cli", "train"]
+    done = run_script(ROOT / "tools/train_net.py", *command[4:])
     stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     return done

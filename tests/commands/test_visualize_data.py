@@ -68,6 +68,7 @@ def test_the_loader_repeats_after_its_last_image(command, tmp_path):
     assert len(list((tmp_path / "drawn").iterdir())) == 6
 
 
+@pytest.mark.end_to_end
 def test_image_and_labels_move_together(command, tmp_path):
     # Flipped with probability 1/2 and not resized. An image shows the color of each pixel's class, so a semantic
     # panel that moved with it is, away from names and void, the blend of that color with the image's gray.

@@ -69,6 +69,7 @@ def test_no_config_sets_the_number_of_classes() -> None:
     assert not [get_name(file) for file in (*MODELS, *FRAGMENTS) if "NUM_CLASSES" in file.read_text(encoding="utf-8")]
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("file", ABLATIONS, ids=get_name)
 def test_rows_of_ablations_build(file: Path) -> None:
     plan, built = read_plan(file, ROOT), set()

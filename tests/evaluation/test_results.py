@@ -69,11 +69,41 @@ def parse(text: str) -> list[list[list[str]]]:
     return [[re.split(r"\s{2,}", line.strip()) for line in table] for table in lines]
 
 
-def test_tables_have_headline_scores_and_those_of_classes(capsys: pytest.CaptureFixture[str]):
-    print_results(RESULTS)
+def test_console_has_a_line_and_a_table_of_each_data_set(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+):
+    notes = {"unified_streets_val": ["AP counts up to 5 detections per image"]}
+    with caplog.at_level("DEBUG", "unified_seg.evaluation"):
+        print_results(RESULTS, notes)
     printed = capsys.readouterr().out
-    assert printed == format_results(RESULTS) + "\n"
-    headline, by_class, _ = parse(printed)
+    line, table, other_line, _ = printed.split("\n\n")
+    assert line.splitlines() == [
+        "unified_streets_val: mIoU 71.23, pACC 90.00, mask AP 25.00, mask AP50 40.00",
+        "AP counts up to 5 detections per image",
+    ]
+    assert parse(table)[0] == [
+        ["class", "IoU", "mask AP"],
+        ["mean of all", "71.23", "25.00"],
+        ["road", "95.50", "12.50"],
+        ["traffic-light", "-", "-"],
+    ]
+    assert other_line == "unified_streets_heldout: mIoU 60.00, pACC 80.00"
+    assert format_results(RESULTS, notes) in caplog.text
+
+
+def test_scores_within_a_training_are_a_line(capsys: pytest.CaptureFixture[str]):
+    print_results({"streets": {"sem_seg": {"mIoU": 71.234}, "panoptic_seg": {"PQ": math.nan}}, "a": {}}, brief=True)
+    assert capsys.readouterr().out == "streets: mIoU 71.23, PQ NaN\na: no scores\n"
+
+
+def test_console_leaves_out_many_classes(capsys: pytest.CaptureFixture[str]):
+    print_results({"d": {"sem_seg": {"mIoU": 50.0, **{f"IoU-{i}": 50.0 for i in range(150)}}}})
+    (_, table) = parse(capsys.readouterr().out)
+    assert table == [["150 classes, each in log.txt", "IoU"], ["mean of all", "50.00"]]
+
+
+def test_tables_have_headline_scores_and_those_of_classes():
+    headline, by_class, _ = parse(format_results(RESULTS))
     assert headline == [
         ["data set", "mIoU", "pACC", "mask AP", "mask AP50"],
         ["unified_streets_val", "71.23", "90.00", "25.00", "40.00"],

@@ -1,6 +1,8 @@
 """A plain reference of the fusion by evidence: pixel by pixel, with the formulas of its docstring."""
 
 import math
+from collections.abc import Mapping
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -10,6 +12,7 @@ from unified_seg.fusion.semantic_guided import SemanticGuidedOptions
 from unified_seg.structures.class_table import ClassTable
 
 
+@cache
 def log_odds(level: int) -> np.float32:
     p = (level + 0.5) / 256
     return np.float32(math.log(p / (1 - p)))
@@ -22,15 +25,15 @@ def reference_evidence(
     mask_cell: float,
     map_cell: float,
     semantic: int,
-    table: ClassTable,
+    category: Mapping[int, object],
+    ignore_label: int,
 ) -> np.float32:
-    """Return the evidence of an instance of a semantic id at a pixel."""
+    """Return the evidence of an instance of a semantic id at a pixel; `category` has those of the things."""
     share = np.float32(mask_cell**2 / (mask_cell**2 + map_cell**2))
     of_mask = log_odds(mask_level)
     of_map = share * max(log_odds(category_level), np.float32(0))
-    if label == table.ignore_label:
+    if label == ignore_label:
         return of_mask
-    category = {c.semantic_id: c.category for c in table.things}
     return of_mask + of_map if category.get(label) == category[semantic] else of_mask - of_map
 
 
@@ -74,12 +77,12 @@ def reference_by_evidence(
     # 1. and 2. evidence and claims
     owners, strongest = np.zeros(labels.shape, dtype=int), np.zeros(labels.shape, dtype=np.float32)
     kept: list[int] = []
+    label_rows, category_rows = labels.tolist(), categories.tolist()  # faster to read than arrays
     for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
-        (x0, y0, x1, y1), window = levels[i]
+        (x0, y0, x1, y1), window = levels[i][0], levels[i][1].tolist()
+        more = (cells[i], map_cell, semantic_of[i], category, table.ignore_label)
         evidence = {
-            (y, x): reference_evidence(
-                int(labels[y, x]), categories[y, x], window[y - y0, x - x0], cells[i], map_cell, semantic_of[i], table
-            )
+            (y, x): reference_evidence(label_rows[y][x], category_rows[y][x], window[y - y0][x - x0], *more)
             for y in range(y0, y1)
             for x in range(x0, x1)
         }

@@ -1,5 +1,6 @@
 """A plain reference of the semantic-guided fusion: sets of pixels, breadth first, pixel by pixel."""
 
+from functools import cache
 from itertools import count
 
 import numpy as np
@@ -10,6 +11,7 @@ from unified_seg.structures.class_table import ClassTable
 Pixel = tuple[int, int]
 
 
+@cache
 def neighbors(pixel: Pixel, shape: tuple[int, ...], connectivity: int) -> list[Pixel]:
     y, x = pixel
     steps = [

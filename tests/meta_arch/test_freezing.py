@@ -100,7 +100,10 @@ def test_parameters_frozen_by_detectron2_stay_frozen(tiny_config: CfgNode) -> No
     tiny_config.MODEL.BACKBONE.FREEZE_AT = 2
     everything = trainable(built(tiny_config, []))
     assert not any(".stem." in name or ".res2." in name for name in everything)
+    required = built(tiny_config, []).required_weights()
+    assert required and all(".stem." in name or ".res2." in name for name in required)
     model = built(tiny_config, ["backbone"])
+    assert set(required) < set(model.required_weights())
     assert trainable(model) == [name for name in everything if name.startswith("backbone.")]
     model.train_only(())
     assert trainable(model) == everything

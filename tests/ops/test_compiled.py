@@ -48,6 +48,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run_program
 
 
+@pytest.mark.end_to_end
 def test_damaged_cache_is_rebuilt_in_a_folder_of_the_user(run, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     assert run() == "42" and cache.stat().st_mode & 0o777 == 0o700
@@ -59,6 +60,7 @@ def test_damaged_cache_is_rebuilt_in_a_folder_of_the_user(run, tmp_path: Path) -
     assert all(file.stat().st_size > 30 for file in cache.rglob("*.nbc"))
 
 
+@pytest.mark.end_to_end
 def test_folder_that_others_can_replace_is_not_used(run, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "cache").symlink_to(tmp_path / "elsewhere")

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.end_to_end
+
 
 def ones(megabytes: int):
     """Prepares a call that makes an array of this size; of library functions, so that any process can."""

@@ -2,6 +2,10 @@
 
 import json
 
+import pytest
+
+pytestmark = pytest.mark.end_to_end
+
 
 def test_it_measures_and_writes(benchmark_tool, monkeypatch, tmp_path):
     """That both sides write and read the same tensors is asserted on the way."""

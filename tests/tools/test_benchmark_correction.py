@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "projects/error_correction/configs/toyscapes_asp_rp.yaml"
 SMALL = ["correction", "--size", "64x128", "--config-file", str(CONFIG)]
 
 
-@pytest.mark.end_to_end
 def test_it_measures_and_writes(benchmark_tool, monkeypatch, tmp_path):
     """The run also asserts that the base head predicts the same labels."""
     monkeypatch.setattr(benchmark_tool.harness, "peak_on_cpu", lambda prepare, threads: None)

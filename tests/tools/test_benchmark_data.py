@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def small(benchmark_tool: Any, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -7,11 +7,12 @@ import pytest
 import torch
 import yaml
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["everything", "--size", "64x128"]
 
 
-@pytest.mark.end_to_end
 def test_it_measures_and_writes(benchmark_tool, monkeypatch, tmp_path):
     """The run also asserts equal detections in all models."""
     monkeypatch.setattr(benchmark_tool.harness, "peak_on_cpu", lambda prepare, threads: None)

@@ -5,10 +5,11 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.end_to_end
+
 SIZE = "96x192"
 
 
-@pytest.mark.end_to_end
 def test_launches_are_counted_and_published(benchmark_tool, tmp_path, monkeypatch, capsys):
     """The results are compared with those of the CPU on the way."""
     monkeypatch.setattr(benchmark_tool.launches, "MODEL_SIZE", (64, 128))
@@ -25,7 +26,6 @@ def test_launches_are_counted_and_published(benchmark_tool, tmp_path, monkeypatc
     assert all(f"| {name}" in printed and f"| {name}" in readme.read_text() for name in counted)
 
 
-@pytest.mark.end_to_end
 def test_the_measurements_of_an_accelerator_run_on_a_pretended_one(benchmark_tool, monkeypatch):
     monkeypatch.setattr(benchmark_tool.harness, "WARM_UP_CALLS", 0)
     device = str(benchmark_tool.pretend_device.DEVICE)

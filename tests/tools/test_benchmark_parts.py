@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+pytestmark = pytest.mark.end_to_end
+
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 SIZE = (96, 192)
 FEW = ["--images", "6", "--objects", "30", "--detections", "60", "--classes", "3"]
@@ -30,7 +32,6 @@ def first_comparison(benchmark_tool, part, *arguments):
     return args.command.make_comparisons(args)[0]
 
 
-@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("command", "names", "words"),
     [
@@ -93,7 +94,6 @@ def test_a_readme_without_markers_is_refused_before_measuring(benchmark_tool, tm
         benchmark_tool.benchmark.main(["argmax", "--size", "96x192", "--into", str(TOOLS / "benchmark.py")])
 
 
-@pytest.mark.end_to_end
 def test_memory_of_compiled_loops_is_that_of_a_later_call(benchmark_tool):
     """A process of its own prepares, and compiles before it measures: 4 MB of an array, not numba's 90 MB."""
     memory = benchmark_tool.memory

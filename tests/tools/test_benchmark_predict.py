@@ -11,6 +11,8 @@ from PIL import Image
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import find_images
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def predict(benchmark_tool: Any) -> Any:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["pyramidal", "--size", "64x128", "--batch", "1"]
 
 
-@pytest.mark.end_to_end
 def test_it_measures_and_writes(benchmark_tool, monkeypatch, tmp_path):
     """That both sides have the same weights is asserted on the way."""
     monkeypatch.setattr(benchmark_tool.harness, "peak_on_cpu", lambda prepare, threads: None)

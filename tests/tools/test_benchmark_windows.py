@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.end_to_end
+
 SMALL = ["windows", "--size", "96x192", "--window", "32"]
 
 
@@ -12,7 +14,6 @@ def comparisons(benchmark_tool, *arguments):
     return args.command.make_comparisons(args)
 
 
-@pytest.mark.end_to_end
 def test_it_measures_and_writes(benchmark_tool, monkeypatch, tmp_path):
     """Its equality is asserted on the way."""
     monkeypatch.setattr(benchmark_tool.harness, "peak_on_cpu", lambda prepare, threads: None)

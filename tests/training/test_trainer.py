@@ -250,3 +250,12 @@ def test_an_interrupted_training_names_resume(tiny_config, monkeypatch):
     monkeypatch.setattr(Trainer, "run_step", interrupt)
     with pytest.raises(SystemExit, match="interrupted; with --resume "):
         run(arguments(semantic_only(tiny_config)))
+
+
+def test_frozen_layers_without_weights_are_an_error_unless_asked_for(tiny_config):
+    semantic_only(tiny_config)
+    options = ["SOLVER.MAX_ITER", "1", "DATASETS.TEST", "()", "MODEL.BACKBONE.FREEZE_AT", "2"]
+    with pytest.raises(SystemExit, match=r"MODEL\.WEIGHTS is empty: .*bottom_up\.res2.*`MODEL\.BACKBONE\.FREEZE_AT 0`"):
+        run(arguments(tiny_config, *options))
+    run(arguments(tiny_config, "--set-aside", *options, "MODEL.BACKBONE.FREEZE_AT", "0"))  # as the hint says
+    run(arguments(tiny_config, "--set-aside", *options, "MODEL.UNIFIED.ALLOW_RANDOM_FROZEN", "True"))

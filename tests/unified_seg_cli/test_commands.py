@@ -1,7 +1,6 @@
 """The command lines of the tools: options that several have mean the same in each, and they are parsed at once."""
 
 import importlib
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from toyscapes import PRESETS
 from toyscapes.writing import DEFAULT_COUNTS
 from unified_seg.data.conversion import instances_to_panoptic
 from unified_seg.data.io import open_image, semantic_labels
-from unified_seg_cli import parser
+from unified_seg_cli import make_toyscapes, parser
 from unified_seg_cli.commands import convert_dataset, fuse_predictions
 from unified_seg_cli.train_net import parse_args
 
@@ -70,9 +69,8 @@ def test_what_options_repeat_of_the_library_is_the_same():
     assert convert_dataset.ORDERS == instances_to_panoptic.ORDERS
     assert parser.DEFAULT_MAX_PIXELS == open_image.DEFAULT_MAX_PIXELS
     assert fuse_predictions.ID_KINDS == semantic_labels.ID_KINDS
-    make_toyscapes = runpy.run_path(str(TOOLS / "make_toyscapes.py"))
-    assert sorted(make_toyscapes["PRESETS"]) == sorted(PRESETS)
-    assert make_toyscapes["DEFAULT_COUNTS"] == DEFAULT_COUNTS
+    assert sorted(make_toyscapes.PRESETS) == sorted(PRESETS)
+    assert make_toyscapes.DEFAULT_COUNTS == DEFAULT_COUNTS
 
 
 def test_no_tool_imports_pytorch_before_it_has_read_its_options():

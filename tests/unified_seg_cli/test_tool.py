@@ -1,4 +1,5 @@
 import errno
+import warnings
 
 import pytest
 from torch._utils import ExceptionWrapper
@@ -83,3 +84,16 @@ def test_bugs_keep_their_traceback() -> None:
     for error in (RuntimeError("shape mismatch"), KeyError("x"), OSError("without a number")):
         with pytest.raises(type(error)):
             run_tool(failing(error))
+
+
+@pytest.mark.parametrize("name", ["detectron2", "detectron2.config", "cv2"])
+def test_missing_package_names_the_command_that_installs_it(name: str) -> None:
+    with pytest.raises(SystemExit, match=rf"{name.partition('.')[0]} is not installed; `unified-seg setup`"):
+        run_tool(failing(ModuleNotFoundError(f"No module named {name!r}", name=name)))
+    with pytest.raises(ModuleNotFoundError):
+        run_tool(failing(ModuleNotFoundError("No module named 'x'", name="x")))
+
+
+def test_warnings_of_the_future_are_not_shown(recwarn: pytest.WarningsRecorder) -> None:
+    run_tool(lambda: warnings.warn("x will change", FutureWarning, stacklevel=1))
+    assert not recwarn.list

@@ -15,9 +15,11 @@ from unified_seg.checkpoint.integrity import find_not_finite
 from unified_seg.checkpoint.run_folder import find_newest_checkpoint, write_last_checkpoint
 from unified_seg.checkpoint.sources import as_checkpoint
 from unified_seg.config.refused import is_url
+from unified_seg.hints import format_hint
 
 # The first convolution of each residual block, by Detectron2's names.
 FIRST_OF_BLOCK = re.compile(r"(?:^|\.)(res\d)\.\d+\.conv1\.weight$")
+FROZEN_BY = "(SOLVER.TRAIN_PARTS, MODEL.BACKBONE.FREEZE_AT)"
 # DistributedDataParallel's name for its model.
 DISTRIBUTED_PREFIX = "module."
 
@@ -32,8 +34,7 @@ class Checkpointer(DetectionCheckpointer):
         model, save_dir, checkpointables: see `DetectionCheckpointer`.
         complete: every parameter of the model must be in the file, as evaluation and prediction need; otherwise, as
             fine-tuning needs, one that fits is enough.
-        required: names of parameters and buffers that must be in the file in any case, since SOLVER.TRAIN_PARTS
-            freezes them.
+        required: names of parameters and buffers that must be in the file in any case, since they are frozen.
     """
 
     def __init__(
@@ -67,8 +68,9 @@ class Checkpointer(DetectionCheckpointer):
         """
         if not path and self.required:
             raise CheckpointError(
-                f"MODEL.WEIGHTS is empty: {len(self.required)} parameters and buffers that SOLVER.TRAIN_PARTS freezes "
-                f"must come from weights, for example {min(self.required)}"
+                f"MODEL.WEIGHTS is empty: {len(self.required)} parameters and buffers are frozen {FROZEN_BY} and must "
+                f"come from weights, for example {min(self.required)}; to train all from scratch, set "
+                + format_hint("MODEL.BACKBONE.FREEZE_AT", 0)
             )
         if path and not is_url(path):
             check_is_file(path)
@@ -176,9 +178,8 @@ class Checkpointer(DetectionCheckpointer):
         misshapen = [entry for entry in incompatible.incorrect_shapes if entry[0] in absent]
         example = _describe_shapes(misshapen[0]) if misshapen else min(absent)
         raise CheckpointError(
-            f"weights {self._source}: {len(absent)} of {len(self.required)} parameters and buffers that "
-            "SOLVER.TRAIN_PARTS freezes, and that must come from weights, are missing or of another shape, for "
-            f"example {example}"
+            f"weights {self._source}: {len(absent)} of {len(self.required)} parameters and buffers that are frozen "
+            f"{FROZEN_BY}, and that must come from weights, are missing or of another shape, for example {example}"
         )
 
     def _check_depth(self, incompatible: Any) -> None:

@@ -20,6 +20,8 @@ from tqdm import tqdm
 
 from unified_seg.checkpoint.files import CheckpointError, check_digest
 from unified_seg.config.refused import SCHEME, WEIGHT_SCHEMES
+from unified_seg.hints import format_hint
+from unified_seg.words import ON_CONSOLE
 from unified_seg_files import get_cache_folder, make_private_folder, write_atomically
 
 #: Larger files are refused, before or while they are fetched.
@@ -28,6 +30,11 @@ MAX_BYTES = 16 << 30
 SECONDS_TO_WAIT = 60
 BLOCK = 1 << 20
 DETECTRON2_FILES = "https://dl.fbaipublicfiles.com/detectron2/"
+# For errors of weights that can't be had.
+WITHOUT_WEIGHTS = (
+    f"other weights are in docs/weights.md; to train from scratch, set "
+    f"{format_hint('MODEL.WEIGHTS', '', 'MODEL.BACKBONE.FREEZE_AT', 0)}, see docs/training.md"
+)
 # A suffix says how a file is read.
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,12}")
 
@@ -80,7 +87,7 @@ def _fetch_once(url: str) -> Path:
     if file.is_file() and not file.is_symlink():
         check_digest(url, str(file))
         return file
-    logger.info(f"fetching {url}")
+    logger.info(f"fetching {url}", extra=ON_CONSOLE)
     try:
         make_private_folder(file.parent)
         with write_atomically(file, durable=True) as temporary:
@@ -90,7 +97,7 @@ def _fetch_once(url: str) -> Path:
         raise
     # urllib's errors are OSErrors; http.client has its own, and a URL may be malformed.
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise CheckpointError(f"weights {url}: can't be fetched: {error}") from None
+        raise CheckpointError(f"weights {url}: can't be fetched: {error}; {WITHOUT_WEIGHTS}") from None
     return file
 
 

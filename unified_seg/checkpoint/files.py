@@ -72,6 +72,8 @@ def read_checkpoint(file: str | Path, *, mmap: bool = False, is_checked: bool = 
     try:
         loaded = _read(file, mmap, is_checked)
         check_sizes(loaded)
+    except FileNotFoundError:
+        raise CheckpointError(f"weights {file}: there is no such file") from None
     except DamagedError as error:
         raise CheckpointError(f"weights {file}: damaged: {error}; copy or download it again") from None
     except Exception as error:  # the readers of damaged pickles raise whatever Python raises

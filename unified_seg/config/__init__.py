@@ -5,6 +5,7 @@ from detectron2.config import CfgNode
 from unified_seg.config.compare import Change, dump_config, find_changes, load_dump
 from unified_seg.config.dumped import read_dump
 from unified_seg.config.keys import add_unified_seg_config, get_config
+from unified_seg.config.locate import locate_config
 from unified_seg.config.overrides import check_overrides
 from unified_seg.config.reading import (
     COMPACT,
@@ -32,6 +33,7 @@ __all__ = [
     "get_value",
     "load_config",
     "load_dump",
+    "locate_config",
     "make_inference_config",
     "merge_file",
     "merge_overrides",

@@ -83,6 +83,10 @@ def _add_model(cfg: CfgNode) -> None:
     # memory.
     cfg.MODEL.UNIFIED.OUTPUT = "detectron2"
 
+    # Train although frozen layers (MODEL.BACKBONE.FREEZE_AT, SOLVER.TRAIN_PARTS) have random weights, as MODEL.WEIGHTS
+    # is empty or lacks them. For experiments with random features; from scratch set FREEZE_AT 0 instead.
+    cfg.MODEL.UNIFIED.ALLOW_RANDOM_FROZEN = False
+
     # How maps lie in memory: "channels_last", "contiguous", or "auto": channels_last on CPUs with instructions for
     # bfloat16, which are faster with it. Results differ by rounding. On GPUs try "channels_last" with
     # SOLVER.AMP.ENABLED.

@@ -1,6 +1,7 @@
 """The safe reader of config files.
 
-A config file is data: reading it runs no code, and its `_BASE_` may only name files of its own project or of this one.
+A config file is data: reading it runs no code, and its `_BASE_` may only name files of its own project or of this one,
+see `locate`.
 Detectron2's own reader evaluates `!!python/...` tags and follows `_BASE_` to any URL.
 """
 
@@ -17,6 +18,7 @@ import yaml
 from detectron2.config import CfgNode
 
 from unified_seg.config.keys import get_config, get_defaults
+from unified_seg.config.locate import ROOT, SCHEME, locate_config, suggest_config
 from unified_seg.config.refused import ConfigError, check_refused
 from unified_seg.config.values import accepts, convert, describe, suggest
 from unified_seg.hints import format_hint
@@ -26,7 +28,6 @@ BASE_KEY = "_BASE_"
 MAX_BYTES = 4_000_000
 # Read for one config; a file that is the base of several counts as often.
 MAX_FILES = 100
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 # Files or folders in the top folder of a project, outside of which a config file's `_BASE_` may not point.
 ROOT_MARKERS = (".git", "pyproject.toml", "setup.py")
 
@@ -50,7 +51,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), defaults: Seque
     """Read a config file and KEY VALUE overrides on top of the defaults.
 
     Args:
-        path: a yaml file; "" for the defaults alone.
+        path: a yaml file, or the name of one of this project, see `locate_config`; "" for the defaults alone.
         overrides: KEY, VALUE, KEY, VALUE ... as on Detectron2's command line.
         defaults: KEY, VALUE ... of a tool that has defaults of its own; the file and the overrides take precedence.
 
@@ -97,11 +98,11 @@ def _check_words(overrides: Sequence[str]) -> None:
 
 def merge_file(cfg: CfgNode, path: str | Path) -> None:
     """Merge a config file, with the files it is based on, into `cfg`; raises ConfigError."""
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise ConfigError(f"config file {path}: there is no such file")
+    found = locate_config(path)
+    if not found.is_file():
+        raise ConfigError(f"config file {path}: there is no such file{_hint_at_config(str(path))}")
     try:
-        merge_values(cfg, _read_with_base(path.resolve(), (), []), str(path))
+        merge_values(cfg, _read_with_base(found.resolve(), (), []), str(path))
     except RecursionError:
         raise ConfigError(f"{path}: too many levels of nesting") from None
 
@@ -207,15 +208,20 @@ def _with_string_keys(values: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _resolve_base(path: Path, base: str) -> Path:
-    if "://" in base:
-        raise ConfigError(f"{path}: {BASE_KEY} must be a local file, got {base}")
-    target = (path.parent / Path(base).expanduser()).resolve()
-    roots = [_find_root(path), PROJECT_ROOT]
+    if "://" in base and not base.startswith(SCHEME):
+        raise ConfigError(f"{path}: {BASE_KEY} must be a local file or start with {SCHEME}, got {base}")
+    target = locate_config(base, path.parent).resolve()
+    roots = [_find_root(path), ROOT]
     if not any(target.is_relative_to(root) for root in roots):
         raise ConfigError(f"{path}: {BASE_KEY} {base} points outside {' and '.join(map(str, dict.fromkeys(roots)))}")
     if not target.is_file():
-        raise ConfigError(f"{path}: {BASE_KEY} {base}: there is no such file")
+        raise ConfigError(f"{path}: {BASE_KEY} {base}: there is no such file{_hint_at_config(base)}")
     return target
+
+
+def _hint_at_config(name: str) -> str:
+    close = suggest_config(name)
+    return f"; did you mean {format_hint(close)}?" if close else ""
 
 
 def _find_root(path: Path) -> Path:

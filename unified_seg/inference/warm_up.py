@@ -18,7 +18,6 @@ from unified_seg.evaluation import build_evaluators
 from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.meta_arch import build_model
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "base"
 DATASET = "unified_warm_up"
 SIZE = (64, 128)
 
@@ -41,8 +40,8 @@ def warm_up(folder: Path) -> None:
 def make_config(output: Path, form: str) -> CfgNode:
     """Return the config of a slim model with outputs in a form of MODEL.UNIFIED.OUTPUT."""
     cfg = get_config()
-    merge_file(cfg, CONFIGS / "unified_fpn.yaml")
-    merge_file(cfg, CONFIGS / "slim_r18_128x256.yaml")
+    merge_file(cfg, "unified_seg://base/unified_fpn.yaml")
+    merge_file(cfg, "unified_seg://base/slim_r18_128x256.yaml")
     cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = (DATASET,)
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = SIZE
     cfg.DATALOADER.NUM_WORKERS = 0

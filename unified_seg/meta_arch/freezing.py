@@ -73,10 +73,12 @@ class FreezableModel(nn.Module):
     def required_weights(self) -> list[str]:
         """Return the names of the frozen parameters and persistent buffers that must come from weights.
 
-        All but those of steps after the last trained one; [] if nothing is frozen.
+        They are the parameters that the constructor froze (MODEL.BACKBONE.FREEZE_AT), and with parts to train all else
+        but the steps after the last trained one.
         """
+        frozen = [name for name, _ in self.named_parameters() if name not in (self._trainable or ())]
         if not self._parts:
-            return []
+            return frozen
         steps, trained = self.training_order(), self.trained_steps()
         later = [path for step in steps[trained[-1] + 1 :] for path in step] if trained else []
         persistent = {id(value) for value in self.state_dict(keep_vars=True).values()}
@@ -84,7 +86,9 @@ class FreezableModel(nn.Module):
             name
             for name, value in chain(self.named_parameters(), self.named_buffers())
             # No prediction depends on the count of batches, and not every file has it.
-            if id(value) in persistent and not _is_in(name, *self._parts, *later) and not name.endswith(BATCH_COUNT)
+            if id(value) in persistent
+            and (name in frozen or not _is_in(name, *self._parts, *later))
+            and not name.endswith(BATCH_COUNT)
         ]
 
 

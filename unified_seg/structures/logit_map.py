@@ -135,8 +135,14 @@ class LogitMap:
         return _join(parts[0]), _join(parts[1])
 
     def sample(self, output_size: Size, limit: int) -> LogitSample | None:
-        """Return the logits of evenly spaced cells, at most so many; None if that needs a prediction, or of a mirrored
-        input.
+        """Return the logits of evenly spaced cells, without a new prediction.
+
+        Args:
+            output_size: (H, W).
+            limit: of the number of cells.
+
+        Returns:
+            The sample; None if the logits are not held, or for a mirrored input.
         """
         if self.held is None or self.mirrored:
             return None

@@ -1,4 +1,4 @@
-"""The work of `tools/train_net.py`: train and evaluate a config."""
+"""The work of `unified-seg train`: train and evaluate a config."""
 
 import argparse
 from typing import Any

@@ -1,4 +1,4 @@
-"""Hooks of the training loop: progress bar, best checkpoint, pictures for TensorBoard."""
+"""Hooks of the training loop: evaluation, best checkpoint, pictures for TensorBoard."""
 
 import itertools
 import logging
@@ -17,7 +17,6 @@ from detectron2.engine.hooks import EvalHook
 from detectron2.utils import comm
 from detectron2.utils.events import get_event_storage
 from detectron2.utils.logger import log_first_n
-from tqdm import tqdm
 
 from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
@@ -28,30 +27,13 @@ from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, has_value
 from unified_seg.training.lifecycle.signals import TrainingStopped
 from unified_seg.training.step import unwrap
 from unified_seg.visualization.overview import draw_panels
+from unified_seg.words import ON_CONSOLE
 
 # In metrics.json: how long the evaluation of an iteration took, which shows that it was done.
 EVALUATION_SECONDS = "eval_s"
 EXPECTED_METRIC = "expected a path such as sem_seg/mIoU, with several test sets <data set>/sem_seg/mIoU"
 
 logger = logging.getLogger(__name__)
-
-
-class ProgressBar(HookBase):
-    """A progress bar with the total loss; off if standard error is not a terminal."""
-
-    def before_train(self) -> None:
-        self.bar = tqdm(
-            initial=self.trainer.start_iter, total=self.trainer.max_iter, desc="training", unit="it", disable=None
-        )
-
-    def after_step(self) -> None:
-        loss = get_event_storage().latest().get("total_loss")
-        if loss is not None:
-            self.bar.set_postfix(loss=f"{loss[0]:.3f}", refresh=False)
-        self.bar.update()
-
-    def after_train(self) -> None:
-        self.bar.close()
 
 
 class Evaluation(EvalHook):
@@ -160,7 +142,7 @@ class BestCheckpoint(HookBase):
             write_checkpoint(self.path, state)
             if self.trainer.cfg.SOLVER.SAFETENSORS:
                 write_checkpoint(self.path.with_suffix(".safetensors"), state)
-            logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}")
+            logger.info(f"best {self.metric} so far: {self.best:.2f}, saved as {self.path}", extra=ON_CONSOLE)
 
     def _find_value(self, results: Mapping[str, Any]) -> float:
         """Return the score of the metric; NaN if its task has no scores."""

@@ -34,7 +34,7 @@ def launch(main: Callable[[argparse.Namespace], Any], args: argparse.Namespace) 
         config_file = ("--config-file", args.config_file) if args.config_file else ()
         raise UserError(
             f"--num-gpus {args.num_gpus}: this machine has {available}; several processes without GPUs start with "
-            + format_hint("torchrun", "--nproc-per-node", args.num_gpus, "tools/train_net.py", *config_file)
+            + format_hint("torchrun", "--nproc-per-node", args.num_gpus, "-m", "unified_seg_cli", "train", *config_file)
         )
     if args.num_machines == 1 and args.num_gpus <= 1:
         return main(args)

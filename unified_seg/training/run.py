@@ -1,4 +1,4 @@
-"""The work of `tools/train_net.py`. A project with components of its own imports them and calls `run` too."""
+"""The work of `unified-seg train`. A project with components of its own imports them and calls `run` too."""
 
 import argparse
 import logging

@@ -5,7 +5,6 @@ import fnmatch
 import logging
 import os
 import stat
-import sys
 from pathlib import Path
 
 import torch
@@ -13,10 +12,11 @@ from detectron2.config import CfgNode
 from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 from detectron2.utils.env import seed_all_rng
-from detectron2.utils.logger import setup_logger
 
-from unified_seg.config import ConfigError, dump_config
-from unified_seg.training.lifecycle.identity import provide_run_id, read_run_id
+from unified_seg.config import ConfigError, dump_config, locate_config
+from unified_seg.training.console.log import set_up_logging
+from unified_seg.training.lifecycle.identity import provide_run_id, read_run_id, read_threads
+from unified_seg_cli.cores import count_free_cores
 from unified_seg_files import remove_leftovers, write_text
 
 # What Detectron2, TensorBoard and logs of processes open in place, so that a link with such a name would be followed.
@@ -70,19 +70,15 @@ def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
         args: the command line, with `config_file` and `eval_only`.
     """
     rank = comm.get_rank()
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="fvcore")
-    setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank)
-    own = setup_logger(cfg.OUTPUT_DIR, distributed_rank=rank, name="unified_seg", abbrev_name="unified_seg")
-    for handler in own.handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
-            handler.setLevel(logging.INFO)  # the rest only goes to log.txt
+    set_up_logging(cfg.OUTPUT_DIR, rank)
+    limit_threads(cfg, None if args.eval_only else read_threads(cfg.OUTPUT_DIR))
 
     logger = logging.getLogger("detectron2")
     logger.info(f"Rank of current process: {rank}. World size: {comm.get_world_size()}")
     logger.info(f"Environment info:\n{collect_env_info()}")
     logger.info(f"Command line arguments: {args}")
     if args.config_file:
-        text = Path(args.config_file).expanduser().read_text(encoding="utf-8")
+        text = locate_config(args.config_file).read_text(encoding="utf-8")
         logger.info(f"Contents of args.config_file={args.config_file}:\n{text}")
     if comm.is_main_process():
         text = dump_config(cfg)
@@ -95,6 +91,25 @@ def set_up_run(cfg: CfgNode, args: argparse.Namespace) -> None:
     seed_all_rng(None if cfg.SEED < 0 else cfg.SEED + rank)
     if not args.eval_only:
         torch.backends.cudnn.benchmark = cfg.CUDNN_BENCHMARK
+
+
+def limit_threads(cfg: CfgNode, threads: int | None = None) -> None:
+    """Let PyTorch use as many threads on a CPU as there are free cores: on a busy one they wait for each other.
+
+    OMP_NUM_THREADS of the user, or fewer threads that a program has set, stay.
+
+    Args:
+        cfg: with the device.
+        threads: those of an earlier start of the run, since sums depend on them; None: as many as cores are free.
+    """
+    before = torch.get_num_threads()
+    if cfg.MODEL.DEVICE != "cpu" or "OMP_NUM_THREADS" in os.environ or before == 1:
+        return
+    threads = min(before, threads or count_free_cores())
+    if threads < before:
+        torch.set_num_threads(threads)
+        logger = logging.getLogger(__name__)
+        logger.info(f"{threads} threads, since others use the other cores; OMP_NUM_THREADS sets another number")
 
 
 def write_config(file: Path, text: str, run_id: str) -> None:

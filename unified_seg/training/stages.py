@@ -31,6 +31,7 @@ from unified_seg.training.resume import keep_value_range
 from unified_seg.training.run_setup import prepare_output_folder, write_config
 from unified_seg.training.step import get_autocast_dtype
 from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
+from unified_seg.words import ON_CONSOLE
 
 logger = logging.getLogger(__name__)
 
@@ -61,12 +62,13 @@ def run_stages(cfg: CfgNode, resume: bool, find: FindCheckpoint = find_checkpoin
     for number, stage in enumerate(stages):
         title = f"stage {stage.name} ({number + 1} of {len(stages)})"
         if number < num_skipped:
-            logger.info(f"{title}: not trained, the result is {stages[num_skipped - 1].result}")
+            logger.info(f"{title}: not trained, the result is {stages[num_skipped - 1].result}", extra=ON_CONSOLE)
         elif number < first:
-            logger.info(f"{title}: trained before")
+            logger.info(f"{title}: trained before", extra=ON_CONSOLE)
         else:
             is_resumed = number == first and checkpoint is not None
-            logger.info(f"{title}: {f'resumes from {checkpoint}' if is_resumed else 'starts from its beginning'}")
+            start = f"resumes from {checkpoint}" if is_resumed else "starts from its beginning"
+            logger.info(f"{title}: {start}", extra=ON_CONSOLE)
             if stage is not stages[-1]:
                 call_in_first(partial(_prepare_folder, stage, cfg.OUTPUT_DIR))
             trainer = _make_trainer(stage, resume, find)
@@ -121,7 +123,7 @@ def check_stages(stages: Sequence[Stage]) -> None:
     for (before, source), (stage, model) in pairwise(zip(stages, models)):
         # Weights of a RESULT are checked when they are loaded, before anything is trained.
         if not before.result:
-            checkpointer = Checkpointer(model, required=get_required_weights(model))
+            checkpointer = Checkpointer(model, required=get_required_weights(stage.config, model))
             checkpointer.load_weights(source.state_dict(), f"of stage {before.name} for stage {stage.name}")
 
 

@@ -43,7 +43,9 @@ from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
-from unified_seg.training.hooks import BestCheckpoint, Evaluation, PictureSamples, ProgressBar, leave_out_nan
+from unified_seg.training.console.plan import describe_plan
+from unified_seg.training.console.progress import Progress, is_in_training, show_next_step
+from unified_seg.training.hooks import BestCheckpoint, Evaluation, PictureSamples, leave_out_nan
 from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, load_process_state
 from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, provide_run_id
 from unified_seg.training.lifecycle.loop import TrainingLoop
@@ -83,7 +85,7 @@ class Trainer(TrainingLoop):
         self.checkpointer = Checkpointer(
             unwrap(self.evaluated_model),
             cfg.OUTPUT_DIR,
-            required=get_required_weights(model),
+            required=get_required_weights(cfg, model),
             trainer=weakref.proxy(self),
         )
         self.run_id = comm.all_gather(provide_run_id(cfg.OUTPUT_DIR) if comm.is_main_process() else "")[0]
@@ -95,6 +97,7 @@ class Trainer(TrainingLoop):
         self.train_s = 0.0  # seconds in training steps, including the time that they wait for data
         self.max_iter = cfg.SOLVER.MAX_ITER
         self.cfg = cfg
+        self.plan = describe_plan(cfg, model)
         self.register_hooks(self.build_hooks())
 
     @property
@@ -128,6 +131,8 @@ class Trainer(TrainingLoop):
             weights = str(Path(self.cfg.OUTPUT_DIR) / FINAL_WEIGHTS)
             add_to_results(get_results_file(self.cfg), train_s=self.train_s, weights=weights)
             report_evaluation(self.cfg, self.evaluated_model, results)
+        if comm.is_main_process():
+            show_next_step(self.cfg.OUTPUT_DIR)
         return results
 
     def build_hooks(self) -> list[HookBase | None]:
@@ -138,7 +143,7 @@ class Trainer(TrainingLoop):
         hooks[evaluation : evaluation + 1] = [self.checkpoints, Evaluation(self.cfg.TEST.EVAL_PERIOD, self._evaluate)]
         if not comm.is_main_process():
             return hooks
-        added: list[HookBase] = [ProgressBar()]
+        added: list[HookBase] = [Progress(self.plan)]
         if metric := self.cfg.TEST.BEST_CHECKPOINT_METRIC:
             added.append(BestCheckpoint(metric, self.cfg.OUTPUT_DIR, self.cfg.DATASETS.TEST, list_tasks(self.cfg)))
         if self.cfg.VIS_PERIOD > 0 and self.cfg.DATASETS.TEST:
@@ -293,8 +298,9 @@ class Trainer(TrainingLoop):
 
     @classmethod
     def test(cls, cfg: CfgNode, model: nn.Module, evaluators: Any = None) -> OrderedDict[str, Any]:
-        """Evaluate on every test set, print the tables and write OUTPUT_DIR/inference/results.json.
+        """Evaluate on every test set, print the scores and write OUTPUT_DIR/inference/results.json.
 
+        The scores are a table, or a line of each data set as long as a training has steps left.
         What fails is logged, and the training goes on; see `evaluate`.
 
         Returns:
@@ -334,15 +340,17 @@ class Trainer(TrainingLoop):
                 if undefined := describe_undefined(tasks):
                     notes.setdefault(name, []).append(undefined)
                     log_first_n(logging.WARNING, f"{name}: {undefined}", key="message")
-            print_results(results, notes)
+            print_results(results, notes, brief=is_in_training(cfg))
             save_results(get_results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
             logger.info(f"Scores are in {get_results_file(cfg).parent}, by data set with their confusion matrices")
         return next(iter(results.values())) if len(results) == 1 else results, failures
 
 
-def get_required_weights(model: nn.Module) -> list[str]:
+def get_required_weights(cfg: CfgNode, model: nn.Module) -> list[str]:
     """Return the names of the weights without which the model can't be trained, see `FreezableModel`."""
-    return model.required_weights() if isinstance(model, FreezableModel) else []
+    if cfg.MODEL.UNIFIED.ALLOW_RANDOM_FROZEN or not isinstance(model, FreezableModel):
+        return []
+    return model.required_weights()
 
 
 def get_results_file(cfg: CfgNode) -> Path:

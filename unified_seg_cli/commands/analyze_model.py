@@ -1,7 +1,7 @@
 """Print the parameters, multiply-adds and activations of each part of a model, or its structure.
 
-    python tools/analyze_model.py --tasks parameter flop --config-file configs/toyscapes/unified_demo.yaml
-    python tools/analyze_model.py --tasks flop activation --weights output/demo/model_final.pth \\
+    unified-seg analyze --tasks parameter flop --config-file configs/toyscapes/unified_demo.yaml
+    unified-seg analyze --tasks flop activation --weights output/demo/model_final.pth \\
         --dataset unified_toyscapes_val --num-images 20
 
 The work of a detector depends on what it finds, so the counts are averages over the first images of --dataset, or of

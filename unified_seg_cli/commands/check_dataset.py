@@ -1,7 +1,7 @@
 """Check data sets: read all files once and report every problem with a way to fix it.
 
-    python tools/check_dataset.py --config-file configs/toyscapes/unified_demo.yaml --output output/check
-    python tools/check_dataset.py --dataset unified_cityscapes_train unified_cityscapes_val --output output/check
+    unified-seg check --config-file configs/toyscapes/unified_demo.yaml --output output/check
+    unified-seg check --dataset unified_cityscapes_train unified_cityscapes_val --output output/check
 
 The problems are printed. The folder of --output gets problems.json, with all problems and statistics of classes and
 sizes, and index.html, a page with plots and pictures of the problems. The exit status is 0 without errors, 1 with

@@ -1,13 +1,13 @@
 """Compare trained models on a data set: scores with intervals, errors, and the images on which they differ most.
 
-    python tools/compare_models.py --dataset unified_toyscapes_val --top 3 --output output/fcn_and_psp \\
+    unified-seg compare --dataset unified_toyscapes_val --top 3 --output output/fcn_and_psp \\
         --before projects/pspnet/configs/toyscapes_fcn.yaml output/pspnet/toyscapes_fcn/model_final.pth \\
         --after projects/pspnet/configs/toyscapes_psp.yaml output/pspnet/toyscapes_psp/model_final.pth \\
         --names FCN PSPNet
 
 Both may be the same model with other options:
 
-    python tools/compare_models.py ... --after-opts TEST.AUG.ENABLED True TEST.AUG.SCALES '(0.75, 1.0, 1.25)'
+    unified-seg compare ... --after-opts TEST.AUG.ENABLED True TEST.AUG.SCALES '(0.75, 1.0, 1.25)'
 
 --after may be given several times, with as many --after-opts or none; --names has the name of each model then.
 

@@ -1,7 +1,7 @@
 """Propose groups of classes that a model confuses, for the subnets of a ConfusionGroupHead.
 
-    python tools/confusion_groups.py output/base/inference/DATASET/sem_seg.npz --output output/groups.json
-    python tools/confusion_groups.py before=output/base/inference/DATASET/sem_seg.npz --output output/groups.json \\
+    unified-seg groups output/base/inference/DATASET/sem_seg.npz --output output/groups.json
+    unified-seg groups before=output/base/inference/DATASET/sem_seg.npz --output output/groups.json \\
         --max-groups 2 --after with_groups=output/groups/inference/DATASET/sem_seg.npz
 
 The input is the confusion matrix that an evaluation wrote. Use an evaluation on held-out images: not those of the final

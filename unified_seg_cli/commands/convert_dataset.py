@@ -2,18 +2,18 @@
 
 COCO instances and semantic PNGs of class ids, to COCO's panoptic format (panoptic.json and panoptic/*.png):
 
-    python tools/convert_dataset.py panoptic --instances instances.json --semantic labels/ --classes classes.yaml \\
+    unified-seg convert panoptic --instances instances.json --semantic labels/ --classes classes.yaml \\
         --output converted/
 
 Label images with a color for each class, to PNGs of class ids and classes.yaml:
 
-    python tools/convert_dataset.py colors --input SegmentationClass/ --legend label_colors.txt --output labels/
+    unified-seg convert colors --input SegmentationClass/ --legend label_colors.txt --output labels/
 
-Annotations of labelme, to one COCO instance JSON; or, with stuff, to a folder of panoptic, semantic and instance files
-and classes.yaml, in two splits if that is wanted:
+Annotations of labelme, to one COCO instance JSON; or, with stuff, to a folder of panoptic, semantic and instance files,
+classes.yaml and config.yaml, with which a training can start, in two splits if that is wanted:
 
-    python tools/convert_dataset.py labelme --input drawn/ --output instances.json
-    python tools/convert_dataset.py labelme --input drawn/ --classes classes.yaml --val-share 0.2 --output converted/
+    unified-seg convert labelme --input drawn/ --output instances.json
+    unified-seg convert labelme --input drawn/ --classes classes.yaml --val-share 0.2 --output converted/
 
 In the panoptic format, things come from the instances and stuff from the semantic maps. If instances overlap, the
 smaller one is in front; crowds are behind all others, and all crowds of a class become one segment. Pixels of a thing

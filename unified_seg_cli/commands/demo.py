@@ -1,10 +1,10 @@
 """Draw the predictions of a trained model on images or a video, with the command line of Detectron2's demo.
 
-    python tools/demo.py --weights output/demo/model_final.pth --input street.png --output drawn.png
-    python tools/demo.py --weights ... --input folder --output drawn/
-    python tools/demo.py --weights ... --dataset unified_toyscapes_val --output drawn/
-    python tools/demo.py --weights ... --video-input drive.mp4 --output drawn.mp4
-    python tools/demo.py --config-file configs/toyscapes/unified_demo.yaml --input street.png --output drawn.png \\
+    unified-seg demo --weights output/demo/model_final.pth --input street.png --output drawn.png
+    unified-seg demo --weights ... --input folder --output drawn/
+    unified-seg demo --weights ... --dataset unified_toyscapes_val --output drawn/
+    unified-seg demo --weights ... --video-input drive.mp4 --output drawn.mp4
+    unified-seg demo --config-file configs/toyscapes/unified_demo.yaml --input street.png --output drawn.png \\
         --opts MODEL.WEIGHTS weights_without_config.pth
 
 A folder is drawn with its sub-folders. Images that can't be read are left out; they are listed at the end, and the exit

@@ -1,8 +1,8 @@
 """Fuse the instance and semantic predictions of any models into panoptic predictions.
 
-    python tools/fuse_predictions.py --instances coco_instances_results.json --semantic semantic_pngs/ \\
+    unified-seg fuse --instances coco_instances_results.json --semantic semantic_pngs/ \\
         --images image_info.json --categories panoptic_categories.json --output fused/
-    python tools/fuse_predictions.py --instances ... --semantic ... --images ... --dataset unified_cityscapes_val \\
+    unified-seg fuse --instances ... --semantic ... --images ... --dataset unified_cityscapes_val \\
         --semantic-ids contiguous --output fused/ --refined-semantic refined/ --refined-instances refined.json
 
 Inputs are a COCO result list (image_id, category_id, score, and segmentation as run lengths or polygons) and, for each

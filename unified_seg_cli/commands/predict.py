@@ -1,10 +1,10 @@
 """Predict images into files, with the weights alone.
 
-    python tools/predict.py --weights output/demo/model_final.pth --input photos/ --output predicted/ --save semantic
-    python tools/predict.py --weights ... --input photos/ --output predicted/ --save panoptic instances pictures labelme
-    python tools/predict.py --weights ... --dataset unified_toyscapes_val --output predicted/ --save panoptic json
-    python tools/predict.py --weights ... --video-input drive.mp4 --output predicted/ --save semantic
-    torchrun --nproc-per-node 2 tools/predict.py ...        (several processes, GPUs or not, share the images out)
+    unified-seg predict --weights output/demo/model_final.pth --input photos/ --output predicted/ --save semantic
+    unified-seg predict --weights ... --input photos/ --output predicted/ --save panoptic instances pictures labelme
+    unified-seg predict --weights ... --dataset unified_toyscapes_val --output predicted/ --save panoptic json
+    unified-seg predict --weights ... --video-input drive.mp4 --output predicted/ --save semantic
+    torchrun --nproc-per-node 2 -m unified_seg_cli predict ...    (several processes, GPUs or not, share the images)
 
 --save names what is written, under the names of the images:
 
@@ -13,7 +13,7 @@
     instances  coco_instances_results.json, COCO's instance results, and coco_images.json
     json       json/<name>.json with class names, confidence/<name>.png and, if the model predicts its errors,
                error/<name>.png
-    pictures   pictures/<name>.jpg, as tools/demo.py draws them
+    pictures   pictures/<name>.jpg, as `unified-seg demo` draws them
     labelme    labelme/<name>.json, polygons to correct by hand
 
 The same command again goes on where it was stopped, and predicts images again whose files were deleted; outdated.txt

@@ -1,7 +1,7 @@
 """Rank images by how wrong or unsure a model is about them, to choose which images to label next.
 
-    python tools/rank_by_error.py --weights output/corrected/model_final.pth --input unlabeled/ --output output/ranking
-    python tools/rank_by_error.py --weights ... --dataset unified_toyscapes_val --output output/ranking
+    unified-seg rank --weights output/corrected/model_final.pth --input unlabeled/ --output output/ranking
+    unified-seg rank --weights ... --dataset unified_toyscapes_val --output output/ranking
 
 A model with a head that predicts its errors (ErrorCorrectionHead) ranks by these, any other one by its entropy. The
 folder gets ranking.csv, with one line for each image:

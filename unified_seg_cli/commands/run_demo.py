@@ -1,8 +1,8 @@
 """Train a model, evaluate it and draw its predictions; `make demo` and `make demo-photos` run this.
 
-python tools/run_demo.py --output output/demo           # on Toyscapes, which it generates
-python tools/run_demo.py --output output/quick --train 64 --val 8 SOLVER.MAX_ITER 20
-python tools/run_demo.py --config-file configs/camvid/demo.yaml --output output/demo_photos     # on photographs
+unified-seg run-demo --output output/demo           # on Toyscapes, which it generates
+unified-seg run-demo --output output/quick --train 64 --val 8 SOLVER.MAX_ITER 20
+unified-seg run-demo --config-file configs/camvid/demo.yaml --output output/demo_photos     # on photographs
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Draw a training set: the labels on disk, or the augmented images and labels that training gets.
 
-    python tools/visualize_data.py --source annotation --config-file configs/toyscapes/unified_demo.yaml \\
+    unified-seg visualize --source annotation --config-file configs/toyscapes/unified_demo.yaml \\
         --output output/labels --num-images 20
-    python tools/visualize_data.py --source dataloader --config-file ... --output output/augmented --num-images 20
+    unified-seg visualize --source dataloader --config-file ... --output output/augmented --num-images 20
 
 With --source dataloader, check that image, semantic map and instances are transformed alike. Files that can't be read
 are left out; with --source annotation they are listed at the end, and the exit code is then 1.

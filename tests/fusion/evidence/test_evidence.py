@@ -190,7 +190,7 @@ def run_case(case: tuple) -> tuple[SemanticGuidedResult, SemanticGuidedResult]:
     return result, moved
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(cases())
 def test_equals_the_plain_reference(case: tuple) -> None:
     semantic, boxes, soft, things, scores, table, options = case

@@ -44,6 +44,17 @@ def test_a_compact_log_has_the_order_of_the_images(tmp_path: Path) -> None:
     assert read(tmp_path, "abcd") == ["a", "b", "c", "d"]
 
 
+def test_the_last_line_of_a_name_counts(tmp_path: Path) -> None:
+    assert FinishedLog(tmp_path).read_any() == {}
+    write(tmp_path, ["a"])
+    FinishedLog(tmp_path).compact(["a"])
+    for number in range(2):  # predicted again, since its files were deleted
+        log = FinishedLog(tmp_path)
+        log.append("a", json.dumps({"name": f"a{number}"}))
+        log.close()
+    assert FinishedLog(tmp_path).read_any() == {"name": "a1"} and read(tmp_path, "a") == ["a1"]
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 200))
 def test_a_line_that_was_cut_off_does_not_count(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:

@@ -19,6 +19,7 @@ from unified_seg.data.conversion.instances_to_panoptic import Instance, draw_pan
 from unified_seg.data.conversion.labelme_shapes import DrawnInstance
 from unified_seg.data.conversion.labelme_to_instances import DrawnImage, make_instance_json, read_folder
 from unified_seg.data.conversion.paths import check_apart
+from unified_seg.data.conversion.training_config import write_training_config
 from unified_seg.data.io.label_files import write_array_png, write_png
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.io.text_files import write_json
@@ -38,6 +39,7 @@ class Summary(NamedTuple):
         hidden: instances without a visible pixel.
         void: share of the pixels without a label.
         skipped: shapes without an area that were left out, by type.
+        config: of a training; None if there was one already.
     """
 
     images: dict[str, int]
@@ -45,6 +47,7 @@ class Summary(NamedTuple):
     hidden: int
     void: float
     skipped: dict[str, int]
+    config: Path | None
 
 
 def convert_labelme_to_panoptic(
@@ -60,8 +63,9 @@ def convert_labelme_to_panoptic(
 ) -> Summary:
     """Write the labelme files of a folder as PANOPTIC, SEMANTIC and INSTANCES of DATASETS.CUSTOM, and their CLASSES.
 
-    The output folder gets panoptic.json, panoptic/*.png, semantic/*.png, instances.json (of the things) and
-    classes.yaml; with a `val_share` the names end in _train and _val. Shapes are read as by `convert_labelme`. All
+    The output folder gets panoptic.json, panoptic/*.png, semantic/*.png, instances.json (of the things), classes.yaml
+    and the config of a training on them, see `write_training_config`; with a `val_share` the names end in _train and
+    _val. Shapes are read as by `convert_labelme`. All
     shapes of a stuff label are one segment; of two that overlap, the later one in the file is in front. Things are in
     front of stuff, the smaller one first. Regions `__ignore__`, and pixels without a shape, are void.
 
@@ -89,6 +93,7 @@ def convert_labelme_to_panoptic(
     splits = _split(drawn, val_share)
     if not keeps_classes:
         write_classes(own_classes, table.classes)
+    annotations: dict[str, Path] = {}
     segments = hidden = void = 0
     for split, images in splits.items():
         suffix = f"_{split}" if split else ""
@@ -96,14 +101,17 @@ def convert_labelme_to_panoptic(
             _write_image, table=table, pngs=output / f"panoptic{suffix}", semantic=output / f"semantic{suffix}"
         )
         made = map_in_parallel(convert, images, workers, f"panoptic {split}".strip())
-        write_json(output / f"panoptic{suffix}.json", _make_panoptic_json(images, made, table), indent=None)
+        annotations[split] = output / f"panoptic{suffix}.json"
+        write_json(annotations[split], _make_panoptic_json(images, made, table), indent=None)
         write_json(output / f"instances{suffix}.json", make_instance_json(images, table), indent=None)
         segments += sum(len(each.segments) for each in made)
         hidden += sum(each.hidden for each in made)
         void += sum(each.void for each in made)
     pixels = sum(image.size[0] * image.size[1] for image in drawn)
     skipped = dict(sum((image.drawing.skipped for image in drawn), Counter()))
-    return Summary({split: len(images) for split, images in splits.items()}, segments, hidden, void / pixels, skipped)
+    config = write_training_config(output, image_root or source, annotations, table)
+    counts = {split: len(images) for split, images in splits.items()}
+    return Summary(counts, segments, hidden, void / pixels, skipped, config)
 
 
 def is_validation(file_name: str, share: float) -> bool:

@@ -49,6 +49,11 @@ def _get_records(name: str) -> list[Record]:
     return _shared[name]
 
 
+def count_records(name: str) -> int:
+    """Return the number of records of a registered data set."""
+    return len(_get_records(name))
+
+
 def model_classes(cfg: CfgNode) -> ClassTable:
     """Return the classes of a model, which are those of its first training set."""
     return dataset_classes(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]))

@@ -102,7 +102,7 @@ def _tell_how_to_get(root: Path) -> str:
     if root.name.startswith("toyscapes"):
         size = root.name.removeprefix("toyscapes").removeprefix("_") or "128x256"
         counts = ("--train", 2000, "--heldout", 300, "--val", 300)
-        command = ("python", "tools/make_toyscapes.py", "--output", root, "--preset", "standard", "--size", size)
+        command = ("unified-seg", "toyscapes", "--output", root, "--preset", "standard", "--size", size)
         return f"make it with {format_hint(*command, *counts)}"
     return (
         f"{PREPARE} makes it from the archives, see datasets/README.md; or set "

@@ -1,13 +1,14 @@
 """What scores and times depend on: versions of packages, and the machine."""
 
 import importlib.metadata
-import os
 import platform
 from pathlib import Path
 
 import detectron2
 import numpy as np
 import torch
+
+from unified_seg_cli.cores import count_allowed_cores
 
 
 def get_versions() -> dict[str, str]:
@@ -27,8 +28,7 @@ def get_versions() -> dict[str, str]:
 
 def name_machine() -> str:
     """Return the processor, the number of usable cores and the GPU, if there is one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    line = f"{_name_processor()}, {cores} cores"
+    line = f"{_name_processor()}, {count_allowed_cores()} cores"
     return f"{line}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else line
 
 

@@ -1,9 +1,11 @@
-"""The results of an evaluation as text tables."""
+"""The results of an evaluation as text tables, for the log and for the console."""
 
 import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
+
+from tqdm import tqdm
 
 from unified_seg.config.heads import score_tables
 from unified_seg.evaluation.results.file import Results
@@ -69,6 +71,10 @@ TASK_TABLES: dict[str, Callable[[Mapping[str, float]], str]] = {
 }
 
 
+#: Metrics by class whose mean has another name.
+MEANS = {"IoU": "mIoU"}
+#: More classes than these are not listed on the console.
+MAX_CLASSES = 30
 #: Undefined scores of a task that a note names.
 MAX_UNDEFINED = 6
 
@@ -99,7 +105,7 @@ def format_results(results: Results, notes: Mapping[str, Sequence[str]] | None =
         parts.append("\n".join(lines))
     for name, tasks in results.items():
         if any(tasks.values()):
-            parts.append(f"{name}, by class\n{_format_class_table(tasks)}")
+            parts.append(f"{name}, by class\n{format_table(*_make_class_table(tasks))}")
         parts += [
             f"{name}, {format_scores(tasks[task])}"
             for task, format_scores in {**TASK_TABLES, **score_tables()}.items()
@@ -122,25 +128,71 @@ def describe_undefined(tasks: Tasks) -> str:
     return f"undefined (NaN), without ground truth to count: {'; '.join(parts)}" if parts else ""
 
 
-def print_results(results: Results, notes: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Print `format_results`, and log it for the log file."""
-    text = format_results(results, notes)
-    print(escape_unprintable(text, keep="\n"))
-    logger.debug("scores\n%s", text)
+def print_results(results: Results, notes: Mapping[str, Sequence[str]] | None = None, *, brief: bool = False) -> None:
+    """Print a summary of the scores, and write all tables to the log file, see `format_results`.
+
+    Args:
+        results, notes: see `format_results`.
+        brief: print a line of each data set alone, without a table and notes.
+    """
+    logger.debug("scores\n%s", format_results(results, notes))
+    text = "\n".join(map(format_headlines, results, results.values())) if brief else format_summary(results, notes)
+    tqdm.write(escape_unprintable(text, keep="\n"))  # above the bar of a training
 
 
-def _format_class_table(tasks: Tasks) -> str:
-    columns = [
-        column
-        for column in _add_earlier(CLASS_COLUMNS, tasks)
-        if list_classes(tasks.get(column.task, {}), (column.metric,))
+def format_summary(results: Results, notes: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return, of each data set, its headline scores in a line, the notes, and one table by class.
+
+    The table begins with the means over the classes; more than MAX_CLASSES classes are left out.
+
+    Args:
+        results, notes: see `format_results`.
+    """
+    parts = []
+    for name, tasks in results.items():
+        parts.append("\n".join([format_headlines(name, tasks), *(notes or {}).get(name, ())]))
+        if any(tasks.values()):
+            headers, rows = _make_class_table(tasks)
+            if len(rows) > MAX_CLASSES:
+                headers[0], rows = f"{len(rows)} classes, each in log.txt", []
+            parts.append(format_table(headers, [_make_row_of_means(tasks), *rows]))
+    return "\n\n".join(parts)
+
+
+def format_headlines(name: str, tasks: Tasks) -> str:
+    """Return the headline scores of a data set in one line."""
+    scores = [
+        f"{column.caption} {_format_headline(tasks[column.task][column.metric])}"
+        for column in _add_earlier(HEADLINES, tasks)
+        if column.metric in tasks.get(column.task, {})
     ]
+    return f"{name}: {', '.join(scores) or 'no scores'}"
+
+
+def _make_class_table(tasks: Tasks) -> tuple[list[str], list[list[str]]]:
+    """Return the headers of the table by class and a row of each class."""
+    columns = _find_class_columns(tasks)
     names = dict.fromkeys(name for column in columns for name in list_classes(tasks[column.task], (column.metric,)))
     rows = [
         [name, *(format_cell(tasks[column.task].get(f"{column.metric}-{name}")) for column in columns)]
         for name in names
     ]
-    return format_table(["class", *(column.caption for column in columns)], rows)
+    return ["class", *(column.caption for column in columns)], rows
+
+
+def _make_row_of_means(tasks: Tasks) -> list[str]:
+    """Return the row of the means over the classes, for the table by class."""
+    means = (tasks[column.task].get(MEANS.get(column.metric, column.metric)) for column in _find_class_columns(tasks))
+    return ["mean of all", *map(format_cell, means)]
+
+
+def _find_class_columns(tasks: Tasks) -> list[Column]:
+    """Return the columns of the table by class for which there are scores."""
+    return [
+        column
+        for column in _add_earlier(CLASS_COLUMNS, tasks)
+        if list_classes(tasks.get(column.task, {}), (column.metric,))
+    ]
 
 
 def _add_earlier(columns: Sequence[Column], tasks: Iterable[str]) -> list[Column]:

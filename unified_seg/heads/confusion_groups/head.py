@@ -131,7 +131,7 @@ class ConfusionGroupHead(WrapperHead):
         confusion: Tensor | None = None,
         wrong_weight: float = 5.0,
     ):
-        self.check(len(groups) > 0, "GROUPS", "is empty; tools/confusion_groups.py proposes groups")
+        self.check(len(groups) > 0, "GROUPS", "is empty; `unified-seg groups` proposes groups")
         self.check(len(set(map(frozenset, groups))) == len(groups), "GROUPS", "two groups have the same classes")
         check_choice("CONFUSION_GROUPS.RULE", rule, RULES)
         check_choice("CONFUSION_GROUPS.OTHERS", others, OTHERS)

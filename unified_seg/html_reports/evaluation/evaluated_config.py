@@ -17,6 +17,7 @@ from unified_seg.data.io.text_files import read_json_object
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.html_reports.evaluation.files import Tasks, read_evaluation
 from unified_seg.html_reports.evaluation.report import EvaluatedDataset, write_report
+from unified_seg.words import ON_CONSOLE
 
 REPORT_FILE = "report.html"
 
@@ -46,7 +47,9 @@ def report_evaluation(cfg: CfgNode, model: nn.Module, results: Mapping[str, Any]
         logger.debug("of the report", exc_info=error)
     else:
         seconds = time.perf_counter() - start
-        logger.info(f"The report of the evaluation is {folder / REPORT_FILE}, written in {seconds:.1f} s")
+        logger.info(
+            f"The report of the evaluation is {folder / REPORT_FILE}, written in {seconds:.1f} s", extra=ON_CONSOLE
+        )
 
 
 def _read_dataset(cfg: CfgNode, model: nn.Module, name: str, tasks: Tasks, folder: Path) -> EvaluatedDataset:

@@ -137,8 +137,11 @@ def _draw_curves(models: Sequence[EvaluatedModel]) -> Figure:
 def _bin_scores(model: EvaluatedModel) -> list[Bin]:
     """Return the bins of the scores of detections."""
     calibration = model.instances.diagnosis["calibration"] if model.instances is not None else None
-    bins = calibration["bins"] if calibration else []
-    return [Bin(*each["score"], each["mean_score"], each["precision"], each["detections"]) for each in bins]
+    bins = []
+    for each in calibration["bins"] if calibration else []:
+        low, high = each["score"]
+        bins.append(Bin(low, high, each["mean_score"], each["precision"], each["detections"]))
+    return bins
 
 
 def _bin_confidences(model: EvaluatedModel) -> list[Bin]:

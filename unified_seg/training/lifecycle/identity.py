@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from unified_seg.checkpoint import NewestCheckpoint, find_newest_checkpoint
 from unified_seg.checkpoint.run_folder import LAST_CHECKPOINT
 from unified_seg.config import ConfigError
@@ -50,6 +52,12 @@ def read_run_id(folder: str | Path) -> str:
     return found if isinstance(found, str) and ID.fullmatch(found) else ""
 
 
+def read_threads(folder: str | Path) -> int | None:
+    """Return the number of PyTorch's threads with which the run in a folder began; None if that is not known."""
+    found = _read(folder).get("threads")
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def _read(folder: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(read_bytes(Path(folder) / RUN_FILE, MAX_BYTES))
@@ -66,7 +74,8 @@ def provide_run_id(folder: str | Path, run_id: str = "") -> str:
     if found := read_run_id(folder):
         return found
     started = datetime.now().astimezone().isoformat(timespec="seconds")
-    content = {"id": run_id or secrets.token_hex(8), "started": started, "job": get_torchrun_job()}
+    content: dict[str, Any] = {"id": run_id or secrets.token_hex(8), "started": started, "job": get_torchrun_job()}
+    content["threads"] = torch.get_num_threads()
     write_text(Path(folder) / RUN_FILE, json.dumps(content) + "\n", durable=True)
     return content["id"]
 
