@@ -46,10 +46,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def find_links(page: Path) -> set[Path]:
+    """Return the paths that a page links to; they need not exist."""
     return {(page.parent / link[2]).resolve() for link in LINK.finditer(page.read_text(encoding="utf-8")) if link[2]}
 
 
 def make_file(path: Path, config: MkDocsConfig) -> File:
+    """Return a page or a copied file, or a page with the text of another file."""
     uri = path.relative_to(ROOT).as_posix()
     if path.suffix in {*COPIED, ".md"}:
         return File.generated(config, uri, abs_src_path=str(path))
