@@ -2,7 +2,7 @@
 # is used as it is (see tools/setup_env.py).
 PYTHON = $(shell python3 tools/setup_env.py --which)
 
-.PHONY: demo demo-photos test test-all lint bench setup
+.PHONY: demo demo-photos test test-all lint docs bench setup
 
 setup:
 	@python3 tools/setup_env.py
@@ -29,6 +29,12 @@ test-all: setup
 lint: setup
 	$(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check . && $(PYTHON) -m mypy
 	$(dir $(PYTHON))lint-imports --no-cache --no-logo
+
+# Every warning is an error: links and headings that do not exist, pages that are missing in mkdocs.yml.
+docs: setup
+	@$(PYTHON) -c "import material, mermaid_render, mkdocstrings" 2> /dev/null || \
+		$(PYTHON) -m pip install --quiet --no-build-isolation --editable ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 # Takes half an hour. Use an idle machine: on a busy one the times vary twice as much.
 bench: setup output/demo/model_final.pth

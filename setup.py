@@ -71,6 +71,14 @@ setup(
         "coco-stuff": ["h5py"],
         # Curves in Weights & Biases and MLflow: SOLVER.WRITERS
         "trackers": ["mlflow-skinny", "wandb"],
+        # `make docs`
+        "docs": [
+            "markdown-it-py",
+            "mermaid-render>=0.14",
+            "mkdocs>=1.6,<2",
+            "mkdocs-material>=9.8,<10",
+            "mkdocstrings[python]>=1",
+        ],
         "dev": [
             "fastapi",
             "h5py",
@@ -85,6 +93,7 @@ setup(
             "types-PyYAML",
             "types-tabulate",
             "types-tqdm",
+            "uvicorn",
         ],
     },
 )

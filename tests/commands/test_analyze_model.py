@@ -107,6 +107,12 @@ def test_without_a_data_set_on_disk_images_are_random(command, capsys):
     assert "mean over 1 random images of 128×64" in capsys.readouterr().out
 
 
+def test_a_model_with_a_compiled_fusion_is_counted(command, capsys):
+    opts = ["MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion"]
+    main(command("--random", "--num-images", 1, "--tasks", "flop", opts=opts))
+    assert "roi_heads" in capsys.readouterr().out
+
+
 def test_a_small_data_set_is_averaged_completely(tiny_config, tiny_dataset):
     # It has two validation images, of the test size.
     images, count, description = analyze_model.select_images(tiny_config, 5, random=False)
