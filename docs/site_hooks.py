@@ -21,7 +21,7 @@ from pymdownx.slugs import slugify
 
 logger = logging.getLogger("mkdocs.hooks.site")  # mkdocs counts the warnings of loggers below its own
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("*.md", "docs/**/*.md", "docs/site.css", "projects/*/README.md", "datasets/README.md")
+PAGES = ("*.md", "docs/**/*.md", "docs/site.css", "projects/**/README.md", "datasets/README.md")
 # Files that are copied; others become pages.
 COPIED = {".css", ".ipynb", ".jpg", ".json", ".png"}
 # A link without a scheme or an anchor, with its text; code blocks are matched, too, so that they are passed over.

@@ -1,9 +1,13 @@
 #!/usr/bin/env python3
-"""Write what each method adds into the README of the repository, from the projects' results.json.
+"""Write what each method adds into README.md (photographs) and projects/README.md (Toyscapes).
+
+The numbers are those of results.json in the projects.
 
 python projects/headlines.py
 """
 
+import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,23 +21,43 @@ from unified_seg.reporting.readme import replace_table
 from unified_seg_cli import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
+MARKERS = "headlines"  # the table in each README
+NOT_RUN = "not run yet"
 
 
 class Headline(NamedTuple):
     """A row of a project's ablation that has a baseline.
 
     Attributes:
-        project: the folder below projects/.
+        project: the folder of the ablation below projects/.
         row: its name in ablation.yaml.
         caption: of the row in the README's table.
+        data: the data set that it was trained and evaluated on.
     """
 
     project: str
     row: str
     caption: str
+    data: str = "Toyscapes"
 
 
-HEADLINES = (
+PHOTOGRAPHS = (
+    Headline(
+        "fusion_scheme/cropweed", "+ fusion by evidence", "fusion by evidence, for the merge by scores", "crop/weed"
+    ),
+    Headline(
+        "fusion_scheme/cropweed", "+ semantic-guided fusion", "the paper's fusion, for the merge by scores", "crop/weed"
+    ),
+    Headline("fusion_scheme/nuclei", "+ fusion by evidence", "fusion by evidence, for the merge by scores", "nuclei"),
+    Headline(
+        "fusion_scheme/nuclei", "+ semantic-guided fusion", "the paper's fusion, for the merge by scores", "nuclei"
+    ),
+    Headline("fusion_scheme/camvid", "+ ASP and RP", "ASP + refinement head, for two convolutions a level", "CamVid"),
+    Headline("pspnet/camvid", "FPN + auxiliary loss + PSP", "pyramid pooling", "CamVid"),
+    Headline("specialize_and_fuse/camvid", "Pyramidal, coarse to fine", "pyramidal output, for a single one", "CamVid"),
+    Headline("error_correction/camvid", "ASP + RP, corrected", "correction of predicted errors", "CamVid"),
+)
+TOYSCAPES = (
     Headline("fusion_scheme", "+ ASP and RP", "ASP + refinement head, for two convolutions a level"),
     Headline("fusion_scheme", "+ semantic-guided fusion", "semantic-guided fusion, for the merge by scores"),
     Headline("pspnet", "FPN + auxiliary loss + PSP", "pyramid pooling"),
@@ -43,40 +67,51 @@ HEADLINES = (
     Headline("confusion_groups", "Cross-entropy, subnets", "subnets for confused classes"),
     Headline("confusion_groups", "New loss", "confusion-weighted loss, for cross-entropy"),
 )
+TABLES = {"README.md": PHOTOGRAPHS, "projects/README.md": TOYSCAPES}
+HEADERS = ["method", "data", "mIoU without", "mIoU with it", "difference", "in mask AP", "in PQ", "seeds"]
 
 
-def render_headlines(root: Path) -> str:
-    """Return the table in Markdown.
+def render_headlines(root: Path, readme: str, headlines: Sequence[Headline]) -> str:
+    """Return the table in Markdown; a project or row that was not run yet says so.
+
+    Args:
+        root: of the repository.
+        readme: the file that gets the table, relative to `root`; links lead from there to the projects.
+        headlines: its rows.
 
     Raises:
-        DataError: no readable results.json.
-        ReportingError: it has no such row, or the row or its baseline was not run.
+        DataError: a results.json can't be read.
+        ReportingError: it has no such row.
     """
     lines = []
-    for headline in HEADLINES:
-        file = root / "projects" / headline.project / "results.json"
-        rows: dict[str, Any] = {row["name"]: row for row in read_json(file)["rows"]}
-        row = rows.get(headline.row, {})
-        if not row.get("difference"):
-            raise ReportingError(f"{file}: row {headline.row!r}: not there, or it or its baseline was not run yet")
-        lines.append(
-            [
-                f"[{headline.caption}](projects/{headline.project}/README.md)",
-                format_mean_and_spread(rows[row["baseline"]]["miou"]),
-                format_mean_and_spread(row["miou"]),
-                format_difference(row, "miou"),
-                format_difference(row, "pq"),
-                str(len(row["seeds"])),
-            ]
-        )
-    headers = ["on Toyscapes", "mIoU without", "mIoU with it", "difference", "in PQ", "seeds"]
-    return tabulate(lines, headers, tablefmt="github", disable_numparse=True)
+    for headline in headlines:
+        link = Path(os.path.relpath(Path("projects", headline.project, "README.md"), Path(readme).parent)).as_posix()
+        cells = render_scores(root / "projects" / headline.project / "results.json", headline.row)
+        lines.append([f"[{headline.caption}]({link})", headline.data, *cells])
+    return tabulate(lines, HEADERS, tablefmt="github", disable_numparse=True)
+
+
+def render_scores(file: Path, name: str) -> list[str]:
+    """Return the cells of a row's scores; raises as `render_headlines`."""
+    rows: dict[str, Any] = {row["name"]: row for row in read_json(file)["rows"]} if file.exists() else {}
+    if rows and name not in rows:
+        raise ReportingError(f"{file}: no row {name!r}; headlines.py names it")
+    row = rows.get(name, {})
+    if not row.get("difference"):
+        return [NOT_RUN, *["–"] * 5]
+    return [
+        format_mean_and_spread(rows[row["baseline"]]["miou"]),
+        format_mean_and_spread(row["miou"]),
+        *(format_difference(row, metric) for metric in ("miou", "ap", "pq")),
+        str(len(row["seeds"])),
+    ]
 
 
 def write_headlines(root: Path) -> None:
-    table = render_headlines(root)
-    replace_table(root / "README.md", "headlines", table)
-    print(table)
+    for readme, headlines in TABLES.items():
+        table = render_headlines(root, readme, headlines)
+        replace_table(root / readme, MARKERS, table)
+        print(table)
 
 
 def main(root: Path = ROOT) -> None:

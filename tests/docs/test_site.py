@@ -15,7 +15,7 @@ def test_every_page_is_in_the_navigation_once() -> None:
     files = {
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
-        *ROOT.glob("projects/*/README.md"),
+        *ROOT.glob("projects/**/README.md"),
         ROOT / "datasets/README.md",
     }
     assert sorted(find_pages(config["nav"])) == sorted(file.relative_to(ROOT).as_posix() for file in files)

@@ -19,36 +19,50 @@ def headlines(load_script: Callable[[Path], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def project(tmp_path: Path, headlines: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root with one project, whose row "after" is the headline."""
-    monkeypatch.setattr(headlines, "HEADLINES", (headlines.Headline("p", "after", "a method"),))
+    """A root with one project, whose row "after" is the headline of a README beside it."""
+    rows = (headlines.Headline("p/data", "after", "a method", "photos"),)
+    monkeypatch.setattr(headlines, "TABLES", {"projects/README.md": rows})
     before = {"name": "before", "baseline": None, "seeds": [0, 1], "miou": [50.0, 52.0]}
-    compared = {"seeds": [0], "miou": {"mean": 3.0, "low": 1.0, "high": 5.0}}
+    compared = {metric: {"mean": 3.0, "low": 1.0, "high": 5.0} for metric in ("miou", "pq")}
     after = {"name": "after", "baseline": "before", "seeds": [0], "miou": [53.0], "difference": compared}
-    file = tmp_path / "projects/p/results.json"
+    file = tmp_path / "projects/p/data/results.json"
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"rows": [before, after]}))
-    (tmp_path / "README.md").write_text("<!-- headlines:begin -->\nold\n<!-- headlines:end -->\n")
+    (tmp_path / "projects/README.md").write_text("<!-- headlines:begin -->\nold\n<!-- headlines:end -->\n")
     return tmp_path
+
+
+def read_row(root: Path) -> list[str]:
+    *_, row, _ = (root / "projects/README.md").read_text().splitlines()
+    return [cell.strip() for cell in row.strip("|").split("|")]
 
 
 def test_row_stands_beside_its_baseline(headlines: ModuleType, project: Path) -> None:
     headlines.main(project)
-    *_, row, _ = (project / "README.md").read_text().splitlines()
     # Mean and sample standard deviation of 50 and 52: 51 and sqrt(2).
-    assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        "[a method](projects/p/README.md)", "51.00 ± 1.41", "53.00", "+3.00 [+1.00, +5.00]", "–", "1"
+    difference = "+3.00 [+1.00, +5.00]"
+    assert read_row(project) == [
+        "[a method](p/data/README.md)", "photos", "51.00 ± 1.41", "53.00", difference, "–", difference, "1"
     ]  # fmt: skip
 
 
-def test_row_that_was_not_run_is_an_error(headlines: ModuleType, project: Path) -> None:
-    (project / "projects/p/results.json").write_text(json.dumps({"rows": [{"name": "after", "baseline": None}]}))
-    with pytest.raises(SystemExit, match=r"results\.json: row 'after'"):
-        headlines.main(project)
-    (project / "projects/p/results.json").unlink()
-    with pytest.raises(SystemExit, match=r"results\.json: "):
+def test_row_that_was_not_run_says_so(headlines: ModuleType, project: Path) -> None:
+    results = project / "projects/p/data/results.json"
+    results.write_text(json.dumps({"rows": [{"name": "after", "baseline": None}]}))
+    headlines.main(project)
+    assert read_row(project)[2] == "not run yet"
+    results.unlink()
+    headlines.main(project)
+    assert read_row(project)[2] == "not run yet"
+
+
+def test_row_that_no_plan_has_is_an_error(headlines: ModuleType, project: Path) -> None:
+    (project / "projects/p/data/results.json").write_text(json.dumps({"rows": [{"name": "before"}]}))
+    with pytest.raises(SystemExit, match=r"results\.json: no row 'after'"):
         headlines.main(project)
 
 
-def test_readme_is_up_to_date(headlines: ModuleType) -> None:
-    published = read_with_markers(ROOT / "README.md", "headlines")
-    assert headlines.render_headlines(ROOT) in published, "run python projects/headlines.py"
+def test_readmes_are_up_to_date(headlines: ModuleType) -> None:
+    for readme, rows in headlines.TABLES.items():
+        published = read_with_markers(ROOT / readme, "headlines")
+        assert headlines.render_headlines(ROOT, readme, rows) in published, "run python projects/headlines.py"
