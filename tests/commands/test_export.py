@@ -17,6 +17,7 @@ def test_options_are_those_of_the_library() -> None:
     assert list(export.FORMATS) == list(SUFFIXES) and export.PRECISIONS == PRECISIONS
 
 
+@pytest.mark.end_to_end
 def test_weights_are_exported_with_scenes(
     tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,8 +10,8 @@ from detectron2.data import MetadataCatalog
 
 from unified_seg.config import CfgNode, ConfigError, dump_config
 from unified_seg.evaluation import list_tasks
-from unified_seg.evaluation.best_metric import list_metrics
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.training.lifecycle.best_metric import list_metrics
 from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer

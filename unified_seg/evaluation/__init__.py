@@ -1,6 +1,5 @@
 """Evaluators over the official metrics, exporters, and results as files and tables."""
 
-from unified_seg.evaluation.best_metric import check_metric, choose_metric
 from unified_seg.evaluation.build import build_evaluators, list_tasks
 from unified_seg.evaluation.independent import EvaluationError, IndependentEvaluators
 from unified_seg.evaluation.results import (
@@ -16,8 +15,6 @@ __all__ = [
     "IndependentEvaluators",
     "add_to_results",
     "build_evaluators",
-    "check_metric",
-    "choose_metric",
     "describe_undefined",
     "format_results",
     "list_tasks",

@@ -31,7 +31,6 @@ from unified_seg.evaluation import (
     IndependentEvaluators,
     add_to_results,
     build_evaluators,
-    check_metric,
     describe_undefined,
     list_tasks,
     print_results,
@@ -47,6 +46,7 @@ from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.console.plan import describe_plan
 from unified_seg.training.console.progress import Progress, is_in_training, show_next_step
 from unified_seg.training.hooks import Evaluation, MetricsWriter, PictureSamples, leave_out_nan
+from unified_seg.training.lifecycle.best_metric import check_metric
 from unified_seg.training.lifecycle.best_score import BestCheckpoint, EarlyStopping, find_metric
 from unified_seg.training.lifecycle.checkpoints import CheckpointWriter, load_process_state
 from unified_seg.training.lifecycle.identity import FindCheckpoint, find_checkpoint, provide_run_id

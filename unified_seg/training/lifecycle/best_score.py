@@ -13,8 +13,8 @@ from detectron2.utils.logger import log_first_n
 
 from unified_seg.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from unified_seg.config import ConfigError
-from unified_seg.evaluation import choose_metric
 from unified_seg.inference.trained_model import describe_training
+from unified_seg.training.lifecycle.best_metric import choose_metric
 from unified_seg.training.lifecycle.metrics_file import EVALUATION_SECONDS, METRICS_FILE, read_lines
 from unified_seg.training.lifecycle.schedule import is_evaluated_before_end
 from unified_seg.training.step import unwrap

@@ -5,7 +5,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
 from unified_seg.data.resolve import resolve_config
-from unified_seg.evaluation import choose_metric
+from unified_seg.training.lifecycle.best_metric import choose_metric
 
 
 @pytest.mark.parametrize(
