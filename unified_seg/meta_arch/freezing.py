@@ -73,12 +73,13 @@ class FreezableModel(nn.Module):
     def required_weights(self) -> list[str]:
         """Return the names of the frozen parameters and persistent buffers that must come from weights.
 
-        They are the parameters that the constructor froze (MODEL.BACKBONE.FREEZE_AT), and with parts to train all else
-        but the steps after the last trained one.
+        They are the parameters of the backbone that its constructor froze (MODEL.BACKBONE.FREEZE_AT), and with parts to
+        train all else, but the steps after the last trained one.
         """
-        frozen = [name for name, _ in self.named_parameters() if name not in (self._trainable or ())]
+        trainable = self._trainable or ()
+        frozen = {name for name, _ in self.named_parameters() if name not in trainable and _is_in(name, "backbone")}
         if not self._parts:
-            return frozen
+            return sorted(frozen)
         steps, trained = self.training_order(), self.trained_steps()
         later = [path for step in steps[trained[-1] + 1 :] for path in step] if trained else []
         persistent = {id(value) for value in self.state_dict(keep_vars=True).values()}
