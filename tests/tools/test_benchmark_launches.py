@@ -3,6 +3,7 @@
 import argparse
 import json
 
+import benchmarks.pretend_device  # noqa: F401 (autograd must know the device before a training in this process)
 import pytest
 
 pytestmark = pytest.mark.end_to_end
