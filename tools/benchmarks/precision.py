@@ -16,11 +16,11 @@ from detectron2.config import CfgNode
 from tabulate import tabulate
 from torch import nn
 
-from unified_seg.commands.export import OVERRIDES
 from unified_seg.data.pipeline.loaders import build_test_loader
 from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation import build_evaluators
 from unified_seg.export import GraphForm, export_model
+from unified_seg.export.command import OVERRIDES
 from unified_seg.export.exported_model import ExportedModel
 from unified_seg.export.precision import PRECISIONS
 from unified_seg.inference import Predictor

@@ -42,4 +42,4 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    run_command("unified_seg.commands.export", parse_args(arguments))
+    run_command("unified_seg.export.command", parse_args(arguments))

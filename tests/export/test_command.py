@@ -6,7 +6,7 @@ import pytest
 from detectron2.config import CfgNode
 from tiny_predictors import make_panoptic, write_weights
 
-from unified_seg.commands import export as command
+from unified_seg.export import command
 from unified_seg.export.graphs import SUFFIXES
 from unified_seg.export.precision import PRECISIONS
 from unified_seg_cli.commands import export
