@@ -72,7 +72,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         is_page = path is not None and path.is_file() and path.suffix not in {*COPIED, ".md"}
         return f"[{text}]({target}.md)" if is_page else link[0]
 
-    # GitHub reads Markdown in <details>, Python-Markdown only if told so.
+    # GitHub reads Markdown in <details>, Python-Markdown only with this attribute.
     return LINK.sub(point_into_site, markdown.replace("<details>", '<details markdown="1">'))
 
 

@@ -33,7 +33,7 @@ class Description:
         smallest: the shortest side of an input of open size; smaller images are padded.
         batch: images of the input.
         outputs: names of the results of the graph, in their order.
-        stride: input pixels per pixel of the logits; 0 if there are none.
+        stride: input pixels per pixel of the logits; 0 without logits.
         classes: the classes.
         ignore_label: of pixels without a class.
         fusion: the name of the panoptic fusion; "" for none.

@@ -77,7 +77,7 @@ def _add_model(cfg: CfgNode) -> None:
     # in SegNet for CamVid, 0.5 favors rare classes less, 0 = off. If rare classes are missed.
     cfg.MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER = 0.0
     # The share of these weights, from 0 to 1, that predictions do not have: the loss adds it times log(weight) to the
-    # logits. 1 if weights make rare classes appear where there are none; 0 if missing them costs more.
+    # logits. 1 if weights make rare classes appear where they are absent; 0 if missing them costs more.
     cfg.MODEL.SEM_SEG_HEAD.LOSS.UNDO_WEIGHTS = 0.0
     # gamma of the focal loss, 2 in its paper: pixels that are right already count less; 0 = off. If many easy pixels
     # drown a few hard ones.

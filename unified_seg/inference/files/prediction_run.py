@@ -162,7 +162,7 @@ class ImageFinisher:
 
 
 def write_list(file: Path, lines: Sequence[object]) -> None:
-    """Write a file with these lines; remove it if there are none."""
+    """Write a file with these lines; remove it if there are no lines."""
     if lines:
         write_text(file, "".join(f"{escape_unprintable(line)}\n" for line in lines))
     else:
