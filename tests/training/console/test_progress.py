@@ -48,8 +48,13 @@ def test_run_of_many_iterations_prints_few_lines(tiny_config: CfgNode, capsys: p
 
 def test_warnings_come_again_before_the_first_step(tiny_config: CfgNode, capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("unified_seg").addHandler(memory)
-    logging.getLogger("unified_seg.test").warning("of the start")
-    train(tiny_config, "SOLVER.MAX_ITER", "1", "DATASETS.TEST", "()")
+    logging.getLogger("unified_seg.test").warning("of an earlier run")
+    capsys.readouterr()
+    train(tiny_config, "SOLVER.MAX_ITER", "1", "SOLVER.WARMUP_ITERS", "5", "DATASETS.TEST", "()")
     lines = capsys.readouterr().out.splitlines()
-    starts = [line.split()[0] for line in lines]
-    assert starts.index("data") < lines.index("WARNING: of the start") < starts.index("iteration")
+    plan = next(i for i, line in enumerate(lines) if line.startswith("data "))
+    first_step = next(i for i, line in enumerate(lines) if line.startswith("iteration "))
+    repeated = [line for line in lines[plan:first_step] if line.startswith("WARNING: ")]
+    assert repeated and repeated == [line for line in lines[:plan] if line.startswith("WARNING: ")]
+    assert any("SOLVER.WARMUP_ITERS" in line for line in repeated)
+    assert not any("of an earlier run" in line for line in lines)

@@ -46,12 +46,14 @@ memory = WarningMemory()
 def set_up_logging(folder: str, rank: int) -> None:
     """Let the loggers write to log.txt in a folder, and to the console what `is_for_console` accepts.
 
-    Warnings of Python, which packages give their own developers, only go to log.txt.
+    Warnings of Python, which packages give their own developers, only go to log.txt. `memory` forgets the warnings of
+    an earlier run in this process.
 
     Args:
         folder: of the run.
         rank: of this process; the first one alone has a console, the others have a log.txt.rank<number>.
     """
+    memory.take()
     for name in LOGGERS:
         short = {"abbrev_name": "unified_seg"} if name == "unified_seg" else {}
         logger = setup_logger(folder, distributed_rank=rank, name=name, **short)
