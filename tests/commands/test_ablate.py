@@ -19,6 +19,8 @@ from unified_seg.reporting.ablation.table import CLASSES, MAIN
 from unified_seg.reporting.readme import get_markers
 from unified_seg_cli.commands.ablate import main
 
+pytestmark = pytest.mark.end_to_end
+
 # A run's only class is right on (10 * iterations + seed) of 100 pixels in each of 4 images. It stops half way, leaving
 # a checkpoint, where there is a file "crash", and waits while there is a file "hang".
 TRAIN = """

@@ -17,6 +17,8 @@ from unified_seg.data.datasets.cityscapes import build_cityscapes_table
 from unified_seg.data.problems import DataError
 from unified_seg_cli.commands.analyze_model import main
 
+pytestmark = pytest.mark.end_to_end
+
 
 class TwoParts(nn.Module):
     """A model of Detectron2's kind whose costs are plain: a 3x3 convolution, a linear layer, one multiplication."""
@@ -82,7 +84,6 @@ def command(tiny_config, tmp_path):
 NO_DETECTOR = ["MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
 
 
-@pytest.mark.end_to_end
 def test_every_task_reports_every_part(command, capsys):
     main(command("--num-images", 1, "--tasks", "flop", "activation", "parameter", "structure"))
     report = capsys.readouterr().out

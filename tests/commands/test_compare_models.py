@@ -17,6 +17,8 @@ from unified_seg.commands import compare_models
 from unified_seg.data.io.image_files import read_image
 from unified_seg_cli.commands.compare_models import main, parse_args
 
+pytestmark = pytest.mark.end_to_end
+
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 DETECTOR = ["MODEL.SEM_SEG_HEAD.NAME", "", "MODEL.PANOPTIC_FUSION.NAME", ""]
 SEMANTIC_ONLY = ["MODEL.PANOPTIC_FUSION.NAME", "", "MODEL.PROPOSAL_GENERATOR.NAME", "", "MODEL.ROI_HEADS.NAME", ""]
@@ -104,7 +106,6 @@ def test_label_maps_are_read_from_either_output():
     assert compare_models.semantic_labels({"sem_seg_labels": torch.tensor([[0, 1]])}).tolist() == [[0, 1]]
 
 
-@pytest.mark.end_to_end
 def test_average_precision_is_compared(command, tmp_path, capsys):
     """Both semantic maps and instances; the images of the sheets are predicted again, but count once."""
     main(command("--top", 1, "--names", "FPN", "PSP"))
@@ -128,7 +129,6 @@ def test_detectors_are_compared(command, tmp_path, capsys):
     assert "box AP" in capsys.readouterr().out
 
 
-@pytest.mark.end_to_end
 def test_three_models_are_compared(command, tmp_path, capsys):
     config = str(tmp_path / "config.yaml")
     third = ("--after", config, tmp_path / "before.pth", "--names", "A", "B", "C", "--opts", *DETECTOR)

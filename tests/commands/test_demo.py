@@ -14,6 +14,8 @@ from unified_seg.data.problems import DataError
 from unified_seg.errors import UserError
 from unified_seg_cli.commands.demo import main
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture
 def command(tiny_config, tmp_path):
@@ -138,7 +140,6 @@ def test_a_damaged_image_is_left_out_and_named(command, images, tmp_path, capsys
     assert "a damaged.png" in capsys.readouterr().err
 
 
-@pytest.mark.end_to_end
 def test_a_tree_of_folders_is_drawn_into_a_tree(command, images, tmp_path):
     for index, folder in enumerate(("a", "b/c")):
         (images / folder).mkdir(parents=True)
@@ -216,7 +217,6 @@ def test_a_video_that_cannot_be_used_is_named(command, tmp_path):
         main(command("--video-input", tmp_path / "drive.mp4", "--output", tmp_path))
 
 
-@pytest.mark.end_to_end
 def test_images_that_fail_do_not_end_the_others(command, images, tmp_path, capsys):
     name = b"strange \xff\x1b[2J.png"  # neither UTF-8 nor fit for a terminal
     shutil.copy(images / "street [0].png", os.path.join(os.fsencode(images), name))

@@ -24,6 +24,8 @@ from unified_seg.data.io.label_files import read_label, read_panoptic_ids
 from unified_seg_cli.commands import check_dataset, fuse_predictions
 from unified_seg_cli.commands.predict import KINDS, main
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parents[2]
 SIZES = {"a/street.png": (64, 128), "b/street.jpg": (50, 61), "top.png": (64, 128)}
 THRESHOLD = 0.05  # every score of a random model passes it
@@ -124,7 +126,6 @@ def test_files_have_the_names_of_the_images_and_the_official_readers_read_them(
     assert not end.value.code, capsys.readouterr().out
 
 
-@pytest.mark.end_to_end
 def test_a_killed_run_gives_the_same_files(weights: Path, images: Path, predicted: Path, tmp_path: Path) -> None:
     expected = read_tree(predicted)
     other = tmp_path / "other"
@@ -144,7 +145,6 @@ def test_a_killed_run_gives_the_same_files(weights: Path, images: Path, predicte
     assert (other / "semantic/top.png").stat().st_mtime_ns == before and read_tree(other) == expected
 
 
-@pytest.mark.end_to_end
 def test_processes_share_the_images_and_join_the_results(
     weights: Path, images: Path, predicted: Path, tmp_path: Path
 ) -> None:
@@ -264,7 +264,6 @@ def test_a_format_of_what_the_model_does_not_predict_is_refused(
     assert read_json(tmp_path / "out/labelme/top.json")["imagePath"] == "../../images/top.png"
 
 
-@pytest.mark.end_to_end
 def test_an_image_that_has_changed_is_predicted_again(predicted: Path, weights: Path, images: Path) -> None:
     assert cv2.imwrite(str(images / "top.png"), np.zeros((32, 80, 3), dtype=np.uint8))
     run(weights, images, predicted, "--save", *KINDS)

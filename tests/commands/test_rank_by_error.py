@@ -26,6 +26,8 @@ from unified_seg.inference import Predictor
 from unified_seg.structures.logit_map import LogitMap
 from unified_seg_cli.commands.rank_by_error import main, parse_args
 
+pytestmark = pytest.mark.end_to_end
+
 ROAD, SKY = 0, 10  # Cityscapes' semantic ids
 
 

@@ -28,6 +28,7 @@ def make_named(*sizes: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
     return [(f"image {index}", image) for index, image in enumerate(draw_images(*sizes))]
 
 
+@pytest.mark.end_to_end
 def test_folder_predicts_what_the_model_predicts(tiny_config: CfgNode, tmp_path: Path) -> None:
     predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
     output, images = tmp_path / "exported", make_named((64, 128), (50, 70))

@@ -75,7 +75,7 @@ def test_adaptive_pooling_is_no_program_of_open_size(make_network, tmp_path: Pat
         write_and_open(make_network(*HEADS["PSPHead"]), tmp_path, "torch_export")
 
 
-@pytest.mark.parametrize("format", mark_others(SUFFIXES, "onnx", "torchscript"))
+@pytest.mark.parametrize("format", mark_others(SUFFIXES, "onnx"))
 def test_everything_with_a_detector(format: str, make_network, tmp_path: Path) -> None:
     network = make_network(*EVERYTHING, detector=True)
     assert network.output_names == ["logits", "boxes", "scores", "classes", "image_index", "masks"]

@@ -26,6 +26,7 @@ def test_durations_have_at_most_two_units(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
 
 
+@pytest.mark.end_to_end
 def test_run_of_many_iterations_prints_few_lines(tiny_config: CfgNode, capsys: pytest.CaptureFixture[str]) -> None:
     """600 iterations print as many lines: there are ten of the progress, whatever the number."""
     tiny_config.MODEL.PROPOSAL_GENERATOR.NAME = tiny_config.MODEL.ROI_HEADS.NAME = ""

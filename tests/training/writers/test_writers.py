@@ -46,6 +46,7 @@ def build(cfg: CfgNode, *names: str) -> list[EventWriter]:
     return build_writers(cfg, RUN)
 
 
+@pytest.mark.end_to_end
 def test_mlflow_has_the_curve_of_a_run_and_of_its_resumed_part(
     config: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     wandb.teardown()
 
 
+@pytest.mark.end_to_end
 def test_wandb_writes_the_curve_and_pictures(config: CfgNode, offline: Any) -> None:
     writers = build(config, "wandb")
     write(writers, {19: 3.0, 39: 2.0})
