@@ -67,4 +67,4 @@ class UnityPyramid(nn.Module):
         """Return weight (1, D_u, 1, 1) and bias (1,) of a convolution followed by `compare` without its bias."""
         assert conv.bias is not None
         weight = self.compare.weight.flatten(1)
-        return (weight @ conv.weight.flatten(1))[:, :, None, None], weight @ conv.bias
+        return (weight @ conv.weight.flatten(1))[:, :, None, None], F.linear(conv.bias, weight)
