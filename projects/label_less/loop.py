@@ -2,13 +2,13 @@
 """Does choosing the images to label by the model's uncertainty beat choosing them at random? Measured on Toyscapes.
 
     python tools/make_toyscapes.py --output datasets/toyscapes --preset standard --train 2000 --heldout 300 --val 300
-    python projects/label_less/loop.py --config-file projects/pspnet/configs/toyscapes_psp.yaml \\
+    python projects/label_less/loop.py --config-file projects/pspnet/configs/toyscapes_psp_fpn.yaml \\
         --output output/label_less --into projects/label_less/README.md
 
 For each seed a pool of --start + --pool images is drawn from the training split. A model is trained on the first
 --start of them. Then in each round --add images of the pool are labeled, by the ground truth of the generator, and a
 model is trained from scratch on all labeled ones: once with the images that tools/rank_by_error.py puts first, and once
-with images drawn at random. Both start with the same images. Finished trainings are not repeated.
+with images drawn at random. Both start with the same images. Finished trainings are not repeated, and one that was interrupted continues.
 
 The folder gets curve.json, curve.png, and a folder for each training.
 """
@@ -33,6 +33,7 @@ from tabulate import tabulate
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.io.text_files import read_json_object, write_json
 from unified_seg.data.problems import DataError
+from unified_seg.errors import UserError
 from unified_seg.evaluation.results import name_machine
 from unified_seg.reporting.readme import read_with_markers, replace_table
 from unified_seg_cli import ToolParser, run_tool
@@ -155,7 +156,7 @@ class Loop:
             options = ["DATASETS.CUSTOM", str([entry]), "DATASETS.TRAIN", f"('{dataset}',)"]
             options += ["DATASETS.TEST", f"('{self.args.test}',)", "SEED", str(self.seed + 1), "TEST.REPORT", "False"]
             options += ["OUTPUT_DIR", str(folder), *self.args.opts]
-            self.run_tool("train_net", ["--config-file", self.args.config_file, *options])
+            self.run_tool("train_net", ["--config-file", self.args.config_file, "--resume", *options])
         task, _, metric = self.args.metric.partition("/")
         results = read_json_object(folder / RESULTS)["results"]
         return results[self.args.test][task][metric]
@@ -232,8 +233,14 @@ def format_table(summary: dict[str, Any]) -> str:
 
 
 def start_tool(name: str, arguments: list[str]) -> None:
-    """Run a tool in a process of its own; raises CalledProcessError."""
-    subprocess.run([sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments], check=True)
+    """Run a tool in a process of its own.
+
+    Raises:
+        UserError: it failed, and has said why.
+    """
+    status = subprocess.run([sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments]).returncode
+    if status:
+        raise UserError(f"tools/{name}.py ended with status {status}; run this again to continue")
 
 
 def run(args: argparse.Namespace, run_tool: RunTool = start_tool) -> None:
