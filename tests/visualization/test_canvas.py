@@ -30,6 +30,6 @@ def test_boxes_are_at_their_place_in_a_padded_image():
 
 def test_enlargement_reaches_the_panel_width():
     assert compute_enlargement(128, 256) == 2
-    assert compute_enlargement(100, 300) == 2  # 600 pixels: the first whole factor that reaches 512
-    assert compute_enlargement(1024, 2048) == 1
-    assert compute_enlargement(5000, 1) == 1  # 512 would make it 2,560,000 pixels high
+    assert compute_enlargement(100, 300) == 2  # 600 pixels: the first whole factor that reaches 480
+    assert compute_enlargement(360, 480) == compute_enlargement(1024, 2048) == 1
+    assert compute_enlargement(5000, 1) == 1  # 480 would make it 2,400,000 pixels high

@@ -90,10 +90,10 @@ def test_files_are_written(records, compare, table, tmp_path):
     assert len((tmp_path / "changes.csv").read_text().splitlines()) == 4
     for name in ("best.png", "worst.png"):
         height, width = cv2.imread(str(tmp_path / name)).shape[:2]
-        # Ten pixels are drawn 52 times as large; four pictures a row, under the captions of the row and their own. Of
+        # Ten pixels are drawn 48 times as large; four pictures a row, under the captions of the row and their own. Of
         # the classes road and car, the legend is one line of text with a margin.
-        assert width == 4 * 520 + 3 * GAP
-        assert height == 2 * (520 + 2 * CAPTION) + GAP + GAP + CAPTION + GAP
+        assert width == 4 * 480 + 3 * GAP
+        assert height == 2 * (480 + 2 * CAPTION) + GAP + GAP + CAPTION + GAP
 
 
 def test_no_labeled_pixel_is_an_error(records, compare, table, tmp_path):

@@ -18,7 +18,7 @@ from unified_seg_files import write_bytes
 VOID = 0  # the id of pixels without a segment
 OUTSIDE = -1  # the id of the padding around a tiny image
 
-PANEL_WIDTH = 512  # pixels: narrower images are enlarged, so that labels can be read
+PANEL_WIDTH = 480  # pixels: narrower images are enlarged, so that labels can be read
 MAX_ENLARGED_SIDE = 2048
 MIN_SIDE = 64
 BACKGROUND: Color = (32, 34, 38)
