@@ -2,7 +2,7 @@
 """Does choosing the images to label by the model's uncertainty beat choosing them at random? Measured on Toyscapes.
 
     python tools/make_toyscapes.py --output datasets/toyscapes --preset standard --train 2000 --heldout 300 --val 300
-    python projects/label_less/loop.py --config-file projects/pspnet/configs/toyscapes_psp_fpn.yaml \\
+    python projects/label_less/loop.py --config-file projects/label_less/toyscapes.yaml \\
         --output output/label_less --into projects/label_less/README.md
 
 For each seed a pool of --start + --pool images is drawn from the training split. A model is trained on the first

@@ -58,11 +58,6 @@ def test_the_loop_labels_and_trains(
     assert summary["labeled"] == [1, 2] and summary["gain"][0] == {"mean": 0, "standard_error": None}
     scores = summary["scores"]
     assert scores["ranked"][0][0] == scores["random"][0][0] and len(scores["random"][0]) == 2
-    # As if it had ended before its evaluation.
-    (tmp_path / "out/seed_0/random_1/inference/results.json").unlink()
-    loop.run(args, run_tool)
-    assert called[4:] == ["train_net"]
-    assert json.loads((tmp_path / "out/curve.json").read_text())["scores"] == scores
     labeled = {
         name: {
             image["id"] for image in json.loads((tmp_path / f"out/seed_0/{name}/labeled.json").read_text())["images"]
@@ -75,6 +70,11 @@ def test_the_loop_labels_and_trains(
     # The second time everything is there.
     loop.run(args, run_tool)
     assert len(called) == 4
+    # As if it had ended before its evaluation.
+    (tmp_path / "out/seed_0/random_1/inference/results.json").unlink()
+    loop.run(args, run_tool)
+    assert called[4:] == ["train_net"]
+    assert json.loads((tmp_path / "out/curve.json").read_text())["scores"] == scores
 
 
 def test_the_gain_has_a_standard_error(loop: ModuleType, tmp_path: Path) -> None:
