@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fvcore.nn import FlopCountAnalysis
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -72,3 +73,13 @@ def test_gradients_reach_every_parameter(norm: str) -> None:
     layer = UnityPyramid([6, 10], 16, factors=FACTORS, norm=norm)
     sum(F.softplus(level).sum() for level in layer(levels())).backward()
     assert all(p.grad is not None and p.grad.any() for p in layer.parameters())
+
+
+def test_operations_can_be_counted() -> None:
+    """4 channels on 4x4 positions, D_u = 8."""
+    unity = UnityPyramid([4], 8, factors=[2], norm="")
+    embedding, comparison = 16 * 4 * 8, 16 * 8 * 2
+    # Of position and centroid: a row of 8 times an 8x8 weight, and times a bias.
+    composition = 2 * (8 * 8 + 8)
+    counted = FlopCountAnalysis(unity, ([torch.zeros(1, 4, 4, 4)],)).total()
+    assert counted == embedding + composition + comparison
