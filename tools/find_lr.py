@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Find a learning rate: train a few steps with rising rates and draw the losses."""
 
-from unified_seg_cli.commands.find_lr import main
+from unified_seg_cli.find_lr import main
 
 if __name__ == "__main__":
     main()

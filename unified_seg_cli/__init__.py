@@ -1,6 +1,6 @@
 """The command lines of the tools. They are parsed before PyTorch and Detectron2 are imported, which takes seconds.
 
-`commands` has a module for each tool, with its options, which names the module of `unified_seg` that does the work.
+Each tool is a module with its options, here or in `commands`. It names the module of `unified_seg` that does the work.
 """
 
 from unified_seg_cli.parser import ToolParser

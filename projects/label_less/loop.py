@@ -7,8 +7,9 @@
 
 For each seed a pool of --start + --pool images is drawn from the training split. A model is trained on the first
 --start of them. Then in each round --add images of the pool are labeled, by the ground truth of the generator, and a
-model is trained from scratch on all labeled ones: once with the images that tools/rank_by_error.py puts first, and once
-with images drawn at random. Both start with the same images. Finished trainings are not repeated, and one that was interrupted continues.
+model is trained from the same initial weights on all labeled ones: once with the images that tools/rank_by_error.py
+puts first, and once with images drawn at random. Both start with the same images. Finished trainings are not repeated,
+and one that was interrupted continues.
 
 The folder gets curve.json, curve.png, and a folder for each training.
 """

@@ -9,7 +9,7 @@ from tiny_predictors import make_panoptic, write_weights
 from unified_seg.export import command
 from unified_seg.export.graphs import SUFFIXES
 from unified_seg.export.precision import PRECISIONS
-from unified_seg_cli.commands import export
+from unified_seg_cli import export
 from unified_seg_runtime import read_description
 
 

@@ -32,7 +32,8 @@ OVERRIDES = ["SEED", "-1", "SOLVER.BASE_LR", "1e-3"]
 
 
 def read(name: str, words: list[str]):
-    return importlib.import_module(f"unified_seg_cli.commands.{name}").parse_args(words)
+    package = "unified_seg_cli" if name == "find_lr" else "unified_seg_cli.commands"
+    return importlib.import_module(f"{package}.{name}").parse_args(words)
 
 
 @pytest.mark.parametrize("name", REQUIRED)

@@ -1,1 +1,1 @@
-"""The options of each tool."""
+"""The options of the tools of unified_seg/commands, by the same names."""

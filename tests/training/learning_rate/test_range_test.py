@@ -13,7 +13,7 @@ from torch import nn
 from unified_seg.config import dump_config
 from unified_seg.training.learning_rate.range_test import Curve, run_range_test
 from unified_seg.training.step import StepTrainer
-from unified_seg_cli.commands.find_lr import main
+from unified_seg_cli.find_lr import main
 
 
 class Parabola(nn.Module):
