@@ -16,6 +16,8 @@ from unified_seg.data.problems import Problem
 from unified_seg_cli.commands.check_dataset import main
 from unified_seg_files import escape_unprintable
 
+pytestmark = pytest.mark.end_to_end
+
 SPOILT = "unified_test_streets_spoilt"
 Check = Callable[..., int]
 
@@ -74,7 +76,6 @@ def test_errors_are_printed_and_written(
     )
 
 
-@pytest.mark.end_to_end
 def test_warnings_are_errors_if_strict(
     check: Check, tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,8 @@ from unified_seg.evaluation.semantic import SemanticEvaluator
 from unified_seg.structures.class_table import ClassTable
 from unified_seg_cli.commands.confusion_groups import main, parse_args, parse_source
 
+pytestmark = pytest.mark.end_to_end
+
 NAMES = ("road", "sidewalk", "sky $", "car", "truck")
 # Percent: sidewalk for road 20, car and truck for each other 10 and 30; the sky was never seen.
 MATRIX = np.array([

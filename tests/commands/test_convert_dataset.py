@@ -14,6 +14,8 @@ from unified_seg.data.io.label_files import read_label, read_panoptic_ids
 from unified_seg.data.validation.checks import check_record
 from unified_seg_cli.commands.convert_dataset import main
 
+pytestmark = pytest.mark.end_to_end
+
 SIZE = (6, 8)
 WATER, REED, DUCK = (0, 0, 200), (0, 150, 0), (90, 60, 30)
 LEGEND = """

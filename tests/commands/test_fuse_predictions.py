@@ -28,6 +28,8 @@ from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, fuse_seman
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg_cli.commands.fuse_predictions import main
 
+pytestmark = pytest.mark.end_to_end
+
 SIZE = (8, 16)
 SKY, ROAD, CAR, TRUCK = 23, 7, 26, 27  # ids in the files; in this order the semantic ids 0 to 3
 CATEGORIES = [

@@ -15,6 +15,8 @@ from tiny_model import TINY, to_overrides
 from unified_seg.commands import run_demo
 from unified_seg_cli.commands.run_demo import main
 
+pytestmark = pytest.mark.end_to_end
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -35,7 +37,6 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: main(["--output", str(tmp_path / "out"), *arguments])
 
 
-@pytest.mark.end_to_end
 def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
     run("--train", "4", "--val", "3", "SOLVER.MAX_ITER", "2", *to_overrides(TINY))
     scores = json.loads((tmp_path / "out" / "results.json").read_text())
@@ -64,7 +65,6 @@ def test_a_wrong_key_is_named_before_anything_is_made(run, tmp_path):
     assert not (tmp_path / "datasets").exists()
 
 
-@pytest.mark.end_to_end
 def test_a_training_that_fails_shows_why(run, capfd):
     with pytest.raises(SystemExit, match=r"the training failed, see .*train_net\.txt"):
         run("--train", "4", "--val", "2", "MODEL.SEM_SEG_HEAD.NAME", "NoHead")

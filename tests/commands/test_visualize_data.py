@@ -13,6 +13,8 @@ from unified_seg.data.datasets.cityscapes import register_cityscapes_like
 from unified_seg.visualization.panels import SEMANTIC_OPACITY
 from unified_seg_cli.commands.visualize_data import main, parse_args
 
+pytestmark = pytest.mark.end_to_end
+
 COPY = "unified_test_streets_copy"
 
 
@@ -68,7 +70,6 @@ def test_the_loader_repeats_after_its_last_image(command, tmp_path):
     assert len(list((tmp_path / "drawn").iterdir())) == 6
 
 
-@pytest.mark.end_to_end
 def test_image_and_labels_move_together(command, tmp_path):
     # Flipped with probability 1/2 and not resized. An image shows the color of each pixel's class, so a semantic
     # panel that moved with it is, away from names and void, the blend of that color with the image's gray.

@@ -60,6 +60,7 @@ def test_a_loss_that_never_falls_has_no_good_rate() -> None:
     assert Curve(rates, np.full(20, 2.0)).smooth() == pytest.approx(np.full(20, 2.0))
 
 
+@pytest.mark.end_to_end
 def test_the_tool_writes_the_curve_and_nothing_else(
     tiny_config: CfgNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
