@@ -28,7 +28,6 @@ CONFIGS = (
     "projects/fusion_scheme/configs/cityscapes_r50.yaml",
     "projects/pspnet/configs/cityscapes_r101.yaml",
     "projects/pspnet/configs/ade20k_r50.yaml",
-    "projects/specialize_and_fuse/configs/ade20k_r101.yaml",
 )
 # Detectron2's Panoptic FPN R50 1x, by its model zoo: seconds a step, on 8 V100 with 2 images each.
 PANOPTIC_FPN = ["MODEL.SEM_SEG_HEAD.NAME", "SemSegFPNHead"]
