@@ -49,7 +49,7 @@ def mark_others(names: Iterable[str], *chosen: str) -> list[Any]:
     return [name if name in chosen else pytest.param(name, marks=pytest.mark.end_to_end) for name in names]
 
 
-@pytest.mark.parametrize("name", mark_others(HEADS, "PyramidalOutputHead"))
+@pytest.mark.parametrize("name", mark_others(HEADS, "PyramidalOutputHead", "PSPHead"))
 def test_each_semantic_head_in_onnx(name: str, make_network, tmp_path: Path) -> None:
     network = make_network(*HEADS[name])
     assert_equal(network, write_and_open(network, tmp_path, "onnx"), *SIZES)
@@ -75,8 +75,7 @@ def test_adaptive_pooling_is_no_program_of_open_size(make_network, tmp_path: Pat
         write_and_open(make_network(*HEADS["PSPHead"]), tmp_path, "torch_export")
 
 
-@pytest.mark.end_to_end
-@pytest.mark.parametrize("format", SUFFIXES)
+@pytest.mark.parametrize("format", mark_others(SUFFIXES, "onnx"))
 def test_everything_with_a_detector(format: str, make_network, tmp_path: Path) -> None:
     network = make_network(*EVERYTHING, detector=True)
     assert network.output_names == ["logits", "boxes", "scores", "classes", "image_index", "masks"]

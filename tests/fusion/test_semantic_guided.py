@@ -218,7 +218,7 @@ def cases(draw: st.DrawFn) -> tuple:
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(cases())
 def test_equals_the_plain_reference(case: tuple) -> None:
     labels, masks, things, scores, table, options = case

@@ -1,6 +1,5 @@
 """What is compiled at set-up."""
 
-import pytest
 from detectron2.data import DatasetCatalog
 
 from unified_seg.inference.warm_up import DATASET, warm_up
@@ -9,7 +8,6 @@ from unified_seg_arrays.compiled import CompiledFunction
 from unified_seg_arrays.fusion import semantic_guided
 
 
-@pytest.mark.end_to_end
 def test_fusion_and_scores_are_compiled(tmp_path):
     warm_up(tmp_path)
     for module in (semantic_guided, confusion):

@@ -16,8 +16,6 @@ from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.run import run
 from unified_seg.training.trainer import Trainer
 
-pytestmark = pytest.mark.end_to_end
-
 
 def arguments(cfg, *overrides):
     """The command line that trains `cfg` on the CPU."""
@@ -65,6 +63,7 @@ def test_full_model_trains_and_eval_only_repeats_its_scores(tiny_config):
     assert evaluated["sem_seg"]["mIoU"] == trained["sem_seg"]["mIoU"]
 
 
+@pytest.mark.end_to_end
 def test_same_seed_gives_the_same_weights(tiny_config):
     results = []
     for name, seed in (("a", "3"), ("b", "3"), ("c", "4")):
@@ -76,6 +75,7 @@ def test_same_seed_gives_the_same_weights(tiny_config):
     assert any(not torch.equal(results[0][key], results[2][key]) for key in results[0])
 
 
+@pytest.mark.end_to_end
 def test_resume_continues_from_the_last_checkpoint(tiny_config):
     semantic_only(tiny_config)
     tiny_config.SOLVER.CHECKPOINT_PERIOD = 2
@@ -92,6 +92,7 @@ def test_resume_continues_from_the_last_checkpoint(tiny_config):
     assert scores(folder)["results"]
 
 
+@pytest.mark.end_to_end
 def test_resume_restores_the_optimizer(tiny_config):
     options = ["SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "ADAMW"]
     run(arguments(semantic_only(tiny_config), *options))
@@ -109,6 +110,7 @@ def test_resume_restores_the_optimizer(tiny_config):
         assert found["exp_avg_sq"].any()
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -123,6 +125,7 @@ def test_run_of_another_config_is_not_resumed(tiny_config, options, message):
         run(arguments(tiny_config, "--resume", "SOLVER.MAX_ITER", "2", "SOLVER.OPTIMIZER", "SGD", *options))
 
 
+@pytest.mark.end_to_end
 def test_bfloat16_trains_on_the_cpu(tiny_config):
     amp = ["SOLVER.AMP.ENABLED", "True", "SOLVER.AMP.PRECISION", "bfloat16", "DATASETS.TEST", "()"]
     run(arguments(tiny_config, "SOLVER.MAX_ITER", "1", *amp))
@@ -145,6 +148,7 @@ def test_infinite_loss_stops_before_the_weights_change(tiny_config):
     assert torch.equal(trainer.model.backbone.bottom_up.stem.conv1.weight, kept)
 
 
+@pytest.mark.end_to_end
 def test_best_checkpoint_keeps_last_checkpoint(tiny_config):
     semantic_only(tiny_config)
     folder = Path(tiny_config.OUTPUT_DIR)
@@ -188,6 +192,7 @@ def test_undefined_score_is_never_the_best(tmp_path, results, caplog):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.end_to_end
 def test_pictures_reach_tensorboard(tiny_config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -237,6 +242,7 @@ def test_absent_gpu_is_an_error(tiny_config):
         run(arguments(tiny_config, "MODEL.DEVICE", "cuda"))
 
 
+@pytest.mark.end_to_end
 def test_doubtful_keys_are_warned_of(tiny_config, capsys):
     """A warm-up that never ends; keys that have changed since the start of the run or that stages override."""
     semantic_only(tiny_config).SOLVER.WARMUP_ITERS = 1
