@@ -14,6 +14,7 @@ from unified_seg.data.conversion import instances_to_panoptic
 from unified_seg.data.io import open_image, semantic_labels
 from unified_seg_cli import make_toyscapes, parser
 from unified_seg_cli.commands import convert_dataset, fuse_predictions
+from unified_seg_cli.main import COMMANDS
 from unified_seg_cli.train_net import parse_args
 
 TOOLS = Path(__file__).parents[2] / "tools"
@@ -28,12 +29,13 @@ REQUIRED = {
     "run_demo": "--output out",
     "visualize_data": "--source annotation --config-file c.yaml --output out",
 }
+#: Within unified_seg_cli, by the names of the tools.
+MODULES = {command.module.rpartition(".")[2]: command.module for command in COMMANDS.values()}
 OVERRIDES = ["SEED", "-1", "SOLVER.BASE_LR", "1e-3"]
 
 
 def read(name: str, words: list[str]):
-    package = "unified_seg_cli" if name == "find_lr" else "unified_seg_cli.commands"
-    return importlib.import_module(f"{package}.{name}").parse_args(words)
+    return importlib.import_module(f"unified_seg_cli.{MODULES[name]}").parse_args(words)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
