@@ -237,7 +237,7 @@ def start_tool(name: str, arguments: list[str]) -> None:
     """Run a tool in a process of its own.
 
     Raises:
-        UserError: it failed, and has said why.
+        UserError: it failed; its output tells why.
     """
     status = subprocess.run([sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments]).returncode
     if status:
