@@ -44,7 +44,7 @@ def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[st
     started = [ThreadingHTTPServer(("127.0.0.1", 0), Handler) for _ in range(2)]
     for server in started:
         server.requests = []  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()  # asks for shutdown so often
     yield [f"http://127.0.0.1:{server.server_port}" for server in started]
     for server in started:
         server.shutdown()
