@@ -2,10 +2,12 @@
 
 A step is forward pass, backward pass and optimizer step. Both models have the same backbone, RPN and ROI heads with the
 same weights, the same batch and the same optimizer; they differ in the meta-architecture, the semantic head, the memory
-format and precision of MODEL.UNIFIED, the form of the masks and, in the second row, in SOLVER.FUSED.
+format and precision of MODEL.UNIFIED, the form of the masks and, in the second row, in SOLVER.FUSED. On a CPU that
+computes in bfloat16 a third row has float32.
 """
 
 import argparse
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -30,6 +32,8 @@ SIZE = (128, 256)
 TOLERANCE = 5e-3
 # With so small a rate the weights stay the same, so that each step does the work of the first.
 OVERRIDES = ("SOLVER.BASE_LR", "1e-8")
+FUSED = ("SOLVER.FUSED", "True")
+FLOAT32 = ("MODEL.UNIFIED.CPU_PRECISION", "float32")
 
 
 def add_arguments(parser: ToolParser) -> None:
@@ -41,27 +45,35 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
     """Return the comparisons; raises ConfigError for a config without detector or semantic head."""
     cfg = read_config(args.config_file, args.device, OVERRIDES)
     in_bfloat16 = uses_bfloat16(cfg)
+    own_precision = ", bfloat16" if in_bfloat16 else ""
+    comparisons = [
+        compare(args, own_precision, (), in_bfloat16),
+        compare(args, f"{own_precision}, SOLVER.FUSED", FUSED, in_bfloat16),
+    ]
+    return [*comparisons, compare(args, ", float32", FLOAT32)] if in_bfloat16 else comparisons
+
+
+def compare(args: argparse.Namespace, variant: str, overrides: Sequence[str], in_bfloat16: bool = False) -> Comparison:
+    """Compare a variant of the training step with Detectron2's step, in float32."""
+    cfg = read_config(args.config_file, args.device)
     step = partial(prepare_step, args.config_file, args.device, args.size, args.batch)
     scenes = f"{args.batch} Toyscapes scenes (standard, seed {SEED}), {args.size[0]}x{args.size[1]}"
-    return [
-        Comparison(
-            name=f"training step, {cfg.MODEL.SEM_SEG_HEAD.NAME}" + (", SOLVER.FUSED" if fused else ""),
-            against="Detectron2's PanopticFPN with SemSegFPNHead",
-            inputs=f"{scenes}, with {args.config_file.name}",
-            method=partial(step, peer=False, fused=fused),
-            peer=partial(step, peer=True),
-            equal="detector losses, to " + ("10 %, in bfloat16" if in_bfloat16 else f"{100 * TOLERANCE:g} %"),
-            assert_equal=partial(assert_equal_detector_losses, tolerance=0.1 if in_bfloat16 else TOLERANCE),
-        )
-        for fused in (False, True)
-    ]
+    return Comparison(
+        name=f"training step, {cfg.MODEL.SEM_SEG_HEAD.NAME}{variant}",
+        against="Detectron2's PanopticFPN with SemSegFPNHead",
+        inputs=f"{scenes}, with {args.config_file.name}",
+        method=partial(step, peer=False, overrides=overrides),
+        peer=partial(step, peer=True),
+        equal="detector losses, to " + ("10 %, in bfloat16" if in_bfloat16 else f"{100 * TOLERANCE:g} %"),
+        assert_equal=partial(assert_equal_detector_losses, tolerance=0.1 if in_bfloat16 else TOLERANCE),
+    )
 
 
 def prepare_step(
-    config_file: Path, device: str, size: tuple[int, int], batch: int, peer: bool, fused: bool = False
+    config_file: Path, device: str, size: tuple[int, int], batch: int, peer: bool, overrides: Sequence[str] = ()
 ) -> Call:
     """Prepare a training step of the method or the peer on a fixed batch."""
-    cfg = read_config(config_file, device, (*OVERRIDES, "SOLVER.FUSED", str(fused)))
+    cfg = read_config(config_file, device, (*OVERRIDES, *overrides))
     model = build_peer(cfg) if peer else build_unified(cfg)
     return TrainingStep(model, build_optimizer(cfg, model), make_batch(cfg, size, batch, peer))
 
