@@ -8,6 +8,7 @@ import json
 import shutil
 import signal
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,14 @@ class Repository:
     def write_plan(self, plan):
         (self.project / "ablation.yaml").write_text(yaml.safe_dump(plan))
 
+    @property
+    def archive(self) -> Path:
+        return self.project / "runs.zip"
+
+    def forget_runs(self) -> None:
+        """Be another machine: one that has only what is published."""
+        shutil.rmtree(self.folder(""))
+
     def ablate(self, *arguments: str) -> list[str]:
         """Run the tool; the runs it started, as "row/seed [flag]"."""
         (self.root / "calls.txt").write_text("")
@@ -189,9 +198,63 @@ def test_render_only_needs_only_the_results(repository):
     assert repository.readme() == before
 
 
+def test_an_ablation_is_done_at_several_places(repository):
+    repository.ablate()
+    expected = repository.results()
+    repository.forget_runs()
+    repository.ablate("--seeds", "0")
+    repository.forget_runs()  # now at another place, which has the archive
+    assert repository.ablate("--keep-published") == ["base/seed1", "more/seed1", "fused/seed1 --eval-only"]
+    assert repository.results() == expected
+    with zipfile.ZipFile(repository.archive) as archive:
+        assert {name.rsplit("/", 1)[0] for name in archive.namelist() if "inference" not in name} == {
+            f"{row}/seed{seed}" for row in ("base", "more", "fused") for seed in (0, 1)
+        }
+        assert str(repository.root) not in archive.read("base/seed0/ablation_run.json").decode()
+
+
+def test_an_archived_run_of_another_config_is_not_taken(repository):
+    repository.ablate("--seeds", "0")
+    repository.forget_runs()
+    changed = {**PLAN["rows"][1], "overrides": {"SOLVER.MAX_ITER": 4}}
+    repository.write_plan({**PLAN, "rows": [PLAN["rows"][0], changed, PLAN["rows"][2]]})
+    # The third row started from the second.
+    assert repository.ablate("--keep-published", "--seeds", "0") == ["more/seed0", "fused/seed0 --eval-only"]
+
+
+def test_weights_of_an_archived_base_are_missed_before_a_run(repository):
+    repository.ablate("--seeds", "0", "--rows", "More")
+    repository.forget_runs()
+    with pytest.raises(SystemExit, match=r"Fused, seed 0: .*more/seed0/model_final\.pth; delete .*more/seed0 to train"):
+        repository.ablate("--keep-published", "--seeds", "0")
+    assert repository.calls() == ["base/seed0"]
+
+
+@pytest.mark.parametrize("damage", ["text", "half"])
+def test_a_damaged_archive_is_one_line(repository, damage):
+    repository.ablate("--seeds", "0")
+    repository.forget_runs()
+    whole = repository.archive.read_bytes()
+    repository.archive.write_bytes(b"no archive" if damage == "text" else whole[:200] + bytes(200) + whole[400:])
+    with pytest.raises(SystemExit, match=r"runs\.zip: "):
+        repository.ablate("--keep-published", "--seeds", "0")
+    assert repository.calls() == []
+
+
+def test_an_archive_writes_nothing_else(repository):
+    repository.ablate("--seeds", "0")
+    repository.forget_runs()
+    with zipfile.ZipFile(repository.archive, "a") as archive:
+        for name in ("../evil", "/evil", "base/seed0/../../evil", "base/seed0/model_final.pth", "base/seed1/evil"):
+            archive.writestr(name, "evil")
+    repository.ablate("--keep-published", "--seeds", "0", "--rows", "Base")
+    assert not [file for file in repository.root.rglob("*") if file.is_file() and b"evil" in file.read_bytes()[:4]]
+
+
 def test_published_rows_of_another_machine_are_kept_on_request(repository):
     repository.ablate()
     published = repository.results()
+    repository.archive.unlink()  # as of an earlier version
     # Another machine, which has none of the runs, does one row with one seed, for which there is a new row to compare.
     shutil.rmtree(repository.folder(""))
     more = {"name": "Most", "config": "c.yaml", "baseline": "More", "overrides": {"SOLVER.MAX_ITER": 7}}

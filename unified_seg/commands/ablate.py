@@ -12,6 +12,7 @@ from typing import Any
 from unified_seg.data.io.text_files import read_json, write_json
 from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation import table
+from unified_seg.reporting.ablation.archive import ARCHIVE, list_archived_seeds, pack_runs, unpack_runs
 from unified_seg.reporting.ablation.execute import Executor
 from unified_seg.reporting.ablation.image_data import check_images
 from unified_seg.reporting.ablation.plan import AblationPlan, read_plan
@@ -58,8 +59,15 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     seeds = args.seeds or list(plan.seeds)
     output = root / "output" / "ablation" / plan.project
     runs = plan_runs(plan, plan.order_rows(args.rows), seeds, output, root, args.device)
+    if args.keep_published:
+        elsewhere = sorted(list_archived_seeds(project / ARCHIVE))
+        unpack_runs(
+            project / ARCHIVE,
+            plan_runs(plan, plan.order_rows(), elsewhere, output, root, args.device),
+            plan.reported,
+        )
     earlier = read_results(project) if args.keep_published else None
-    # The table has all runs on this machine, not only those of this command.
+    # The table has all runs on this machine, not only those of this command, and those that were unpacked.
     published = sorted({*seeds, *find_seeds(plan, output), *(list_seeds(earlier) if earlier else ())})
     all_runs = plan_runs(plan, plan.order_rows(), published, output, root, args.device)
     read_with_markers(project / "README.md", table.MAIN)
@@ -72,6 +80,7 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
         if earlier is not None:
             results = keep_published(results, earlier)
         write_json(project / "results.json", results)
+        pack_runs(project / ARCHIVE, all_runs, plan.reported)
 
     if earlier is not None:
         write_results()  # fails now, not after the runs, if published and new results can't be combined

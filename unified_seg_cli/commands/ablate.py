@@ -1,14 +1,16 @@
 """Train and evaluate all rows and seeds of a project's ablation, and write the table into the project's README.
 
 Finished runs are skipped and interrupted ones continue, so that the same command also resumes an ablation. It reads
-projects/<project>/ablation.yaml and writes projects/<project>/results.json and, between two markers, the README.
+projects/<project>/ablation.yaml and writes projects/<project>/results.json, runs.zip (what the results are computed
+from) and, between two markers, the README.
 
     python tools/ablate.py fusion_scheme                    # all rows and seeds
     python tools/ablate.py fusion_scheme --seeds 0 --rows "+ ASP and RP"
     python tools/ablate.py fusion_scheme --render-only      # only write the README from results.json
     python tools/ablate.py pspnet/camvid                    # projects/pspnet/camvid/ablation.yaml, on other data
 
-The table has the runs of this machine. With --keep-published, rows that were run elsewhere stay in the table.
+The table has the runs of this machine. With --keep-published it also has those of runs.zip, so that an ablation can be
+done at several places; rows of results.json that have more seeds than both stay as they are.
 """
 
 import argparse
@@ -28,7 +30,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     rows = "rows to run, together with the rows that they build on; default: all"
     parser.add_argument("--rows", nargs="+", metavar="NAME", help=rows)
     parser.add_argument("--device", help="cpu or cuda; default: MODEL.DEVICE of the configs")
-    keep = "keep the rows of results.json that have more seeds than were run here"
+    keep = "keep the runs of runs.zip, and the rows of results.json that have more seeds than were run here"
     parser.add_argument("--keep-published", action="store_true", help=keep)
     parser.add_argument("--render-only", action="store_true", help="only write the README from results.json")
     return parser.parse_args(arguments)
