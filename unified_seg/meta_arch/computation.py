@@ -9,6 +9,7 @@ from detectron2.structures import Instances
 from torch import Tensor
 
 from unified_seg.config import ConfigError
+from unified_seg.layers.float32_backward import Float32Backward
 
 MEMORY_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 CPU_PRECISIONS = ("float32", "bfloat16")
@@ -62,7 +63,7 @@ def compute_in(bfloat16: bool) -> Iterator[None]:
     if not bfloat16:
         yield
         return
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16), Float32Backward():
         yield
 
 
