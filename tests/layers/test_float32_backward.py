@@ -14,9 +14,10 @@ def make_layers() -> dict[str, nn.Module]:
     torch.manual_seed(0)
     return {
         "depthwise": nn.Conv2d(8, 8, 5, padding=2, groups=8, bias=False),
+        "small depthwise": nn.Conv2d(8, 8, 3, padding=1, groups=8),
         "depthwise, bias, stride and dilation": nn.Conv2d(8, 8, 3, stride=2, padding=(2, 1), dilation=2, groups=8),
         "group norm": nn.GroupNorm(4, 8),
-        "as many maps twice": nn.Conv2d(8, 16, 3, padding=1, groups=8),
+        "channel multiplier 2": nn.Conv2d(8, 16, 3, padding=1, groups=8),
         "grouped": nn.Conv2d(8, 8, 3, padding="same", groups=4),
         "plain": nn.Conv2d(8, 8, 3, padding=1),
     }
@@ -50,13 +51,13 @@ def test_forward_pass_and_gradients_are_those_without_it(name: str) -> None:
 
 
 def test_gradients_of_weights_are_as_exact_as_in_float32() -> None:
-    """By hand: a 1x1 kernel over 4,096 pixels of 1 and gradients of 1 sums to 4,096, and with one more to 4,097.
+    """By hand: a 1x1 kernel of stride 2 reads 64 x 64 pixels of 1, and one more: its gradient is 4,097.
 
-    In bfloat16 the numbers from 4,096 to 8,192 are 32 apart: its gradient could not tell the two apart.
+    In bfloat16 the numbers from 4,096 to 8,192 are 32 apart.
     """
-    layer = nn.Conv2d(2, 2, 1, groups=2, bias=False)
-    map = torch.ones(1, 2, 64, 65, dtype=torch.bfloat16)
-    map[..., 1:, -1] = 0  # 64 x 64 ones and one more
+    layer = nn.Conv2d(2, 2, 1, stride=2, groups=2, bias=False)
+    map = torch.ones(1, 2, 127, 130, dtype=torch.bfloat16)
+    map[..., 1:, -2] = 0
     with torch.autocast("cpu", dtype=torch.bfloat16), Float32Backward():
         layer(map).sum().backward()
     assert layer.weight.grad is not None and layer.weight.grad.flatten().tolist() == [4097, 4097]
@@ -69,7 +70,7 @@ def test_float32_maps_and_inference_are_left_alone(monkeypatch: pytest.MonkeyPat
     module = "unified_seg.layers.float32_backward"
     for name in ("_DepthwiseConvolution", "_GroupNorm"):
         monkeypatch.setattr(f"{module}.{name}.apply", refuse)
-    layers, map = make_layers(), torch.randn(1, 8, 5, 5)
+    layers, map = make_layers(), torch.randn(1, 8, 5, 5).contiguous(memory_format=LAST)
     with Float32Backward():
         for layer in layers.values():
             layer(map.requires_grad_())
@@ -79,3 +80,12 @@ def test_float32_maps_and_inference_are_left_alone(monkeypatch: pytest.MonkeyPat
             layers["depthwise"](map.bfloat16())
         with pytest.raises(AssertionError, match="replaced"):
             F.group_norm(map.bfloat16(), 4, torch.ones(8), torch.zeros(8))
+
+
+def test_group_norm_without_a_value_is_that_of_torch() -> None:
+    """A batch without objects has no mask to normalize; a value alone in its group is an error."""
+    norm = nn.GroupNorm(4, 8)
+    with Float32Backward():
+        assert norm(torch.zeros(0, 8, 3, 3, dtype=torch.bfloat16)).shape == (0, 8, 3, 3)
+        with pytest.raises(ValueError, match="Expected more than 1 value"):
+            nn.GroupNorm(8, 8)(torch.zeros(1, 8, 1, 1, dtype=torch.bfloat16))

@@ -1,8 +1,9 @@
 """Backward passes in float32 for two operations that are slow in bfloat16 on CPUs.
 
-Measured with torch 2.14 on a CPU with AVX512-BF16, one thread, maps in channels-last order: the gradient of the weights
-of a depthwise 5x5 convolution takes 32 ms in bfloat16 and 5 ms in float32, the backward pass of a group norm 26 ms and
-7 ms. The forward passes are as fast or faster in bfloat16, so they stay.
+Measured with torch 2.14 on a CPU with AVX512-BF16, one thread, channels-last maps: the gradient of the weights of a
+depthwise 5x5 convolution takes 32 ms in bfloat16 and 5 ms in float32, the backward pass of a group norm 26 ms and 7 ms.
+The forward passes are as fast or faster in bfloat16, so they stay. So do small depthwise kernels of stride 1, and group
+norms of contiguous maps, which are fast in bfloat16.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,15 +19,16 @@ from torch.overrides import TorchFunctionMode
 class Float32Backward(TorchFunctionMode):
     """A context in which depthwise convolutions and group norms of bfloat16 maps have a backward pass in float32.
 
-    The results of the forward pass are the same bits. Gradients are at least as exact as in bfloat16.
+    The results of the forward pass are the same bits. Gradients are at least as exact as in bfloat16. Checkpointing of
+    activations must be reentrant: other forms recompute the forward pass outside this context.
     """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if (replace := _REPLACED.get(func)) is not None and torch.is_grad_enabled():
-            return replace(*args, **kwargs)
+        if (replacement := _REPLACEMENTS.get(func)) is not None and torch.is_grad_enabled():
+            return replacement(*args, **kwargs)
         return func(*args, **kwargs)
 
 
@@ -39,27 +41,32 @@ def _convolve(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve as `F.conv2d`, whose names of arguments these are."""
+    """Convolve, with the arguments of `F.conv2d`."""
     is_depthwise = groups > 1 and weight.shape[:2] == (groups, 1)
-    if not is_depthwise or not _is_slow(input) or isinstance(padding, str):
+    if not is_depthwise or not _is_bfloat16_on_cpu(input) or isinstance(padding, str):
         return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
-    return _DepthwiseConvolution.apply(input, weight, bias, _pair(stride), _pair(padding), _pair(dilation))
+    stride, padding, dilation = _to_pair(stride), _to_pair(padding), _to_pair(dilation)
+    if max(*stride, *dilation) == 1 and max(weight.shape[2:]) <= 3:
+        return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+    return _DepthwiseConvolution.apply(input, weight, bias, stride, padding, dilation)
 
 
 def _normalize(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
-    """Normalize as `F.group_norm`, whose names of arguments these are."""
-    if weight is None or bias is None or not _is_slow(input):
+    """Normalize, with the arguments of `F.group_norm`."""
+    has_one_group_or_value = num_groups == 1 or input.numel() <= num_groups
+    is_fast = not _is_bfloat16_on_cpu(input) or input.is_contiguous() or has_one_group_or_value
+    if weight is None or bias is None or is_fast:
         return F.group_norm(input, num_groups, weight, bias, eps)
     return _GroupNorm.apply(input, weight, bias, num_groups, eps)
 
 
-def _is_slow(map: Tensor) -> bool:
+def _is_bfloat16_on_cpu(map: Tensor) -> bool:
     return map.dtype is torch.bfloat16 and map.device.type == "cpu" and map.ndim == 4
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+def _to_pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
@@ -75,7 +82,7 @@ class _DepthwiseConvolution(torch.autograd.Function):
         dilation: tuple[int, int],
     ) -> Tensor:
         ctx.save_for_backward(map, weight)
-        ctx.has_bias, ctx.places = bias is not None, (stride, padding, dilation)
+        ctx.has_bias, ctx.geometry = bias is not None, (stride, padding, dilation)
         weight, bias = weight.to(map.dtype), None if bias is None else bias.to(map.dtype)
         return F.conv2d(map, weight, bias, stride, padding, dilation, len(weight))
 
@@ -83,18 +90,18 @@ class _DepthwiseConvolution(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         map, weight = ctx.saved_tensors
-        of_map, of_weight, of_bias = torch.ops.aten.convolution_backward(
+        grad_map, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
             _to_float32(gradient),
             _to_float32(map),
             weight.float(),
             [len(weight)] if ctx.has_bias else None,
-            *ctx.places,
+            *ctx.geometry,
             False,  # not transposed
             (0, 0),
             len(weight),
             (*ctx.needs_input_grad[:2], ctx.has_bias and ctx.needs_input_grad[2]),
         )
-        return None if of_map is None else of_map.to(map.dtype), of_weight, of_bias, None, None, None
+        return None if grad_map is None else grad_map.to(map.dtype), grad_weight, grad_bias, None, None, None
 
 
 class _GroupNorm(torch.autograd.Function):
@@ -110,7 +117,7 @@ class _GroupNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         map, weight, mean, scale = ctx.saved_tensors
-        of_map, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
+        grad_map, grad_weight, grad_bias = torch.ops.aten.native_group_norm_backward(
             _to_float32(gradient),
             _to_float32(map),
             mean.float(),
@@ -119,7 +126,7 @@ class _GroupNorm(torch.autograd.Function):
             *ctx.sizes,
             ctx.needs_input_grad[:3],
         )
-        return None if of_map is None else of_map.to(map.dtype), of_weight, of_bias, None, None
+        return None if grad_map is None else grad_map.to(map.dtype), grad_weight, grad_bias, None, None
 
 
 def _to_float32(map: Tensor) -> Tensor:
@@ -127,4 +134,4 @@ def _to_float32(map: Tensor) -> Tensor:
     return map.float().contiguous(memory_format=torch.channels_last)
 
 
-_REPLACED: Mapping[Callable[..., Any], Callable[..., Tensor]] = {F.conv2d: _convolve, F.group_norm: _normalize}
+_REPLACEMENTS: Mapping[Callable[..., Any], Callable[..., Tensor]] = {F.conv2d: _convolve, F.group_norm: _normalize}
