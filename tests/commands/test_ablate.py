@@ -108,7 +108,7 @@ class Repository:
         return self.project / "runs.zip"
 
     def forget_runs(self) -> None:
-        """Be another machine: one that has only what is published."""
+        """Continue on another machine, which has only what is published."""
         shutil.rmtree(self.folder(""))
 
     def ablate(self, *arguments: str) -> list[str]:
@@ -198,12 +198,12 @@ def test_render_only_needs_only_the_results(repository):
     assert repository.readme() == before
 
 
-def test_an_ablation_is_done_at_several_places(repository):
+def test_an_ablation_is_done_on_several_machines(repository):
     repository.ablate()
     expected = repository.results()
     repository.forget_runs()
     repository.ablate("--seeds", "0")
-    repository.forget_runs()  # now at another place, which has the archive
+    repository.forget_runs()
     assert repository.ablate("--keep-published") == ["base/seed1", "more/seed1", "fused/seed1 --eval-only"]
     assert repository.results() == expected
     with zipfile.ZipFile(repository.archive) as archive:
@@ -213,21 +213,74 @@ def test_an_ablation_is_done_at_several_places(repository):
         assert str(repository.root) not in archive.read("base/seed0/ablation_run.json").decode()
 
 
-def test_an_archived_run_of_another_config_is_not_taken(repository):
+def test_an_archived_run_of_another_config_is_left_out(repository, capsys):
     repository.ablate("--seeds", "0")
     repository.forget_runs()
     changed = {**PLAN["rows"][1], "overrides": {"SOLVER.MAX_ITER": 4}}
     repository.write_plan({**PLAN, "rows": [PLAN["rows"][0], changed, PLAN["rows"][2]]})
     # The third row started from the second.
     assert repository.ablate("--keep-published", "--seeds", "0") == ["more/seed0", "fused/seed0 --eval-only"]
+    assert "runs.zip: More, seed 0 is left out: SOLVER.MAX_ITER" in capsys.readouterr().out
 
 
-def test_weights_of_an_archived_base_are_missed_before_a_run(repository):
+def test_an_archived_base_is_trained_again_where_its_weights_are_needed(repository):
     repository.ablate("--seeds", "0", "--rows", "More")
     repository.forget_runs()
-    with pytest.raises(SystemExit, match=r"Fused, seed 0: .*more/seed0/model_final\.pth; delete .*more/seed0 to train"):
-        repository.ablate("--keep-published", "--seeds", "0")
-    assert repository.calls() == ["base/seed0"]
+    (repository.root / "crash").touch()
+    for _ in range(2):  # again, after an interruption
+        with pytest.raises(SystemExit):
+            repository.ablate("--keep-published", "--seeds", "0", "--rows", "Fused")
+    (repository.root / "crash").unlink()
+    assert repository.ablate("--keep-published", "--seeds", "0") == [
+        "base/seed0",
+        "more/seed0 --resume",
+        "fused/seed0 --eval-only",
+    ]
+
+
+def test_runs_that_start_from_a_base_that_is_trained_again_are_not_taken(repository):
+    repository.ablate("--seeds", "0")
+    repository.forget_runs()
+    last = {**PLAN["rows"][2], "name": "Last", "overrides": {"SOLVER.MAX_ITER": 7}}
+    repository.write_plan({**PLAN, "rows": [*PLAN["rows"], last]})
+    assert repository.ablate("--keep-published", "--seeds", "0", "--rows", "Last") == [
+        "more/seed0",
+        "last/seed0 --eval-only",
+    ]
+    with zipfile.ZipFile(repository.archive) as archive:
+        runs = {name.split("/")[0] for name in archive.namelist()}
+    assert runs == {"base", "more", "last"}
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("ablation_run.json", b"{}"),
+        ("inference/results.json", b"[]"),
+        ("inference/results.json", b'{"results": {}}'),
+        ("inference/v/sem_seg.npz", b"no arrays"),
+    ],
+)
+def test_a_wrong_archived_run_is_left_out(repository, capsys, file, content):
+    repository.ablate("--seeds", "0", "--rows", "Base")
+    repository.forget_runs()
+    with zipfile.ZipFile(repository.archive) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(repository.archive, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, content if name == f"base/seed0/{file}" else data)
+    assert repository.ablate("--keep-published", "--seeds", "0", "--rows", "Base") == ["base/seed0"]
+    assert "Base, seed 0 is left out: " in capsys.readouterr().out
+
+
+def test_a_running_training_is_left_alone(repository):
+    repository.ablate("--seeds", "0")
+    shutil.rmtree(repository.folder("base/seed0"))
+    log = repository.folder("base/seed0") / "ablation_log.txt"
+    log.parent.mkdir()
+    log.write_text("starting")
+    repository.ablate("--keep-published", "--seeds", "1", "--rows", "Base")
+    assert log.read_text() == "starting" and repository.results()["rows"][0]["seeds"] == [0, 1]
 
 
 @pytest.mark.parametrize("damage", ["text", "half"])
@@ -254,7 +307,7 @@ def test_an_archive_writes_nothing_else(repository):
 def test_published_rows_of_another_machine_are_kept_on_request(repository):
     repository.ablate()
     published = repository.results()
-    repository.archive.unlink()  # as of an earlier version
+    repository.archive.unlink()  # results without it
     # Another machine, which has none of the runs, does one row with one seed, for which there is a new row to compare.
     shutil.rmtree(repository.folder(""))
     more = {"name": "Most", "config": "c.yaml", "baseline": "More", "overrides": {"SOLVER.MAX_ITER": 7}}

@@ -4,7 +4,8 @@ import argparse
 import re
 import signal
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,23 @@ from typing import Any
 from unified_seg.data.io.text_files import read_json, write_json
 from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation import table
-from unified_seg.reporting.ablation.archive import ARCHIVE, list_archived_seeds, pack_runs, unpack_runs
+from unified_seg.reporting.ablation.archive import (
+    ARCHIVE,
+    choose_archived,
+    leave_out_needed_bases,
+    list_archived_seeds,
+    pack_runs,
+    unpack_runs,
+)
 from unified_seg.reporting.ablation.execute import Executor
 from unified_seg.reporting.ablation.image_data import check_images
-from unified_seg.reporting.ablation.plan import AblationPlan, read_plan
+from unified_seg.reporting.ablation.plan import AblationPlan, Row, read_plan
 from unified_seg.reporting.ablation.published import keep_published, list_seeds
-from unified_seg.reporting.ablation.runs import plan_runs
+from unified_seg.reporting.ablation.runs import Run, plan_runs
 from unified_seg.reporting.ablation.summary import summarize
 from unified_seg.reporting.ablation.toyscapes_data import prepare_toyscapes
 from unified_seg.reporting.readme import read_with_markers
+from unified_seg_files import escape_unprintable
 
 
 def run(args: argparse.Namespace) -> None:
@@ -54,39 +63,57 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
         ReportingError, ConfigError, DataError: an error in the plan, the data or the README, before the first run.
         RunFailed: a run failed.
     """
-    root = executor.root
+    root, archive = executor.root, project / ARCHIVE
     plan = read_plan(project / "ablation.yaml", root)
     seeds = args.seeds or list(plan.seeds)
     output = root / "output" / "ablation" / plan.project
-    runs = plan_runs(plan, plan.order_rows(args.rows), seeds, output, root, args.device)
-    if args.keep_published:
-        elsewhere = sorted(list_archived_seeds(project / ARCHIVE))
-        unpack_runs(
-            project / ARCHIVE,
-            plan_runs(plan, plan.order_rows(), elsewhere, output, root, args.device),
-            plan.reported,
-        )
-    earlier = read_results(project) if args.keep_published else None
-    # The table has all runs on this machine, not only those of this command, and those that were unpacked.
-    published = sorted({*seeds, *find_seeds(plan, output), *(list_seeds(earlier) if earlier else ())})
-    all_runs = plan_runs(plan, plan.order_rows(), published, output, root, args.device)
+
+    def make_runs(rows: Sequence[Row], seeds: Iterable[int]) -> list[Run]:
+        return plan_runs(plan, rows, sorted(seeds), output, root, args.device)
+
+    runs = make_runs(plan.order_rows(args.rows), seeds)
+    earlier = read_published(project) if args.keep_published else None
+    archived_seeds = list_archived_seeds(archive, plan.rows) if args.keep_published else []
     read_with_markers(project / "README.md", table.MAIN)
     if plan.toyscapes is not None:
         prepare_toyscapes(plan.toyscapes, root)
     check_images(plan.images)
+    with tempfile.TemporaryDirectory() as folder:
+        candidates = make_runs(plan.order_rows(), archived_seeds)
+        archived, left_out = unpack_runs(archive, candidates, plan.reported, Path(folder))
+        archived = leave_out_needed_bases(runs, archived)
+        for line in left_out:
+            print(escape_unprintable(line))
+        # The table has all runs on this machine, not only those of this command, and the archived ones.
+        shown = {*seeds, *find_seeds(plan, output), *archived_seeds, *(list_seeds(earlier) if earlier else ())}
+        all_runs = make_runs(plan.order_rows(), shown)
 
-    def write_results() -> None:
-        results = summarize(plan, all_runs, table.format_command(plan.project, published, args.device))
-        if earlier is not None:
-            results = keep_published(results, earlier)
-        write_json(project / "results.json", results)
-        pack_runs(project / ARCHIVE, all_runs, plan.reported)
+        def choose_runs() -> list[Run]:
+            chosen = choose_archived(all_runs, archived)
+            return [chosen.get(run.folder, run) for run in all_runs]
 
-    if earlier is not None:
-        write_results()  # fails now, not after the runs, if published and new results can't be combined
-    executor.run_all(runs, write_results)
-    write_results()
+        def make_results() -> dict[str, Any]:
+            results = summarize(plan, choose_runs(), table.format_command(plan.project, sorted(shown), args.device))
+            return results if earlier is None else keep_published(results, earlier)
+
+        def write_results() -> None:
+            write_json(project / "results.json", make_results())
+            pack_runs(archive, choose_runs(), plan.reported)
+
+        make_results()  # fails now, not after the runs, if published and new results can't be combined
+        chosen = choose_archived(runs, archived)
+        executor.run_all([run for run in runs if run.folder not in chosen], write_results)
+        write_results()
     publish(project)
+
+
+def read_published(project: Path) -> dict[str, Any] | None:
+    """Read the published results; None if there are only archived runs.
+
+    Raises:
+        DataError: there are none, or they can't be read.
+    """
+    return None if (project / ARCHIVE).exists() and not (project / "results.json").exists() else read_results(project)
 
 
 def find_seeds(plan: AblationPlan, output: Path) -> set[int]:

@@ -10,7 +10,7 @@ from) and, between two markers, the README.
     python tools/ablate.py pspnet/camvid                    # projects/pspnet/camvid/ablation.yaml, on other data
 
 The table has the runs of this machine. With --keep-published it also has those of runs.zip, so that an ablation can be
-done at several places; rows of results.json that have more seeds than both stay as they are.
+done on several machines; a row of results.json with more seeds than these stays as it is.
 """
 
 import argparse

@@ -1,91 +1,138 @@
 """The finished runs of an ablation in one small file: what its table is computed from, without the weights.
 
 projects/<project>/runs.zip has for each run, in <row>/seed<seed>/, its record, its results and the counts of its
-images. So an ablation can be done at several places, one seed after another.
+images. So the runs of an ablation can be done on several machines.
 """
 
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from unified_seg.reporting.ablation.plan import Row
 from unified_seg.reporting.ablation.run_files import RECORD, RESULTS, RunRecord, read_record
 from unified_seg.reporting.ablation.runs import Run, State
-from unified_seg.reporting.ablation.summary import COUNTS
+from unified_seg.reporting.ablation.summary import COUNTS, check_run
 from unified_seg.reporting.errors import ReportingError
-from unified_seg_files import check_regular, delete_tree, read_bytes, write_bytes
+from unified_seg.words import join_some
+from unified_seg_files import check_regular, read_bytes, write_bytes
 
 ARCHIVE = "runs.zip"
-#: The largest file of a run, unpacked; the counts of 100,000 images of 150 classes have less.
-MAX_BYTES = 512 * 2**20
-#: The same runs give the same archive.
+#: The largest size of all files, unpacked.
+MAX_BYTES = 2 * 2**30
+MAX_SEEDS = 100
+#: Of each entry, so that the same runs give the same archive.
 DATE = (1980, 1, 1, 0, 0, 0)
 
 
 def pack_runs(path: Path, runs: Iterable[Run], dataset: str) -> None:
-    """Write the finished runs into an archive, which replaces an older one.
+    """Write the finished ones of these runs into an archive, which replaces an older one.
 
     Args:
-        path: of the archive.
-        runs: those of the table; unfinished ones are left out.
+        path: the archive.
+        runs: the runs of the table.
         dataset: the data set of the table, whose counts are kept.
 
     Raises:
         OSError: a full disk, a read-only folder ...
     """
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(content, "w") as archive:
         for run in runs:
             if run.find_state() is not State.FINISHED or (record := read_record(run.folder)) is None:
                 continue
-            for name in _list_files(dataset):
-                if name == PurePosixPath(RECORD):
-                    data = msgspec.json.encode(_without_paths(record))
-                elif (run.folder / name).is_file():
-                    data = read_bytes(run.folder / name)
-                else:
-                    continue
-                archive.writestr(zipfile.ZipInfo(f"{_get_place(run)}/{name}", DATE), data, zipfile.ZIP_DEFLATED)
+            files = {name: run.folder / name for name in _list_files(dataset)}
+            for name, file in files.items():
+                if file.is_file():
+                    data = msgspec.json.encode(_without_paths(record)) if file.name == RECORD else read_bytes(file)
+                    archive.writestr(zipfile.ZipInfo(_name_entry(run, name), DATE), data, zipfile.ZIP_DEFLATED)
     write_bytes(path, content.getvalue())
 
 
-def list_archived_seeds(path: Path) -> set[int]:
-    """Return the seeds that an archive has at least one file of; none without an archive.
+def list_archived_seeds(path: Path, rows: Sequence[Row]) -> list[int]:
+    """Return the seeds that an archive has a run of, of any of these rows; none without an archive.
 
     Raises:
-        ReportingError: it can't be read.
+        ReportingError: it can't be read, or has more seeds than MAX_SEEDS.
     """
+    slugs = "|".join(re.escape(row.slug) for row in rows)
+    entry = re.compile(rf"(?:{slugs})/seed(\d{{1,9}})/{re.escape(RECORD)}")
     with _open_archive(path) as archive:
-        names = archive.namelist()
-    return {int(match[1]) for name in names if (match := re.match(r"[a-z0-9_]+/seed(\d{1,9})/", name))}
+        seeds = {int(match[1]) for name in archive.namelist() if (match := entry.fullmatch(name))}
+    if len(seeds) > MAX_SEEDS:
+        raise ReportingError(f"{path}: runs of {len(seeds):,} seeds, more than the limit of {MAX_SEEDS}")
+    return sorted(seeds)
 
 
-def unpack_runs(path: Path, runs: Sequence[Run], dataset: str) -> None:
-    """Write those runs of an archive into their folders that are of the same config, and of which nothing is here.
+def unpack_runs(path: Path, runs: Sequence[Run], dataset: str, folder: Path) -> tuple[dict[Path, Run], list[str]]:
+    """Unpack the archived runs that are those of the plan.
 
     Args:
-        path: of the archive; nothing is done without one.
-        runs: that there may be, bases before their users.
+        path: the archive.
+        runs: the runs of the plan, bases before their users.
         dataset: see `pack_runs`.
+        folder: an empty folder to unpack into.
+
+    Returns:
+        The unpacked runs by the folder that the same run has in `runs`; and in words why others are left out.
 
     Raises:
         ReportingError: the archive can't be read.
     """
+    unpacked: dict[Path, Run] = {}
+    left_out = []
     with _open_archive(path) as archive:
-        present = set(archive.namelist())
+        entries = set(archive.namelist())
         for run in runs:
-            if run.find_state() is not State.ABSENT:
-                continue
             # Only these names are looked up: an archive can't write anywhere else.
-            places = {name: f"{_get_place(run)}/{name}" for name in _list_files(dataset)}
-            found = [name for name, place in places.items() if place in present]
+            found = [name for name in _list_files(dataset) if _name_entry(run, name) in entries]
+            base = unpacked.get(run.base) if run.base is not None else None
+            copy = replace(run, folder=folder / run.row.slug / f"seed{run.seed}", base=base.folder if base else None)
             for name in found:
-                write_bytes(run.folder / name, _read_file(path, archive, places[name]))
-            if found and run.find_state() is not State.FINISHED:
-                delete_tree(run.folder)  # of another config, or of another training of its base
+                write_bytes(copy.folder / name, _read_entry(path, archive, _name_entry(run, name)))
+            if not found:
+                continue
+            if reason := _find_fault(copy, dataset):
+                left_out.append(f"{path.name}: {run} is left out: {reason}")
+            else:
+                unpacked[run.folder] = copy
+    return unpacked, left_out
+
+
+def choose_archived(runs: Sequence[Run], archived: Mapping[Path, Run]) -> dict[Path, Run]:
+    """Return those archived runs that stand for runs that are not finished here, with their bases.
+
+    Args:
+        runs: the runs of a table, bases before their users.
+        archived: the result of `unpack_runs`.
+    """
+    chosen: dict[Path, Run] = {}
+    for run in runs:
+        # A run and its base are of the same weights: both from the archive or none.
+        has_base = run.base is None or run.base in chosen
+        if run.folder in archived and has_base and run.find_state() is not State.FINISHED:
+            chosen[run.folder] = archived[run.folder]
+    return chosen
+
+
+def leave_out_needed_bases(runs: Sequence[Run], archived: Mapping[Path, Run]) -> dict[Path, Run]:
+    """Return the archived runs without the bases of runs that have to be done here, which need their weights.
+
+    Args:
+        runs: the runs that are asked for, bases before their users.
+        archived: the result of `unpack_runs`.
+    """
+    archived = dict(archived)
+    while True:
+        chosen = choose_archived(runs, archived)
+        needed = {run.base for run in runs if run.folder not in chosen and run.base in chosen}
+        if not needed:
+            return archived
+        archived = {folder: run for folder, run in archived.items() if folder not in needed}
 
 
 def _list_files(dataset: str) -> list[PurePosixPath]:
@@ -94,14 +141,31 @@ def _list_files(dataset: str) -> list[PurePosixPath]:
     return [PurePosixPath(RECORD), PurePosixPath(RESULTS), *counts]
 
 
-def _get_place(run: Run) -> str:
-    return f"{run.row.slug}/seed{run.seed}"
+def _name_entry(run: Run, file: PurePosixPath) -> str:
+    return f"{run.row.slug}/seed{run.seed}/{file}"
+
+
+def _find_fault(run: Run, dataset: str) -> str | None:
+    """Return in words why an unpacked run can't be used; None if it can."""
+    record = read_record(run.folder)
+    if record is None:
+        return f"no {RECORD} in it"
+    if differences := run.list_differences(record):
+        return join_some(differences, 3, "; ")
+    if run.find_state() is not State.FINISHED:
+        return "it is not finished"
+    try:
+        check_run(run, dataset)
+    except ReportingError as error:
+        return str(error).replace(f"{run.folder}/", "")
+    return None
 
 
 def _without_paths(record: RunRecord) -> RunRecord:
     """Return a record without the path of the interpreter that ran it."""
-    interpreter, *words = record.command
-    return msgspec.structs.replace(record, command=[Path(interpreter).name, *words])
+    return msgspec.structs.replace(
+        record, command=[Path(word).name for word in record.command[:1]] + record.command[1:]
+    )
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:
@@ -111,15 +175,18 @@ def _open_archive(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(empty)
     try:
         check_regular(path)
-        return zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise ReportingError(f"{path}: not an archive of runs: {error}; delete it, or take an older version") from None
+        archive = zipfile.ZipFile(path)
+        size = sum(entry.file_size for entry in archive.infolist())
+    except Exception as error:  # a damaged archive fails in more ways than zipfile lists
+        reason = str(error) or type(error).__name__
+        raise ReportingError(f"{path}: not an archive of runs: {reason}; delete it, or take an older version") from None
+    if size > MAX_BYTES:
+        raise ReportingError(f"{path}: {size:,} bytes when it is unpacked, more than the limit of {MAX_BYTES:,}")
+    return archive
 
 
-def _read_file(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    if (size := archive.getinfo(name).file_size) > MAX_BYTES:
-        raise ReportingError(f"{path}: {name} has {size:,} bytes, more than the limit of {MAX_BYTES:,}")
+def _read_entry(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)
-    except Exception as error:  # a damaged archive fails in more ways than zipfile and zlib list
+    except Exception as error:  # as above
         raise ReportingError(f"{path}: {name} can't be read: {error or type(error).__name__}") from None

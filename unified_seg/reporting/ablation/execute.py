@@ -15,7 +15,7 @@ from tqdm import tqdm
 from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results, write_record
-from unified_seg.reporting.ablation.runs import CHECKPOINT, Run, State
+from unified_seg.reporting.ablation.runs import Run, State
 from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg.words import join_some
 from unified_seg_files import escape_unprintable
@@ -64,11 +64,6 @@ class Executor:
     def run_one(self, run: Run, show: Callable[[str], object] = lambda words: None) -> None:
         """Execute one run, or resume it if it was interrupted; `show` is called with its progress in words."""
         state = run.find_state()
-        if run.base is not None and not (run.base / CHECKPOINT).is_file():
-            raise RunFailed(
-                f"{run}: the run that it starts from was done elsewhere, and its weights are not here: "
-                f"{run.base / CHECKPOINT}; delete {run.base} to train them here"
-            )
         if state is State.DIFFERENT:
             renamed = run.set_aside()
             note = f"{run}: {run.folder} held another run, renamed to {renamed.name} ({_explain(run, renamed)})"

@@ -21,6 +21,8 @@ from unified_seg.reporting.errors import ReportingError
 
 Metrics = Annotated[tuple[str, ...], Meta(min_length=1)]
 Seed = Annotated[int, Meta(ge=0)]
+#: Also the name of a folder.
+DatasetName = Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
 Part = TypeVar("Part", bound=Struct)
 
 # A plan of others must not say where a run is written.
@@ -68,7 +70,7 @@ class PlanKeys(Struct, frozen=True, forbid_unknown_fields=True):
         metrics: of rows that name none.
     """
 
-    datasets: dict[str, str]
+    datasets: dict[str, DatasetName]
     rows: Annotated[list[Any], Meta(min_length=1)]
     budget: dict[str, Any] = {}
     seeds: Annotated[tuple[Seed, ...], Meta(min_length=1)] = (0, 1, 2)

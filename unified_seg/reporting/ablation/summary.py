@@ -23,6 +23,8 @@ from unified_seg_files import read_arrays
 
 #: The metrics whose differences have intervals: the file of the counts of each image, and the score of summed counts.
 COUNTS = {"miou": ("sem_seg.npz", compute_mean_iou), "pq": ("panoptic_seg.npz", compute_mean_pq)}
+#: The counts of a class in an image, see `bootstrap.py`.
+NUM_COUNTS = {"miou": 3, "pq": 4}
 #: Of the two ways to compute a score, from the same sums: a hundredth of what the table shows.
 TOLERANCE = 1e-4
 
@@ -83,7 +85,10 @@ def summarize(plan: AblationPlan, runs: Sequence[Run], command: str) -> dict[str
         "project": plan.project,
         "command": command,
         "machine": join_distinct(record.machine for record in records),
-        "versions": {name: join_distinct(record.versions[name] for record in records) for name in packages},
+        "versions": {
+            name: join_distinct(record.versions[name] for record in records if name in record.versions)
+            for name in packages
+        },
         "toyscapes": toyscapes.version if toyscapes else None,
         "data": {
             "datasets": dict(plan.datasets),
@@ -195,6 +200,21 @@ def _compare(
     return difference
 
 
+def check_run(run: Run, dataset: str) -> None:
+    """Check that a finished run has what its row reports, and counts that give the same scores.
+
+    Raises:
+        ReportingError: it has not; it names the file.
+    """
+    if (finished := _read_finished(run)) is None:
+        return
+    for name in run.row.metrics:
+        if (metric := find_metric(name)) is not None:
+            finished.get_score(dataset, metric)
+        if name in COUNTS and _find_counts(finished, dataset, name).is_file():
+            _read_counts(finished, dataset, name)
+
+
 def _find_counts(run: FinishedRun, dataset: str, metric: str) -> Path:
     return run.run.folder / "inference" / dataset / COUNTS[metric][0]
 
@@ -205,9 +225,11 @@ def _read_paired_counts(
     """Return the (N, 3 or 4, K) counts of two runs, the images in one order."""
     ids, counts = _read_counts(run, dataset, metric)
     other_ids, other_counts = _read_counts(other, dataset, metric)
-    if sorted(ids) != sorted(other_ids):
+    if sorted(ids) != sorted(other_ids) or counts.shape != other_counts.shape:
         folders = f"{run.run.folder} and {other.run.folder}"
-        raise ReportingError(f"{folders}: evaluated on different images of {dataset}; evaluate one of them again")
+        raise ReportingError(
+            f"{folders}: evaluated on different images or classes of {dataset}; evaluate one of them again"
+        )
     return counts[np.argsort(ids)], other_counts[np.argsort(other_ids)]
 
 
@@ -218,6 +240,12 @@ def _read_counts(run: FinishedRun, dataset: str, metric: str) -> tuple[np.ndarra
         ids, counts = read_arrays(path, ["image_ids", "per_image"])
     except (OSError, ValueError) as error:
         raise ReportingError(f"{path}: not the counts of an evaluation: {error}; evaluate the run again") from None
+    is_numbers = counts.dtype.kind in "iuf" and counts.ndim == 3 and counts.shape[1] == NUM_COUNTS[metric]
+    if not is_numbers or ids.dtype.kind not in "Uiu" or ids.shape != counts.shape[:1]:
+        raise ReportingError(
+            f"{path}: image_ids {ids.dtype} {ids.shape} and per_image {counts.dtype} {counts.shape} are not the counts "
+            "of an evaluation; evaluate the run again"
+        )
     from_counts, reported = float(compute(counts.sum(axis=0))), run.get_score(dataset, METRICS[metric])
     if reported is None or abs(from_counts - reported) > TOLERANCE:
         raise ReportingError(
