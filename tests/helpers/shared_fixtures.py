@@ -60,14 +60,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _without_bfloat16() -> Iterator[None]:
-    """Results are compared to more digits than bfloat16 has, whatever CPU runs the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unified_seg.meta_arch.computation.has_bfloat16", lambda: False)
-        yield
-
-
 @dataclass(frozen=True)
 class TinyDataset:
     """The data set's folder in Cityscapes' layout, and the names of its registered splits.
