@@ -5,6 +5,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
+from detectron2.layers import ROIAlign
 
 from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.mapper import UnifiedMapper
@@ -109,3 +110,23 @@ def test_bfloat16_predicts_in_windows_and_several_views(tiny_config: CfgNode) ->
             (output,) = each(batch_of(tiny_config, False)[:1])
             assert output["sem_seg_labels"].shape == (64, 128)
             assert output["instances"].scores.dtype == torch.float32 and len(output["instances"])
+
+
+@pytest.mark.parametrize("is_train", [True, False])
+def test_boxes_are_not_rounded_to_bfloat16(
+    tiny_config: CfgNode, monkeypatch: pytest.MonkeyPatch, is_train: bool
+) -> None:
+    types = []
+
+    def record(layer: ROIAlign, map: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        types.append((map.dtype, boxes.dtype))
+        return pool(layer, map, boxes)
+
+    pool = ROIAlign.forward
+    monkeypatch.setattr(ROIAlign, "forward", record)
+    model = build(tiny_config, CPU_PRECISION="bfloat16").train(is_train)
+    features = model.backbone(torch.zeros(1, 3, 64, 128))
+    with model.computing():
+        assert model.backbone(torch.zeros(1, 3, 64, 128))["p2"].dtype == torch.bfloat16 != features["p2"].dtype
+    model(batch_of(tiny_config, is_train))
+    assert types and set(types) == {(torch.float32, torch.float32)}

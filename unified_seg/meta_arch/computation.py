@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.structures import Instances
-from torch import Tensor
+from torch import Tensor, nn
 
 from unified_seg.config import ConfigError
 from unified_seg.layers.float32_backward import Float32Backward
@@ -65,6 +67,21 @@ def compute_in(bfloat16: bool) -> Iterator[None]:
         return
     with torch.autocast("cpu", dtype=torch.bfloat16), Float32Backward():
         yield
+
+
+def pool_exactly(roi_heads: nn.Module) -> None:
+    """Make ROI heads pool maps of bfloat16 in float32.
+
+    Detectron2 rounds the boxes to the type of the maps: in bfloat16 to 8 bits, which are 4 pixels at 1,000.
+    """
+    for module in roi_heads.modules():
+        if isinstance(module, ROIPooler):
+            module.register_forward_pre_hook(_widen_maps)
+
+
+def _widen_maps(_: nn.Module, inputs: tuple[list[Tensor], Any]) -> tuple[list[Tensor], Any]:
+    maps, *others = inputs
+    return [map.float() if map.dtype is torch.bfloat16 else map for map in maps], *others
 
 
 def to_plain(values: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from unified_seg.hints import format_hint
 from unified_seg.meta_arch.computation import (
     choose_memory_format,
     compute_in,
+    pool_exactly,
     to_plain,
     to_plain_instances,
     uses_bfloat16,
@@ -122,6 +123,8 @@ class UnifiedSegmentor(FreezableModel):
         self.backbone = backbone
         self.proposal_generator = proposal_generator
         self.roi_heads = roi_heads
+        if roi_heads is not None:
+            pool_exactly(roi_heads)
         self.sem_seg_head = sem_seg_head
         self.panoptic_fusion = panoptic_fusion
         self.class_table = class_table
