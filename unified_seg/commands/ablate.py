@@ -69,7 +69,7 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     output = root / "output" / "ablation" / plan.project
 
     def make_runs(rows: Sequence[Row], seeds: Iterable[int]) -> list[Run]:
-        return plan_runs(plan, rows, sorted(seeds), output, root, args.device)
+        return plan_runs(plan, rows, list(seeds), output, root, args.device)
 
     runs = make_runs(plan.order_rows(args.rows), seeds)
     earlier = read_published(project) if args.keep_published else None
@@ -79,28 +79,32 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
         prepare_toyscapes(plan.toyscapes, root)
     check_images(plan.images)
     with tempfile.TemporaryDirectory() as folder:
-        candidates = make_runs(plan.order_rows(), archived_seeds)
-        archived, left_out = unpack_runs(archive, candidates, plan.reported, Path(folder))
-        archived = leave_out_needed_bases(runs, archived)
-        for line in left_out:
-            print(escape_unprintable(line))
+        archived: dict[Path, Run] = {}
+        if args.keep_published:
+            candidates = make_runs(plan.order_rows(), archived_seeds)
+            unpacked, left_out = unpack_runs(archive, candidates, plan.reported, Path(folder))
+            archived = leave_out_needed_bases(runs, unpacked)
+            for line in left_out:
+                print(escape_unprintable(line))
         # The table has all runs on this machine, not only those of this command, and the archived ones.
-        shown = {*seeds, *find_seeds(plan, output), *archived_seeds, *(list_seeds(earlier) if earlier else ())}
+        shown = sorted({*seeds, *find_seeds(plan, output), *archived_seeds, *(list_seeds(earlier) if earlier else ())})
         all_runs = make_runs(plan.order_rows(), shown)
 
         def choose_runs() -> list[Run]:
             chosen = choose_archived(all_runs, archived)
             return [chosen.get(run.folder, run) for run in all_runs]
 
-        def make_results() -> dict[str, Any]:
-            results = summarize(plan, choose_runs(), table.format_command(plan.project, sorted(shown), args.device))
+        def make_results(of_table: Sequence[Run]) -> dict[str, Any]:
+            results = summarize(plan, of_table, table.format_command(plan.project, shown, args.device))
             return results if earlier is None else keep_published(results, earlier)
 
         def write_results() -> None:
-            write_json(project / "results.json", make_results())
-            pack_runs(archive, choose_runs(), plan.reported)
+            of_table = choose_runs()
+            write_json(project / "results.json", make_results(of_table))
+            pack_runs(archive, of_table, plan.reported)
 
-        make_results()  # fails now, not after the runs, if published and new results can't be combined
+        if args.keep_published:
+            make_results(choose_runs())  # fails now, not after the runs, if old and new results can't be combined
         chosen = choose_archived(runs, archived)
         executor.run_all([run for run in runs if run.folder not in chosen], write_results)
         write_results()
@@ -111,7 +115,7 @@ def read_published(project: Path) -> dict[str, Any] | None:
     """Read the published results; None if there are only archived runs.
 
     Raises:
-        DataError: there are none, or they can't be read.
+        DataError: there are no results, or they can't be read.
     """
     return None if (project / ARCHIVE).exists() and not (project / "results.json").exists() else read_results(project)
 

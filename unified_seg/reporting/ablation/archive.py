@@ -54,7 +54,7 @@ def pack_runs(path: Path, runs: Iterable[Run], dataset: str) -> None:
 
 
 def list_archived_seeds(path: Path, rows: Sequence[Row]) -> list[int]:
-    """Return the seeds that an archive has a run of, of any of these rows; none without an archive.
+    """Return the seeds that an archive has a run of, of any of these rows; empty without an archive.
 
     Raises:
         ReportingError: it can't be read, or has more seeds than MAX_SEEDS.
@@ -112,7 +112,7 @@ def choose_archived(runs: Sequence[Run], archived: Mapping[Path, Run]) -> dict[P
     """
     chosen: dict[Path, Run] = {}
     for run in runs:
-        # A run and its base are of the same weights: both from the archive or none.
+        # A run and its base are of the same weights: both are from the archive, or both from here.
         has_base = run.base is None or run.base in chosen
         if run.folder in archived and has_base and run.find_state() is not State.FINISHED:
             chosen[run.folder] = archived[run.folder]
@@ -169,7 +169,7 @@ def _without_paths(record: RunRecord) -> RunRecord:
 
 
 def _open_archive(path: Path) -> zipfile.ZipFile:
-    """Open an archive to read; an empty one if there is none."""
+    """Open an archive to read; an empty one if the file does not exist."""
     if not path.exists():
         zipfile.ZipFile(empty := io.BytesIO(), "w").close()
         return zipfile.ZipFile(empty)
