@@ -118,6 +118,7 @@ def test_one_pass_gives_all_scores(record: dict, tmp_path: Path):
         "cityscapes_instances",
         "coco_instances_results.json",
         "instance_errors.json",
+        "instance_matches.npz",
         "instances.npz",
         "panoptic_seg.npz",
         "segments.npz",

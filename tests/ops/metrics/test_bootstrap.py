@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unified_seg.ops.metrics.bootstrap import bootstrap_difference, compute_mean_iou, compute_mean_pq
+from unified_seg.ops.metrics.average_precision import RIGHT, InstanceMatches
+from unified_seg.ops.metrics.bootstrap import (
+    bootstrap_ap_difference,
+    bootstrap_difference,
+    compute_mean_iou,
+    compute_mean_pq,
+)
 from unified_seg.ops.metrics.confusion import compute_semantic_scores
 from unified_seg.ops.metrics.panoptic_quality import PanopticMatches, compute_panoptic_scores
 
@@ -98,3 +104,30 @@ def test_interval_covers_the_true_difference_in_95_percent():
 def test_counts_of_different_shapes_are_an_error():
     with pytest.raises(ValueError, match=r"counts: .*shape"):
         bootstrap_difference(counts((1, 1, 1)), counts((1, 1, 1), (1, 1, 1)))
+
+
+def make_matches(*found: bool) -> InstanceMatches:
+    """Return the matches of images with one object each, which is found or not."""
+    image = np.flatnonzero(found)
+    zeros, objects = np.zeros(len(image), np.int64), np.arange(len(found))
+    outcome = np.full((len(image), 10), RIGHT, np.int8)
+    return InstanceMatches(image, zeros, np.full(len(image), 0.5), outcome, objects, np.zeros(len(found), np.int64))
+
+
+def test_interval_of_ap_is_that_of_resampled_images():
+    # The method finds the object of image 1, the baseline none. Of the draws, see above, (one of each) has half of the
+    # objects at precision 1: 51 of 101 recall levels.
+    interval = bootstrap_ap_difference([make_matches(True, False)], [make_matches(False, False)], images=2)
+    assert (interval.mean, interval.low, interval.high) == (pytest.approx(100 * 51 / 101), 0, pytest.approx(100))
+
+
+def test_difference_of_ap_is_the_mean_over_seeds_of_paired_images():
+    # Each seed has its own gain, in every image alike: two of two against none, none against none.
+    method, baseline = [make_matches(True, True), make_matches(False, False)], [make_matches(False, False)] * 2
+    interval = bootstrap_ap_difference(method, baseline, images=2)
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((50, 50, 50))
+
+
+def test_ap_of_different_numbers_of_seeds_is_an_error():
+    with pytest.raises(ValueError, match=r"matches: 1 and 2 seeds"):
+        bootstrap_ap_difference([make_matches(True)], [make_matches(True)] * 2, images=1)

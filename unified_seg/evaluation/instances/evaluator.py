@@ -28,6 +28,7 @@ from unified_seg.evaluation.instances.average_precision import (
 )
 from unified_seg.evaluation.instances.diagnosis import count_per_image, diagnose, find_label_errors, inspect_images
 from unified_seg.evaluation.instances.exporter import write_results
+from unified_seg.evaluation.instances.matches import MATCHES_FILE, collect_matches, write_matches
 from unified_seg.evaluation.instances.objects import ImageInstances, read_detections, read_gt_instances
 from unified_seg.evaluation.tables import format_class_table
 from unified_seg.hints import format_hint
@@ -49,7 +50,8 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
     Scores of "errors_segm", or "errors_bbox" without masks, are what `diagnose` returns; data sets without instances
     have none. The evaluator also writes coco_instances_results.json, in COCO's result format, and instance_errors.json:
     numbers of errors, calibration, and labels that may be wrong, see `diagnose` and `find_label_errors`; and
-    instances.npz: `per_image` (N, 3), see `count_per_image`, and `image_ids` (N,).
+    instances.npz: `per_image` (N, 3), see `count_per_image`, and `image_ids` (N,); and instance_matches.npz, from which
+    the AP of any of the images can be computed, see `collect_matches`.
 
     Args:
         table: the classes.
@@ -104,9 +106,10 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         for name, scores in results.items():
             table = format_class_table(scores, ("AP",))
             logger.info("%s average precision by class, of up to %d detections per image:\n%s", name, limit, table)
-        for file in (DIAGNOSIS_FILE, COUNTS_FILE):
+        for file in (DIAGNOSIS_FILE, COUNTS_FILE, MATCHES_FILE):
             (self.output_folder / file).unlink(missing_ok=True)
         if not math.isnan(results[task]["AP"]):
+            write_matches(self.output_folder / MATCHES_FILE, list(items), collect_matches(images, task, names, limit))
             results[f"errors_{task}"] = self._diagnose(matches, items)
         return results
 

@@ -13,10 +13,10 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from unified_seg.reporting.ablation.intervals import INTERVALS, check_run
 from unified_seg.reporting.ablation.plan import Row
 from unified_seg.reporting.ablation.run_files import RECORD, RESULTS, RunRecord, read_record
 from unified_seg.reporting.ablation.runs import Run, State
-from unified_seg.reporting.ablation.summary import COUNTS, check_run
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.words import join_some
 from unified_seg_files import check_regular, read_bytes, write_bytes
@@ -137,8 +137,8 @@ def leave_out_needed_bases(runs: Sequence[Run], archived: Mapping[Path, Run]) ->
 
 def _list_files(dataset: str) -> list[PurePosixPath]:
     """Return the files of a run that an archive has, relative to the run's folder."""
-    counts = [PurePosixPath("inference", dataset, file) for file, _ in COUNTS.values()]
-    return [PurePosixPath(RECORD), PurePosixPath(RESULTS), *counts]
+    of_images = [PurePosixPath("inference", dataset, each.file) for each in INTERVALS.values()]
+    return [PurePosixPath(RECORD), PurePosixPath(RESULTS), *of_images]
 
 
 def _name_entry(run: Run, file: PurePosixPath) -> str:

@@ -1,0 +1,68 @@
+"""Intervals from the files of two evaluations, whose images may be in different orders."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from unified_seg.evaluation.instances.matches import write_matches
+from unified_seg.ops.metrics.average_precision import RIGHT, InstanceMatches
+from unified_seg.reporting.ablation.finished_run import FinishedRun
+from unified_seg.reporting.ablation.intervals import INTERVALS
+from unified_seg.reporting.errors import ReportingError
+from unified_seg_files import write_arrays
+
+#: Half of the objects at precision 1: 51 of 101 recall levels.
+HALF = 100 * 51 / 101
+
+
+def write_run(folder: Path, found: dict[str, bool], ap: float) -> FinishedRun:
+    """Write the matches of images with one object each, which is found or not."""
+    image = np.flatnonzero(list(found.values()))
+    zeros = np.zeros(len(found), np.int64)
+    outcome = np.full((len(image), 10), RIGHT, np.int8)
+    matches = InstanceMatches(
+        image, zeros[: len(image)], np.full(len(image), 0.5), outcome, np.arange(len(found)), zeros
+    )
+    (folder / "inference" / "v").mkdir(parents=True)
+    write_matches(folder / "inference" / "v" / "instance_matches.npz", list(found), matches)
+    run = SimpleNamespace(folder=folder, row=SimpleNamespace(name="row"))
+    return FinishedRun(run, None, {"v": {"segm": {"AP": ap}}})  # type: ignore[arg-type]
+
+
+def test_ap_of_images_in_another_order(tmp_path: Path):
+    # Both find the object of image a alone: whatever is drawn, there is no difference.
+    method = write_run(tmp_path / "method", {"a": True, "b": False}, HALF)
+    baseline = write_run(tmp_path / "baseline", {"b": False, "a": True}, HALF)
+    interval = INTERVALS["ap"].compare([(method, baseline)], "v")
+    assert interval is not None and (interval.mean, interval.low, interval.high) == (0, 0, 0)
+    # And if the baseline finds that of image b alone, a draw of both makes up to 100 points.
+    other = write_run(tmp_path / "other", {"b": True, "a": False}, HALF)
+    interval = INTERVALS["ap"].compare([(method, other)], "v")
+    assert interval is not None and (interval.mean, interval.low, interval.high) == pytest.approx((0, -100, 100))
+
+
+def test_without_matches_there_is_no_interval(tmp_path: Path):
+    runs = [write_run(tmp_path / name, {"a": True}, 100) for name in ("method", "baseline")]
+    (tmp_path / "baseline" / "inference" / "v" / "instance_matches.npz").unlink()
+    assert INTERVALS["ap"].compare([(runs[0], runs[1])], "v") is None
+
+
+def test_matches_of_other_images_are_refused(tmp_path: Path):
+    runs = [write_run(tmp_path / name, {name: True}, 100) for name in ("method", "baseline")]
+    with pytest.raises(ReportingError, match=r"method and .*baseline: evaluated on different images"):
+        INTERVALS["ap"].compare([(runs[0], runs[1])], "v")
+
+
+def test_matches_that_contradict_the_results_are_refused(tmp_path: Path):
+    run = write_run(tmp_path / "run", {"a": True}, 99)
+    with pytest.raises(ReportingError, match=r"instance_matches\.npz: its numbers give mask AP 100\.0000, but .* 99"):
+        INTERVALS["ap"].check(run, "v")
+
+
+def test_a_damaged_file_is_named(tmp_path: Path):
+    run = write_run(tmp_path / "run", {"a": True}, 100)
+    write_arrays(tmp_path / "run" / "inference" / "v" / "instance_matches.npz", image_ids=["a"])
+    with pytest.raises(ReportingError, match=r"instance_matches\.npz: not the matches .*image.* evaluate the run"):
+        INTERVALS["ap"].check(run, "v")
