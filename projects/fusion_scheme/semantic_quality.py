@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import create_parser, read_config
+from shared import InputsOfFusion, create_parser, fuse, read_config
 
 from unified_seg.data.coco.panoptic_segments import read_segments
 from unified_seg.data.datasets.alignment import load_with_classes
@@ -44,13 +44,12 @@ from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
 from unified_seg.evaluation.semantic import SemanticEvaluator
-from unified_seg.fusion import FusionResult, PanopticFusion, Probabilities, build_panoptic_fusion
+from unified_seg.fusion import Probabilities, build_panoptic_fusion
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.logit_map import LogitMap
-from unified_seg.structures.panoptic_map import PanopticMap
 from unified_seg.structures.soft_masks import SoftMasks
 from unified_seg_cli import run_tool
 
@@ -69,19 +68,6 @@ SCORES = (("mIoU", "sem_seg", "mIoU"), ("mask AP", "segm", "AP"), ("PQ", "panopt
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return create_parser(__doc__).parse_args(arguments)
-
-
-class InputsOfFusion(PanopticFusion):
-    """Keeps what a model's fusion is given, as `labels`, `instances` and `probabilities`, and fuses nothing."""
-
-    needs_probabilities = True
-
-    def __call__(
-        self, labels: torch.Tensor, instances: Instances, probabilities: Probabilities | None = None
-    ) -> FusionResult:
-        assert probabilities is not None  # the config has masks
-        self.labels, self.instances, self.probabilities = labels, instances, probabilities
-        return FusionResult(PanopticMap(torch.zeros_like(labels, dtype=torch.int32), []), labels, instances)
 
 
 def coarsen(labels: torch.Tensor, stride: int, table: ClassTable) -> tuple[torch.Tensor, LogitMap]:
@@ -128,15 +114,6 @@ def create_evaluators(table: ClassTable, records: list[dict[str, Any]], folder: 
     for evaluator in evaluators:
         evaluator.reset()
     return evaluators
-
-
-def fuse(
-    fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, probabilities: Probabilities
-) -> dict[str, Any]:
-    """Return a model's output, as evaluators take it, for a semantic map (H, W) and detections."""
-    result = fusion(labels, instances, probabilities)
-    panoptic = (result.panoptic.ids, result.panoptic.segments_info)
-    return {"sem_seg_labels": result.labels, "instances": result.instances, "panoptic_seg": panoptic}
 
 
 def draw_curves(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:

@@ -4,9 +4,14 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from detectron2.structures import Instances
+
 from unified_seg import load_config
 from unified_seg.config import COMPACT, CfgNode, ConfigError
 from unified_seg.data.resolve import resolve_config
+from unified_seg.fusion import FusionResult, PanopticFusion, Probabilities
+from unified_seg.structures.panoptic_map import PanopticMap
 from unified_seg_cli import ToolParser
 
 FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
@@ -45,3 +50,25 @@ def get_unfused(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
             "prediction before the fusion"
         )
     return outputs["unfused"]
+
+
+class InputsOfFusion(PanopticFusion):
+    """Keeps what a model's fusion is given, as `labels`, `instances` and `probabilities`, and fuses nothing."""
+
+    needs_probabilities = True
+
+    def __call__(
+        self, labels: torch.Tensor, instances: Instances, probabilities: Probabilities | None = None
+    ) -> FusionResult:
+        assert probabilities is not None  # the config has masks
+        self.labels, self.instances, self.probabilities = labels, instances, probabilities
+        return FusionResult(PanopticMap(torch.zeros_like(labels, dtype=torch.int32), []), labels, instances)
+
+
+def fuse(
+    fusion: PanopticFusion, labels: torch.Tensor, instances: Instances, probabilities: Probabilities
+) -> dict[str, Any]:
+    """Return a model's output, as evaluators take it, for a semantic map (H, W) and detections."""
+    result = fusion(labels, instances, probabilities)
+    panoptic = (result.panoptic.ids, result.panoptic.segments_info)
+    return {"sem_seg_labels": result.labels, "instances": result.instances, "panoptic_seg": panoptic}

@@ -44,6 +44,11 @@ def draw_changes(load) -> ModuleType:
 
 
 @pytest.fixture(scope="module")
+def draw_object_changes(load) -> ModuleType:
+    return load("draw_object_changes")
+
+
+@pytest.fixture(scope="module")
 def detector_quality(load) -> ModuleType:
     return load("detector_quality")
 
@@ -113,6 +118,38 @@ def test_label_maps_are_those_before_and_after_the_fusion(draw_changes, tiny_dat
 def test_fusion_that_refines_nothing_is_an_error(draw_changes, changes_command):
     with pytest.raises(SystemExit, match=r"MODEL\.PANOPTIC_FUSION\.NAME"):
         draw_changes.main(changes_command(opts=("MODEL.PANOPTIC_FUSION.NAME", "ScoreOrderFusion")))
+
+
+def test_objects_that_a_fusion_changes_are_drawn(draw_object_changes, changes_command, tmp_path):
+    draw_object_changes.main(changes_command("--top", "1"))
+    rows = list(csv.DictReader((tmp_path / "changes" / "changes.csv").open()))
+    assert len(rows) == 2 and float(rows[0]["change"]) >= float(rows[1]["change"])
+    for name in ("best.png", "worst.png"):
+        assert cv2.imread(str(tmp_path / "changes" / name)).shape[1] == 5 * 512 + 4 * 4
+
+
+def test_objects_are_closer_or_farther_off(draw_object_changes, tiny_dataset):
+    record = DatasetCatalog.get(tiny_dataset.val)[0]
+    table = ClassTable.from_metadata(MetadataCatalog.get(tiny_dataset.val))
+    ids, segments = read_segments(record, table)
+    things = [segment for segment in segments if segment.cls.is_thing and not segment.is_crowd]
+    infos = [{"id": each.id, "isthing": each.cls.is_thing, "category_id": each.cls.category_id} for each in segments]
+    perfect = {"panoptic_seg": (torch.from_numpy(ids.astype(np.int32)), infos)}
+    # The same without the last column of the first thing: its IoU is smaller, or it is lost.
+    columns = things[0].window[1]
+    cut = np.where((ids == things[0].id) & (np.arange(ids.shape[1]) == columns.stop - 1), 0, ids)
+    worse = {"panoptic_seg": (torch.from_numpy(cut.astype(np.int32)), infos)}
+    change = draw_object_changes.measure(record, [perfect, worse], table)
+    kept = (cut == things[0].id).sum() / things[0].area
+    assert kept > 0.5
+    # Every thing has an IoU of 1 but one.
+    assert change.before == 100 and change.after == pytest.approx(100 * (len(things) - 1 + kept) / len(things))
+    panel = draw_object_changes.make_change_panel(change, ids)
+    assert panel.caption == "true objects: 0 closer (green), 1 farther off (red)"
+    (red,) = [segment.id for segment in panel.segments if segment.color == draw_object_changes.WORSE]
+    assert np.array_equal(panel.ids == red, ids == things[0].id)
+    back = draw_object_changes.measure(record, [worse, perfect], table)
+    assert draw_object_changes.make_change_panel(back, ids).caption.startswith("true objects: 1 closer")
 
 
 def test_errors_name_data_set_and_weights(draw_changes, changes_command):
