@@ -61,6 +61,8 @@ def test_augmentations_are_those_of_the_config() -> None:
     assert flip.horizontal and not flip.vertical
     cfg.INPUT.RANDOM_FLIP = "vertical"
     assert steps_of(cfg)[1].vertical
+    cfg.INPUT.RANDOM_FLIP = "both"
+    assert [(each.horizontal, each.vertical) for each in steps_of(cfg)[1:]] == [(True, False), (False, True)]
     cfg.INPUT.RANDOM_FLIP = "none"
     assert len(steps_of(cfg)) == 1
     cfg.INPUT.CROP.ENABLED, cfg.INPUT.CROP.TYPE, cfg.INPUT.CROP.SIZE = True, "absolute", [40, 40]
@@ -148,7 +150,7 @@ def inputs(draw: Callable[[Any], Any]) -> dict[str, Any]:
         "RANDOM_SCALE_STEP": draw(st.sampled_from([0.0, 0.25])),
         "ROTATION_DEGREES": draw(st.sampled_from([0.0, 10.0, 180.0])),
         "BRIGHTNESS": draw(st.sampled_from([[1.0, 1.0], [0.5, 0.5]])),
-        "RANDOM_FLIP": draw(st.sampled_from(["none", "horizontal", "vertical"])),
+        "RANDOM_FLIP": draw(st.sampled_from(["none", "horizontal", "vertical", "both"])),
     }
     if draw(st.booleans()):
         size, pad = draw(st.tuples(st.integers(20, 150), st.integers(20, 150))), draw(st.booleans())
@@ -302,7 +304,7 @@ def test_only_the_share_of_the_config_is_rotated_and_blurred(records: list[dict[
             r"INPUT\.CROP\.SINGLE_CATEGORY_MAX_AREA must be a share, in \(0, 1\], got 75\.0",
         ),
         ({"CROP_ENABLED": True, "CROP_SINGLE_CATEGORY_MAX_AREA": 0.0}, r"SINGLE_CATEGORY_MAX_AREA must be a share"),
-        ({"RANDOM_FLIP": "Horizontal"}, r"INPUT\.RANDOM_FLIP must be one of none, horizontal, vertical, got 'Hor"),
+        ({"RANDOM_FLIP": "Horizontal"}, r"INPUT\.RANDOM_FLIP must be one of none, horizontal, vertical, both, got"),
         ({"MIN_SIZE_TRAIN_SAMPLING": "ranges"}, r"INPUT\.MIN_SIZE_TRAIN_SAMPLING must be one of choice, range, got"),
         ({"MIN_SIZE_TRAIN": ()}, r"INPUT\.MIN_SIZE_TRAIN must be numbers of pixels, or 0"),
         ({"MIN_SIZE_TRAIN": (-64, 64)}, r"INPUT\.MIN_SIZE_TRAIN must be numbers of pixels, or 0.*got \(-64, 64\)"),

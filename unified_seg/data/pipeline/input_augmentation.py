@@ -9,8 +9,8 @@ from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.resize import RandomResizeCrop, RandomScale, ResizeShortestEdge
 from unified_seg.data.pipeline.transforms import GaussianBlur, PadToSize, RandomBrightness, RandomCrop, RandomRotation
 
-# The values that Detectron2 knows.
-FLIPS = ("none", "horizontal", "vertical")
+# The values that Detectron2 knows, but for "both" flips.
+FLIPS = {"none": (), "horizontal": ("horizontal",), "vertical": ("vertical",), "both": ("horizontal", "vertical")}
 CROP_TYPES = ("relative", "relative_range", "absolute", "absolute_range")
 SAMPLINGS = ("choice", "range")
 
@@ -43,9 +43,8 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
         steps.append(T.RandomApply(GaussianBlur(source.BLUR.KERNEL), source.BLUR.PROB))
     if source.CROP.ENABLED and source.CROP.PAD:
         steps.append(PadToSize(source.CROP.SIZE, fill))
-    if source.RANDOM_FLIP != "none":
-        horizontal = source.RANDOM_FLIP == "horizontal"
-        steps.append(T.RandomFlip(horizontal=horizontal, vertical=not horizontal))
+    for axis in FLIPS[source.RANDOM_FLIP]:
+        steps.append(T.RandomFlip(horizontal=axis == "horizontal", vertical=axis == "vertical"))
     return T.AugmentationList(steps)
 
 
