@@ -24,6 +24,8 @@ METRICS = {
     "miou": Metric("sem_seg", "mIoU", "mIoU"),
     "ap": Metric("segm", "AP", "mask AP"),
     "pq": Metric("panoptic_seg", "PQ", "PQ"),
+    "pq_things": Metric("panoptic_seg", "PQ_th", "PQ of things"),
+    "rq_things": Metric("panoptic_seg", "RQ_th", "RQ of things"),
     # Percentage of the pixels of detected vehicles with the right class: by pixel before and after the fusion, by box.
     "vehicle_pixels": Metric("recognition", "pixels_category-vehicle", "vehicles right by pixels"),
     "vehicle_pixels_fused": Metric("recognition", "pixels_fused_category-vehicle", "by fused pixels"),
