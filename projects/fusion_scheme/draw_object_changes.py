@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from shared import InputsOfFusion, create_parser, fuse, read_config
+from shared import FUSION_KEY, InputsOfFusion, create_parser, fuse, read_config
 from tqdm import tqdm
 
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
@@ -74,7 +74,9 @@ class ObjectChange(NamedTuple):
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = create_parser(__doc__)
-    parser.add_argument("--fusion", metavar="NAME", default="EvidenceFusion", help="of MODEL.PANOPTIC_FUSION.NAME")
+    parser.add_argument(
+        "--fusion", metavar="NAME", default="EvidenceFusion", help=f"of {FUSION_KEY}; default: EvidenceFusion"
+    )
     parser.add_count("--top", "images on each sheet", default=3)
     return parser.parse_args(arguments)
 
@@ -161,10 +163,7 @@ def run(args: argparse.Namespace) -> None:
     records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
     if missing := [r for r in records if "pan_seg_file_name" not in r]:
         raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
-    fusions = [
-        build_panoptic_fusion(read_config(args, "MODEL.PANOPTIC_FUSION.NAME", name), table)
-        for name in (BASELINE, args.fusion)
-    ]
+    fusions = [build_panoptic_fusion(read_config(args, FUSION_KEY, name), table) for name in (BASELINE, args.fusion)]
     with torch.inference_mode():
         changes = predict(predictor, fusions, records, table)
     if not changes:

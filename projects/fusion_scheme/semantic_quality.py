@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import InputsOfFusion, create_parser, fuse, read_config
+from shared import FUSION_KEY, FUSIONS, InputsOfFusion, create_parser, fuse, read_config
 
 from unified_seg.data.coco.panoptic_segments import read_segments
 from unified_seg.data.datasets.alignment import load_with_classes
@@ -53,11 +53,6 @@ from unified_seg.structures.logit_map import LogitMap
 from unified_seg.structures.soft_masks import SoftMasks
 from unified_seg_cli import run_tool
 
-FUSIONS = {
-    "ScoreOrderFusion": "score-order merge",
-    "SemanticGuidedFusion": "semantic-guided fusion",
-    "EvidenceFusion": "fusion by evidence",
-}
 STRIDES = (8, 4, 2, 1)
 PREDICTED = "predicted"
 PERFECT = "perfect"
@@ -143,9 +138,7 @@ def run(args: argparse.Namespace) -> None:
     records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
     if missing := [r for r in records if "pan_seg_file_name" not in r]:
         raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
-    fusions = {
-        name: build_panoptic_fusion(read_config(args, "MODEL.PANOPTIC_FUSION.NAME", name), table) for name in FUSIONS
-    }
+    fusions = {name: build_panoptic_fusion(read_config(args, FUSION_KEY, name), table) for name in FUSIONS}
     maps = [PREDICTED, *(f"true, stride {stride}" for stride in STRIDES)]
     rows = []
     with tempfile.TemporaryDirectory() as folder:

@@ -14,7 +14,14 @@ from unified_seg.fusion import FusionResult, PanopticFusion, Probabilities
 from unified_seg.structures.panoptic_map import PanopticMap
 from unified_seg_cli import ToolParser
 
-FUSION = ("MODEL.PANOPTIC_FUSION.NAME", "SemanticGuidedFusion")
+FUSION_KEY = "MODEL.PANOPTIC_FUSION.NAME"
+FUSION = (FUSION_KEY, "SemanticGuidedFusion")
+#: By name in the registry, what figures call them.
+FUSIONS = {
+    "ScoreOrderFusion": "score-order merge",
+    "SemanticGuidedFusion": "semantic-guided fusion",
+    "EvidenceFusion": "fusion by evidence",
+}
 
 
 def create_parser(description: str | None, **dataset: Any) -> ToolParser:

@@ -268,25 +268,26 @@ def test_object_size_measures_masks_before_and_after_the_fusion(object_size, tin
         # Every pixel has the label of the thing, so all have its category.
         return {"instances": instances, "sem_seg_labels": torch.full(ids.shape, thing.cls.semantic_id)}
 
-    (found,) = object_size.find_objects({**outputs(full), "unfused": outputs(half)}, record, table, 0.5)
+    after = [outputs(full), outputs(half)]
+    (found,) = object_size.find_objects(outputs(half), after, record, table, 0.5)
     share = float(half.sum() / full.sum())  # half is inside full: its IoU is their ratio
-    assert found == pytest.approx((thing.area**0.5, share, 1, 1))
-    assert object_size.find_objects({**outputs(full), "unfused": outputs(half)}, record, table, 0.95) == []
+    assert found[:3] == pytest.approx((thing.area**0.5, 1, share)) and found.after == pytest.approx((1, share))
+    assert object_size.find_objects(outputs(half), after, record, table, 0.95) == []
     (bin_of_it,) = object_size.average_by_size([found])
     assert bin_of_it["from"] <= thing.area**0.5 < (bin_of_it["to"] or np.inf) and bin_of_it["objects"] == 1
 
 
 def test_object_size_writes_json_and_plot(object_size, run_folder, tiny_dataset, tmp_path, monkeypatch):
     # A model with random weights finds nothing.
-    found = [object_size.FoundObject(9, 0.5, 0.4, 0.6), object_size.FoundObject(50, 0.7, 0.8, 0.9)]
+    found = [object_size.FoundObject(9, 0.6, 0.5, (0.4, 0.55)), object_size.FoundObject(50, 0.9, 0.7, (0.8, 0.75))]
     monkeypatch.setattr(object_size, "find_objects", lambda *_: found)
     out = tmp_path / "sizes"
     words = ["--config-file", run_folder / "config.yaml", "--dataset", tiny_dataset.val, "--output", out]
     object_size.main([str(word) for word in (*words, "--opts", "MODEL.WEIGHTS", run_folder / "model_final.pth")])
     sizes = json.loads((out / "object_size.json").read_text())["sizes"]
-    assert [(b["from"], b["to"], b["iou_before"], b["iou_after"]) for b in sizes] == [
-        (8, 12, 0.5, 0.4),
-        (48, 64, 0.7, 0.8),
+    assert [(b["from"], b["to"], b["iou_before"], list(b["iou_after"].values())) for b in sizes] == [
+        (8, 12, 0.5, [0.4, 0.55]),
+        (48, 64, 0.7, [0.8, 0.75]),
     ]
     assert cv2.imread(str(out / "object_size.png")) is not None
 
