@@ -14,7 +14,6 @@ farther off.
 import argparse
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -105,7 +104,7 @@ def draw(change: ObjectChange, table: ClassTable, fusion: str) -> tuple[Picture,
     image = read_picture(change.record["file_name"])
     truth = read_ground_truth(change.record, table)
     panels = [
-        _without_labels(make_panels({"panoptic_seg": output["panoptic_seg"]}, table)["panoptic"].prefix(name))
+        make_panels({"panoptic_seg": output["panoptic_seg"]}, table)["panoptic"].prefix(name)
         for name, output in zip(("ground truth", BASELINE, fusion), (truth, *change.outputs))
     ]
     changed = make_change_panel(change, truth["panoptic_seg"][0].numpy())
@@ -115,11 +114,6 @@ def draw(change: ObjectChange, table: ClassTable, fusion: str) -> tuple[Picture,
         f"{change.gain:+.1f}"
     )
     return Picture(make_grid(pictures, len(pictures)), caption), panels
-
-
-def _without_labels(panel: Panel) -> Panel:
-    """Leave the names of the classes to the legend: they would cover small objects."""
-    return replace(panel, segments=[replace(segment, label="") for segment in panel.segments])
 
 
 def make_change_panel(change: ObjectChange, ids: np.ndarray) -> Panel:

@@ -41,6 +41,21 @@ def test_labels_do_not_overlap():
     assert len({y for _, _, y in names}) == len(names)
 
 
+def test_labels_of_very_many_things_are_inside_segments():
+    # 100 small things and a large one: 100 labels would hide the picture.
+    ids = np.zeros((300, 600), np.int32)
+    for number in range(100):
+        row, column = divmod(number, 20)
+        ids[30 + 20 * row : 36 + 20 * row, 30 * column : 30 * column + 6] = number + 1
+    ids[180:290, 200:400] = 101
+    labels = [TextLabel(i, "nucleus", (200, 0, 0), True, None) for i in range(1, 102)]
+    ((_, x, y),) = write(labels, ids)
+    assert ids[int(y), int(x)] == 101
+    # A few of them have labels beside them.
+    few = np.where(ids <= 5, ids, 0)
+    assert len(write(labels[:5], few)) >= 3
+
+
 def test_label_beyond_the_picture_is_not_written():
     ids = np.zeros((64, 64), np.int32)
     ids[0:5, 0:5] = 1

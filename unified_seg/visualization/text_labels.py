@@ -21,6 +21,10 @@ from unified_seg.visualization.pixel_figure import PixelFigure
 MIN_INSIDE = 0.65
 # A label beside a thing covers at most this fraction of pixels of other things.
 MAX_HIDDEN = 0.1
+# If the labels of things would cover more than this, only those inside segments are written: a legend has the names.
+MAX_COVERED = 0.1
+# Of a letter in line heights, and of a line with its background.
+LETTER_WIDTH, LINE_HEIGHT = 0.6, 1.3
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,8 @@ class SegmentVisualizer(PixelFigure):
     def write_labels(self, labels: Sequence[TextLabel], ids: np.ndarray) -> None:
         """Write the labels for which there is room: things first, large segments before small ones.
 
+        Of very many things, see MAX_COVERED, only those have a label that have room for it.
+
         Args:
             labels: at most one per id.
             ids: (h, w), the map of segment ids.
@@ -77,11 +83,13 @@ class SegmentVisualizer(PixelFigure):
         things = np.isin(ids, [label.id for label in labels if label.is_thing])
         free = np.ones(ids.shape, dtype=bool)
         line = compute_font_size(ids.shape[1]) * self.dpi / 72
+        letters = sum(len(label.text) for label in labels if label.is_thing and label.id in area_of)
+        is_crowded = letters * LETTER_WIDTH * LINE_HEIGHT * line**2 > MAX_COVERED * ids.size
         for label in sorted(labels, key=lambda label: (not label.is_thing, -area_of.get(label.id, 0), label.id)):
             if not label.text or (label.id not in area_of and label.box is None):
                 continue
             mask = ids == label.id
-            positions = _list_positions(label, mask, line)
+            positions = _list_positions(label, mask, line, is_crowded)
             # The label of a drawn box contains its score: it may cover other things.
             tolerances = (MAX_HIDDEN, 1.0) if label.box is not None else (MAX_HIDDEN,)
             others = things & ~mask
@@ -131,10 +139,10 @@ def compute_font_size(width: int) -> float:
     return float(np.clip(6 + width / 170, 8, 20))
 
 
-def _list_positions(label: TextLabel, mask: np.ndarray, line: float) -> list[_Position]:
+def _list_positions(label: TextLabel, mask: np.ndarray, line: float, only_inside: bool) -> list[_Position]:
     """Return the possible positions of a label with this line height, the best first."""
-    positions = _find_deep_positions(mask, line) if label.box is None else []
-    if label.is_thing:
+    positions = _find_deep_positions(mask, line) if label.box is None or only_inside else []
+    if label.is_thing and not only_inside:
         box = label.box
         if box is None:
             box = np.array(find_tight_box(torch.from_numpy(mask)))
