@@ -138,6 +138,7 @@ def read_tiny_config(*heads: str) -> CfgNode:
     cfg = get_config()
     merge_file(cfg, CONFIGS / "base/unified_fpn.yaml")
     merge_file(cfg, CONFIGS / "base/slim_r18_128x256.yaml")
+    cfg.MODEL.PANOPTIC_FUSION.NAME = "ScoreOrderFusion"
     cfg.merge_from_list([word for item in TINY.items() for word in item])
     cfg.SOLVER.IMS_PER_BATCH = 2
     cfg.TEST.REPORT = False

@@ -60,8 +60,7 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
 def read_model_config(name: str, device: str) -> CfgNode:
     """Read the config of one of the models by its name."""
     keys = {"MODEL.SEM_SEG_HEAD.NAME": "ASPRefinementHead", **ADDED.get(name, {})}
-    if name == BASE:
-        keys["MODEL.PANOPTIC_FUSION.NAME"] = "ScoreOrderFusion"
+    keys["MODEL.PANOPTIC_FUSION.NAME"] = "ScoreOrderFusion" if name == BASE else "SemanticGuidedFusion"
     overrides = [part for key, value in keys.items() for part in (key, value)]
     return resolve_config(
         load_config(

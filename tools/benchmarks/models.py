@@ -12,14 +12,16 @@ from unified_seg import load_config
 from unified_seg.config import ConfigError
 from unified_seg.data.resolve import resolve_config
 
+#: The fusion that Detectron2 has too.
+MERGE = ("MODEL.PANOPTIC_FUSION.NAME", "ScoreOrderFusion")
 CONFIG = Path(__file__).resolve().parents[2] / "configs" / "toyscapes" / "unified_r18.yaml"
 SHARED_PARTS = ("backbone", "proposal_generator", "roi_heads")
 SEED = 0
 
 
 def read_config(path: Path, device: str, overrides: Sequence[str] = ()) -> CfgNode:
-    """Read a config; raises ConfigError if it lacks a part of PanopticFPN."""
-    cfg = resolve_config(load_config(path, ["MODEL.DEVICE", device, *overrides]))
+    """Read a config, with the merge of the peer as fusion; raises ConfigError if it lacks a part of PanopticFPN."""
+    cfg = resolve_config(load_config(path, ["MODEL.DEVICE", device, *MERGE, *overrides]))
     if cfg.MODEL.META_ARCHITECTURE != "UnifiedSegmentor":
         raise ConfigError(
             f"{path}: MODEL.META_ARCHITECTURE must be UnifiedSegmentor, got {cfg.MODEL.META_ARCHITECTURE}"

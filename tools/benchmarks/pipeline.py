@@ -26,7 +26,7 @@ from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg_cli import ToolParser
 
 from .harness import Call, Comparison
-from .models import SEED, build_unified
+from .models import MERGE, SEED, build_unified
 
 SIZE = (128, 256)
 #: Of the data sets, until the process ends.
@@ -60,7 +60,7 @@ def make_comparisons(args: argparse.Namespace) -> list[Comparison]:
 
 def prepare(config_file: Path, weights: str, device: str, size: tuple[int, int], images: int, peer: bool) -> Call:
     """Prepare an evaluation of the method or the peer."""
-    overrides = ["MODEL.DEVICE", device, "MODEL.UNIFIED.OUTPUT", "compact", "DATALOADER.NUM_WORKERS", "0"]
+    overrides = ["MODEL.DEVICE", device, "MODEL.UNIFIED.OUTPUT", "compact", "DATALOADER.NUM_WORKERS", "0", *MERGE]
     if not weights:
         overrides += ["MODEL.ROI_HEADS.SCORE_THRESH_TEST", "0.0"]
         overrides += ["MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH", "0.0"]

@@ -40,6 +40,7 @@ SECONDS = 0.25
 ROOT = Path(__file__).resolve().parents[2]
 # Narrow heads and few detections: the files of an image matter here, not its prediction.
 SMALL: dict[str, Any] = {
+    "MODEL.PANOPTIC_FUSION.NAME": "ScoreOrderFusion",
     "MODEL.FPN.OUT_CHANNELS": 16,
     "MODEL.SEM_SEG_HEAD.CONVS_DIM": 16,
     "MODEL.SEM_SEG_HEAD.ASP_REFINEMENT.BRANCH_DIM": 16,
