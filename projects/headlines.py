@@ -59,7 +59,8 @@ PHOTOGRAPHS = (
 )
 TOYSCAPES = (
     Headline("fusion_scheme", "+ ASP and RP", "ASP + refinement head, for two convolutions a level"),
-    Headline("fusion_scheme", "+ semantic-guided fusion", "semantic-guided fusion, for the merge by scores"),
+    Headline("fusion_scheme", "+ fusion by evidence", "fusion by evidence, for the merge by scores"),
+    Headline("fusion_scheme", "+ semantic-guided fusion", "the paper's fusion, for the merge by scores"),
     Headline("pspnet", "FPN + auxiliary loss + PSP", "pyramid pooling"),
     Headline("specialize_and_fuse", "Pyramidal, no context", "pyramidal output, for a single one"),
     Headline("error_correction", "ASP + RP, corrected", "correction of predicted errors"),

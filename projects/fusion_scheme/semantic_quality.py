@@ -125,7 +125,7 @@ def draw_curves(rows: Sequence[dict[str, Any]], title: str, file: Path) -> None:
             axis.grid(color="0.9")
             axis.spines[["top", "right"]].set_visible(False)
         row_of_axes[0].set_ylabel("percent")
-    axes[0][-1].legend(frameon=False, loc="lower right")
+    axes[1][0].legend(frameon=False, loc="lower right")
     figure.suptitle(title, fontsize=10)
     figure.savefig(file, dpi=120)
     plt.close(figure)
