@@ -200,8 +200,8 @@ def test_sets_with_different_ground_truths_train_one_model(other_ground_truths: 
         for kind, (ground_truth, _) in ALONE.items()
     ]
     results = run(arguments(custom_config(tmp_path, entries), tmp_path))
-    assert results["scenes_semantic"].keys() == {"sem_seg"}
-    assert results["scenes_instances"].keys() == {"bbox", "segm", "errors_segm"}
+    assert results["scenes_semantic"].keys() == {"sem_seg", "sem_seg_unfused"}
+    assert results["scenes_instances"].keys() == {"bbox", "segm", "segm_unfused", "errors_segm"}
 
 
 UNLABELED = {
