@@ -304,7 +304,10 @@ def test_only_the_share_of_the_config_is_rotated_and_blurred(records: list[dict[
             r"INPUT\.CROP\.SINGLE_CATEGORY_MAX_AREA must be a share, in \(0, 1\], got 75\.0",
         ),
         ({"CROP_ENABLED": True, "CROP_SINGLE_CATEGORY_MAX_AREA": 0.0}, r"SINGLE_CATEGORY_MAX_AREA must be a share"),
-        ({"RANDOM_FLIP": "Horizontal"}, r"INPUT\.RANDOM_FLIP must be one of none, horizontal, vertical, both, got"),
+        (
+            {"RANDOM_FLIP": "Horizontal"},
+            r"INPUT\.RANDOM_FLIP must be one of none, horizontal, vertical, both, got 'Hor",
+        ),
         ({"MIN_SIZE_TRAIN_SAMPLING": "ranges"}, r"INPUT\.MIN_SIZE_TRAIN_SAMPLING must be one of choice, range, got"),
         ({"MIN_SIZE_TRAIN": ()}, r"INPUT\.MIN_SIZE_TRAIN must be numbers of pixels, or 0"),
         ({"MIN_SIZE_TRAIN": (-64, 64)}, r"INPUT\.MIN_SIZE_TRAIN must be numbers of pixels, or 0.*got \(-64, 64\)"),
