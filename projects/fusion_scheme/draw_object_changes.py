@@ -13,18 +13,15 @@ farther off.
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from shared import FUSION_KEY, InputsOfFusion, create_parser, fuse, read_config
+from shared import FUSION_KEY, InputsOfFusion, create_parser, fuse, load_panoptic_records, read_config
 from tqdm import tqdm
 
 from unified_seg.data.coco.panoptic_segments import GroundTruthSegment, read_segments
-from unified_seg.data.datasets.alignment import load_with_classes
-from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.problems import DataError
 from unified_seg.evaluation.panoptic import pair_record
@@ -34,13 +31,13 @@ from unified_seg.inference.images import make_writable
 from unified_seg.ops.metrics.panoptic_quality import SegmentPairs
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import PaintedSegment, write_picture
-from unified_seg.visualization.changes import BETTER, WORSE
+from unified_seg.visualization.change_sheets import RecordChange, select_extremes, write_csv
+from unified_seg.visualization.changes import BETTER, WORSE, PercentChange
 from unified_seg.visualization.ground_truth_outputs import read_ground_truth
 from unified_seg.visualization.overview import add_legend, draw_input
 from unified_seg.visualization.panels import PANOPTIC_OPACITY, Panel, make_panels
 from unified_seg.visualization.sheet import Picture, make_grid
 from unified_seg_cli import run_tool
-from unified_seg_files import escape_cell, write_rows
 
 BASELINE = "ScoreOrderFusion"
 ALIKE = (110, 110, 110)
@@ -48,27 +45,23 @@ ALIKE = (110, 110, 110)
 SMALL_CHANGE = 0.02
 
 
-class ObjectChange(NamedTuple):
+class FusedImage(NamedTuple):
     """An image by the merge and by the fusion.
 
     Attributes:
-        record: of the image.
-        before, after: panoptic quality of its things in percent.
+        segments: of the ground truth.
         outputs: panoptic maps of both, as a model outputs them.
         pairs: their segments and those of the ground truth.
-        segments: of the ground truth.
     """
 
-    record: dict[str, Any]
-    before: float
-    after: float
-    outputs: tuple[dict[str, Any], dict[str, Any]]
-    pairs: tuple[SegmentPairs, SegmentPairs]
     segments: list[GroundTruthSegment]
+    outputs: list[dict[str, Any]]
+    pairs: list[SegmentPairs]
 
-    @property
-    def gain(self) -> float:
-        return self.after - self.before
+    def measure(self, table: ClassTable) -> PercentChange:
+        """Compute the panoptic quality of the things by both."""
+        before, after = (compute_quality(pairs, table) for pairs in self.pairs)
+        return PercentChange(before, after)
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -80,12 +73,10 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measure(record: dict[str, Any], outputs: Sequence[dict[str, Any]], table: ClassTable) -> ObjectChange:
-    """Measure the two outputs for an image."""
+def pair_outputs(record: dict[str, Any], outputs: list[dict[str, Any]], table: ClassTable) -> FusedImage:
+    """Pair the segments of the two outputs for an image with those of its ground truth."""
     ids, segments = read_segments(record, table)
-    before, after = (pair_record(record, output, table, ids, segments) for output in outputs)
-    quality = [compute_quality(pairs, table) for pairs in (before, after)]
-    return ObjectChange(record, quality[0], quality[1], (outputs[0], outputs[1]), (before, after), segments)
+    return FusedImage(segments, outputs, [pair_record(record, output, table, ids, segments) for output in outputs])
 
 
 def compute_quality(pairs: SegmentPairs, table: ClassTable) -> float:
@@ -95,33 +86,34 @@ def compute_quality(pairs: SegmentPairs, table: ClassTable) -> float:
     return 100 * float(iou) / (tp + (fp + fn) / 2) if tp + fp + fn else math.nan
 
 
-def draw(change: ObjectChange, table: ClassTable, fusion: str) -> tuple[Picture, list[Panel]]:
+def draw(fused: FusedImage, found: RecordChange, table: ClassTable, fusion: str) -> tuple[Picture, list[Panel]]:
     """Draw a row of five pictures: the image, the ground truth, the merge, the fusion, and what changed.
 
     Returns:
         The row, and those of its panels whose colors are those of classes.
     """
-    image = read_picture(change.record["file_name"])
-    truth = read_ground_truth(change.record, table)
+    record, change = found
+    image = read_picture(record["file_name"])
+    truth = read_ground_truth(record, table)
     panels = [
         make_panels({"panoptic_seg": output["panoptic_seg"]}, table)["panoptic"].prefix(name)
-        for name, output in zip(("ground truth", BASELINE, fusion), (truth, *change.outputs))
+        for name, output in zip(("ground truth", BASELINE, fusion), (truth, *fused.outputs))
     ]
-    changed = make_change_panel(change, truth["panoptic_seg"][0].numpy())
+    changed = make_change_panel(fused, truth["panoptic_seg"][0].numpy())
     pictures = [draw_input(image), *(panel.draw(image) for panel in (*panels, changed))]
     caption = (
-        f"{change.record['image_id']}: PQ of things {change.before:.1f} by {BASELINE}, {change.after:.1f} by {fusion}, "
+        f"{record['image_id']}: PQ of things {change.before:.1f} by {BASELINE}, {change.after:.1f} by {fusion}, "
         f"{change.gain:+.1f}"
     )
     return Picture(make_grid(pictures, len(pictures)), caption), panels
 
 
-def make_change_panel(change: ObjectChange, ids: np.ndarray) -> Panel:
+def make_change_panel(fused: FusedImage, ids: np.ndarray) -> Panel:
     """Create a panel of the true objects in the color of their change; `ids` (H, W) are those of the ground truth."""
-    before, after = (np.where(pairs.matched, pairs.iou, 0).max(axis=1, initial=0) for pairs in change.pairs)
+    before, after = (np.where(pairs.matched, pairs.iou, 0).max(axis=1, initial=0) for pairs in fused.pairs)
     segments, painted = [], np.zeros_like(ids, dtype=np.int32)
     closer = farther = 0
-    for number, (segment, gain) in enumerate(zip(change.segments, after - before), start=1):
+    for number, (segment, gain) in enumerate(zip(fused.segments, after - before), start=1):
         if segment.cls.is_thing:
             closer += gain > SMALL_CHANGE
             farther += gain < -SMALL_CHANGE
@@ -134,50 +126,36 @@ def make_change_panel(change: ObjectChange, ids: np.ndarray) -> Panel:
 
 def predict(
     predictor: Predictor, fusions: Sequence[PanopticFusion], records: Sequence[dict[str, Any]], table: ClassTable
-) -> list[ObjectChange]:
-    """Return the images that have a thing in ground truth or prediction, the largest gain first."""
+) -> Iterator[FusedImage]:
+    """Yield each image by both fusions."""
     given = predictor.model.panoptic_fusion = InputsOfFusion()
-    changes = []
-    for record in tqdm(records, desc="predicting", unit="img", disable=None):
+    for record in records:
         predictor(predictor.read(record["file_name"]))
         inputs = (given.labels, given.instances, given.probabilities)
-        outputs = [
-            {"panoptic_seg": (ids.cpu(), segments)}
-            for ids, segments in (fuse(fusion, *inputs)["panoptic_seg"] for fusion in fusions)
-        ]
-        change = measure(record, outputs, table)
-        if not math.isnan(change.gain):
-            changes.append(change)
-    return sorted(changes, key=lambda change: -change.gain)
+        maps = (fuse(fusion, *inputs)["panoptic_seg"] for fusion in fusions)
+        yield pair_outputs(record, [{"panoptic_seg": (ids.cpu(), segments)} for ids, segments in maps], table)
 
 
 def run(args: argparse.Namespace) -> None:
     make_writable(args.output)
     predictor = Predictor(read_config(args))
-    records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
-    if missing := [r for r in records if "pan_seg_file_name" not in r]:
-        raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
+    records, table = load_panoptic_records(args.dataset, predictor)
     fusions = [build_panoptic_fusion(read_config(args, FUSION_KEY, name), table) for name in (BASELINE, args.fusion)]
-    with torch.inference_mode():
-        changes = predict(predictor, fusions, records, table)
+    progress = tqdm(records, desc="predicting", unit="img", disable=None)
+    fused_images = predict(predictor, fusions, progress, table)
+    measured = [RecordChange(record, fused.measure(table)) for record, fused in zip(records, fused_images)]
+    changes = sorted((each for each in measured if not math.isnan(each.change.gain)), key=lambda c: -c.change.gain)
     if not changes:
         raise DataError(f"{args.dataset}: no image has a thing, so there is nothing to compare")
-    write_rows(
-        args.output / "changes.csv",
-        [
-            ["image_id", "before", "after", "change"],
-            *(
-                [escape_cell(c.record["image_id"]), *(f"{value:.4f}" for value in (c.before, c.after, c.gain))]
-                for c in changes
-            ),
-        ],
-    )
-    for name, chosen in {"best": changes[: args.top], "worst": changes[: -args.top - 1 : -1]}.items():
-        rows = [draw(change, table, args.fusion) for change in chosen]
+    write_csv(args.output / "changes.csv", changes)
+    for name, chosen in select_extremes(changes, args.top).items():
+        # Predicted again: the maps of a whole data set may not fit into memory.
+        fused_again = predict(predictor, fusions, [each.record for each in chosen], table)
+        rows = [draw(fused, found, table, args.fusion) for fused, found in zip(fused_again, chosen)]
         sheet = make_grid([picture for picture, _ in rows], 1)
         panels = [panel for _, of_row in rows for panel in of_row]
         write_picture(args.output / f"{name}.png", add_legend(sheet, panels, table, "present"))
-    gains = np.array([change.gain for change in changes])
+    gains = np.array([each.change.gain for each in changes])
     print(
         f"{len(changes)} of {len(records)} images: {(gains > 0).sum()} gain, {(gains < 0).sum()} lose, "
         f"mean change {gains.mean():+.2f} points; best {gains[0]:+.1f}, worst {gains[-1]:+.1f}: {args.output}"

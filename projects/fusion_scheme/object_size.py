@@ -26,11 +26,9 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import FUSION_KEY, FUSIONS, InputsOfFusion, create_parser, fuse, read_config
+from shared import FUSION_KEY, FUSIONS, InputsOfFusion, create_parser, fuse, load_panoptic_records, read_config
 
 from unified_seg.data.coco.panoptic_segments import read_segments
-from unified_seg.data.datasets.alignment import load_with_classes
-from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
 from unified_seg.fusion import build_panoptic_fusion
@@ -154,14 +152,12 @@ def run(args: argparse.Namespace) -> None:
     cfg = read_config(args)
     make_writable(args.output)
     predictor = Predictor(cfg)
-    records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
+    records, table = load_panoptic_records(args.dataset, predictor)
     threshold = cfg.MODEL.PANOPTIC_FPN.COMBINE.INSTANCES_CONFIDENCE_THRESH
     given = predictor.model.panoptic_fusion = InputsOfFusion()
     fusions = [build_panoptic_fusion(read_config(args, FUSION_KEY, name), table) for name in REFINING]
     objects: list[FoundObject] = []
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
-        if "pan_seg_file_name" not in record:
-            raise DataError(f"{record['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
         predictor(predictor.read(record["file_name"]))
         before = {"sem_seg_labels": given.labels, "instances": given.instances}
         after = [fuse(fusion, given.labels, given.instances, given.probabilities) for fusion in fusions]

@@ -32,14 +32,11 @@ from tqdm import tqdm
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from shared import FUSION_KEY, FUSIONS, InputsOfFusion, create_parser, fuse, read_config
+from shared import FUSION_KEY, FUSIONS, InputsOfFusion, create_parser, fuse, load_panoptic_records, read_config
 
 from unified_seg.data.coco.panoptic_segments import read_segments
-from unified_seg.data.datasets.alignment import load_with_classes
-from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.io.text_files import write_json
-from unified_seg.data.problems import DataError
 from unified_seg.evaluation.base import PerImageEvaluator
 from unified_seg.evaluation.instances import InstanceEvaluator
 from unified_seg.evaluation.panoptic import PanopticEvaluator
@@ -135,9 +132,7 @@ def run(args: argparse.Namespace) -> None:
     make_writable(args.output)
     predictor = Predictor(read_config(args))
     given = predictor.model.panoptic_fusion = InputsOfFusion()
-    records, table = load_with_classes(args.dataset, dataset_classes(predictor.metadata))
-    if missing := [r for r in records if "pan_seg_file_name" not in r]:
-        raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
+    records, table = load_panoptic_records(args.dataset, predictor)
     fusions = {name: build_panoptic_fusion(read_config(args, FUSION_KEY, name), table) for name in FUSIONS}
     maps = [PREDICTED, *(f"true, stride {stride}" for stride in STRIDES)]
     rows = []

@@ -9,8 +9,13 @@ from detectron2.structures import Instances
 
 from unified_seg import load_config
 from unified_seg.config import COMPACT, CfgNode, ConfigError
+from unified_seg.data.datasets.alignment import load_with_classes
+from unified_seg.data.datasets.registration import dataset_classes
+from unified_seg.data.problems import DataError
 from unified_seg.data.resolve import resolve_config
 from unified_seg.fusion import FusionResult, PanopticFusion, Probabilities
+from unified_seg.inference import Predictor
+from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.panoptic_map import PanopticMap
 from unified_seg_cli import ToolParser
 
@@ -57,6 +62,18 @@ def get_unfused(outputs: Mapping[str, Any]) -> Mapping[str, Any]:
             "prediction before the fusion"
         )
     return outputs["unfused"]
+
+
+def load_panoptic_records(name: str, predictor: Predictor) -> tuple[list[dict[str, Any]], ClassTable]:
+    """Return the records of a data set with panoptic ground truth, and its classes as the model has them.
+
+    Raises:
+        DataError: a record without panoptic ground truth.
+    """
+    records, table = load_with_classes(name, dataset_classes(predictor.metadata))
+    if missing := [record for record in records if "pan_seg_file_name" not in record]:
+        raise DataError(f"{missing[0]['file_name']}: its record needs panoptic ground truth (pan_seg_file_name)")
+    return records, table
 
 
 class InputsOfFusion(PanopticFusion):

@@ -139,16 +139,17 @@ def test_objects_are_closer_or_farther_off(draw_object_changes, tiny_dataset):
     columns = things[0].window[1]
     cut = np.where((ids == things[0].id) & (np.arange(ids.shape[1]) == columns.stop - 1), 0, ids)
     worse = {"panoptic_seg": (torch.from_numpy(cut.astype(np.int32)), infos)}
-    change = draw_object_changes.measure(record, [perfect, worse], table)
+    fused = draw_object_changes.pair_outputs(record, [perfect, worse], table)
+    change = fused.measure(table)
     kept = (cut == things[0].id).sum() / things[0].area
     assert kept > 0.5
     # Every thing has an IoU of 1 but one.
     assert change.before == 100 and change.after == pytest.approx(100 * (len(things) - 1 + kept) / len(things))
-    panel = draw_object_changes.make_change_panel(change, ids)
+    panel = draw_object_changes.make_change_panel(fused, ids)
     assert panel.caption == "true objects: 0 closer (green), 1 farther off (red)"
     (red,) = [segment.id for segment in panel.segments if segment.color == draw_object_changes.WORSE]
     assert np.array_equal(panel.ids == red, ids == things[0].id)
-    back = draw_object_changes.measure(record, [worse, perfect], table)
+    back = draw_object_changes.pair_outputs(record, [worse, perfect], table)
     assert draw_object_changes.make_change_panel(back, ids).caption.startswith("true objects: 1 closer")
 
 

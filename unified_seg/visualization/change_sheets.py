@@ -16,7 +16,7 @@ from unified_seg.data.io.image_files import read_picture
 from unified_seg.data.problems import DataError, WriteError
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.canvas import write_picture
-from unified_seg.visualization.changes import LabelMaps, SemanticChange, draw_change, measure_change
+from unified_seg.visualization.changes import LabelMaps, PercentChange, draw_change, measure_change
 from unified_seg.visualization.overview import add_legend
 from unified_seg.visualization.sheet import Picture, make_grid
 from unified_seg_files import escape_cell, write_rows
@@ -27,10 +27,10 @@ Compare = Callable[[Sequence[Record]], Iterable[LabelMaps]]
 
 
 class RecordChange(NamedTuple):
-    """A record and the change of its semantic map."""
+    """A record and the change of its score."""
 
     record: Record
-    change: SemanticChange
+    change: PercentChange
 
 
 def write_changes(
@@ -82,7 +82,7 @@ def select_extremes(changes: Sequence[RecordChange], top: int) -> dict[str, Sequ
 
 
 def write_csv(file: Path, changes: Sequence[RecordChange]) -> None:
-    """Write a line for each record: the percentage of labeled pixels that are correct before and after.
+    """Write a line for each record: its score in percent before and after, and the change in points.
 
     Raises:
         DataError: the file cannot be written.
@@ -117,7 +117,7 @@ def draw_sheet(
     write_picture(file, sheet)
 
 
-def format_caption(record: Record, change: SemanticChange, names: tuple[str, str]) -> str:
+def format_caption(record: Record, change: PercentChange, names: tuple[str, str]) -> str:
     """Return the caption of a row: the image id and the percentages of correct pixels."""
     numbers = f"{names[0]} {change.before:.2f} % correct, {names[1]} {change.after:.2f} %: {change.gain:+.2f} points"
     return f"{record['image_id']}: {numbers}"

@@ -29,8 +29,8 @@ class LabelMaps(NamedTuple):
     after: np.ndarray
 
 
-class SemanticChange(NamedTuple):
-    """Percentages of labeled pixels that are correct, before and after."""
+class PercentChange(NamedTuple):
+    """A score in percent before and after: the share of labeled pixels that are correct, or another one."""
 
     before: float
     after: float
@@ -41,7 +41,7 @@ class SemanticChange(NamedTuple):
         return self.after - self.before
 
 
-def measure_change(maps: LabelMaps, table: ClassTable) -> SemanticChange:
+def measure_change(maps: LabelMaps, table: ClassTable) -> PercentChange:
     """Count the correct pixels of two semantic maps.
 
     Args:
@@ -58,9 +58,9 @@ def measure_change(maps: LabelMaps, table: ClassTable) -> SemanticChange:
     labeled = maps.ground_truth != table.ignore_label
     total = int(labeled.sum())
     if not total:
-        return SemanticChange(float("nan"), float("nan"))
+        return PercentChange(float("nan"), float("nan"))
     before, after = (100 * int((labels == maps.ground_truth)[labeled].sum()) / total for labels in maps[1:])
-    return SemanticChange(before, after)
+    return PercentChange(before, after)
 
 
 def draw_change(
