@@ -41,7 +41,9 @@ dataset.mkdir(parents=True, exist_ok=True)
 if "MODEL.WEIGHTS" in config and not Path(config["MODEL.WEIGHTS"]).exists():
     sys.exit("no weights")
 if "--eval-only" not in flags:
-    (out / "model_0000001.pth").write_text("half")
+    # Complete from its first moment, as a training's: an empty one is not resumed.
+    (out / "half").write_text("half")
+    (out / "half").rename(out / "model_0000001.pth")
     while Path("hang").exists():
         time.sleep(0.05)
     if Path("crash").exists():
