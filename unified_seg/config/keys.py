@@ -199,6 +199,10 @@ def _add_augmentation(cfg: CfgNode) -> None:
 
     # Range of a factor on the pixel values, such as [0.8, 1.2] if the light varies.
     cfg.INPUT.BRIGHTNESS = [1.0, 1.0]
+    # Range of a factor on the difference from the image's mean, such as [0.7, 1.3] if haze and shadows vary.
+    cfg.INPUT.CONTRAST = [1.0, 1.0]
+    # Range of a factor on the difference from gray, such as [0.7, 1.3] if cameras differ; "BGR" and "RGB" only.
+    cfg.INPUT.SATURATION = [1.0, 1.0]
 
     # With CROP.TYPE "absolute": pad images that are smaller than the crop to its full size, with void and the pixel
     # mean. Turn it on with small scales, so that all images of a batch have one size.

@@ -18,7 +18,7 @@ from unified_seg.data.io.label_files import read_label
 from unified_seg.data.pipeline.input_augmentation import build_augmentations
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.resize import RandomResizeCrop, RandomScale, ResizeShortestEdge
-from unified_seg.data.pipeline.transforms import PadToSize, RandomBrightness
+from unified_seg.data.pipeline.transforms import PadToSize, RandomBrightness, RandomContrast, RandomSaturation
 
 IGNORE = 255
 # In BGR, as the default config reads images; void is drawn black.
@@ -81,6 +81,8 @@ ALL = {
     "ROTATION_PROB": 0.4,
     "BLUR_PROB": 0.3,
     "BRIGHTNESS": [0.9, 1.2],
+    "CONTRAST": [0.8, 1.1],
+    "SATURATION": [0.5, 1.3],
     "CROP_ENABLED": True,
     "CROP_TYPE": "absolute",
     "CROP_SIZE": [40, 50],
@@ -91,8 +93,10 @@ ALL = {
 
 def test_all_augmentations_can_be_combined() -> None:
     cfg = config_with(**ALL)
-    brightness, rotation, scale_crop, blur, padding, flip = steps_of(cfg)
+    brightness, contrast, saturation, rotation, scale_crop, blur, padding, flip = steps_of(cfg)
     assert isinstance(brightness, RandomBrightness) and (brightness.low, brightness.high) == (0.9, 1.2)
+    assert isinstance(contrast, RandomContrast) and (contrast.low, contrast.high) == (0.8, 1.1)
+    assert isinstance(saturation, RandomSaturation) and (saturation.low, saturation.high) == (0.5, 1.3)
     assert (rotation.prob, rotation.aug.degrees, list(rotation.aug.fill)) == (0.4, 10.0, cfg.MODEL.PIXEL_MEAN)
     assert isinstance(scale_crop, RandomResizeCrop)
     assert (scale_crop.resize.factors, scale_crop.resize.step) == ([0.5, 2.0], 0.25)
@@ -103,7 +107,7 @@ def test_all_augmentations_can_be_combined() -> None:
     assert isinstance(flip, T.RandomFlip)
     # Without a crop there is no padding, and only the scale remains.
     cfg.INPUT.CROP.ENABLED = False
-    assert isinstance(steps_of(cfg)[2], RandomScale) and len(steps_of(cfg)) == 5
+    assert isinstance(steps_of(cfg)[4], RandomScale) and len(steps_of(cfg)) == 7
     # Evaluation has no augmentation.
     assert len(steps_of(cfg, is_train=False)) == 1
 
@@ -289,6 +293,9 @@ def test_only_the_share_of_the_config_is_rotated_and_blurred(records: list[dict[
         ({"BLUR_KERNEL": -1}, r"INPUT\.BLUR\.KERNEL must be"),
         ({"BRIGHTNESS": [1.2, 0.8]}, r"INPUT\.BRIGHTNESS must be two factors above 0, the lower one first"),
         ({"BRIGHTNESS": [-0.5, 0.8]}, r"INPUT\.BRIGHTNESS must be"),
+        ({"CONTRAST": [1.2, 0.8]}, r"INPUT\.CONTRAST must be two factors above 0"),
+        ({"SATURATION": [0.0, 0.8]}, r"INPUT\.SATURATION must be two factors above 0"),
+        ({"SATURATION": [0.5, 2.0], "FORMAT": "L"}, r"INPUT\.FORMAT must be BGR or RGB with INPUT\.SATURATION"),
         ({"CROP_ENABLED": True, "CROP_PAD": True}, r'INPUT\.CROP\.TYPE must be "absolute" with INPUT\.CROP\.PAD, got'),
         (
             {"CROP_ENABLED": True, "CROP_PAD": True, "CROP_TYPE": "absolute"},

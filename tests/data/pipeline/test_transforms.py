@@ -18,8 +18,10 @@ from unified_seg.data.pipeline.transforms import (
     Pad,
     PadToSize,
     RandomBrightness,
+    RandomContrast,
     RandomCrop,
     RandomRotation,
+    RandomSaturation,
     Rotate,
 )
 
@@ -363,6 +365,37 @@ def test_brightness_is_between_its_bounds() -> None:
     assert drawn == set(range(80, 121))
 
 
+def test_contrast_keeps_the_mean() -> None:
+    # The mean is (0 + 40 + 80 + 120) / 4 = 60; factor 2 gives -60, 20, 100, 180, factor 0.5 gives 30, 50, 70, 90.
+    image = np.array([[[0, 40], [80, 120]]], dtype=np.uint8)
+    for factor, expected in ((2.0, [[0, 20], [100, 180]]), (0.5, [[30, 50], [70, 90]])):
+        assert RandomContrast(factor, factor).get_transform(image).apply_image(image).tolist() == [expected]
+
+
+@pytest.mark.parametrize("image_format", ["BGR", "RGB"])
+def test_saturation_keeps_the_gray(image_format: str) -> None:
+    # Of red 200, green 102, blue 20 the gray is 0.299 * 200 + 0.587 * 102 + 0.114 * 20 = 121.95, a byte of 122.
+    # Factor 0.5 gives (161, 112, 71), factor 2 gives (278, 82, -82) before it is clipped.
+    color = np.array([[[200, 102, 20]]], dtype=np.uint8)
+    order = slice(None) if image_format == "RGB" else slice(None, None, -1)
+    image = np.ascontiguousarray(color[..., order])
+    for factor, expected in ((0.5, [161, 112, 71]), (2.0, [255, 82, 0]), (1.0, [200, 102, 20])):
+        changed = RandomSaturation(factor, factor, image_format).get_transform(image).apply_image(image)
+        assert changed[0, 0, order].tolist() == expected
+
+
+def test_contrast_and_saturation_are_between_their_bounds() -> None:
+    np.random.seed(0)
+    image = np.full((1, 2, 3), 60, dtype=np.uint8)
+    image[0, 1] = 140  # 40 above the mean
+    drawn = {int(RandomContrast(0.5, 1.5).get_transform(image).apply_image(image)[0, 1, 0]) for _ in range(1000)}
+    assert drawn == set(range(120, 161))
+    image[0, 1] = 200, 102, 20  # the red is 78 above the gray
+    saturation = RandomSaturation(0.5, 1.5, "RGB")
+    drawn = {int(saturation.get_transform(image).apply_image(image)[0, 1, 0]) for _ in range(2000)}
+    assert drawn == set(range(161, 240))
+
+
 def test_blur_has_opencv_weights() -> None:
     # Binomial weights 1 4 6 4 1 along rows and along columns; 256 is the square of their sum.
     image = np.zeros((9, 9, 3), dtype=np.uint8)
@@ -383,6 +416,7 @@ def test_blur_has_opencv_weights() -> None:
         lambda image: Rotate(*image.shape[:2], 30, FILL[:1]),
         GaussianBlur(5).get_transform,
         RandomBrightness(0.5, 2.0).get_transform,
+        RandomContrast(0.5, 2.0).get_transform,
         PadToSize((3, 3), FILL[:1]).get_transform,
     ],
 )

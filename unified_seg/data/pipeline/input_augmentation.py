@@ -7,7 +7,16 @@ from detectron2.data import transforms as T
 
 from unified_seg.config import ConfigError
 from unified_seg.data.pipeline.resize import RandomResizeCrop, RandomScale, ResizeShortestEdge
-from unified_seg.data.pipeline.transforms import GaussianBlur, PadToSize, RandomBrightness, RandomCrop, RandomRotation
+from unified_seg.data.pipeline.transforms import (
+    GRAY_OF,
+    GaussianBlur,
+    PadToSize,
+    RandomBrightness,
+    RandomContrast,
+    RandomCrop,
+    RandomRotation,
+    RandomSaturation,
+)
 
 # The values that Detectron2 knows, but for "both" flips.
 FLIPS = {"none": (), "horizontal": ("horizontal",), "vertical": ("vertical",), "both": ("horizontal", "vertical")}
@@ -16,9 +25,9 @@ SAMPLINGS = ("choice", "range")
 
 
 def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
-    """Return the augmentations of INPUT: brightness, rotation, resize, crop, blur, padding and flip, in this order.
+    """Return the augmentations of INPUT: colors, rotation, resize, crop, blur, padding and flip, in this order.
 
-    Brightness comes before all that fills new pixels with the pixel mean, padding after all that would change them.
+    Colors come before all that fills new pixels with the pixel mean, padding after all that would change them.
     Rotation commutes with the resize; before it, resize and crop can be one. The blur is cheapest on the crop. During
     the transforms void is 0 in label maps.
 
@@ -33,9 +42,7 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
         return T.AugmentationList([ResizeShortestEdge(source.MIN_SIZE_TEST, source.MAX_SIZE_TEST, "choice")])
     _check(source)
     fill = cfg.MODEL.PIXEL_MEAN
-    steps: list[T.Augmentation] = []
-    if tuple(source.BRIGHTNESS) != (1.0, 1.0):
-        steps.append(RandomBrightness(*source.BRIGHTNESS))
+    steps = _build_color_changes(source)
     if source.ROTATION.DEGREES:
         steps.append(T.RandomApply(RandomRotation(source.ROTATION.DEGREES, fill), source.ROTATION.PROB))
     steps += _build_resize_and_crop(cfg)
@@ -46,6 +53,17 @@ def build_augmentations(cfg: CfgNode, is_train: bool) -> T.AugmentationList:
     for axis in FLIPS[source.RANDOM_FLIP]:
         steps.append(T.RandomFlip(horizontal=axis == "horizontal", vertical=axis == "vertical"))
     return T.AugmentationList(steps)
+
+
+def _build_color_changes(source: CfgNode) -> list[T.Augmentation]:
+    steps: list[T.Augmentation] = []
+    if tuple(source.BRIGHTNESS) != (1.0, 1.0):
+        steps.append(RandomBrightness(*source.BRIGHTNESS))
+    if tuple(source.CONTRAST) != (1.0, 1.0):
+        steps.append(RandomContrast(*source.CONTRAST))
+    if tuple(source.SATURATION) != (1.0, 1.0):
+        steps.append(RandomSaturation(*source.SATURATION, source.FORMAT))
+    return steps
 
 
 def _build_resize_and_crop(cfg: CfgNode) -> list[T.Augmentation]:
@@ -76,7 +94,10 @@ def _check(source: CfgNode) -> None:
         _require(0 <= source[name].PROB <= 1, f"{name}.PROB", source[name].PROB, "a probability, in [0, 1]")
     kernel = source.BLUR.KERNEL
     _require(kernel > 0 and kernel % 2 == 1, "BLUR.KERNEL", kernel, "an odd number of pixels")
-    _check_range("BRIGHTNESS", source.BRIGHTNESS)
+    for name in ("BRIGHTNESS", "CONTRAST", "SATURATION"):
+        _check_range(name, source[name])
+    if tuple(source.SATURATION) != (1.0, 1.0):
+        _require(source.FORMAT in GRAY_OF, "FORMAT", source.FORMAT, f"{' or '.join(GRAY_OF)} with INPUT.SATURATION")
     _require(source.RANDOM_FLIP in FLIPS, "RANDOM_FLIP", source.RANDOM_FLIP, f"one of {', '.join(FLIPS)}")
     if source.CROP.ENABLED:
         _check_crop(source.CROP)

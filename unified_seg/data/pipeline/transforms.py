@@ -15,6 +15,8 @@ from detectron2.data import transforms as T
 VOID = 0
 # The most draws of a crop of which one category covers too much, as in Detectron2; the last one is then used.
 CROP_DRAWS = 10
+# OpenCV's conversions to gray: 0.299 R + 0.587 G + 0.114 B.
+GRAY_OF = {"BGR": cv2.COLOR_BGR2GRAY, "RGB": cv2.COLOR_RGB2GRAY}
 
 
 class Rotate(T.RotationTransform):
@@ -148,6 +150,45 @@ class RandomBrightness(T.Augmentation):
 def _multiply(image: np.ndarray, factor: float) -> np.ndarray:
     # Detectron2's blending makes a floating-point image, which takes ten times as long.
     return _restore_axes(cv2.addWeighted(image, factor, image, 0.0, 0.0), image)
+
+
+class RandomContrast(T.Augmentation):
+    """Multiplication of the difference from the mean of the image, over all channels, by a random factor."""
+
+    def __init__(self, low: float, high: float):
+        self.low = low
+        self.high = high
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        return T.ColorTransform(partial(_change_contrast, factor=np.random.uniform(self.low, self.high)))
+
+
+def _change_contrast(image: np.ndarray, factor: float) -> np.ndarray:
+    offset = (1.0 - factor) * float(image.mean())
+    return _restore_axes(cv2.addWeighted(image, factor, image, 0.0, offset), image)
+
+
+class RandomSaturation(T.Augmentation):
+    """Multiplication of the difference from the gray of each pixel by a random factor; 0 makes the image gray.
+
+    Args:
+        low, high: bounds of the factor.
+        image_format: "BGR" or "RGB".
+    """
+
+    def __init__(self, low: float, high: float, image_format: str):
+        self.low = low
+        self.high = high
+        self.to_gray = GRAY_OF[image_format]
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        factor = np.random.uniform(self.low, self.high)
+        return T.ColorTransform(partial(_change_saturation, factor=factor, to_gray=self.to_gray))
+
+
+def _change_saturation(image: np.ndarray, factor: float, to_gray: int) -> np.ndarray:
+    gray = cv2.cvtColor(cv2.cvtColor(image, to_gray), cv2.COLOR_GRAY2BGR)
+    return cv2.addWeighted(image, factor, gray, 1.0 - factor, 0.0)
 
 
 class GaussianBlur(T.Augmentation):
