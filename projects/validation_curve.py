@@ -54,7 +54,9 @@ def read_curve(folder: Path, metric: str) -> Curve:
     if not path.is_file():
         raise UserError(f"{path}: no such file; is this the folder of a training?")
     lines = list(read_lines(path))
-    if curve := {line["iteration"] + 1: line[metric] for line in lines if metric in line}:
+    # A line has the index of its step; that of the evaluation after the last step has the number of steps, and no loss.
+    numbers = [line["iteration"] + (line is not lines[-1] or "total_loss" in line) for line in lines]
+    if curve := {number: line[metric] for number, line in zip(numbers, lines) if metric in line}:
         return curve
     scores = sorted({name for line in lines if "eval_s" in line for name in line if "/" in name})
     known = ", ".join(scores[:12]) or "no scores: was TEST.EVAL_PERIOD 0?"

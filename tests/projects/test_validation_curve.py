@@ -42,6 +42,13 @@ def test_scores_stand_by_the_iterations_that_were_done(
     assert cv2.imread(str(picture)) is not None
 
 
+def test_the_evaluation_after_the_last_step_does_not_count_one_more(script: ModuleType, tmp_path: Path) -> None:
+    folder = write_metrics(tmp_path / "run", {20: 50.0})
+    with (folder / "metrics.json").open("a") as file:
+        file.write(json.dumps({"iteration": 60, "sem_seg/mIoU": 70.0, "eval_s": 1.0}) + "\n")
+    assert script.read_curve(folder, "sem_seg/mIoU") == {20: 50.0, 60: 70.0}
+
+
 def test_unknown_metrics_list_the_known_ones(script: ModuleType, tmp_path: Path) -> None:
     folder = write_metrics(tmp_path / "run", {40: 60.0})
     with pytest.raises(UserError, match="no sem_seg/PQ; there is sem_seg/mIoU"):
