@@ -62,7 +62,8 @@ def _build_color_changes(source: CfgNode) -> list[T.Augmentation]:
     if tuple(source.CONTRAST) != (1.0, 1.0):
         steps.append(RandomContrast(*source.CONTRAST))
     if tuple(source.SATURATION) != (1.0, 1.0):
-        steps.append(RandomSaturation(*source.SATURATION, image_format=source.FORMAT))
+        low, high = source.SATURATION
+        steps.append(RandomSaturation(low, high, source.FORMAT))
     return steps
 
 
