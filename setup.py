@@ -12,7 +12,7 @@ PACKAGES = (
     "unified_seg_files",
     "unified_seg_runtime",
 )
-CONFIGS = ("configs/**/*.yaml", "projects/*/configs/*.yaml", "projects/confusion_groups/toyscapes/groups.json")
+CONFIGS = ("configs/**/*.yaml", "projects/*/configs/*.yaml", "projects/confusion_groups/*/groups.json")
 
 
 class BuildWithConfigs(build_py):

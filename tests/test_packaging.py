@@ -38,7 +38,8 @@ def test_wheel_has_each_config_once_and_the_templates(wheel: Path) -> None:
     shipped = {name.removeprefix("unified_seg/shipped/") for name in names if name.startswith("unified_seg/shipped/")}
     expected = {path.relative_to(ROOT).as_posix() for path in ROOT.glob("configs/**/*.yaml")}
     expected |= {path.relative_to(ROOT).as_posix() for path in ROOT.glob("projects/*/configs/*.yaml")}
-    assert expected | {"projects/confusion_groups/toyscapes/groups.json"} == shipped
+    groups = {f"projects/confusion_groups/{data}/groups.json" for data in ("camvid", "toyscapes")}
+    assert expected | groups == shipped
     assert {"unified_seg/html_reports/base.html.j2", "unified_seg/html_reports/style.css"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "tools/", "projects/", "configs/"))]
 

@@ -93,11 +93,15 @@ def test_bounds_limit_the_groups(tmp_path, capsys) -> None:
     ]
 
 
-def test_published_groups_of_toyscapes_follow_from_their_matrix(tmp_path) -> None:
-    project = Path(__file__).parents[2] / "projects/confusion_groups/toyscapes"
+@pytest.mark.parametrize(
+    ("matrix", "limits"),
+    [("toyscapes/heldout_confusion.npz", ["--max-groups", "4"]), ("camvid/val_confusion.npz", [])],
+)
+def test_published_groups_follow_from_their_matrix(matrix, limits, tmp_path) -> None:
+    source = Path(__file__).parents[2] / "projects/confusion_groups" / matrix
     made = tmp_path / "groups.json"
-    main([str(project / "heldout_confusion.npz"), "--output", str(made), "--max-size", "4", "--max-groups", "4"])
-    assert made.read_text() == (project / "groups.json").read_text()
+    main([str(source), "--output", str(made), "--max-size", "4", *limits])
+    assert made.read_text() == source.with_name("groups.json").read_text()
 
 
 def test_the_picture_shows_the_evaluations_after_after(tmp_path, monkeypatch) -> None:
