@@ -4,6 +4,7 @@ Points are continuous: pixel (x, y) covers [x, x + 1) by [y, y + 1). New pixels 
 label maps. Random numbers come from numpy's global state, which Detectron2 seeds in each worker of a loader.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -136,59 +137,56 @@ class PadToSize(T.Augmentation):
         return Pad(left, top, missing_x - left, missing_y - top, width, height, pad_value=fill, seg_pad_value=VOID)
 
 
-class RandomBrightness(T.Augmentation):
-    """Multiplication of the image by a random factor; the result is clipped to bytes."""
-
-    def __init__(self, low: float, high: float):
-        self.low = low
-        self.high = high
-
-    def get_transform(self, image: np.ndarray) -> T.Transform:
-        return T.ColorTransform(partial(_multiply, factor=np.random.uniform(self.low, self.high)))
-
-
-def _multiply(image: np.ndarray, factor: float) -> np.ndarray:
-    # Detectron2's blending makes a floating-point image, which takes ten times as long.
-    return _restore_axes(cv2.addWeighted(image, factor, image, 0.0, 0.0), image)
-
-
-class RandomContrast(T.Augmentation):
-    """Multiplication of the difference from the mean of the image, over all channels, by a random factor."""
-
-    def __init__(self, low: float, high: float):
-        self.low = low
-        self.high = high
-
-    def get_transform(self, image: np.ndarray) -> T.Transform:
-        return T.ColorTransform(partial(_change_contrast, factor=np.random.uniform(self.low, self.high)))
-
-
-def _change_contrast(image: np.ndarray, factor: float) -> np.ndarray:
-    offset = (1.0 - factor) * float(image.mean())
-    return _restore_axes(cv2.addWeighted(image, factor, image, 0.0, offset), image)
-
-
-class RandomSaturation(T.Augmentation):
-    """Multiplication of the difference from the gray of each pixel by a random factor; 0 makes the image gray.
+class RandomColors(T.Augmentation, ABC):
+    """A change of the image's colors by a random factor; the result is clipped to bytes.
 
     Args:
-        low, high: bounds of the factor.
+        low, high: bounds of the factor; 1 changes nothing.
+    """
+
+    def __init__(self, low: float, high: float):
+        self.low = low
+        self.high = high
+
+    def get_transform(self, image: np.ndarray) -> T.Transform:
+        return T.ColorTransform(partial(self.change, factor=np.random.uniform(self.low, self.high)))
+
+    # Detectron2's blending makes a floating-point image, which takes ten times as long as OpenCV's.
+    @abstractmethod
+    def change(self, image: np.ndarray, factor: float) -> np.ndarray:
+        """Return the image with changed colors."""
+
+
+class RandomBrightness(RandomColors):
+    """Multiplication of the image."""
+
+    def change(self, image: np.ndarray, factor: float) -> np.ndarray:
+        return _restore_axes(cv2.addWeighted(image, factor, image, 0.0, 0.0), image)
+
+
+class RandomContrast(RandomColors):
+    """Multiplication of the difference from the mean of the image, over all channels."""
+
+    def change(self, image: np.ndarray, factor: float) -> np.ndarray:
+        offset = (1.0 - factor) * float(image.mean())
+        return _restore_axes(cv2.addWeighted(image, factor, image, 0.0, offset), image)
+
+
+class RandomSaturation(RandomColors):
+    """Multiplication of the difference from the gray of each pixel.
+
+    Args:
+        low, high: see the base class.
         image_format: "BGR" or "RGB".
     """
 
     def __init__(self, low: float, high: float, image_format: str):
-        self.low = low
-        self.high = high
+        super().__init__(low, high)
         self.to_gray = GRAY_OF[image_format]
 
-    def get_transform(self, image: np.ndarray) -> T.Transform:
-        factor = np.random.uniform(self.low, self.high)
-        return T.ColorTransform(partial(_change_saturation, factor=factor, to_gray=self.to_gray))
-
-
-def _change_saturation(image: np.ndarray, factor: float, to_gray: int) -> np.ndarray:
-    gray = cv2.cvtColor(cv2.cvtColor(image, to_gray), cv2.COLOR_GRAY2BGR)
-    return cv2.addWeighted(image, factor, gray, 1.0 - factor, 0.0)
+    def change(self, image: np.ndarray, factor: float) -> np.ndarray:
+        gray = cv2.cvtColor(cv2.cvtColor(image, self.to_gray), cv2.COLOR_GRAY2BGR)
+        return cv2.addWeighted(image, factor, gray, 1.0 - factor, 0.0)
 
 
 class GaussianBlur(T.Augmentation):
