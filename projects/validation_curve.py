@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from tabulate import tabulate
 
 from unified_seg.errors import UserError
-from unified_seg.training.lifecycle.metrics_file import METRICS_FILE, read_lines
+from unified_seg.training.lifecycle.metrics_file import EVALUATION_SECONDS, METRICS_FILE, read_lines
 from unified_seg_cli import ToolParser, run_tool
 
 Curve = dict[int, float]
@@ -58,7 +58,7 @@ def read_curve(folder: Path, metric: str) -> Curve:
     numbers = [line["iteration"] + (line is not lines[-1] or "total_loss" in line) for line in lines]
     if curve := {number: line[metric] for number, line in zip(numbers, lines) if metric in line}:
         return curve
-    scores = sorted({name for line in lines if "eval_s" in line for name in line if "/" in name})
+    scores = sorted({name for line in lines if EVALUATION_SECONDS in line for name in line if "/" in name})
     known = ", ".join(scores[:12]) or "no scores: was TEST.EVAL_PERIOD 0?"
     raise UserError(f"{path}: no {metric}; there is {known}")
 
