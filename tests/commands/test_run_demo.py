@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 
 def run_without_imports(command: list[str], stdout: TextIO) -> CompletedProcess[str]:
     """Run a script as `subprocess.run` does, in a process that has imported PyTorch already."""
-    assert command[:4] == [sys.executable, "-m", "unified_seg_cli", "train"]
-    done = run_script(ROOT / "tools/train_net.py", *command[4:])
+    assert command[:3] == [sys.executable, "-m", "unified_seg_cli"] and command[3] in ("train", "eval")
+    done = run_script(ROOT / "tools/train_net.py", *(["--eval-only"] if command[3] == "eval" else []), *command[4:])
     stdout.write(done.stdout)
     sys.stderr.write(done.stderr)
     return done
@@ -49,6 +49,17 @@ def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
     assert min(cv2.imread(str(pictures[0])).shape[:2]) > 200
 
 
+def test_several_scales_are_evaluated_after_the_training(run, tmp_path):
+    scales = ["TEST.AUG.ENABLED", "True", "TEST.AUG.SCALES", "[1.0, 1.5]"]
+    run("--train", "4", "--val", "2", "SOLVER.MAX_ITER", "2", *to_overrides(TINY), *scales)
+    scores = json.loads((tmp_path / "out/results.json").read_text())
+    assert scores["train_s"] > 0
+    evaluated = json.loads((tmp_path / "out/inference/results.json").read_text())
+    (tasks,) = evaluated["results"].values()
+    assert scores["mIoU"] == tasks["sem_seg"]["mIoU"]
+    assert (tmp_path / "out/eval.txt").exists()
+
+
 def test_missing_photographs_are_named_before_the_training(run, tmp_path, forget_datasets):
     (tmp_path / "classes.yaml").write_text("- sky\n- road\n")
     folders = {"IMAGES": str(tmp_path / "camvid"), "SEMANTIC": str(tmp_path / "camvidannot")}
@@ -66,6 +77,6 @@ def test_a_wrong_key_is_named_before_anything_is_made(run, tmp_path):
 
 
 def test_a_training_that_fails_shows_why(run, capfd):
-    with pytest.raises(SystemExit, match=r"the training failed, see .*train_net\.txt"):
+    with pytest.raises(SystemExit, match=r"unified-seg train failed, see .*train_net\.txt"):
         run("--train", "4", "--val", "2", "MODEL.SEM_SEG_HEAD.NAME", "NoHead")
     assert "MODEL.SEM_SEG_HEAD.NAME: unknown semantic head 'NoHead'" in capfd.readouterr().err

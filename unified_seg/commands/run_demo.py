@@ -15,6 +15,7 @@ from tqdm import tqdm
 from toyscapes import generate
 from unified_seg import load_config
 from unified_seg.config import COMPACT
+from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.resolve import resolve_config
@@ -48,38 +49,40 @@ def run(args: argparse.Namespace) -> None:
         print(f"1/3 data: {', '.join(f'{count} images of {name}' for name, count in images.items())}", flush=True)
     print(f"2/3 training and evaluation ({cfg.SOLVER.MAX_ITER} steps; log: {args.output / 'log.txt'})", flush=True)
     train(config, overrides, args.output)
-    print("3/3 pictures", flush=True)
-    cfg = load_config(config, [*overrides, "MODEL.WEIGHTS", str(args.output / "model_final.pth")], defaults=COMPACT)
-    pictures = draw(cfg, args.output / "pictures")
-
+    overrides += ["MODEL.WEIGHTS", str(args.output / FINAL_WEIGHTS)]
+    if cfg.TEST.AUG.ENABLED:
+        print("    evaluation with TEST.AUG", flush=True)
+        run_command("eval", config, overrides, args.output / "eval.txt")
     summary = summarize(args.output)
+    write_json(args.output / "results.json", summary)
+    print("3/3 pictures", flush=True)
+    pictures = draw(load_config(config, overrides, defaults=COMPACT), args.output / "pictures")
     print(tabulate([{k: v for k, v in summary.items() if k != "versions"}], headers="keys", floatfmt=".1f"))
     print("\n".join(["", "pictures:", *(f"  {path}" for path in pictures), f"scores: {args.output / 'results.json'}"]))
 
 
 def train(config: str | Path, overrides: list[str], output: Path) -> None:
-    """Run the training command of a user, with its output in a file and its progress bars on the screen.
+    """Train, with a last evaluation that leaves TEST.AUG out.
 
     Raises:
-        UserError: the training failed; the message has the end of its output.
+        UserError: see `run_command`.
     """
     prepare_output_folder(output)
-    command = [
-        sys.executable,
-        "-m",
-        "unified_seg_cli",
-        "train",
-        "--config-file",
-        str(config),
-        "--set-aside",
-        *overrides,
-    ]
-    log = output / "train_net.txt"
+    run_command("train", config, ["--set-aside", *overrides], output / "train_net.txt")
+
+
+def run_command(name: str, config: str | Path, arguments: list[str], log: Path) -> None:
+    """Run a command of a user, with its output in a file and its progress bars on the screen.
+
+    Raises:
+        UserError: it failed; the message has the end of its output.
+    """
+    command = [sys.executable, "-m", "unified_seg_cli", name, "--config-file", str(config), *arguments]
     with log.open("w") as file:
         result = subprocess.run(command, stdout=file)
     if result.returncode:
         with log.open() as file:
-            raise UserError(f"the training failed, see {log}:\n{''.join(deque(file, maxlen=20))}")
+            raise UserError(f"unified-seg {name} failed, see {log}:\n{''.join(deque(file, maxlen=20))}")
 
 
 def draw(cfg: Any, folder: Path) -> list[Path]:
@@ -98,10 +101,8 @@ def draw(cfg: Any, folder: Path) -> list[Path]:
 
 
 def summarize(output: Path) -> dict[str, Any]:
-    """Return and write to results.json the scores in percent, the times in seconds, and the versions of packages."""
+    """Return the scores of the last evaluation in percent, the times in seconds, and the versions of packages."""
     evaluation = json.loads((output / "inference" / "results.json").read_text())
     (tasks,) = evaluation["results"].values()
     summary = {name: tasks[task][metric] for name, (task, metric) in SCORES.items() if task in tasks}
-    summary |= {key: evaluation[key] for key in ("train_s", "eval_s", "versions")}
-    write_json(output / "results.json", summary)
-    return summary
+    return summary | {key: evaluation[key] for key in ("train_s", "eval_s", "versions")}
