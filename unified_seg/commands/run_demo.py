@@ -48,27 +48,19 @@ def run(args: argparse.Namespace) -> None:
         images = {name: len(DatasetCatalog.get(name)) for name in (*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST)}
         print(f"1/3 data: {', '.join(f'{count} images of {name}' for name, count in images.items())}", flush=True)
     print(f"2/3 training and evaluation ({cfg.SOLVER.MAX_ITER} steps; log: {args.output / 'log.txt'})", flush=True)
-    train(config, overrides, args.output)
-    overrides += ["MODEL.WEIGHTS", str(args.output / FINAL_WEIGHTS)]
+    prepare_output_folder(args.output)
+    run_command("train", config, ["--set-aside", *overrides], args.output / "train_net.txt")
+    trained = [*overrides, "MODEL.WEIGHTS", str(args.output / FINAL_WEIGHTS)]
     if cfg.TEST.AUG.ENABLED:
+        # The last evaluation of a training leaves it out.
         print("    evaluation with TEST.AUG", flush=True)
-        run_command("eval", config, overrides, args.output / "eval.txt")
+        run_command("eval", config, trained, args.output / "eval.txt")
     summary = summarize(args.output)
     write_json(args.output / "results.json", summary)
     print("3/3 pictures", flush=True)
-    pictures = draw(load_config(config, overrides, defaults=COMPACT), args.output / "pictures")
+    pictures = draw(load_config(config, trained, defaults=COMPACT), args.output / "pictures")
     print(tabulate([{k: v for k, v in summary.items() if k != "versions"}], headers="keys", floatfmt=".1f"))
     print("\n".join(["", "pictures:", *(f"  {path}" for path in pictures), f"scores: {args.output / 'results.json'}"]))
-
-
-def train(config: str | Path, overrides: list[str], output: Path) -> None:
-    """Train, with a last evaluation that leaves TEST.AUG out.
-
-    Raises:
-        UserError: see `run_command`.
-    """
-    prepare_output_folder(output)
-    run_command("train", config, ["--set-aside", *overrides], output / "train_net.txt")
 
 
 def run_command(name: str, config: str | Path, arguments: list[str], log: Path) -> None:
