@@ -12,7 +12,7 @@ from chain_model import PARTS, chain_config
 from detectron2.config import CfgNode
 from example_heads import remove_outside_keys
 
-from unified_seg.config import ConfigError, dump_config, load_config
+from unified_seg.config import ConfigError, dump_config, load_config, replace_values
 from unified_seg.data.resolve import resolve_config, resolve_stages
 from unified_seg.training.lifecycle.best_score import BestCheckpoint
 from unified_seg.training.resume import check_resume
@@ -276,6 +276,7 @@ def staged(tiny_config: CfgNode) -> CfgNode:
     cfg = chain_config(tiny_config)
     cfg.DATASETS.CHECK_LABELS, cfg.DATASETS.TEST, cfg.SOLVER.BASE_LR = False, (), 0.05
     cfg.SOLVER.STAGES = list(PARTS)
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER = 0.5
     for part in PARTS:
         parts = ["backbone", "sem_seg_head.base"] if part == "base" else [f"sem_seg_head.{part}"]
         cfg.STAGES[part] = CfgNode({"SOLVER": {"MAX_ITER": 4, "TRAIN_PARTS": parts}})
@@ -284,8 +285,9 @@ def staged(tiny_config: CfgNode) -> CfgNode:
     last = {"base": ("model_final.pth", 3), "second": ("model_0000001.pth", 1)}
     for stage in resolve_stages(run_config)[:2]:
         checkpoint, iteration = last[stage.name]
+        weighted = replace_values(stage.config, {"MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS": [2.0, 0.5]})
         # The folder of the run was moved since.
-        text = dump_config(stage.config).replace(cfg.OUTPUT_DIR, "moved")
+        text = dump_config(weighted).replace(cfg.OUTPUT_DIR, "moved")
         folder = output / stage.name
         folder.mkdir(parents=True)
         torch.save({"model": {}, "iteration": iteration, "trainer": {"config": text}}, folder / checkpoint)

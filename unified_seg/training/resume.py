@@ -38,6 +38,7 @@ FIXED_KEYS = {
 MAX_CONFIG_BYTES = 4_000_000
 # Keys whose values may follow from the length of the run.
 AUTO_KEYS = ("SOLVER.WARMUP_ITERS", "TEST.EVAL_PERIOD", "VIS_PERIOD")
+CLASS_WEIGHTS = "MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS"
 # Keys that have no effect on a complete training, which is only evaluated again.
 TRAINING_KEYS = ("SOLVER.", "MODEL_EMA.", "DATASETS.TRAIN")
 
@@ -150,21 +151,23 @@ def _find_progress(
     # Checkpoints of earlier versions have no config.
     earlier = saved or (before[stage.name].config if stage.name in before else stage.config)
     now = DefaultTrainer.auto_scale_workers(stage.config, comm.get_world_size()) if saved else stage.config
-    changes = [change for change in find_changes(earlier, now) if not _is_no_choice(change)]
+    changes = [change for change in find_changes(earlier, now) if not _is_no_choice(change, earlier)]
     if number:
         changes = [change for change in changes if not _is_result_of(stages[number - 1], change)]
     is_complete = iterations == stage.config.SOLVER.MAX_ITER if is_last else is_final(found)
     return _Progress(stage, checkpoint, iterations, is_complete, changes)
 
 
-def _is_no_choice(change: Change) -> bool:
-    """Return whether a change is none of the user's.
+def _is_no_choice(change: Change, earlier: CfgNode) -> bool:
+    """Return whether a change from the earlier config is none of the user's.
 
-    It is that of a folder that was moved, of the range of values that was found, or of a key that follows from the
-    length of the run.
+    It is that of a folder that was moved, of the range of values or the weights of classes that were found in the
+    training images, or of a key that follows from the length of the run.
     """
     if change.key in AUTO_KEYS and AUTO in (change.before, change.now):
         return True
+    if change.key == CLASS_WEIGHTS:
+        return not change.now and bool(get_value(earlier, "MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER"))
     return change.key == "OUTPUT_DIR" or (change.key == "INPUT.DEFAULT_VALUE_RANGE" and not change.now)
 
 
