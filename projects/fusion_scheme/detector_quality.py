@@ -31,7 +31,7 @@ from unified_seg.config import CfgNode, ConfigError
 from unified_seg.data.io.text_files import write_json
 from unified_seg.inference.images import make_writable
 from unified_seg.training.run import evaluate
-from unified_seg.training.trainer import get_results_file
+from unified_seg.training.test_sets import get_results_file
 from unified_seg_cli import run_tool
 
 HELDOUT = "unified_toyscapes_heldout"  # for choices, which are never made on val

@@ -15,7 +15,6 @@ from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
 from detectron2.utils.events import CommonMetricPrinter, EventWriter
-from detectron2.utils.logger import log_first_n
 from torch import nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
@@ -27,24 +26,15 @@ from unified_seg.data.pipeline.class_weights import set_class_weights
 from unified_seg.data.pipeline.loaders import build_test_loader, build_train_loader, get_unreadable_list
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.checks import check_datasets
-from unified_seg.evaluation import (
-    IndependentEvaluators,
-    add_to_results,
-    build_evaluators,
-    describe_undefined,
-    list_tasks,
-    print_results,
-    save_results,
-)
+from unified_seg.evaluation import add_to_results, build_evaluators, list_tasks
 from unified_seg.hints import format_hint
 from unified_seg.html_reports.evaluation.evaluated_config import report_evaluation
-from unified_seg.inference.dataset_evaluation import evaluate_on_dataset
 from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
 from unified_seg.training.console.plan import describe_plan
-from unified_seg.training.console.progress import Progress, is_in_training, show_next_step
+from unified_seg.training.console.progress import Progress, show_next_step
 from unified_seg.training.hooks import Evaluation, MetricsWriter, PictureSamples, leave_out_nan
 from unified_seg.training.lifecycle.best_metric import check_metric
 from unified_seg.training.lifecycle.best_score import BestCheckpoint, EarlyStopping, find_metric
@@ -57,6 +47,7 @@ from unified_seg.training.lifecycle.schedule import resolve_schedule
 from unified_seg.training.lifecycle.signals import StopSignals
 from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, check_solver
 from unified_seg.training.step import StepTrainer, get_autocast_dtype, unwrap
+from unified_seg.training.test_sets import evaluate_on_test_sets, get_results_file
 from unified_seg.training.writers import build_writers, check_writers
 
 logger = logging.getLogger(__name__)
@@ -332,33 +323,15 @@ class Trainer(TrainingLoop):
         if evaluators is not None and not isinstance(evaluators, list):
             evaluators = [evaluators]
         broadcast_buffers(model)
-        results: OrderedDict[str, Any] = OrderedDict()
-        notes: dict[str, list[str]] = {}
-        failures: list[str] = []
-        start = time.perf_counter()
-        for index, name in enumerate(cfg.DATASETS.TEST):
-            loader = cls.build_test_loader(cfg, name)
-            evaluator = evaluators[index] if evaluators else cls.build_evaluator(cfg, name)
-            results[name] = evaluate_on_dataset(
-                model,
-                loader,
-                evaluator,
-                at_once=cfg.TEST.IMAGES_AT_ONCE,
-                title=f"evaluating {name}",
-                show_progress=comm.is_main_process(),
+        test_sets = (
+            (
+                name,
+                cls.build_test_loader(cfg, name),
+                evaluators[number] if evaluators else cls.build_evaluator(cfg, name),
             )
-            if isinstance(evaluator, IndependentEvaluators):
-                notes[name] = evaluator.notes
-                failures += [f"{name}: {failure}" for failure in evaluator.failures]
-        if comm.is_main_process() and results:
-            for name, tasks in results.items():
-                if undefined := describe_undefined(tasks):
-                    notes.setdefault(name, []).append(undefined)
-                    log_first_n(logging.WARNING, f"{name}: {undefined}", key="message")
-            print_results(results, notes, brief=is_in_training(cfg))
-            save_results(get_results_file(cfg), results, eval_s=time.perf_counter() - start, weights=cfg.MODEL.WEIGHTS)
-            logger.info(f"Scores are in {get_results_file(cfg).parent}, by data set with their confusion matrices")
-        return next(iter(results.values())) if len(results) == 1 else results, failures
+            for number, name in enumerate(cfg.DATASETS.TEST)
+        )
+        return evaluate_on_test_sets(cfg, model, test_sets)
 
 
 def get_required_weights(cfg: CfgNode, model: nn.Module) -> list[str]:
@@ -366,8 +339,3 @@ def get_required_weights(cfg: CfgNode, model: nn.Module) -> list[str]:
     if cfg.MODEL.UNIFIED.ALLOW_RANDOM_FROZEN or not isinstance(model, FreezableModel):
         return []
     return model.required_weights()
-
-
-def get_results_file(cfg: CfgNode) -> Path:
-    """Return the file of a run's evaluation results."""
-    return Path(cfg.OUTPUT_DIR) / "inference" / "results.json"
