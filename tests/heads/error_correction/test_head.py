@@ -122,6 +122,19 @@ def test_detail_loss_counts_the_configured_pixels(learn: str) -> None:
         assert losses[counted].min() >= losses[~counted & valid].max()
 
 
+def test_weights_of_classes_count_in_the_detail_branch_too(tiny_config: CfgNode) -> None:
+    cfg = wrap(tiny_config, "ErrorCorrectionHead", "ASPRefinementHead")
+    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.DETAIL_FEATURES = LOWS
+    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.LEARN = "all"
+    last = cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES - 1
+    cfg.MODEL.SEM_SEG_HEAD.LOSS.CLASS_WEIGHTS = [0.0] * last + [1.0]
+    wrapper = build_semantic_head(cfg, SHAPES)
+    prediction = wrapper.predict(make_inputs())
+    without = make_targets().masked_fill(make_targets() == last, 0)
+    assert wrapper.losses(prediction, without)["loss_detail"] == 0
+    assert wrapper.losses(prediction, torch.full_like(without, last))["loss_detail"] > 0
+
+
 @pytest.mark.parametrize("learn", ["errors", "all", "hardest"])
 def test_losses_without_gradients_are_those_of_training(learn: str) -> None:
     wrapper, inputs = build(learn=learn), make_inputs(height=256, width=512)

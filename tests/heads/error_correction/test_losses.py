@@ -16,8 +16,9 @@ from unified_seg.heads.error_correction.losses import (
     error_loss,
     find_errors,
     mask_hardest_pixels,
-    masked_cross_entropy,
+    masked_loss,
 )
+from unified_seg.heads.weighted_loss import WeightedCrossEntropy
 
 IGNORE = 255
 
@@ -193,8 +194,8 @@ def test_half_precision_is_computed_in_float32(dtype: torch.dtype) -> None:
     for loss, exact in (
         (error_loss(halves[:, 0], found), error_loss(halves[:, 0].float(), found)),
         (
-            masked_cross_entropy(halves, targets, mask, IGNORE),
-            masked_cross_entropy(halves.float(), targets, mask, IGNORE),
+            masked_loss(halves, targets, mask, IGNORE),
+            masked_loss(halves.float(), targets, mask, IGNORE),
         ),
     ):
         assert loss.dtype == torch.float32 and loss.isfinite() and torch.equal(loss, exact)
@@ -207,7 +208,18 @@ def test_masked_loss_matches_a_hand_computed_one() -> None:
     logits[0, 1, 0, 1] = 1.0
     targets, mask = torch.tensor([[[2, 1, 0, IGNORE]]]), torch.tensor([[[True, True, False, True]]])
     expected = (math.log(3) + math.log(1 + 2 / math.e)) / 2
-    assert masked_cross_entropy(logits, targets, mask, IGNORE).item() == pytest.approx(expected)
+    assert masked_loss(logits, targets, mask, IGNORE).item() == pytest.approx(expected)
+
+
+def test_masked_loss_weighs_classes_as_another_loss_does() -> None:
+    # The same pixels: log 3 of class 2 with weight 3, log(1 + 2 / e) of class 1 with weight 1.
+    logits = torch.zeros(1, 3, 1, 4)
+    logits[0, 1, 0, 1] = 1.0
+    targets, mask = torch.tensor([[[2, 1, 0, IGNORE]]]), torch.tensor([[[True, True, False, True]]])
+    expected = (3 * math.log(3) + math.log(1 + 2 / math.e)) / 4
+    weighted = WeightedCrossEntropy(class_weights=[9.0, 1.0, 3.0])
+    assert masked_loss(logits, targets, mask, IGNORE, weighted).item() == pytest.approx(expected)
+    assert masked_loss(logits, targets, ~mask & (targets == IGNORE), IGNORE, weighted).item() == 0
 
 
 def equation_3(logits: Tensor, targets: Tensor, mask: Tensor) -> float:
@@ -225,7 +237,7 @@ def equation_3(logits: Tensor, targets: Tensor, mask: Tensor) -> float:
 def test_masked_loss_and_gradient_equal_equation_3(seed: int, share: float) -> None:
     logits, targets = make_example(seed, size=(2, 3))
     mask = torch.rand(targets.shape, generator=torch.Generator().manual_seed(seed)) < share
-    loss = masked_cross_entropy(logits.requires_grad_(), targets, mask, IGNORE)
+    loss = masked_loss(logits.requires_grad_(), targets, mask, IGNORE)
     loss.backward()
     exact = logits.detach().double()
     assert loss.item() == pytest.approx(equation_3(exact, targets, mask), rel=1e-5, abs=1e-6)
@@ -239,7 +251,7 @@ def test_masked_loss_without_pixels_is_zero() -> None:
     logits.requires_grad_()
     everything = torch.ones_like(targets, dtype=torch.bool)
     for mask, labels in ((~everything, targets), (everything, torch.full_like(targets, IGNORE))):
-        loss = masked_cross_entropy(logits, labels, mask, IGNORE)
+        loss = masked_loss(logits, labels, mask, IGNORE)
         (gradient,) = torch.autograd.grad(loss, logits)
         assert loss.item() == 0.0 and not gradient.any()
 
@@ -249,9 +261,9 @@ def test_logits_outside_the_mask_change_nothing() -> None:
     targets[targets == IGNORE] = 0
     mask = torch.zeros_like(targets, dtype=torch.bool)
     mask[0, 0, 0] = True
-    clean = masked_cross_entropy(logits, targets, mask, IGNORE)
+    clean = masked_loss(logits, targets, mask, IGNORE)
     logits[0, :, 1], logits[1, 0], logits[1, 1] = float("nan"), float("inf"), -float("inf")
-    loss = masked_cross_entropy(logits.requires_grad_(), targets, mask, IGNORE)
+    loss = masked_loss(logits.requires_grad_(), targets, mask, IGNORE)
     loss.backward()
     assert torch.equal(loss, clean)
     assert logits.grad.isfinite().all() and logits.grad.count_nonzero() == 3

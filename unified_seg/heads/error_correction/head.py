@@ -25,7 +25,7 @@ from unified_seg.heads.error_correction.losses import (
     error_loss,
     find_errors,
     mask_hardest_pixels,
-    masked_cross_entropy,
+    masked_loss,
     weigh_correct_pixels,
 )
 from unified_seg.heads.error_correction.scores import format_scores
@@ -50,7 +50,8 @@ class ErrorCorrectionHead(WrapperHead):
     """A head that predicts where its base head is wrong, classifies these pixels again, and joins both predictions.
 
     Neither branch changes the base head: they read its prediction, and the backbone's features, without gradients. A
-    frozen part has no loss.
+    frozen part has no loss. The detail branch learns the classes by `pixel_loss`, as a base head does; in the paper
+    both are cross-entropy.
 
     Args:
         base: the base head; it must have a context.
@@ -71,6 +72,7 @@ class ErrorCorrectionHead(WrapperHead):
         ValueError: a value out of its range, features that do not fit, or a base head without a context.
     """
 
+    compares_logits: ClassVar[bool] = True
     config_node: ClassVar[str] = "ERROR_CORRECTION"
     own_parts: ClassVar[tuple[str, ...]] = ("error_branch", "detail_branch")
     earlier_prediction = EarlierPrediction("uncorrected", "correction")
@@ -199,7 +201,8 @@ class ErrorCorrectionHead(WrapperHead):
         if detail is not None and needs_loss(detail):
             detail = upsample_to(detail.float(), like=targets)
             mask = self._mask_training_pixels(detail, error, base, targets)
-            losses["loss_detail"] = masked_cross_entropy(detail, targets, mask, self.ignore_value) * self.loss_weight
+            loss = masked_loss(detail, targets, mask, self.ignore_value, self.pixel_loss)
+            losses["loss_detail"] = loss * self.loss_weight
         return losses
 
     def logit_maps(self, prediction: WrapperPrediction) -> dict[str, Tensor]:

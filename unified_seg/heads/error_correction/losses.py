@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.ops.losses import global_mean
+from unified_seg.heads.pixel_loss import PixelLoss
+from unified_seg.ops.losses import global_mean, mean_cross_entropy
 
 
 class ErrorMap(NamedTuple):
@@ -75,14 +76,17 @@ def error_loss(error_logits: Tensor, error_map: ErrorMap, hard_weight: float = 1
     return global_mean(total, valid.sum())
 
 
-def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor, ignore_value: int) -> Tensor:
-    """Return the mean cross-entropy of the valid pixels in a mask, over the global batch (equation 3).
+def masked_loss(
+    logits: Tensor, targets: Tensor, mask: Tensor, ignore_value: int, pixel_loss: PixelLoss = mean_cross_entropy
+) -> Tensor:
+    """Return the loss of the valid pixels in a mask, over the global batch; with cross-entropy this is equation 3.
 
     Args:
         logits: (N, K, H, W), any float type; computed in float32.
         targets: (N, H, W) int64, classes or `ignore_value`.
         mask: (N, H, W) bool.
         ignore_value: the label of pixels without a class.
+        pixel_loss: compares the logits of these pixels with their targets.
 
     Returns:
         A scalar; 0 with a zero gradient if there is no such pixel. All other pixels have a zero gradient, whatever
@@ -91,13 +95,11 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor, ignore_v
     chosen = mask & (targets != ignore_value)
     if logits.device.type == "cpu":
         # The mask has few pixels as a rule, and the softmax of the others is not needed.
-        total = F.cross_entropy(logits.movedim(1, -1)[chosen].float(), targets[chosen], reduction="sum")
-    else:
-        # Faster than to wait for the number of pixels.
-        finite = logits.float().masked_fill(~chosen[:, None], 0)
-        labels = torch.where(chosen, targets, ignore_value)
-        total = F.cross_entropy(finite, labels, ignore_index=ignore_value, reduction="sum")
-    return global_mean(total, chosen.sum())
+        pixels = logits.movedim(1, -1)[chosen].float()
+        return pixel_loss(pixels.T[None, :, :, None], targets[chosen][None, :, None], ignore_value)
+    # Faster than to wait for the number of pixels.
+    finite = logits.float().masked_fill(~chosen[:, None], 0)
+    return pixel_loss(finite, torch.where(chosen, targets, ignore_value), ignore_value)
 
 
 @torch.no_grad()
