@@ -27,6 +27,7 @@ class Description:
         precision: of its numbers, such as "float32".
         channels: of the input, "BGR", "RGB", "L", or others, whose images are given as arrays.
         num_channels: C.
+        percentiles: of each image, that become 0 and 255, see `stretch_contrast`; None: images stay as they are.
         min_size, max_size: an image is resized so that its shorter side has `min_size` pixels and its longer side at
             most `max_size`; a `min_size` of 0 keeps its size.
         size: height and width of the input, to fit into which an image is resized instead; None if they are open.
@@ -45,6 +46,7 @@ class Description:
     precision: str
     channels: str
     num_channels: int
+    percentiles: tuple[float, float] | None
     min_size: int
     max_size: int
     size: tuple[int, int] | None
@@ -72,6 +74,7 @@ class Description:
 
 CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "size": lambda value: value is None or _is_pair(value),
+    "percentiles": lambda value: value is None or _is_increasing(value),
     "outputs": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
     "classes": lambda value: isinstance(value, list) and all(isinstance(each, dict) for each in value),
     "fusion_options": lambda value: isinstance(value, dict),
@@ -99,8 +102,8 @@ def read_description(folder: str | Path) -> Description:
             raise FolderError(f"{folder / DESCRIPTION}: {name}: unexpected value {values[name]!r:.80}")
     if values["graph"] not in names:
         raise FolderError(f"{folder / DESCRIPTION}: graph: {values['graph']!r} is not a file of the folder")
-    size = values["size"]
-    return Description(**{**values, "size": size and (size[0], size[1])})
+    pairs = {name: values[name] and tuple(values[name]) for name in ("size", "percentiles")}
+    return Description(**{**values, **pairs})
 
 
 def check_files(folder: Path) -> list[str]:
@@ -132,3 +135,8 @@ def _read_json(path: Path) -> Any:
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(isinstance(side, int) and side > 0 for side in value)
+
+
+def _is_increasing(value: Any) -> bool:
+    is_pair = isinstance(value, list) and len(value) == 2 and all(isinstance(each, (int, float)) for each in value)
+    return is_pair and 0 <= value[0] < value[1] <= 100

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from unified_seg_arrays.stretch import stretch_contrast
 from unified_seg_files import read_bytes
 from unified_seg_runtime.folder import Description
 
 # Of pictures with three channels, which callers have as RGB.
 COLORS = ("BGR", "RGB")
+# Of channels that have nothing in common.
+BANDS = "BANDS"
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 MAX_PIXELS = 89_478_485
 
@@ -44,12 +47,19 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise ImageError(f"not a readable image: {error}") from None
 
 
-def to_channels(image: np.ndarray, form: Description) -> np.ndarray:
-    """Return an image (H, W, 3) RGB, (H, W) gray or (H, W, C) in the channels of the model.
+def to_input(image: np.ndarray, form: Description) -> np.ndarray:
+    """Return an image (H, W, 3) RGB, (H, W) gray or (H, W, C) in the channels and with the contrast of the model.
 
     Raises:
         ImageError: not uint8, or another number of channels than the model reads.
     """
+    image = _to_channels(image, form)
+    if form.percentiles is None:
+        return image
+    return stretch_contrast(image, form.percentiles, by_channel=form.channels == BANDS)
+
+
+def _to_channels(image: np.ndarray, form: Description) -> np.ndarray:
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
         raise ImageError(f"an image must be (H, W, C) or (H, W) uint8, got {image.dtype} {image.shape}")
     if image.ndim == 3 and image.shape[2] == 3 and form.channels in COLORS:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from unified_seg_runtime.folder import FolderError, read_description
-from unified_seg_runtime.images import ImageError, make_batch, resize_to_form, to_channels
+from unified_seg_runtime.images import ImageError, make_batch, resize_to_form, to_input
 from unified_seg_runtime.postprocessing import finish
 from unified_seg_runtime.results import Prediction
 
@@ -53,7 +53,7 @@ class Predictor:
         """
         if not 0 < len(images) <= self.form.batch:
             raise ImageError(f"the graph takes 1 to {self.form.batch} images at once, got {len(images)}")
-        inputs = [resize_to_form(to_channels(image, self.form), self.form) for image in images]
+        inputs = [resize_to_form(to_input(image, self.form), self.form) for image in images]
         results = self.network(*make_batch(inputs, self.form))
         return [
             finish(results, index, _get_size(resized), _get_size(image), self.form, self.classes)

@@ -29,7 +29,11 @@ def make_named(*sizes: tuple[int, int]) -> list[tuple[str, np.ndarray]]:
 
 
 @pytest.mark.end_to_end
-def test_folder_predicts_what_the_model_predicts(tiny_config: CfgNode, tmp_path: Path) -> None:
+@pytest.mark.parametrize("percentiles", [[], [10.0, 90.0]])
+def test_folder_predicts_what_the_model_predicts(
+    tiny_config: CfgNode, tmp_path: Path, percentiles: list[float]
+) -> None:
+    tiny_config.INPUT.STRETCH_PERCENTILES = percentiles
     predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
     output, images = tmp_path / "exported", make_named((64, 128), (50, 70))
     found = export_model(predictor, cfg, output, images)

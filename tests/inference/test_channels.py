@@ -86,3 +86,18 @@ def test_prediction_takes_the_range_of_the_training(
     cv2.imwrite(str(tmp_path / "dark.png"), dark)
     assert np.array_equal(predictor.read(tmp_path / "dark.png")[..., 0], dark >> expected)
     assert np.array_equal(read_image(tmp_path / "dark.png")[..., 0], dark >> 2)
+
+
+@pytest.mark.parametrize(("format", "channels"), [("RGB", 3), ("L", 1)])
+def test_the_contrast_of_files_and_arrays_is_stretched_alike(
+    tiny_config: CfgNode, tmp_path: Path, format: str, channels: int
+) -> None:
+    tiny_config.INPUT.STRETCH_PERCENTILES = [2.0, 98.0]
+    predictor = make_predictor(tiny_config, tmp_path, format, channels)
+    dark = RNG.integers(0, 40, (*SIZE, channels), dtype=np.uint8).repeat(3 // channels, axis=2)
+    cv2.imwrite(str(tmp_path / "dark.png"), dark)
+    image = predictor.read(tmp_path / "dark.png")
+    assert image.max() == 255
+    expected = predictor(image)["sem_seg_labels"]
+    for same in (dark, 5 * dark + 20):
+        assert torch.equal(predictor(same)["sem_seg_labels"], expected)

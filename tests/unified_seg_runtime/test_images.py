@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from unified_seg_arrays.stretch import stretch_contrast
 from unified_seg_runtime import Description, ImageError, decode_image, read_image
-from unified_seg_runtime.images import find_input_size, make_batch, resize_to_form, to_channels
+from unified_seg_runtime.images import find_input_size, make_batch, resize_to_form, to_input
 
 side = st.integers(1, 300)
 
@@ -18,6 +19,7 @@ side = st.integers(1, 300)
 def make_form(**values) -> Description:
     given = {"format": "onnx", "graph": "g", "precision": "float32", "channels": "BGR", "num_channels": 3}
     given |= {
+        "percentiles": None,
         "min_size": 0,
         "max_size": 0,
         "size": None,
@@ -47,9 +49,11 @@ def test_image_fits_into_a_fixed_size() -> None:
 
 def test_colors_go_into_the_order_of_the_model() -> None:
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert np.array_equal(to_channels(pixels, make_form()), pixels[:, :, ::-1])
-    assert np.array_equal(to_channels(pixels, make_form(channels="RGB")), pixels)
-    gray = to_channels(pixels, make_form(channels="L", num_channels=1))
+    assert np.array_equal(to_input(pixels, make_form()), pixels[:, :, ::-1])
+    assert np.array_equal(to_input(pixels, make_form(channels="RGB")), pixels)
+    stretched = to_input(pixels // 2, make_form(percentiles=(0, 100)))
+    assert np.array_equal(stretched, stretch_contrast(pixels[:, :, ::-1] // 2, (0, 100))) and stretched.max() == 255
+    gray = to_input(pixels, make_form(channels="L", num_channels=1))
     assert np.array_equal(gray[..., 0], np.asarray(Image.fromarray(pixels).convert("L")))
 
 

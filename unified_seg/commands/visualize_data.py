@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from unified_seg import load_config
 from unified_seg.data.io.image_files import convert_to_picture
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.pipeline.loaders import build_train_loader, load_training_records
 from unified_seg.data.resolve import resolve_config
 from unified_seg.data.validation.value_ranges import find_common_range
@@ -42,7 +43,8 @@ def annotations(cfg: CfgNode, left_out: LeftOutFiles) -> Iterator[tuple[str, np.
 
 def batches(cfg: CfgNode) -> Iterator[tuple[str, np.ndarray]]:
     """Yield name and picture of each image of the training loader, endlessly, with the values that training reads."""
-    if not cfg.INPUT.VALUE_RANGE and (found := find_common_range(load_training_records(cfg))) is not None:
+    found = find_common_range(load_training_records(cfg)) if ImageReader.from_config(cfg).lacks_range else None
+    if found is not None:
         cfg = set_value_range(cfg, found)
     metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0])
     for batch in build_train_loader(cfg):

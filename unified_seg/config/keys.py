@@ -171,6 +171,9 @@ def _add_input(cfg: CfgNode) -> None:
     # The range of files that declare none. A training finds it in its images, logs it and writes it into its
     # checkpoints, from which evaluation and prediction take it; set it only to predict with weights of elsewhere.
     cfg.INPUT.DEFAULT_VALUE_RANGE = []
+    # Percentiles of each image's own values that become 0 and 255, such as [1, 99.8]. For microscopes and other cameras
+    # whose exposure varies from image to image; not for photographs, whose brightness means something. []: off.
+    cfg.INPUT.STRETCH_PERCENTILES = []
     # Larger images (and sizes in annotation files) are refused: a damaged or malicious file of a few kilobytes can
     # claim more pixels than memory holds. Raise it for larger images, with sliding windows (TEST.WINDOW.SIZE).
     cfg.INPUT.MAX_PIXELS = 89_478_485

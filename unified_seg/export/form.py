@@ -6,6 +6,7 @@ from typing import Any
 from detectron2.config import CfgNode
 from torch import nn
 
+from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.export.errors import UnsupportedExportError
 from unified_seg.export.graphs import SUFFIXES, find_smallest_side
 from unified_seg.export.network import ExportableNetwork
@@ -99,6 +100,7 @@ def describe(model: UnifiedSegmentor, network: ExportableNetwork, cfg: CfgNode, 
         precision=form.precision,
         channels=cfg.INPUT.FORMAT,
         num_channels=len(cfg.MODEL.PIXEL_MEAN),
+        percentiles=ImageReader.from_config(cfg).percentiles,
         min_size=cfg.INPUT.MIN_SIZE_TEST,
         max_size=cfg.INPUT.MAX_SIZE_TEST,
         size=form.size,

@@ -8,7 +8,7 @@ import numpy as np
 
 from unified_seg.export.errors import ExportError
 from unified_seg_runtime.folder import Description
-from unified_seg_runtime.images import make_batch, resize_to_form, to_channels
+from unified_seg_runtime.images import make_batch, resize_to_form, to_input
 
 PRECISIONS = ("float32", "float16", "int8")
 
@@ -53,7 +53,7 @@ class _CalibrationImages:
 
     def __init__(self, images: Sequence[np.ndarray], form: Description):
         self._inputs: Iterator[dict[str, Any]] = (
-            dict(zip(("image", "size"), make_batch([resize_to_form(to_channels(image, form), form)], form)))
+            dict(zip(("image", "size"), make_batch([resize_to_form(to_input(image, form), form)], form)))
             for image in images
         )
 

@@ -75,7 +75,7 @@ class Predictor:
         return cls(load_model_config(str(weights), overrides))
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Return the image of a file as `__call__` takes it, with the range of values of the training.
+        """Return the image of a file as `__call__` takes it, with the range of values and the contrast of the training.
 
         Raises:
             DataError: see `read_image`; also a file with other channels than the model reads.
@@ -130,7 +130,8 @@ class Predictor:
 
     def _make_input(self, image: np.ndarray) -> dict[str, Any]:
         height, width = image.shape[:2]
-        augmented = T.AugInput(self._to_input(image))
+        # Nothing changes if `read` has stretched it.
+        augmented = T.AugInput(self.reader.stretch(self._to_input(image)))
         self.augmentations(augmented)
         tensor = torch.from_numpy(np.require(augmented.image.transpose(2, 0, 1), requirements=("C", "W")))
         return {"image": tensor, "height": height, "width": width}

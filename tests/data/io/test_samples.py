@@ -227,6 +227,41 @@ def test_ranges_that_are_none_are_named(values: list[int]) -> None:
         ImageReader.from_config(cfg)
 
 
+def test_stretched_images_of_any_depth_and_exposure_are_alike(tmp_path: Path) -> None:
+    cfg = load_config("", ["INPUT.STRETCH_PERCENTILES", "[0, 100]", "INPUT.VALUE_RANGE", "[]"])
+    reader = ImageReader.from_config(cfg)
+    pixels = RNG.integers(0, 16, (*SIZE, 3)).astype(np.uint8)  # dark
+    pixels[0, 0, 0], pixels[0, 0, 1] = 0, 15
+    Image.fromarray(pixels).save(tmp_path / "plain.png")
+    write_tiff(tmp_path / "deep.tif", pixels.astype(np.uint16) * 4000 + 999)
+    write_tiff(tmp_path / "float.tif", pixels.astype(np.float32) / 7 - 1)  # else of unknown range
+    for name in ("plain.png", "deep.tif", "float.tif"):
+        assert np.array_equal(reader.read(tmp_path / name), pixels[..., ::-1] * 17), name
+    # Values between 0 and 255 come from all bits of the file, not from the higher 8.
+    ramp = make_ramp(4095) + 1000
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    found = reader.read(tmp_path / "ramp.png")[..., 0]
+    assert np.abs(found - (ramp - 1000.0) * 255 / 4095).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["INPUT.STRETCH_PERCENTILES", "[99, 1]"], "two percentiles from 0 to 100"),
+        (["INPUT.STRETCH_PERCENTILES", "[1, 101]"], "two percentiles from 0 to 100"),
+        (["INPUT.STRETCH_PERCENTILES", "[1]"], "two percentiles from 0 to 100"),
+        (
+            ["INPUT.STRETCH_PERCENTILES", "[1, 99]", "INPUT.FORMAT", "YUV-BT.601"],
+            "needs INPUT.FORMAT BGR, RGB, L, BANDS",
+        ),
+        (["INPUT.STRETCH_PERCENTILES", "[1, 99]", "INPUT.VALUE_RANGE", "[0, 9]"], "set one of them"),
+    ],
+)
+def test_percentiles_that_can_not_be_are_named(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=rf"INPUT\.STRETCH_PERCENTILES.*{message}"):
+        ImageReader.from_config(load_config("", overrides))
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_the_limit_of_pixels_is_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, str(DEFAULT_MAX_PIXELS))  # restored afterwards

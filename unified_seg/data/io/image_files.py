@@ -24,6 +24,7 @@ from unified_seg.data.io.samples import (
 )
 from unified_seg.data.problems import DataError, UnreadableError, UnsupportedError
 from unified_seg.hints import format_hint
+from unified_seg_arrays.stretch import stretch_contrast
 
 logger = logging.getLogger(__name__)
 # It logs as errors what it raises too, such as TIFFs of many bands, which are read without it.
@@ -51,12 +52,14 @@ def read_image(
     channels: int = 3,
     value_range: Range | None = None,
     default_range: Range | None = None,
+    percentiles: Range | None = None,
 ) -> np.ndarray:
     """Return an image in the order of channels that the model expects, rotated upright by its EXIF tag.
 
     Images with more than 8 bits are brought to 8: the range of their values is `value_range`, else the one that the
     file declares, else `default_range`, else, of whole numbers, that of the smallest usual depth that holds the values
     of the image (10, 12, 14, 16 bits ...), which is logged. An alpha channel is dropped, which is logged too.
+    With percentiles it is the range between those of the image itself.
 
     Args:
         path: a file in one of IMAGE_FORMATS.
@@ -64,6 +67,7 @@ def read_image(
         channels: with the format "BANDS", the number of bands.
         value_range: the lowest and the highest value, of all files with more than 8 bits.
         default_range: the same, of files that declare none.
+        percentiles: see `stretch_contrast`; images of 8 bits are not stretched here.
 
     Returns:
         (H, W, C) uint8.
@@ -76,7 +80,9 @@ def read_image(
     _check_channels(path, image, layout, format, channels)
     if image is None or format == BANDS or not layout.is_plain:
         samples = _read_bands(path, image, layout, channels if format == BANDS else None)
-        if samples.dtype != np.uint8:
+        if samples.dtype != np.uint8 and percentiles is not None:
+            samples = stretch_contrast(samples, percentiles, by_channel=format == BANDS)
+        elif samples.dtype != np.uint8:
             known = value_range or layout.declared or default_range
             samples = scale_to_bytes(samples, known or _find_range(path, samples))
         if format == BANDS:

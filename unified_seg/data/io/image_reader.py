@@ -1,4 +1,4 @@
-"""Images as a model reads them: INPUT.FORMAT, the number of MODEL.PIXEL_MEAN, and the range of values."""
+"""Images as a model reads them: INPUT.FORMAT, the number of MODEL.PIXEL_MEAN, the range of values and the contrast."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +11,11 @@ from unified_seg.data.io.image_files import BANDS, FORMATS, check_channels, read
 from unified_seg.data.io.plain_images import decode_plain_image
 from unified_seg.data.io.samples import Range
 from unified_seg.hints import format_hint
+from unified_seg_arrays.stretch import stretch_contrast
 
 MOMENTS = ("PIXEL_MEAN", "PIXEL_STD")
+# Formats whose channels can be stretched: neither alpha channels nor differences of colors among them.
+STRETCHABLE = ("BGR", "RGB", "L", BANDS)
 
 
 class ImageReader(NamedTuple):
@@ -22,6 +25,12 @@ class ImageReader(NamedTuple):
     channels: int = 3
     value_range: Range | None = None
     default_range: Range | None = None
+    percentiles: Range | None = None
+
+    @property
+    def lacks_range(self) -> bool:
+        """Whether files with more than 8 bits that declare no range have none."""
+        return self.value_range is None and self.default_range is None and self.percentiles is None
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> "ImageReader":
@@ -45,12 +54,24 @@ class ImageReader(NamedTuple):
                 f"{format_hint('MODEL.PIXEL_MEAN', mean, 'MODEL.PIXEL_STD', deviation)}, or other means and "
                 f"deviations, or {format_hint('INPUT.FORMAT', other)}"
             )
-        return cls(format, channels, _read_range(cfg, "VALUE_RANGE"), _read_range(cfg, "DEFAULT_VALUE_RANGE"))
+        return cls(
+            format,
+            channels,
+            value_range=_read_range(cfg, "VALUE_RANGE"),
+            default_range=_read_range(cfg, "DEFAULT_VALUE_RANGE"),
+            percentiles=_read_percentiles(cfg),
+        )
 
     def read(self, path: str | Path) -> np.ndarray:
         """Return an image (H, W, C) uint8; raises DataError, see `read_image`."""
         plain = decode_plain_image(path, self.format) if self.format in ("BGR", "RGB") else None
-        return read_image(path, **self._asdict()) if plain is None else plain
+        return self.stretch(read_image(path, **self._asdict()) if plain is None else plain)
+
+    def stretch(self, image: np.ndarray) -> np.ndarray:
+        """Return an image (H, W, C) in this format with the contrast of INPUT.STRETCH_PERCENTILES."""
+        if self.percentiles is None:
+            return image
+        return stretch_contrast(image, self.percentiles, by_channel=self.format == BANDS)
 
     def check(self, path: str | Path, decode: bool = False) -> None:
         """Check the channels of an image by its header, or read it whole to find damage; raises DataError."""
@@ -66,4 +87,19 @@ def _read_range(cfg: CfgNode, name: str) -> Range | None:
         return None
     if len(values) != 2 or not values[0] < values[1]:
         raise ConfigError(f"INPUT.{name} must be [] or the lowest and the highest value, got {list(values)}")
+    return float(values[0]), float(values[1])
+
+
+def _read_percentiles(cfg: CfgNode) -> Range | None:
+    key, values = "INPUT.STRETCH_PERCENTILES", cfg.INPUT.STRETCH_PERCENTILES
+    if not values:
+        return None
+    if len(values) != 2 or not 0 <= values[0] < values[1] <= 100:
+        raise ConfigError(f"{key} must be [] or two percentiles from 0 to 100 such as [1, 99.8], got {list(values)}")
+    if cfg.INPUT.FORMAT not in STRETCHABLE:
+        raise ConfigError(f"{key} needs INPUT.FORMAT {', '.join(STRETCHABLE)}, got {cfg.INPUT.FORMAT}")
+    if cfg.INPUT.VALUE_RANGE:
+        raise ConfigError(
+            f"{key} takes each image's own range of values, INPUT.VALUE_RANGE one for all; set one of them"
+        )
     return float(values[0]), float(values[1])

@@ -58,7 +58,7 @@ def check_datasets(cfg: CfgNode) -> Range | None:
     )
     reader = ImageReader.from_config(cfg)
     found = None
-    if reader.value_range is None and reader.default_range is None:
+    if reader.lacks_range:
         found = find_common_range([record for name in cfg.DATASETS.TRAIN for record in loaded[name][0]])
         reader = reader._replace(default_range=found)
     tolerant = TolerantReport(cfg.DATASETS.MAX_UNREADABLE)
