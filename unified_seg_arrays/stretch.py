@@ -4,40 +4,66 @@ import math
 
 import numpy as np
 
+from unified_seg_arrays.compiled import compiled
 
-def stretch_contrast(image: np.ndarray, percentiles: tuple[float, float], *, by_channel: bool = False) -> np.ndarray:
-    """Return an image whose low percentile becomes 0 and whose high one becomes 255, in equal steps.
+Percentiles = tuple[float, float]
 
-    Percentiles are values of the image, the next lower one of the first and the next higher one of the second, so that
-    a stretched image stays as it is when it is stretched again.
+
+def stretch_contrast(image: np.ndarray, percentiles: Percentiles, *, by_channel: bool = False) -> np.ndarray:
+    """Return an image whose low percentile becomes 0 and whose high one becomes 255, with equal steps in between.
+
+    Both are values of pixels: the low one is rounded down to the next, the high one up. A stretched image therefore
+    stays as it is if it is stretched again.
 
     Args:
-        image: (H, W, C) numbers of any type; NaN and infinity have no percentile.
+        image: (H, W, C) numbers of any type; NaN counts as its lowest number, infinity as its highest.
         percentiles: 0 <= low < high <= 100.
         by_channel: each channel has percentiles of its own; else all have the same, which keeps hues.
 
     Returns:
-        (H, W, C) uint8, all 0 of an image of one value; NaN becomes 0.
+        (H, W, C) uint8. If both percentiles are the same value, higher ones are 255, and all others 0.
     """
     if by_channel:
         channels = np.split(image, image.shape[2], axis=2)
         return np.concatenate([stretch_contrast(channel, percentiles) for channel in channels], axis=2)
-    low, high = _find_percentiles(image, percentiles)
-    # Of bytes there are so few that a table takes less time and memory.
-    values = np.arange(256) if image.dtype == np.uint8 else image.astype(np.float64)
-    shares = (values - low) / (high - low if high > low else 1.0)
-    stretched = (np.nan_to_num(shares.clip(0, 1)) * 255).round().astype(np.uint8)
-    return stretched[image] if image.dtype == np.uint8 else stretched
+    if image.dtype.kind == "f":
+        image = _replace_missing(image)
+    ranks = _find_ranks(image, percentiles)
+    if image.dtype in (np.uint8, np.uint16):
+        # There are so few values that to count them takes less time than to order them.
+        counts = np.zeros(np.iinfo(image.dtype).max + 1, dtype=np.int64)
+        _count_values(image.reshape(-1), counts)
+        low, high = np.searchsorted(counts.cumsum(), ranks, side="right")
+        return _scale(np.arange(len(counts)), low, high)[image]
+    low, high = np.partition(image.reshape(-1), ranks)[ranks]
+    return _scale(image, low, high)
 
 
-def _find_percentiles(image: np.ndarray, percentiles: tuple[float, float]) -> tuple[float, float]:
-    values = image[np.isfinite(image)] if image.dtype.kind == "f" else image.reshape(-1)
-    if not len(values):
-        return 0.0, 0.0
-    # Ranks of pixels, not of samples: a gray image has the same percentiles in one channel and in three.
-    channels = image.shape[2]
-    last = -(-len(values) // channels) - 1
-    lowest = math.floor(percentiles[0] / 100 * last) * channels
-    highest = min((math.ceil(percentiles[1] / 100 * last) + 1) * channels, len(values)) - 1
-    ordered = np.partition(values, (lowest, highest))
-    return float(ordered[lowest]), float(ordered[highest])
+def _replace_missing(image: np.ndarray) -> np.ndarray:
+    finite = image[np.isfinite(image)]
+    low, high = (finite.min(), finite.max()) if len(finite) else (0, 0)
+    return np.nan_to_num(image, nan=low, neginf=low, posinf=high)
+
+
+def _find_ranks(image: np.ndarray, percentiles: Percentiles) -> list[int]:
+    """Return the ranks of the percentiles among the samples, from 0 on.
+
+    They are those of pixels: a gray image has the same percentiles in one channel and in three.
+    """
+    height, width, channels = image.shape
+    low, high = (share / 100 * (height * width - 1) for share in percentiles)
+    return [math.floor(low) * channels, math.ceil(high) * channels + channels - 1]
+
+
+@compiled
+def _count_values(values: np.ndarray, counts: np.ndarray) -> None:
+    """Add the number of times that each value occurs."""
+    for value in values:
+        counts[value] += 1
+
+
+def _scale(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    if low == high:
+        return np.where(values > high, 255, 0).astype(np.uint8)
+    shares = (values.astype(np.float64) - float(low)) / (float(high) - float(low))
+    return (shares.clip(0, 1) * 255).round().astype(np.uint8)

@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from unified_seg_arrays.stretch import stretch_contrast
 
-PERCENTILES = st.tuples(st.floats(0, 45), st.floats(55, 100))
-IMAGES = st.sampled_from([np.uint8, np.uint16, np.int32]).flatmap(
-    lambda dtype: arrays(dtype, array_shapes(min_dims=3, max_dims=3, max_side=6), elements=st.integers(0, 255))
+PERCENTILES = st.tuples(st.floats(0, 100), st.floats(0, 100)).filter(lambda pair: pair[0] < pair[1])
+SHAPES = array_shapes(min_dims=3, max_dims=3, max_side=6)
+INTEGERS = st.sampled_from([np.uint8, np.uint16, np.int32, np.int64]).flatmap(
+    lambda dtype: arrays(dtype, SHAPES, elements=st.integers(0, 255))
 )
+FLOATS = arrays(np.float32, SHAPES, elements=st.sampled_from([-1.5, 0.0, 0.25, 0.3, 7.0, np.nan, np.inf, -np.inf]))
 
 
 def test_values_between_the_percentiles_are_stretched_in_equal_steps() -> None:
@@ -28,13 +30,13 @@ def test_a_percentile_between_two_pixels_is_the_outer_one() -> None:
     assert stretch_contrast(image, (25, 75)).ravel().tolist() == [0, 128, 255]
 
 
-@given(IMAGES, PERCENTILES, st.booleans())
+@given(INTEGERS | FLOATS, PERCENTILES, st.booleans())
 def test_a_stretched_image_stays_as_it_is(image: np.ndarray, percentiles: tuple[float, float], each: bool) -> None:
     once = stretch_contrast(image, percentiles, by_channel=each)
     assert np.array_equal(stretch_contrast(once, percentiles, by_channel=each), once)
 
 
-@given(IMAGES, PERCENTILES)
+@given(INTEGERS | FLOATS, PERCENTILES)
 def test_a_gray_image_is_stretched_alike_in_one_channel_and_in_three(
     image: np.ndarray, percentiles: tuple[float, float]
 ) -> None:
@@ -43,7 +45,7 @@ def test_a_gray_image_is_stretched_alike_in_one_channel_and_in_three(
     assert np.array_equal(stretch_contrast(gray.repeat(3, axis=2), percentiles), expected)
 
 
-@given(IMAGES, PERCENTILES, st.integers(1, 100), st.integers(0, 1000))
+@given(INTEGERS, PERCENTILES, st.integers(1, 100), st.integers(0, 1000))
 def test_exposure_and_black_level_do_not_matter(
     image: np.ndarray, percentiles: tuple[float, float], gain: int, offset: int
 ) -> None:
@@ -58,12 +60,25 @@ def test_colors_keep_their_proportions_and_bands_are_stretched_alone() -> None:
     assert stretch_contrast(image, (0, 100), by_channel=True).tolist() == [[[0, 0], [255, 255]]]
 
 
+@given(INTEGERS, PERCENTILES)
+def test_percentiles_are_those_of_numpy(image: np.ndarray, percentiles: tuple[float, float]) -> None:
+    low = np.percentile(image[..., 0], percentiles[0], method="lower")
+    high = np.percentile(image[..., 0], percentiles[1], method="higher")
+    assume(low < high)
+    expected = np.round((image[..., :1].astype(float) - low).clip(0, high - low) * 255 / (high - low))
+    assert np.abs(stretch_contrast(image[..., :1], percentiles) - expected).max() <= 1  # 0.5 may round either way
+
+
 @pytest.mark.filterwarnings("error")
-def test_values_that_are_no_numbers_have_no_percentile() -> None:
+def test_nan_is_the_lowest_number_and_infinity_the_highest() -> None:
     image = np.array([0.0, np.nan, 0.5, 1.0, np.inf, -np.inf], dtype=np.float32).reshape(2, 3, 1)
     assert stretch_contrast(image, (0, 100)).ravel().tolist() == [0, 0, 128, 255, 255, 0]
     assert not stretch_contrast(np.full((2, 2, 3), np.nan), (1, 99)).any()
 
 
-def test_an_image_of_one_value_becomes_black() -> None:
+@pytest.mark.parametrize("unit", [1, 0.001])
+def test_of_equal_percentiles_only_higher_values_are_bright(unit: float) -> None:
+    # Of 1,001 pixels the ranks 10 and 998 are both of value 5.
+    image = unit * np.array([0, *[5] * 999, 6]).reshape(7, 143, 1)
+    assert stretch_contrast(image, (1, 99.8)).ravel().tolist() == [*[0] * 1000, 255]
     assert not stretch_contrast(np.full((3, 4, 3), 77, dtype=np.uint8), (1, 99.8)).any()

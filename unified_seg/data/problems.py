@@ -99,7 +99,7 @@ KINDS = {
     ),
     "value-range": Kind(
         "Images that use less than a tenth of their range of values",
-        "set INPUT.VALUE_RANGE to the values that they have, or export them again",
+        "set INPUT.VALUE_RANGE to the values that they have, or INPUT.STRETCH_PERCENTILES, or export them again",
         is_error=False,
     ),
     "format": Kind("Annotations in a wrong format", "write the file in the format of docs/data.md"),

@@ -22,7 +22,7 @@ def set_value_range(cfg: CfgNode, values: Sequence[float]) -> CfgNode:
 
 
 def adopt_value_range(cfg: CfgNode, checkpoint: Mapping[str, Any], source: str | Path = "") -> CfgNode:
-    """Return the config with the range of values that the weights were trained with, unless INPUT has one.
+    """Return the config with the range of values that the weights were trained with, unless INPUT has one or stretches.
 
     Args:
         cfg: a resolved config.
@@ -36,7 +36,7 @@ def adopt_value_range(cfg: CfgNode, checkpoint: Mapping[str, Any], source: str |
     values = (read_trainer_state(checkpoint, where) or checkpoint).get(VALUE_RANGE, [])
     if values and not _is_range(values):
         raise CheckpointError(f"{where}: damaged: {VALUE_RANGE} must be two numbers, got {values!r:.80}")
-    if not values or cfg.INPUT.VALUE_RANGE or cfg.INPUT.DEFAULT_VALUE_RANGE:
+    if not values or any(cfg.INPUT[key] for key in ("VALUE_RANGE", "DEFAULT_VALUE_RANGE", "STRETCH_PERCENTILES")):
         return cfg
     trained = f"as in the training of {source or cfg.MODEL.WEIGHTS}"
     message = f"INPUT.DEFAULT_VALUE_RANGE: {values[0]:g} to {values[1]:g}, {trained}"

@@ -244,20 +244,82 @@ def test_stretched_images_of_any_depth_and_exposure_are_alike(tmp_path: Path) ->
     assert np.abs(found - (ramp - 1000.0) * 255 / 4095).max() <= 0.5
 
 
+def test_pictures_for_people_are_brightened_if_nothing_in_them_is_bright(tmp_path: Path) -> None:
+    dark = RNG.integers(0, 40, (50, 60, 3), dtype=np.uint8)
+    lamp = dark.copy()
+    lamp[:5, :5] = 220
+    for name, pixels in (("dark.png", dark), ("lamp.png", lamp)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    assert read_picture(tmp_path / "dark.png").max() == 255
+    assert np.array_equal(read_picture(tmp_path / "lamp.png"), lamp)
+    assert read_image(tmp_path / "dark.png").max() < 40
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["L", "RGB", "P", "CMYK", "I;16"])
+def test_turned_tiffs_are_read_upright(mode: str, orientation: int, compression: str | None, tmp_path: Path) -> None:
+    gray = RNG.integers(0, 256, SIZE, dtype=np.uint8)
+    stored = gray.astype(np.uint16) * 257 if mode == "I;16" else np.stack([gray, gray.T.reshape(SIZE), gray], axis=2)
+    stored = stored[..., 0] if mode == "L" else stored
+    image = Image.fromarray(stored).convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "x.tif", exif=exif, compression=compression)
+    image.save(tmp_path / "plain.tif", compression=compression)
+    expected = rotate_upright(read_image(tmp_path / "plain.tif"), orientation)
+    assert np.array_equal(read_image(tmp_path / "x.tif"), expected)
+    assert read_image_size(tmp_path / "x.tif") == expected.shape[:2]
+    if mode in ("L", "RGB", "P"):
+        bands = read_image(tmp_path / "x.tif", BANDS, channels=1 if mode == "L" else 3)
+        assert np.array_equal(bands[..., 0], expected[..., -1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_pages_become_bands(orientation: int, tmp_path: Path) -> None:
+    pages = [RNG.integers(0, 256, SIZE, dtype=np.uint8) for _ in range(3)]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    first, *others = [Image.fromarray(page) for page in pages]
+    first.save(tmp_path / "x.tif", save_all=True, append_images=others, exif=exif)
+    expected = rotate_upright(np.stack(pages, axis=2), orientation)
+    assert np.array_equal(read_image(tmp_path / "x.tif", BANDS, channels=3), expected)
+
+
+@pytest.mark.parametrize("format", ["BGR", "L"])
+def test_an_alpha_channel_is_no_part_of_the_contrast(format: str, tmp_path: Path) -> None:
+    reader = ImageReader(format, 3 if format == "BGR" else 1, percentiles=(1, 99.8))
+    pixels = RNG.integers(0, 1000, (*SIZE, 4)).astype(np.uint16)
+    pixels[..., 3] = 65535
+    cv2.imwrite(str(tmp_path / "alpha.png"), pixels)
+    cv2.imwrite(str(tmp_path / "plain.png"), pixels[..., :3])
+    assert np.array_equal(reader.read(tmp_path / "alpha.png"), reader.read(tmp_path / "plain.png"))
+
+
+def test_gray_is_stretched_after_its_conversion_at_any_depth(tmp_path: Path) -> None:
+    reader = ImageReader("L", 1, percentiles=(2, 98))
+    pixels = RNG.integers(0, 200, (*SIZE, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "plain.png"), pixels)
+    cv2.imwrite(str(tmp_path / "deep.png"), pixels.astype(np.uint16) * 300)
+    plain, deep = reader.read(tmp_path / "plain.png"), reader.read(tmp_path / "deep.png")
+    assert np.abs(plain.astype(int) - deep).max() <= 2  # of 8 bits gray is rounded first
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         (["INPUT.STRETCH_PERCENTILES", "[99, 1]"], "two percentiles from 0 to 100"),
         (["INPUT.STRETCH_PERCENTILES", "[1, 101]"], "two percentiles from 0 to 100"),
         (["INPUT.STRETCH_PERCENTILES", "[1]"], "two percentiles from 0 to 100"),
+        (["INPUT.STRETCH_PERCENTILES", "[0.01, 0.998]"], "write percent"),
         (
             ["INPUT.STRETCH_PERCENTILES", "[1, 99]", "INPUT.FORMAT", "YUV-BT.601"],
-            "needs INPUT.FORMAT BGR, RGB, L, BANDS",
+            "needs INPUT.FORMAT to be one of BGR, RGB, L, BANDS",
         ),
         (["INPUT.STRETCH_PERCENTILES", "[1, 99]", "INPUT.VALUE_RANGE", "[0, 9]"], "set one of them"),
     ],
 )
-def test_percentiles_that_can_not_be_are_named(overrides: list[str], message: str) -> None:
+def test_invalid_percentiles_are_named(overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=rf"INPUT\.STRETCH_PERCENTILES.*{message}"):
         ImageReader.from_config(load_config("", overrides))
 

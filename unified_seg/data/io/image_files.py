@@ -18,6 +18,7 @@ from unified_seg.data.io.samples import (
     find_range,
     measure,
     read_samples,
+    read_stored_array,
     read_tiff_layout,
     rotate_upright,
     scale_to_bytes,
@@ -43,6 +44,10 @@ PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 # "BANDS" the channels of the file as they are stored.
 BANDS = "BANDS"
 FORMATS: dict[str, int | None] = {"BGR": 3, "RGB": 3, "L": 1, "RGBA": 4, "YUV-BT.601": 3, BANDS: None}
+# Pictures for people are stretched to these percentiles if the second one is below this value.
+SEEN_PERCENTILES, DARK = (1.0, 99.8), 100
+# The weights of red, green and blue in gray, of ITU-R 601, as Pillow has them.
+LUMA = np.array([[0.299], [0.587], [0.114]])
 
 
 def read_image(
@@ -58,8 +63,8 @@ def read_image(
 
     Images with more than 8 bits are brought to 8: the range of their values is `value_range`, else the one that the
     file declares, else `default_range`, else, of whole numbers, that of the smallest usual depth that holds the values
-    of the image (10, 12, 14, 16 bits ...), which is logged. An alpha channel is dropped, which is logged too.
-    With percentiles it is the range between those of the image itself.
+    of the image (10, 12, 14, 16 bits ...), which is logged. An alpha channel is dropped, which is logged too. With
+    percentiles, images of any depth are stretched instead; bands each on its own.
 
     Args:
         path: a file in one of IMAGE_FORMATS.
@@ -67,7 +72,7 @@ def read_image(
         channels: with the format "BANDS", the number of bands.
         value_range: the lowest and the highest value, of all files with more than 8 bits.
         default_range: the same, of files that declare none.
-        percentiles: see `stretch_contrast`; images of 8 bits are not stretched here.
+        percentiles: see `stretch_contrast`.
 
     Returns:
         (H, W, C) uint8.
@@ -80,15 +85,17 @@ def read_image(
     _check_channels(path, image, layout, format, channels)
     if image is None or format == BANDS or not layout.is_plain:
         samples = _read_bands(path, image, layout, channels if format == BANDS else None)
-        if samples.dtype != np.uint8 and percentiles is not None:
+        if format not in (BANDS, "RGBA"):
+            samples = samples[..., : 3 if samples.shape[2] >= 3 else 1]
+        if percentiles is not None:
+            samples = samples @ LUMA if format == "L" and samples.shape[2] == 3 else samples
             samples = stretch_contrast(samples, percentiles, by_channel=format == BANDS)
         elif samples.dtype != np.uint8:
             known = value_range or layout.declared or default_range
             samples = scale_to_bytes(samples, known or _find_range(path, samples))
         if format == BANDS:
             return np.ascontiguousarray(samples)
-        colors = samples if format == "RGBA" else samples[..., : 3 if samples.shape[2] >= 3 else 1]
-        image = Image.fromarray(np.ascontiguousarray(colors if colors.shape[2] > 1 else colors[..., 0]))
+        image = Image.fromarray(np.ascontiguousarray(samples if samples.shape[2] > 1 else samples[..., 0]))
         return np.array(convert_PIL_to_numpy(image, format), order="C")
     with image as stored:
         load_pixels(stored, path)
@@ -97,11 +104,14 @@ def read_image(
         except UNREADABLE as error:
             raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
         # A copy: Pillow's memory is read-only, of which torch warns.
-        return np.array(convert_PIL_to_numpy(stored, format), order="C")
+        found = np.array(convert_PIL_to_numpy(stored, format), order="C")
+    return found if percentiles is None else stretch_contrast(found, percentiles)
 
 
 def read_picture(path: str | Path) -> np.ndarray:
     """Return an image as a picture for people, whatever a model reads of it: of many bands the first three.
+
+    One without bright pixels, as of a microscope, is brightened, so that something can be seen.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -110,12 +120,14 @@ def read_picture(path: str | Path) -> np.ndarray:
         DataError: absent, unreadable, or not an image.
     """
     try:
-        return read_image(path, "RGB")
+        picture = read_image(path, "RGB")
     except UnsupportedError:
         image, layout = _open_image(path)
         samples = _read_bands(path, image, layout)
         low, high = measure(samples)
         return convert_to_picture(scale_to_bytes(samples, (low, max(high, low + 1e-9))), BANDS)
+    is_dark = np.count_nonzero(picture >= DARK) < (1 - SEEN_PERCENTILES[1] / 100) * picture.size
+    return stretch_contrast(picture, SEEN_PERCENTILES) if is_dark else picture
 
 
 def convert_to_picture(image: np.ndarray, format: str) -> np.ndarray:
@@ -216,9 +228,11 @@ def _read_bands(path: str | Path, image: Image.Image | None, layout: Layout, cha
     try:
         samples = read_samples(path, image, layout)
         if channels is not None and image is not None and samples.shape[2] != channels:
-            pages = [np.asarray(page).reshape(*samples.shape) for page in ImageSequence.Iterator(image)]
+            pages = [read_stored_array(page, layout.orientation) for page in ImageSequence.Iterator(image)]
             samples = np.concatenate(pages, axis=2)
-        orientation = layout.orientation if image is None else int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        orientation = layout.orientation
+        if image is not None and image.format != "TIFF":
+            orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except UNREADABLE as error:
         if isinstance(error, DataError):
             raise
@@ -262,7 +276,7 @@ def read_image_header(path: str | Path) -> tuple[int, int, int]:
         DataError: absent, or not a readable image; damage behind the header is not found.
     """
     opened, layout = _open_image(path)
-    if opened is None:
+    if opened is None or opened.format == "TIFF":
         return *layout.size, layout.orientation
     with opened as image:
         if image.format == "PNG" and not PNG_EXIF & image.info.keys():

@@ -65,7 +65,7 @@ class ImageReader(NamedTuple):
     def read(self, path: str | Path) -> np.ndarray:
         """Return an image (H, W, C) uint8; raises DataError, see `read_image`."""
         plain = decode_plain_image(path, self.format) if self.format in ("BGR", "RGB") else None
-        return self.stretch(read_image(path, **self._asdict()) if plain is None else plain)
+        return read_image(path, **self._asdict()) if plain is None else self.stretch(plain)
 
     def stretch(self, image: np.ndarray) -> np.ndarray:
         """Return an image (H, W, C) in this format with the contrast of INPUT.STRETCH_PERCENTILES."""
@@ -96,8 +96,10 @@ def _read_percentiles(cfg: CfgNode) -> Range | None:
         return None
     if len(values) != 2 or not 0 <= values[0] < values[1] <= 100:
         raise ConfigError(f"{key} must be [] or two percentiles from 0 to 100 such as [1, 99.8], got {list(values)}")
+    if values[1] <= 1:
+        raise ConfigError(f"{key}: {list(values)} are percentiles below 1 %; write percent, such as [1, 99.8]")
     if cfg.INPUT.FORMAT not in STRETCHABLE:
-        raise ConfigError(f"{key} needs INPUT.FORMAT {', '.join(STRETCHABLE)}, got {cfg.INPUT.FORMAT}")
+        raise ConfigError(f"{key} needs INPUT.FORMAT to be one of {', '.join(STRETCHABLE)}, got {cfg.INPUT.FORMAT}")
     if cfg.INPUT.VALUE_RANGE:
         raise ConfigError(
             f"{key} takes each image's own range of values, INPUT.VALUE_RANGE one for all; set one of them"

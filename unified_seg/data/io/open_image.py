@@ -64,6 +64,8 @@ def open_image(path: str | Path, formats: tuple[str, ...], decode: bool = True) 
             expected = ", ".join(formats)
             raise UnsupportedError(f"{path}: unsupported: a {kind} file, expected {expected}; convert it") from None
         raise UnreadableError(f"{path}: not a readable image of {', '.join(formats)}: {error}") from None
+    if image.format == "TIFF":
+        image.filename = ""  # Pillow 13 maps files that it can name into memory, those to be turned with wrong sides
     check_pixels(path, image.height, image.width)
     if decode:
         load_pixels(image, path)

@@ -75,7 +75,9 @@ def describe_layout(image: Image.Image) -> Layout:
     tags = getattr(image, "tag_v2", None)
     if image.format == "TIFF" and tags is not None and image.mode != "P":
         return _describe_tiff(tags)
-    size = image.height, image.width
+    size, orientation = (image.height, image.width), 1
+    if image.format == "TIFF" and tags is not None:  # Pillow exchanges the sides of those to be turned
+        size, orientation = (int(tags[HEIGHT]), int(tags[WIDTH])), int(tags.get(ORIENTATION, 1))
     bands = image.getbands() if image.mode not in ("P", "PA") else "RGB"
     has_alpha = image.has_transparency_data
     channels = len(bands) + (has_alpha and "A" not in bands)
@@ -85,7 +87,7 @@ def describe_layout(image: Image.Image) -> Layout:
         # 65535 is what writers put for any image of 16 bits.
         return Layout(size, channels, has_alpha, 16, declared=None if raw[1] == 65535 else (0, raw[1]))
     is_deep = image.mode.startswith("I") or str(raw).endswith("16B")
-    return Layout(size, channels, has_alpha, 16 if is_deep else 8)
+    return Layout(size, channels, has_alpha, 16 if is_deep else 8, orientation=orientation)
 
 
 def read_tiff_layout(path: str | Path) -> Layout | None:
@@ -154,13 +156,29 @@ def read_samples(path: str | Path, image: Image.Image | None, layout: Layout) ->
     if image is not None:
         image.load()  # finds damage, which OpenCV would fill
         if layout.is_plain and image.mode in ("P", "PA", "1"):
-            image = image.convert("L" if image.mode == "1" else "RGBA" if layout.has_alpha else "RGB")
+            mode = "L" if image.mode == "1" else "RGBA" if layout.has_alpha else "RGB"
+            return read_stored_array(image, layout.orientation, mode)
         is_whole = layout.is_plain or (layout.channels == 1 and layout.bits in (12, 16) and layout.kind == UNSIGNED)
         if is_whole and image.format != "PPM" and len(image.getbands()) == layout.channels:
-            samples = np.asarray(image)
-            return samples.reshape(*samples.shape[:2], -1)
+            return read_stored_array(image, layout.orientation)
     found = None if layout.tags is None else _read_tiff(Path(path), layout)
     return _read_by_opencv(Path(path), layout) if found is None else found
+
+
+def read_stored_array(image: Image.Image, orientation: int, mode: str | None = None) -> np.ndarray:
+    """Return an image, or a page of a TIFF, that Pillow reads whole as (H, W, C) before it is turned.
+
+    Args:
+        image: as Pillow opened it.
+        orientation: the tag of a TIFF; 1 for other files.
+        mode: Pillow's, to which it is converted; None: its own.
+    """
+    image.load()
+    samples = np.asarray(image.convert(mode) if mode else image)
+    samples = samples.reshape(*samples.shape[:2], -1)
+    # Newer versions of Pillow turn a TIFF when they load it, and take the tag away.
+    is_turned = orientation != 1 and ORIENTATION not in getattr(image, "tag_v2", {ORIENTATION})
+    return rotate_upright(samples, {6: 8, 8: 6}.get(orientation, orientation)) if is_turned else samples
 
 
 def _read_by_opencv(path: Path, layout: Layout) -> np.ndarray:

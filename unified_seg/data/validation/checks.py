@@ -43,7 +43,7 @@ def check_datasets(cfg: CfgNode) -> Range | None:
 
     Returns:
         The range of values of the training images that declare none, for INPUT.DEFAULT_VALUE_RANGE; None if there are
-        no such images, or INPUT has a range.
+        no such images, or INPUT has a range or percentiles.
 
     Raises:
         DataError: the first error, with its file and cause.

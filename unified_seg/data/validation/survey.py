@@ -93,7 +93,7 @@ def survey_datasets(names: Sequence[str], workers: int, reader: ImageReader | No
     loaded = [_load(name) for name in names]
     items = [(index, record) for index, (records, _) in enumerate(loaded) for record in records]
     reader = reader or ImageReader()
-    if reader.lacks_range:
+    if reader.value_range is None and reader.default_range is None:
         reader = reader._replace(default_range=find_common_range([record for _, record in items]))
     readings = iter(map_in_parallel(partial(_read, tables, reader), items, max(workers, 1), "checking data sets"))
     first_of: dict[bytes, tuple[str, str]] = {}
@@ -269,9 +269,10 @@ def _decode_image(record: Record, reader: ImageReader, problems: list[Problem]) 
     ):
         return None
     try:
-        image = reader.read(file)
-        share = read_used_share(file, image, reader.value_range) if reader.percentiles is None else 1.0
-        if share < LEAST_USED_SHARE:
+        # As it is stored: empty images of different brightness are not the same.
+        image = reader._replace(percentiles=None).read(file)
+        share = read_used_share(file, image, reader.value_range)
+        if share < LEAST_USED_SHARE and reader.percentiles is None:
             cause = f"its values are within {100 * share:.1f} % of the possible ones"
             problems.append(Problem("value-range", file, cause))
         return image
