@@ -34,17 +34,27 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Return the image of an encoded file as (H, W, 3) uint8 RGB, upright.
 
     Raises:
-        ImageError: it can't be read, or has more pixels.
+        ImageError: it can't be read, has more pixels, or more than 8 bits a channel.
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise ImageError(f"{image.width}x{image.height} pixels are more than the limit of {max_pixels:,}")
+            if _has_more_than_8_bits(image):
+                raise ImageError("more than 8 bits a channel; convert it as for the training, and give the array")
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except ImageError:
         raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"not a readable image: {error}") from None
+
+
+def _has_more_than_8_bits(image: Image.Image) -> bool:
+    tiles = getattr(image, "tile", None)
+    stored = tiles[0][3] if tiles else ""
+    # Pillow describes the pixels by a mode such as "RGB;16B", or by one and the highest value of a PGM or PPM.
+    exceeds_bytes = isinstance(stored, tuple) and isinstance(stored[1], int) and stored[1] > 255
+    return exceeds_bytes or ";16" in str(stored) or image.mode[0] in "IF"
 
 
 def to_input(image: np.ndarray, form: Description) -> np.ndarray:

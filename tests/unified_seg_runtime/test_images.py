@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from detectron2.data.transforms import ResizeShortestEdge
@@ -83,3 +84,23 @@ def test_files_are_read_upright_and_with_limits(tmp_path: Path) -> None:
         read_image(tmp_path / "b.jpg")
     with pytest.raises(ImageError, match=r"c\.jpg"):
         read_image(tmp_path / "c.jpg")
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("x.png", 1), ("x.png", 3), ("x.tif", 1), ("x.tif", 3), ("x.pgm", 1), ("x.ppm", 3)]
+)
+def test_files_of_more_than_8_bits_are_refused(name: str, channels: int, tmp_path: Path) -> None:
+    for dtype, message in ((np.uint16, "more than 8 bits"), (np.uint8, "")):
+        pixels = np.full((4, 6, channels), 200, dtype=dtype)
+        assert cv2.imwrite(str(tmp_path / name), pixels)
+        if message:
+            with pytest.raises(ImageError, match=message):
+                read_image(tmp_path / name)
+        else:
+            assert (read_image(tmp_path / name) == 200).all()
+
+
+def test_floats_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.ones((4, 6), dtype=np.float32)).save(tmp_path / "x.tif")
+    with pytest.raises(ImageError, match="more than 8 bits"):
+        read_image(tmp_path / "x.tif")
