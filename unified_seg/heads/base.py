@@ -92,8 +92,8 @@ class SemanticHead(nn.Module, Generic[Prediction]):
         feature_channels: C of the prediction's `feature`; 0 if there is none.
     """
 
-    #: Whether `losses` compares the head's own logits with targets; a wrapper leaves that to its base head.
-    compares_logits: ClassVar[bool] = True
+    #: Whether `losses` calls `pixel_loss`; most wrappers leave that to their base head.
+    uses_pixel_loss: ClassVar[bool] = True
     #: Whether the head is built around another one.
     is_wrapper: ClassVar[bool] = False
     #: The node below MODEL.SEM_SEG_HEAD with the head's own keys.

@@ -34,7 +34,7 @@ def build_semantic_head(cfg: CfgNode, input_shape: dict[str, ShapeSpec]) -> Sema
         reason = str(error) or "see the assertion above"
         raise ValueError(f"MODEL.SEM_SEG_HEAD: {name} refuses this config: {reason}") from error
     head = Detectron2Head(head, cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES) if is_adapted else head
-    if head.compares_logits:
+    if head.uses_pixel_loss:
         head.pixel_loss = build_pixel_loss(cfg)
     return head
 

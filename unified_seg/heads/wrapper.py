@@ -36,7 +36,7 @@ class WrapperHead(SemanticHead[WrapperPrediction]):
         loss_weight: factor of the wrapper's own losses; `base` has its own.
     """
 
-    compares_logits = False
+    uses_pixel_loss = False
     is_wrapper = True
     #: The wrapper's own modules, in the order in which they must be trained.
     own_parts: ClassVar[tuple[str, ...]]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -220,6 +221,17 @@ def test_masked_loss_weighs_classes_as_another_loss_does() -> None:
     weighted = WeightedCrossEntropy(class_weights=[9.0, 1.0, 3.0])
     assert masked_loss(logits, targets, mask, IGNORE, weighted).item() == pytest.approx(expected)
     assert masked_loss(logits, targets, ~mask & (targets == IGNORE), IGNORE, weighted).item() == 0
+
+
+@pytest.mark.parametrize(
+    "options", [{"hard_share": 0.25}, {"focus": 2.0}, {"dice": 1.0}, {"class_weights": [1.0, 2.0, 5.0]}]
+)
+def test_masked_loss_is_that_of_a_map_whose_other_pixels_are_ignored(options: dict[str, Any]) -> None:
+    logits, targets = make_example(3)
+    mask = torch.rand(targets.shape, generator=torch.Generator().manual_seed(3)) < 0.5
+    loss = WeightedCrossEntropy(**options)
+    expected = loss(logits, torch.where(mask, targets, IGNORE), IGNORE)
+    torch.testing.assert_close(masked_loss(logits, targets, mask, IGNORE, loss), expected)
 
 
 def equation_3(logits: Tensor, targets: Tensor, mask: Tensor) -> float:

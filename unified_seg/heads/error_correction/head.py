@@ -72,7 +72,7 @@ class ErrorCorrectionHead(WrapperHead):
         ValueError: a value out of its range, features that do not fit, or a base head without a context.
     """
 
-    compares_logits: ClassVar[bool] = True
+    uses_pixel_loss: ClassVar[bool] = True
     config_node: ClassVar[str] = "ERROR_CORRECTION"
     own_parts: ClassVar[tuple[str, ...]] = ("error_branch", "detail_branch")
     earlier_prediction = EarlierPrediction("uncorrected", "correction")
@@ -187,7 +187,7 @@ class ErrorCorrectionHead(WrapperHead):
         )
 
     def losses(self, prediction: WrapperPrediction, targets: Tensor) -> Losses:
-        """Return the losses of the base head, equation 2 of the error branch, equation 3 of the detail branch."""
+        """Return the losses of the base head, of the error branch (equation 2) and of the detail branch (3)."""
         losses = super().losses(prediction, targets)
         error, detail = prediction.auxiliary["error"], prediction.auxiliary.get("detail")
         base = prediction.base.logits.detach()

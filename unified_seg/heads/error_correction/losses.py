@@ -93,11 +93,11 @@ def masked_loss(
         their logits.
     """
     chosen = mask & (targets != ignore_value)
-    if logits.device.type == "cpu":
+    if logits.device.type == "cpu" and pixel_loss is mean_cross_entropy:
         # The mask has few pixels as a rule, and the softmax of the others is not needed.
         pixels = logits.movedim(1, -1)[chosen].float()
         return pixel_loss(pixels.T[None, :, :, None], targets[chosen][None, :, None], ignore_value)
-    # Faster than to wait for the number of pixels.
+    # On GPUs faster than to wait for the number of pixels. Other losses may depend on the number of all pixels.
     finite = logits.float().masked_fill(~chosen[:, None], 0)
     return pixel_loss(finite, torch.where(chosen, targets, ignore_value), ignore_value)
 
