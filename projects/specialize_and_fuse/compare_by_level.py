@@ -4,9 +4,8 @@
     python projects/specialize_and_fuse/compare_by_level.py --single output/single/model_final.pth \\
         --pyramidal output/pyramidal/model_final.pth --dataset unified_camvid_val --into README.md
 
-A pixel belongs to the level that the pyramidal output assigns to it, of which the coarsest cover the insides of large
-regions, the finest what is small or at a border. If both are equal at the coarse levels, the fusion of the levels loses
-nothing there, and a difference is one of the fine levels' classifiers.
+A pixel belongs to the level that the pyramidal output assigns to it: a coarse one inside large regions, the finest one
+where regions are small or meet.
 """
 
 import argparse
@@ -19,8 +18,8 @@ import numpy as np
 from tabulate import tabulate
 from tqdm import tqdm
 
-from unified_seg.config import ConfigError
-from unified_seg.data.datasets.alignment import load_with_classes
+from unified_seg.config import COMPACT, ConfigError
+from unified_seg.data.datasets.alignment import have_same_ids, load_with_classes
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.inference import Predictor
@@ -51,33 +50,38 @@ def count_by_level(predictors: Mapping[str, Predictor], dataset: str) -> Counts:
     """Count the pixels of a data set with semantic ground truth by output, level, true and predicted class.
 
     Raises:
-        ConfigError: the pyramidal model has no levels.
+        ConfigError: the models have other classes than each other, or the outputs of the pyramidal one lack levels.
         DataError: an image or a label that can't be read.
     """
-    records, table = load_with_classes(dataset, dataset_classes(predictors["pyramidal"].metadata))
+    single, pyramidal = (dataset_classes(predictors[output].metadata) for output in OUTPUTS)
+    if not have_same_ids(single, pyramidal):
+        raise ConfigError("--single, --pyramidal: the models have other classes than each other")
+    records, table = load_with_classes(dataset, pyramidal)
     count = partial(confusion_matrix, num_classes=table.num_semantic, ignore_label=table.ignore_label)
-    head = predictors["pyramidal"].model.sem_seg_head
-    if getattr(head, "output", "") != "pyramidal":
-        raise ConfigError(
-            "--pyramidal: the model has no levels, expected PyramidalOutputHead with PYRAMID.OUTPUT pyramidal"
-        )
     totals: dict[tuple[str, int | str], np.ndarray] = defaultdict(lambda: np.zeros((table.num_semantic,) * 2, np.int64))
     for record in tqdm(records, desc="predicting", unit="img", disable=None):
         ground_truth = read_semantic_ground_truth(record, table)
         size = (ground_truth.shape[0], ground_truth.shape[1])
-        found = {output: each(each.read(record["file_name"])) for output, each in predictors.items()}
-        levels = found["pyramidal"]["semantic_maps"]["levels"].read(size).cpu().numpy()
+        found = {output: predictor(predictor.read(record["file_name"])) for output, predictor in predictors.items()}
+        maps = found["pyramidal"].get("semantic_maps", {})
+        if "levels" not in maps:
+            raise ConfigError(
+                "--pyramidal: its outputs lack levels; it needs PyramidalOutputHead with PYRAMID.OUTPUT pyramidal, and "
+                "whole images in one view"
+            )
+        strides = [int(name.removeprefix("labels_")) for name in maps if name.startswith("labels_")]
+        levels = maps["levels"].read(size).cpu().numpy()
         for output, outputs in found.items():
             labels = outputs["sem_seg_labels"].cpu().numpy()
-            for level, stride in enumerate(head.strides):
-                here = levels == level
-                totals[output, stride] += count(ground_truth[here], labels[here])
+            for level, stride in enumerate(strides):
+                assigned = levels == level
+                totals[output, stride] += count(ground_truth[assigned], labels[assigned])
             totals[output, ALL] += count(ground_truth, labels)
     return totals
 
 
 def make_rows(counts: Counts) -> Iterator[list[str]]:
-    """Yield a row for each level: its share of the pixels; of each output the share of right pixels, and mIoU."""
+    """Yield a row for each level: its share of the pixels; of each output the accuracy, and mIoU."""
     for level in dict.fromkeys(level for _, level in counts):
         matrices = [counts[output, level] for output in OUTPUTS]
         pixels = matrices[0].sum()
@@ -91,10 +95,10 @@ def run(args: argparse.Namespace) -> None:
     if args.into:
         read_with_markers(args.into, MARKERS)
     predictors = {
-        output: Predictor(load_model_config(getattr(args, output), args.opts, dataset=args.dataset))
+        output: Predictor(load_model_config(getattr(args, output), [*args.opts, *COMPACT], dataset=args.dataset))
         for output in OUTPUTS
     }
-    scores = [f"{score}, {output}" for score in ("right", "mIoU") for output in OUTPUTS]
+    scores = [f"{score}, {output}" for score in ("accuracy", "mIoU") for output in OUTPUTS]
     rows = list(make_rows(count_by_level(predictors, args.dataset)))
     text = tabulate(rows, ["pixels", "share", *scores], tablefmt="github", disable_numparse=True)
     print(text)

@@ -66,7 +66,7 @@ def test_shares_and_scores_are_those_of_the_evaluation(
     for stride in cfg.MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES:
         assert table[f"of stride {stride}"][0] == pytest.approx(scores["levels"][f"share_{stride}"], abs=0.006)
     shares = np.array([table[f"of stride {stride}"] for stride in cfg.MODEL.SEM_SEG_HEAD.PYRAMID.STRIDES])
-    # The right pixels of all are those of the levels together.
+    # The accuracy of all is that of the levels together.
     assert (shares[:, 0] @ shares[:, 1:3] / 100).tolist() == pytest.approx(table["all"][1:3], abs=0.02)
 
 
@@ -76,5 +76,5 @@ def test_a_model_without_levels_is_an_error(
     pyramidal_config.MODEL.SEM_SEG_HEAD.PYRAMID.OUTPUT = "single"
     single = str(write(pyramidal_config, tmp_path / "single"))
     options = ["--dataset", pyramidal_config.DATASETS.TEST[0]]
-    with pytest.raises(SystemExit, match="--pyramidal: the model has no levels"):
+    with pytest.raises(SystemExit, match="--pyramidal: its outputs lack levels"):
         compare_by_level.main(["--single", single, "--pyramidal", single, *options])
