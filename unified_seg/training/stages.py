@@ -31,7 +31,8 @@ from unified_seg.training.optimizer import build_lr_scheduler, build_optimizer, 
 from unified_seg.training.resume import keep_value_range
 from unified_seg.training.run_setup import prepare_output_folder, write_config
 from unified_seg.training.step import get_autocast_dtype
-from unified_seg.training.trainer import Trainer, get_required_weights, get_results_file
+from unified_seg.training.test_sets import get_results_file
+from unified_seg.training.trainer import Trainer, get_required_weights
 from unified_seg.words import ON_CONSOLE
 
 logger = logging.getLogger(__name__)

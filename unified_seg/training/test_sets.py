@@ -32,8 +32,8 @@ def evaluate_on_test_sets(
         test_sets: name, loader and evaluator of each.
 
     Returns:
-        Results by task and metric in percent, with several test sets by data set first, empty on other processes than
-        the first; and what failed of the evaluators.
+        Results by task and metric in percent, with several test sets by data set first, without scores on other
+        processes than the first; and what failed of the evaluators.
     """
     results: OrderedDict[str, Any] = OrderedDict()
     notes: dict[str, list[str]] = {}

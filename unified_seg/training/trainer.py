@@ -310,8 +310,8 @@ class Trainer(TrainingLoop):
         What fails is logged, and the training goes on; see `evaluate`.
 
         Returns:
-            Results by task and metric in percent, with several test sets by data set first; empty on other processes
-            than the first.
+            Results by task and metric in percent, with several test sets by data set first; without scores on other
+            processes than the first.
         """
         return cls.evaluate(cfg, model, evaluators)[0]
 
