@@ -22,7 +22,7 @@ from scipy import ndimage
 from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.small.cropweed import CATEGORIES, HOW_TO_GET, IMAGES
 from unified_seg.data.datasets.small.panoptic_splits import get_panoptic_json
-from unified_seg.data.io.image_files import read_picture
+from unified_seg.data.io.image_files import read_image
 from unified_seg.data.io.label_files import read_panoptic_ids
 from unified_seg.data.io.text_files import read_yaml
 from unified_seg.data.preparation.archives import unpack
@@ -87,7 +87,7 @@ def list_missing(root: Path, name: str) -> list[Path]:
 
 def read_half(file: Path) -> np.ndarray:
     """Return an image (H, W, 3) at half size, each pixel the mean of four."""
-    image = read_picture(file)
+    image = read_image(file, "RGB")
     return cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 

@@ -9,6 +9,7 @@ for each nucleus. See datasets/README.md.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.small.nuclei import CATEGORIES, HOW_TO_GET, IMAGES
 from unified_seg.data.datasets.small.panoptic_splits import get_panoptic_json
 from unified_seg.data.io.file_system import glob_files
-from unified_seg.data.io.image_files import read_image_size, read_picture
+from unified_seg.data.io.image_files import read_image, read_image_size
 from unified_seg.data.io.label_files import check_size, read_label
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, run_script
@@ -60,7 +61,7 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
     for split, images in splits.items():
         labels = [label for _, label in images]
         pairs = [(image, label.image) for image, label in images]
-        written += write_images(pairs, read_picture, workers, f"{split}: images")
+        written += write_images(pairs, partial(read_image, format="RGB"), workers, f"{split}: images")
         json_file = get_panoptic_json(root, split)
         written += write_panoptic_files(
             json_file, labels, merge_masks, CATEGORIES, ids_per_category=IDS, workers=workers
