@@ -56,7 +56,7 @@ PHOTOGRAPHS = (
     Headline("pspnet/camvid", "FPN + auxiliary loss + PSP", "pyramid pooling", "CamVid"),
     Headline("specialize_and_fuse/camvid", "Pyramidal, coarse to fine", "pyramidal output, for a single one", "CamVid"),
     Headline("error_correction/camvid", "ASP + RP, corrected", "correction of predicted errors", "CamVid"),
-    Headline("error_correction/camvid", "PSP, corrected", "the same, of pyramid pooling", "CamVid"),
+    Headline("error_correction/camvid", "Dilated PSP, corrected", "the same, of dilated pyramid pooling", "CamVid"),
     Headline("confusion_groups/camvid", "Cross-entropy, subnets", "subnets for confused classes", "CamVid"),
     Headline("confusion_groups/camvid", "New loss, trained on", "confusion-weighted loss, for cross-entropy", "CamVid"),
 )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from unified_seg.evaluation.base import PerImageEvaluator, Record, Scores
 from unified_seg.heads.base import EarlierPrediction, Losses, SemanticHead, needs_loss
+from unified_seg.heads.error_correction.correction_evaluator import CorrectionEvaluator, format_correction
 from unified_seg.heads.error_correction.detail_branch import DetailBranch
 from unified_seg.heads.error_correction.error_branch import ErrorBranch
 from unified_seg.heads.error_correction.evaluator import ErrorEvaluator
@@ -76,12 +77,17 @@ class ErrorCorrectionHead(WrapperHead):
     config_node: ClassVar[str] = "ERROR_CORRECTION"
     own_parts: ClassVar[tuple[str, ...]] = ("error_branch", "detail_branch")
     earlier_prediction = EarlierPrediction("uncorrected", "correction")
-    score_tables: ClassVar[Mapping[str, Callable[[Scores], str]]] = {"errors": format_scores}
+    score_tables: ClassVar[Mapping[str, Callable[[Scores], str]]] = {
+        "errors": format_scores,
+        "correction": format_correction,
+    }
     ablation_metrics: ClassVar[Mapping[str, tuple[str, str, str]]] = {
         "error_iou": ("errors", "IoU", "error IoU"),
         "error_iou_best": ("errors", "best_IoU", "best error IoU"),
         "confidence_error_iou": ("errors", "confidence_best_IoU", "best error IoU by confidence"),
         "hard_recall": ("errors", "hard_recall", "hard recall"),
+        "marked_before": ("correction", "accuracy_before", "right of the marked pixels"),
+        "marked_after": ("correction", "accuracy_after", "after the correction"),
     }
 
     @configurable
@@ -136,8 +142,13 @@ class ErrorCorrectionHead(WrapperHead):
         cls, cfg: CfgNode, table: ClassTable, records: Sequence[Record], output_folder: Path
     ) -> list[PerImageEvaluator]:
         node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
-        thresholds = {"threshold": node.THRESHOLD, "hard_confidence": node.HARD_CONFIDENCE}
-        return [ErrorEvaluator(table, records, output_folder, **thresholds)]
+        data = (table, records, output_folder)
+        evaluators: list[PerImageEvaluator] = [
+            ErrorEvaluator(*data, threshold=node.THRESHOLD, hard_confidence=node.HARD_CONFIDENCE)
+        ]
+        if (node.ERRORS, node.OUTPUT) == ("predicted", "corrected"):
+            evaluators.append(CorrectionEvaluator(*data, threshold=node.THRESHOLD))
+        return evaluators
 
     @classmethod
     def draw_pictures(cls, scene: "Scene") -> "list[Picture]":
