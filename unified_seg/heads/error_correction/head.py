@@ -86,8 +86,8 @@ class ErrorCorrectionHead(WrapperHead):
         "error_iou_best": ("errors", "best_IoU", "best error IoU"),
         "confidence_error_iou": ("errors", "confidence_best_IoU", "best error IoU by confidence"),
         "hard_recall": ("errors", "hard_recall", "hard recall"),
-        "marked_before": ("correction", "accuracy_before", "right of the marked pixels"),
-        "marked_after": ("correction", "accuracy_after", "after the correction"),
+        "marked_before": ("correction", "accuracy_before", "accuracy of marked pixels"),
+        "marked_after": ("correction", "accuracy_after", "accuracy of them, corrected"),
     }
 
     @configurable
