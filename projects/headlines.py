@@ -59,6 +59,7 @@ PHOTOGRAPHS = (
     Headline("error_correction/camvid", "Dilated PSP, corrected", "the same, of dilated pyramid pooling", "CamVid"),
     Headline("confusion_groups/camvid", "Cross-entropy, subnets", "subnets for confused classes", "CamVid"),
     Headline("confusion_groups/camvid", "New loss, trained on", "confusion-weighted loss, for cross-entropy", "CamVid"),
+    Headline("best_models/camvid", "+ four scales and flip", "several views, for one, of the best model", "CamVid"),
 )
 TOYSCAPES = (
     Headline("fusion_scheme", "+ ASP and RP", "ASP + refinement head, for two convolutions a level"),
