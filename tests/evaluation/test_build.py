@@ -56,7 +56,7 @@ def test_evaluators_fit_the_model(record: dict, tmp_path: Path, cfg: CfgNode, ex
 def test_evaluators_fit_the_base_head(record: dict, tmp_path: Path, names: list[str]):
     """In whatever order heads are around each other, or not."""
     nodes = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFUSION_GROUPS"}
-    of_head = {"PyramidalOutputHead": "Level", "ErrorCorrectionHead": "Error"}
+    of_head = {"PyramidalOutputHead": ["Level"], "ErrorCorrectionHead": ["Error", "Correction"]}
     for order in (names, ["ConfusionGroupHead", *names], names[1::-1] + names[2:]):
         cfg = config(True, False)
         head = cfg.MODEL.SEM_SEG_HEAD
@@ -64,7 +64,7 @@ def test_evaluators_fit_the_base_head(record: dict, tmp_path: Path, names: list[
         head.NAME = chain[0]
         for outer, inner in pairwise(chain):
             head[nodes[outer]].BASE = inner
-        assert kinds(cfg, tmp_path) == ["Semantic", *(of_head[name] for name in names[:1])]
+        assert kinds(cfg, tmp_path) == ["Semantic", *of_head[names[0]]]
 
 
 @pytest.mark.parametrize(
@@ -93,14 +93,19 @@ def test_pyramidal_output_has_a_level_evaluator(record: dict, tmp_path: Path, ou
         assert build_evaluators(cfg, NAME, tmp_path)._evaluators[1].strides == (16, 4)
 
 
-def test_error_correction_has_an_error_evaluator(record: dict, tmp_path: Path):
+def test_error_correction_has_evaluators_of_errors_and_of_their_correction(record: dict, tmp_path: Path):
     cfg = config(True, False)
     cfg.MODEL.SEM_SEG_HEAD.NAME = "ErrorCorrectionHead"
-    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD = 0.6
-    cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.HARD_CONFIDENCE = 0.9
-    semantic, errors = build_evaluators(cfg, NAME, tmp_path)._evaluators
-    assert (type(semantic).__name__, type(errors).__name__) == ("SemanticEvaluator", "ErrorEvaluator")
-    assert (errors.threshold, errors.hard_confidence) == (0.6, 0.9)
+    node = cfg.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION
+    node.THRESHOLD, node.HARD_CONFIDENCE = 0.6, 0.9
+    _, errors, correction = build_evaluators(cfg, NAME, tmp_path)._evaluators
+    assert (errors.threshold, errors.hard_confidence, correction.threshold) == (0.6, 0.9, 0.6)
+    assert kinds(cfg, tmp_path) == ["Semantic", "Error", "Correction"]
+    # Other outputs replace no labels by the error probability.
+    for key, value in (("OUTPUT", "average"), ("ERRORS", "unsure")):
+        other = cfg.clone()
+        other.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION[key] = value
+        assert kinds(other, tmp_path) == ["Semantic", "Error"]
 
 
 def test_annotations_are_ground_truth_of_instances(record: dict, tmp_path: Path):
