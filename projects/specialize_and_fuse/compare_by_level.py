@@ -83,12 +83,10 @@ def count_by_level(predictors: Mapping[str, Predictor], dataset: str) -> Counts:
 def make_rows(counts: Counts) -> Iterator[list[str]]:
     """Yield a row for each level: its share of the pixels; of each output the accuracy, and mIoU."""
     for level in dict.fromkeys(level for _, level in counts):
-        matrices = [counts[output, level] for output in OUTPUTS]
-        pixels = matrices[0].sum()
-        row = [f"of stride {level}" if level != ALL else ALL, 100 * pixels / counts[OUTPUTS[0], ALL].sum()]
-        row += [100 * np.trace(matrix) / pixels if pixels else np.nan for matrix in matrices]
-        row += [100 * compute_semantic_scores(matrix).mean_iou for matrix in matrices]
-        yield [row[0], *(f"{value:.2f}" for value in row[1:])]
+        scores = [compute_semantic_scores(counts[output, level]) for output in OUTPUTS]
+        share = counts[OUTPUTS[0], level].sum() / counts[OUTPUTS[0], ALL].sum()
+        values = [share, *(each.pixel_accuracy for each in scores), *(each.mean_iou for each in scores)]
+        yield [f"of stride {level}" if level != ALL else ALL, *(f"{100 * value:.2f}" for value in values)]
 
 
 def run(args: argparse.Namespace) -> None:

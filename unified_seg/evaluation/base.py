@@ -59,6 +59,11 @@ def sum_counts(items: Iterable[SparseCounts], shape: tuple[int, ...]) -> np.ndar
     return flat.reshape(shape)
 
 
+def compute_percent(part: int, whole: int) -> float:
+    """Return the share of a part in percent; NaN if the whole is 0."""
+    return 100 * float(part) / float(whole) if whole else math.nan
+
+
 class PerImageEvaluator(DatasetEvaluator, Generic[Item]):
     """An evaluator that reduces each image to a small item, and computes the scores from the items of all images.
 

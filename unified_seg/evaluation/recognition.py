@@ -23,6 +23,7 @@ from unified_seg.evaluation.base import (
     Record,
     Scores,
     check_unfused,
+    compute_percent,
 )
 from unified_seg.evaluation.model_outputs import read_instances, read_labels
 from unified_seg.evaluation.tables import format_recognition_table
@@ -175,17 +176,13 @@ def _compute_shares(objects: Objects, chosen: np.ndarray) -> Scores:
     correct_class = objects.detected_as == objects.thing_ids
     pixels = objects.pixels[found].sum()
     shares = {
-        "found": _percent(found.sum(), chosen.sum()),
-        "pixels": _percent(objects.correct[found].sum(), pixels),
-        "boxes": _percent(objects.pixels[found & correct_class].sum(), pixels),
+        "found": compute_percent(found.sum(), chosen.sum()),
+        "pixels": compute_percent(objects.correct[found].sum(), pixels),
+        "boxes": compute_percent(objects.pixels[found & correct_class].sum(), pixels),
     }
     if objects.correct_fused is not None:
-        shares["pixels_fused"] = _percent(objects.correct_fused[found].sum(), pixels)
+        shares["pixels_fused"] = compute_percent(objects.correct_fused[found].sum(), pixels)
     return shares
-
-
-def _percent(part: int, whole: int) -> float:
-    return 100 * float(part) / float(whole) if whole else float("nan")
 
 
 def _concatenate(images: Sequence[Objects]) -> Objects:
