@@ -14,9 +14,9 @@ from unified_seg.structures.logit_map import LogitMap
 
 # Each pixel: its true label, the labels before and after the correction, and its error probability.
 PIXELS = [
-    (SKY, ROAD, SKY, 0.9),  # mended
-    (SKY, ROAD, SKY, 0.8),  # mended
-    (SKY, SKY, ROAD, 0.8),  # spoiled
+    (SKY, ROAD, SKY, 0.9),  # fixed
+    (SKY, ROAD, SKY, 0.8),  # fixed
+    (SKY, SKY, ROAD, 0.8),  # broken
     (ROAD, ROAD, ROAD, 0.75),
     (ROAD, SKY, SKY, 0.95),
     (ROAD, ROAD, ROAD, 0.6),
@@ -52,14 +52,15 @@ def evaluator(streets: Streets, record: dict[str, Any]) -> CorrectionEvaluator:
 
 def test_scores_match_hand_computed_ones(evaluator: CorrectionEvaluator, record: dict[str, Any]) -> None:
     scores = run(evaluator, [record], [make_output()])["correction"]
-    # Of 7 valid pixels 5 are marked: 2 of them were right, 3 are. 2 are mended, 1 is spoiled.
-    expected = {"marked": 5 / 7, "accuracy_before": 2 / 5, "accuracy_after": 3 / 5, "mended": 2 / 7, "spoiled": 1 / 7}
+    # Of 7 valid pixels 5 are marked: 2 of them were right, 3 are. 2 are fixed, 1 is broken.
+    expected = {"marked": 5 / 7, "accuracy_before": 2 / 5, "accuracy_after": 3 / 5, "fixed": 2 / 7, "broken": 1 / 7}
     assert scores == pytest.approx({name: 100 * share for name, share in expected.items()})
     assert format_correction(scores) == (
         "correction: 71.43 % of the pixels are marked as wrong; of these 40.00 % are right before, 60.00 % after it\n"
-        "of all pixels it mends 28.57 % and spoils 14.29 %"
+        "of all pixels it fixes 28.57 % and breaks 14.29 %"
     )
     reported = ErrorCorrectionHead.ablation_metrics.values()
+    assert {task for task, _, _ in reported} == {"errors", "correction"}
     assert {metric for task, metric, _ in reported if task == "correction"} <= scores.keys()
 
 

@@ -276,7 +276,7 @@ def test_evaluation_of_a_model_scores_labels_and_errors(tiny_config: CfgNode, tm
     assert 0 < scores["recall"] < 100 and scores["threshold"] == 50  # else the test would be weak
     correction = results["correction"]
     gain = results["sem_seg"]["pACC"] - results["sem_seg_uncorrected"]["pACC"]
-    assert correction["mended"] - correction["spoiled"] == pytest.approx(gain) and correction["mended"] > 0
+    assert correction["fixed"] - correction["broken"] == pytest.approx(gain) and correction["fixed"] > 0
     log = (Path(cfg.OUTPUT_DIR) / "log.txt").read_text()
     assert "mIoU uncorrected" in log and "1 - confidence: IoU" in log
     # The base head alone has the uncorrected scores.

@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from unified_seg.data.io.semantic_labels import SEMANTIC_FILES, read_semantic_ground_truth
-from unified_seg.evaluation.base import Output, PerImageEvaluator, Record, Scores, SparseCounts, sum_counts
+from unified_seg.evaluation.base import (
+    Output,
+    PerImageEvaluator,
+    Record,
+    Scores,
+    SparseCounts,
+    compute_percent,
+    sum_counts,
+)
 from unified_seg.evaluation.model_outputs import read_labels
 from unified_seg.evaluation.tables import format_cell
 from unified_seg.structures.class_table import ClassTable
@@ -30,7 +38,7 @@ class CorrectionEvaluator(PerImageEvaluator[SparseCounts | None]):
 
     - marked: marked pixels / valid pixels.
     - accuracy_before, accuracy_after: right pixels / marked pixels, by the base head and by the detail branch.
-    - mended, spoiled: pixels that the correction makes right, and wrong / valid pixels. Their difference is what it
+    - fixed, broken: pixels that the correction makes right, and wrong / valid pixels. Their difference is what it
       adds to the pixel accuracy.
 
     NaN marks scores without a pixel. Outputs of sliding windows and of several views have no such maps. If one is among
@@ -70,26 +78,22 @@ class CorrectionEvaluator(PerImageEvaluator[SparseCounts | None]):
         counts = sum_counts(found, SHAPE)
         marked, total = counts[1].sum(), counts.sum()
         scores = {
-            "marked": _percent(marked, total),
-            "accuracy_before": _percent(counts[1, 1].sum(), marked),
-            "accuracy_after": _percent(counts[1, :, 1].sum(), marked),
-            "mended": _percent(counts[:, 0, 1].sum(), total),
-            "spoiled": _percent(counts[:, 1, 0].sum(), total),
+            "marked": compute_percent(marked, total),
+            "accuracy_before": compute_percent(counts[1, 1].sum(), marked),
+            "accuracy_after": compute_percent(counts[1, :, 1].sum(), marked),
+            "fixed": compute_percent(counts[:, 0, 1].sum(), total),
+            "broken": compute_percent(counts[:, 1, 0].sum(), total),
         }
         logger.info("%s", format_correction(scores))
         return {"correction": scores}
 
 
-def _percent(part: int, whole: int) -> float:
-    return 100 * float(part / whole) if whole else float("nan")
-
-
 def format_correction(scores: Mapping[str, float]) -> str:
     """Format the scores of the task "correction" as two sentences."""
-    marked, before, after, mended, spoiled = (
-        format_cell(scores[metric]) for metric in ("marked", "accuracy_before", "accuracy_after", "mended", "spoiled")
+    marked, before, after, fixed, broken = (
+        format_cell(scores[metric]) for metric in ("marked", "accuracy_before", "accuracy_after", "fixed", "broken")
     )
     return (
         f"correction: {marked} % of the pixels are marked as wrong; of these {before} % are right before, {after} % "
-        f"after it\nof all pixels it mends {mended} % and spoils {spoiled} %"
+        f"after it\nof all pixels it fixes {fixed} % and breaks {broken} %"
     )
