@@ -135,3 +135,21 @@ def test_labels_and_splits_that_do_not_fit_are_errors(drawn: Path) -> None:
     with pytest.raises(DataError, match=r"--val-share 0\.0001: .* val"):
         convert(drawn, stuff=["water"], val_share=0.0001)
     assert not (drawn / "out").exists()
+
+
+def test_images_in_the_output_folder_are_refused(drawn: Path) -> None:
+    image = drawn / "out/semantic/a.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes((drawn / "drawn/1.png").read_bytes())
+    with pytest.raises(DataError, match=r"out: the output must not overlap with the input .*semantic"):
+        convert(drawn, image_root=image.parent)
+    assert image.read_bytes() == (drawn / "drawn/1.png").read_bytes()
+
+
+def test_drawings_without_a_class_are_an_error(drawn: Path) -> None:
+    for index in range(1, 12):
+        (drawn / f"drawn/{index}.json").unlink()
+    content = json.loads((drawn / "drawn/far/0.json").read_text())
+    (drawn / "drawn/far/0.json").write_text(json.dumps({**content, "shapes": []}))
+    with pytest.raises(DataError, match=r"drawn: no shape in it has a class; --classes"):
+        convert(drawn)

@@ -5,7 +5,7 @@ H, W = an image.
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -102,8 +102,9 @@ def convert_labelme(
     """
     check_apart([output], [source, classes_file])
     drawn = read_folder(source, image_root, skip_shapes=skip_shapes, workers=workers)
-    table = read_classes(classes_file) if classes_file else _make_classes(source, drawn)
-    _check_labels(drawn, table, classes_file)
+    table = read_classes(classes_file) if classes_file else make_classes(source, drawn)
+    check_labels(drawn, table, classes_file)
+    _check_things(drawn, table, classes_file)
     content = make_instance_json(drawn, table)
     write_json(output, content, indent=None)
     visible = sum(bool(instance.area) for image in drawn for instance in image.instances)
@@ -218,20 +219,40 @@ def _check_images(files: Sequence[Path], drawn: Sequence[DrawnImage]) -> None:
         seen[image.file_name] = file
 
 
-def _make_classes(folder: Path, drawn: Sequence[DrawnImage]) -> ClassTable:
+def make_classes(folder: Path, drawn: Sequence[DrawnImage], stuff: Collection[str] = ()) -> ClassTable:
+    """Return the labels of drawings as classes, in alphabetical order, with ids from 1.
+
+    Args:
+        folder: of the drawings, for the messages.
+        drawn: the images.
+        stuff: the labels that are stuff; the others are things.
+
+    Raises:
+        DataError: no shape has a label, or none has one of `stuff`.
+    """
     labels = sorted({instance.label for image in drawn for instance in image.instances})
     if not labels:
         raise DataError(f"{folder}: no shape in it has a class; --classes names a file of the classes")
-    return build_class_table(folder, [{"id": index, "name": label} for index, label in enumerate(labels, start=1)])
+    if unknown := sorted(set(stuff) - set(labels)):
+        raise DataError(f"--stuff {unknown[0]}: no shape in {folder} has this label; it has {', '.join(labels)}")
+    entries = [
+        {"id": index, "name": label, "isthing": int(label not in stuff)} for index, label in enumerate(labels, start=1)
+    ]
+    return build_class_table(folder, entries)
 
 
-def _check_labels(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> None:
-    """Raise DataError for a label that is no thing."""
-    classes = {cls.name: cls for cls in table.classes}
+def check_labels(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> None:
+    """Raise DataError for a label that is no class of `classes_file`."""
+    names = {cls.name for cls in table.classes}
     for instance in (instance for image in drawn for instance in image.instances):
-        if instance.label not in classes:
+        if instance.label not in names:
             raise DataError(f"{instance.where}: unknown label {instance.label!r}, which is not in {classes_file}")
-        if not classes[instance.label].is_thing:
+
+
+def _check_things(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> None:
+    stuff = {cls.name for cls in table.classes if not cls.is_thing}
+    for instance in (instance for image in drawn for instance in image.instances):
+        if instance.label in stuff:
             raise DataError(
                 f"{instance.where}: label {instance.label!r} is stuff in {classes_file}; expected a thing, or a folder "
                 "as --output, which gets the stuff too"

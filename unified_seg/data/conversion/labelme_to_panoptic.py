@@ -13,11 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from pycocotools import mask as mask_util
 
-from unified_seg.data.coco.categories import build_class_table, read_classes, to_coco_categories, write_classes
+from unified_seg.data.coco.categories import read_classes, to_coco_categories, write_classes
 from unified_seg.data.coco.masks import convert_to_rle
 from unified_seg.data.conversion.instances_to_panoptic import Instance, draw_panoptic
 from unified_seg.data.conversion.labelme_shapes import DrawnInstance
-from unified_seg.data.conversion.labelme_to_instances import DrawnImage, make_instance_json, read_folder
+from unified_seg.data.conversion.labelme_to_instances import (
+    DrawnImage,
+    check_labels,
+    make_classes,
+    make_instance_json,
+    read_folder,
+)
 from unified_seg.data.conversion.paths import check_apart
 from unified_seg.data.conversion.training_config import write_training_config
 from unified_seg.data.io.label_files import write_array_png, write_png
@@ -86,10 +92,10 @@ def convert_labelme_to_panoptic(
     """
     own_classes = output / "classes.yaml"
     keeps_classes = classes_file is not None and classes_file.resolve() == own_classes.resolve()
-    check_apart([output], [source, None if keeps_classes else classes_file])
+    check_apart([output], [source, image_root, None if keeps_classes else classes_file])
     drawn = read_folder(source, image_root, skip_shapes=skip_shapes, workers=workers)
-    table = read_classes(classes_file) if classes_file else _make_classes(source, drawn, stuff)
-    _check_labels(drawn, table, classes_file)
+    table = read_classes(classes_file) if classes_file else make_classes(source, drawn, stuff)
+    check_labels(drawn, table, classes_file)
     splits = _split(drawn, val_share)
     if not keeps_classes:
         write_classes(own_classes, table.classes)
@@ -186,21 +192,3 @@ def _make_panoptic_json(images: Sequence[DrawnImage], made: Sequence[_Made], tab
         ],
         "categories": to_coco_categories(table.classes),
     }
-
-
-def _make_classes(folder: Path, drawn: Sequence[DrawnImage], stuff: Collection[str]) -> ClassTable:
-    labels = sorted({instance.label for image in drawn for instance in image.instances})
-    if unknown := sorted(set(stuff) - set(labels)):
-        raise DataError(f"--stuff {unknown[0]}: no shape in {folder} has this label; it has {', '.join(labels)}")
-    entries = [
-        {"id": index, "name": label, "isthing": int(label not in stuff)} for index, label in enumerate(labels, start=1)
-    ]
-    return build_class_table(folder, entries)
-
-
-def _check_labels(drawn: Sequence[DrawnImage], table: ClassTable, classes_file: Path | None) -> None:
-    """Raise DataError for a label that is no class."""
-    names = {cls.name for cls in table.classes}
-    for instance in (instance for image in drawn for instance in image.instances):
-        if instance.label not in names:
-            raise DataError(f"{instance.where}: unknown label {instance.label!r}, which is not in {classes_file}")
