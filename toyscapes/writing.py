@@ -93,7 +93,7 @@ def generate(
         seed: of the generator.
         workers: number of processes; None for one per CPU.
         progress: show a progress bar.
-        overwrite: replace a data set that was generated with other arguments.
+        overwrite: replace a data set that is in the folder already.
 
     Returns:
         The folder.

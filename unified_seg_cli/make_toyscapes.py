@@ -28,7 +28,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--size", type=image_size, default="128x256", metavar="HxW", help="size of the images; default: %(default)s")
     add("--seed", type=int, default=0, metavar="N", help="seed of the scenes; default: 0")
     parser.add_workers()
-    add("--overwrite", action="store_true", help="replace a data set that was made with other arguments")
+    add("--overwrite", action="store_true", help="replace a data set that is in the folder already")
     add("--stats", action="store_true", help="print the share of each class")
     return parser.parse_args(arguments)
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from detectron2.utils.events import EventStorage
 from point_model import CLASSES, point_model, random_image
 
 from unified_seg import get_config
 from unified_seg.config import ConfigError
-from unified_seg.ops.losses import global_mean, part_of_batch
+from unified_seg.ops.losses import global_mean, part_of_batch, weighted_cross_entropy
 from unified_seg.training.optimizer import build_optimizer, check_solver
 from unified_seg.training.step import StepTrainer
 
@@ -71,6 +72,20 @@ def test_a_part_counts_by_its_share_of_the_valid_pixels() -> None:
             means.append(global_mean(total, count))
     assert sum(means) / 3 == totals.sum() / counts.sum()
     assert global_mean(totals[0], counts[0]) == 2  # as before, outside of the block
+
+
+def test_losses_with_class_weights_are_averaged_over_the_parts() -> None:
+    """Two parts with as many labeled pixels, whose classes weigh 1 and 3: (1 a + 1 b) / 2, not (1 a + 3 b) / 4."""
+    logits = torch.tensor([[0.0, 1.0], [2.0, 0.5]])[..., None, None]
+    targets = torch.tensor([0, 1])[:, None, None]
+    means = []
+    for logit, target in zip(logits, targets):
+        with part_of_batch(1.0):
+            means.append(
+                weighted_cross_entropy(logit[None], target[None], IGNORE, class_weights=torch.tensor([1.0, 3.0]))
+            )
+    a, b = F.cross_entropy(logits, targets, reduction="none").flatten()
+    torch.testing.assert_close(sum(means) / 2, (a + b) / 2)
 
 
 def test_batches_that_cannot_be_split_are_errors() -> None:

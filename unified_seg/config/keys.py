@@ -227,8 +227,8 @@ def _add_solver(cfg: CfgNode) -> None:
     # Iterations in which the learning rate rises to BASE_LR. -1: 1000, at most a tenth of the run.
     cfg.SOLVER.WARMUP_ITERS = AUTO
     # Process the images of a batch in so many parts, one after another, and add up their gradients before the step: the
-    # result of the whole batch (but for BatchNorm's statistics) in the memory of a part. IMS_PER_BATCH, learning rate
-    # and iterations stay. Raise it if a batch does not fit into memory.
+    # result of the whole batch (but for BatchNorm's statistics and some losses, see docs/training.md) in the memory of
+    # a part. IMS_PER_BATCH, learning rate and iterations stay. Raise it if a batch does not fit into memory.
     cfg.SOLVER.ACCUMULATION_STEPS = 1
     cfg.SOLVER.EARLY_STOPPING = CfgNode()
     # Stop when TEST.BEST_CHECKPOINT_METRIC has not risen in so many evaluations; 0: never. For trainings of unknown

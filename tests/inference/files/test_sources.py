@@ -47,6 +47,13 @@ def test_equal_names_and_no_images_are_refused(folder: Path) -> None:
         check_names(FileSource([str(folder / "out")], folder / "out"))
 
 
+def test_the_message_has_the_two_files_of_one_name(folder: Path) -> None:
+    names = ("a.png", "b.png", "a.jpg", "b.jpg")
+    records = [{"file_name": str(folder / name), "image_id": index} for index, name in enumerate(names)]
+    with pytest.raises(UserError, match=r"/a\.png and .*/a\.jpg would have the same results, a; 2 such"):
+        check_names(RecordSource(records))
+
+
 def test_results_below_the_inputs_are_none_also_by_a_link(folder: Path, tmp_path: Path) -> None:
     (folder / "link").symlink_to(folder / "out")
     assert "out/a.png" not in names(FileSource([str(folder)], folder / "link"))

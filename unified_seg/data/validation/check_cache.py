@@ -16,9 +16,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
+import PIL
 
+import unified_seg.data
+import unified_seg.ops
+import unified_seg.structures
+import unified_seg_arrays
+import unified_seg_files
 from unified_seg_files import get_cache_folder, write_atomically
 
 # Records whose result is one file: a changed file is read again together with those of its group.
@@ -27,8 +34,8 @@ GROUP = 256
 SECONDS_AT_REST = 10
 FILE_KEYS = ("file_name", "sem_seg_file_name", "pan_seg_file_name")
 # Of what the checks use.
-PACKAGES = ("data", "ops", "structures")
-LIBRARIES = ("numpy", "opencv-python-headless", "pillow", "pycocotools")
+PACKAGES = (unified_seg.data, unified_seg.ops, unified_seg.structures, unified_seg_arrays, unified_seg_files)
+LIBRARIES = (cv2, msgspec, np, PIL)
 
 Record = Mapping[str, Any]
 
@@ -105,15 +112,9 @@ def _encode(value: Any) -> Any:
 def _describe_code() -> str:
     """Return a digest of the code that checks, and the versions of the libraries that decode."""
     digest = hashlib.blake2b(digest_size=20)
-    root = Path(__file__).parents[2]
     for package in PACKAGES:
-        for file in sorted((root / package).rglob("*.py")):
-            digest.update(file.read_bytes())
-    return " ".join([digest.hexdigest(), *(f"{name} {_find_version(name)}" for name in LIBRARIES)])
-
-
-def _find_version(name: str) -> str:
-    try:
-        return version(name)
-    except ImportError:
-        return "?"
+        for folder in package.__path__:
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(file.read_bytes())
+    versions = (f"{library.__name__} {library.__version__}" for library in LIBRARIES)
+    return " ".join([digest.hexdigest(), *versions, f"pycocotools {version('pycocotools')}"])

@@ -4,6 +4,7 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -182,7 +183,8 @@ def check_names(source: Source) -> None:
     values, counts = np.unique(np.frombuffer(hashes, dtype=np.uint64), return_counts=True)
     twice = set(values[counts > 1].tolist())
     if twice:
-        first, second, *_ = (item for item in source if hash_name(item.name) in twice)
+        repeated = next(number for item in source if (number := hash_name(item.name)) in twice)
+        first, second = islice((item for item in source if hash_name(item.name) == repeated), 2)
         if first.key == second.key:
             raise UserError(f"--input: {_describe(first)} is named twice; {len(twice)} such images")
         raise UserError(
