@@ -37,7 +37,7 @@ COMMANDS = {
     "unified_seg/checkpoint/pypi_weights.py:_explain",
     "unified_seg/data/datasets/ade20k.py:HOW_TO_GET",
     "unified_seg/data/datasets/cityscapes.py:PREPARE",
-    "unified_seg/data/datasets/cityscapes.py:_tell_how_to_get",
+    "unified_seg/data/datasets/cityscapes.py:_describe_preparation",
     "unified_seg/data/datasets/coco_panoptic_2017.py:HOW_TO_GET",
     "unified_seg/data/datasets/coco_stuff.py:HOW_TO_GET",
     "unified_seg/data/datasets/pascal_context.py:HOW_TO_GET",

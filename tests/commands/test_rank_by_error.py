@@ -72,7 +72,7 @@ def test_a_data_set_is_ranked_and_compared_with_ground_truth(command, tiny_datas
             {name: float(value) for name, value in expected.items()}, abs=2e-6
         )
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert (summary["images"], summary["images_with_truth"], summary["threshold"]) == (4, 4, 0.5)
+    assert (summary["images"], summary["images_with_ground_truth"], summary["threshold"]) == (4, 4, 0.5)
     assert summary["dataset"] == tiny_dataset.train
     columns = {name: [float(row[name]) for row in rows] for name in rows[0] if name not in ("rank", "file_name")}
     assert summary["mean"] == pytest.approx({name: np.mean(values) for name, values in columns.items()}, abs=2e-6)
@@ -142,7 +142,7 @@ def test_the_most_wrong_image_comes_first(command, predictions, tmp_path, capsys
     expected = [0, math.log(2) / math.log(19), skewed / math.log(19)]
     assert [float(row["mean_entropy"]) for row in rows] == pytest.approx(expected, abs=1e-6)
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert summary["images_with_truth"] == 0 and "rank_correlation" not in summary
+    assert summary["images_with_ground_truth"] == 0 and "rank_correlation" not in summary
     assert summary["mean"].keys() == {"predicted_error", "predicted_error_share", "mean_entropy"}
     assert "correlation" not in capsys.readouterr().out
     # Three pictures in a row: there are no true errors.
@@ -176,7 +176,7 @@ def test_the_true_error_is_measured_before_correction(command, predictions, gray
     # Road everywhere: half of the first image is wrong, nothing of the second; of the third nobody knows.
     assert [row["true_error"] for row in rows] == ["", "0.500000", "0.000000"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert (summary["images"], summary["images_with_truth"], summary["mean"]["true_error"]) == (3, 2, 0.25)
+    assert (summary["images"], summary["images_with_ground_truth"], summary["mean"]["true_error"]) == (3, 2, 0.25)
     # The predicted error has the two in their order, the entropy (0.8 is less sure) has not; a resample of one image
     # drawn twice has no order.
     found = summary["rank_correlation"]

@@ -79,7 +79,7 @@ class Fuser:
 
     def run(self) -> None:
         if self.args.method == "evidence":
-            self.tell_what_is_missing()
+            self.log_missing_confidences()
         annotations, refined = [], []
         for image in tqdm(self.images, desc="fusing", unit="img", disable=None):
             panoptic, instances = self.fuse(image)
@@ -127,7 +127,7 @@ class Fuser:
         groups = torch.from_numpy(group_classes(self.table))
         return SemanticEvidence(labels, *read_confidence(path, labels, groups, self.args.stride))
 
-    def tell_what_is_missing(self) -> None:
+    def log_missing_confidences(self) -> None:
         """Log which predictions count as certain, since their files do not say how sure they are."""
         records = [detection.record for each in self.detections.values() for detection in each]
         if self.args.confidences is None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from unified_seg.config import CfgNode, ConfigError, make_inference_config
@@ -39,6 +38,7 @@ from unified_seg.reporting.error_ranking import (
 )
 from unified_seg.reporting.readme import read_with_markers, replace_table
 from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.logit_map import compute_entropy
 from unified_seg.visualization import Picture, add_legend
 from unified_seg.visualization.panels import Panel, make_panels
 from unified_seg_files import escape_unprintable
@@ -198,11 +198,6 @@ class ErrorPredictor:
         return self.predictor.read(record["file_name"])
 
 
-def compute_entropy(logits: Tensor) -> Tensor:
-    """Return the entropy of the softmax over the first axis as a share of the largest one, log K: (K, ...) -> (...)."""
-    return torch.special.entr(logits.softmax(0)).sum(0) / math.log(max(len(logits), 2))
-
-
 def _keep_plain(outputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return the semantic map, or without one the instances."""
     labels = get_label_map(outputs)
@@ -277,7 +272,7 @@ def run(args: argparse.Namespace) -> None:
     by = "predicted error" if model.predicts_errors else "entropy"
     print(f"{len(ranked)} images ranked by {by}: {args.output}")
     if comparison is not None:
-        known = (comparison, summary["images_with_truth"], model.predicts_errors)
+        known = (comparison, summary["images_with_ground_truth"], model.predicts_errors)
         print(describe(*known))
         if args.into is not None:
             model_file = args.config_file or cfg.MODEL.WEIGHTS

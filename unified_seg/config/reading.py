@@ -20,7 +20,7 @@ from detectron2.config import CfgNode
 from unified_seg.config.alternatives import find_replaced
 from unified_seg.config.keys import get_config, get_defaults
 from unified_seg.config.locate import ROOT, SCHEME, locate_config, suggest_config
-from unified_seg.config.refused import ConfigError, check_refused
+from unified_seg.config.refused import ConfigError, check_refused, get_value
 from unified_seg.config.values import accepts, convert, describe, suggest
 from unified_seg.hints import format_hint
 from unified_seg_files import read_bytes
@@ -250,13 +250,6 @@ def _merge(into: dict[str, Any], values: dict[str, Any]) -> None:
             _merge(into[key], value)
         else:
             into[key] = value
-
-
-def get_value(node: Any, key: str) -> Any:
-    """Return the value of a key such as SOLVER.MAX_ITER, None if there is no such key."""
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, CfgNode) else None
-    return node
 
 
 def set_value(cfg: CfgNode, key: str, value: Any) -> None:

@@ -68,15 +68,16 @@ def check_refused(cfg: CfgNode) -> None:
     """Raise ConfigError for a refused value, of the run or of one of its stages."""
     for name, node in [("", cfg), *((f"STAGES.{name}.", node) for name, node in cfg.get("STAGES", {}).items())]:
         for key, refusal in REFUSALS.items():
-            value = _find(node, key)
+            value = get_value(node, key)
             if value is not None and refusal.is_refused(value):
                 raise ConfigError(f"{name}{key}: {value!r:.200} is refused: {refusal.reason}")
-        result = _find(node, "RESULT") if name else None
+        result = get_value(node, "RESULT") if name else None
         if isinstance(result, str) and WEIGHTS.is_refused(result):
             raise ConfigError(f"{name}RESULT: {result!r:.200} is refused: {WEIGHTS.reason}")
 
 
-def _find(node: Any, key: str) -> Any:
+def get_value(node: Any, key: str) -> Any:
+    """Return the value of a key such as SOLVER.MAX_ITER, None if there is no such key."""
     for part in key.split("."):
         node = node.get(part) if isinstance(node, CfgNode) else None
     return node

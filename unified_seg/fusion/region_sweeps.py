@@ -81,35 +81,12 @@ def grow_by_sweeps(owners: Tensor, regions: Tensor, connectivity: int) -> Tensor
     inside = regions > 0
     # A key holds distance and owner: the smallest key is that of the nearest owner, of several of the smaller number.
     keys = torch.where(inside & (owners > 0), owners.long(), unreached * inside)
-    keys = _relax_completely(keys, regions, unit, unreached, 0, connectivity)
-    return torch.where(inside, keys % unit, owners).int()
-
-
-def label_components_by_sweeps(labels: Tensor, inside: Tensor, connectivity: int) -> Tensor:
-    """Label the connected components of pixels of equal label, on any device.
-
-    Args:
-        labels: (H, W) integer, from 0.
-        inside: (H, W) bool, the pixels that components consist of.
-        connectivity: 4 or 8.
-
-    Returns:
-        (H, W) int64: the flat index of the first pixel of each pixel's component; H * W outside.
-    """
-    count = labels.numel()
-    index = torch.arange(count, device=labels.device).reshape(labels.shape)
-    regions = torch.where(inside, labels.long() + 1, 0)
-    return _relax_completely(torch.where(inside, index, count), regions, 0, count, count, connectivity)
-
-
-def _relax_completely(keys: Tensor, regions: Tensor, unit: int, limit: int, outside: int, connectivity: int) -> Tensor:
-    """Sweep over one map (H, W), whose keys outside all regions have one value, until nothing changes."""
-    sweeps = RegionSweeps(F.pad(regions, (0, 1, 0, 1))[None], [unit], limit, connectivity)
-    keys = F.pad(keys, (0, 1, 0, 1), value=outside)[None]
-    while True:
+    keys = F.pad(keys, (0, 1, 0, 1))[None]
+    sweeps = RegionSweeps(F.pad(regions, (0, 1, 0, 1))[None], [unit], unreached, connectivity)
+    keys = sweeps.relax(keys)
+    while sweeps.needs_more(keys):
         keys = sweeps.relax(keys)
-        if not sweeps.needs_more(keys):
-            return keys[0, :-1, :-1]
+    return torch.where(inside, keys[0, :-1, :-1] % unit, owners).int()
 
 
 def _sweep(keys: Tensor, positions: Tensor, dim: int) -> Tensor:

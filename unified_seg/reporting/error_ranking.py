@@ -132,7 +132,7 @@ def summarize(ranked: Sequence[Ranked], comparison: RankComparison | None) -> di
     known = [name for name in _list_known(ranked) if name != "true_error"]
     means: dict[str, float] = {name: fmean(getattr(m, name) for _, m in ranked) for name in known}
     true_errors = [m.true_error for _, m in ranked if m.has_true_error]
-    summary: dict[str, Any] = {"images": len(ranked), "images_with_truth": len(true_errors), "mean": means}
+    summary: dict[str, Any] = {"images": len(ranked), "images_with_ground_truth": len(true_errors), "mean": means}
     if comparison is not None:
         means["true_error"] = fmean(true_errors)
         summary["rank_correlation"] = {

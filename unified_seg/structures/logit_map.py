@@ -48,6 +48,12 @@ class LogitSample(NamedTuple):
     columns: np.ndarray
 
 
+def compute_entropy(logits: Tensor) -> Tensor:
+    """Return the entropy of the softmax over the first axis as a share of the largest one, log K: (K, ...) -> (...)."""
+    # max(): a single class has entropy 0, and so has its maximum.
+    return torch.special.entr(logits.softmax(0)).sum(0) / math.log(max(len(logits), 2))
+
+
 @dataclass(frozen=True)
 class LogitMap:
     """Logits of an image on the grid of the network's input.
@@ -162,12 +168,7 @@ class LogitMap:
 
     def entropy(self, output_size: Size) -> Tensor:
         """Return the entropy of the softmax as a fraction of the maximum, log K: (H, W) float32 in [0, 1]."""
-        # max(): a single class has entropy 0, and so has its maximum.
-        parts = [
-            torch.special.entr(stripe.softmax(0)).sum(0) / math.log(max(len(stripe), 2))
-            for stripe in self.stripes(output_size)
-        ]
-        return _join(parts)
+        return _join([compute_entropy(stripe) for stripe in self.stripes(output_size)])
 
     def probability(self, output_size: Size) -> Tensor:
         """Return the sigmoid of a map with K = 1: (H, W) float32.

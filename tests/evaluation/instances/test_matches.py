@@ -18,9 +18,9 @@ def test_ap_is_that_of_the_evaluation(task: str):
     """Also with crowds, equal scores, images without objects or detections, and few detections that count."""
     for seed in range(60):
         images, names, limit = draw_images(seed)
-        expected = compute_average_precision(match_instances(images, task, names, limit), names)["AP"]
-        matches = collect_matches(images, task, names, limit)
-        found = compute_resampled_ap(matches, np.ones((1, len(images)), dtype=np.int64))
+        matches = match_instances(images, task, names, limit)
+        expected = compute_average_precision(matches, names)["AP"]
+        found = compute_resampled_ap(collect_matches(matches), np.ones((1, len(images)), dtype=np.int64))
         assert found == pytest.approx([expected], nan_ok=True), seed
 
 
@@ -29,7 +29,7 @@ def test_ap_of_drawn_images_is_that_of_a_data_set_of_them():
     random = np.random.default_rng(0)
     images = [_with_distinct_scores(image, random) for image in images]
     drawn = random.multinomial(len(images), np.full(len(images), 1 / len(images)), size=20)
-    found = compute_resampled_ap(collect_matches(images, "segm", names), drawn)
+    found = compute_resampled_ap(collect_matches(match_instances(images, "segm", names)), drawn)
     for counts, ap in zip(drawn, found):
         repeated = [image for image, count in zip(images, counts) for _ in range(count)]
         expected = compute_average_precision(match_instances(repeated, "segm", names), names)["AP"]
@@ -38,7 +38,7 @@ def test_ap_of_drawn_images_is_that_of_a_data_set_of_them():
 
 def test_file_has_the_matches(tmp_path: Path):
     images, names = draw_toyscapes(3, (64, 128))
-    matches = collect_matches(images, "segm", names)
+    matches = collect_matches(match_instances(images, "segm", names))
     write_matches(tmp_path / "matches.npz", ["a", "b", "c"], matches)
     ids, read = read_matches(tmp_path / "matches.npz")
     assert ids.tolist() == ["a", "b", "c"] and len(read.score) > 0

@@ -152,7 +152,7 @@ def match_categories(
     for where, record in iterate_records(path, content["categories"], "categories"):
         category = _read_entry(path, where, record, CategoryName, notes)
         names[category.id] = category.name
-    notes.tell(path)
+    notes.log(path)
     found = {category_id: by_name[name] for category_id, name in names.items() if name in by_name}
     taken = {cls.name for cls in found.values()}
     by_id = {i: cls for i, cls in table.by_dataset_id.items() if i not in found and cls.name not in taken}
@@ -213,7 +213,7 @@ def build_class_table(
         thing_id = num_things if is_thing else None
         classes.append(SegmentClass(entry.name, index, thing_id, entry.id, category, tuple(color)))
         num_things += is_thing
-    notes.tell(path)
+    notes.log(path)
     try:
         return ClassTable(classes)
     except ValueError as error:

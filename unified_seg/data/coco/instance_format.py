@@ -78,8 +78,8 @@ def load_coco_instances(
             records[image.id]["annotations"].append(made)
         except RecordError as error:
             causes.add(error, where)
-    causes.tell()
-    notes.tell(json_file, report)
+    causes.report_all()
+    notes.log(json_file, report)
     return list(records.values())
 
 

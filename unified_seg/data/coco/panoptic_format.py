@@ -133,8 +133,8 @@ def read_panoptic_annotations(
             if image is None or image.id not in found:
                 images.refuse(annotation.get("image_id"), None if image is None else image.file_name)
             causes.add(error, where)
-    causes.tell()
-    notes.tell(json_file, report)
+    causes.report_all()
+    notes.log(json_file, report)
     return found
 
 

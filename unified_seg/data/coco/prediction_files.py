@@ -109,7 +109,7 @@ def read_detections(path: Path, images: Sequence[ImageInfo], table: ClassTable) 
             raise DataError(f"{where}: {error}") from None
         checked = {**record, "image_id": image_id, "category_id": entry.category_id, "score": entry.score}
         detections.setdefault(image_id, []).append(Detection(checked, thing_id, where))
-    notes.tell(path)
+    notes.log(path)
     return detections
 
 

@@ -225,7 +225,7 @@ def read_image_entries(
                 image_id = None  # repeated: its own id is not known
             images.refuse(image_id, record.get("file_name"))
             report(Problem(error.kind, str(path), str(error), where))
-    notes.tell(path, report)
+    notes.log(path, report)
     return images
 
 
@@ -266,7 +266,7 @@ class RepeatedCauses:
         self._first.setdefault(key, where)
         self._counts[key] = self._counts.get(key, 0) + 1
 
-    def tell(self) -> None:
+    def report_all(self) -> None:
         """Report each cause once, at its first record, with the number of records."""
         for (kind, cause), count in self._counts.items():
             more = f"; {count} records have this cause" if count > 1 else ""

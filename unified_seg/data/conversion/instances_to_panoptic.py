@@ -232,7 +232,7 @@ def _read_instances(
         except RecordError as error:
             raise DataError(f"{file}: {where}: {error}") from None
         instances[image_id].append(instance)
-    notes.tell(file)
+    notes.log(file)
     return instances
 
 

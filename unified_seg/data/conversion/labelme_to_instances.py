@@ -136,7 +136,7 @@ def read_folder(
     notes = Notes()
     for file, image in zip(files, drawn):
         notes.merge(image.notes, file.relative_to(source).as_posix())
-    notes.tell(source)
+    notes.log(source)
     return drawn
 
 

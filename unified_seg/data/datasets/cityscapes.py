@@ -71,7 +71,7 @@ def load_cityscapes_like(root: Path, split: str) -> list[dict[str, Any]]:
     """
     image_dir = root / "leftImg8bit" / split
     if not image_dir.is_dir():
-        raise MissingFileError(f"{image_dir}: there is no such folder; {_tell_how_to_get(root)}")
+        raise MissingFileError(f"{image_dir}: there is no such folder; {_describe_preparation(root)}")
     images = glob_files(image_dir, f"*/*{IMAGE_SUFFIX}")
     if not images:
         raise DataError(f"{image_dir}: no */*{IMAGE_SUFFIX} in it")
@@ -96,7 +96,7 @@ def load_cityscapes_like(root: Path, split: str) -> list[dict[str, Any]]:
     return records
 
 
-def _tell_how_to_get(root: Path) -> str:
+def _describe_preparation(root: Path) -> str:
     if root.name == "toyscapes_demo":
         return "`make demo` makes it"
     if root.name.startswith("toyscapes"):

@@ -68,7 +68,7 @@ class Notes:
             self._first.setdefault(note, f"{where}: {other._first[note]}")
             self._counts[note] = self._counts.get(note, 0) + count
 
-    def tell(self, path: Path, report: Report = raise_error) -> None:
+    def log(self, path: Path, report: Report = raise_error) -> None:
         """Log each note with its number of records, once a process, and report it as a warning."""
         for note, count in self._counts.items():
             cause = f"{note}; {count} record{'s' * (count != 1)}"

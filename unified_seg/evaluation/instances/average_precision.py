@@ -24,7 +24,6 @@ def match_instances(
     class_names: Sequence[str],
     max_detections: int = COCO_MAX_DETECTIONS,
     thing_ids: Sequence[int] | None = None,
-    by_size: bool = True,
 ) -> hotcoco.COCOeval:
     """Match detections to ground truth.
 
@@ -34,7 +33,6 @@ def match_instances(
         class_names: T, by thing id.
         max_detections: of each class in each image, those with the highest scores count.
         thing_ids: the classes to match, ascending; by default those that occur.
-        by_size: also those of small, medium and large objects, for APs, APm and APl.
 
     Returns:
         The matches. Their images are numbered from 0, their categories are the thing ids, and objects and detections
@@ -45,9 +43,6 @@ def match_instances(
     evaluation.params.max_dets = [max_detections]
     # The arrays of scores are large, and data sets may have thousands of classes that do not occur.
     evaluation.params.cat_ids = list(find_classes(images) if thing_ids is None else thing_ids)
-    if not by_size:
-        of_all = evaluation.params.area_rng_lbl.index("all")
-        evaluation.params.area_rng, evaluation.params.area_rng_lbl = [evaluation.params.area_rng[of_all]], ["all"]
     evaluation.evaluate()
     return evaluation
 

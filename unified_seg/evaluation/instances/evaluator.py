@@ -109,7 +109,7 @@ class InstanceEvaluator(PanopticGroundTruthEvaluator[ImageInstances]):
         for file in (DIAGNOSIS_FILE, COUNTS_FILE, MATCHES_FILE):
             (self.output_folder / file).unlink(missing_ok=True)
         if not math.isnan(results[task]["AP"]):
-            write_matches(self.output_folder / MATCHES_FILE, list(items), collect_matches(images, task, names, limit))
+            write_matches(self.output_folder / MATCHES_FILE, list(items), collect_matches(matches))
             results[f"errors_{task}"] = self._diagnose(matches, items)
         return results
 

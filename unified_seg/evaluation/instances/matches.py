@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hotcoco
 import numpy as np
 
-from unified_seg.evaluation.instances.average_precision import COCO_MAX_DETECTIONS, match_instances
-from unified_seg.evaluation.instances.objects import ImageInstances
 from unified_seg.ops.metrics.average_precision import RIGHT, UNCOUNTED, WRONG, InstanceMatches
 from unified_seg_files import read_arrays, write_arrays
 
 MATCHES_FILE = "instance_matches.npz"
 
 
-def collect_matches(
-    images: Sequence[ImageInstances], task: str, class_names: Sequence[str], max_detections: int = COCO_MAX_DETECTIONS
-) -> InstanceMatches:
-    """Return the matches at COCO's IoU thresholds, 0.5 to 0.95; the arguments are those of `match_instances`."""
-    found = match_instances(images, task, class_names, max_detections, by_size=False)
-    parts = [each for each in found.eval_imgs if each]
+def collect_matches(found: hotcoco.COCOeval) -> InstanceMatches:
+    """Return the matches of objects of all sizes at COCO's IoU thresholds, 0.5 to 0.95.
+
+    Args:
+        found: see `match_instances`.
+    """
+    all_sizes = found.params.area_rng[found.params.area_rng_lbl.index("all")]
+    parts = [each for each in found.eval_imgs if each and list(each["aRng"]) == list(all_sizes)]
     in_denominator = [np.array(each["gtInDenominator"], dtype=bool) for each in parts]
     of_detections = [len(each["dtScores"]) for each in parts]
     of_objects = [int(counted.sum()) for counted in in_denominator]

@@ -16,6 +16,7 @@ from unified_seg.errors import UserError
 from unified_seg.evaluation.results import get_versions, name_machine
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record, read_results, write_record
 from unified_seg.reporting.ablation.runs import Run, State
+from unified_seg.training.lifecycle.metrics_file import METRICS_FILE
 from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg.words import join_some
 from unified_seg_files import escape_unprintable
@@ -176,7 +177,7 @@ def _describe_progress(run: Run) -> str:
     before = budget
     for folder, iterations in reversed(run.trainings):
         before -= iterations
-        if (completed := _count_iterations(folder / "metrics.json")) is not None:
+        if (completed := _count_iterations(folder / METRICS_FILE)) is not None:
             return f"iteration {before + completed}/{budget}" if before + completed < budget else "evaluating"
     return "starting"
 

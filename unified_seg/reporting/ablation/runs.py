@@ -14,13 +14,12 @@ from typing import Any
 from unified_seg.config import CfgNode, ConfigError, Stage, get_value, load_config, read_stages
 from unified_seg.config.compare import describe_differences, flatten
 from unified_seg.config.heads import nested_heads, wrapper_nodes
-from unified_seg.config.stages import num_skipped_stages
+from unified_seg.config.stages import FINAL_WEIGHTS, num_skipped_stages
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
 from unified_seg.reporting.ablation.run_files import RESULTS, RunRecord, read_record
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.training.lifecycle.identity import holds_run
 
-CHECKPOINT = "model_final.pth"
 #: Keys whose change does not make another run: where it is written, and on how many processes it loads images.
 NOT_COMPARED = ("OUTPUT_DIR", "DATALOADER.NUM_WORKERS")
 #: An ablation compares the ends of trainings: by default it does not evaluate or draw before.
@@ -124,7 +123,7 @@ def _resolve(plan: AblationPlan, row: Row, seed: int, output: Path, root: Path, 
     if device is not None:
         settings["MODEL.DEVICE"] = device
     if base is not None:
-        settings["MODEL.WEIGHTS"] = _relative_to(root, base / CHECKPOINT)
+        settings["MODEL.WEIGHTS"] = _relative_to(root, base / FINAL_WEIGHTS)
     overrides = ["SEED", str(seed), "OUTPUT_DIR", _relative_to(root, folder)]
     for key, value in settings.items():
         overrides += [key, _format_override(value)]
