@@ -47,7 +47,7 @@ bench: setup output/demo/model_final.pth
 	$(PYTHON) tools/benchmark.py launches --into docs/benchmarks.md --json docs/benchmarks/launches.json
 	$(PYTHON) tools/benchmark.py start --repeats 3 --into docs/benchmarks.md --json docs/benchmarks/start.json
 	$(PYTHON) tools/benchmark.py tracking --repeats 20 --into docs/benchmarks.md --json docs/benchmarks/tracking.json
-	$(PYTHON) tools/benchmark.py checkpoint --repeats 7 --into docs/benchmarks.md --json docs/benchmarks/checkpoint.json
+	$(PYTHON) tools/benchmark.py checkpoint --layers 50 --repeats 5 --into docs/benchmarks.md --json docs/benchmarks/checkpoint.json
 	$(PYTHON) tools/benchmark.py windows --repeats 3 --into docs/benchmarks.md --json docs/benchmarks/windows.json
 	$(PYTHON) tools/benchmark.py export --into docs/export.md --json docs/benchmarks/export.json
 	$(PYTHON) tools/benchmark.py fusion --growth projects/fusion_scheme/images/growth.png

@@ -1,6 +1,6 @@
 """Data sets, their files, their checks and the loaders; importing registers the data sets.
 
-Each room imports only those before it:
+Each package imports only those before it:
 
 - `problems`: the errors of data, and the kinds of problems.
 - `io`: files of any data set.

@@ -1,1 +1,1 @@
-"""Training: trainer, step, optimizer, checkpoint, launch."""
+"""Training: trainer, step, optimizer, launch."""

@@ -32,7 +32,7 @@ def draw_panels(
     Predictions of wrapper heads and of their base heads are shown too, and what else the heads declare: see
     `draw_pictures` and `draw_sheet` of `SemanticHead`.
 
-    A class has one color in every panel, and its instances have shades of it. Images narrower than 512 pixels are
+    A class has one color in every panel, and its instances have shades of it. Images narrower than `PANEL_WIDTH` are
     enlarged by an integer factor, so that the labels can be read.
 
     Args:

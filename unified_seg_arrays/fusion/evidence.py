@@ -22,7 +22,7 @@ from unified_seg_arrays.levels import LEVELS
 
 
 class EvidenceMaps(NamedTuple):
-    """A semantic map that knows how sure it is; contiguous.
+    """A semantic map with confidences; contiguous.
 
     Attributes:
         labels: (H, W) integer semantic ids, or the ignore label.
@@ -54,7 +54,7 @@ def fuse_compiled(
     num_things = int(label_areas[:-1][rules.region_of > 0].sum())
 
     if label_areas[-1]:
-        # A void label says nothing, as a category with half of the probability.
+        # A void label has probability 1/2 for every category.
         categories = np.where(labels == rules.ignore_label, np.uint8(LEVELS // 2 - 1), categories)
     kept = _claim_masks(owners, states, categories, masks, semantic_ids, weights, rules)
     regions = np.array([0, *(rules.region_of[semantic_ids[candidate]] for candidate in kept)], dtype=states.dtype)

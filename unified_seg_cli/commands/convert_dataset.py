@@ -36,7 +36,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True, metavar="{panoptic,colors,labelme}")
     add_panoptic(commands.add_parser("panoptic", help="convert instances and semantic maps to COCO's panoptic format"))
     add_colors(commands.add_parser("colors", help="convert color images to PNGs of class ids"))
-    add_labelme(commands.add_parser("labelme", help="convert files of labelme to COCO's instance format"))
+    add_labelme(commands.add_parser("labelme", help="convert files of labelme to COCO's instance or panoptic format"))
     args = parser.parse_args(arguments)
     if args.command == "labelme" and args.output.suffix == ".json" and (args.stuff or args.val_share):
         parser.error("--stuff and --val-share need a folder as --output, not a .json file")

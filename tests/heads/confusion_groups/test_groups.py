@@ -63,10 +63,10 @@ class TestAssignChannels:
     @pytest.mark.parametrize(
         ("group", "message"),
         [
-            ([], "is empty"),
-            ([1, 2, 1], r"has a class twice: \[1, 2, 1\]"),
+            ([], "expected at least one class"),
+            ([1, 2, 1], r"a class is repeated: \[1, 2, 1\]"),
             ([0, 4, -1], r"must be in 0 .. 3, got \[4, -1\]"),
-            ([2, 0, 1, 3], "has every class"),
+            ([2, 0, 1, 3], "expected fewer classes than all"),
         ],
     )
     def test_invalid_groups_are_refused(self, group: list[int], message: str) -> None:

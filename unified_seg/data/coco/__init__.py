@@ -5,5 +5,5 @@
 - `instance_format`, `panoptic_format`: data sets in its two formats, as records in Detectron2's terms.
 - `panoptic_segments`: the segments of a panoptic PNG, checked against the JSON.
 - `masks`: masks in any of its forms, checked; `rle`: its run lengths of masks in windows.
-- `prediction_files`: predictions of any model in its result formats.
+- `prediction_files`: predictions of any model in its result formats; `prediction_confidence`: how sure they are.
 """

@@ -1,4 +1,4 @@
-"""Reading and writing files of any data set; below all other rooms of `data`.
+"""Reading and writing files of any data set; below all other packages of `data`.
 
 - `image_files`: images; `image_reader` reads them for a model, `samples` those with more than 8 bits.
 - `label_files`: maps of ids.

@@ -1,8 +1,8 @@
-"""Fusion of a semantic map and instances by evidence: at each pixel whoever is surer wins.
+"""Fusion of a semantic map and instances by evidence: each pixel goes to the source with the larger log-odds.
 
-It follows the idea of Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), that objects
-say which and pixels say where, and adds how sure and how fine both are. projects/fusion_scheme/README.md has the
-theory.
+It follows the idea of Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), that classes
+come from the detections and outlines from the semantic map, and adds how sure and how fine both are.
+projects/fusion_scheme/README.md has the theory.
 
 (H, W) = the image, N = given instances, F = instances found by the semantic map alone.
 """

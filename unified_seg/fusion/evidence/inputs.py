@@ -20,7 +20,7 @@ from unified_seg_arrays.fusion.steps import WindowMasks
 
 @dataclass(frozen=True)
 class SemanticEvidence:
-    """A semantic map that knows how sure it is.
+    """A semantic map with confidences.
 
     Attributes:
         labels: (H, W) integer semantic ids, or the table's ignore label.

@@ -113,7 +113,7 @@ def _measure_evidence(
     height, width = semantic.labels.shape
     device = semantic.labels.device
     regions = _map_regions(semantic.labels, rules).flatten()
-    # A void label says nothing, as a category with half of the probability.
+    # A void label has probability 1/2 for every category.
     categories = semantic.category_confidences.long()
     categories = categories.masked_fill(semantic.labels == rules.ignore_label, LEVELS // 2 - 1).flatten()
     tables = upload(np.stack([weights.mask, weights.map]).reshape(2, -1), device)

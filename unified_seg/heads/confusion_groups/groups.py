@@ -28,13 +28,13 @@ def assign_channels(group: Sequence[int], num_classes: int) -> Tensor:
             of range.
     """
     if not group:
-        raise ValueError("is empty")
+        raise ValueError("expected at least one class")
     if len(set(group)) < len(group):
-        raise ValueError(f"has a class twice: {list(group)}")
+        raise ValueError(f"a class is repeated: {list(group)}")
     if outside := [label for label in group if not 0 <= label < num_classes]:
         raise ValueError(f"class ids must be in 0 .. {num_classes - 1}, got {outside}")
     if len(group) == num_classes:
-        raise ValueError("has every class, so that there are no others")
+        raise ValueError("expected fewer classes than all, so that there are others")
     # On the CPU, also under `torch.device("meta")`: the values are needed.
     channels = torch.zeros(num_classes, dtype=torch.int64, device="cpu")
     channels[list(group)] = torch.arange(1, len(group) + 1, device="cpu")

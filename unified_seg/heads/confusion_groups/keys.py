@@ -1,4 +1,4 @@
-"""Config keys of the confusion-weighted loss and of ConfusionGroupHead (Geng et al., 2018)."""
+"""Config keys of the confusion-weighted loss and ConfusionGroupHead (Geng et al., 2018)."""
 
 from detectron2.config import CfgNode
 

@@ -48,7 +48,7 @@ def draw_evaluation(
     ):
         bins_of = {model.name: bins for model in models if (bins := find_bins(model))}
         if bins_of:
-            figures[f"{title}: below the diagonal it promises too much"] = partial(_draw_calibration, bins_of, what)
+            figures[f"{title}: overconfident below the diagonal"] = partial(_draw_calibration, bins_of, what)
     return draw_figures(figures)
 
 

@@ -1,4 +1,4 @@
-"""How well confidences tell how often predictions are right.
+"""Calibration of confidences.
 
 Guo et al., "On Calibration of Modern Neural Networks", 2017, section 2: reliability diagrams and the expected
 calibration error.
