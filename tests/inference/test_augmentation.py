@@ -10,6 +10,7 @@ from detectron2.data import transforms as T
 from detectron2.modeling import GeneralizedRCNNWithTTA
 from detectron2.modeling import build_model as build_detectron2_model
 from detectron2.structures import Instances
+from model_parts import without_detector, without_masks, without_semantic
 from point_model import point_model, random_image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -83,20 +84,6 @@ def assert_same_outputs(found: Outputs, expected: Outputs) -> None:
         assert found["panoptic_seg"][1] == expected["panoptic_seg"][1]
     if "unfused" in expected:
         assert_same_outputs(found["unfused"], expected["unfused"])
-
-
-def without_detector(cfg: CfgNode) -> None:
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
-
-
-def without_semantic(cfg: CfgNode) -> None:
-    cfg.MODEL.SEM_SEG_HEAD.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-
-
-def without_masks(cfg: CfgNode) -> None:
-    cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
 
 
 def refining(cfg: CfgNode) -> None:

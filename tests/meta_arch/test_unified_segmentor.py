@@ -6,6 +6,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
+from model_parts import without_detector, without_masks, without_semantic
 from torch import nn
 
 from unified_seg.config import ConfigError
@@ -19,22 +20,8 @@ SEMANTIC_LOSSES = {"loss_sem_seg"}
 DETECTOR_LOSSES = {"loss_rpn_cls", "loss_rpn_loc", "loss_cls", "loss_box_reg", "loss_mask"}
 
 
-def without_semantic(cfg: CfgNode) -> None:
-    cfg.MODEL.SEM_SEG_HEAD.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-
-
-def without_detector(cfg: CfgNode) -> None:
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
-
-
 def without_fusion(cfg: CfgNode) -> None:
     cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-
-
-def without_masks(cfg: CfgNode) -> None:
-    cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
 
 
 def with_everything(cfg: CfgNode) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from chain_model import PARTS, chain_config
+from config_runs import write_arguments
 from detectron2.config import CfgNode
-from example_heads import remove_outside_keys
 
 from unified_seg.config import ConfigError, dump_config, load_config, replace_values
 from unified_seg.data.resolve import resolve_config, resolve_stages
@@ -49,20 +49,14 @@ def config(tiny_config: CfgNode, shared: Path) -> CfgNode:
     mine = cfg.OUTPUT_DIR
     if not (shared / "output").exists():
         cfg.OUTPUT_DIR = str(shared / "output")
-        run(arguments(cfg))
+        run(write_arguments(cfg))
     shutil.copytree(shared / "output", mine, dirs_exist_ok=True)
     cfg.OUTPUT_DIR = mine
     return cfg
 
 
-def arguments(cfg: CfgNode, *overrides: str) -> list[str]:
-    path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
-    path.write_text(dump_config(remove_outside_keys(cfg.clone())))
-    return ["--config-file", str(path), *overrides]
-
-
 def override(cfg: CfgNode, *overrides: str) -> CfgNode:
-    return load_config(arguments(cfg)[1], overrides)
+    return load_config(write_arguments(cfg)[1], overrides)
 
 
 def changes(cfg: CfgNode, *overrides: str) -> list[str]:
@@ -156,7 +150,7 @@ def test_unchanged_config_resumes_the_state_as_it_was(config: CfgNode) -> None:
 
 
 def test_the_log_lists_what_takes_effect(config: CfgNode, capsys: pytest.CaptureFixture[str]) -> None:
-    run(arguments(config, "--resume", "SOLVER.BASE_LR", "0.0001", "SOLVER.MAX_ITER", "6"))
+    run(write_arguments(config, "--resume", "SOLVER.BASE_LR", "0.0001", "SOLVER.MAX_ITER", "6"))
     log = capsys.readouterr().out
     assert "SOLVER.BASE_LR was 0.001, is 0.0001;" in log and "SOLVER.MAX_ITER was 4, is 6;" in log
     assert {group["lr"] for group in saved(config)["trainer"]["_trainer"]["optimizer"]["param_groups"]} == {0.0001}
@@ -186,7 +180,7 @@ def test_parts_that_are_trained_from_now_on_start_without_momentum(config: CfgNo
 def test_changes_without_effect_are_errors_with_hints_that_work(
     config: CfgNode, overrides: list[str], key: str
 ) -> None:
-    command = arguments(config, "--resume", *overrides)
+    command = write_arguments(config, "--resume", *overrides)
     with pytest.raises(SystemExit, match=f"^ConfigError: --resume: {re.escape(key)} was ") as error:
         run(command)
     hints = [shlex.split(hint) for hint in re.findall("`([^`]+)`", str(error.value))]
@@ -201,7 +195,7 @@ def test_changes_without_effect_are_errors_with_hints_that_work(
 def test_another_architecture_is_an_error_with_its_keys(config: CfgNode) -> None:
     for _ in range(2):
         with pytest.raises(SystemExit, match=r"CheckpointError: .*MODEL\.SEM_SEG_HEAD\.CONVS_DIM was \d+, is 16"):
-            run(arguments(config, "--resume", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "SOLVER.MAX_ITER", "6"))
+            run(write_arguments(config, "--resume", "MODEL.SEM_SEG_HEAD.CONVS_DIM", "16", "SOLVER.MAX_ITER", "6"))
 
 
 def test_evaluation_keys_of_a_complete_training_take_effect(config: CfgNode) -> None:
@@ -348,5 +342,5 @@ def damage(cfg: CfgNode, change: Any) -> None:
 def test_junk_in_the_state_of_a_run_ends_in_one_line(config: CfgNode, change: Any) -> None:
     damage(config, change)
     with pytest.raises(SystemExit) as end:
-        run([*arguments(config), "--resume", "SOLVER.MAX_ITER", str(ITERATIONS + 1)])
+        run([*write_arguments(config), "--resume", "SOLVER.MAX_ITER", str(ITERATIONS + 1)])
     assert re.fullmatch(r"(Checkpoint|Config)Error: .+", str(end.value))

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 from chain_model import PARTS, chain_config
+from config_runs import write_arguments
 from detectron2.config import CfgNode
-from example_heads import remove_outside_keys
 from processes import run_script
 from torch import Tensor
 
 from unified_seg.checkpoint import CheckpointError
-from unified_seg.config import ConfigError, dump_config, load_config
+from unified_seg.config import ConfigError, load_config
 from unified_seg.data.problems import DataError
 from unified_seg.training.run import run
 from unified_seg.training.stages import run_stages
@@ -67,16 +67,10 @@ def finished(config: CfgNode, shared: Path) -> CfgNode:
                 buffer.uniform_()
         torch.save({"model": model.state_dict()}, shared / "start.pth")
         config.MODEL.WEIGHTS, config.OUTPUT_DIR = str(shared / "start.pth"), str(shared / "output")
-        run(arguments(config))
+        run(write_arguments(config))
     shutil.copytree(shared / "output", mine)
     config.MODEL.WEIGHTS, config.OUTPUT_DIR = str(shared / "start.pth"), str(mine)
     return config
-
-
-def arguments(cfg: CfgNode, *overrides: str) -> list[str]:
-    path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
-    path.write_text(dump_config(remove_outside_keys(cfg.clone())))
-    return ["--config-file", str(path), *overrides]
 
 
 def folders(cfg: CfgNode) -> list[Path]:
@@ -139,10 +133,10 @@ def test_folder_of_a_stage_has_its_config(finished: CfgNode) -> None:
 def test_eval_only_uses_the_last_stage(finished: CfgNode) -> None:
     final = str(folders(finished)[-1] / "model_final.pth")
     trained = scores(folders(finished)[-1])["results"][finished.DATASETS.TEST[0]]["sem_seg"]
-    evaluated = run(arguments(finished, "--eval-only", "MODEL.WEIGHTS", final))
+    evaluated = run(write_arguments(finished, "--eval-only", "MODEL.WEIGHTS", final))
     assert evaluated["sem_seg"]["mIoU"] == pytest.approx(trained["mIoU"])
     smaller = ["STAGES.third.INPUT.MIN_SIZE_TEST", "8"]
-    evaluated = run(arguments(finished, "--eval-only", "MODEL.WEIGHTS", final, *smaller))
+    evaluated = run(write_arguments(finished, "--eval-only", "MODEL.WEIGHTS", final, *smaller))
     assert evaluated["sem_seg"]["mIoU"] != pytest.approx(trained["mIoU"])
 
 
@@ -152,7 +146,7 @@ def test_result_replaces_a_stage_and_those_before_it(finished: CfgNode, skipped:
     number = PARTS.index(skipped)
     result = folders(before)[number] / "model_final.pth"
     finished.OUTPUT_DIR = str(tmp_path / "mine")
-    run(arguments(finished, f"STAGES.{skipped}.RESULT", str(result), "MODEL.WEIGHTS", ""))
+    run(write_arguments(finished, f"STAGES.{skipped}.RESULT", str(result), "MODEL.WEIGHTS", ""))
     assert not any(folder.exists() for folder in folders(finished)[: number + 1])
     # A stage has the same result whether those before it were trained in the same run or not.
     assert differing(weights(folders(finished)[-1]), weights(folders(before)[-1])) == set()
@@ -171,7 +165,7 @@ def test_killed_runs_resume_in_their_stage(finished: CfgNode, tiny_dataset, tmp_
     finished.DATASETS.TRAIN, finished.DATASETS.TEST = ("unified_toyscapes_train",), ("unified_toyscapes_val",)
     killed, whole = tmp_path / "killed", Path(finished.OUTPUT_DIR)
     environment = {"DETECTRON2_DATASETS": str(tmp_path / "datasets")}
-    process = run_script(INTERRUPT, arguments(finished)[1], killed, "second:3", "killed:3", env=environment)
+    process = run_script(INTERRUPT, write_arguments(finished)[1], killed, "second:3", "killed:3", env=environment)
     assert process.returncode == 0, process.stdout[-2000:] + process.stderr[-2000:]
 
     log = (killed / "log.txt").read_text()
@@ -195,7 +189,7 @@ def test_killed_runs_resume_in_their_stage(finished: CfgNode, tiny_dataset, tmp_
 def test_a_new_run_needs_a_folder_of_its_own(finished: CfgNode, monkeypatch: pytest.MonkeyPatch) -> None:
     old = [weights(folder) for folder in folders(finished)]
     with pytest.raises(SystemExit, match=r"ConfigError: OUTPUT_DIR.*--resume.*--set-aside"):
-        run(arguments(finished, "SEED", "4"))
+        run(write_arguments(finished, "SEED", "4"))
     assert all((folder / "last_checkpoint").read_text() == "model_final.pth" for folder in folders(finished))
 
     def fail(self: Trainer) -> None:
@@ -203,10 +197,10 @@ def test_a_new_run_needs_a_folder_of_its_own(finished: CfgNode, monkeypatch: pyt
 
     monkeypatch.setattr(Trainer, "run_step", fail)
     with pytest.raises(FloatingPointError):
-        run(arguments(finished, "--set-aside", "SEED", "4"))
+        run(write_arguments(finished, "--set-aside", "SEED", "4"))
     monkeypatch.undo()
     # The earlier run is in a folder below, and this one does not resume from it.
-    run(arguments(finished, "--resume", "SEED", "4"))
+    run(write_arguments(finished, "--resume", "SEED", "4"))
     for before, folder, iterations in zip(old, folders(finished), ITERATIONS):
         assert differing(before, weights(folder)) and checkpoint(folder)["iteration"] == iterations - 1
     output = Path(finished.OUTPUT_DIR)
@@ -222,7 +216,7 @@ def test_a_stage_is_never_trained_again_after_a_later_one(finished: CfgNode, los
     shutil.rmtree(output / lost) if lost == "base" else (output / lost).unlink()
     for name in ("model_final.pth", "model_0000005.pth", "last_checkpoint"):
         (output / name).unlink()
-    run(arguments(finished, "--resume"))
+    run(write_arguments(finished, "--resume"))
     log = (output / "log.txt").read_text()
     assert log.count("stage third (3 of 3): resumes from model_0000003.pth") == 1
     assert log.count("stage base (1 of 3): trained before") == 1
@@ -233,7 +227,7 @@ def test_finished_run_is_evaluated_again_on_resume(finished: CfgNode) -> None:
     folder = folders(finished)[-1]
     before, state = scores(folder), weights(folder)
     shutil.rmtree(folder / "inference")
-    run(arguments(finished, "--resume"))
+    run(write_arguments(finished, "--resume"))
     after = scores(folder)
     assert (after["results"], after["train_s"]) == (before["results"], pytest.approx(before["train_s"]))
     assert differing(state, weights(folder)) == set()
@@ -264,7 +258,7 @@ def run_directly(cfg: CfgNode, *overrides: str) -> None:
     """Without the log and the description of the environment, which take longer than the training."""
     folder = Path(cfg.OUTPUT_DIR)
     folder.mkdir(exist_ok=True)
-    run_stages(load_config(arguments(cfg)[1], overrides), resume=False)
+    run_stages(load_config(write_arguments(cfg)[1], overrides), resume=False)
 
 
 @pytest.mark.parametrize(
@@ -340,5 +334,5 @@ def test_result_with_other_classes_is_refused(config: CfgNode, tmp_path: Path) -
     torch.save({"model": state}, tmp_path / "five.pth")
     # One line on the command line, without a traceback.
     with pytest.raises(SystemExit, match=r"five\.pth: 2 of 12 .*SOLVER\.TRAIN_PARTS.*\(5,.*\(19,"):
-        run(arguments(config, "STAGES.base.RESULT", str(tmp_path / "five.pth")))
+        run(write_arguments(config, "STAGES.base.RESULT", str(tmp_path / "five.pth")))
     assert not any(Path(config.OUTPUT_DIR).rglob("*.pth"))

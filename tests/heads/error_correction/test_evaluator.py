@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from config_runs import evaluate
 from detectron2.config import CfgNode
 from drawn_streets import IGNORE, ROAD, SIZE, SKY, Streets, draw_street, record_of, run
 from PIL import Image
@@ -18,7 +19,6 @@ from unified_seg.heads.error_correction.evaluator import SHOWN, ErrorEvaluator
 from unified_seg.heads.error_correction.scores import format_scores
 from unified_seg.meta_arch import build_model
 from unified_seg.structures.logit_map import LogitMap
-from unified_seg.training.run import run as train_net
 
 
 def logits_of(probabilities: list[float]) -> torch.Tensor:
@@ -247,14 +247,6 @@ class TestRefuses:
         Image.fromarray(np.zeros((4, 5), np.uint8)).save(record["sem_seg_file_name"])
         with pytest.raises(DataError, match=r"street_labels\.png: 4x5 pixels, its image has 2x4"):
             evaluator.process([record], [output])
-
-
-def evaluate(cfg: CfgNode, weights: Path, *overrides: str) -> dict[str, Any]:
-    config = weights.with_suffix(".yaml")
-    config.write_text(cfg.dump())
-    train_net(["--config-file", str(config), "--eval-only", "MODEL.WEIGHTS", str(weights), *overrides])
-    (results,) = json.loads((Path(cfg.OUTPUT_DIR) / "inference/results.json").read_text())["results"].values()
-    return results
 
 
 def test_evaluation_of_a_model_scores_labels_and_errors(tiny_config: CfgNode, tmp_path: Path) -> None:

@@ -1,4 +1,3 @@
-import json
 import math
 import pickle
 from pathlib import Path
@@ -7,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from config_runs import evaluate
 from detectron2.config import CfgNode
 from drawn_streets import IGNORE, METADATA, ROAD, SKY, Streets, draw_street, record_of, run
 from PIL import Image
@@ -17,7 +17,6 @@ from unified_seg.heads.pyramidal_output.evaluator import LevelEvaluator, count_l
 from unified_seg.meta_arch import build_model
 from unified_seg.ops.metrics.confusion import compute_semantic_scores, confusion_matrix
 from unified_seg.structures.cell_map import CellMap
-from unified_seg.training.run import run as train_net
 
 CLASSES = METADATA["stuff_classes"]
 
@@ -221,14 +220,6 @@ def test_every_level_counts_every_pixel_once() -> None:
     levels, labels = rng.integers(0, 4, ground_truth.shape), [rng.integers(0, 4, ground_truth.shape) for _ in range(4)]
     counts = count_level_confusion(ground_truth, levels, labels, 4, IGNORE).sum(axis=(0, 2, 3))
     assert counts.tolist() == [7680] * 4  # see drawn_streets
-
-
-def evaluate(cfg: CfgNode, weights: Path, *overrides: str) -> dict[str, Any]:
-    config = weights.with_suffix(".yaml")
-    config.write_text(cfg.dump())
-    train_net(["--config-file", str(config), "--eval-only", "MODEL.WEIGHTS", str(weights), *overrides])
-    (results,) = json.loads((Path(cfg.OUTPUT_DIR) / "inference/results.json").read_text())["results"].values()
-    return results
 
 
 def test_evaluation_of_a_model_scores_the_levels(tiny_config: CfgNode, tmp_path: Path) -> None:
