@@ -20,7 +20,7 @@ class Payloads(Campaign):
     name: ClassVar[str] = "payloads"
     claim: ClassVar[str] = (
         "a hostile or damaged file starts no process, opens nothing outside of its folder, needs less than 2 GB and "
-        "30 s, and ends in no traceback"
+        "10 s, and ends in no traceback"
     )
     default: ClassVar[int] = 2000
 
