@@ -22,7 +22,7 @@ from unified_seg.structures.box_masks import BoxMasks, SharedMask
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.structures.mask_maps import OwnerMap
 from unified_seg_arrays.fusion.semantic_guided import finish_compiled
-from unified_seg_arrays.fusion.steps import Candidates, Rules, number_stuff, select_stuff
+from unified_seg_arrays.fusion.steps import Candidates, FusedArrays, Rules, number_stuff, select_stuff
 
 # Instances whose masks are measured together: 64 full masks.
 MEASURED = 64
@@ -133,6 +133,13 @@ def share_masks(ids: Tensor, windows: np.ndarray | Tensor) -> BoxMasks:
     return BoxMasks(torch.as_tensor(windows), masks, (ids.shape[0], ids.shape[1]), ids.device)
 
 
+def upload_fused(fused: FusedArrays, device: torch.device) -> FusedTensors:
+    """Return fused maps on a device, with masks that share them."""
+    ids = upload(fused.ids, device)
+    masks = share_masks(ids, fused.masks.windows)
+    return FusedTensors(ids, upload(fused.labels, device), fused.kept, fused.found, fused.areas, masks, fused.stuff)
+
+
 def _finish_on_cpu(labels: Tensor, claimed: ClaimedPixels, rules: Rules) -> FusedTensors:
     """Grow and write the maps on the CPU, and return them on the device of the labels."""
     height, width = labels.shape
@@ -143,13 +150,4 @@ def _finish_on_cpu(labels: Tensor, claimed: ClaimedPixels, rules: Rules) -> Fuse
     read = torch.stack([numbers.int(), labels.int()]).cpu()
     given = read[1].to(labels.dtype).numpy()
     fused = finish_compiled(given, read[0].numpy(), claimed.claims, claimed.candidates.semantic_ids, rules)
-    ids = upload(fused.ids, labels.device)
-    return FusedTensors(
-        ids=ids,
-        labels=upload(fused.labels, labels.device),
-        kept=fused.kept,
-        found=fused.found,
-        areas=fused.areas,
-        masks=share_masks(ids, fused.masks.windows),
-        stuff=fused.stuff,
-    )
+    return upload_fused(fused, labels.device)

@@ -17,6 +17,7 @@ from unified_seg_arrays.fusion.steps import (
     SegmentsInfo,
     WindowMasks,
     describe_stuff,
+    describe_things,
     select_stuff,
 )
 
@@ -38,13 +39,9 @@ class Merged(NamedTuple, Generic[Map]):
 
     def describe(self) -> SegmentsInfo:
         """Return the segments, as Detectron2 describes them."""
-        segments: SegmentsInfo = []
-        for position, area in zip(self.claims.kept, self.claims.areas):
-            index = self.candidates.order[position]
-            thing_id, score = self.candidates.thing_ids[index], self.candidates.scores[index]
-            segment = {"id": len(segments) + 1, "isthing": True, "category_id": thing_id, "area": area}
-            segments.append({**segment, "score": score, "instance_id": index})
-        return segments + describe_stuff(self.stuff, len(segments))
+        kept = [self.candidates.order[position] for position in self.claims.kept]
+        things = describe_things(kept, self.claims.areas, self.candidates.thing_ids, self.candidates.scores)
+        return things + describe_stuff(self.stuff, len(things))
 
 
 def make_score_rules(

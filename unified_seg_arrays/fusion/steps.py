@@ -177,16 +177,27 @@ def collect_instances(fused: FusedPixels[Any, Any], candidates: Candidates, tabl
     things = [*candidates.thing_ids, *found_things.tolist()]
     all_scores = [*candidates.scores, *[0.0] * num_found]
     segment_instances = [*kept, *range(given, given + num_found)]
-    segments: SegmentsInfo = [
-        {"id": i, "isthing": True, "category_id": things[index], "area": area, "score": all_scores[index]}
-        | {"instance_id": index}
-        for i, (index, area) in enumerate(zip(segment_instances, fused.areas), start=1)
-    ]
+    segments = describe_things(segment_instances, fused.areas, things, all_scores)
     segments += describe_stuff(fused.stuff, len(segments))
     # The refined masks, which follow the given ones, in place of those of the kept instances.
     sources = np.arange(given + num_found)
     sources[segment_instances] = given + np.arange(len(segment_instances))
     return FusedInstances(segments, sources, found_things, np.isin(np.arange(len(sources)), segment_instances))
+
+
+def describe_things(instances: list[int], areas: list[int], thing_ids: list[int], scores: list[float]) -> SegmentsInfo:
+    """Return the segments of instances, with ids from 1 in their order.
+
+    Args:
+        instances: M indices into `thing_ids` and `scores`.
+        areas: M.
+        thing_ids, scores: of all instances.
+    """
+    return [
+        {"id": number, "isthing": True, "category_id": thing_ids[index], "area": area}
+        | {"score": scores[index], "instance_id": index}
+        for number, (index, area) in enumerate(zip(instances, areas), start=1)
+    ]
 
 
 def describe_stuff(stuff: list[tuple[int, int]], num_things: int) -> SegmentsInfo:

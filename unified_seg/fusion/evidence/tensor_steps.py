@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from unified_seg.fusion.array_masks import FusedTensors, to_tensors
+from unified_seg.fusion.array_masks import FusedTensors
 from unified_seg.fusion.claims import claim_pixels, number_slots
 from unified_seg.fusion.evidence.inputs import SemanticEvidence, to_level_arrays
 from unified_seg.fusion.input_checks import check_labels
 from unified_seg.fusion.region_sweeps import RegionSweeps
-from unified_seg.fusion.tensor_steps import find_windows, read_extents, share_masks
+from unified_seg.fusion.tensor_steps import find_windows, read_extents, share_masks, upload_fused
 from unified_seg.ops.devices import upload
 from unified_seg.ops.levels import LEVELS
 from unified_seg.structures.box_masks import BoxMasks, SharedMask
@@ -250,11 +250,8 @@ def _fuse_on_cpu(
     semantic: SemanticEvidence, masks: SoftMasks, semantic_ids: list[int], weights: Weights, rules: Rules
 ) -> FusedTensors:
     """Run all steps on the CPU, and return the maps on the device of the labels."""
-    device = semantic.labels.device
     on_cpu = SemanticEvidence(
         semantic.labels.cpu(), semantic.confidences.cpu(), semantic.category_confidences.cpu(), semantic.cell
     )
-    chosen = to_level_arrays(masks.cpu())
-    fused = to_tensors(fuse_compiled(on_cpu.to_arrays(), chosen, semantic_ids, weights, rules))
-    ids = upload(fused.ids, device)
-    return replace(fused, ids=ids, labels=upload(fused.labels, device), masks=share_masks(ids, fused.masks.windows))
+    fused = fuse_compiled(on_cpu.to_arrays(), to_level_arrays(masks.cpu()), semantic_ids, weights, rules)
+    return upload_fused(fused, semantic.labels.device)
