@@ -13,6 +13,7 @@
 from unified_seg_runtime.drawing import draw_prediction
 from unified_seg_runtime.folder import Description, FolderError, read_description
 from unified_seg_runtime.images import ImageError, decode_image, read_image
+from unified_seg_runtime.picture_files import read_images
 from unified_seg_runtime.predictor import Predictor
 from unified_seg_runtime.results import Instances, Prediction
 
@@ -27,4 +28,5 @@ __all__ = [
     "draw_prediction",
     "read_description",
     "read_image",
+    "read_images",
 ]

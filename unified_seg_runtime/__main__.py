@@ -14,7 +14,8 @@ from PIL import Image
 from unified_seg_files import write_atomically
 from unified_seg_runtime.drawing import draw_prediction
 from unified_seg_runtime.folder import FolderError
-from unified_seg_runtime.images import ImageError, read_image
+from unified_seg_runtime.images import ImageError
+from unified_seg_runtime.picture_files import read_images
 from unified_seg_runtime.predictor import Predictor
 
 
@@ -28,10 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     try:
         predictor = Predictor(args.folder)
-        for path in args.images:
-            image = read_image(path)
+        for image, target in read_images(args.images, args.output):
             picture = draw_prediction(image, predictor(image), predictor.classes)
-            target = args.output / f"{path.stem}_prediction.png"
             with write_atomically(target, suffix=".png") as temporary:
                 Image.fromarray(picture).save(temporary)
             print(target)

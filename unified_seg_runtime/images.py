@@ -52,8 +52,8 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def _has_more_than_8_bits(image: Image.Image) -> bool:
     tiles = getattr(image, "tile", None)
     stored = tiles[0][3] if tiles else ""
-    # Pillow describes the pixels by a mode such as "RGB;16B", or by one and the highest value of a PGM or PPM.
-    exceeds_bytes = isinstance(stored, tuple) and isinstance(stored[1], int) and stored[1] > 255
+    # Pillow describes the pixels by a mode such as "RGB;16B"; those of a PGM or PPM by one and the highest value.
+    exceeds_bytes = image.format == "PPM" and isinstance(stored, tuple) and stored[1] > 255
     return exceeds_bytes or ";16" in str(stored) or image.mode[0] in "IF"
 
 

@@ -70,6 +70,18 @@ def test_folder_of_a_format_of_pytorch_predicts(format: str, tiny_config: CfgNod
 
 
 @pytest.mark.end_to_end
+@pytest.mark.parametrize("program", [["predict.py"], ["-m", "unified_seg_runtime", "."]])
+def test_a_missing_image_leaves_out_no_other(program: list[str], tiny_config: CfgNode, tmp_path: Path) -> None:
+    predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
+    output = tmp_path / "exported"
+    export_model(predictor, cfg, output, make_named((64, 128)))
+    command = [sys.executable, *program, "missing.png", "example.png"]
+    done = subprocess.run(command, cwd=output, capture_output=True, text=True)
+    assert done.returncode == 1 and "left out: missing.png" in done.stderr and "Traceback" not in done.stderr
+    assert np.array_equal(read_image(output / "example_prediction.png"), read_image(output / "expected.png"))
+
+
+@pytest.mark.end_to_end
 def test_folder_predicts_in_an_environment_of_four_packages(tiny_config: CfgNode, tmp_path: Path) -> None:
     predictor, cfg = make_predictor(make_panoptic(tiny_config), tmp_path)
     output = tmp_path / "exported"

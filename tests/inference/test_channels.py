@@ -74,6 +74,9 @@ def test_color_models_take_gray_images(tiny_config: CfgNode, tmp_path: Path) -> 
     assert np.array_equal(predictor.read(tmp_path / "color.png"), color)  # BGR whatever INPUT.FORMAT is
     with pytest.raises(UnsupportedError, match="4 channels, the model reads 3"):
         predictor(np.zeros((*SIZE, 4), np.uint8))
+    for wrong in (gray.astype(np.uint16), color / 255.0, color[None], color[:0]):
+        with pytest.raises(UnsupportedError, match=r"expected \(H, W, C\) or \(H, W\) of uint8; `Predictor\.read`"):
+            predictor(wrong)
 
 
 @pytest.mark.parametrize(("key", "expected"), [((), 4), ((0, 65535), 8), ((0, 1023), 2)])

@@ -100,6 +100,14 @@ def test_files_of_more_than_8_bits_are_refused(name: str, channels: int, tmp_pat
             assert (read_image(tmp_path / name) == 200).all()
 
 
+@pytest.mark.parametrize("name", ["x.bmp", "x.png", "x.tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_wide_images_of_8_bits_are_read(name: str, channels: int, tmp_path: Path) -> None:
+    """A row of 300 pixels has more than 255 bytes, which Pillow notes for a BMP where a PPM has its highest value."""
+    assert cv2.imwrite(str(tmp_path / name), np.full((3, 300, channels), 200, dtype=np.uint8))
+    assert (read_image(tmp_path / name) == 200).all()
+
+
 def test_floats_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.ones((4, 6), dtype=np.float32)).save(tmp_path / "x.tif")
     with pytest.raises(ImageError, match="more than 8 bits"):

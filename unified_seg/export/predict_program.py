@@ -15,16 +15,15 @@ sys.path.insert(0, str(FOLDER))
 
 from PIL import Image  # noqa: E402
 
-from unified_seg_runtime import Predictor, draw_prediction, read_image  # noqa: E402
+from unified_seg_runtime import Predictor, draw_prediction, read_images  # noqa: E402
 
 {network}
-for name in sys.argv[1:] or [FOLDER / "{example}"]:
-    image = read_image(name)
+for image, picture in read_images(sys.argv[1:] or [FOLDER / "{example}"]):
     prediction = predictor(image)
     for segment in prediction.segments_info or []:
         found = predictor.classes.find_class(segment["category_id"], segment["isthing"])
         print(found.name, segment["area"], "pixels", segment.get("score", ""))
-    Image.fromarray(draw_prediction(image, prediction, predictor.classes)).save(Path(name).stem + "_prediction.png")
+    Image.fromarray(draw_prediction(image, prediction, predictor.classes)).save(picture)
 '''
 RUN_TORCH = """import torch
 import torchvision  # for its operators

@@ -116,7 +116,7 @@ class Predictor:
                 channels of INPUT.FORMAT "RGBA" or "BANDS".
 
         Raises:
-            UnsupportedError: another number of channels than the model reads.
+            UnsupportedError: not such an array, or another number of channels than the model reads.
         """
         return self.predict_batch([image])[0]
 
@@ -138,6 +138,11 @@ class Predictor:
 
     def _to_input(self, image: np.ndarray) -> np.ndarray:
         """Return an image in INPUT.FORMAT."""
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or not image.size:
+            raise UnsupportedError(
+                f"unsupported: an array {image.shape} of {image.dtype}, expected (H, W, C) or (H, W) of uint8; "
+                "`Predictor.read` converts a file as the training does"
+            )
         image = image[..., None] if image.ndim == 2 else image
         found, (format, expected, *_) = image.shape[2], self.reader
         if found == 3 and format in ("BGR", "RGB"):
