@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from unified_seg.data.io.text_files import read_json
 from unified_seg.reporting.ablation.cells import format_difference, format_mean_and_spread
+from unified_seg.reporting.ablation.published import read_results
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.reporting.readme import replace_table
-from unified_seg_cli import run_tool
+from unified_seg_cli import ToolParser, run_tool
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKERS = "headlines"  # the table in each README
@@ -99,12 +99,14 @@ def render_headlines(root: Path, readme: str, headlines: Sequence[Headline]) -> 
 
 def render_scores(file: Path, name: str) -> list[str]:
     """Return the cells of a row's scores; raises as `render_headlines`."""
-    rows: dict[str, Any] = {row["name"]: row for row in read_json(file)["rows"]} if file.exists() else {}
+    rows: dict[str, Any] = {row["name"]: row for row in read_results(file)["rows"]} if file.exists() else {}
     if rows and name not in rows:
         raise ReportingError(f"{file}: no row {name!r}; headlines.py names it")
     row = rows.get(name, {})
     if not row.get("difference"):
         return [NOT_RUN, *["–"] * 5]
+    if row["baseline"] not in rows:
+        raise ReportingError(f"{file}: no row {row['baseline']!r}, the baseline of {name!r}")
     return [
         format_mean_and_spread(rows[row["baseline"]]["miou"]),
         format_mean_and_spread(row["miou"]),
@@ -114,13 +116,14 @@ def render_scores(file: Path, name: str) -> list[str]:
 
 
 def write_headlines(root: Path) -> None:
-    for readme, headlines in TABLES.items():
-        table = render_headlines(root, readme, headlines)
+    tables = {readme: render_headlines(root, readme, headlines) for readme, headlines in TABLES.items()}
+    for readme, table in tables.items():
         replace_table(root / readme, MARKERS, table)
         print(table)
 
 
-def main(root: Path = ROOT) -> None:
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
+    ToolParser(__doc__).parse_args(arguments)
     run_tool(partial(write_headlines, root))
 
 

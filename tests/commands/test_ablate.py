@@ -113,6 +113,12 @@ class Repository:
         """Continue on another machine, which has only what is published."""
         shutil.rmtree(self.folder(""))
 
+    def forget_results(self) -> None:
+        """Begin anew."""
+        self.forget_runs()
+        (self.project / "results.json").unlink()
+        self.archive.unlink()
+
     def ablate(self, *arguments: str) -> list[str]:
         """Run the tool; the runs it started, as "row/seed [flag]"."""
         (self.root / "calls.txt").write_text("")
@@ -203,7 +209,7 @@ def test_render_only_needs_only_the_results(repository):
 def test_an_ablation_is_done_on_several_machines(repository):
     repository.ablate()
     expected = repository.results()
-    repository.forget_runs()
+    repository.forget_results()
     repository.ablate("--seeds", "0")
     repository.forget_runs()
     assert repository.ablate("--keep-published") == ["base/seed1", "more/seed1", "fused/seed1 --eval-only"]
@@ -322,14 +328,50 @@ def test_published_rows_of_another_machine_are_kept_on_request(repository):
     assert before == published["rows"]
     assert new["seeds"] == [1] and new["difference"]["miou"]["mean"] == 20
     assert repository.results()["command"].endswith("--seeds 0 1 --device cpu")
-    # Without the option the table is of what was run here; so is a row that has changed since.
-    repository.ablate("--seeds", "1", "--rows", "More")
-    assert [row["seeds"] for row in repository.results()["rows"]] == [[], [1], [], [1]]
+    # A row that has changed since is of what was run here.
     (repository.project / "results.json").write_text(json.dumps(published))
     changed = {**PLAN["rows"][1], "overrides": {"SOLVER.MAX_ITER": 4}}
     repository.write_plan({**PLAN, "rows": [PLAN["rows"][0], changed]})
     repository.ablate("--keep-published", "--seeds", "0", "--rows", "More")
     assert [row["seeds"] for row in repository.results()["rows"]] == [[0, 1], [0]]
+
+
+def test_published_runs_are_not_lost(repository):
+    repository.ablate("--rows", "More")
+    before = repository.results(), repository.archive.read_bytes()
+    repository.forget_runs()
+    message = r"results\.json: has More \(seed 0\), More \(seed 1\), but .*`--keep-published`"
+    with pytest.raises(SystemExit, match=message):
+        repository.ablate("--seeds", "0", "--rows", "Base")
+    assert repository.calls() == [] and before == (repository.results(), repository.archive.read_bytes())
+    repository.ablate("--rows", "More")  # the same runs once more
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"rows": [{"name": 1}]}', "half a fi"])
+def test_damaged_results_are_one_line(repository, content):
+    repository.ablate("--seeds", "0")
+    (repository.project / "results.json").write_text(content)
+    for arguments in (["--seeds", "0"], ["--render-only"]):
+        with pytest.raises(SystemExit, match=r"p/results\.json: "):
+            repository.ablate(*arguments)
+
+
+def test_a_damaged_result_of_a_run_says_what_to_delete(repository):
+    repository.ablate("--seeds", "0", "--rows", "Base")
+    folder = repository.folder("base/seed0")
+    (folder / "inference/results.json").write_text("half")
+    with pytest.raises(SystemExit, match=r"results\.json: .*; delete .*base/seed0, so that the run is done again"):
+        repository.ablate("--seeds", "0", "--rows", "Base")
+    shutil.rmtree(folder)
+    assert repository.ablate("--seeds", "0", "--rows", "Base") == ["base/seed0"]
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "a"])
+def test_seeds_that_a_training_refuses_are_errors(repository, seed, capsys):
+    with pytest.raises(SystemExit):
+        repository.ablate(f"--seeds={seed}")
+    assert "is not a whole number of at least 0 and below 2**32" in capsys.readouterr().err
+    assert repository.calls() == []
 
 
 def test_published_results_of_another_budget_are_refused(repository):

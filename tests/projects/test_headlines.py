@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -17,17 +18,25 @@ def headlines(load_script: Callable[[Path], ModuleType]) -> ModuleType:
     return load_script(ROOT / "projects/headlines.py")
 
 
+def write_results(root: Path, *rows: dict[str, Any]) -> None:
+    """Write the results of the project, with what a row needs at least."""
+    row = {"config": "c.yaml", "overrides": {}, "kind": "train", "base": None, "baseline": None, "iterations": 1}
+    row |= {"seeds": [], "miou": [], "train_s": []}
+    results = dict.fromkeys(("project", "command", "machine", "commit"), "") | {"versions": {}, "data": {}}
+    file = root / "projects/p/data/results.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({**results, "budget": {}, "rows": [{**row, **each} for each in rows]}))
+
+
 @pytest.fixture
 def project(tmp_path: Path, headlines: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A root with one project, whose row "after" is the headline of a README beside it."""
     rows = (headlines.Headline("p/data", "after", "a method", "photos"),)
     monkeypatch.setattr(headlines, "TABLES", {"projects/README.md": rows})
-    before = {"name": "before", "baseline": None, "seeds": [0, 1], "miou": [50.0, 52.0]}
+    before = {"name": "before", "seeds": [0, 1], "miou": [50.0, 52.0]}
     compared = {metric: {"mean": 3.0, "low": 1.0, "high": 5.0} for metric in ("miou", "pq")}
     after = {"name": "after", "baseline": "before", "seeds": [0], "miou": [53.0], "difference": compared}
-    file = tmp_path / "projects/p/data/results.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"rows": [before, after]}))
+    write_results(tmp_path, before, after)
     (tmp_path / "projects/README.md").write_text("<!-- headlines:begin -->\nold\n<!-- headlines:end -->\n")
     return tmp_path
 
@@ -38,7 +47,7 @@ def read_row(root: Path) -> list[str]:
 
 
 def test_row_stands_beside_its_baseline(headlines: ModuleType, project: Path) -> None:
-    headlines.main(project)
+    headlines.main([], project)
     # Mean and sample standard deviation of 50 and 52: 51 and sqrt(2).
     difference = "+3.00 [+1.00, +5.00]"
     assert read_row(project) == [
@@ -47,19 +56,24 @@ def test_row_stands_beside_its_baseline(headlines: ModuleType, project: Path) ->
 
 
 def test_row_that_was_not_run_says_so(headlines: ModuleType, project: Path) -> None:
-    results = project / "projects/p/data/results.json"
-    results.write_text(json.dumps({"rows": [{"name": "after", "baseline": None}]}))
-    headlines.main(project)
+    write_results(project, {"name": "after"})
+    headlines.main([], project)
     assert read_row(project)[2] == "not run yet"
-    results.unlink()
-    headlines.main(project)
+    (project / "projects/p/data/results.json").unlink()
+    headlines.main([], project)
     assert read_row(project)[2] == "not run yet"
 
 
 def test_row_that_no_plan_has_is_an_error(headlines: ModuleType, project: Path) -> None:
-    (project / "projects/p/data/results.json").write_text(json.dumps({"rows": [{"name": "before"}]}))
+    write_results(project, {"name": "before"})
     with pytest.raises(SystemExit, match=r"results\.json: no row 'after'"):
-        headlines.main(project)
+        headlines.main([], project)
+
+
+def test_help_changes_no_readme(headlines: ModuleType, project: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        headlines.main(["--help"], project)
+    assert ended.value.code == 0 and "old" in (project / "projects/README.md").read_text()
 
 
 def test_readmes_are_up_to_date(headlines: ModuleType) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unified_seg.data.io.text_files import read_json, write_json
+from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation import table
 from unified_seg.reporting.ablation.archive import (
@@ -24,12 +24,14 @@ from unified_seg.reporting.ablation.archive import (
 from unified_seg.reporting.ablation.execute import Executor
 from unified_seg.reporting.ablation.image_data import check_images
 from unified_seg.reporting.ablation.plan import AblationPlan, Row, read_plan
-from unified_seg.reporting.ablation.published import keep_published, list_seeds
+from unified_seg.reporting.ablation.published import check_kept, keep_published, list_seeds, read_results
 from unified_seg.reporting.ablation.runs import Run, plan_runs
 from unified_seg.reporting.ablation.summary import summarize
 from unified_seg.reporting.ablation.toyscapes_data import prepare_toyscapes
 from unified_seg.reporting.readme import read_with_markers
 from unified_seg_files import escape_unprintable
+
+RESULTS_FILE = "results.json"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -72,7 +74,8 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
         return plan_runs(plan, rows, list(seeds), output, root, args.device)
 
     runs = make_runs(plan.order_rows(args.rows), seeds)
-    earlier = read_published(project) if args.keep_published else None
+    published = read_published(project)
+    earlier = published if args.keep_published else None
     archived_seeds = list_archived_seeds(archive, plan.rows) if args.keep_published else []
     read_with_markers(project / "README.md", table.MAIN)
     if plan.toyscapes is not None:
@@ -100,11 +103,13 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
 
         def write_results() -> None:
             of_table = choose_runs()
-            write_json(project / "results.json", make_results(of_table))
+            write_json(project / RESULTS_FILE, make_results(of_table))
             pack_runs(archive, of_table, plan.reported)
 
-        if args.keep_published:
-            make_results(choose_runs())  # fails now, not after the runs, if old and new results can't be combined
+        # Fails now, not after the runs, if old and new results can't be combined, or old ones would be lost.
+        results = make_results(choose_runs())
+        if published is not None:
+            check_kept(results, published, {(run.row.name, run.seed) for run in runs}, project / RESULTS_FILE)
         chosen = choose_archived(runs, archived)
         executor.run_all([run for run in runs if run.folder not in chosen], write_results)
         write_results()
@@ -112,12 +117,9 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
 
 
 def read_published(project: Path) -> dict[str, Any] | None:
-    """Read the published results; None if there are only archived runs.
-
-    Raises:
-        DataError: there are no results, or they can't be read.
-    """
-    return None if (project / ARCHIVE).exists() and not (project / "results.json").exists() else read_results(project)
+    """Read the published results, None if there are none; raises DataError if they can't be read."""
+    file = project / RESULTS_FILE
+    return read_results(file) if file.exists() else None
 
 
 def find_seeds(plan: AblationPlan, output: Path) -> set[int]:
@@ -126,17 +128,11 @@ def find_seeds(plan: AblationPlan, output: Path) -> set[int]:
     return {int(match[1]) for name in folders if (match := re.fullmatch(r"seed(\d+)", name))}
 
 
-def read_results(project: Path) -> dict[str, Any]:
-    """Read the published results; raises DataError if there are none."""
-    try:
-        return read_json(project / "results.json")
-    except MissingFileError as error:
-        raise MissingFileError(f"{error}; tools/ablate.py without options writes it") from None
-
-
 def publish(project: Path) -> None:
-    """Write the table of results.json into the README and print it."""
-    results = read_results(project)
+    """Write the table of results.json into the README and print it; raises DataError if it can't be read."""
+    results = read_published(project)
+    if results is None:
+        raise MissingFileError(f"{project / RESULTS_FILE}: no such file; tools/ablate.py without options writes it")
     readme = project / "README.md"
     table.write_tables(readme, results)
-    print(f"\n{table.render_main(results)}\n\nwritten to {project / 'results.json'} and {readme}")
+    print(f"\n{table.render_main(results)}\n\nwritten to {project / RESULTS_FILE} and {readme}")

@@ -9,8 +9,9 @@ from) and, between two markers, the README.
     python tools/ablate.py fusion_scheme --render-only      # only write the README from results.json
     python tools/ablate.py pspnet/camvid                    # projects/pspnet/camvid/ablation.yaml, on other data
 
-The table has the runs of this machine. With --keep-published it also has those of runs.zip, so that an ablation can be
-done on several machines; a row of results.json with more seeds than these stays as it is.
+The table has the runs of this machine; if it would lack published ones, nothing is run. With --keep-published it also
+has those of runs.zip, so that an ablation can be done on several machines; a row of results.json with more seeds than
+these stays as it is.
 """
 
 import argparse
@@ -26,7 +27,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = ToolParser(__doc__)
     parser.add_argument("project", help="a folder below projects/ with an ablation.yaml")
     seeds = "seeds to run; default: those of ablation.yaml"
-    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help=seeds)
+    parser.add_argument("--seeds", type=parse_seed, nargs="+", metavar="SEED", help=seeds)
     rows = "rows to run, together with the rows that they build on; default: all"
     parser.add_argument("--rows", nargs="+", metavar="NAME", help=rows)
     parser.add_argument("--device", help="cpu or cuda; default: MODEL.DEVICE of the configs")
@@ -34,6 +35,13 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep-published", action="store_true", help=keep)
     parser.add_argument("--render-only", action="store_true", help="only write the README from results.json")
     return parser.parse_args(arguments)
+
+
+def parse_seed(word: str) -> int:
+    """Return a seed that Detectron2 takes: from 0, since -1 is a random one, and of 32 bits."""
+    if not word.isdecimal() or int(word) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least 0 and below 2**32")
+    return int(word)
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT, train_script: str = "tools/train_net.py") -> None:

@@ -20,7 +20,7 @@ from unified_seg.reporting.ablation.toyscapes_data import ToyscapesSpec
 from unified_seg.reporting.errors import ReportingError
 
 Metrics = Annotated[tuple[str, ...], Meta(min_length=1)]
-Seed = Annotated[int, Meta(ge=0)]
+Seed = Annotated[int, Meta(ge=0, lt=2**32)]
 #: Also the name of a folder.
 DatasetName = Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
 Part = TypeVar("Part", bound=Struct)

@@ -1,15 +1,105 @@
-"""Results that were made at several places, in one results.json."""
+"""The results.json of a project: read, and combined with runs that were made at another place."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from unified_seg.data.io.text_files import read_json
+from unified_seg.data.problems import DataError
+from unified_seg.hints import format_hint
 from unified_seg.reporting.ablation.summary import join_distinct
 from unified_seg.reporting.errors import ReportingError
+from unified_seg.words import join_some
 
 #: Keys of results.json that must be equal for two runs to stand in one table.
 SHARED = ("project", "data", "budget")
 #: Keys that define a row. A changed config file is not noticed: such a row has to be run again.
 DEFINITION = ("config", "overrides", "kind", "base", "baseline")
+
+
+Scores = list[float | None]
+
+
+class _Interval(msgspec.Struct):
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class _Row(msgspec.Struct):
+    """What the tables need of each row; it has the scores of other metrics too."""
+
+    name: str
+    config: str
+    overrides: dict[str, Any]
+    kind: str
+    base: str | None
+    baseline: str | None
+    iterations: int
+    seeds: list[int]
+    miou: Scores
+    train_s: Scores
+    iou: dict[str, Scores] = {}
+    levels: dict[str, Scores] = {}
+    difference: dict[str, list[int] | _Interval] | None = None
+
+
+class _Results(msgspec.Struct):
+    """What `summarize` returns."""
+
+    project: str
+    command: str
+    machine: str
+    commit: str
+    versions: dict[str, str]
+    data: dict[str, Any]
+    budget: dict[str, Any]
+    rows: list[_Row]
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read the published results of a project.
+
+    Raises:
+        DataError: no such file, or not what `summarize` returns; the message has the path.
+    """
+    content = read_json(path)
+    try:
+        msgspec.convert(content, _Results)
+    except msgspec.ValidationError as error:
+        raise DataError(f"{path}: not the results of an ablation: {error}; take an older version of it") from None
+    return content
+
+
+def check_kept(
+    results: Mapping[str, Any], published: Mapping[str, Any], planned: set[tuple[str, int]], path: Path
+) -> None:
+    """Check that new results would have all published runs of the rows that are still defined as they were.
+
+    Args:
+        results: of the runs that are finished here.
+        published: of `read_results`.
+        planned: name of the row and seed of each run that is about to be done.
+        path: of the published results.
+
+    Raises:
+        ReportingError: some would be lost.
+    """
+    before = {row["name"]: row for row in published["rows"]}
+    lost = [
+        f"{row['name']} (seed {seed})"
+        for row in results["rows"]
+        if (old := before.get(row["name"])) is not None and all(old[key] == row[key] for key in DEFINITION)
+        for seed in old["seeds"]
+        if seed not in row["seeds"] and (row["name"], seed) not in planned
+    ]
+    if lost:
+        raise ReportingError(
+            f"{path}: has {join_some(lost, 3)}, but this machine has no such run, so that the new table would lack it; "
+            f"{format_hint('--keep-published')} keeps it, or delete results.json and runs.zip to begin anew"
+        )
 
 
 def keep_published(results: Mapping[str, Any], published: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,4 +77,6 @@ def read_results(folder: Path) -> RunResults:
     try:
         return msgspec.json.decode(read_bytes(path), type=RunResults)
     except (OSError, UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
-        raise ReportingError(f"{path}: not the results of an evaluation: {error}; evaluate the run again") from None
+        raise ReportingError(
+            f"{path}: not the results of an evaluation: {error}; delete {folder}, so that the run is done again"
+        ) from None
