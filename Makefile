@@ -13,7 +13,7 @@ demo: setup
 # DATA: the folder that holds camvid/ (datasets/README.md).
 DATA = datasets
 demo-photos: setup
-	DETECTRON2_DATASETS=$(DATA) $(PYTHON) tools/run_demo.py --config-file configs/camvid/demo.yaml \
+	DETECTRON2_DATASETS="$(DATA)" $(PYTHON) tools/run_demo.py --config-file configs/camvid/demo.yaml \
 		--output output/demo_photos
 
 output/demo/model_final.pth:

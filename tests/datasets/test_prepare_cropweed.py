@@ -56,6 +56,24 @@ def test_color_without_a_polygon_is_void(prepared: Callable[..., Any]) -> None:
             b"annotation:\n- {type: crop, points: {x: [1, 2], y: [1]}}\n",
             r"not polygons",
         ),
+        *(
+            (
+                "annotations/002_annotation.yaml",
+                f"annotation:\n- {{type: {kind}, points: {{x: {x}, y: {x}}}}}\n".encode(),
+                text,
+            )
+            for kind, x, text in (
+                ("krop", "[1, 2]", r"002_annotation\.yaml: .*expected the types soil, crop, weed, got 'krop'"),
+                ("crop", "[a, b]", r"002_annotation\.yaml: not polygons"),
+                ("crop", "[null, 1]", r"002_annotation\.yaml: not polygons"),
+                ("crop", "[]", r"expected lists of coordinates"),
+                ("crop", "[.nan, 1]", r"expected lists of coordinates"),
+                ("crop", "[1.0e+30, 1]", r"expected lists of coordinates"),
+                ("crop", "[[1], [2]]", r"expected lists of coordinates"),
+                ("crop", "{a: 1}", r"002_annotation\.yaml: not polygons"),
+            )
+        ),
+        ("images/001_image.png", None, r"001_image\.png: there is no such file"),
         ("annotations/002_annotation.png", (1, 2, 3), r"002_annotation\.png: colors must be"),
     ],
 )

@@ -1,6 +1,7 @@
 """The script that draws a score over the iterations of trainings."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +48,18 @@ def test_the_evaluation_after_the_last_step_does_not_count_one_more(script: Modu
     with (folder / "metrics.json").open("a") as file:
         file.write(json.dumps({"iteration": 60, "sem_seg/mIoU": 70.0, "eval_s": 1.0}) + "\n")
     assert script.read_curve(folder, "sem_seg/mIoU") == {20: 50.0, 60: 70.0}
+
+
+@pytest.mark.parametrize(
+    ("runs", "output", "message"),
+    [(["a=x", "a=y"], "c.png", "'a' is the name of two runs"), (["a=x"], "c.xyz", r"--output: expected a \.png")],
+)
+def test_wrong_arguments_are_refused(
+    script: ModuleType, runs: list[str], output: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        script.main(["--runs", *runs, "--output", output])
+    assert re.search(message, capsys.readouterr().err)
 
 
 def test_unknown_metrics_list_the_known_ones(script: ModuleType, tmp_path: Path) -> None:

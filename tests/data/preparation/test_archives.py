@@ -120,3 +120,11 @@ def test_a_damaged_archive_is_named(name: str, damage: str, tmp_path: Path) -> N
     with pytest.raises(DataError, match=rf"{name}: can't be unpacked: .*; download it again"):
         unpack(tmp_path / name, tmp_path / "root")
     assert not tree(tmp_path / "root")
+
+
+def test_a_disk_that_can_not_be_written_is_not_the_fault_of_the_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").write_bytes(zip_of({"set/a.png": b"a"}))
+    (tmp_path / "root").write_text("a file in the way")
+    with pytest.raises(DataError, match=r"a\.zip: can't be unpacked: .*(root|exists|directory)") as error:
+        unpack(tmp_path / "a.zip", tmp_path / "root")
+    assert "download it again" not in str(error.value)

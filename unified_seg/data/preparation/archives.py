@@ -69,7 +69,9 @@ def unpack(archive: Path, root: Path, *, inside: str = "", only: tuple[str, ...]
         except BROKEN as error:
             # tarfile lists all compressions that it tried, one on each line.
             cause = str(error).partition(":\n")[0]
-            raise DataError(f"{archive}: can't be unpacked: {cause}; download it again if it is damaged") from None
+            # An error with a number is one of the disk, such as a full one.
+            advice = "" if isinstance(error, OSError) and error.errno else "; download it again if it is damaged"
+            raise DataError(f"{archive}: can't be unpacked: {cause}{advice}") from None
     return written
 
 
