@@ -344,7 +344,8 @@ def test_published_runs_are_not_lost(repository):
     with pytest.raises(SystemExit, match=message):
         repository.ablate("--seeds", "0", "--rows", "Base")
     assert repository.calls() == [] and before == (repository.results(), repository.archive.read_bytes())
-    repository.ablate("--rows", "More")  # the same runs once more
+    repository.ablate("--keep-published", "--seeds", "0", "--rows", "Base")
+    assert [row["seeds"] for row in repository.results()["rows"]] == [[0], [0, 1], []]
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"rows": [{"name": 1}]}', "half a fi"])
