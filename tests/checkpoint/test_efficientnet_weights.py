@@ -145,9 +145,12 @@ def test_every_tensor_of_the_backbone_gets_one_of_the_file(published: Weights) -
         ("mobilenetv3_small_050", "another architecture"),
     ],
 )
-def test_weights_of_another_network_are_refused(name: str, fault: str, published: Weights, tmp_path: Path) -> None:
+def test_weights_of_another_network_are_refused(
+    name: str, fault: str, published: Weights, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(CheckpointError, match=rf"lite\.pth: .*{fault}"):
         Checkpointer(build(name)).load(save(published, tmp_path))
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]  # one for each tensor
 
 
 def test_surplus_weights_are_refused(published: Weights, tmp_path: Path) -> None:

@@ -31,6 +31,13 @@ LEVELS = 2
 MAX_SHAPES = 8
 
 logger = logging.getLogger(__name__)
+DETECTRON2_LOGGER = logging.getLogger("detectron2.checkpoint.c2_model_loading")
+
+
+def _is_not_about_shapes(record: logging.LogRecord) -> bool:
+    """Whether a message is not one of the two about each tensor of another shape, which our table has too."""
+    message = record.getMessage()
+    return not message.startswith("Shape of ") and " will not be loaded" not in message
 
 
 class Checkpointer(DetectionCheckpointer):
@@ -140,10 +147,13 @@ class Checkpointer(DetectionCheckpointer):
             weights = {name.removeprefix(DISTRIBUTED_PREFIX): value for name, value in weights.items()}
         rename_older_keys(self.model, weights)
         checkpoint["model"] = weights
+        DETECTRON2_LOGGER.addFilter(_is_not_about_shapes)
         try:
             incompatible = super()._load_model(checkpoint)
         except (RuntimeError, ValueError) as error:  # a part of the model refuses its weights, or they are no tensors
             raise CheckpointError(f"weights {self._source}: {' '.join(str(error).split())}") from None
+        finally:
+            DETECTRON2_LOGGER.removeFilter(_is_not_about_shapes)
         self._check_architecture(incompatible)
         self._check_finite(incompatible)
         if matched_by_suffix:
