@@ -106,10 +106,10 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
             write_json(project / RESULTS_FILE, make_results(of_table))
             pack_runs(archive, of_table, plan.reported)
 
-        # Fails now, not after the runs, if old and new results can't be combined, or old ones would be lost.
-        results = make_results(choose_runs())
         if published is not None:
-            check_kept(results, published, {(run.row.name, run.seed) for run in runs}, project / RESULTS_FILE)
+            # Fails now, not after the runs, if old and new results can't be combined, or old ones would be lost.
+            planned = {(run.row.name, run.seed) for run in runs}
+            check_kept(make_results(choose_runs()), published, planned, project / RESULTS_FILE)
         chosen = choose_archived(runs, archived)
         executor.run_all([run for run in runs if run.folder not in chosen], write_results)
         write_results()

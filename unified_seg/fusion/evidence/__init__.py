@@ -1,4 +1,4 @@
-"""The fusion by evidence: each pixel goes to the source with the larger log-odds, a mask or the semantic map."""
+"""The fusion by evidence: the log-odds of masks and of the semantic map are added at each pixel."""
 
 from unified_seg.fusion.evidence.fusion import fuse_by_evidence
 from unified_seg.fusion.evidence.inputs import SemanticEvidence

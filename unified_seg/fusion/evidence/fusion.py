@@ -1,4 +1,4 @@
-"""Fusion of a semantic map and instances by evidence: each pixel goes to the source with the larger log-odds.
+"""Fusion of a semantic map and instances by evidence: the log-odds of masks and of the map are added at each pixel.
 
 It follows the idea of Costea et al., Fusion Scheme for Semantic and Instance-level Segmentation (2018), that classes
 come from the detections and outlines from the semantic map, and adds how sure and how fine both are.
