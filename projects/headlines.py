@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from tabulate import tabulate
 
 from unified_seg.reporting.ablation.cells import format_difference, format_mean_and_spread
-from unified_seg.reporting.ablation.published import read_results
+from unified_seg.reporting.ablation.published import RESULTS_FILE, read_published
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.reporting.readme import replace_table
 from unified_seg_cli import ToolParser, run_tool
@@ -92,14 +92,15 @@ def render_headlines(root: Path, readme: str, headlines: Sequence[Headline]) -> 
     lines = []
     for headline in headlines:
         link = Path(os.path.relpath(Path("projects", headline.project, "README.md"), Path(readme).parent)).as_posix()
-        cells = render_scores(root / "projects" / headline.project / "results.json", headline.row)
+        cells = render_scores(root / "projects" / headline.project, headline.row)
         lines.append([f"[{headline.caption}]({link})", headline.data, *cells])
     return tabulate(lines, HEADERS, tablefmt="github", disable_numparse=True)
 
 
-def render_scores(file: Path, name: str) -> list[str]:
+def render_scores(project: Path, name: str) -> list[str]:
     """Return the cells of a row's scores; raises as `render_headlines`."""
-    rows: dict[str, Any] = {row["name"]: row for row in read_results(file)["rows"]} if file.exists() else {}
+    published, file = read_published(project), project / RESULTS_FILE
+    rows: dict[str, Any] = {row["name"]: row for row in published["rows"]} if published is not None else {}
     if rows and name not in rows:
         raise ReportingError(f"{file}: no row {name!r}; headlines.py names it")
     row = rows.get(name, {})

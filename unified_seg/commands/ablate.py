@@ -24,14 +24,18 @@ from unified_seg.reporting.ablation.archive import (
 from unified_seg.reporting.ablation.execute import Executor
 from unified_seg.reporting.ablation.image_data import check_images
 from unified_seg.reporting.ablation.plan import AblationPlan, Row, read_plan
-from unified_seg.reporting.ablation.published import check_kept, keep_published, list_seeds, read_results
+from unified_seg.reporting.ablation.published import (
+    RESULTS_FILE,
+    check_kept,
+    keep_published,
+    list_seeds,
+    read_published,
+)
 from unified_seg.reporting.ablation.runs import Run, plan_runs
 from unified_seg.reporting.ablation.summary import summarize
 from unified_seg.reporting.ablation.toyscapes_data import prepare_toyscapes
 from unified_seg.reporting.readme import read_with_markers
 from unified_seg_files import escape_unprintable
-
-RESULTS_FILE = "results.json"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -114,12 +118,6 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
         executor.run_all([run for run in runs if run.folder not in chosen], write_results)
         write_results()
     publish(project)
-
-
-def read_published(project: Path) -> dict[str, Any] | None:
-    """Read the published results, None if there are none; raises DataError if they can't be read."""
-    file = project / RESULTS_FILE
-    return read_results(file) if file.exists() else None
 
 
 def find_seeds(plan: AblationPlan, output: Path) -> set[int]:

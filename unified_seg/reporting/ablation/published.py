@@ -17,7 +17,7 @@ from unified_seg.words import join_some
 SHARED = ("project", "data", "budget")
 #: Keys that define a row. A changed config file is not noticed: such a row has to be run again.
 DEFINITION = ("config", "overrides", "kind", "base", "baseline")
-
+RESULTS_FILE = "results.json"
 
 Scores = list[float | None]
 
@@ -59,12 +59,15 @@ class _Results(msgspec.Struct):
     rows: list[_Row]
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """Read the published results of a project.
+def read_published(project: Path) -> dict[str, Any] | None:
+    """Read the results.json of a project's folder; None if there is no such file.
 
     Raises:
-        DataError: no such file, or not what `summarize` returns; the message has the path.
+        DataError: it can't be read, or is not what `summarize` returns; the message has the path.
     """
+    path = project / RESULTS_FILE
+    if not path.exists():
+        return None
     content = read_json(path)
     try:
         msgspec.convert(content, _Results)
@@ -80,7 +83,7 @@ def check_kept(
 
     Args:
         results: of the runs that are finished here.
-        published: of `read_results`.
+        published: of `read_published`.
         planned: name of the row and seed of each run that is about to be done.
         path: of the published results.
 
