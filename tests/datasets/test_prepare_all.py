@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from detectron2.config import CfgNode
+from model_parts import without_detector
 from processes import run_script
 
 from unified_seg.data.validation.checks import check_datasets
@@ -109,8 +110,7 @@ def test_it_trains_and_is_scored(
     cfg.SOLVER.MAX_ITER = 2
     cfg.TEST.EVAL_PERIOD = 0
     if not data.download.instances:
-        cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-        cfg.MODEL.MASK_ON = False
+        without_detector(cfg)
     check_datasets(cfg)
     path = Path(cfg.OUTPUT_DIR).parent / "run.yaml"
     path.write_text(cfg.dump())

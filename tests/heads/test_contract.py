@@ -9,6 +9,7 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import META_ARCH_REGISTRY, SEM_SEG_HEADS_REGISTRY
+from model_parts import without_detector
 from torch import Tensor, nn
 
 from unified_seg.heads import (
@@ -72,8 +73,7 @@ OWN_KEYS: dict[str, dict[str, Any]] = {
 def head_config(request: pytest.FixtureRequest, tiny_config: CfgNode) -> CfgNode:
     """The config of a model with this head and no detector."""
     cfg = tiny_config
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     cfg.MODEL.SEM_SEG_HEAD.NAME = request.param
     cfg.MODEL.SEM_SEG_HEAD.NUM_CLASSES = CLASSES
     for key, value in OWN_KEYS.get(request.param, {}).items():

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from detectron2.config import CfgNode
 from detectron2.layers import ShapeSpec
+from model_parts import without_detector
 from torch import Tensor
 
 from unified_seg.heads import ASPRefinementHead, HeadInputs, HeadOptions
@@ -55,8 +56,7 @@ NODES = {"ErrorCorrectionHead": "ERROR_CORRECTION", "ConfusionGroupHead": "CONFU
 
 def wrap(cfg: CfgNode, name: str, base: str) -> CfgNode:
     """Turn a config into that of a model without a detector, with this wrapper head around this base head."""
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     node = cfg.MODEL.SEM_SEG_HEAD
     node.NAME, node.NUM_CLASSES, node[NODES[name]].BASE = name, CLASSES, base
     for key, value in BASES.get(base, {}).items():

@@ -6,6 +6,7 @@ from typing import Any
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, SEM_SEG_HEADS_REGISTRY, Backbone
+from model_parts import without_detector
 from torch import Tensor, nn
 
 from unified_seg.heads import SemanticHead
@@ -77,8 +78,7 @@ def chain_config(cfg: CfgNode) -> CfgNode:
     """Change the config of a unified model, in place, to that of the chain model."""
     register()
     cfg.MODEL.BACKBONE.NAME = "ChainBackbone"
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     cfg.MODEL.SEM_SEG_HEAD.NAME, cfg.MODEL.SEM_SEG_HEAD.IN_FEATURES = "ChainHead", ["map"]
     cfg.SOLVER.WARMUP_ITERS = 0
     cfg.SEED = 3

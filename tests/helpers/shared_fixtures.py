@@ -19,6 +19,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from model_parts import without_detector
 from PIL import Image
 from tiny_model import TINY
 
@@ -149,8 +150,7 @@ def read_tiny_config(*heads: str) -> CfgNode:
 def correcting_config(tiny_config: CfgNode) -> CfgNode:
     """The config of a small semantic model that predicts its errors and corrects them."""
     cfg, head = tiny_config, tiny_config.MODEL.SEM_SEG_HEAD
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     cfg.MODEL.UNIFIED.OUTPUT = "compact"
     head.ERROR_CORRECTION.BASE, head.NAME = head.NAME, "ErrorCorrectionHead"
     head.ERROR_CORRECTION.DETAIL_FEATURES = ["p4", "p3", "p2"]

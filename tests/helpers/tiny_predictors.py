@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from detectron2.config import CfgNode
+from model_parts import without_detector
 from random_model import random_state
 
 from unified_seg.checkpoint import write_checkpoint
@@ -25,8 +26,7 @@ def make_panoptic(cfg: CfgNode, fusion: str = "SemanticGuidedFusion") -> CfgNode
 
 def make_semantic(cfg: CfgNode) -> CfgNode:
     """Change a config, in place, to that of a model without a detector."""
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     cfg.MODEL.UNIFIED.OUTPUT = "compact"
     return cfg
 

@@ -8,6 +8,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 from detectron2.modeling import build_model
 from detectron2.modeling.meta_arch import PanopticFPN, SemanticSegmentor
+from model_parts import without_detector
 from torch import nn
 
 from unified_seg.data.pipeline.mapper import UnifiedMapper
@@ -31,12 +32,6 @@ def batches(cfg: CfgNode) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         [train(r) for r in DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[:2]],
         [test(r) for r in DatasetCatalog.get(cfg.DATASETS.TEST[0])],
     )
-
-
-def without_detector(cfg: CfgNode) -> CfgNode:
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
-    return cfg
 
 
 @pytest.mark.parametrize("architecture", ["PanopticFPN", "SemanticSegmentor"])
@@ -93,7 +88,8 @@ def test_losses_equal_those_of_panoptic_fpn(tiny_config: CfgNode) -> None:
 
 def test_detectron2s_head_trains_in_unified_segmentor(tiny_config: CfgNode) -> None:
     tiny_config.MODEL.SEM_SEG_HEAD.NAME = "SemSegFPNHead"
-    model = build(without_detector(tiny_config), "UnifiedSegmentor")
+    without_detector(tiny_config)
+    model = build(tiny_config, "UnifiedSegmentor")
     train, test = batches(tiny_config)
     losses = model.train()(train)
     assert losses.keys() == {"loss_sem_seg"}

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from detectron2.config import CfgNode
+from model_parts import without_detector
 from point_model import point_model, random_image
 from torch import Tensor
 from torch.nn.functional import max_pool2d
@@ -24,8 +25,8 @@ SIZES = [(50, 70), (33, 100)]
 def config(tiny_config: CfgNode) -> CfgNode:
     """The config of a pyramidal output without a detector."""
     cfg = tiny_config
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON, cfg.MODEL.UNIFIED.OUTPUT = False, "compact"
+    without_detector(cfg)
+    cfg.MODEL.UNIFIED.OUTPUT = "compact"
     head = cfg.MODEL.SEM_SEG_HEAD
     head.NAME, head.PYRAMID.UNITY_DIM, head.PYRAMID.THRESHOLD = "PyramidalOutputHead", 16, THRESHOLD
     return cfg

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from detectron2.config import CfgNode
+from model_parts import without_detector
 from torch import nn
 
 from unified_seg.checkpoint import Checkpointer
@@ -47,8 +48,7 @@ def test_constant_weights_stay_bit_by_bit() -> None:
 @pytest.fixture
 def config(tiny_config: CfgNode) -> CfgNode:
     cfg = tiny_config
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD = 0, ITERATIONS, 2
     cfg.DATASETS.CHECK_LABELS, cfg.SEED = False, 3
     cfg.TEST.EVAL_PERIOD = 0

@@ -8,6 +8,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from example_heads import remove_outside_keys
+from model_parts import without_detector
 from safetensors.torch import load_file
 
 from unified_seg.checkpoint import files, read_checkpoint, write_checkpoint
@@ -31,8 +32,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(tiny_config: CfgNode, shared: Path, tmp_path: Path) -> CfgNode:
     """The config of a run of four iterations, in a copy of its folder."""
     cfg = tiny_config
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON, cfg.DATASETS.CHECK_LABELS, cfg.SEED = False, False, 3
+    without_detector(cfg)
+    cfg.DATASETS.CHECK_LABELS, cfg.SEED = False, 3
     cfg.SOLVER.MAX_ITER, cfg.SOLVER.CHECKPOINT_PERIOD, cfg.SOLVER.SAFETENSORS = 4, 2, True
     cfg.TEST.EVAL_PERIOD, cfg.TEST.BEST_CHECKPOINT_METRIC = 4, "sem_seg/mIoU"
     output = cfg.OUTPUT_DIR

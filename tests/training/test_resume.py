@@ -11,6 +11,7 @@ import torch
 from chain_model import PARTS, chain_config
 from config_runs import write_arguments
 from detectron2.config import CfgNode
+from model_parts import without_detector
 
 from unified_seg.config import ConfigError, dump_config, load_config, replace_values
 from unified_seg.data.resolve import resolve_config, resolve_stages
@@ -41,8 +42,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def config(tiny_config: CfgNode, shared: Path) -> CfgNode:
     """The config of a run of a few iterations, in a copy of its folder."""
     cfg = tiny_config
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     cfg.SOLVER.WARMUP_ITERS, cfg.SOLVER.MAX_ITER, cfg.SOLVER.OPTIMIZER = 0, ITERATIONS, "SGD"
     cfg.SOLVER.LR_SCHEDULER_NAME, cfg.SOLVER.STEPS, cfg.SOLVER.BASE_LR = "WarmupMultiStepLR", (100,), 0.001
     cfg.DATASETS.TEST, cfg.DATASETS.CHECK_LABELS, cfg.SEED = (), False, 3

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from detectron2.data import MetadataCatalog
+from model_parts import without_detector
 
 from unified_seg.config import CfgNode, ConfigError, dump_config
 from unified_seg.evaluation import list_tasks
@@ -26,8 +27,7 @@ def arguments(cfg, *overrides):
 
 
 def semantic_only(cfg):
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON = False
+    without_detector(cfg)
     cfg.SOLVER.WARMUP_ITERS = 0
     return cfg
 

@@ -10,6 +10,7 @@ import torch
 from config_runs import evaluate
 from detectron2.config import CfgNode
 from drawn_streets import IGNORE, ROAD, SIZE, SKY, Streets, draw_street, record_of, run
+from model_parts import without_detector
 from PIL import Image
 
 from unified_seg.data.problems import DataError
@@ -251,8 +252,8 @@ class TestRefuses:
 
 def test_evaluation_of_a_model_scores_labels_and_errors(tiny_config: CfgNode, tmp_path: Path) -> None:
     cfg, head = tiny_config, tiny_config.MODEL.SEM_SEG_HEAD
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON, cfg.MODEL.UNIFIED.OUTPUT = False, "compact"
+    without_detector(cfg)
+    cfg.MODEL.UNIFIED.OUTPUT = "compact"
     head.ERROR_CORRECTION.BASE, head.NAME = head.NAME, "ErrorCorrectionHead"
     head.ERROR_CORRECTION.DETAIL_FEATURES = ["p4", "p3", "p2"]
     head.ERROR_CORRECTION.ERROR_DIM = head.ERROR_CORRECTION.DETAIL_DIM = 16

@@ -9,6 +9,7 @@ import torch
 from config_runs import evaluate
 from detectron2.config import CfgNode
 from drawn_streets import IGNORE, METADATA, ROAD, SKY, Streets, draw_street, record_of, run
+from model_parts import without_detector
 from PIL import Image
 
 from unified_seg.data.problems import DataError
@@ -224,8 +225,8 @@ def test_every_level_counts_every_pixel_once() -> None:
 
 def test_evaluation_of_a_model_scores_the_levels(tiny_config: CfgNode, tmp_path: Path) -> None:
     cfg, head = tiny_config, tiny_config.MODEL.SEM_SEG_HEAD
-    cfg.MODEL.PROPOSAL_GENERATOR.NAME = cfg.MODEL.ROI_HEADS.NAME = cfg.MODEL.PANOPTIC_FUSION.NAME = ""
-    cfg.MODEL.MASK_ON, head.NAME, head.PYRAMID.UNITY_DIM, head.PYRAMID.THRESHOLD = False, "PyramidalOutputHead", 16, 0.4
+    without_detector(cfg)
+    head.NAME, head.PYRAMID.UNITY_DIM, head.PYRAMID.THRESHOLD = "PyramidalOutputHead", 16, 0.4
     cfg.MODEL.UNIFIED.OUTPUT = "compact"
     cfg.INPUT.MIN_SIZE_TEST, cfg.INPUT.MAX_SIZE_TEST = 75, 150  # 64 x 128 pixels become 75 x 150
     torch.manual_seed(0)
