@@ -2,6 +2,8 @@
 
 import argparse
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,10 @@ from unified_seg_cli.types import positive_int, worker_count
 # argparse takes -1e-5 for an option. With this pattern it is a value of a config key, as -1 and -0.5 are.
 NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
+# The sections of the config and its keys outside of a section; a test compares them.
+CONFIG_SECTIONS = ("DATALOADER", "DATASETS", "GLOBAL", "INPUT", "MODEL", "MODEL_EMA", "SOLVER", "STAGES", "TEST")
+SINGLE_KEYS = ("CUDNN_BENCHMARK", "OUTPUT_DIR", "SEED", "VERSION", "VIS_PERIOD")
+CONFIG_KEY = re.compile(rf"({'|'.join(CONFIG_SECTIONS)})(\.[A-Z0-9_]+)+|{'|'.join(SINGLE_KEYS)}")
 
 # The same as in `unified_seg.data.io.open_image`; a test compares them.
 DEFAULT_MAX_PIXELS = 89_478_485
@@ -42,8 +48,8 @@ class ToolParser(argparse.ArgumentParser):
         self.add_config_file(config, default="")
         self._needs_model = True
 
-    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
-        parsed = super().parse_args(*args, **kwargs)
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+        parsed = super().parse_args(self._mark_overrides(sys.argv[1:] if args is None else args), namespace)
         if self._needs_model and not parsed.weights and not parsed.config_file:
             self.error("one of the arguments --weights --config-file is required")
         return parsed
@@ -53,6 +59,22 @@ class ToolParser(argparse.ArgumentParser):
         words: dict[str, Any] = {"nargs": "*", "action": "extend", "default": [], "metavar": "KEY VALUE"}
         self.add_argument("--opts", help="config overrides", **words)
         self.add_argument("opts", help="config overrides, the same as after --opts", **words)
+
+    def _mark_overrides(self, words: Sequence[str]) -> list[str]:
+        """Put --opts before config keys that follow an option of many values: --save semantic MODEL.DEVICE cpu."""
+        if "--opts" not in self._option_string_actions:
+            return list(words)
+        marked: list[str] = []
+        takes_all = False
+        for word in words:
+            if word.startswith("--"):
+                option = self._option_string_actions.get(word)
+                takes_all = option is not None and option.nargs == "+"
+            elif takes_all and CONFIG_KEY.fullmatch(word) and not Path(word).exists():
+                marked.append("--opts")
+                takes_all = False
+            marked.append(word)
+        return marked
 
     def add_dataset(self, help: str = "a registered data set with its ground truth", **options: Any) -> argparse.Action:
         """Add --dataset, required unless it has a default."""

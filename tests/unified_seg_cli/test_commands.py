@@ -10,6 +10,7 @@ from detectron2.engine import default_argument_parser
 
 from toyscapes import PRESETS
 from toyscapes.writing import DEFAULT_COUNTS
+from unified_seg.config import CfgNode, get_config
 from unified_seg.data.conversion import instances_to_panoptic
 from unified_seg.data.io import open_image, semantic_labels
 from unified_seg_cli import make_toyscapes, parser
@@ -71,6 +72,9 @@ def test_training_has_the_options_of_detectron2(words):
 
 def test_what_options_repeat_of_the_library_is_the_same():
     assert convert_dataset.ORDERS == instances_to_panoptic.ORDERS
+    defaults = get_config()
+    sections = {key for key, value in defaults.items() if isinstance(value, CfgNode)}
+    assert (set(parser.CONFIG_SECTIONS), set(parser.SINGLE_KEYS)) == (sections, set(defaults) - sections)
     assert parser.DEFAULT_MAX_PIXELS == open_image.DEFAULT_MAX_PIXELS
     assert fuse_predictions.ID_KINDS == semantic_labels.ID_KINDS
     assert sorted(make_toyscapes.PRESETS) == sorted(PRESETS)

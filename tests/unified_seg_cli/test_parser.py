@@ -44,6 +44,21 @@ def test_negative_numbers_are_values(parser, option, value):
     assert parser.parse_args([*REQUIRED, *option, "SOLVER.BASE_LR", value]).opts == ["SOLVER.BASE_LR", value]
 
 
+@pytest.mark.parametrize("overrides", [["MODEL.DEVICE", "cpu"], ["SEED", "3", "MODEL.WEIGHTS", "w"]])
+@pytest.mark.parametrize("option", [[], ["--opts"]])
+def test_overrides_after_an_option_of_many_values_are_no_values_of_it(parser, option, overrides):
+    parser.add_image_source()
+    assert (args := parser.parse_args([*REQUIRED, "--input", "a.png", "b", *option, *overrides])).opts == overrides
+    assert args.input == ["a.png", "b"]
+
+
+def test_an_image_named_as_a_config_key_is_an_image(parser, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("TEST.JPG").touch()
+    parser.add_image_source()
+    assert parser.parse_args([*REQUIRED, "--input", "DSC.JPG", "TEST.JPG"]).input == ["DSC.JPG", "TEST.JPG"]
+
+
 def test_without_overrides_there_are_none(parser):
     assert parser.parse_args(REQUIRED).opts == [] == parser.parse_args(REQUIRED).opts
 
