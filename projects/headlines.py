@@ -43,38 +43,68 @@ class Headline(NamedTuple):
 
 PHOTOGRAPHS = (
     Headline(
-        "fusion_scheme/cropweed", "+ fusion by evidence", "fusion by evidence, for the merge by scores", "crop/weed"
+        "fusion_scheme/cropweed",
+        "+ fusion by evidence",
+        "fusion by evidence instead of the merge by scores",
+        "crop/weed",
     ),
     Headline(
-        "fusion_scheme/cropweed", "+ semantic-guided fusion", "the paper's fusion, for the merge by scores", "crop/weed"
+        "fusion_scheme/cropweed",
+        "+ semantic-guided fusion",
+        "the paper's fusion instead of the merge by scores",
+        "crop/weed",
     ),
-    Headline("fusion_scheme/nuclei", "+ fusion by evidence", "fusion by evidence, for the merge by scores", "nuclei"),
     Headline(
-        "fusion_scheme/nuclei", "+ semantic-guided fusion", "the paper's fusion, for the merge by scores", "nuclei"
+        "fusion_scheme/nuclei", "+ fusion by evidence", "fusion by evidence instead of the merge by scores", "nuclei"
     ),
-    Headline("fusion_scheme/camvid", "+ ASP and RP", "ASP + refinement head, for two convolutions a level", "CamVid"),
+    Headline(
+        "fusion_scheme/nuclei",
+        "+ semantic-guided fusion",
+        "the paper's fusion instead of the merge by scores",
+        "nuclei",
+    ),
+    Headline(
+        "fusion_scheme/camvid", "+ ASP and RP", "ASP + refinement head instead of two convolutions a level", "CamVid"
+    ),
     Headline("pspnet/camvid", "FPN + auxiliary loss + PSP", "pyramid pooling", "CamVid"),
-    Headline("specialize_and_fuse/camvid", "Pyramidal, no context", "pyramidal output, for a single one", "CamVid"),
-    Headline("specialize_and_fuse/camvid", "Pyramidal, coarse to fine", "the same, both with context", "CamVid"),
+    Headline("specialize_and_fuse/camvid", "Pyramidal, no context", "pyramidal instead of single output", "CamVid"),
+    Headline(
+        "specialize_and_fuse/camvid",
+        "Pyramidal, coarse to fine",
+        "the same, both with coarse-to-fine context",
+        "CamVid",
+    ),
     Headline("error_correction/camvid", "ASP + RP, corrected", "correction of predicted errors", "CamVid"),
-    Headline("error_correction/camvid", "Dilated PSP, corrected", "the same, of dilated pyramid pooling", "CamVid"),
+    Headline(
+        "error_correction/camvid",
+        "Dilated PSP, corrected",
+        "the same, of pyramid pooling on a dilated backbone",
+        "CamVid",
+    ),
     Headline("confusion_groups/camvid", "Cross-entropy, subnets", "subnets for confused classes", "CamVid"),
-    Headline("confusion_groups/camvid", "New loss, trained on", "confusion-weighted loss, for cross-entropy", "CamVid"),
-    Headline("best_models/camvid", "+ four scales and flip", "several views, for one, of the best model", "CamVid"),
+    Headline(
+        "confusion_groups/camvid", "New loss, trained on", "confusion-weighted loss instead of cross-entropy", "CamVid"
+    ),
+    Headline(
+        "best_models/camvid", "+ four scales and flip", "best model: four scales and flip instead of one view", "CamVid"
+    ),
 )
 TOYSCAPES = (
-    Headline("fusion_scheme", "+ ASP and RP", "ASP + refinement head, for two convolutions a level"),
-    Headline("fusion_scheme", "+ fusion by evidence", "fusion by evidence, for the merge by scores"),
-    Headline("fusion_scheme", "+ semantic-guided fusion", "the paper's fusion, for the merge by scores"),
+    Headline("fusion_scheme", "+ ASP and RP", "ASP + refinement head instead of two convolutions a level"),
+    Headline("fusion_scheme", "+ fusion by evidence", "fusion by evidence instead of the merge by scores"),
+    Headline("fusion_scheme", "+ semantic-guided fusion", "the paper's fusion instead of the merge by scores"),
     Headline("pspnet", "FPN + auxiliary loss + PSP", "pyramid pooling"),
-    Headline("specialize_and_fuse", "Pyramidal, no context", "pyramidal output, for a single one"),
+    Headline("specialize_and_fuse", "Pyramidal, no context", "pyramidal instead of single output"),
     Headline("error_correction", "ASP + RP, corrected", "correction of predicted errors"),
     Headline("error_correction", "ASP + RP, corrected, without a norm", "the same, without GroupNorm in its branches"),
     Headline("confusion_groups", "Cross-entropy, subnets", "subnets for confused classes"),
-    Headline("confusion_groups", "New loss", "confusion-weighted loss, for cross-entropy"),
+    Headline("confusion_groups", "New loss", "confusion-weighted loss instead of cross-entropy"),
 )
 TABLES = {"README.md": PHOTOGRAPHS, "projects/README.md": TOYSCAPES}
-HEADERS = ["method", "data", "mIoU without", "mIoU with it", "difference", "in mask AP", "in PQ", "seeds"]
+HEADERS = [
+    *("method", "data", "mIoU, baseline", "mIoU, method"),
+    *("difference in mIoU", "difference in mask AP", "difference in PQ", "seeds"),
+]
 
 
 def render_headlines(root: Path, readme: str, headlines: Sequence[Headline]) -> str:
@@ -98,7 +128,11 @@ def render_headlines(root: Path, readme: str, headlines: Sequence[Headline]) -> 
 
 
 def render_scores(project: Path, name: str) -> list[str]:
-    """Return the cells of a row's scores; raises as `render_headlines`."""
+    """Return the cells of the scores of a row and its baseline, over the seeds that both have.
+
+    Raises:
+        DataError, ReportingError: see `render_headlines`.
+    """
     published, file = read_published(project), project / RESULTS_FILE
     rows: dict[str, Any] = {row["name"]: row for row in published["rows"]} if published is not None else {}
     if rows and name not in rows:
@@ -108,12 +142,17 @@ def render_scores(project: Path, name: str) -> list[str]:
         return [NOT_RUN, *["–"] * 5]
     if row["baseline"] not in rows:
         raise ReportingError(f"{file}: no row {row['baseline']!r}, the baseline of {name!r}")
+    shared = row["difference"]["seeds"]
     return [
-        format_mean_and_spread(rows[row["baseline"]]["miou"]),
-        format_mean_and_spread(row["miou"]),
+        *(format_mean_and_spread(_pick(each, shared)) for each in (rows[row["baseline"]], row)),
         *(format_difference(row, metric) for metric in ("miou", "ap", "pq")),
-        str(len(row["seeds"])),
+        str(len(shared)),
     ]
+
+
+def _pick(row: dict[str, Any], seeds: Sequence[int]) -> list[float | None]:
+    """Return the mIoU of the runs with these seeds, which all rows compared here have."""
+    return [score for seed, score in zip(row["seeds"], row["miou"]) if seed in seeds]
 
 
 def write_headlines(root: Path) -> None:

@@ -34,7 +34,7 @@ def project(tmp_path: Path, headlines: ModuleType, monkeypatch: pytest.MonkeyPat
     rows = (headlines.Headline("p/data", "after", "a method", "photos"),)
     monkeypatch.setattr(headlines, "TABLES", {"projects/README.md": rows})
     before = {"name": "before", "seeds": [0, 1], "miou": [50.0, 52.0]}
-    compared = {metric: {"mean": 3.0, "low": 1.0, "high": 5.0} for metric in ("miou", "pq")}
+    compared = {metric: {"mean": 3.0, "low": 1.0, "high": 5.0} for metric in ("miou", "pq")} | {"seeds": [0]}
     after = {"name": "after", "baseline": "before", "seeds": [0], "miou": [53.0], "difference": compared}
     write_results(tmp_path, before, after)
     (tmp_path / "projects/README.md").write_text("<!-- headlines:begin -->\nold\n<!-- headlines:end -->\n")
@@ -46,13 +46,22 @@ def read_row(root: Path) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
-def test_row_stands_beside_its_baseline(headlines: ModuleType, project: Path) -> None:
+def test_row_stands_beside_its_baseline_of_the_same_seeds(headlines: ModuleType, project: Path) -> None:
     headlines.main([], project)
-    # Mean and sample standard deviation of 50 and 52: 51 and sqrt(2).
     difference = "+3.00 [+1.00, +5.00]"
     assert read_row(project) == [
-        "[a method](p/data/README.md)", "photos", "51.00 ± 1.41", "53.00", difference, "–", difference, "1"
+        "[a method](p/data/README.md)", "photos", "50.00", "53.00", difference, "–", difference, "1"
     ]  # fmt: skip
+
+
+def test_row_of_several_seeds_has_mean_and_spread(headlines: ModuleType, project: Path) -> None:
+    before = {"name": "before", "seeds": [0, 1, 2], "miou": [50.0, 52.0, 90.0]}
+    compared = {"miou": {"mean": 3.0, "low": 1.0, "high": 5.0}, "seeds": [0, 1]}
+    after = {"name": "after", "baseline": "before", "seeds": [0, 1], "miou": [53.0, 55.0], "difference": compared}
+    write_results(project, before, after)
+    headlines.main([], project)
+    # Mean and sample standard deviation of 50 and 52: 51 and sqrt(2).
+    assert read_row(project)[2:4] == ["51.00 ± 1.41", "54.00 ± 1.41"] and read_row(project)[-1] == "2"
 
 
 def test_row_that_was_not_run_says_so(headlines: ModuleType, project: Path) -> None:
