@@ -48,7 +48,7 @@ class ToolParser(argparse.ArgumentParser):
         self.add_config_file(config, default="")
         self._needs_model = True
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         parsed = super().parse_args(self._mark_overrides(sys.argv[1:] if args is None else args), namespace)
         if self._needs_model and not parsed.weights and not parsed.config_file:
             self.error("one of the arguments --weights --config-file is required")
