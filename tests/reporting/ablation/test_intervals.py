@@ -66,3 +66,29 @@ def test_a_damaged_file_is_named(tmp_path: Path):
     write_arrays(tmp_path / "run" / "inference" / "v" / "instance_matches.npz", image_ids=["a"])
     with pytest.raises(ReportingError, match=r"instance_matches\.npz: not the matches .*image.* evaluate the run"):
         INTERVALS["ap"].check(run, "v")
+
+
+def test_ap_of_the_images_that_are_kept(tmp_path: Path):
+    run = write_run(tmp_path / "run", {"a": True, "b": False}, HALF)
+    assert INTERVALS["ap"].score_without(run, "v", []) == pytest.approx(HALF)
+    # The one object that is left is found, or is missed.
+    assert INTERVALS["ap"].score_without(run, "v", ["b"]) == pytest.approx(100)
+    assert INTERVALS["ap"].score_without(run, "v", ["a"]) == pytest.approx(0)
+
+
+def test_mean_iou_of_the_images_that_are_kept(tmp_path: Path):
+    (folder := tmp_path / "inference" / "v").mkdir(parents=True)
+    # Image 1: 2 pixels of either class, all right. Image 2: 2 of either, all predicted as class 0.
+    counts = np.array([[[2, 2], [2, 2], [2, 2]], [[2, 0], [4, 0], [2, 2]]])
+    write_arrays(folder / "sem_seg.npz", image_ids=[1, 2], per_image=counts)
+    # All: the IoU of class 0 is 4 / (4 + 2), of class 1 2 / 4. Without image 1: 2 / 4 and 0.
+    score = 100 * (4 / 6 + 2 / 4) / 2
+    run = FinishedRun(SimpleNamespace(folder=tmp_path), None, {"v": {"sem_seg": {"mIoU": score}}})  # type: ignore[arg-type]
+    scores = [INTERVALS["miou"].score_without(run, "v", left_out) for left_out in ([], ["2"], ["1"])]
+    assert scores == pytest.approx([score, 100, 25])
+
+
+def test_unknown_image_can_not_be_left_out(tmp_path: Path):
+    run = write_run(tmp_path / "run", {"a": True}, 100)
+    with pytest.raises(ReportingError, match="v has no image c"):
+        INTERVALS["ap"].score_without(run, "v", ["a", "c"])

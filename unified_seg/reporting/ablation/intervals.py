@@ -52,6 +52,13 @@ class IntervalMetric(Protocol):
             ReportingError: see `check`; or the runs were evaluated on different images.
         """
 
+    def score_without(self, run: FinishedRun, dataset: str, left_out: Sequence[str]) -> float:
+        """Return the score, in percent, of the images whose ids, as words, are not in `left_out`.
+
+        Raises:
+            ReportingError: see `check`; or a word of `left_out` is not the id of an image.
+        """
+
 
 @dataclass(frozen=True)
 class CountedMetric:
@@ -86,6 +93,10 @@ class CountedMetric:
             for side, numbers, order in zip(sides, (counts, other_counts), _sort_alike(pair, ids, other_ids, dataset)):
                 side.append(numbers[order])
         return bootstrap_difference(np.stack(sides[0]), np.stack(sides[1]), self.compute)
+
+    def score_without(self, run: FinishedRun, dataset: str, left_out: Sequence[str]) -> float:
+        ids, counts = self._read(run, dataset)
+        return float(self.compute(counts[_find_kept(ids, left_out, dataset)].sum(axis=0)))
 
     def _read(self, run: FinishedRun, dataset: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the (N,) ids of the images and their (N, counts, K) counts."""
@@ -123,6 +134,11 @@ class AveragePrecisionMetric:
                 place = np.argsort(order)
                 side.append(each._replace(image=place[each.image], object_image=place[each.object_image]))
         return bootstrap_ap_difference(*sides, images=len(ids))
+
+    def score_without(self, run: FinishedRun, dataset: str, left_out: Sequence[str]) -> float:
+        ids, matches = self._read(run, dataset)
+        times = _find_kept(ids, left_out, dataset).astype(np.int64)
+        return float(compute_resampled_ap(matches, times[None])[0])
 
     def _read(self, run: FinishedRun, dataset: str) -> tuple[np.ndarray, InstanceMatches]:
         """Return the (N,) ids of the images and their matches."""
@@ -174,6 +190,14 @@ def _sort_alike(
     if sorted(ids) != sorted(other_ids):
         raise _differ(pair, dataset)
     return np.argsort(ids), np.argsort(other_ids)
+
+
+def _find_kept(ids: np.ndarray, left_out: Sequence[str], dataset: str) -> np.ndarray:
+    """Return (N,) bool, whether an image is not left out."""
+    words = ids.astype(str)
+    if unknown := sorted(set(left_out) - set(words)):
+        raise ReportingError(f"{dataset} has no image {', '.join(unknown)}")
+    return ~np.isin(words, left_out)
 
 
 def _differ(pair: tuple[FinishedRun, FinishedRun], dataset: str) -> ReportingError:
