@@ -23,7 +23,8 @@ from unified_seg_cli.commands.ablate import main
 pytestmark = pytest.mark.end_to_end
 
 # A run's only class is right on (10 * iterations + seed) of 100 pixels in each of 4 images. It stops half way, leaving
-# a checkpoint, where there is a file "crash", and waits while there is a file "hang".
+# a checkpoint, if there is a file "crash" that is empty or has a part of its path, and waits while there is a file
+# "hang".
 TRAIN = """
 import json, sys, time, zipfile
 from array import array
@@ -46,7 +47,7 @@ if "--eval-only" not in flags:
     (out / "half").rename(out / "model_0000001.pth")
     while Path("hang").exists():
         time.sleep(0.05)
-    if Path("crash").exists():
+    if Path("crash").exists() and Path("crash").read_text() in str(out):
         sys.exit("the disk is full")
     (out / "model_final.pth").write_text("whole")
 right = 10 * int(config["SOLVER.MAX_ITER"]) + int(config["SEED"])
@@ -389,11 +390,21 @@ def test_a_failure_shows_the_log_and_is_resumed(repository):
         repository.ablate("--seeds", "0")
     assert "Base, seed 0: ended with exit status 1" in str(error.value) and "the disk is full" in str(error.value)
     assert str(repository.folder("base/seed0") / "ablation_log.txt") in str(error.value)
-    assert repository.calls() == ["base/seed0"]  # no row after it was tried
     (repository.root / "crash").unlink()
     assert repository.ablate("--seeds", "0", "--rows", "Base") == ["base/seed0 --resume"]
     # Resumed: the script's own account is of the second start alone, so the clock's is taken.
     assert 0 < repository.results()["rows"][0]["train_s"][0] < 60
+
+
+def test_a_failure_stops_only_the_rows_that_start_from_it(repository, capsys):
+    (repository.root / "crash").write_text("more/seed0")
+    with pytest.raises(SystemExit) as error:
+        repository.ablate("--seeds", "0", "1")
+    assert "More, seed 0: ended with exit status 1" in str(error.value)
+    assert "Fused, seed 0: not run, since its base failed" in str(error.value)
+    assert "More, seed 0: ended with exit status 1; going on with the others" in capsys.readouterr().out
+    assert repository.calls() == ["base/seed0", "more/seed0", "base/seed1", "more/seed1", "fused/seed1 --eval-only"]
+    assert [row["seeds"] for row in repository.results()["rows"]] == [[0, 1], [1], [1]]
 
 
 def test_a_terminated_ablation_ends_its_run_and_resumes(repository):

@@ -137,3 +137,10 @@ def test_config_that_asks_for_two_losses_is_refused(
     use_matrix(config, tmp_path / "m.npz", np.eye(5))
     with pytest.raises(ValueError, match=r"one pixel loss .* ConfusionWeightedLoss, OtherLoss"):
         build_semantic_head(config, SHAPES)
+
+
+def test_class_weights_that_are_still_to_be_counted_are_another_loss(config: CfgNode, tmp_path: Path) -> None:
+    use_matrix(config, tmp_path / "m.npz", np.eye(5))
+    config.MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER = 0.5
+    with pytest.raises(ValueError, match=r"one pixel loss .* LOSS\.FREQUENCY_POWER"):
+        build_semantic_head(config, SHAPES)

@@ -98,11 +98,17 @@ class ConfusionWeightedLoss(nn.Module):
         """Build the loss of MODEL.SEM_SEG_HEAD.CONFUSION_LOSS; None if it names no matrix.
 
         Raises:
-            ValueError: see `read_configured_confusion`, or an invalid LAMBDA.
+            ValueError: see `read_configured_confusion`; an invalid LAMBDA; or class weights by LOSS.FREQUENCY_POWER,
+                which only become weights when the labels are counted.
         """
         confusion = read_configured_confusion(cfg)
         if confusion is None:
             return None
+        if cfg.MODEL.SEM_SEG_HEAD.LOSS.FREQUENCY_POWER:
+            raise ValueError(
+                "MODEL.SEM_SEG_HEAD: only one pixel loss can be used, the config asks for CONFUSION_LOSS.MATRIX and "
+                "LOSS.FREQUENCY_POWER"
+            )
         try:
             return cls(confusion, cfg.MODEL.SEM_SEG_HEAD.CONFUSION_LOSS.LAMBDA)
         except ValueError as error:

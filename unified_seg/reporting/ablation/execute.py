@@ -51,16 +51,26 @@ class Executor:
             after_each: called after each run that was executed.
 
         Raises:
-            RunFailed: at the first run that fails; those before it stay finished.
+            RunFailed: at the end, if runs failed; all others are done, but for those whose base failed.
         """
+        failures: dict[Path, str] = {}
         with tqdm(total=len(runs), unit="run", desc="ablation") as progress:
             for run in runs:
                 progress.set_description(str(run))
                 progress.set_postfix_str("")
-                if run.find_state() is not State.FINISHED:
-                    self.run_one(run, progress.set_postfix_str)
-                    after_each()
+                if run.base in failures:
+                    failures[run.folder] = f"{run}: not run, since its base failed"
+                elif run.find_state() is not State.FINISHED:
+                    try:
+                        self.run_one(run, progress.set_postfix_str)
+                    except RunFailed as error:
+                        failures[run.folder] = str(error)
+                        tqdm.write(escape_unprintable(str(error).partition("\n")[0] + "; going on with the others"))
+                    else:
+                        after_each()
                 progress.update()
+        if failures:
+            raise RunFailed("\n\n".join(failures.values()))
 
     def run_one(self, run: Run, show: Callable[[str], object] = lambda words: None) -> None:
         """Execute one run, or resume it if it was interrupted; `show` is called with its progress in words."""
