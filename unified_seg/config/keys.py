@@ -296,7 +296,7 @@ def _add_stages(cfg: CfgNode) -> None:
 def _add_inference(cfg: CfgNode) -> None:
     # The scales of TEST.AUG.ENABLED: factors of the size that INPUT.MIN_SIZE_TEST and MAX_SIZE_TEST give (PSPNet's are
     # 0.5, 0.75, 1, 1.25, 1.5, 1.75), with AUG.FLIP mirrored too. Empty: the sizes of AUG.MIN_SIZES and AUG.MAX_SIZE.
-    # Only for --eval-only and the demo: evaluations during training would take too long.
+    # For --eval-only, predictions and the demo: evaluations during a training would take too long.
     cfg.TEST.AUG.SCALES = []
 
     # Images that the model predicts at the same time on a CPU, each with a share of the cores. 0: one for each core, at
