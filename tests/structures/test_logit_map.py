@@ -186,6 +186,26 @@ def test_ensemble_predicts_windows_once() -> None:
     assert windows.count == 2 * 4 * 6
 
 
+def test_cell_of_an_ensemble_is_that_of_its_finest_view() -> None:
+    # Cells of 4 pixels of inputs as large as the output, and twice as high and wide.
+    views = [LogitMap.from_logits(torch.zeros(1, side, side), 4, (4 * side, 4 * side)) for side in (2, 4)]
+    for members in (views, views[::-1]):
+        assert LogitEnsemble(members).find_cell((8, 8)) == 2
+
+
+def test_a_long_narrow_map_has_a_sample() -> None:
+    # Every second cell of four, from the second one on, of the only row.
+    sample = LogitMap.from_logits(torch.arange(4.0).view(1, 1, 4), 1, (1, 4)).sample((1, 4), limit=2)
+    assert sample is not None and sample.logits.tolist() == [[[1.0, 3.0]]]
+    assert (sample.rows.tolist(), sample.columns.tolist()) == ([0], [1, 3])
+
+
+def test_a_mirrored_map_has_no_sample() -> None:
+    logits = torch.zeros(2, 3, 4)
+    assert LogitMap.from_logits(logits, 1, (3, 4), mirrored=True).sample((3, 4), 99) is None
+    assert LogitMap.from_logits(logits, 1, (3, 4)).sample((3, 4), 99) is not None
+
+
 def test_more_than_256_classes_give_int16() -> None:
     logits = torch.zeros(300, 2, 2)
     logits[299] = 1

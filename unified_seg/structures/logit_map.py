@@ -153,13 +153,15 @@ class LogitMap:
         if self.held is None or self.mirrored:
             return None
         seen = [min(-(-side // self.stride), cells) for side, cells in zip(self.input_size, self.grid_size)]
-        step = max(1, math.ceil(math.sqrt(seen[0] * seen[1] / limit)))
-        rows, columns = (np.arange(step // 2, cells, step) for cells in seen)
+        # A side that is shorter than a step still has one cell.
+        step = math.ceil(max(1, math.sqrt(seen[0] * seen[1] / limit), max(seen) / limit))
+        starts = [min(step // 2, (cells - 1) // 2) for cells in seen]
+        rows, columns = (np.arange(start, cells, step) for start, cells in zip(starts, seen))
         pixels = [
             np.minimum((cells + 0.5) * self.stride * length / side, length - 1).astype(np.int64)
             for cells, length, side in zip((rows, columns), output_size, self.input_size)
         ]
-        return LogitSample(self.held[:, step // 2 : seen[0] : step, step // 2 : seen[1] : step], *pixels)
+        return LogitSample(self.held[:, starts[0] : seen[0] : step, starts[1] : seen[1] : step], *pixels)
 
     def find_cell(self, output_size: Size) -> float:
         """Return the side of a cell of the logits in pixels of the output."""

@@ -64,6 +64,28 @@ def test_a_stream_goes_on_from_its_position(
     assert len(set(seen)) == len(seen) == state["next"] - len(state["waiting"])
 
 
+def test_processes_draw_different_augmentations(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    for rank in range(2):
+        monkeypatch.setattr("detectron2.utils.comm.get_rank", lambda rank=rank: rank)
+        drawn.append(take(make_stream(), 1)[0][0]["drawn"])
+    assert drawn[0] != drawn[1]
+
+
+def test_images_that_still_wait_stay_in_the_state() -> None:
+    stream = make_stream(batch_size=1, by_aspect_ratio=False)
+    stream.load_state_dict({"seeds": [5, 6], "next": 4, "waiting": [1, 2, 3]})
+    take(stream, 1)
+    assert stream.state_dict() == {"seeds": [5, 6], "next": 4, "waiting": [2, 3]}
+
+
+def test_a_waiting_image_does_not_move_the_position_back() -> None:
+    stream = make_stream(batch_size=1, by_aspect_ratio=False)
+    stream.load_state_dict({"seeds": [5, 6], "next": 4, "waiting": [1]})
+    take(stream, 1)
+    assert (stream.state_dict()["next"], stream.state_dict()["waiting"]) == (4, [])
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_do_not_change_the_stream(workers: int) -> None:
     plain, stream = make_stream(), make_stream(num_workers=workers)

@@ -62,14 +62,16 @@ class BatchStream:
     def __iter__(self) -> Iterator[list[Record]]:
         """Yield batches from the position on."""
         groups: dict[bool, list[tuple[int, Record]]] = {False: [], True: []}
+        unmapped = set(self._waiting)  # a smaller batch than before can be complete before all of them are mapped again
         for position, image in self._map_images():
+            unmapped.discard(position)
             group = groups[self.by_aspect_ratio and image["width"] > image["height"]]
             group.append((position, image))
             if len(group) == self.batch_size:
                 batch = [each for _, each in group]
                 group.clear()
                 self._next = max(self._next, position + 1)
-                self._waiting = sorted(number for group in groups.values() for number, _ in group)
+                self._waiting = sorted(unmapped.union(number for group in groups.values() for number, _ in group))
                 yield batch
 
     def state_dict(self) -> dict[str, Any]:
