@@ -155,6 +155,14 @@ def test_large_components_are_found_and_small_ones_are_void() -> None:
     assert len(fuse("2233 2013 0114", [], [], [], min_segment_area=0.26).panoptic.segments_info) == 2
 
 
+def test_more_instances_are_found_than_two_bytes_can_number() -> None:
+    # Cars and trucks in turn: each of the 190 x 190 = 36,100 pixels is an instance.
+    labels = (torch.arange(190)[:, None] + torch.arange(190)) % 2 + 4
+    nothing = (draw_masks([], labels.shape), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    result = fuse_semantic_guided(labels, *nothing, STREET, SemanticGuidedOptions(min_segment_area=0.0))
+    assert torch.equal(result.panoptic.ids.flatten(), torch.arange(1, 190 * 190 + 1, dtype=torch.int32))
+
+
 def test_small_stuff_is_void() -> None:
     # 8 pixels: road has 3, sky 5. A limit of 0.5 means 4.
     result = fuse("0001 1111", [], [], [], min_stuff_area=0.5)

@@ -75,6 +75,16 @@ def test_dice_is_added_with_its_weight(cfg: CfgNode) -> None:
     torch.testing.assert_close(build_pixel_loss(cfg)(logits, targets, IGNORE), expected)
 
 
+def test_dice_is_of_the_predictions_without_the_offsets() -> None:
+    # Odds of 1 : 1 : 2 for a pixel of class 2, so p = 1/2: 1 - 2 * 1/2 / (1/4 + 1) = 1/5.
+    logits, targets = torch.tensor([1.0, 1.0, 2.0]).log()[None, :, None, None], torch.tensor([[[2]]])
+    with_dice, without = (
+        WeightedCrossEntropy([0.5, 1.0, 3.0], undo_weights=1.0, dice=dice)(logits, targets, IGNORE)
+        for dice in (1.0, 0.0)
+    )
+    torch.testing.assert_close(with_dice - without, torch.tensor(1 / 5))
+
+
 def test_no_weights_are_all_one() -> None:
     logits, targets = torch.randn(1, CLASSES, 4, 4), torch.randint(0, CLASSES, (1, 4, 4))
     loss = WeightedCrossEntropy()(logits, targets, IGNORE)
@@ -95,8 +105,11 @@ def test_weights_are_undone_in_the_predictions(undo: float) -> None:
 
 
 def test_class_of_weight_0_has_no_offset() -> None:
-    loss = WeightedCrossEntropy([0.0, 1.0, 2.0], undo_weights=1.0)
-    assert loss(torch.zeros(1, CLASSES, 1, 1), torch.ones(1, 1, 1, dtype=torch.long), IGNORE).isfinite()
+    # Of zeros the offsets 0, log 1 and log 2 make odds of 1 : 1 : 2. A pixel of class 0 counts for nothing.
+    loss = WeightedCrossEntropy([0.0, 1.0, 2.0], undo_weights=1.0)(
+        torch.zeros(1, CLASSES, 1, 2), torch.tensor([[[1, 0]]]), IGNORE
+    )
+    torch.testing.assert_close(loss, torch.tensor(4.0).log())
 
 
 def test_more_than_the_weights_cannot_be_undone() -> None:

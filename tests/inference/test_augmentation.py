@@ -132,6 +132,12 @@ def test_same_view_twice_equals_plain_inference(kind: str, eager_config: CfgNode
             assert (output["panoptic_seg"][0] == expected["panoptic_seg"][0]).float().mean() > 0.99
 
 
+def test_limits_of_detections_are_those_of_the_config(eager_config: CfgNode) -> None:
+    eager_config.MODEL.ROI_HEADS.NMS_THRESH_TEST, eager_config.TEST.DETECTIONS_PER_IMAGE = 0.3, 7
+    _, augmented = build(eager_config)
+    assert (augmented.nms_threshold, augmented.detections_per_image) == (0.3, 7)
+
+
 def test_semantic_map_is_the_mean_of_probabilities() -> None:
     model = point_model()
     rule = ViewRule(scales=[0.5, 1.0, 1.7], flip=True)

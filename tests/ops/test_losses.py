@@ -96,6 +96,13 @@ def test_only_the_hardest_pixels_count() -> None:
     torch.testing.assert_close(hard, torch.tensor((math.log(2) + math.log(4) + math.log(1.5)) / 3))
 
 
+def test_a_share_of_few_pixels_is_rounded_up() -> None:
+    # 0.4 of two pixels are one; its loss is -log softmax(0, log 3)_0 = log 4, the other's log 2.
+    logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3)]])[None, :, None]
+    hard = weighted_cross_entropy(logits, torch.zeros(1, 1, 2, dtype=torch.int64), IGNORE, hard_share=0.4)
+    torch.testing.assert_close(hard, torch.tensor(math.log(4)))
+
+
 def test_two_processes_average_to_one_process(tmp_path: Path) -> None:
     run_script(SCRIPT, tmp_path).check_returncode()
     shares = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in range(2)]

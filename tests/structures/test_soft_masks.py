@@ -39,6 +39,8 @@ def test_levels_are_pasted_as_detectron2_pastes() -> None:
 def test_cells_are_the_sides_of_what_a_mask_resolves() -> None:
     boxes = torch.tensor([[0.0, 0.0, 28.0, 7.0]])  # cells of 1 x 0.25
     assert SoftMasks.from_soft(torch.rand(1, 28, 28), boxes, SIZE).cells.tolist() == [0.5]
+    inverted = torch.tensor([[4.0, 0.0, 2.0, 7.0]])
+    assert SoftMasks.from_soft(torch.rand(1, 28, 28), inverted, SIZE).cells.tolist() == [0.0]
 
 
 def test_chosen_masks_keep_windows_levels_and_cells() -> None:
@@ -51,6 +53,14 @@ def test_chosen_masks_keep_windows_levels_and_cells() -> None:
         assert all(torch.equal(chosen.levels(i), masks.levels(j)) for i, j in enumerate(order))
     assert len(masks[[]]) == 0 and len(masks[:2]) == 2
     assert [positions for _, positions, _ in masks[[4, 1]].by_stack()] == [[0], [1]]
+
+
+def test_cat_keeps_the_levels_of_every_part() -> None:
+    soft, boxes = make_detections()
+    whole = SoftMasks.from_soft(soft, boxes, SIZE)
+    joined = SoftMasks.cat([SoftMasks.from_soft(soft[i], boxes[i], SIZE) for i in (slice(2), slice(2, 6))], SIZE)
+    assert torch.equal(joined.windows, whole.windows) and torch.equal(joined.cells, whole.cells)
+    assert all(torch.equal(joined.levels(i), whole.levels(i)) for i in range(6))
 
 
 def test_hard_masks_are_certain() -> None:

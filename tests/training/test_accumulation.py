@@ -74,6 +74,16 @@ def test_a_part_counts_by_its_share_of_the_valid_pixels() -> None:
     assert global_mean(totals[0], counts[0]) == 2  # as before, outside of the block
 
 
+def test_parts_are_weighed_by_pixels_without_the_ignore_label() -> None:
+    # Of four pixels each, 3 and 1 are not 7; 255 is a class here. The shares are 3/4 and 1/4, times two parts.
+    model = point_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    trainer = StepTrainer(model, repeat([]), optimizer, accumulation_steps=2, ignore_value=7)
+    labels = torch.tensor([[[0, 255], [255, 7]], [[7, 7], [7, 0]]])
+    weights = trainer._weigh_parts([[{"sem_seg": label}] for label in labels])
+    assert [weight.item() for weight in weights] == [1.5, 0.5]
+
+
 def test_losses_with_class_weights_are_averaged_over_the_parts() -> None:
     """Two parts with as many labeled pixels, whose classes weigh 1 and 3: (1 a + 1 b) / 2, not (1 a + 3 b) / 4."""
     logits = torch.tensor([[0.0, 1.0], [2.0, 0.5]])[..., None, None]

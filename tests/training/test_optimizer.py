@@ -146,7 +146,7 @@ def test_new_layers_factor_multiplies_rates_of_detectron2():
 
 def test_factor_of_one_keeps_the_groups_of_detectron2():
     model = Net()
-    cfg = config(BIAS_LR_FACTOR=2.0, WEIGHT_DECAY_NORM=0.0)
+    cfg = config(BIAS_LR_FACTOR=2.0, WEIGHT_DECAY_NORM=0.0, MOMENTUM=0.75, NESTEROV=True)
     built, reference = build_optimizer(cfg, model), build_detectron2_optimizer(cfg, model)
     assert len(built.param_groups) == len(reference.param_groups) == 4
     for group, expected in zip(built.param_groups, reference.param_groups):
@@ -243,6 +243,17 @@ def test_full_model_clipping_limits_the_norm_over_all_parameters(name):
         torch.testing.assert_close(one, other)
     norms = [parameter.grad.norm() for parameter in clipped.parameters()]
     assert torch.stack(norms).norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_full_model_clipping_has_the_configured_norm():
+    cfg = config()
+    cfg.SOLVER.CLIP_GRADIENTS.update({"ENABLED": True, "CLIP_TYPE": "full_model", "CLIP_VALUE": 1.0, "NORM_TYPE": 1.0})
+    model = nn.Linear(1, 1)
+    optimizer = build_optimizer(cfg, model)
+    model.weight.grad, model.bias.grad = torch.tensor([[3.0]]), torch.tensor([-1.0])
+    optimizer.step()
+    # |3| + |-1| = 4, so all are divided by 4.
+    assert (model.weight.grad.item(), model.bias.grad.item()) == pytest.approx((0.75, -0.25), rel=1e-4)
 
 
 def test_factors_of_modules_multiply_their_rates():

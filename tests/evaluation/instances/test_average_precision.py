@@ -71,3 +71,5 @@ def test_limit(limit: int, expected: int):
     images = [ImageInstances([], [Detection(0, 0.5, box, None)] * count, None) for count in (3, 101)]
     assert find_limit(images, limit) == expected
     assert find_limit(images[:1], -1) == 100
+    unfused = [images[0]._replace(unfused=images[1].detections)]
+    assert find_limit(unfused, limit) == expected

@@ -141,6 +141,14 @@ def test_annotations_equal_a_panoptic_png(streets: Streets):
         assert scores[0][task] == pytest.approx(scores[1][task], nan_ok=True)
 
 
+def test_the_size_of_an_annotation_is_that_of_its_mask(streets: Streets):
+    scene = draw_street((COMB,))
+    record = {**streets.add("street", scene), "annotations": annotations_of(scene)}
+    scores = streets.evaluate(InstanceEvaluator, [record], [perfect_output(scene)])
+    for task in ("bbox", "segm"):
+        assert scores[task]["APs"] == pytest.approx(100) and math.isnan(scores[task]["APm"])
+
+
 def test_no_detection_scores_0(streets: Streets):
     record = streets.add("street", draw_street())
     output = {"instances": instances_of(np.zeros((0, *SIZE), dtype=bool), [], [])}

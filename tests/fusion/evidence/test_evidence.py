@@ -97,6 +97,12 @@ def test_owners_name_pixels_only_where_they_are_surer() -> None:
     assert torch.equal(result.panoptic.ids, draw_map("11", torch.int32))
 
 
+def test_a_score_is_compared_with_the_middle_of_a_level() -> None:
+    # The levels 178 and 179, whose middles are 178.5 / 256 = 0.697 and 179.5 / 256 = 0.701, around a score of 0.7.
+    result = fuse("55", [[[0.9, 0.9]]], [CAR], [0.7], confidences=[[178.3 / 256, 179.3 / 256]])
+    assert torch.equal(result.labels, draw_map("45", torch.uint8))
+
+
 def test_a_pixel_goes_to_the_strongest_evidence() -> None:
     # Both claim all pixels of the middle; the worse-scored one is surer there. Half of its pixels are claimed already.
     masks = [[[0.9, 0.9, 0.7, 0.7, 0.1, 0.1]], [[0.1, 0.1, 0.8, 0.8, 0.9, 0.9]]]
@@ -131,6 +137,13 @@ def test_what_nobody_reaches_is_found_if_the_map_is_sure() -> None:
     assert torch.equal(sure.panoptic.ids, draw_map("1322", torch.int32)) and sure.found.tolist() == [False, True]
     unsure = fuse("4044", mask, [CAR], [0.9], cell=100.0, confidences=[[0.9, 0.9, 0.85, 0.93]])
     assert torch.equal(unsure.panoptic.ids, draw_map("1200", torch.int32)) and len(unsure.found) == 1
+
+
+def test_a_mean_confidence_of_the_limit_is_found() -> None:
+    # 0.9 is a level of 230.4: three pixels of 230 and two of 231 have this mean.
+    levels = np.array([[230, 230, 230, 231, 231]])
+    result = fuse("44444", [], [], [], confidences=(levels + 0.5) / 256)
+    assert torch.equal(result.panoptic.ids, draw_map("11111", torch.int32))
 
 
 def test_masks_that_are_certain_keep_their_pixels() -> None:

@@ -51,6 +51,12 @@ def test_detail_branch_replaces_the_predicted_errors() -> None:
     assert torch.equal(wrapper.predict(inputs).logits, torch.where(wrong, detail, base))
 
 
+def test_error_probability_equal_to_the_threshold_is_no_error() -> None:
+    wrapper, inputs = build(threshold=0.5).eval(), make_inputs()
+    wrapper.error_branch.forward = lambda *_: torch.zeros(2, 1, 16, 24)  # a probability of 1 / 2
+    assert torch.equal(wrapper.predict(inputs).logits, predict_both(wrapper, inputs)[0])
+
+
 @pytest.mark.parametrize(("output", "part"), [("base", 0), ("detail", 1)])
 def test_output_can_be_one_of_the_two_predictions(output: str, part: int) -> None:
     wrapper, inputs = build(output=output).eval(), make_inputs()
@@ -120,6 +126,19 @@ def test_detail_loss_counts_the_configured_pixels(learn: str) -> None:
         losses = F.cross_entropy(detail, labels, ignore_index=IGNORE, reduction="none")
         assert counted.sum() == round(0.2 * valid.sum().item())
         assert losses[counted].min() >= losses[~counted & valid].max()
+
+
+def test_cascade_trains_the_detail_branch_on_unsure_pixels() -> None:
+    """The first image is sure of its class, by 1 / (1 + 4 e^-9) = 0.9995; the second is not, by 1 / 5."""
+    wrapper, labels = build(errors="unsure"), make_targets(height=16, width=24)
+    logits = torch.zeros(2, CLASSES, 8, 12)
+    logits[0, 0] = 9
+    detail = torch.randn(2, CLASSES, 16, 24, generator=torch.Generator().manual_seed(4)).requires_grad_()
+    auxiliary = {"error": torch.full((2, 1, 16, 24), 9.0), "detail": detail}
+    prediction = WrapperPrediction(detail, auxiliary=auxiliary, base=SemanticPrediction(logits))
+    wrapper.losses(prediction, labels)["loss_detail"].backward()
+    unsure = torch.tensor([False, True])[:, None, None]
+    assert torch.equal(detail.grad.abs().amax(1) > 0, unsure & (labels != IGNORE))
 
 
 def test_weights_of_classes_count_in_the_detail_branch_too(tiny_config: CfgNode) -> None:

@@ -192,6 +192,15 @@ def test_padded_border_changes_nothing_inside_the_image() -> None:
     assert not torch.equal(*without)  # without the mask the border matters
 
 
+def test_positions_with_one_pixel_of_the_image_count_in_full() -> None:
+    head, unity = build().eval(), []
+    for height, width in ((41, 73), (44, 76)):  # the same positions of stride 4
+        valid = torch.zeros(2, 1, 64, 96, dtype=torch.bool)
+        valid[:, :, :height, :width] = True
+        unity.append(head.predict(make_inputs(valid)).auxiliary["unity_32"])
+    assert unity[0].isfinite().all() and torch.equal(*unity)
+
+
 def test_levels_may_have_other_strides() -> None:
     head = build(strides=(32, 4))
     prediction = head.predict(make_inputs())

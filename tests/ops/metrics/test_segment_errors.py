@@ -46,6 +46,16 @@ def find(
         # One part matches the car, so that the other is there by mistake.
         ([1, 1, 1, 1], {1: CAR}, [5, 5, 5, 6], {5: CAR, 6: CAR}, [(MISTAKE, (), (6,))]),
         ([1, 1, 1], {1: CAR}, [5, 0, 0], {5: CAR}, [(INEXACT, (1,), (5,))]),
+        # A tenth is just enough.
+        ([1] * 10, {1: CAR}, [5] + [0] * 9, {5: CAR}, [(INEXACT, (1,), (5,))]),
+        # Half of a part inside is not enough for a split.
+        (
+            [1, 1, 2, 2],
+            {1: CAR, 2: ROAD},
+            [5, 6, 5, 6],
+            {5: CAR, 6: CAR},
+            [(INEXACT, (1,), (5,)), (MISSED, (2,), ()), (MISTAKE, (), (6,))],
+        ),
         ([1, 1, 2, 2], {1: CAR, 2: ROAD}, [0, 0, 6, 6], {6: ROAD}, [(MISSED, (1,), ())]),
         ([1, 1, 1, 1], {1: ROAD}, [6, 6, 6, 5], {5: CAR, 6: ROAD}, [(MISTAKE, (), (5,))]),
     ],

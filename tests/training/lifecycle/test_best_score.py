@@ -112,7 +112,9 @@ def test_scores_are_read_with_those_that_are_undefined(tmp_path: Path) -> None:
     file.write_text("\n".join([*lines, "{"]))
     assert [*map(str, read_scores(file, "a/b"))] == ["3.0", "nan"]
     hook = EarlyStopping("a/b", 2)
-    for score in (float("nan"), 3.0, 3.0):
+    hook._count(float("nan"))
+    assert hook.num_without_rise == 0  # there is no score yet
+    for score in (3.0, 3.0):
         hook._count(score)
     assert (hook.best, hook.num_without_rise) == (3.0, 1)
 

@@ -30,7 +30,8 @@ def test_warm_up_is_at_most_a_tenth_of_the_run(tiny_config: CfgNode, iterations:
 
 
 @pytest.mark.parametrize(
-    ("iterations", "period", "evaluated"), [(20000, 2000, True), (1200, 500, True), (999, 0, False), (3, 0, False)]
+    ("iterations", "period", "evaluated"),
+    [(20000, 2000, True), (1200, 500, True), (1000, 500, True), (999, 0, False), (3, 0, False)],
 )
 def test_evaluations_and_pictures_are_on_in_long_runs(
     tiny_config: CfgNode, iterations: int, period: int, evaluated: bool

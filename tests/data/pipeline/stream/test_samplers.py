@@ -1,5 +1,9 @@
 """Samplers of training images: the repeat factors of Detectron2, whatever the ground truth."""
 
+from pathlib import Path
+
+import cv2
+import numpy as np
 import pytest
 import torch
 from detectron2.config import CfgNode
@@ -59,6 +63,18 @@ def test_without_a_detector_the_semantic_classes_count(tiny_config: CfgNode) -> 
     assert torch.equal(factors(prepare_train_sampler(cfg, segments_only)(SEEDS)), by_hand)
     unreadable = [{**records[0], "sem_seg_file_name": "/nowhere.png"}, *records[1:]]
     assert factors(prepare_train_sampler(cfg, unreadable)(SEEDS))[0] == 1
+
+
+def test_void_is_no_class(tiny_config: CfgNode, tmp_path: Path) -> None:
+    cfg = sample_by(tiny_config, "RepeatFactorTrainingSampler", detector=False)
+    records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[:2]
+    # Both are of one class, the first but for a pixel: were void a class, in half of the images, it would be repeated.
+    for index, record in enumerate(records):
+        label = np.zeros((record["height"], record["width"]), dtype=np.uint8)
+        label[0, 0] = 255 * (index == 0)
+        cv2.imwrite(str(tmp_path / f"{index}.png"), label)
+    records = [{**record, "sem_seg_file_name": str(tmp_path / f"{i}.png")} for i, record in enumerate(records)]
+    assert factors(prepare_train_sampler(cfg, records)(SEEDS)).tolist() == [1, 1]
 
 
 def test_images_without_instance_labels_have_those_of_their_semantic_label(tiny_config: CfgNode) -> None:
