@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from unified_seg.data.io.image_files import read_image, read_image_size
+from unified_seg.data.io.image_files import read_image, read_image_header, read_image_size
 from unified_seg.data.io.image_reader import ImageReader
 from unified_seg.data.problems import DataError, UnreadableError, UnsupportedError
 
@@ -65,6 +65,29 @@ def test_size_and_image_agree_for_every_orientation(orientation: int, tmp_path: 
         image.save(tmp_path / name, exif=exif)
         assert read_image(tmp_path / name).shape[:2] == read_image_size(tmp_path / name)
     assert read_image_size(tmp_path / "x.jpg") == ((6, 4) if orientation > 4 else (4, 6))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_tags_behind_the_pixels_of_a_png_count(orientation: int, tmp_path: Path) -> None:
+    image = Image.fromarray(RGB)
+    exif = image.getexif()
+    exif[ORIENTATION] = orientation
+    image.save(file := tmp_path / "x.png", exif=exif)
+    chunks = split_png(file.read_bytes())
+    (tag,) = (chunk for chunk in chunks if chunk[4:8] == b"eXIf")
+    chunks.insert(-1, chunks.pop(chunks.index(tag)))
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert read_image_header(file) == (*RGB.shape[:2], orientation)
+
+
+def split_png(content: bytes) -> list[bytes]:
+    """Return the chunks behind the signature."""
+    chunks, start = [], 8
+    while start < len(content):
+        stop = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        chunks.append(content[start:stop])
+        start = stop
+    return chunks
 
 
 def test_photographs_are_rotated_upright(tmp_path: Path) -> None:

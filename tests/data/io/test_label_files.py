@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,24 @@ def test_labels_keep_their_ids(dtype: type, top: int, tmp_path: Path) -> None:
 
 def test_16_bit_png_ids_are_not_cut(tmp_path: Path) -> None:
     assert read_label(save(tmp_path / "x.png", np.array([[300, 26001]], dtype=np.uint16))).tolist() == [[300, 26001]]
+
+
+@pytest.mark.parametrize(("bits", "row", "ids"), [(1, 0b01100000, [0, 1, 1]), (2, 0b00011011, [0, 1, 2, 3])])
+def test_gray_labels_of_few_bits_keep_their_ids(bits: int, row: int, ids: list[int], tmp_path: Path) -> None:
+    write_gray_png(tmp_path / "x.png", bits, len(ids), bytes([row]))
+    assert read_label(tmp_path / "x.png").tolist() == [ids]
+    write_gray_png(tmp_path / "x.png", 4, 4, bytes([0x01, 0x3F]))
+    assert read_label(tmp_path / "x.png").tolist() == [[0, 1, 3, 15]]
+
+
+def write_gray_png(path: Path, bits: int, width: int, row: bytes) -> None:
+    """Write a PNG of one row, as Pillow can't."""
+    header = struct.pack(">IIBBBBB", width, 1, bits, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" + row)), (b"IEND", b"")]
+    framed = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
 
 
 def test_a_palette_label_gives_indices_not_colors(tmp_path: Path) -> None:

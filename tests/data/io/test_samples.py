@@ -275,6 +275,18 @@ def test_turned_tiffs_are_read_upright(mode: str, orientation: int, compression:
         assert np.array_equal(bands[..., 0], expected[..., -1])
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_tiffs_of_floats_are_read_upright(orientation: int, compression: str | None, tmp_path: Path) -> None:
+    image = Image.fromarray(RNG.random(SIZE, dtype=np.float32))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "x.tif", exif=exif, compression=compression)
+    image.save(tmp_path / "plain.tif", compression=compression)
+    turned, plain = (read_image(tmp_path / name, "L", value_range=(0.0, 1.0)) for name in ("x.tif", "plain.tif"))
+    assert np.array_equal(turned, rotate_upright(plain, orientation))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_pages_become_bands(orientation: int, tmp_path: Path) -> None:
     pages = [RNG.integers(0, 256, SIZE, dtype=np.uint8) for _ in range(3)]

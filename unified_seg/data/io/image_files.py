@@ -3,7 +3,7 @@
 import logging
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from detectron2.data.detection_utils import convert_image_to_rgb, convert_PIL_to_numpy
@@ -26,6 +26,7 @@ from unified_seg.data.io.samples import (
 from unified_seg.data.problems import DataError, UnreadableError, UnsupportedError
 from unified_seg.hints import format_hint
 from unified_seg_arrays.stretch import stretch_contrast
+from unified_seg_files import open_regular
 
 logger = logging.getLogger(__name__)
 # It logs as errors what it raises too, such as TIFFs of many bands, which are read without it.
@@ -38,8 +39,8 @@ IMAGE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm")
 # EXIF orientations that exchange height and width.
 QUARTER_TURNS = (5, 6, 7, 8)
-# Where PNGs keep EXIF tags.
-PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
+# The keywords of the texts in which PNGs keep EXIF tags, beside the chunk eXIf.
+PNG_TEXTS = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 # What a model can read, INPUT.FORMAT, and its number of channels; None: as many as MODEL.PIXEL_MEAN has. "L" is gray,
 # "BANDS" the channels of the file as they are stored.
 BANDS = "BANDS"
@@ -279,12 +280,25 @@ def read_image_header(path: str | Path) -> tuple[int, int, int]:
     if opened is None or opened.format == "TIFF":
         return *layout.size, layout.orientation
     with opened as image:
-        if image.format == "PNG" and not PNG_EXIF & image.info.keys():
+        if image.format == "PNG" and not _may_have_orientation(path):
             return image.height, image.width, 1  # else Pillow decodes all pixels to look for the tag behind them
         try:
             return image.height, image.width, int(image.getexif().get(ExifTags.Base.Orientation, 1))
         except UNREADABLE as error:
             raise UnreadableError(f"{path}: its EXIF tags can't be read: {error}") from None
+
+
+def _may_have_orientation(path: str | Path) -> bool:
+    """Return whether a PNG has a chunk with EXIF tags, before or behind its pixels."""
+    with open_regular(path) as file:
+        raw: Any = file.raw  # without a buffer, which would read what is between
+        place = 8
+        while raw.seek(place) and len(head := raw.read(32) or b"") >= 8:
+            kind = head[4:8]
+            if kind == b"eXIf" or (kind.endswith(b"Xt") and head[8:].startswith(PNG_TEXTS)):
+                return True
+            place += 12 + int.from_bytes(head[:4], "big")
+    return False
 
 
 def _open_image(path: str | Path) -> tuple[Image.Image | None, Layout]:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from unified_seg.data.io.open_image import open_image
+from unified_seg.data.io.open_image import load_pixels, open_image
 from unified_seg.data.problems import DataError, SizeError
 from unified_seg_files import write_atomically
 
 LABEL_FORMATS = ("PNG", "BMP", "TIFF")
+# What Pillow multiplies grays of 2 and 4 bits by.
+SCALES = {"L;2": 85, "L;4": 17}
 MAX_SEGMENT_ID = 2**24 - 1  # what an RGB pixel holds
 
 
@@ -24,10 +26,13 @@ def read_label(path: str | Path) -> np.ndarray:
     Raises:
         DataError: absent, unreadable, or a color image.
     """
-    with open_image(path, LABEL_FORMATS) as image:
+    with open_image(path, LABEL_FORMATS, decode=False) as image:
+        tiles = getattr(image, "tile", [])  # empty once the pixels are loaded
+        load_pixels(image, path)
         if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
             raise DataError(f"{path}: a label map has one channel of ids, got a {image.mode} image")
-        return np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
+        ids = np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
+        return ids // (SCALES.get(str(tiles[0][3]), 1) if tiles else 1)
 
 
 def replace_segments(ids: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:

@@ -189,6 +189,8 @@ def _read_by_opencv(path: Path, layout: Layout) -> np.ndarray:
         cause = f"{layout.channels} channels of {layout.bits} bits with this compression; save it without compression"
         raise UnsupportedError(f"{path}: unsupported: {cause}")
     samples = samples.reshape(*samples.shape[:2], -1)
+    if layout.tags is not None:  # OpenCV turns a TIFF, whatever the flags
+        samples = rotate_upright(samples, {6: 8, 8: 6}.get(layout.orientation, layout.orientation))
     if samples.dtype == np.uint16 and layout.bits < 16:
         samples = samples >> (16 - layout.bits)  # OpenCV fills 16 bits
     order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(samples.shape[2], [0])
