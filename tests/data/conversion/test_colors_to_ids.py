@@ -131,6 +131,14 @@ def test_too_large_tolerances_are_refused(street: Path) -> None:
         convert(street, tolerance=33)
 
 
+def test_a_failed_conversion_leaves_no_classes_of_an_earlier_one(street: Path) -> None:
+    convert(street)
+    (street / "legend.txt").write_text("9 9 9 car\n70 130 180 sky\n0 0 0 nothing\n")
+    with pytest.raises(DataError, match="not in the legend"):
+        convert(street)
+    assert not (street / "ids/classes.yaml").exists()
+
+
 def test_unknown_colors_are_an_error_or_void(street: Path) -> None:
     colors = np.concatenate([COLORS, [[[1, 2, 3], ROAD, [1, 2, 3]]]]).astype(np.uint8)
     Image.fromarray(colors).save(street / "colors/b.png")

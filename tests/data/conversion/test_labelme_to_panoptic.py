@@ -137,6 +137,28 @@ def test_labels_and_splits_that_do_not_fit_are_errors(drawn: Path) -> None:
     assert not (drawn / "out").exists()
 
 
+def test_images_with_one_name_of_a_png_are_refused(drawn: Path) -> None:
+    Image.new("RGB", SIZE[::-1]).save(drawn / "drawn/1.jpg")
+    content = {"shapes": SHAPES, "imagePath": "1.jpg", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+    (drawn / "drawn/other.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"1\.(jpg|png) and 1\.(jpg|png) would both have the PNG 1\.png"):
+        convert(drawn)
+
+
+def test_a_conversion_that_ends_early_leaves_no_earlier_annotations(
+    drawn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert(drawn)
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("unified_seg.data.conversion.labelme_to_panoptic.map_in_parallel", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert(drawn)
+    assert not list((drawn / "out").glob("*.json"))
+
+
 def test_images_in_the_output_folder_are_refused(drawn: Path) -> None:
     image = drawn / "out/semantic/a.png"
     image.parent.mkdir(parents=True)

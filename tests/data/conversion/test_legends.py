@@ -94,6 +94,12 @@ def test_wrong_legends_are_named(tmp_path: Path, name: str) -> None:
         read_legend(tmp_path / file)
 
 
+def test_void_classes_may_have_numbers_for_names(tmp_path: Path) -> None:
+    text = "- {name: 0, color: [0, 0, 0]}\n- {name: sky, color: [70, 130, 180]}\n"
+    legend = read_legend(write(tmp_path, "l.yaml", text), ["0"])
+    assert legend.classes == (SKY,) and legend.values == {(0, 0, 0): 255, (70, 130, 180): 0}
+
+
 def test_absent_files_and_unknown_void_names_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"l\.txt: there is no such file"):
         read_legend(tmp_path / "l.txt")

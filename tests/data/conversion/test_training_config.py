@@ -30,6 +30,14 @@ def test_config_names_the_data_and_trains_on_this_machine(tmp_path: Path, monkey
     assert load_config(file).SEED == 5
 
 
+@pytest.mark.parametrize(
+    ("folder", "name"), [("a (1)", "a _1_"), (".hidden", "hidden"), ("Fotos März", "Fotos März"), ("-", "data")]
+)
+def test_names_of_folders_become_names_of_data_sets(folder: str, name: str, tmp_path: Path) -> None:
+    file = write_training_config(tmp_path / folder, tmp_path, {"": tmp_path / "panoptic.json"}, ClassTable([SKY]))
+    assert file is not None and (name,) == load_config(file).DATASETS.TRAIN
+
+
 def test_stuff_alone_has_no_detector_and_no_split_no_evaluation(tmp_path: Path) -> None:
     file = write_training_config(tmp_path / "a b", tmp_path, {"": tmp_path / "panoptic.json"}, ClassTable([SKY]))
     assert file is not None

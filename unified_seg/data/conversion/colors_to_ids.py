@@ -70,6 +70,7 @@ def convert_colors(
     files = find_files(source, IMAGE_SUFFIXES)
     outputs = {file: output / file.relative_to(source).with_suffix(".png") for file in files}
     _check_names(outputs)
+    (output / "classes.yaml").unlink(missing_ok=True)  # that of other PNGs, if this ends early
     values = tuple(legend.values.items())
     convert = partial(_convert_file, values=values, tolerance=tolerance, unknown=unknown)
     counts = map_in_parallel(convert, list(outputs.items()), workers, "colors to ids")

@@ -122,6 +122,7 @@ def convert_to_panoptic(
     instances = _read_instances(instances_file, content, images, table)
     convert = partial(_convert_image, table=table, values=values, order=order, image_root=image_root, png_root=png_root)
     items = [(image, semantic[image.id], instances[image.id]) for image in images]
+    json_file.unlink(missing_ok=True)  # that of other PNGs, if this ends early
     made = map_in_parallel(convert, items, workers, "panoptic")
     result = {
         "images": [{"id": i.id, "file_name": i.file_name, "height": i.size[0], "width": i.size[1]} for i in images],

@@ -96,6 +96,7 @@ def convert_labelme_to_panoptic(
     drawn = read_folder(source, image_root, skip_shapes=skip_shapes, workers=workers)
     table = read_classes(classes_file) if classes_file else make_classes(source, drawn, stuff)
     check_labels(drawn, table, classes_file)
+    _check_pngs(drawn)
     splits = _split(drawn, val_share)
     if not keeps_classes:
         write_classes(own_classes, table.classes)
@@ -106,6 +107,8 @@ def convert_labelme_to_panoptic(
         convert = partial(
             _write_image, table=table, pngs=output / f"panoptic{suffix}", semantic=output / f"semantic{suffix}"
         )
+        for kind in ("panoptic", "instances"):  # those of other PNGs, if this ends early
+            (output / f"{kind}{suffix}.json").unlink(missing_ok=True)
         made = map_in_parallel(convert, images, workers, f"panoptic {split}".strip())
         annotations[split] = output / f"panoptic{suffix}.json"
         write_json(annotations[split], _make_panoptic_json(images, made, table), indent=None)
@@ -124,6 +127,16 @@ def is_validation(file_name: str, share: float) -> bool:
     """Return whether the image of a name is for validation, which only its name and the share decide."""
     digest = hashlib.sha256(PurePosixPath(file_name).with_suffix("").as_posix().encode("utf-8", "surrogateescape"))
     return int.from_bytes(digest.digest()[:8], "big") / 2**64 < share
+
+
+def _check_pngs(drawn: Sequence[DrawnImage]) -> None:
+    """Raise DataError for two images with one name of a PNG, such as a.jpg and a.png."""
+    seen: dict[PurePosixPath, str] = {}
+    for image in drawn:
+        png = PurePosixPath(image.file_name).with_suffix(".png")
+        if png in seen:
+            raise DataError(f"{image.file_name} and {seen[png]} would both have the PNG {png}; rename one of them")
+        seen[png] = image.file_name
 
 
 class _Made(NamedTuple):

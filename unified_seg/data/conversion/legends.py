@@ -64,7 +64,7 @@ def read_legend(path: Path, void: Sequence[str] = ()) -> Legend:
     numbered = [{**record, "id": index} for index, record in enumerate(records)]
     everything = build_class_table(path, numbered, require_colors=True).classes
     _check_unique(path, everything)
-    kept = [record for record in records if record["name"] not in void]
+    kept = [record for record in records if str(record["name"]) not in void]
     classes = build_class_table(
         path, [{"id": index, "isthing": 0, **record} for index, record in enumerate(kept)]
     ).classes

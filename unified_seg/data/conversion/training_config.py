@@ -1,5 +1,6 @@
 """The config of a training on data that were just converted."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def write_training_config(
     file = output / CONFIG_FILE
     if file.exists():
         return None
-    name = output.resolve().name
+    name = re.sub(r"[^\w.+ -]", "_", output.resolve().name).lstrip(".+ -") or "data"  # as NAME must be
     # Absolute, since relative paths start at DETECTRON2_DATASETS.
     names = {split: f"{name}_{split}" if split else name for split in annotations}
     custom = [
