@@ -36,14 +36,33 @@ def parse_yaml(text: str) -> Any:
         raise YamlError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
+class _Keys:
+    """The keys of a mapping so far: PyYAML takes the last of two values of one key, and drops the other."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, bool]] = set()
+        self._is_key = True
+
+    def add_node(self, event: yaml.NodeEvent) -> None:
+        if self._is_key and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+            key = (event.value, event.implicit[0])
+            if key in self._seen:
+                raise YamlError(f"{_place(event)}: the key {event.value!r:.80} is there twice")
+            self._seen.add(key)
+        self._is_key = not self._is_key
+
+
 def _check_size(events: Iterator[Any]) -> None:
     """Count the values of a text without building them."""
-    open_nodes: list[tuple[str | None, int]] = []  # the anchor of each open node, and the number of values before it
+    # The anchor of each open node, the number of values before it, and the keys of a mapping.
+    open_nodes: list[tuple[str | None, int, _Keys | None]] = []
     sizes: dict[str, int] = {}
     total = 0
     for event in events:
+        if isinstance(event, yaml.NodeEvent) and open_nodes and open_nodes[-1][2] is not None:
+            open_nodes[-1][2].add_node(event)
         if isinstance(event, yaml.AliasEvent):
-            if event.anchor in {anchor for anchor, _ in open_nodes}:
+            if event.anchor in {anchor for anchor, *_ in open_nodes}:
                 raise YamlError(f"{_place(event)}: *{event.anchor} is a part of what it stands for")
             total += sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
@@ -53,12 +72,12 @@ def _check_size(events: Iterator[Any]) -> None:
             if event.anchor:
                 sizes[event.anchor] = 1
         elif isinstance(event, yaml.CollectionStartEvent):
-            open_nodes.append((event.anchor, total))
+            open_nodes.append((event.anchor, total, _Keys() if isinstance(event, yaml.MappingStartEvent) else None))
             total += 1
             if len(open_nodes) > MAX_DEPTH:
                 raise YamlError(f"{_place(event)}: more than {MAX_DEPTH} levels of nesting")
         elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
+            anchor, before, _ = open_nodes.pop()
             if anchor:
                 sizes[anchor] = total - before
         if total > MAX_VALUES:

@@ -18,6 +18,8 @@ def test_plain_values_anchors_and_merges_are_read() -> None:
     assert parse_yaml(text) == yaml.safe_load(text)
     assert parse_yaml(nested_aliases(3))["a3"][0][0][0] == ["x"]
     assert parse_yaml("") is None
+    # A key of another mapping, of another type, and a value that is as a key.
+    assert parse_yaml("a: {a: 1}\nb: {a: b}\n1: x\n'1': y") == {"a": {"a": 1}, "b": {"a": "b"}, 1: "x", "1": "y"}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,8 @@ def test_plain_values_anchors_and_merges_are_read() -> None:
         "--- 1\n--- 2",
         "a: \ud800",
         "a: [",
+        "a: 1\nb: 2\na: 3",
+        "a: {b: 1, c: {}, b: [2]}",
         "\x00",
     ],
     ids=lambda text: text[:20].encode("unicode_escape").decode(),
