@@ -305,6 +305,10 @@ def test_only_the_share_of_the_config_is_rotated_and_blurred(records: list[dict[
         ({"CROP_ENABLED": True, "CROP_TYPE": "absolute", "CROP_SIZE": [64]}, r"INPUT\.CROP\.SIZE must be two"),
         ({"CROP_ENABLED": True, "CROP_TYPE": "absolute", "CROP_SIZE": [64, 0]}, r"INPUT\.CROP\.SIZE must be two"),
         ({"CROP_ENABLED": True, "CROP_SIZE": [64, 64]}, r"INPUT\.CROP\.SIZE must be two shares of the image.*_range"),
+        (
+            {"CROP_ENABLED": True, "CROP_TYPE": "absolute_range", "CROP_SIZE": [64, 32]},
+            r"INPUT\.CROP\.SIZE must be the shortest and the longest side, got \[64, 32\]",
+        ),
         ({"CROP_ENABLED": True, "CROP_TYPE": "whole"}, r"INPUT\.CROP\.TYPE must be one of relative, .*got 'whole'"),
         (
             {"CROP_ENABLED": True, "CROP_SINGLE_CATEGORY_MAX_AREA": 75.0},
@@ -362,3 +366,12 @@ def test_mappers_can_be_pickled(records: list[dict[str, Any]]) -> None:
         np.random.seed(0)
         images.append(torch.stack([each(records[0])["image"] for _ in range(8)]))
     assert torch.equal(*images)
+
+
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 2.0)])
+def test_images_without_labels_are_cropped_whatever_share_a_category_has(scale: tuple[float, ...]) -> None:
+    crop = {"CROP_ENABLED": True, "CROP_TYPE": "absolute", "CROP_SIZE": [8, 8], "CROP_SINGLE_CATEGORY_MAX_AREA": 0.5}
+    augmentations = build_augmentations(config_with(**crop, RANDOM_SCALE=list(scale)), True)
+    given = T.AugInput(np.zeros((32, 32, 3), np.uint8))
+    augmentations(given)
+    assert given.image.shape[:2] == (8, 8)

@@ -56,6 +56,17 @@ def test_unchanged_files_are_not_read_again(records: list[dict[str, Any]], monke
     assert num_read == 1 and changed[[4, 7]].tolist() == [0, 24]
 
 
+def test_large_ids_and_names_that_are_no_text_are_remembered(
+    records: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = Path(records[0]["file_name"]).with_name(os.fsdecode(b"caf\xe9.png"))
+    Path(records[0]["file_name"]).rename(name)
+    records[0] |= {"file_name": str(name), "own_id": 2**100}
+    assert check(records, monkeypatch)[1] == 5 and check(records, monkeypatch)[1] == 0
+    records[0]["own_id"] += 1
+    assert check(records, monkeypatch)[1] == 2
+
+
 def test_a_file_of_the_same_size_and_time_is_read_again(
     records: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

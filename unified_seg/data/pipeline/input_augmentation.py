@@ -113,6 +113,8 @@ def _check_crop(crop: CfgNode) -> None:
     else:
         fits, unit = all(0 < side <= 1 for side in crop.SIZE), "shares of the image, in (0, 1],"
     _require(len(crop.SIZE) == 2 and fits, "CROP.SIZE", crop.SIZE, f'two {unit} with INPUT.CROP.TYPE "{crop.TYPE}"')
+    if crop.TYPE == "absolute_range":
+        _require(crop.SIZE[0] <= crop.SIZE[1], "CROP.SIZE", crop.SIZE, "the shortest and the longest side")
     area = crop.SINGLE_CATEGORY_MAX_AREA
     _require(0 < area <= 1, "CROP.SINGLE_CATEGORY_MAX_AREA", area, "a share, in (0, 1]")
 

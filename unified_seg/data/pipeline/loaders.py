@@ -90,7 +90,7 @@ def load_training_records(cfg: CfgNode) -> list[dict[str, Any]]:
     for name in cfg.DATASETS.TRAIN:
         loaded, _ = load_with_classes(name, classes)
         if cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS and not cfg.MODEL.SEM_SEG_HEAD.NAME:
-            loaded = [record for record in loaded if "annotations" not in record or _has_instance(record)]
+            loaded = [record for record in loaded if _has_instance(record)]
         if not loaded:
             raise DataError(f"data set {name!r}: no image to train on, or no image with an instance")
         records += loaded
@@ -98,4 +98,7 @@ def load_training_records(cfg: CfgNode) -> list[dict[str, Any]]:
 
 
 def _has_instance(record: dict[str, Any]) -> bool:
-    return any(not annotation.get("iscrowd", 0) for annotation in record["annotations"])
+    """Return whether a record has an instance, or no ground truth of instances."""
+    segments = [segment for segment in record.get("segments_info", ()) if segment["isthing"]]
+    is_known = "annotations" in record or "segments_info" in record
+    return not is_known or any(not one.get("iscrowd", 0) for one in record.get("annotations", segments))

@@ -90,7 +90,7 @@ class RandomCrop(T.RandomCrop):
     def get_transform(self, image: np.ndarray, sem_seg: np.ndarray | None = None) -> T.Transform:
         for _ in range(CROP_DRAWS):
             crop = super().get_transform(image)
-            if self.max_area >= 1.0 or _is_varied(crop.apply_segmentation(sem_seg), self.max_area):
+            if self.max_area >= 1.0 or sem_seg is None or _is_varied(crop.apply_segmentation(sem_seg), self.max_area):
                 break
         return Crop(crop.x0, crop.y0, crop.w, crop.h)
 

@@ -6,6 +6,7 @@ changed in the last seconds have none either, since a later change could leave t
 """
 
 import hashlib
+import json
 import logging
 import os
 import time
@@ -65,7 +66,7 @@ class CheckCache:
         digest = hashlib.blake2b(self.settings, digest_size=20)
         newest = (time.time() - SECONDS_AT_REST) * 1e9
         for record in group:
-            digest.update(msgspec.msgpack.encode(record, enc_hook=_encode))
+            digest.update(_pack(record))
             for key in FILE_KEYS:
                 if not record.get(key):
                     continue
@@ -101,6 +102,13 @@ class CheckCache:
 
     def _name_file(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"
+
+
+def _pack(record: Record) -> bytes:
+    try:
+        return msgspec.msgpack.encode(record, enc_hook=_encode)
+    except (OverflowError, UnicodeEncodeError):  # ids of more than 64 bits, and names of files that are no text
+        return json.dumps(record, default=_encode).encode()
 
 
 def _encode(value: Any) -> Any:

@@ -65,6 +65,17 @@ def test_without_a_detector_the_semantic_classes_count(tiny_config: CfgNode) -> 
     assert factors(prepare_train_sampler(cfg, unreadable)(SEEDS))[0] == 1
 
 
+def test_images_without_an_instance_are_left_out_for_a_detector_alone(tiny_config: CfgNode) -> None:
+    (name,) = tiny_config.DATASETS.TRAIN
+    tiny_config.MODEL.SEM_SEG_HEAD.NAME = tiny_config.MODEL.PANOPTIC_FUSION.NAME = ""
+    segments = [record["segments_info"] for record in DatasetCatalog.get(name)]
+    has_instance = [any(s["isthing"] and not s.get("iscrowd", 0) for s in image) for image in segments]
+    assert not all(has_instance)
+    for filtered, number in ((True, sum(has_instance)), (False, len(has_instance))):
+        tiny_config.DATALOADER.FILTER_EMPTY_ANNOTATIONS = filtered
+        assert len(load_training_records(resolve_config(tiny_config.clone()))) == number
+
+
 def test_void_is_no_class(tiny_config: CfgNode, tmp_path: Path) -> None:
     cfg = sample_by(tiny_config, "RepeatFactorTrainingSampler", detector=False)
     records = DatasetCatalog.get(cfg.DATASETS.TRAIN[0])[:2]
