@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from tabulate import tabulate
@@ -23,7 +24,7 @@ def run(args: Namespace) -> None:
             workers=args.workers,
             overwrite=args.overwrite,
         )
-    except (ValueError, FileExistsError) as error:
+    except (ValueError, OSError, BrokenProcessPool) as error:
         sys.exit(f"{type(error).__name__}: {error}")
     if args.stats:
         print(format_statistics(args.output, [split for split, number in counts.items() if number]))

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,8 +195,10 @@ def _write_all(jobs: list[_Job], workers: int, progress: bool) -> dict[str, list
         results: Iterable[tuple[str, list[dict]]] = map(_write_image, jobs)
         if workers > 1:
             context = multiprocessing.get_context(START_METHOD)
-            pool = stack.enter_context(context.Pool(workers, initializer=cv2.setNumThreads, initargs=(1,)))
-            results = pool.imap_unordered(_write_image, jobs, chunksize=4)
+            pool = stack.enter_context(ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)))
+            results = pool.map(
+                _write_image, jobs, chunksize=4
+            )  # raises if a process is killed; a Pool would wait forever
         return dict(tqdm(results, total=len(jobs), unit="image", desc="toyscapes", disable=not progress))
 
 

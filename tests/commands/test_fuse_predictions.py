@@ -125,6 +125,12 @@ def test_the_guided_fusion_by_hand(fuse, tmp_path):
     assert result["categories"] == [{k: v for k, v in c.items() if k != "supercategory"} for c in CATEGORIES]
 
 
+def test_the_limit_of_pixels_is_that_of_the_option(fuse):
+    with pytest.raises(SystemExit, match=r"images record 0: .*more than the limit of 127"):
+        fuse("--max-pixels", "127")
+    assert fuse("--max-pixels", "128")
+
+
 def test_the_score_order_merge_by_hand(fuse):
     # The car keeps what the detector gave: 12 pixels. The rest of both vehicles, 12 + 16 pixels, is void.
     assert sorted(segments_of(fuse("--method", "score-order"))) == sorted([(CAR, 12), (SKY, 44), (ROAD, 44)])

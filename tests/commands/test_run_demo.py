@@ -49,6 +49,14 @@ def test_it_makes_data_trains_scores_and_draws(run, tmp_path, capsys):
     assert min(cv2.imread(str(pictures[0])).shape[:2]) > 200
 
 
+def test_scores_of_several_test_sets_are_those_of_the_first(tmp_path):
+    (tmp_path / "inference").mkdir()
+    results = {name: {"sem_seg": {"mIoU": score}} for name, score in (("one", 1.0), ("two", 2.0))}
+    content = {"results": results, "train_s": 1.0, "eval_s": 1.0, "versions": {}}
+    (tmp_path / "inference/results.json").write_text(json.dumps(content))
+    assert run_demo.summarize(tmp_path)["mIoU"] == 1.0
+
+
 def test_several_scales_are_evaluated_after_the_training(run, tmp_path):
     scales = ["TEST.AUG.ENABLED", "True", "TEST.AUG.SCALES", "[1.0, 1.5]"]
     run("--train", "4", "--val", "2", "SOLVER.MAX_ITER", "2", *to_overrides(TINY), *scales)

@@ -25,6 +25,7 @@ from unified_seg.data.coco.prediction_files import (
 )
 from unified_seg.data.coco.rle import encode_masks
 from unified_seg.data.io.label_files import write_array_png, write_png
+from unified_seg.data.io.open_image import set_max_pixels
 from unified_seg.data.io.semantic_labels import PixelValues
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import DataError
@@ -174,4 +175,5 @@ def make_png_path(folder: Path, image: ImageInfo) -> Path:
 
 
 def run(args: argparse.Namespace) -> None:
+    set_max_pixels(args.max_pixels)
     Fuser(args).run()

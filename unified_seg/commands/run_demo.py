@@ -17,9 +17,11 @@ from unified_seg import load_config
 from unified_seg.config import COMPACT
 from unified_seg.config.stages import FINAL_WEIGHTS
 from unified_seg.data.datasets import get_datasets_root
+from unified_seg.data.datasets.alignment import load_for_model
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.resolve import resolve_config
 from unified_seg.errors import UserError
+from unified_seg.evaluation.base import make_file_stem
 from unified_seg.inference import Predictor
 from unified_seg.training.run_setup import prepare_output_folder
 from unified_seg.visualization import draw_comparison
@@ -80,14 +82,15 @@ def run_command(name: str, config: str | Path, arguments: list[str], log: Path) 
 def draw(cfg: Any, folder: Path) -> list[Path]:
     """Draw the predictions beside the ground truth for some test images; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
+    cfg = resolve_config(cfg)
     predictor = Predictor(cfg)
     files = []
-    records = DatasetCatalog.get(cfg.DATASETS.TEST[0])
+    records, _ = load_for_model(cfg.DATASETS.TEST[0], cfg)
     chosen = records[:: max(len(records) // PICTURES, 1)][:PICTURES]  # neighbors in a video look alike
     for record in tqdm(chosen, desc="drawing", unit="img", disable=None):
         outputs = predictor(predictor.read(record["file_name"]))
         picture = draw_comparison(record, outputs, predictor.metadata)
-        files.append(folder / f"{record['image_id']}.png")
+        files.append(folder / f"{make_file_stem(record['image_id'])}.png")
         write_picture(files[-1], picture)
     return files
 
@@ -95,6 +98,6 @@ def draw(cfg: Any, folder: Path) -> list[Path]:
 def summarize(output: Path) -> dict[str, Any]:
     """Return the scores of the last evaluation in percent, the times in seconds, and the versions of packages."""
     evaluation = json.loads((output / "inference" / "results.json").read_text())
-    (tasks,) = evaluation["results"].values()
+    tasks = next(iter(evaluation["results"].values()))  # of the first test set
     summary = {name: tasks[task][metric] for name, (task, metric) in SCORES.items() if task in tasks}
     return summary | {key: evaluation[key] for key in ("train_s", "eval_s", "versions")}
