@@ -45,6 +45,16 @@ def test_constant_weights_stay_bit_by_bit() -> None:
     assert torch.equal(average.model.weight, model.weight)
 
 
+def test_buffers_of_ids_are_copied() -> None:
+    # The float average of a constant 3 falls below 3 after some steps.
+    model = nn.Linear(1, 1)
+    model.register_buffer("ids", torch.tensor([0, 3, 7]))
+    average = WeightAverage(model, decay=0.999)
+    for _ in range(60):
+        average.update(model)
+    assert average.model.ids.tolist() == [0, 3, 7]
+
+
 @pytest.fixture
 def config(tiny_config: CfgNode) -> CfgNode:
     cfg = tiny_config

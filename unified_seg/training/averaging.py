@@ -37,6 +37,10 @@ class WeightAverage:
         self._average.update_parameters(model)
 
     def _average_tensors(self, averages: Any, weights: Any, num_steps: Any) -> None:
+        if not averages[0].is_floating_point():  # all are of one type; an average of ids would be rounded down
+            for average, weight in zip(averages, weights):
+                average.copy_(weight)
+            return
         steps = float(num_steps)
         get_ema_multi_avg_fn(min(self.decay, (1 + steps) / (10 + steps)))(averages, weights, num_steps)
 
