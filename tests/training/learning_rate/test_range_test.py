@@ -54,6 +54,15 @@ def test_groups_keep_the_ratio_of_their_rates() -> None:
     assert model.weight.tolist() == pytest.approx([1 - 0.01] * 3) and model.other.tolist() == pytest.approx([0.9] * 3)
 
 
+def test_rates_are_those_reported_whatever_the_warm_up() -> None:
+    model = Parabola(1.0)
+    optimizer = torch.optim.SGD([{"params": [model.weight], "lr": 0.1}], lr=0.1)
+    torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.001)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.0001)
+    run_range_test(StepTrainer(model, repeat([{}]), optimizer), 0.1, 0.5, 0.5, num_steps=1)
+    assert model.weight.tolist() == pytest.approx([0.5] * 3)
+
+
 def test_a_loss_that_never_falls_has_no_good_rate() -> None:
     rates = np.geomspace(1e-3, 1, 20)
     assert Curve(rates, np.arange(20.0)).find_steepest() is None

@@ -67,7 +67,8 @@ def run_range_test(
         lowest, highest: the rates of the first and the last step.
         num_steps: at most; the test ends before if the loss explodes.
     """
-    factors = [group["lr"] / base_lr for group in trainer.optimizer.param_groups]
+    # A schedule has set the rates of its first step, that of a warm-up.
+    factors = [group.get("initial_lr", group["lr"]) / base_lr for group in trainer.optimizer.param_groups]
     losses: list[float] = []
     rates = np.geomspace(lowest, highest, num_steps)
     trainer.model.train()
