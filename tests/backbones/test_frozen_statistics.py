@@ -4,6 +4,7 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import build_backbone
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 from unified_seg.backbones import freeze_bn_statistics
@@ -47,6 +48,14 @@ def test_every_mode_normalizes_with_the_running_statistics() -> None:
     assert torch.equal(frozen.train()(x), expected)
     assert torch.equal(frozen.eval()(x), expected)
     assert not torch.allclose(net.train()(x), expected)
+
+
+def test_activations_of_norms_stay() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), BatchNormAct2d(4, act_layer=nn.SiLU)).eval()
+    x = torch.randn(2, 3, 8, 8)
+    expected = net(x)
+    assert freeze_bn_statistics(net) == 1
+    assert torch.equal(net.train()(x), expected)
 
 
 def test_state_dict_does_not_change() -> None:

@@ -4,13 +4,20 @@ Source: Costea et al., Fusion Scheme for Semantic and Instance-level Segmentatio
 FrozenBatchNorm2d freezes gamma and beta as well.
 """
 
-from torch import nn
+from torch import Tensor, nn
 
 from unified_seg.hints import format_hint
 
 
 class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
-    """A BatchNorm2d that always normalizes with its running statistics and never updates them."""
+    """A BatchNorm2d that always normalizes with its running statistics and never updates them.
+
+    Norms of timm may have an activation, `act`, which stays.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        activation = getattr(self, "act", nn.Identity())
+        return activation(super().forward(input))
 
     def train(self, mode: bool = True) -> "FrozenStatisticsBatchNorm2d":
         # In training mode BatchNorm2d would use the statistics of the batch, and update its own.
@@ -46,6 +53,8 @@ def _replace(module: nn.Module) -> int:
             frozen.load_state_dict(child.state_dict())
             for new, old in zip(frozen.parameters(), child.parameters()):
                 new.requires_grad_(old.requires_grad)
+            if hasattr(child, "act"):
+                frozen.act = child.act
             setattr(module, name, frozen.train())
             count += 1
         else:
