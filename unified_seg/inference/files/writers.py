@@ -68,7 +68,7 @@ class Writer:
     def __init__(self, folder: Path, table: ClassTable):
         self.folder = folder
         self.table = table
-        #: The folders to which it has written, with the suffix of the files there.
+        #: The folders to which it writes a file of each image, with the suffix of the files there.
         self.suffixes: dict[str, str] = {}
 
     def write(self, predicted: PredictedImage) -> Json:
@@ -83,9 +83,10 @@ class Writer:
     def join(self, read: ReadEntries) -> None:
         """Write the JSONs of all images."""
 
-    def find_path(self, kind: str, item: Item, suffix: str) -> Path:
+    def find_path(self, kind: str, item: Item, suffix: str, *, of_each_image: bool = True) -> Path:
         """Return the path <kind>/<name><suffix> of an image; raises RecordError if it leads out of the folder."""
-        self.suffixes[kind] = suffix
+        if of_each_image:  # the next start predicts the images again that lack it
+            self.suffixes[kind] = suffix
         return resolve_output_below(self.folder / kind, f"{item.name}{suffix}")
 
 
@@ -177,7 +178,9 @@ class JsonWriter(Writer):
                 write_array_png(self.find_path("confidence", predicted.item, ".png"), levels.cpu().numpy())
         if (error := outputs.get("semantic_logit_maps", {}).get(self.error_map)) is not None:
             levels = to_levels(error.probability((record["height"], record["width"])))
-            write_array_png(self.find_path("error", predicted.item, ".png"), levels.cpu().numpy())
+            # Images that were predicted in windows have none.
+            path = self.find_path("error", predicted.item, ".png", of_each_image=False)
+            write_array_png(path, levels.cpu().numpy())
         if "instances" in outputs:
             detections = read_detections(record, outputs, self.table, self.with_masks)
             content["instances"] = [self._describe(detection) for detection in detections]
