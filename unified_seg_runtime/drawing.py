@@ -63,6 +63,7 @@ def _draw_instances(
     for index in np.flatnonzero(instances.scores >= min_score)[::-1]:  # the highest score is drawn last
         found = classes.things[instances.classes[index]]
         x0, y0, x1, y1 = instances.boxes[index].round().astype(int)
+        x0, y0 = min(x0, outlines.shape[1] - 1), min(y0, outlines.shape[0] - 1)  # of a thin box at the border
         names.append((f"{found.name} {instances.scores[index]:.2f}", (x0 + x1) // 2, (y0 + y1) // 2))
         if instances.masks is None:
             outlines[y0:y1, [x0, max(x1 - 1, 0)]] = outlines[[y0, max(y1 - 1, 0)], x0:x1] = True

@@ -39,3 +39,8 @@ def test_the_file_is_as_small_as_demanded(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "sheet.jpg")).shape[1] < 400
     with pytest.raises(WriteError):
         write_jpeg(tmp_path / "sheet.jpg" / "below.jpg", noise, 100_000)
+
+
+def test_a_sheet_that_is_too_wide_for_a_jpeg_is_made_smaller(tmp_path: Path) -> None:
+    write_jpeg(tmp_path / "x.jpg", np.zeros((4, 70_000, 3), np.uint8), max_bytes=1_000_000)
+    assert cv2.imread(str(tmp_path / "x.jpg")).shape[:2] == (3, 52_500)

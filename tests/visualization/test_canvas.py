@@ -1,6 +1,10 @@
-import numpy as np
+from pathlib import Path
 
-from unified_seg.visualization.canvas import PaintedSegment, compute_enlargement, draw_segments
+import numpy as np
+import pytest
+
+from unified_seg.data.problems import WriteError
+from unified_seg.visualization.canvas import PaintedSegment, compute_enlargement, draw_segments, write_picture
 
 
 def test_opaque_segments_have_their_color_at_every_pixel():
@@ -33,3 +37,9 @@ def test_enlargement_reaches_the_panel_width():
     assert compute_enlargement(100, 300) == 2  # 600 pixels: the first whole factor that reaches 480
     assert compute_enlargement(360, 480) == compute_enlargement(1024, 2048) == 1
     assert compute_enlargement(5000, 1) == 1  # 480 would make it 2,400,000 pixels high
+
+
+def test_pictures_that_are_too_large_for_their_format_are_named(tmp_path: Path):
+    with pytest.raises(WriteError, match=r"x\.jpg can't be written: OpenCV can't write 1x70000 pixels as \.jpg"):
+        write_picture(tmp_path / "x.jpg", np.zeros((1, 70_000, 3), np.uint8))
+    assert not (tmp_path / "x.jpg").exists()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from detectron2.structures import Boxes, Instances
 
-from unified_seg.structures.class_table import ClassTable
+from unified_seg.structures.class_table import ClassTable, SegmentClass
 from unified_seg.visualization.colors import make_shades
 from unified_seg.visualization.panels import make_panels
 
@@ -84,3 +84,9 @@ def test_unknown_ids_are_errors(table):
     instances = Instances((64, 128), pred_boxes=Boxes(torch.zeros(1, 4)), pred_classes=torch.tensor([5]))
     with pytest.raises(ValueError, match=r"instances: class 5"):
         make_panels({"instances": instances}, table)
+
+
+def test_the_last_of_256_classes_is_no_void():
+    many = ClassTable([SegmentClass(f"c{i}", i, None, i, f"c{i}", (i, 0, 0)) for i in range(256)], ignore_label=65535)
+    panel = make_panels({"sem_seg_labels": torch.tensor([[0, 254, 255]], dtype=torch.uint8)}, many)["semantic"]
+    assert panel.ids.tolist() == [[1, 255, 256]]

@@ -77,7 +77,8 @@ def write_jpeg(file: Path, picture: np.ndarray, max_bytes: int) -> None:
 def _encode_smaller_and_smaller(picture: np.ndarray) -> Iterator[bytes]:
     while True:
         for quality in _QUALITIES:
-            _, data = cv2.imencode(".jpg", picture[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
-            yield data.tobytes()
+            is_encoded, data = cv2.imencode(".jpg", picture[:, :, ::-1], (cv2.IMWRITE_JPEG_QUALITY, quality))
+            if is_encoded:  # a JPEG has at most 65,500 pixels a side
+                yield data.tobytes()
         size = (max(1, picture.shape[1] * 3 // 4), max(1, picture.shape[0] * 3 // 4))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)

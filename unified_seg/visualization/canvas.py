@@ -157,7 +157,9 @@ def write_picture(file: Path, picture: np.ndarray) -> None:
         WriteError: it can't be written, with the cause.
     """
     try:
-        _, data = cv2.imencode(file.suffix, picture[:, :, ::-1])
+        is_encoded, data = cv2.imencode(file.suffix, picture[:, :, ::-1])
+        if not is_encoded:
+            raise ValueError(f"OpenCV can't write {picture.shape[0]}x{picture.shape[1]} pixels as {file.suffix}")
         write_bytes(file, data.tobytes())
     except (OSError, ValueError, cv2.error) as error:
         raise WriteError.from_error(error, file) from None

@@ -115,7 +115,7 @@ def make_semantic_panel(outputs: Mapping[str, Any], table: ClassTable) -> Panel:
         )
     names, colors = table.semantic_names, table.semantic_colors
     segments = [PaintedSegment(i + 1, colors[i], names[i], is_thing=False) for i in present]
-    ids = np.where(labels == table.ignore_label, VOID, labels + 1).astype(np.int32)
+    ids = np.where(labels == table.ignore_label, VOID, labels.astype(np.int32) + 1)
     shown = {names[i]: colors[i] for i in present}
     caption = f"semantic: {_format_count(len(present), 'class', 'classes')}"
     return Panel(caption, ids, segments, SEMANTIC_OPACITY, True, shown)

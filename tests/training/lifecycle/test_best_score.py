@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from chain_model import chain_config
@@ -12,7 +13,7 @@ from detectron2.engine import HookBase
 from torch import nn
 
 from unified_seg.config import ConfigError
-from unified_seg.training.lifecycle.best_score import EarlyStopping, read_scores
+from unified_seg.training.lifecycle.best_score import EarlyStopping, find_score, read_scores
 from unified_seg.training.lifecycle.signals import TrainingStopped
 from unified_seg.training.trainer import Trainer
 
@@ -138,3 +139,12 @@ def test_only_the_last_checkpoints_are_kept(config: CfgNode) -> None:
     assert {file.name for file in folder.glob("*.pth")} == {
         *("model_0000001.pth", "model_0000007.pth", "model_0000009.pth", "model_best.pth", "model_final.pth")
     }
+
+
+def test_names_of_classes_may_have_slashes() -> None:
+    results = {"sem_seg": {"IoU-car/van": 7.0}}
+    assert find_score(results, "sem_seg/IoU-car/van", {"sem_seg"}) == 7
+    assert find_score({"val": results}, "val/sem_seg/IoU-car/van", {"sem_seg"}) == 7
+    assert np.isnan(find_score({"val": {}}, "val/sem_seg/IoU-car/van", {"sem_seg"}))
+    with pytest.raises(ConfigError, match="no metric 'sem_seg/IoU-car'"):
+        find_score(results, "sem_seg/IoU-car", {"sem_seg"})

@@ -54,15 +54,17 @@ def find_score(results: Mapping[str, Any], metric: str, tasks: Collection[str]) 
     Raises:
         ConfigError: there is no such metric.
     """
-    value: Any = results
-    *parents, last = metric.split("/")
-    for part in parents:
-        value = value.get(part) if isinstance(value, Mapping) else None
-    if value is None and parents and parents[-1] in tasks:
-        return math.nan
-    if not isinstance(value, Mapping) or last not in value:
-        raise ConfigError(f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {metric!r}; {EXPECTED_METRIC}")
-    return float(value[last])
+    names = metric.split("/")
+    for count in range(3):  # the metric alone, or behind a task and a data set; a name of a class may have a slash too
+        scores: Any = results
+        for name in names[:count]:
+            scores = scores.get(name) if isinstance(scores, Mapping) else None
+        if scores is None and names[count - 1] in tasks:
+            return math.nan
+        value = scores.get("/".join(names[count:])) if isinstance(scores, Mapping) else None
+        if value is not None and not isinstance(value, Mapping):
+            return float(value)
+    raise ConfigError(f"TEST.BEST_CHECKPOINT_METRIC: the evaluation has no metric {metric!r}; {EXPECTED_METRIC}")
 
 
 class _ScoreHook(HookBase):
