@@ -55,7 +55,8 @@ def find_score(results: Mapping[str, Any], metric: str, tasks: Collection[str]) 
         ConfigError: there is no such metric.
     """
     names = metric.split("/")
-    for count in range(3):  # the metric alone, or behind a task and a data set; a name of a class may have a slash too
+    # Before the metric are: nothing, a task, or a data set and a task. The name of a class may have a slash.
+    for count in range(3):
         scores: Any = results
         for name in names[:count]:
             scores = scores.get(name) if isinstance(scores, Mapping) else None
