@@ -11,6 +11,7 @@ from detectron2.data import DatasetFromList, build_detection_test_loader
 from detectron2.utils import comm
 
 from unified_seg.config.refused import check_refused
+from unified_seg.data.coco.record_instances import list_instances
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.skip_unreadable import SkipUnreadable
@@ -98,7 +99,6 @@ def load_training_records(cfg: CfgNode) -> list[dict[str, Any]]:
 
 
 def _has_instance(record: dict[str, Any]) -> bool:
-    """Return whether a record has an instance, or no ground truth of instances."""
-    segments = [segment for segment in record.get("segments_info", ()) if segment["isthing"]]
-    is_known = "annotations" in record or "segments_info" in record
-    return not is_known or any(not one.get("iscrowd", 0) for one in record.get("annotations", segments))
+    """Return whether a record has an instance that is no crowd, or no ground truth of instances."""
+    instances = list_instances(record)
+    return instances is None or any(not instance.get("iscrowd", 0) for instance in instances)

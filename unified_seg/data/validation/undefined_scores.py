@@ -5,26 +5,18 @@ from typing import Any
 
 from detectron2.data import MetadataCatalog
 
+from unified_seg.data.coco.record_instances import list_instances
 from unified_seg.words import join_some
 
 
 def describe_undefined_instances(records: Sequence[Mapping[str, Any]]) -> str:
     """Return why average precision on a test set is undefined; "" if it is not, or there is no ground truth."""
-    instances = [_list_instances(record) for record in records]
+    instances = [list_instances(record) for record in records]
     given = [of_record for of_record in instances if of_record is not None]
     if not given or any(not instance.get("iscrowd", 0) for of_record in given for instance in of_record):
         return ""
     crowds = " but crowds" if any(given) else ""
     return f"no instance{crowds} in its ground truth: average precision is undefined"
-
-
-def _list_instances(record: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
-    """Return the instances of a record, crowds included; None without such a ground truth."""
-    if "annotations" in record:
-        return record["annotations"]
-    if record.get("pan_seg_file_name"):
-        return [segment for segment in record["segments_info"] if segment["isthing"]]
-    return None
 
 
 def describe_default_void(name: str, void_share: float | None, absent: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from detectron2.data.samplers import RandomSubsetTrainingSampler, RepeatFactorTr
 from torch.utils.data import Sampler
 
 from unified_seg.config import ConfigError
+from unified_seg.data.coco.record_instances import list_instances
 from unified_seg.data.datasets.registration import dataset_classes
 from unified_seg.data.io.semantic_labels import read_semantic_ground_truth
 from unified_seg.data.problems import DataError
@@ -54,15 +55,12 @@ def prepare_train_sampler(cfg: CfgNode, records: Sequence[Record]) -> Callable[[
 
 def _find_classes(record: Record, has_detector: bool, table: ClassTable) -> set[Hashable]:
     """Return the classes of a record, by (kind, id); none if its label is unreadable, as the loader will report."""
-    if has_detector and "annotations" in record:
-        return {("thing", annotation["category_id"]) for annotation in record["annotations"]}
-    segments = record.get("segments_info")
-    if has_detector and segments is not None:
-        return {("thing", segment["category_id"]) for segment in segments if segment["isthing"]}
+    if has_detector and (instances := list_instances(record)) is not None:
+        return {("thing", instance["category_id"]) for instance in instances}
     if record.get("sem_seg_file_name"):
         try:
             label = read_semantic_ground_truth(record, table)
         except DataError:
             return set()
         return {("semantic", i) for i in np.unique(label).tolist() if i != table.ignore_label}
-    return {("thing" if s["isthing"] else "stuff", s["category_id"]) for s in segments or ()}
+    return {("thing" if s["isthing"] else "stuff", s["category_id"]) for s in record.get("segments_info") or ()}
