@@ -196,9 +196,8 @@ def _write_all(jobs: list[_Job], workers: int, progress: bool) -> dict[str, list
         if workers > 1:
             context = multiprocessing.get_context(START_METHOD)
             pool = stack.enter_context(ProcessPoolExecutor(workers, context, cv2.setNumThreads, (1,)))
-            results = pool.map(
-                _write_image, jobs, chunksize=4
-            )  # raises if a process is killed; a Pool would wait forever
+            # It raises if a process is killed; a Pool would wait forever.
+            results = pool.map(_write_image, jobs, chunksize=4)
         return dict(tqdm(results, total=len(jobs), unit="image", desc="toyscapes", disable=not progress))
 
 

@@ -15,9 +15,11 @@ class FrozenStatisticsBatchNorm2d(nn.BatchNorm2d):
     Norms of timm may have an activation, `act`, which stays.
     """
 
+    act: nn.Module
+
     def forward(self, input: Tensor) -> Tensor:
-        activation = getattr(self, "act", nn.Identity())
-        return activation(super().forward(input))
+        normalized = super().forward(input)
+        return self.act(normalized) if hasattr(self, "act") else normalized
 
     def train(self, mode: bool = True) -> "FrozenStatisticsBatchNorm2d":
         # In training mode BatchNorm2d would use the statistics of the batch, and update its own.
@@ -53,8 +55,8 @@ def _replace(module: nn.Module) -> int:
             frozen.load_state_dict(child.state_dict())
             for new, old in zip(frozen.parameters(), child.parameters()):
                 new.requires_grad_(old.requires_grad)
-            if hasattr(child, "act"):
-                frozen.act = child.act
+            if isinstance(activation := getattr(child, "act", None), nn.Module):
+                frozen.act = activation
             setattr(module, name, frozen.train())
             count += 1
         else:

@@ -32,7 +32,8 @@ def read_label(path: str | Path) -> np.ndarray:
         if image.mode not in ("L", "P", "1", "I", "I;16", "I;16B"):
             raise DataError(f"{path}: a label map has one channel of ids, got a {image.mode} image")
         ids = np.array(image, dtype=np.uint8 if image.mode in ("L", "P", "1") else np.int32)
-        return ids // (SCALES.get(str(tiles[0][3]), 1) if tiles else 1)
+        scale = SCALES.get(str(tiles[0][3])) if tiles else None
+        return ids if scale is None else ids // scale
 
 
 def replace_segments(ids: np.ndarray, record: Mapping[str, Any]) -> np.ndarray:

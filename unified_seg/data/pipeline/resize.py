@@ -149,7 +149,7 @@ class RandomResizeCrop(T.Augmentation):
         resize = self.resize.get_transform(image)
         if isinstance(resize, T.NoOpTransform):
             return self.crop.get_transform(image, sem_seg)
-        label = resize.apply_segmentation(sem_seg) if self.crop.max_area < 1.0 and sem_seg is not None else None
+        label = None if sem_seg is None else resize.apply_segmentation(sem_seg)
         # The crop needs only the size of the image.
         crop = self.crop.get_transform(np.broadcast_to(0, (resize.new_h, resize.new_w)), label)
         return ResizeCrop(resize, crop, rounds_borders=isinstance(self.resize, RandomScale))
