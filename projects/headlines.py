@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from tabulate import tabulate
 
-from unified_seg.reporting.ablation.cells import format_difference, format_mean_and_spread
-from unified_seg.reporting.ablation.published import RESULTS_FILE, read_published
+from unified_seg.reporting.ablation.results.cells import format_difference, format_mean_and_spread
+from unified_seg.reporting.ablation.results.published import RESULTS_FILE, read_published
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.reporting.readme import replace_table
 from unified_seg_cli import ToolParser, run_tool

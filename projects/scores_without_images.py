@@ -18,9 +18,9 @@ from tabulate import tabulate
 
 from unified_seg.reporting.ablation.archive import ARCHIVE, list_archived_seeds, unpack_runs
 from unified_seg.reporting.ablation.finished_run import FinishedRun, read_finished
-from unified_seg.reporting.ablation.intervals import INTERVALS, find_file
 from unified_seg.reporting.ablation.metrics import METRICS
 from unified_seg.reporting.ablation.plan import AblationPlan, read_plan
+from unified_seg.reporting.ablation.results.intervals import INTERVALS, find_file
 from unified_seg.reporting.ablation.runs import plan_runs
 from unified_seg.reporting.errors import ReportingError
 from unified_seg_cli import ToolParser, run_tool

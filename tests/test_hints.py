@@ -70,7 +70,7 @@ TESTED_ELSEWHERE = {
     "unified_seg/data/io/image_files.py:_find_range": "tests/data/io/test_samples.py",
     "unified_seg/data/io/open_image.py:describe_pixels": "tests/data/io/test_samples.py",
     "unified_seg/evaluation/instances/evaluator.py:_warn_of_more_objects": "tests/evaluation/test_independent.py",
-    "unified_seg/reporting/ablation/published.py:check_kept": "tests/commands/test_ablate.py",
+    "unified_seg/reporting/ablation/results/published.py:check_kept": "tests/commands/test_ablate.py",
 }
 
 

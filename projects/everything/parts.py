@@ -23,7 +23,7 @@ from tabulate import tabulate
 from unified_seg import load_config
 from unified_seg.data.io.text_files import read_json
 from unified_seg.data.resolve import resolve_config
-from unified_seg.reporting.ablation.cells import format_mean
+from unified_seg.reporting.ablation.results.cells import format_mean
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.reporting.readme import replace_table
 from unified_seg_cli import ToolParser, run_tool

@@ -16,7 +16,7 @@ import yaml
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from processes import Script
 
-from unified_seg.reporting.ablation.table import CLASSES, MAIN
+from unified_seg.reporting.ablation.results.table import CLASSES, MAIN
 from unified_seg.reporting.readme import get_markers
 from unified_seg_cli.commands.ablate import main
 

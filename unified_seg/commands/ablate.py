@@ -12,7 +12,6 @@ from typing import Any
 
 from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import MissingFileError
-from unified_seg.reporting.ablation import table
 from unified_seg.reporting.ablation.archive import (
     ARCHIVE,
     choose_archived,
@@ -24,15 +23,16 @@ from unified_seg.reporting.ablation.archive import (
 from unified_seg.reporting.ablation.execute import Executor
 from unified_seg.reporting.ablation.image_data import check_images
 from unified_seg.reporting.ablation.plan import AblationPlan, Row, read_plan
-from unified_seg.reporting.ablation.published import (
+from unified_seg.reporting.ablation.results import table
+from unified_seg.reporting.ablation.results.published import (
     RESULTS_FILE,
     check_kept,
     keep_published,
     list_seeds,
     read_published,
 )
+from unified_seg.reporting.ablation.results.summary import summarize
 from unified_seg.reporting.ablation.runs import Run, plan_runs
-from unified_seg.reporting.ablation.summary import summarize
 from unified_seg.reporting.ablation.toyscapes_data import prepare_toyscapes
 from unified_seg.reporting.readme import read_with_markers
 from unified_seg_files import escape_unprintable

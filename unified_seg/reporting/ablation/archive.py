@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from unified_seg.reporting.ablation.intervals import INTERVALS, check_run
 from unified_seg.reporting.ablation.plan import Row
+from unified_seg.reporting.ablation.results.intervals import INTERVALS, check_run
 from unified_seg.reporting.ablation.run_files import RECORD, RESULTS, RunRecord, read_record
 from unified_seg.reporting.ablation.runs import Run, State
 from unified_seg.reporting.errors import ReportingError

@@ -9,7 +9,7 @@ import msgspec
 from unified_seg.data.io.text_files import read_json
 from unified_seg.data.problems import DataError
 from unified_seg.hints import format_hint
-from unified_seg.reporting.ablation.summary import join_distinct
+from unified_seg.reporting.ablation.results.summary import join_distinct
 from unified_seg.reporting.errors import ReportingError
 from unified_seg.words import join_some
 

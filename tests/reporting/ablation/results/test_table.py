@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from unified_seg.reporting.ablation.metrics import find_metric, list_known_metrics
-from unified_seg.reporting.ablation.table import (
+from unified_seg.reporting.ablation.results.table import (
     CLASSES,
     LEVELS,
     MAIN,

@@ -8,7 +8,9 @@ from typing import Any
 
 from tabulate import tabulate
 
-from unified_seg.reporting.ablation.cells import (
+from unified_seg.reporting.ablation.metrics import list_metrics
+from unified_seg.reporting.ablation.plan import choose_reported
+from unified_seg.reporting.ablation.results.cells import (
     EMPTY,
     drop_missing,
     format_difference,
@@ -16,8 +18,6 @@ from unified_seg.reporting.ablation.cells import (
     format_mean_and_spread,
     format_minutes,
 )
-from unified_seg.reporting.ablation.metrics import list_metrics
-from unified_seg.reporting.ablation.plan import choose_reported
 from unified_seg.reporting.readme import has_markers, replace_table
 
 #: Names of the tables' places in a README. Every ablation's README has the first; the others are optional.

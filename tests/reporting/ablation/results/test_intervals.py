@@ -9,7 +9,7 @@ import pytest
 from unified_seg.evaluation.instances.matches import write_matches
 from unified_seg.ops.metrics.average_precision import RIGHT, InstanceMatches
 from unified_seg.reporting.ablation.finished_run import FinishedRun
-from unified_seg.reporting.ablation.intervals import INTERVALS
+from unified_seg.reporting.ablation.results.intervals import INTERVALS
 from unified_seg.reporting.errors import ReportingError
 from unified_seg_files import write_arrays
 

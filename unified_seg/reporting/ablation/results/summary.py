@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from unified_seg.reporting.ablation.finished_run import FinishedRun, read_finished
-from unified_seg.reporting.ablation.intervals import INTERVALS
 from unified_seg.reporting.ablation.metrics import METRICS, Metric, find_metric
 from unified_seg.reporting.ablation.plan import AblationPlan, Row
+from unified_seg.reporting.ablation.results.intervals import INTERVALS
 from unified_seg.reporting.ablation.runs import Run
 
 
