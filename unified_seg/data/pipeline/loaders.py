@@ -15,7 +15,7 @@ from unified_seg.data.coco.record_instances import list_instances
 from unified_seg.data.datasets.alignment import load_with_classes, model_classes
 from unified_seg.data.pipeline.mapper import UnifiedMapper
 from unified_seg.data.pipeline.skip_unreadable import SkipUnreadable
-from unified_seg.data.pipeline.stream.batches import BatchStream
+from unified_seg.data.pipeline.stream.batches import BatchStream, ignore_interrupts
 from unified_seg.data.pipeline.stream.samplers import prepare_train_sampler
 from unified_seg.data.problems import DataError
 
@@ -58,6 +58,7 @@ def build_test_loader(cfg: CfgNode, dataset_name: str) -> Any:
     """
     check_refused(cfg)
     loader = build_detection_test_loader(cfg, dataset_name, mapper=UnifiedMapper(cfg, False))
+    loader.worker_init_fn = ignore_interrupts
     if cfg.DATALOADER.NUM_WORKERS and len(loader.dataset):
         load_compiled(partial(loader.dataset.__getitem__, 0))
     return loader

@@ -1,7 +1,9 @@
 """The stream of batches: the same with any number of workers, and from any position on."""
 
 import itertools
+import multiprocessing
 import random
+import subprocess
 from typing import Any
 
 import numpy as np
@@ -119,3 +121,20 @@ def test_a_damaged_position_is_refused(change: dict[str, Any]) -> None:
     stream = make_stream()
     with pytest.raises(ValueError, match="damaged"):
         stream.load_state_dict({"seeds": [5, 6], "next": 4, "waiting": [3], **change})
+
+
+def test_workers_go_on_after_a_signal_to_all_processes() -> None:
+    # A scheduler that ends a job sends it to each of its processes.
+    stream = make_stream(num_workers=2)
+    batches = iter(stream)
+    first = next(batches)
+    workers = [str(worker.pid) for worker in multiprocessing.active_children()]
+    subprocess.run(["kill", "-TERM", *workers], check=True)
+    plain = iter(make_stream())
+    assert [each["number"] for each in first] == [each["number"] for each in next(plain)]
+    for _ in range(20):  # more than the workers had made before
+        assert [each["number"] for each in next(batches)] == [each["number"] for each in next(plain)]
+    for worker in multiprocessing.active_children():
+        worker.terminate()  # as the interpreter does at its end; the iterator may live until then
+        worker.join(10)
+        assert not worker.is_alive()

@@ -6,8 +6,10 @@ stream is the same with any number of workers and goes on anywhere.
 """
 
 import itertools
+import os
 import random
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any, TypeGuard
@@ -103,7 +105,7 @@ class BatchStream:
             num_workers=self.num_workers,
             collate_fn=_return_as_it_is,
             generator=self._generator,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=ignore_interrupts,
         )
 
 
@@ -152,10 +154,20 @@ def _seed(*seed: int) -> None:
     torch.default_generator.manual_seed(words[2])
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """Ignore what Ctrl-C and a closed terminal send to all processes: the training still finishes its step."""
+def ignore_interrupts(worker: int) -> None:
+    """Ignore what Ctrl-C, a closed terminal and schedulers send to all processes: the training finishes its step."""
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_end_when_asked_by, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_when_asked_by(parent: int) -> None:
+    """End this process at a SIGTERM of the one that has started it, which so ends its workers."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _are_counts(values: Any) -> TypeGuard[list[int]]:
