@@ -385,6 +385,26 @@ def test_images_of_unusual_sizes_are_mapped(
         assert result["sem_seg"].shape == (height, width) and not result["sem_seg"].any()
 
 
+def test_thin_panoptic_maps_are_mirrored(tiny_config: CfgNode, tmp_path: Path) -> None:
+    """NumPy calls an array with a negative stride on an axis of length 1 contiguous, PyTorch refuses it."""
+    Image.fromarray(np.zeros((40, 1, 3), dtype=np.uint8)).save(tmp_path / "image.png")
+    segments = np.zeros((40, 1, 3), dtype=np.uint8)
+    segments[..., 0] = 7
+    Image.fromarray(segments).save(tmp_path / "panoptic.png")
+    record = {
+        "file_name": str(tmp_path / "image.png"),
+        "pan_seg_file_name": str(tmp_path / "panoptic.png"),
+        "segments_info": [{"id": 7, "category_id": 0, "isthing": True, "iscrowd": 0}],
+        "height": 40,
+        "width": 1,
+    }
+    tiny_config.INPUT.RANDOM_FLIP = "horizontal"
+    mapper = UnifiedMapper(tiny_config, True)
+    for seed in range(8):  # both with and without the flip
+        np.random.seed(seed)
+        assert mapper(record)["instances"].gt_classes.tolist() == [0]
+
+
 KINDS = [("L", "grau é 1.png"), ("CMYK", "druck 中.jpg"), ("RGBA", "a b.png"), ("I;16", "x.png")]
 
 

@@ -155,7 +155,7 @@ class _Segments:
 
     def read_numbers(self) -> np.ndarray:
         """Return the numbers (H, W), uint8 or int32."""
-        self.coded = np.ascontiguousarray(self.coded)  # it may be a mirrored view, and is read twice
+        self.coded = _to_contiguous(self.coded)  # it may be a mirrored view, and is read twice
         return self.coded if self.coded.ndim == 2 else _join_bytes(self.coded)
 
     def read_classes(self) -> np.ndarray:
@@ -203,12 +203,17 @@ class _LabeledInput(T.AugInput):
             self.segments.coded = tfm.apply_segmentation(self.segments.coded)
 
 
+def _to_contiguous(array: np.ndarray) -> np.ndarray:
+    """Return an array without negative strides, which PyTorch refuses; NumPy keeps those of sides of one pixel."""
+    return array.copy() if min(array.strides) < 0 else np.ascontiguousarray(array)
+
+
 def _to_channels_first(image: np.ndarray) -> torch.Tensor:
     """Return an image (H, W, C) as a tensor (C, H, W)."""
     is_mirrored = image.strides[1] < 0
     source = image[:, ::-1] if is_mirrored else image
     if image.dtype != np.uint8 or (source.strides[1] == 1 and not is_mirrored):
-        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        return torch.from_numpy(_to_contiguous(image.transpose(2, 0, 1)))
     # OpenCV separates and mirrors channels several times as fast as NumPy.
     planes = [source[..., i] for i in range(image.shape[2])] if source.strides[1] == 1 else cv2.split(source)
     return torch.from_numpy(np.stack([cv2.flip(plane, 1) for plane in planes] if is_mirrored else planes))
