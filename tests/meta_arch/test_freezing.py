@@ -177,6 +177,7 @@ SECOND = {"loss_cls", "loss_box_reg", "loss_mask"}
         (["backbone"], SEMANTIC),
         (["proposal_generator"], FIRST),
         (["roi_heads"], SECOND),
+        (["roi_heads.box_predictor"], SECOND),
         (["roi_heads.mask_head", "sem_seg_head.classifier"], SEMANTIC | SECOND),
         (["backbone", "proposal_generator", "roi_heads"], SEMANTIC | FIRST | SECOND),
     ],

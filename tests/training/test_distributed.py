@@ -106,6 +106,21 @@ def test_two_processes_that_split_their_batches_have_the_losses_of_one(
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-4)
 
 
+def test_a_head_may_leave_levels_of_the_fpn_unread(config_file, tiny_config, tmp_path):
+    # The convolutions of the unread levels have no gradients, which DistributedDataParallel takes for an error.
+    tiny_config.MODEL.SEM_SEG_HEAD.NAME, tiny_config.MODEL.SEM_SEG_HEAD.IN_FEATURES = "SemSegFPNHead", ["p2", "p3"]
+    tiny_config.MODEL.PROPOSAL_GENERATOR.NAME = tiny_config.MODEL.ROI_HEADS.NAME = ""
+    tiny_config.MODEL.PANOPTIC_FUSION.NAME = ""
+    tiny_config.MODEL.MASK_ON = False
+    tiny_config.SOLVER.MAX_ITER = 3
+    tiny_config.DATASETS.TEST = ()
+    environment = {"DETECTRON2_DATASETS": str(tmp_path / "datasets")}
+    options = ["OUTPUT_DIR", tmp_path / "out"]
+    ranks = run_ranks(2, ROOT / "tools/train_net.py", "--config-file", config_file(), *options, env=environment)
+    assert [rank.returncode for rank in ranks] == [0, 0], ranks
+    assert (tmp_path / "out" / "model_final.pth").is_file()
+
+
 def test_full_model_evaluates_each_image_once(config_file, tiny_config, tmp_path):
     overrides = ["OUTPUT_DIR", tmp_path / "out", "SOLVER.MAX_ITER", 1]
     environment = {"DETECTRON2_DATASETS": str(tmp_path / "datasets")}

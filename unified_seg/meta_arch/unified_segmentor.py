@@ -4,12 +4,13 @@ import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import (
+    FPN,
     META_ARCH_REGISTRY,
     Backbone,
     build_backbone,
@@ -174,6 +175,23 @@ class UnifiedSegmentor(FreezableModel):
             "memory_format": choose_memory_format(cfg),
             "bfloat16": uses_bfloat16(cfg),
         }
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.roi_heads is not None:
+            for name in ("mask_head", "keypoint_head"):
+                if (head := getattr(self.roi_heads, name, None)) is not None:
+                    # Also of a frozen one the mode decides between losses and predictions; what is in it stays frozen.
+                    head.training = self.roi_heads.training
+        return self
+
+    def reads_all_features(self) -> bool:
+        """Return whether all maps of the backbone are read; a semantic head alone may leave levels of an FPN unread."""
+        if self.sem_seg_head is None or self.proposal_generator is not None or not isinstance(self.backbone, FPN):
+            return True
+        named = (getattr(part, "in_features", None) for part in self.sem_seg_head.modules())
+        read = {name for names in named if isinstance(names, list) for name in names}
+        return read.issuperset(self.backbone.output_shape())
 
     def training_order(self) -> list[list[str]]:
         """Return the backbone with the first part of the semantic head, then the head's further parts one by one."""

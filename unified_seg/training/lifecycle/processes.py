@@ -10,6 +10,7 @@ from torch import distributed, nn
 from torch.distributed.rendezvous import rendezvous
 
 from unified_seg.errors import UserError
+from unified_seg.meta_arch import UnifiedSegmentor
 
 # Of gloo's errors after a process has ended; those of NCCL have a class.
 LOST_CONNECTION = ("Connection closed by peer", "Connection reset by peer", "gloo")
@@ -35,7 +36,11 @@ def distribute(model: nn.Module) -> nn.Module:
         return model
     on_gpu = next(model.parameters()).is_cuda
     return nn.parallel.DistributedDataParallel(
-        model, device_ids=[torch.cuda.current_device()] if on_gpu else None, broadcast_buffers=False
+        model,
+        device_ids=[torch.cuda.current_device()] if on_gpu else None,
+        broadcast_buffers=False,
+        # The search for them takes some time in every step.
+        find_unused_parameters=isinstance(model, UnifiedSegmentor) and not model.reads_all_features(),
     )
 
 
