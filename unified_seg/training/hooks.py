@@ -65,10 +65,12 @@ class Evaluation(EvalHook):
 
     def _do_eval(self) -> None:
         start, state = time.perf_counter(), get_random_state()
-        # Several processes wait for each other in it.
-        with self.trainer.signals.raised_at_once() if comm.get_world_size() == 1 else nullcontext():
-            super()._do_eval()
-        set_random_state(state)
+        try:
+            # Several processes wait for each other in it.
+            with self.trainer.signals.raised_at_once() if comm.get_world_size() == 1 else nullcontext():
+                super()._do_eval()
+        finally:  # a signal ends it too, and a checkpoint is written
+            set_random_state(state)
         if self.trainer.cfg.DATASETS.TEST:
             self.trainer.storage.put_scalar(EVALUATION_SECONDS, time.perf_counter() - start, smoothing_hint=False)
 

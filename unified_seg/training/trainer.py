@@ -14,7 +14,7 @@ from detectron2.engine.hooks import EvalHook, PeriodicCheckpointer
 from detectron2.evaluation import DatasetEvaluators, verify_results
 from detectron2.solver import LRMultiplier
 from detectron2.utils import comm
-from detectron2.utils.events import CommonMetricPrinter, EventWriter
+from detectron2.utils.events import EventWriter
 from torch import nn
 
 from unified_seg.checkpoint import Checkpointer, CheckpointError
@@ -33,6 +33,7 @@ from unified_seg.inference.trained_model import describe_training
 from unified_seg.inference.value_range import set_value_range
 from unified_seg.meta_arch import FreezableModel, build_model
 from unified_seg.training.averaging import WeightAverage, load_trained_weights
+from unified_seg.training.console.metric_printer import MetricPrinter
 from unified_seg.training.console.plan import describe_plan
 from unified_seg.training.console.progress import Progress, show_next_step
 from unified_seg.training.hooks import Evaluation, MetricsWriter, PictureSamples, leave_out_nan
@@ -159,7 +160,7 @@ class Trainer(TrainingLoop):
         """Return the writers of the log, of metrics.json and metrics.csv, and those of SOLVER.WRITERS."""
         file = Path(self.cfg.OUTPUT_DIR) / METRICS_FILE
         return [
-            CommonMetricPrinter(self.max_iter),
+            MetricPrinter(self.max_iter),
             MetricsFile(file, self.run_id),
             *build_writers(self.cfg, self.run_id),
         ]

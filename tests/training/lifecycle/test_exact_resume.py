@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from chain_model import chain_config
@@ -72,6 +73,35 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other
+
+
+def test_a_signal_in_an_evaluation_leaves_the_random_numbers(
+    config: CfgNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.DATASETS.TEST, config.TEST.EVAL_PERIOD = config.DATASETS.TRAIN, 3
+
+    def draw_numbers(*_: Any) -> dict[str, Any]:
+        torch.rand(1)
+        np.random.rand()
+        if config.OUTPUT_DIR.endswith("parts") and not (tmp_path / "parts" / "last_checkpoint").exists():
+            signal.raise_signal(signal.SIGTERM)
+        results = Path(config.OUTPUT_DIR) / "inference" / "results.json"
+        results.parent.mkdir(exist_ok=True)
+        results.write_text("{}")  # what the trainer looks for at its end
+        return {"sem_seg": {"mIoU": 1.0}}
+
+    monkeypatch.setattr(Trainer, "test", draw_numbers)
+    train(config, tmp_path / "whole")
+    config.OUTPUT_DIR = str(tmp_path / "parts")
+    seed_all_rng(config.SEED)
+    trainer = Trainer(config)
+    trainer.resume_or_load(False)
+    with pytest.raises(TrainingStopped):
+        trainer.train()
+    assert trainer.iter == 2
+    train(config, tmp_path / "parts", resume=True)
+    one, other = read_end(tmp_path / "whole"), read_end(tmp_path / "parts")
+    assert {key for key in one if not same(one[key], other[key])} == set()
 
 
 # The campaign "resumes" of tools/torture.py has more.
