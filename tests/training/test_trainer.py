@@ -221,6 +221,16 @@ def test_pictures_reach_tensorboard(tiny_config):
         (["DATASETS.TEST", "('unified_cityscapes_val',)"], "Error: .*cityscapes"),
         (["MODEL.DEVICE", "gpu"], r"MODEL\.DEVICE: .*gpu"),
         (["SOLVER.IMS_PER_BATCH", "0"], r"SOLVER\.IMS_PER_BATCH: .*0"),
+        (
+            ["SOLVER.OPTIMIZER", "SGD", "SOLVER.NESTEROV", "True", "SOLVER.MOMENTUM", "0.0"],
+            r"SOLVER\.NESTEROV: .*SOLVER\.MOMENTUM",
+        ),
+        (["SOLVER.POLY_LR_POWER", "-1.0"], r"SOLVER\.POLY_LR_POWER: .*-1"),
+        (["SOLVER.LR_SCHEDULER_NAME", "WarmupPolyLR", "SOLVER.WARMUP_METHOD", "cubic"], r"WARMUP_METHOD: .*'cubic'"),
+        (
+            ["SOLVER.CLIP_GRADIENTS.ENABLED", "True", "SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "-1.0"],
+            r"CLIP_GRADIENTS\.CLIP_VALUE: .*-1",
+        ),
         (["TEST.BEST_CHECKPOINT_METRIC", "sem_seg/mIuO"], r"BEST_CHECKPOINT_METRIC: .*'mIuO'.*mIoU, .*IoU-<class>"),
         (["TEST.BEST_CHECKPOINT_METRIC", "sem_sge/mIoU"], r"BEST_CHECKPOINT_METRIC: .*'sem_sge'.*panoptic_seg"),
         (["TEST.BEST_CHECKPOINT_METRIC", "mIoU"], r"BEST_CHECKPOINT_METRIC: 'mIoU' is no path"),

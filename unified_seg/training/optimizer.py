@@ -32,7 +32,7 @@ def check_solver(cfg: CfgNode) -> None:
 
     Raises:
         ConfigError: iterations, batch size or period of checkpoints below 1; a batch that the processes can't share or
-            that can't be split; an unknown type of clipping.
+            that can't be split; an unknown type of clipping; a value that an optimizer or a schedule refuses.
     """
     solver, processes = cfg.SOLVER, comm.get_world_size()
     for key in ("MAX_ITER", "IMS_PER_BATCH", "ACCUMULATION_STEPS", "CHECKPOINT_PERIOD"):
@@ -53,6 +53,12 @@ def check_solver(cfg: CfgNode) -> None:
             f"SOLVER.CLIP_GRADIENTS.CLIP_TYPE: must be one of {', '.join(CLIP_TYPES)}, got "
             f"{solver.CLIP_GRADIENTS.CLIP_TYPE!r}"
         )
+    if solver.CLIP_GRADIENTS.ENABLED and not solver.CLIP_GRADIENTS.CLIP_VALUE > 0:
+        raise ConfigError(f"SOLVER.CLIP_GRADIENTS.CLIP_VALUE: must be above 0, got {solver.CLIP_GRADIENTS.CLIP_VALUE}")
+    if solver.OPTIMIZER == "SGD" and solver.NESTEROV and not solver.MOMENTUM > 0:
+        raise ConfigError(f"SOLVER.NESTEROV: needs a SOLVER.MOMENTUM above 0, got {solver.MOMENTUM}")
+    if solver.POLY_LR_POWER < 0:
+        raise ConfigError(f"SOLVER.POLY_LR_POWER: must be 0 or more, got {solver.POLY_LR_POWER}")
     if solver.KEEP_CHECKPOINTS < 0:
         raise ConfigError(f"SOLVER.KEEP_CHECKPOINTS: must be 0 or more, got {solver.KEEP_CHECKPOINTS}")
     if solver.EARLY_STOPPING.PATIENCE < 0:
@@ -183,7 +189,7 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.
     """Build SOLVER.LR_SCHEDULER_NAME: "WarmupPolyLR", "WarmupLinearLR" or one of Detectron2's.
 
     Raises:
-        ConfigError: an unknown name.
+        ConfigError: an unknown name of a schedule or of SOLVER.WARMUP_METHOD.
     """
     solver = cfg.SOLVER
     if solver.LR_SCHEDULER_NAME not in ("WarmupPolyLR", "WarmupLinearLR"):
@@ -191,6 +197,8 @@ def build_lr_scheduler(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> torch.
             return build_detectron2_scheduler(cfg, optimizer)
         except ValueError as error:
             raise ConfigError(f"SOLVER.LR_SCHEDULER_NAME: {error}") from None
+    if solver.WARMUP_METHOD not in ("constant", "linear"):
+        raise ConfigError(f"SOLVER.WARMUP_METHOD: must be constant or linear, got {solver.WARMUP_METHOD!r}")
     power = solver.POLY_LR_POWER if solver.LR_SCHEDULER_NAME == "WarmupPolyLR" else 1.0
     schedule = WarmupParamScheduler(
         PolyParamScheduler(power, solver.POLY_LR_CONSTANT_ENDING),
