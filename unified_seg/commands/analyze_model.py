@@ -154,7 +154,7 @@ def run(args: argparse.Namespace) -> None:
     overrides = ["DATALOADER.NUM_WORKERS", "0", *args.opts]
     if COUNTERS.keys() & set(args.tasks):
         # The fusion has no parameters, and its compiled loops refuse the tensors that tracing makes of sizes.
-        overrides += ["MODEL.PANOPTIC_FUSION.NAME", ""]
+        overrides += ["MODEL.PANOPTIC_FUSION.NAME", "", "MODEL.UNIFIED.OUTPUT", "detectron2"]
     cfg = load_model_config(args.weights, overrides, config_file=args.config_file, dataset=args.dataset)
     cfg = resolve_config(cfg, for_inference=True)
     model = build(cfg, required=bool(args.weights) or "MODEL.WEIGHTS" in args.opts)
