@@ -100,6 +100,11 @@ def test_overrides_of_a_side_take_precedence(command, configs):
     assert [Path(cfg.MODEL.WEIGHTS).name for cfg in configs] == ["before.pth", "after.pth"]
 
 
+def test_models_are_those_of_the_last_stage(command, configs):
+    main(command("--opts", "SOLVER.STAGES", "['second']", "STAGES.second.SEED", SKY))
+    assert [cfg.SEED for cfg in configs] == [SKY, SKY]
+
+
 def test_label_maps_are_read_from_either_output():
     logits = torch.tensor([[[1.0, 0.0]], [[0.0, 2.0]]])
     assert compare_models.semantic_labels({"sem_seg": logits}).tolist() == [[0, 1]]
@@ -183,6 +188,8 @@ def test_errors_are_one_line(command, tmp_path):
         ("--top", "0"),
         ("--names", "one"),
         ("--names", "one", "two", "three"),
+        ("--names", "one", "one"),
+        ("--names", "one", "change"),
         ("--after-opts", "SEED", "1", "--after", "c.yaml", "w.pth"),
     ],
 )

@@ -4,6 +4,7 @@ import argparse
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from unified_seg.html_reports.evaluation.files import read_evaluation
 from unified_seg.html_reports.evaluation.report import EvaluatedDataset, write_report
 from unified_seg.inference import Predictor
 from unified_seg.inference.images import make_writable
+from unified_seg.meta_arch.kept_logits import keep_logits
 from unified_seg.structures.class_table import ClassTable
 from unified_seg.visualization.change_sheets import write_changes
 from unified_seg.visualization.changes import LabelMaps
@@ -59,7 +61,7 @@ def load_model(dataset: str, option: str, files: tuple[str, str], overrides: Seq
     try:
         cfg = load_config(config, [*overrides, "MODEL.WEIGHTS", weights], defaults=COMPACT)
         cfg.DATASETS.TEST = (dataset,)
-        cfg = resolve_config(cfg)
+        cfg = resolve_config(cfg, for_inference=True)
         return Model(Predictor(cfg), cfg, model_classes(cfg))
     except ConfigError as error:
         raise ConfigError(f"{option} {config}: {error}") from None
@@ -169,7 +171,9 @@ def run(args: argparse.Namespace) -> None:
     make_writable(args.output)
     limits = [model.cfg.TEST.DETECTIONS_PER_IMAGE for model in models]
     instances = InstanceComparison(table, "segm" in tasks, limits) if "bbox" in tasks else None
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+        for model in models:
+            stack.enter_context(keep_logits(model.predictor.model))  # the page has the calibration
         folders = [Path(temporary) / str(index) for index in range(len(models))]
         evaluators = [build_evaluators(m.cfg, args.dataset, folder) for m, folder in zip(models, folders)]
         comparison = Comparison([model.predictor for model in models], table, evaluators, instances)

@@ -54,6 +54,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     args.names = args.names or ["before", *(f"after {i}" if number > 1 else "after" for i in range(1, number + 1))]
     if len(args.names) != number + 1:
         parser.error(f"--names: expected {number + 1}, one for each model, got {len(args.names)}")
+    if len({*args.names, "change"}) != number + 2:  # the page has columns of these names
+        parser.error(f"--names: must differ from each other and from `change`, got {', '.join(args.names)}")
     return args
 
 

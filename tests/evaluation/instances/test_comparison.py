@@ -94,6 +94,14 @@ def test_instances_are_collected_by_image(streets: Streets):
     ]
 
 
+def test_models_may_have_different_limits_of_detections(streets: Streets):
+    record = streets.add("street", draw_street())
+    comparison = InstanceComparison(streets.table, with_masks=False, max_detections=(100, 200))
+    comparison.add(record, [perfect_output(draw_street())] * 2)
+    (changes,) = comparison.compute()
+    assert changes["bbox"]["AP"].after == pytest.approx(100)
+
+
 def test_one_image_has_no_interval(streets: Streets):
     record = streets.add("street", draw_street())
     comparison = InstanceComparison(streets.table, with_masks=False, max_detections=(100, 100))

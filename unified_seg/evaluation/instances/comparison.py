@@ -84,10 +84,9 @@ class InstanceComparison:
         thing_ids = find_classes([image for images in sides for image in images])
         changes: list[dict[str, dict[str, ScoreChange]]] = [{} for _ in sides[1:]]
         for task in ("bbox", "segm") if self.with_masks else ("bbox",):
-            before, *others = (
-                match_instances(images, task, names, find_limit(images, limit), thing_ids)
-                for images, limit in zip(sides, self.max_detections)
-            )
+            # hotcoco compares evaluations of one limit: the largest, which no model exceeds its own by.
+            limit = max(find_limit(images, limit) for images, limit in zip(sides, self.max_detections))
+            before, *others = (match_instances(images, task, names, limit, thing_ids) for images in sides)
             for of_model, after in zip(changes, others):
                 of_model[task] = compare_average_precision(before, after, names)
         return changes
