@@ -56,8 +56,8 @@ def unpack(project: Path, plan: AblationPlan, root: Path, folder: Path) -> RunsB
     output = root / "output/ablation" / plan.project  # nothing is written there
     runs = plan_runs(plan, plan.order_rows(), list_archived_seeds(archive, plan.rows), output, root, None)
     unpacked, left_out = unpack_runs(archive, runs, plan.reported, folder)
-    for line in left_out:
-        print(escape_unprintable(line))
+    for each in left_out:
+        print(escape_unprintable(each.reason))
     by_row: dict[str, list[FinishedRun]] = {}
     for run in unpacked.values():
         if (finished := read_finished(run)) is not None:

@@ -232,6 +232,26 @@ def test_an_archived_run_of_another_config_is_left_out(repository, capsys):
     assert "runs.zip: More, seed 0 is left out: SOLVER.MAX_ITER" in capsys.readouterr().out
 
 
+def test_an_archived_run_is_not_lost_while_its_scores_stay(repository):
+    repository.ablate("--seeds", "0")
+    repository.forget_runs()
+    before = repository.archive.read_bytes()
+    (repository.root / "c.yaml").write_text("SOLVER: {IMS_PER_BATCH: 4}\n")
+    with pytest.raises(SystemExit, match=r"More, seed 0 is left out: .*IMS_PER_BATCH.*2 such runs"):
+        repository.ablate("--keep-published", "--seeds", "0", "--rows", "Base")
+    assert repository.archive.read_bytes() == before
+    assert len(repository.ablate("--keep-published", "--seeds", "0")) == 3
+
+
+def test_the_command_has_the_seeds_of_the_table(repository):
+    (repository.root / "crash").touch()
+    with pytest.raises(SystemExit):
+        repository.ablate("--seeds", "7", "--rows", "Base")
+    (repository.root / "crash").unlink()
+    repository.ablate("--seeds", "0")
+    assert repository.results()["command"].split("--seeds ")[1].split()[:2] == ["0", "--device"]
+
+
 def test_an_archived_base_is_trained_again_where_its_weights_are_needed(repository):
     repository.ablate("--seeds", "0", "--rows", "More")
     repository.forget_runs()

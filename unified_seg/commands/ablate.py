@@ -14,6 +14,8 @@ from unified_seg.data.io.text_files import write_json
 from unified_seg.data.problems import MissingFileError
 from unified_seg.reporting.ablation.archive import (
     ARCHIVE,
+    LeftOut,
+    check_left_out,
     choose_archived,
     leave_out_needed_bases,
     list_archived_seeds,
@@ -32,7 +34,7 @@ from unified_seg.reporting.ablation.results.published import (
     read_published,
 )
 from unified_seg.reporting.ablation.results.summary import summarize
-from unified_seg.reporting.ablation.runs import Run, plan_runs
+from unified_seg.reporting.ablation.runs import Run, State, plan_runs
 from unified_seg.reporting.ablation.toyscapes_data import prepare_toyscapes
 from unified_seg.reporting.readme import read_with_markers
 from unified_seg_files import escape_unprintable
@@ -87,12 +89,13 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
     check_images(plan.images)
     with tempfile.TemporaryDirectory() as folder:
         archived: dict[Path, Run] = {}
+        left_out: list[LeftOut] = []
         if args.keep_published:
             candidates = make_runs(plan.order_rows(), archived_seeds)
             unpacked, left_out = unpack_runs(archive, candidates, plan.reported, Path(folder))
             archived = leave_out_needed_bases(runs, unpacked)
-            for line in left_out:
-                print(escape_unprintable(line))
+            for each in left_out:
+                print(escape_unprintable(each.reason))
         # The table has all runs on this machine, not only those of this command, and the archived ones.
         shown = sorted({*seeds, *find_seeds(plan, output), *archived_seeds, *(list_seeds(earlier) if earlier else ())})
         all_runs = make_runs(plan.order_rows(), shown)
@@ -102,7 +105,9 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
             return [chosen.get(run.folder, run) for run in all_runs]
 
         def make_results(of_table: Sequence[Run]) -> dict[str, Any]:
-            results = summarize(plan, of_table, table.format_command(plan.project, shown, args.device))
+            finished = {run.seed for run in of_table if run.find_state() is State.FINISHED}
+            used = sorted(finished | (list_seeds(earlier) if earlier else set())) or shown
+            results = summarize(plan, of_table, table.format_command(plan.project, used, args.device))
             return results if earlier is None else keep_published(results, earlier)
 
         def write_results() -> None:
@@ -112,8 +117,9 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
 
         if published is not None:
             # Fails now, not after the runs, if old and new results can't be combined, or old ones would be lost.
-            planned = {(run.row.name, run.seed) for run in runs}
-            check_kept(make_results(choose_runs()), published, planned, project / RESULTS_FILE)
+            planned, results = {(run.row.name, run.seed) for run in runs}, make_results(choose_runs())
+            check_kept(results, published, planned, project / RESULTS_FILE)
+            check_left_out(left_out, results, planned)
         chosen = choose_archived(runs, archived)
         executor.run_all([run for run in runs if run.folder not in chosen], write_results)
         write_results()

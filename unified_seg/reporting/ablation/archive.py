@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -27,6 +28,18 @@ MAX_BYTES = 2 * 2**30
 MAX_SEEDS = 100
 #: Of each entry, so that the same runs give the same archive.
 DATE = (1980, 1, 1, 0, 0, 0)
+
+
+class LeftOut(NamedTuple):
+    """An archived run that can't be used.
+
+    Attributes:
+        run: the one of the plan.
+        reason: in words.
+    """
+
+    run: Run
+    reason: str
 
 
 def pack_runs(path: Path, runs: Iterable[Run], dataset: str) -> None:
@@ -68,7 +81,7 @@ def list_archived_seeds(path: Path, rows: Sequence[Row]) -> list[int]:
     return sorted(seeds)
 
 
-def unpack_runs(path: Path, runs: Sequence[Run], dataset: str, folder: Path) -> tuple[dict[Path, Run], list[str]]:
+def unpack_runs(path: Path, runs: Sequence[Run], dataset: str, folder: Path) -> tuple[dict[Path, Run], list[LeftOut]]:
     """Unpack the archived runs that are those of the plan.
 
     Args:
@@ -78,7 +91,7 @@ def unpack_runs(path: Path, runs: Sequence[Run], dataset: str, folder: Path) -> 
         folder: an empty folder to unpack into.
 
     Returns:
-        The unpacked runs by the folder that the same run has in `runs`; and in words why others are left out.
+        The unpacked runs by the folder that the same run has in `runs`; and the others.
 
     Raises:
         ReportingError: the archive can't be read.
@@ -97,10 +110,29 @@ def unpack_runs(path: Path, runs: Sequence[Run], dataset: str, folder: Path) -> 
             if not found:
                 continue
             if reason := _find_fault(copy, dataset):
-                left_out.append(f"{path.name}: {run} is left out: {reason}")
+                left_out.append(LeftOut(run, f"{path.name}: {run} is left out: {reason}"))
             else:
                 unpacked[run.folder] = copy
     return unpacked, left_out
+
+
+def check_left_out(left_out: Iterable[LeftOut], results: Mapping[str, Any], planned: set[tuple[str, int]]) -> None:
+    """Check that no score would stay whose run is not in the archive any more.
+
+    Args:
+        left_out: of `unpack_runs`.
+        results: with the rows that are kept.
+        planned: name of the row and seed of each run that is about to be done.
+
+    Raises:
+        ReportingError: one would.
+    """
+    kept = {(row["name"], seed) for row in results["rows"] for seed in row["seeds"]} - planned
+    if lost := [each.reason for each in left_out if (each.run.row.name, each.run.seed) in kept]:
+        raise ReportingError(
+            f"{lost[0]}; its scores would stay, and the run would be lost: do it again too, or begin anew without "
+            f"--keep-published ({len(lost)} such runs)"
+        )
 
 
 def choose_archived(runs: Sequence[Run], archived: Mapping[Path, Run]) -> dict[Path, Run]:

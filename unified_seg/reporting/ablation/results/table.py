@@ -109,7 +109,7 @@ def _render_details(results: Mapping[str, Any]) -> str:
         "<details>",
         "<summary>Command, baselines, config overrides, data, machine</summary>",
         "",
-        *([f"| {' | '.join(each)} |" for each in (*header, *cells)] if rows else []),
+        *([f"| {' | '.join(map(_escape, each))} |" for each in (*header, *cells)] if rows else []),
         *([""] if rows else []),
         f"- Command: `{results['command']}`",
         f"- Config overrides of every row: {_format_settings(results['budget']) or 'none'}",
@@ -123,7 +123,12 @@ def _render_details(results: Mapping[str, Any]) -> str:
 
 
 def _tabulate(columns: Mapping[str, Sequence[str]]) -> str:
-    return tabulate(columns, headers="keys", tablefmt="github", disable_numparse=True)
+    escaped = {_escape(name): [_escape(cell) for cell in cells] for name, cells in columns.items()}
+    return tabulate(escaped, headers="keys", tablefmt="github", disable_numparse=True)
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", r"\|")
 
 
 def _format_data(data: Mapping[str, Any]) -> str:
