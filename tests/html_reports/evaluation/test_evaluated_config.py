@@ -33,6 +33,7 @@ def test_an_error_is_a_line_of_the_log_and_off_is_off(
     results, _ = Trainer.evaluate(cfg, model)
     folder = Path(cfg.OUTPUT_DIR) / "inference"
     (folder / cfg.DATASETS.TEST[0] / "segments.npz").unlink()
+    (folder / "report.html").write_text("of earlier scores")
     with caplog.at_level(logging.WARNING):
         report_evaluation(cfg, model, results)
         cfg.defrost()

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from drawn_streets import CAR_A, CAR_B, ROAD, SIZE, SKY, Streets, draw_street, instances_of, perfect_output
 
 from unified_seg.html_reports.evaluation.named_errors import (
@@ -71,6 +72,23 @@ def test_instance_errors_are_those_of_segments(streets: Streets, with_masks: boo
         "by mistake: car",
     ]
     assert [int(error.draw().sum()) for error in errors] == [600, 320, 300, 16]
+
+
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_detections_on_a_crowd_are_no_errors(streets: Streets, with_masks: bool) -> None:
+    crowd = (slice(40, 60), slice(60, 100))
+    masks = draw(CAR_A[1:], crowd)
+    expected = instances_of(masks, [1, 1], [1.0, 1.0], compact=True)
+    expected.is_crowd = torch.tensor([False, True])
+    # Car A, one of the crowd, one that 2/5 are on the crowd, and a person in the crowd.
+    beside = (slice(40, 60), slice(88, 118))
+    found = draw(CAR_A[1:], (slice(44, 54), slice(64, 74)), beside, (slice(44, 54), slice(80, 90)))
+    predicted = instances_of(found, [1, 1, 1, 0], [0.9, 0.8, 0.7, 0.6], compact=True)
+    if not with_masks:
+        predicted.remove("pred_masks")
+    errors = name_instance_errors(expected, predicted, streets.table)
+    assert [error.text for error in errors] == ["by mistake: car", "by mistake: person"]
+    assert [int(error.draw().sum()) for error in errors] == [600, 100]
 
 
 def test_without_objects_and_detections_there_is_no_error(streets: Streets) -> None:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,11 @@ def report_evaluation(cfg: CfgNode, model: nn.Module, results: Mapping[str, Any]
     """
     by_dataset = results if len(cfg.DATASETS.TEST) > 1 else dict.fromkeys(cfg.DATASETS.TEST, results)
     scored = {name: tasks for name, tasks in by_dataset.items() if any(tasks.values())}
+    folder, start = Path(cfg.OUTPUT_DIR) / "inference", time.perf_counter()
+    with suppress(OSError):
+        (folder / REPORT_FILE).unlink()  # of an earlier evaluation
     if not cfg.TEST.REPORT or not scored:
         return
-    folder, start = Path(cfg.OUTPUT_DIR) / "inference", time.perf_counter()
     try:
         written = read_json_object(folder / "results.json")
         datasets = [_read_dataset(cfg, model, name, tasks, folder / name) for name, tasks in scored.items()]

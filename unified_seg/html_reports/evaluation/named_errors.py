@@ -9,7 +9,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from detectron2.structures import Boxes, Instances, pairwise_iou
+import torch
+from detectron2.structures import Boxes, Instances, pairwise_ioa, pairwise_iou
 from pycocotools import mask as mask_util
 
 from unified_seg.data.coco.rle import encode_masks
@@ -87,16 +88,21 @@ def name_instance_errors(ground_truth: Instances, predicted: Instances, table: C
     """Return the errors of instances, those of most pixels first, as those of segments are.
 
     By falling score, a prediction is matched to the object of its class with the highest intersection over union, of at
-    least 1/2. The second one of an object is there by mistake.
+    least 1/2. The second one of an object is there by mistake. As in COCO's evaluation, one that at least half is on a
+    crowd of its class is no error.
 
     Args:
         ground_truth: in the form of a model's outputs, see `read_ground_truth`.
         predicted: of the model, see `read_instances`, without those of low scores.
         table: the classes.
     """
+    with_masks = ground_truth.has("pred_masks") and predicted.has("pred_masks")
     objects = ground_truth[~ground_truth.is_crowd] if ground_truth.has("is_crowd") else ground_truth
-    with_masks = objects.has("pred_masks") and predicted.has("pred_masks")
     pairs = _pair_instances(objects, predicted, with_masks)
+    if len(objects) < len(ground_truth):
+        on_crowd = _find_on_crowds(ground_truth[ground_truth.is_crowd], predicted, with_masks)
+        predicted = predicted[torch.from_numpy(~(pairs.wrong & on_crowd))]
+        pairs = _pair_instances(objects, predicted, with_masks)
     names, predicted_names = (
         [table.things[i].name for i in each.pred_classes.tolist()] for each in (objects, predicted)
     )
@@ -203,6 +209,19 @@ def _pair_instances(objects: Instances, predicted: Instances, with_masks: bool) 
         missed=matched.sum(axis=1) == 0,
         wrong=matched.sum(axis=0) == 0,
     )
+
+
+def _find_on_crowds(crowds: Instances, predicted: Instances, with_masks: bool) -> np.ndarray:
+    """Return (P,) bool: whether at least half of a prediction is on a crowd of its class."""
+    if with_masks:
+        rles = [encode_masks(each.pred_masks) for each in (crowds, predicted)]
+        found = mask_util.iou(rles[1], rles[0], [1] * len(crowds)) if len(predicted) else ()
+        share = np.asarray(found, dtype=np.float64).reshape(len(predicted), len(crowds)).T
+    else:
+        share = pairwise_ioa(*(Boxes(each.pred_boxes.tensor) for each in (crowds, predicted))).double().numpy()
+    same_class = np.equal.outer(crowds.pred_classes.numpy(), predicted.pred_classes.numpy())
+    on_crowd: np.ndarray = (same_class & (share >= 0.5)).any(axis=0)
+    return on_crowd
 
 
 def _draw_instance(instances: Instances, with_masks: bool, index: int) -> np.ndarray:
