@@ -242,6 +242,14 @@ def test_large_images_fill_the_same_tiles(command, predictions, gray_dataset, tm
     assert [pictures[3][y, 100].tolist() for y in (10, 100)] == [[255, 0, 0], [0, 0, 0]]
 
 
+def test_the_pictures_of_an_earlier_ranking_are_not_ranked(command, predictions, tmp_path, capsys):
+    images = write_gray(tmp_path / "images", 10).parent
+    predictions[10] = (0.3, 0.3, 0.3)
+    for _ in range(2):
+        main(command("--input", images, "--output", images / "ranking"))
+        assert "1 images ranked" in capsys.readouterr().out
+
+
 def test_the_last_stage_of_a_config_is_used(command, predictions, tmp_path):
     predictions[10] = (0.2, 0.6, 0.9)
     stages = ("SOLVER.STAGES", "['detail']", "STAGES.detail.MODEL.SEM_SEG_HEAD.ERROR_CORRECTION.THRESHOLD", 0.7)

@@ -17,7 +17,7 @@ from unified_seg.errors import UserError
 from unified_seg.inference import Predictor
 from unified_seg.inference.files.pictures import draw_prediction
 from unified_seg.inference.files.videos import iterate_frames, open_video
-from unified_seg.inference.images import LeftOutFiles, find_fixed_folder, find_records, make_writable
+from unified_seg.inference.images import LeftOutFiles, find_records, find_roots, leave_out_output, make_writable
 from unified_seg.inference.training_description import load_model_config
 from unified_seg.visualization import draw_panels
 from unified_seg.visualization.canvas import write_picture
@@ -218,15 +218,9 @@ def find_inputs(args: argparse.Namespace, cfg: CfgNode) -> tuple[list[dict[str, 
     Pictures of an earlier run, in an output folder inside of an input folder, are not drawn again.
     """
     records = find_records(args.input, args.dataset, cfg)
-    images = [Path(record["file_name"]) for record in records]
     if args.dataset:
+        images = [Path(record["file_name"]) for record in records]
         # Only if names alone are not unique: the pictures of Cityscapes are in one folder.
         is_unique = len({image.name for image in images}) == len(images)
         return records, [] if is_unique else [Path(os.path.commonpath([image.parent for image in images]))]
-    roots = [find_fixed_folder(Path(text).expanduser()) for text in args.input if not Path(text).expanduser().is_file()]
-    output = args.output.absolute()
-    if any(output.is_relative_to(root.absolute()) and output != root.absolute() for root in roots):
-        records = [record for record, image in zip(records, images) if not image.absolute().is_relative_to(output)]
-        if not records:
-            raise UserError(f"--input: all images are in {args.output}, the folder of --output")
-    return records, roots
+    return leave_out_output(records, args.input, args.output), find_roots(args.input)

@@ -17,6 +17,7 @@ from unified_seg.data.datasets.alignment import load_for_model
 from unified_seg.data.io.file_system import is_data_name, list_files
 from unified_seg.data.io.image_files import IMAGE_SUFFIXES
 from unified_seg.data.problems import DataError, UnreadableError, WriteError
+from unified_seg.errors import UserError
 from unified_seg_files import escape_unprintable, open_regular
 
 
@@ -42,6 +43,27 @@ def find_records(inputs: Sequence[str] | None, dataset: str | None, cfg: CfgNode
     if not records:
         raise DataError(f"--dataset {dataset}: it has no records")
     return records
+
+
+def find_roots(inputs: Sequence[str]) -> list[Path]:
+    """Return the folders in which --input looks for images: of folders and patterns, not of single files."""
+    paths = [Path(text).expanduser() for text in inputs]
+    return [find_fixed_folder(path) for path in paths if not path.is_file()]
+
+
+def leave_out_output(records: list[dict[str, Any]], inputs: Sequence[str], output: Path) -> list[dict[str, Any]]:
+    """Return the records without the pictures of an earlier run, in an output folder inside of an input folder.
+
+    Raises:
+        UserError: no record is left.
+    """
+    output = output.absolute()
+    if not any(output.is_relative_to(root.absolute()) and output != root.absolute() for root in find_roots(inputs)):
+        return records
+    left = [record for record in records if not Path(record["file_name"]).absolute().is_relative_to(output)]
+    if not left:
+        raise UserError(f"--input: all images are in {output}, the folder of --output")
+    return left
 
 
 def find_images(inputs: Sequence[str]) -> list[Path]:
