@@ -1,5 +1,6 @@
 """`fuse_by_evidence`: hand-derived cases, and a plain reference, on the CPU and on a pretended device."""
 
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import numpy as np
@@ -14,12 +15,20 @@ from hypothesis import strategies as st
 
 from unified_seg.fusion import claims, tensor_steps
 from unified_seg.fusion.evidence import SemanticEvidence, fuse_by_evidence
+from unified_seg.fusion.evidence import tensor_steps as evidence_steps
 from unified_seg.fusion.region_sweeps import RegionSweeps
 from unified_seg.fusion.semantic_guided import SemanticGuidedOptions, SemanticGuidedResult
 from unified_seg.structures.box_masks import BoxMasks
 from unified_seg.structures.soft_masks import SoftMasks
 
 KEEP_ALL = {"min_stuff_area": 0.0, "min_segment_area": 0.0}
+
+
+def test_the_last_of_256_classes_is_not_void():
+    # PyTorch compares bytes with 32767 modulo 256.
+    rules = SimpleNamespace(region_of=np.arange(1, 257), ignore_label=32767)
+    regions = evidence_steps._map_regions(torch.tensor([3, 254, 255], dtype=torch.uint8), rules)
+    assert regions.tolist() == [4, 255, 256]
 
 
 def move(semantic: SemanticEvidence, device: str) -> SemanticEvidence:

@@ -115,7 +115,8 @@ def _measure_evidence(
     regions = _map_regions(semantic.labels, rules).flatten()
     # A void label has probability 1/2 for every category.
     categories = semantic.category_confidences.long()
-    categories = categories.masked_fill(semantic.labels == rules.ignore_label, LEVELS // 2 - 1).flatten()
+    # As int64: PyTorch would compare bytes with an ignore label above 255 modulo 256.
+    categories = categories.masked_fill(semantic.labels.long() == rules.ignore_label, LEVELS // 2 - 1).flatten()
     tables = upload(np.stack([weights.mask, weights.map]).reshape(2, -1), device)
     own_regions = rules.region_of[candidates.semantic_ids].astype(np.int64)
     pieces = []
@@ -138,7 +139,8 @@ def _measure_evidence(
 def _map_regions(labels: Tensor, rules: Rules) -> Tensor:
     """Return (H, W) int64, the region of each label; 0 for stuff and void."""
     count = len(rules.region_of)
-    slots = labels.long().masked_fill(labels == rules.ignore_label, count)
+    labels = labels.long()
+    slots = labels.masked_fill(labels == rules.ignore_label, count)
     return upload(np.append(rules.region_of, 0).astype(np.int64), labels.device)[slots]
 
 
