@@ -74,13 +74,13 @@ PHOTOGRAPHS = (
         "the same, both with coarse-to-fine context",
         "CamVid",
     ),
-    Headline("error_correction/camvid", "ASP + RP, corrected", "correction of predicted errors", "CamVid"),
     Headline(
         "error_correction/camvid",
         "Dilated PSP, corrected",
-        "the same, of pyramid pooling on a dilated backbone",
+        "correction of predicted errors, on a dilated backbone",
         "CamVid",
     ),
+    Headline("error_correction/camvid", "ASP + RP, corrected", "the same, on an FPN", "CamVid"),
     Headline("confusion_groups/camvid", "Cross-entropy, subnets", "subnets for confused classes", "CamVid"),
     Headline(
         "confusion_groups/camvid", "New loss, trained on", "confusion-weighted loss instead of cross-entropy", "CamVid"
