@@ -84,7 +84,7 @@ class InstanceComparison:
         thing_ids = find_classes([image for images in sides for image in images])
         changes: list[dict[str, dict[str, ScoreChange]]] = [{} for _ in sides[1:]]
         for task in ("bbox", "segm") if self.with_masks else ("bbox",):
-            # hotcoco compares evaluations of one limit: the largest, which no model exceeds its own by.
+            # hotcoco compares evaluations of one limit: the largest, as no model has more detections than its own.
             limit = max(find_limit(images, limit) for images, limit in zip(sides, self.max_detections))
             before, *others = (match_instances(images, task, names, limit, thing_ids) for images in sides)
             for of_model, after in zip(changes, others):
