@@ -34,7 +34,7 @@ from unified_seg.reporting.ablation.results.published import (
     read_published,
 )
 from unified_seg.reporting.ablation.results.summary import summarize
-from unified_seg.reporting.ablation.runs import Run, State, plan_runs
+from unified_seg.reporting.ablation.runs import Run, plan_runs
 from unified_seg.reporting.ablation.toyscapes_data import prepare_toyscapes
 from unified_seg.reporting.readme import read_with_markers
 from unified_seg_files import escape_unprintable
@@ -105,10 +105,11 @@ def ablate(args: argparse.Namespace, project: Path, executor: Executor) -> None:
             return [chosen.get(run.folder, run) for run in all_runs]
 
         def make_results(of_table: Sequence[Run]) -> dict[str, Any]:
-            finished = {run.seed for run in of_table if run.find_state() is State.FINISHED}
-            used = sorted(finished | (list_seeds(earlier) if earlier else set())) or shown
-            results = summarize(plan, of_table, table.format_command(plan.project, used, args.device))
-            return results if earlier is None else keep_published(results, earlier)
+            results = summarize(plan, of_table)
+            if earlier is not None:
+                results = keep_published(results, earlier)
+            used = sorted(list_seeds(results)) or shown
+            return {"command": table.format_command(plan.project, used, args.device), **results}
 
         def write_results() -> None:
             of_table = choose_runs()

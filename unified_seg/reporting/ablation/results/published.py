@@ -47,7 +47,7 @@ class _Row(msgspec.Struct):
 
 
 class _Results(msgspec.Struct):
-    """What `summarize` returns."""
+    """What `summarize` returns, with the command that repeats it."""
 
     project: str
     command: str
@@ -63,7 +63,7 @@ def read_published(project: Path) -> dict[str, Any] | None:
     """Read the results.json of a project's folder; None if there is no such file.
 
     Raises:
-        DataError: it can't be read, or is not what `summarize` returns; the message has the path.
+        DataError: it can't be read, or is not the results of an ablation; the message has the path.
     """
     path = project / RESULTS_FILE
     if not path.exists():

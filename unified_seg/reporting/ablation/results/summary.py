@@ -12,13 +12,12 @@ from unified_seg.reporting.ablation.results.intervals import INTERVALS
 from unified_seg.reporting.ablation.runs import Run
 
 
-def summarize(plan: AblationPlan, runs: Sequence[Run], command: str) -> dict[str, Any]:
-    """Return the content of results.json for the finished runs.
+def summarize(plan: AblationPlan, runs: Sequence[Run]) -> dict[str, Any]:
+    """Return the content of results.json for the finished runs, without the command that repeats them.
 
     Args:
         plan: the ablation.
         runs: all that there may be, of any row and seed; unfinished ones are left out.
-        command: what the user types to repeat it.
 
     Raises:
         ReportingError: a run's files lack a metric that its row reports, or contradict each other.
@@ -30,7 +29,6 @@ def summarize(plan: AblationPlan, runs: Sequence[Run], command: str) -> dict[str
     toyscapes = plan.toyscapes
     return {
         "project": plan.project,
-        "command": command,
         "machine": join_distinct(record.machine for record in records),
         "versions": {
             name: join_distinct(record.versions[name] for record in records if name in record.versions)
