@@ -223,4 +223,5 @@ def find_inputs(args: argparse.Namespace, cfg: CfgNode) -> tuple[list[dict[str, 
         # Only if names alone are not unique: the pictures of Cityscapes are in one folder.
         is_unique = len({image.name for image in images}) == len(images)
         return records, [] if is_unique else [Path(os.path.commonpath([image.parent for image in images]))]
-    return leave_out_output(records, args.input, args.output), find_roots(args.input)
+    roots = find_roots(args.input)
+    return leave_out_output(records, roots, args.output), roots

@@ -22,7 +22,7 @@ from unified_seg.data.resolve import resolve_config
 from unified_seg.evaluation.model_outputs import get_label_map
 from unified_seg.heads.error_correction.panels import draw_probability, draw_true_errors
 from unified_seg.inference import Predictor
-from unified_seg.inference.images import LeftOutFiles, find_records, leave_out_output, make_writable
+from unified_seg.inference.images import LeftOutFiles, find_records, find_roots, leave_out_output, make_writable
 from unified_seg.inference.training_description import load_model_config
 from unified_seg.meta_arch.pooled_features import POOLED_FEATURES, add_pooled_features
 from unified_seg.reporting.contact_sheet import arrange_tiles, choose_cell, fit_into_cell, make_tile, write_jpeg
@@ -251,8 +251,7 @@ def run(args: argparse.Namespace) -> None:
     if args.into is not None:
         read_with_markers(args.into, MARKERS)
     records = find_records(args.input, args.dataset, cfg)
-    if args.input:
-        records = leave_out_output(records, args.input, args.output)
+    records = leave_out_output(records, find_roots(args.input or ()), args.output)
     make_writable(args.output)
     model = ErrorPredictor(cfg)
     measured, left_out = [], LeftOutFiles()

@@ -46,19 +46,24 @@ def find_records(inputs: Sequence[str] | None, dataset: str | None, cfg: CfgNode
 
 
 def find_roots(inputs: Sequence[str]) -> list[Path]:
-    """Return the folders in which --input looks for images: of folders and patterns, not of single files."""
+    """Return the folders in which --input looks for images: of folders and patterns, not of single files and lists."""
     paths = [Path(text).expanduser() for text in inputs]
     return [find_fixed_folder(path) for path in paths if not path.is_file()]
 
 
-def leave_out_output(records: list[dict[str, Any]], inputs: Sequence[str], output: Path) -> list[dict[str, Any]]:
+def leave_out_output(records: list[dict[str, Any]], roots: Sequence[Path], output: Path) -> list[dict[str, Any]]:
     """Return the records without the pictures of an earlier run, in an output folder inside of an input folder.
+
+    Args:
+        records: with `file_name`.
+        roots: of `find_roots`.
+        output: the folder of --output.
 
     Raises:
         UserError: no record is left.
     """
     output = output.absolute()
-    if not any(output.is_relative_to(root.absolute()) and output != root.absolute() for root in find_roots(inputs)):
+    if not any(output.is_relative_to(root.absolute()) and output != root.absolute() for root in roots):
         return records
     left = [record for record in records if not Path(record["file_name"]).absolute().is_relative_to(output)]
     if not left:
